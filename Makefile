@@ -1,0 +1,62 @@
+# One environment, .venv, in two layers: what a conversation needs, and on top of it what development needs.
+# Each target makes the layer it needs when it is missing or older than pyproject.toml. Another interpreter:
+# `make PYTHON=python3.13 …` (after `make clean`, if there is an environment already).
+
+PYTHON ?= python3
+ARGS   ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+CHAT   := $(VENV)/.made-chat
+DEV    := $(VENV)/.made-dev
+PIP    := $(BIN)/python -m pip install -qq
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+MAKEFLAGS += --no-print-directory
+
+.DELETE_ON_ERROR:
+.PHONY: help chat test check bench docs wheel-test clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+chat: $(CHAT) ## talk to VimbisoPay: at a terminal, or one message a line from a pipe; ARGS="--data DIR"
+	@$(BIN)/vimbiso chat $(ARGS)
+
+test: $(DEV) ## every test, with the coverage it must reach; a part of them: .venv/bin/pytest -k WORD
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(DEV) ## format, lint, types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(DEV) ## a turn beside a bare GET and SET; ARGS go to tests/bench
+	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: $(DEV) ## the reference of every public name, into build/docs
+	$(BIN)/pdoc --output-directory build/docs vimbiso_fsm
+
+wheel-test: $(DEV) ## build the wheel, install it elsewhere, try it there
+	.ci/wheel-test $(BIN)/python
+
+clean: ## remove the environment and what tools left
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# Making the environment reads nothing from standard input and writes nothing to standard output: in
+# `… | make -s chat` both belong to the conversation.
+$(CHAT): pyproject.toml
+	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	     echo "vimbiso_fsm needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)"; \
+	     echo "Name another interpreter: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }; \
+	   echo "making $(VENV) …"; \
+	   $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	     echo "$(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv"; exit 1; }; \
+	   $(PIP) --editable '.[cli]' && touch $@; } </dev/null >&2
+
+$(DEV): $(CHAT)
+	@{ echo "adding the development tools to $(VENV) …"; \
+	   $(PIP) 'pip>=25.1' && $(PIP) --editable '.[cli,aiogram]' --group dev && touch $@; } </dev/null >&2

@@ -1,0 +1,96 @@
+"""A member of VimbisoPay as the flows see them: who they are, what their accounts hold, what they may do."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+import attrs
+
+from flows.credex_core import Account, Dashboard, Receipt, Session
+from vimbiso_fsm.answers import Money
+from vimbiso_fsm.codec import structure, unstructure
+from vimbiso_fsm.turn import Becomes, Member, Turn
+
+__all__ = ["Me", "logged_in", "me", "refreshed", "using"]
+
+D = TypeVar("D")
+
+
+@attrs.frozen
+class Me:
+    """The member's dashboard, and the account they are using."""
+
+    dashboard: Dashboard
+    account: Account
+
+    @property
+    def tier(self) -> int:
+        """1 Open, 2 Verified, 3 Hustler, 4, 5 (several accounts)."""
+        return self.dashboard.tier
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """The accounts they own."""
+        return tuple(account for account in self.dashboard.accounts if account.owned)
+
+    @property
+    def several_accounts(self) -> bool:
+        """Whether they choose an account when they log in."""
+        return self.tier >= 5 and len(self.accounts) > 1
+
+    @property
+    def limited_daily(self) -> bool:
+        """Whether their offers of a day are limited."""
+        return self.tier <= 2
+
+    def owns(self, handle: str) -> bool:
+        """Whether an account of that handle is theirs."""
+        return handle in [account.handle.lower() for account in self.accounts]
+
+    def covers(self, amount: Money) -> bool:
+        """Whether the account they are using holds the amount, or need not."""
+        return self.tier >= 5 or self.account.holds(amount)
+
+    def within_limit(self, amount: Money) -> bool:
+        """Whether they may still offer the amount today."""
+        return self.tier > 1 or amount.currency != "USD" or amount <= self.dashboard.remaining_usd
+
+
+def me(turn: Turn[object]) -> Me:
+    """The member, once logged in."""
+    return _me(turn.member)
+
+
+def _me(member: Member) -> Me:
+    dashboard = structure(dict(member.profile), Dashboard)
+    handle = member.current_account.get("handle")
+    accounts = [account for account in dashboard.accounts if account.owned]
+    using = next((account for account in accounts if account.handle == handle), accounts[0] if accounts else Account())
+    return Me(dashboard, using)
+
+
+def logged_in(turn: Turn[D]) -> Becomes[D]:
+    """Prepare: the member has a session now, and is known."""
+    session = cast(Session, turn.answer)
+    member = attrs.evolve(
+        turn.member, id=session.dashboard.member_id, guest=False, authenticated=True, jwt_token=session.token
+    )
+    return turn.becomes(member=_with(member, session.dashboard))
+
+
+def refreshed(turn: Turn[D]) -> Becomes[D]:
+    """Prepare: the member's accounts as they are after what was just done."""
+    return turn.becomes(member=_with(turn.member, cast(Receipt, turn.answer).dashboard))
+
+
+def using(turn: Turn[D]) -> Becomes[D]:
+    """Prepare: the account whose handle was chosen is the one in use."""
+    return turn.becomes(member=_with(turn.member, me(turn).dashboard, handle=str(turn.answer)))
+
+
+def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) -> Member:
+    """The member with this dashboard, using the account of that handle, the same as before or else their first."""
+    current = {"handle": handle} if handle else member.current_account
+    member = attrs.evolve(member, profile=unstructure(dashboard), current_account=current)
+    account = _me(member).account
+    return attrs.evolve(member, current_account={"id": account.id, "handle": account.handle, "name": account.name})

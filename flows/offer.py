@@ -1,0 +1,108 @@
+"""Offer a secured credex: how much, to whom, a look at the account, yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, CredexCore, Receipt, Recipient
+from flows.members import me, refreshed
+from vimbiso_fsm.answers import Money, amount, handle
+from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
+from vimbiso_fsm.messages import Text
+from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, call
+
+__all__ = ["Offer", "offer", "quick"]
+
+money = amount(DECIMALS, default=DEFAULT_DENOMINATION)
+
+
+@attrs.frozen
+class Offer:
+    """What an offer is made of."""
+
+    amount: Money = attrs.field(default=Money.zero(DEFAULT_DENOMINATION), metadata=PUBLIC)
+    handle: str = ""
+    to: Recipient = attrs.field(factory=Recipient)
+
+
+def within_limit(turn: Turn[Offer]) -> bool | Refused:
+    """Members of tier 1 offer so many dollars a day."""
+    you = me(turn)
+    return you.within_limit(turn.data.amount) or Refused(
+        "amount.limit", field="amount", remaining=you.dashboard.remaining_usd
+    )
+
+
+def affordable(turn: Turn[Offer]) -> bool | Refused:
+    """The account holds what is offered."""
+    you = me(turn)
+    return you.covers(turn.data.amount) or Refused(
+        "amount.balance", field="amount", held=you.account.balance(turn.data.amount.currency)
+    )
+
+
+def not_own(turn: Turn[Offer]) -> bool | Refused:
+    """Nobody offers to themselves."""
+    return not me(turn).owns(turn.data.handle) or Refused("handle.own", field="handle")
+
+
+def unsure(turn: Turn[Offer]) -> bool:
+    """Nobody knows whether the offer was made: confirming once more might make it twice."""
+    return turn.reason is not None and turn.reason.code == "call.unsure"
+
+
+def find(turn: Turn[Offer]) -> Call[Recipient | Refused]:
+    """Who has that handle?"""
+    return call(CredexCore.get_account_by_handle, turn.data.handle)
+
+
+def create(turn: Turn[Offer]) -> Call[Receipt | Refused]:
+    """Make the offer."""
+    return call(CredexCore.create_credex, issuer=me(turn).account.id, receiver=turn.data.to.id, amount=turn.data.amount)
+
+
+def summary(turn: Turn[Offer]) -> Text:
+    """The offer, to be confirmed."""
+    own, to = me(turn).account, turn.data.to
+    return Text(
+        "offer.confirm", amount=turn.data.amount, own=own.name, own_handle=own.handle, name=to.name, handle=to.handle
+    )
+
+
+def sent(turn: Turn[Offer]) -> Text:
+    """The offer was made."""
+    return Text("offer.sent", amount=turn.data.amount, name=turn.data.to.name, handle=turn.data.to.handle)
+
+
+offer = Flow(
+    "offer", version=1, data=Offer, initial="amount", requires=authenticated,
+    states=[
+        State("amount",   ask=Text("offer.amount"), reads=money,  into="amount"),
+        State("handle",   ask=Text("offer.handle"), reads=handle, into="handle"),
+        State("checking", call=find, into="to"),
+        State("confirm",  ask=summary),
+        State("creating", call=create),
+        State("sent",     say=sent, final=True),
+        State("unsure",   say=Text("offer.unsure"), final=True),
+        State("dropped",  say=Text("offer.dropped"), final=True, cancels=True),
+    ],
+    transitions=[
+        Transition("answer", "amount",   "handle",   conditions=[within_limit, affordable]),
+        Transition("answer", "handle",   "checking", conditions=not_own),
+        Transition("done",   "checking", "confirm"),
+        Transition("failed", "checking", "handle"),
+        Transition("yes",    "confirm",  "creating"),
+        Transition("no",     "confirm",  "dropped"),
+        Transition("done",   "creating", "sent",     prepare=refreshed),
+        Transition("failed", "creating", "unsure",   conditions=unsure),
+        Transition("failed", "creating", "confirm"),
+    ],
+)  # fmt: skip
+
+
+def quick(text: str) -> Sequence[str] | None:
+    """The quick command: `0.5=>handle` is an amount and a handle."""
+    amount, arrow, handle = (part.strip() for part in text.partition("=>"))
+    return (amount, handle) if amount and arrow and handle else None

@@ -1,0 +1,66 @@
+"""Become a member: first name, last name, yes."""
+
+from __future__ import annotations
+
+import attrs
+
+from flows.credex_core import CredexCore, Session
+from flows.members import logged_in
+from vimbiso_fsm.answers import name
+from vimbiso_fsm.flow import Flow, State, Transition
+from vimbiso_fsm.messages import Text
+from vimbiso_fsm.turn import Call, Refused, Turn, call
+
+__all__ = ["Names", "onboard"]
+
+
+@attrs.frozen
+class Names:
+    """Who somebody is."""
+
+    firstname: str = ""
+    lastname: str = ""
+
+
+def names(turn: Turn[Names]) -> Text:
+    """The names, to be confirmed."""
+    return Text("onboard.confirm", firstname=turn.data.firstname, lastname=turn.data.lastname)
+
+
+def register(turn: Turn[Names]) -> Call[Session | Refused]:
+    """Make the member."""
+    return call(CredexCore.onboard_member, firstname=turn.data.firstname, lastname=turn.data.lastname)
+
+
+def may_exist(turn: Turn[Names]) -> bool:
+    """There is such a member already, or there may be since this attempt."""
+    return turn.reason is not None and turn.reason.code in ("core.member_exists", "call.unsure")
+
+
+def welcome(turn: Turn[Names]) -> Text:
+    """A new member."""
+    return Text("onboard.welcomed", firstname=turn.data.firstname)
+
+
+onboard = Flow(
+    "onboard", version=1, data=Names, initial="welcome",
+    states=[
+        State("welcome",   ask=Text("onboard.welcome")),
+        State("firstname", ask=Text("onboard.firstname"), reads=name(), into="firstname"),
+        State("lastname",  ask=Text("onboard.lastname"),  reads=name(), into="lastname"),
+        State("confirm",   ask=names),
+        State("creating",  call=register),
+        State("welcomed",  say=welcome, final=True),
+        State("exists",    final=True),
+    ],
+    transitions=[
+        Transition("become_member", "welcome", "firstname"),
+        Transition("answer", "firstname", "lastname"),
+        Transition("answer", "lastname",  "confirm"),
+        Transition("yes",    "confirm",   "creating"),
+        Transition("no",     "confirm",   "firstname"),
+        Transition("done",   "creating",  "welcomed", prepare=logged_in),
+        Transition("failed", "creating",  "exists",   conditions=may_exist),
+        Transition("failed", "creating",  "confirm"),
+    ],
+)  # fmt: skip

@@ -1,0 +1,56 @@
+"""Conversations as explicit finite state machines: one member, many channels, every turn exactly once.
+
+What an author and an embedder need is here; everything else is imported from its module.
+"""
+
+from vimbiso_fsm.bot import Bot, Limits
+from vimbiso_fsm.commands import Commands, Shortcut
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.exchange import Outcome
+from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
+from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Observer
+from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Message, Reply, Row, Text
+from vimbiso_fsm.state import Document
+from vimbiso_fsm.state_validator import StateValidator
+from vimbiso_fsm.turn import Becomes, Call, Caller, Guard, Member, Refused, Turn, authenticated, call
+
+__all__ = [
+    "PUBLIC",
+    "SECRET",
+    "AsyncFlowStateManager",
+    "AuditEntry",
+    "Becomes",
+    "Bot",
+    "Button",
+    "Buttons",
+    "Call",
+    "Caller",
+    "Channel",
+    "Commands",
+    "Details",
+    "Document",
+    "Flow",
+    "FlowAuditLogger",
+    "FlowStateManager",
+    "Guard",
+    "Limits",
+    "Member",
+    "Menu",
+    "Message",
+    "NoData",
+    "Observer",
+    "Outcome",
+    "Refused",
+    "Reply",
+    "Row",
+    "Shortcut",
+    "State",
+    "StateValidator",
+    "Text",
+    "Transition",
+    "Turn",
+    "VimbisoError",
+    "authenticated",
+    "call",
+]

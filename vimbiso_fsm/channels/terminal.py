@@ -1,0 +1,21 @@
+"""A terminal: replies as plain numbered text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from vimbiso_fsm.channels.plain import numbered, options, question
+from vimbiso_fsm.messages import Channel, Reply
+
+__all__ = ["render"]
+
+CONTROLS: Final = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""Control characters: a terminal would obey them, so what somebody else wrote must not bring them along."""
+
+
+def render(channel: Channel, replies: Iterable[Reply]) -> list[str]:
+    """The replies as they are printed, one text each: the body, then the options with their numbers, a line each.
+    A reply without words is left out."""
+    texts = (numbered(question(reply), options(reply)).translate(CONTROLS) for reply in replies)
+    return [text for text in texts if text]

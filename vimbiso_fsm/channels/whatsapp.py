@@ -1,0 +1,212 @@
+"""WhatsApp, by the Cloud API of Meta: webhook bodies to messages, replies to payloads of `POST /<number>/messages`.
+
+Meta delivers at least once, repeats for days, puts several entries, changes and messages into one body and keeps no
+order. The formats and limits are those of Meta's webhook and message reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.channels.delivery import (
+    LIST,
+    OBJECT,
+    TEXT,
+    Content,
+    Delivery,
+    Findings,
+    instant,
+    is_name,
+    maybe,
+    one_line,
+    read_object,
+    same_secret,
+    take,
+)
+from vimbiso_fsm.channels.plain import (
+    Option,
+    numbered,
+    options,
+    pressable,
+    question,
+    shorten,
+    split,
+    split_off_end,
+    titles,
+    utf16,
+)
+from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages import Buttons, Channel, Message, Reply
+
+__all__ = ["parse", "render", "verify_signature", "verify_subscription"]
+
+Payload: TypeAlias = dict[str, Any]
+
+PLATFORM: Final = "whatsapp_business_account"
+
+MESSAGE: Final = 4096
+BODY: Final = 1024
+"""Of a message with buttons or a list. Limits count UTF-16 units, the strictest reading of "characters"."""
+BUTTONS: Final = 3
+BUTTON_TITLE: Final = 20
+BUTTON_ID: Final = 256
+ROWS: Final = 10
+"""Over all sections; we always send one section, which then needs no title."""
+ROW_TITLE: Final = 24
+ROW_DESCRIPTION: Final = 72
+ROW_ID: Final = 200
+LIST_BUTTON: Final = 20
+MAX_NAME: Final = 100
+"""Of a profile name we keep; WhatsApp itself allows 25."""
+
+
+def verify_signature(body: bytes, header: str | None, app_secret: str) -> bool:
+    """True when `header` (`X-Hub-Signature-256`) is the HMAC-SHA256 of the raw body with the app secret (SG-61)."""
+    digest = hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest()
+    return bool(app_secret) and same_secret(header, f"sha256={digest}")
+
+
+def verify_subscription(params: Mapping[str, str], token: str) -> str | None:
+    """The challenge to answer Meta's GET with when its query carries our verify token; None means 403 (SG-62)."""
+    if params.get("hub.mode") != "subscribe" or not same_secret(params.get("hub.verify_token"), token):
+        return None
+    return params.get("hub.challenge")
+
+
+def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
+    """The messages of one webhook body, in order over all its entries and changes (SG-63).
+
+    Raises `InvalidMessage` for what is no WhatsApp webhook; a broken part of one is a fault of the delivery. `now`
+    (aware) is what the messages' own times are judged by: see `delivery.instant`.
+    """
+    webhook = read_object(body)
+    if webhook.get("object") != PLATFORM:
+        raise InvalidMessage("object", f"must be {PLATFORM!r}; this is no WhatsApp webhook")
+    reader = _Reader(Findings(), now)
+    reader.found.each("entry", take(webhook, "entry", LIST), reader.entry)
+    return reader.found.delivery()
+
+
+@attrs.frozen
+class _Reader:
+    """Reads the parts of one webhook body, from the outside in."""
+
+    found: Findings
+    now: datetime | None
+
+    def entry(self, place: str, entry: Mapping[str, Any]) -> None:
+        self.found.each(f"{place}.changes", take(entry, "changes", LIST), self.change)
+
+    def change(self, place: str, change: Mapping[str, Any]) -> None:
+        value, field = take(change, "value", OBJECT), maybe(change, "field", TEXT)
+        if field not in (None, "messages"):
+            self.found.ignore(place, f"a change of {field if is_name(field) else 'another kind'}")
+        else:
+            self.value(f"{place}.value", value)
+
+    def value(self, place: str, value: Mapping[str, Any]) -> None:
+        statuses, messages = maybe(value, "statuses", LIST) or [], maybe(value, "messages", LIST) or []
+        self.found.statuses += len(statuses)
+        if not statuses and not messages:
+            self.found.ignore(
+                place, "errors told by WhatsApp" if "errors" in value else "neither messages nor statuses"
+            )
+        account, names = maybe(value, "metadata.phone_number_id", TEXT) or "", _profile_names(value)
+        self.found.each(f"{place}.messages", messages, lambda where, said: self.message(where, said, account, names))
+
+    def message(self, place: str, said: Mapping[str, Any], account: str, names: Mapping[str, str]) -> None:
+        if maybe(said, "type", TEXT) == "system":  # "changed their number", say: told by WhatsApp, not by the member
+            self.found.ignore(place, "a notice of WhatsApp's own")
+        else:
+            self.found.messages.append(_message(said, account, names, self.now))
+
+
+def _profile_names(value: Mapping[str, Any]) -> dict[str, str]:
+    """Names by phone number. What is broken is passed over: no message needs its sender's name."""
+    names: dict[str, str] = {}
+    with suppress(InvalidMessage):
+        for contact in maybe(value, "contacts", LIST) or ():
+            with suppress(InvalidMessage):
+                name = one_line(take(contact, "profile.name", TEXT))
+                names[take(contact, "wa_id", TEXT)] = shorten(name, MAX_NAME)
+    return names
+
+
+def _message(message: Mapping[str, Any], account: str, names: Mapping[str, str], now: datetime | None) -> Message:
+    sender = take(message, "from", TEXT)
+    metadata = {"name": names[sender]} if names.get(sender) else {}
+    return Message(
+        channel=Channel("whatsapp", sender, metadata),
+        id=take(message, "id", TEXT),
+        account=account,
+        sent_at=instant(message.get("timestamp"), now),
+        **_content(message),
+    )
+
+
+def _content(message: Mapping[str, Any]) -> Content:
+    """What the member said: text, a choice, or the kind of what a bot cannot read (SG-66)."""
+    kind = take(message, "type", TEXT)
+    if kind == "text":
+        return {"text": take(message, "text.body", TEXT)}
+    if kind == "button":  # a quick reply under a template
+        return {"choice": take(message, "button.payload", TEXT)}
+    if kind == "interactive":
+        pressed = take(message, "interactive.type", TEXT)
+        if pressed in ("button_reply", "list_reply"):
+            return {"choice": take(message, f"interactive.{pressed}.id", TEXT)}
+    return {"kind": kind if is_name(kind) else "unsupported"}
+
+
+def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Menu") -> list[Payload]:
+    """The payloads that say `replies`, inside WhatsApp's limits (SG-67).
+
+    Up to 3 buttons are buttons, more options are a list of up to 10 rows, and what neither can hold is numbered text.
+    Too long a text becomes several; too long a question goes ahead, its end stands with the options. Too long titles
+    and descriptions are shortened. A reply without words and options is left out, for WhatsApp refuses it.
+    `list_button`: the words on the button that opens a list.
+    """
+    head = {"messaging_product": "whatsapp", "recipient_type": "individual", "to": channel.identifier}
+    return [{**head, **content} for reply in replies for content in _contents(reply, list_button)]
+
+
+def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
+    body, choices = question(reply), options(reply)
+    buttons = isinstance(reply, Buttons) and len(choices) <= BUTTONS
+    most, id_limit = (BUTTONS, BUTTON_ID) if buttons else (ROWS, ROW_ID)
+    if not body or not pressable(choices, most, id_limit, utf16):
+        yield from _texts(numbered(body, choices))
+        return
+    ahead, asked = split_off_end(body, BODY)
+    yield from _texts(ahead)
+    kind, action = ("button", _buttons(choices)) if buttons else ("list", _list(choices, list_button))
+    yield {"type": "interactive", "interactive": {"type": kind, "body": {"text": asked}, "action": action}}
+
+
+def _texts(text: str) -> Iterator[Payload]:
+    for piece in split(text, MESSAGE):
+        yield {"type": "text", "text": {"preview_url": False, "body": piece}}
+
+
+def _buttons(choices: Sequence[Option]) -> Payload:
+    named = zip(choices, titles(choices, BUTTON_TITLE), strict=True)
+    return {"buttons": [{"type": "reply", "reply": {"id": choice.id, "title": title}} for choice, title in named]}
+
+
+def _list(choices: Sequence[Option], list_button: str) -> Payload:
+    rows = [_row(choice, title) for choice, title in zip(choices, titles(choices, ROW_TITLE), strict=True)]
+    return {"button": shorten(list_button, LIST_BUTTON), "sections": [{"rows": rows}]}
+
+
+def _row(choice: Option, title: str) -> Payload:
+    """A row; a title that had to be shortened is said whole in the description when there is no other."""
+    description = choice.description or (choice.title if title != choice.title else "")
+    row = {"id": choice.id, "title": title}
+    return {**row, "description": shorten(description, ROW_DESCRIPTION)} if description else row

@@ -1,0 +1,322 @@
+"""Documents and typed data, written down and read back. The only module that knows cattrs; JSON on the wire.
+
+The shape of a document is the seed's, exactly; what the framework adds starts with `_` and is left out while it has
+nothing to say. Scalars are never coerced: a text where a number belongs is a fault, not a number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar, cast
+
+from cattrs import BaseValidationError, transform_error
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.preconf.json import make_converter
+
+from vimbiso_fsm.errors import NotStorable
+from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.state import Address, Document, PendingCall, Run, StepData
+
+__all__ = [
+    "RESERVED",
+    "Unreadable",
+    "decode",
+    "document_from_raw",
+    "document_to_raw",
+    "dumps",
+    "encode",
+    "loads",
+    "replies_from_raw",
+    "replies_to_raw",
+    "structure",
+    "unstructure",
+]
+
+T = TypeVar("T")
+
+RESERVED = frozenset({"flow_type", "channel", "_validation_context", "_validation_state"})
+"""Names in `flow_data.data` that belong to the framework; no field of a flow's data may be called so."""
+
+_converter = make_converter(omit_if_default=False)
+
+
+class Unreadable(ValueError):
+    """Data that is not of the wanted shape. `faults`: a sentence with a path each; no value is quoted."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+# JSON --------------------------------------------------------------------------------------------------------------
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dumps(raw: Any, path: str = "document") -> bytes:
+    """`raw` as JSON in UTF-8.
+
+    Raises: NotStorable, naming the field below `path` that cannot be written down.
+    """
+    try:
+        return _encoder.encode(raw).encode()
+    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+        raise _culprit(raw, path, 0) from None
+
+
+def _culprit(raw: Any, path: str, depth: int) -> NotStorable:
+    """The error for the first value below `path` that JSON cannot hold."""
+    if depth > 50:
+        return NotStorable(path, "structure nested more than 50 deep")
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(raw, dict):
+        inner = raw.items()
+    elif isinstance(raw, list | tuple):
+        inner = enumerate(raw)
+    for name, value in inner:
+        if not isinstance(name, str | int):
+            return NotStorable(path, f"key of type {type(name).__name__}")
+        try:
+            _encoder.encode(value).encode()
+        except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+            return _culprit(value, f"{path}.{name}", depth + 1)
+    return NotStorable(path, type(raw).__name__ if inner == () else "value that JSON cannot hold")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def loads(data: bytes) -> Any:
+    """What JSON says.
+
+    Raises: Unreadable when `data` is no JSON in UTF-8.
+    """
+    try:
+        return _decoder.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Unreadable([f"it is no JSON{where}"]) from None
+
+
+# Scalars -----------------------------------------------------------------------------------------------------------
+
+
+def _exactly(kind: type[T]) -> Callable[[Any, Any], T]:
+    def structure_exactly(value: Any, _: Any) -> T:
+        if type(value) is not kind:
+            raise TypeError(f"must be {kind.__name__}, not {type(value).__name__}")
+        return cast(T, value)
+
+    return structure_exactly
+
+
+def _float(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"must be float, not {type(value).__name__}")
+    return float(value)
+
+
+def _decimal(value: Any, _: Any) -> Decimal:
+    try:
+        if isinstance(value, str):
+            return Decimal(value)
+    except InvalidOperation:
+        pass
+    raise TypeError("must be a decimal number written as text")
+
+
+for _kind in (str, int, bool):
+    _converter.register_structure_hook(_kind, _exactly(_kind))
+_converter.register_structure_hook(float, _float)
+_converter.register_structure_hook(Decimal, _decimal)
+_converter.register_unstructure_hook(Decimal, str)
+_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda value, _: dict(value))
+
+
+# Typed data of flows, arguments and results of calls ---------------------------------------------------------------
+
+
+def unstructure(value: Any, kind: Any = None) -> Any:
+    """Plain data for a typed value."""
+    return _converter.unstructure(value, unstructure_as=kind)
+
+
+def structure(raw: Any, kind: type[T]) -> T:
+    """The typed value for plain data.
+
+    Raises: Unreadable with a sentence for each fault.
+    """
+    try:
+        return _converter.structure(raw, kind)
+    except BaseValidationError as error:
+        raise Unreadable(transform_error(error)) from None
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise Unreadable([f"is no {getattr(kind, '__name__', kind)}: {type(error).__name__}"]) from None
+
+
+# The document ------------------------------------------------------------------------------------------------------
+
+
+def _step_data_to_raw(data: StepData) -> dict[str, Any]:
+    return {
+        "flow_type": data.flow_type,
+        "channel": {"type": data.channel.type, "identifier": data.channel.identifier},
+        "_validation_context": data.context,
+        "_validation_state": data.verdict,
+        **data.fields,
+    }
+
+
+def _step_data_from_raw(raw: Any, _: Any) -> StepData:
+    return StepData(
+        flow_type=raw["flow_type"],
+        channel=_converter.structure(raw["channel"], Address),
+        context=raw["_validation_context"],
+        verdict=raw["_validation_state"],
+        fields={name: value for name, value in raw.items() if name not in RESERVED},
+    )
+
+
+_converter.register_unstructure_hook(StepData, _step_data_to_raw)
+_converter.register_structure_hook(StepData, _step_data_from_raw)
+for _class in (Run, PendingCall):
+    _converter.register_unstructure_hook(
+        _class, make_dict_unstructure_fn(_class, _converter, _cattrs_omit_if_default=True)
+    )
+
+_FIELDS = {
+    "guest": "_guest",
+    "call": "_call",
+    "deadline": "_deadline",
+    "channels": "_channels",
+    "moved": "_moved",
+    "suspended": "_suspended",
+    "version": "_version",
+    "last_updated": "_last_updated",
+}
+"""The document's bookkeeping: attribute -> name on the wire. `run` is split into `flow_data` and `_run`."""
+
+_unstructure_document = make_dict_unstructure_fn(
+    Document,
+    _converter,
+    run=override(omit=True),
+    **{
+        name: override(rename=wire, omit_if_default=name not in ("version", "last_updated", "guest"))
+        for name, wire in _FIELDS.items()
+    },
+)
+_structure_document = make_dict_structure_fn(
+    Document,
+    _converter,
+    _cattrs_forbid_extra_keys=True,
+    **{name: override(rename=wire) for name, wire in _FIELDS.items()},
+)
+
+
+def document_to_raw(document: Document) -> dict[str, Any]:
+    """The document as plain data, in the wire's shape."""
+    raw = _unstructure_document(document)
+    run = document.run
+    if run is None:
+        raw["flow_data"] = {}
+    else:
+        bookkeeping = _converter.unstructure(run)
+        raw["flow_data"] = bookkeeping.pop("flow_data")
+        raw["_run"] = bookkeeping
+    return raw
+
+
+def document_from_raw(raw: Mapping[str, Any]) -> Document:
+    """The document in plain data of the wire's shape.
+
+    Raises: Unreadable with a sentence for each fault.
+    """
+    fields = dict(raw)
+    flow_data, run = fields.pop("flow_data", None), fields.pop("_run", None)
+    if flow_data:
+        fields["run"] = {**(run or {}), "flow_data": flow_data}
+    try:
+        return _structure_document(fields, Document)
+    except BaseValidationError as error:
+        raise Unreadable(transform_error(error)) from None
+
+
+def encode(document: Document) -> bytes:
+    """The document's bytes.
+
+    Raises: NotStorable, naming the field that cannot be written down.
+    """
+    return dumps(document_to_raw(document))
+
+
+def decode(data: bytes) -> Document:
+    """The document in bytes; not validated against the rule book.
+
+    Raises: Unreadable with a sentence for each fault.
+    """
+    raw = loads(data)
+    if not isinstance(raw, dict):
+        raise Unreadable([f"it is a {type(raw).__name__}, not an object"])
+    return document_from_raw(raw)
+
+
+# Replies -----------------------------------------------------------------------------------------------------------
+
+
+def _text_to_raw(text: Text) -> Any:
+    return [text.key, dict(text.params)] if text.params else text.key
+
+
+def _text_from_raw(raw: Any) -> Text:
+    return Text(raw) if isinstance(raw, str) else Text(raw[0], **raw[1])
+
+
+def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
+    """Replies as keys and parameters; their final words are said anew when they are read back."""
+    return [_reply_to_raw(reply) for reply in replies]
+
+
+def _reply_to_raw(reply: Reply) -> Any:
+    if isinstance(reply, Text):
+        return {"text": _text_to_raw(reply)}
+    if isinstance(reply, Buttons):
+        return {
+            "buttons": [[button.id, _text_to_raw(button.title)] for button in reply.buttons],
+            "body": _text_to_raw(reply.body),
+        }
+    return {
+        "rows": [
+            [row.id, _text_to_raw(row.title), _text_to_raw(row.description) if row.description else None]
+            for row in reply.rows
+        ],
+        "body": _text_to_raw(reply.body),
+    }
+
+
+def replies_from_raw(raw: Iterable[Any]) -> tuple[Reply, ...]:
+    """The replies in plain data.
+
+    Raises: Unreadable when it is not of the shape `replies_to_raw` makes.
+    """
+    try:
+        return tuple(_reply_from_raw(reply) for reply in raw)
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise Unreadable([f"no replies: {type(error).__name__}"]) from None
+
+
+def _reply_from_raw(raw: Any) -> Reply:
+    if "text" in raw:
+        return _text_from_raw(raw["text"])
+    body = _text_from_raw(raw["body"])
+    if "buttons" in raw:
+        return Buttons(body, tuple(Button(id, _text_from_raw(title)) for id, title in raw["buttons"]))
+    return Menu(
+        body,
+        tuple(Row(id, _text_from_raw(title), about and _text_from_raw(about)) for id, title, about in raw["rows"]),
+    )

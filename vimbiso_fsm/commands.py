@@ -1,0 +1,102 @@
+"""The words that always work, and the quick commands. Declared once, outside the flows (domain: §1).
+
+A command is matched on the whole message, trimmed, case ignored. A typed command beats a state's reader (a handle
+called `home` gets through as `@home`); a pressed button is never read as a command.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.flow import Flow, State, Transition
+from vimbiso_fsm.messages import Text
+from vimbiso_fsm.turn import Turn
+
+__all__ = ["CARRY_ON", "CarryOn", "Commands", "Shortcut", "normal"]
+
+
+def normal(text: str) -> str:
+    """A message as words are compared: NFKC, without invisible format characters, trimmed, white space collapsed,
+    case folded."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    return " ".join(text.split()).casefold()
+
+
+def _words(words: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(map(normal, [words] if isinstance(words, str) else words))
+
+
+@attrs.frozen
+class Commands:
+    """The global words, each a set of messages. `yes` and `no` count wherever a button of that trigger is shown."""
+
+    menu: frozenset[str] = attrs.field(
+        converter=_words,
+        default=(
+            *"hi hie hy hey hello start menu home mhoro makadii sawubona jambo habari bonjour salut hola".split(),
+            "/start",
+            "buenos dias",
+        ),
+    )
+    cancel: frozenset[str] = attrs.field(converter=_words, default=("cancel", "stop", "exit", "x"))
+    back: frozenset[str] = attrs.field(converter=_words, default=("back",))
+    help: frozenset[str] = attrs.field(converter=_words, default=("help", "?"))
+    yes: frozenset[str] = attrs.field(converter=_words, default=("yes", "y", "ok", "confirm"))
+    no: frozenset[str] = attrs.field(converter=_words, default=("no", "n"))
+
+    def command(self, word: str) -> str:
+        """"menu", "cancel", "back" or "help" for a normal word, "" for any other."""
+        for name in ("menu", "cancel", "back", "help"):
+            if word in getattr(self, name):
+                return name
+        return ""
+
+    def button(self, word: str) -> str:
+        """The trigger that a yes or no word stands for, "" for any other."""
+        return "yes" if word in self.yes else "no" if word in self.no else ""
+
+
+@attrs.frozen
+class Shortcut:
+    """A quick command: a message that starts `flow` and answers its first questions.
+
+    `reads` gives the answers as if they had been typed one after the other, or None when the message is no such
+    command. Each goes through its state's reader and guards; the first that is refused is asked again.
+    """
+
+    flow: Flow[Any]
+    reads: Callable[[str], Sequence[str] | None]
+
+
+@attrs.frozen
+class CarryOn:
+    """What the framework's own flow gathers: the name of the flow that was left open."""
+
+    left: str = ""
+
+
+def _offer_back(turn: Turn[CarryOn]) -> Text:
+    return Text("carry_on.ask", flow=turn.data.left)
+
+
+CARRY_ON: Final = Flow(
+    "carry_on",
+    data=CarryOn,
+    initial="offered",
+    states=[
+        State("offered", ask=_offer_back),
+        State("taken", final=True),
+        State("dropped", say=Text("carry_on.dropped"), final=True, cancels=True),
+    ],
+    transitions=[
+        Transition("yes", "offered", "taken"),
+        Transition("no", "offered", "dropped"),
+    ],
+)
+"""Offers an open flow back to a member who said "menu" in the middle of it."""

@@ -1,0 +1,165 @@
+-- The one script of the store: every request that must be atomic is a mode of it (the laws: store.py).
+--
+-- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (redis_atomic.py has the table of keys)
+--       7-12 where each goes when it is set aside (set_aside only)
+-- ARGV  1 mode  2 token (of a commit; else the mode's name)  3 shift of the clock in seconds, then those of the mode
+--
+-- Every reply starts with KEYS[1] and ARGV[2], so a client knows its own answer. Documents, entries and records are
+-- opaque bytes: cjson would break big integers and empty lists. Only redis.call: pcall can report a success that is
+-- none. Lua has no rollback, so all that can fail stands before the first write, and the first write is one that
+-- the server may refuse for lack of memory; after it, it refuses nothing more.
+
+local call = redis.call
+local mode, token = ARGV[1], ARGV[2]
+local time = call('TIME')
+local now = time[1] + time[2] / 1000000 + ARGV[3]
+local at = string.format('%.6f', now)
+
+-- The head, from the state or, when none lives, from the latest audit entry ("<version> <digest> <body>").
+local function head()
+  local state = call('HMGET', KEYS[1], 'v', 'h')
+  if state[1] then
+    if not (state[2] and string.match(state[1], '^%d+$')) then error({err = 'WRONGTYPE the state holds no head'}) end
+    return state[1], state[2]
+  end
+  local latest = call('LINDEX', KEYS[4], -1)
+  if not latest then return '0', '' end
+  local version, digest = string.match(latest, '^(%d+) (%S*) ')
+  if not version then error({err = 'WRONGTYPE the latest audit entry is not framed'}) end
+  return version, digest
+end
+
+-- What is stored now: the same structure for a load and for every commit that is not made.
+local function current(status, more)
+  local version, digest = head()
+  return {KEYS[1], token, status, at, version, digest, call('HGET', KEYS[1], 'd'), more}
+end
+
+-- The records made under the token ("<token> <root> <content> <body>").
+local function records()
+  local found = {}
+  for _, record in ipairs(call('LRANGE', KEYS[3], 0, -1)) do
+    local own, root = string.match(record, '^(%S*) (%S*) ')
+    if own == token or root == token then found[#found + 1] = record end
+  end
+  return found
+end
+
+-- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then only for a commit:
+--      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
+--      15 seconds a document lives  16 seconds the audit lives  17 records kept  18 entries kept
+--      19 number of inherited tokens; each with its instant, then the inherited records
+if mode == 'commit' or mode == 'verify' then
+  local oldest = now - ARGV[7]
+  local used = call('ZSCORE', KEYS[5], token)
+  if used and tonumber(used) > oldest then return current('duplicate', records()) end
+  local version, digest = head()
+  if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
+  if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late') end
+
+  call('HSTRLEN', KEYS[2], 'd') -- for their types alone: after the first write a wrong one is met too late
+  call('LLEN', KEYS[3])
+  call('LLEN', KEYS[4])
+  if ARGV[13] and ARGV[13] ~= '' then call('ZCARD', KEYS[6]) end
+  if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
+
+  call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- refused for memory, or nothing after it is
+  call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
+  local after = 19 + 2 * ARGV[19]
+  for i = 20, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
+  if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[17]) then call('LTRIM', KEYS[3], -ARGV[17], -1) end
+  if call('RPUSH', KEYS[4], ARGV[12]) > tonumber(ARGV[18]) then call('LTRIM', KEYS[4], -ARGV[18], -1) end
+  call('ZADD', KEYS[5], at, token)
+  call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
+  if ARGV[13] ~= '' then call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14]) end
+
+  local document_ends = string.format('%.0f', now + ARGV[15]) -- %.14g of tostring would cut digits
+  local token_ends = string.format('%.0f', now + ARGV[7])
+  call('EXPIREAT', KEYS[1], document_ends)
+  call('EXPIREAT', KEYS[2], document_ends)
+  call('EXPIREAT', KEYS[3], token_ends)
+  call('EXPIREAT', KEYS[5], token_ends)
+  call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[16]))
+  return {KEYS[1], token, 'committed', at}
+end
+
+if mode == 'load' then return current('stored') end
+if mode == 'load_previous' then return current('stored', call('HGET', KEYS[2], 'd')) end
+if mode == 'records' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1)} end
+if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
+if mode == 'inherit' then
+  return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
+end
+
+-- The one key of these modes is a channel's in the index, or a shard's due set.
+if mode == 'look_up' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
+if mode == 'link' then -- ARGV 4 member
+  local owner = call('GET', KEYS[1])
+  if not owner then call('SET', KEYS[1], ARGV[4]) end
+  return {KEYS[1], token, 'read', at, owner or ARGV[4]}
+end
+if mode == 'unlink' then -- ARGV 4 member
+  local owner = call('GET', KEYS[1])
+  if owner ~= ARGV[4] then return {KEYS[1], token, 'read', at, owner} end
+  call('DEL', KEYS[1])
+  return {KEYS[1], token, 'read', at, false}
+end
+if mode == 'settle' then -- ARGV 4 member  5 instant
+  local wake = call('ZSCORE', KEYS[1], ARGV[4])
+  if wake and tonumber(wake) <= tonumber(ARGV[5]) then call('ZREM', KEYS[1], ARGV[4]) end
+  return {KEYS[1], token, 'read', at}
+end
+if mode == 'wake_ups' then -- ARGV 4 until  5 most
+  return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', ARGV[4], 'BYSCORE', 'LIMIT', 0, ARGV[5])}
+end
+
+-- What remains looks at keys that may be anything: TYPE is the one read that cannot fail.
+local TYPES = {'hash', 'hash', 'list', 'list', 'zset', 'zset'}
+local NAMES = {'state', 'prev', 'turns', 'audit', 'tokens', 'due'}
+
+local function fault(i)
+  local kind = call('TYPE', KEYS[i]).ok
+  if kind == 'none' then return nil end
+  if kind ~= TYPES[i] then return NAMES[i] .. ' is a ' .. kind .. ', not a ' .. TYPES[i] end
+  if i == 1 then
+    local state = call('HMGET', KEYS[1], 'v', 'h')
+    if not (state[1] and state[2] and string.match(state[1], '^%d+$')) then return 'state holds no head' end
+  end
+  if i == 4 and not string.match(call('LINDEX', KEYS[4], -1), '^%d+ %S* ') then return 'audit is not framed' end
+end
+
+local function sound_head()
+  if call('EXISTS', KEYS[1]) == 1 and not fault(1) then return head() end
+  if call('EXISTS', KEYS[4]) == 0 or fault(4) then return '0', '' end
+  return string.match(call('LINDEX', KEYS[4], -1), '^(%d+) (%S*) ')
+end
+
+if mode == 'inspect' then
+  local faults = {}
+  for i = 1, 6 do faults[#faults + 1] = fault(i) end
+  local version, digest = sound_head()
+  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; ')}
+end
+
+-- ARGV 4 version  5 digest  6 seconds what is set aside lives. Keys of a wrong type go whatever the head is, nothing
+-- can be read from them; a document only at the head it was found damaged at. The head goes on from the audit.
+if mode == 'set_aside' then
+  local version, digest = sound_head()
+  local ends = string.format('%.0f', now + ARGV[6])
+  local function move(i)
+    call('RENAME', KEYS[i], KEYS[i + 6])
+    call('EXPIREAT', KEYS[i + 6], ends)
+  end
+  local moved = false
+  for i = 1, 6 do
+    if fault(i) then
+      move(i)
+      moved = true
+    end
+  end
+  if not moved and version == ARGV[4] and digest == ARGV[5] and call('EXISTS', KEYS[1]) == 1 then move(1) end
+  return current('stored')
+end
+
+return redis.error_reply('ERR the store knows no mode ' .. mode)

@@ -1,0 +1,157 @@
+"""Everything this library raises.
+
+Expected outcomes are values (`Refused`, `Conflict`, `Duplicate` …); an exception is a fault. Each says what was
+given, what is wrong and what to do, and carries the facts as attributes. No message quotes what a member wrote, a
+token or a phone number.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommitUnknown",
+    "Contended",
+    "DamagedDocument",
+    "DocumentTooLarge",
+    "EngineError",
+    "FlowError",
+    "InvalidMessage",
+    "InvalidState",
+    "NotStorable",
+    "ServiceError",
+    "StoreUnavailable",
+    "TokenReused",
+    "VimbisoError",
+    "VersionConflict",
+]
+
+
+class VimbisoError(Exception):
+    """The root of all errors of this library."""
+
+
+class FlowError(VimbisoError, ValueError):
+    """A flow or a bot is declared wrongly; raised when it is made, never while a member waits.
+
+    Attributes: `flow`, `place` (the state or slot, may be empty), `fault`, `remedy`.
+    """
+
+    def __init__(self, flow: str, place: str, fault: str, remedy: str = "") -> None:
+        self.flow, self.place, self.fault, self.remedy = flow, place, fault, remedy
+        where = f"flow {flow!r}" + (f", {place}" if place else "")
+        super().__init__(f"{where}: {fault}" + (f"; {remedy}" if remedy else ""))
+
+
+class InvalidMessage(VimbisoError, ValueError):
+    """What came in is no message: the caller's mistake or a broken payload. Attributes: `field`, `fault`."""
+
+    def __init__(self, field: str, fault: str) -> None:
+        self.field, self.fault = field, fault
+        super().__init__(f"message {field}: {fault}")
+
+
+class InvalidState(VimbisoError, ValueError):
+    """A document breaks the rule book. Attributes: `faults`, a tuple of `state_validator.Fault`."""
+
+    def __init__(self, faults: tuple[object, ...]) -> None:
+        self.faults = faults
+        super().__init__("the document is not valid: " + "; ".join(str(fault) for fault in faults))
+
+
+class NotStorable(VimbisoError, TypeError):
+    """A value that cannot be written down and read back (a live object, say). Attributes: `path`, `type_name`."""
+
+    def __init__(self, path: str, type_name: str) -> None:
+        self.path, self.type_name = path, type_name
+        super().__init__(
+            f"{path} holds a {type_name}, which cannot be stored; keep plain values, attrs classes, "
+            "Decimal, Money, date, datetime or Enum members in a document"
+        )
+
+
+class DamagedDocument(VimbisoError):
+    """What is stored is no document. Attributes: `member_id`, `fault`."""
+
+    def __init__(self, member_id: str, fault: str) -> None:
+        self.member_id, self.fault = member_id, fault
+        super().__init__(f"the stored document of member {member_id!r} is damaged: {fault}")
+
+
+class DocumentTooLarge(VimbisoError):
+    """A document over the size limit; nothing was written. Attributes: `size`, `limit` (bytes)."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(
+            f"the document has {size} bytes, the limit is {limit}; nothing was stored; keep bulky data "
+            "elsewhere and its key in the flow"
+        )
+
+
+class StoreUnavailable(VimbisoError, ConnectionError):
+    """The store could not be reached or refused the work; nothing was stored. Attributes: `fault`."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        super().__init__(f"the store is not available: {fault}; nothing was saved")
+
+
+class CommitUnknown(VimbisoError):
+    """The commit was sent and its answer was lost, also on the bounded repeats. The same message may be
+    handled again: its token makes it take effect once. Attributes: `member_id`, `token`, `fault`."""
+
+    def __init__(self, member_id: str, token: str, fault: str) -> None:
+        self.member_id, self.token, self.fault = member_id, token, fault
+        super().__init__(
+            f"it is not known whether turn {token} of member {member_id!r} was stored: {fault}; "
+            "handle the same message again, it takes effect once"
+        )
+
+
+class Contended(VimbisoError):
+    """Other writers won every race within the bound. Nothing of this message was stored.
+    Attributes: `member_id`, `seconds`, `attempts`."""
+
+    def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
+        self.member_id, self.seconds, self.attempts = member_id, seconds, attempts
+        super().__init__(
+            f"member {member_id!r} was changed by others {attempts} times within {seconds:g} s; "
+            "nothing of this message was stored; handle it again"
+        )
+
+
+class VersionConflict(VimbisoError):
+    """A writer that will not decide again held an old version. Attributes: `member_id`, `expected`, `found`."""
+
+    def __init__(self, member_id: str, expected: int, found: int) -> None:
+        self.member_id, self.expected, self.found = member_id, expected, found
+        super().__init__(
+            f"member {member_id!r} is at version {found}, the change was made on version {expected}; "
+            "nothing was stored; load again and re-apply the change"
+        )
+
+
+class TokenReused(VimbisoError):
+    """A message id came a second time with other content; nothing was stored. Attributes: `member_id`, `token`."""
+
+    def __init__(self, member_id: str, token: str) -> None:
+        self.member_id, self.token = member_id, token
+        super().__init__(
+            f"the message of turn {token} of member {member_id!r} was handled before with other content; "
+            "it was refused; give every message an id of its own"
+        )
+
+
+class ServiceError(VimbisoError):
+    """A service is missing, or of the wrong kind for this shell. Attributes: `service`, `fault`."""
+
+    def __init__(self, service: str, fault: str) -> None:
+        self.service, self.fault = service, fault
+        super().__init__(f"service {service!r}: {fault}")
+
+
+class EngineError(VimbisoError):
+    """The embedded engine could not be started or joined. Attributes: `path`, `fault`."""
+
+    def __init__(self, path: str, fault: str) -> None:
+        self.path, self.fault = path, fault
+        super().__init__(f"the embedded engine under {path}: {fault}")

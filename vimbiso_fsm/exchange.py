@@ -1,0 +1,496 @@
+"""All that one message causes, step by step, without doing any of it: load, decide, commit, call, move.
+
+`Exchange` is a protocol without input and output. It names the next `request`; the shell performs it and gives the
+result to `take`. The sync and the async shell run the very same exchange. The way of a message:
+
+    whose channel is it   LookUp, unless known
+    what is stored        Load, unless in the worker's cache
+    decide                pure
+    commit                Conflict, Late: decide again on what came back, bounded in time
+                          Duplicate: the first result again
+    guest became member   ReadInherited, Load, Commit at the member, Link, Settle: each may be repeated
+    the call              RunCall; its answer is decided and committed as a second turn
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import loads, replies_from_raw
+from vimbiso_fsm.decision import (
+    Answered,
+    Decision,
+    Event,
+    caller,
+    current_question,
+    decide,
+    failure,
+    first_document,
+    turn_token,
+)
+from vimbiso_fsm.errors import Contended, DamagedDocument, DocumentTooLarge
+from vimbiso_fsm.flow_audit import Details, seal
+from vimbiso_fsm.messages import Message, Reply, Text
+from vimbiso_fsm.moving import adopt, is_adopted
+from vimbiso_fsm.recovery import Salvage, faults, salvage
+from vimbiso_fsm.state import Document, guest_id
+from vimbiso_fsm.store import (
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Inherited,
+    Late,
+    Link,
+    Linked,
+    Load,
+    LookUp,
+    Mismatch,
+    ReadInherited,
+    Record,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Stored,
+)
+from vimbiso_fsm.turn import Call, Caller
+
+__all__ = ["Cache", "Exchange", "Outcome", "Pause", "RunCall"]
+
+
+@attrs.frozen
+class Outcome:
+    """What a message came to.
+
+    `status`: "advanced", "refused", "duplicate", "recovered", "ignored" or "failed". `replies`: what is said to the
+    member, each with its final words in `.text`. `state`: the member's document now.
+    """
+
+    status: str
+    replies: tuple[Reply, ...]
+    state: Document
+
+
+@attrs.frozen
+class RunCall:
+    """Run a service's method -> what it returned, or the exception it raised."""
+
+    call: Call[Any]
+    caller: Caller
+
+
+@attrs.frozen
+class Pause:
+    """Wait a moment before the next attempt, longer the more there were, with jitter."""
+
+    attempt: int
+
+
+Step: TypeAlias = Request | RunCall | Pause
+
+
+@attrs.frozen
+class _Known:
+    head: Head
+    document: Document
+
+
+class Cache:
+    """The latest documents of recent members, and whose their channels are. Stale copies are harmless: a commit made
+    on one is a `Conflict`. `size` members; 0 keeps none."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._documents: dict[str, _Known] = {}
+        self._members: dict[tuple[str, str], str] = {}
+
+    def document(self, member_id: str) -> _Known | None:
+        """The latest known document of a member."""
+        return self._documents.get(member_id)
+
+    def member(self, address: tuple[str, str]) -> str | None:
+        """The member a channel was linked to when last heard of."""
+        return self._members.get(address)
+
+    def keep(self, member_id: str, head: Head, document: Document) -> None:
+        """Remember a document; the one unused longest makes room."""
+        self._put(self._documents, member_id, _Known(head, document))
+
+    def linked(self, address: tuple[str, str], member_id: str) -> None:
+        """Remember whose channel it is."""
+        self._put(self._members, address, member_id)
+
+    def forget(self, member_id: str, address: tuple[str, str] | None = None) -> None:
+        """Ask the store next time."""
+        self._documents.pop(member_id, None)
+        if address is not None:
+            self._members.pop(address, None)
+
+    def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        if not self._size:
+            return
+        table.pop(key, None)
+        table[key] = value
+        while len(table) > self._size:
+            table.pop(next(iter(table)), None)
+
+
+def _instant(at: float) -> datetime:
+    return datetime.fromtimestamp(at, timezone.utc)
+
+
+class Exchange:
+    """One message on its way. Perform `request` and give the result to `take`, until `outcome` is there.
+
+    `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
+    conflicts after which it gives up. `told`: what observers are to be told; `errors`: what callbacks raised, by
+    reference.
+
+    Raises (from `take`): Contended.
+    """
+
+    def __init__(self, bot: Bot, cache: Cache, message: Message, now: float, *, patience: float = 5.0) -> None:
+        self.bot = bot
+        self.cache = cache
+        self.message = message
+        self.event: Event = message
+        self.now = self.began = now
+        self.patience = patience
+        self.outcome: Outcome | None = None
+        self.told: list[Details] = []
+        self.errors: list[tuple[str, BaseException]] = []
+        self.request: Step | None = None
+        self._then: Callable[[Any], None] = self._looked_up
+        self._member_id = ""
+        self._linked = False
+        self._head = Head()
+        self._document: Document | None = None
+        self._salvage: Salvage | None = None
+        self._decision: Decision | None = None
+        self._status = ""
+        self._replies: list[Reply] = []
+        self._attempts = 0
+        self._begin()
+
+    def take(self, result: Result | BaseException | object, now: float) -> None:
+        """Go on with the result of `request`. A `DocumentTooLarge` is a result too: the turn then fails."""
+        self.now = now
+        self.request = None
+        self._then(result)
+
+    def _do(self, request: Step, then: Callable[[Any], None]) -> None:
+        self.request, self._then = request, then
+
+    # Whose channel, what is stored -------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        address = self.message.channel.address
+        member_id = self.cache.member(address)
+        guest = guest_id(self.message.channel)
+        if member_id is not None:
+            self._with(member_id, linked=True)
+        elif self.cache.document(guest):
+            self._with(guest, linked=False)
+        else:
+            self._do(LookUp(self.message.channel), self._looked_up)
+
+    def _looked_up(self, found: Linked) -> None:
+        if found.member_id is None:
+            return self._with(guest_id(self.message.channel), linked=False)
+        self.cache.linked(self.message.channel.address, found.member_id)
+        self._with(found.member_id, linked=True)
+
+    def _with(self, member_id: str, *, linked: bool) -> None:
+        self._member_id, self._linked = member_id, linked
+        known = self.cache.document(member_id)
+        if known is None:
+            return self._do(Load(member_id), self._loaded)
+        self._head, self._document = known.head, known.document
+        self._decide()
+
+    def _loaded(self, stored: Stored | Broken) -> None:
+        """Read what is stored; what is broken is set aside whole, and what is left of it saved."""
+        self._head = stored.head
+        now = _instant(max(stored.at, self.now))
+        if isinstance(stored, Broken):
+            self._salvage = self._saved(b"", now)
+            return self._do(SetAside(self._member_id, stored.head), self._set_aside)
+        if stored.document is None:
+            self._document = self._fresh(now)
+            return self._decide()
+        document, wrong = faults(self.bot, stored.document)
+        if document is None or document.member_id != self._member_id:
+            self._salvage = self._saved(stored.document, now)
+            return self._do(SetAside(self._member_id, stored.head), self._set_aside)
+        self._document = document
+        self._decide()
+
+    def _fresh(self, now: datetime) -> Document:
+        return first_document(
+            self.message.channel,
+            now,
+            member_id=self._member_id if self._linked else "",
+            version=self._head.version,
+        )
+
+    def _saved(self, data: bytes, now: datetime) -> Salvage:
+        return salvage(
+            self.bot,
+            data,
+            self.message.channel,
+            now,
+            member_id=self._member_id,
+            guest=not self._linked,
+            version=self._head.version,
+        )
+
+    def _set_aside(self, stored: Stored | Conflict) -> None:
+        """The broken bytes are safe; go on with what was saved, unless somebody else was quicker."""
+        if isinstance(stored, Conflict):
+            self._salvage = None
+            return self._again(stored)
+        assert self._salvage is not None
+        self._head = stored.head
+        self._document = attrs.evolve(self._salvage.document, version=stored.head.version)
+        self._decide()
+
+    # Decide and commit ---------------------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        document = self._document
+        assert document is not None
+        if document.moved is not None and isinstance(self.event, Message):
+            return self._follow(document)
+        decision = decide(
+            self.bot, document, self.event, _instant(self.now), recovered=self._salvage is not None
+        )
+        if self._salvage is not None and decision.entry is not None:
+            detail = {"kept": self._salvage.kept, "lost": self._salvage.lost, **decision.entry.detail}
+            decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
+        self._commit(decision)
+
+    def _commit(self, decision: Decision) -> None:
+        self._decision = decision
+        self._attempts += 1
+        self._do(commit_of(decision, self._head), self._committed)
+
+    def _committed(self, result: Any) -> None:
+        decision = self._decision
+        assert decision is not None
+        match result:
+            case Committed():
+                self._stored(decision, result)
+            case Duplicate():
+                self._repeated(result)
+            case Mismatch():
+                self._finish("refused", self._said(Text("message.reused")), self._current(result.current))
+            case Conflict() | Late():
+                self._again(result)
+            case Broken():
+                self._loaded(result)
+            case DocumentTooLarge():
+                assert self._document is not None
+                self._commit(failure(self.bot, self._document, self.event, _instant(self.now), result))
+            case _:
+                raise TypeError(f"a store answered a commit with a {type(result).__name__}")
+
+    def _stored(self, decision: Decision, committed: Committed) -> None:
+        """It is stored: remember it, then move, call, or be done."""
+        if decision.changed:
+            self._keep(decision.document, committed.head)
+        if decision.entry is not None:
+            self.told.append(Details(decision.entry, self._attempts))
+        if decision.error is not None:
+            self.errors.append((decision.token[:10], decision.error))
+        self._salvage = None
+        self._attempts = 0
+        self._status = decision.status if not self._status or decision.status == "failed" else self._status
+        self._replies += decision.replies
+        if decision.changed and decision.document.moved is not None:
+            return self._move(decision.document)
+        self._go_on()
+
+    def _keep(self, document: Document, head: Head) -> None:
+        self._head, self._document = head, document
+        self.cache.keep(document.member_id, head, document)
+
+    def _go_on(self) -> None:
+        """Run the call that was proposed; without one, this is the end."""
+        decision, document = self._decision, self._document
+        assert decision is not None
+        assert document is not None
+        if decision.call is None or document.call is None:
+            return self._finish(self._status, tuple(self._replies), document)
+        self._do(RunCall(decision.call, caller(document, document.call)), self._called)
+
+    def _called(self, result: object) -> None:
+        """The call is back: its answer is the next turn, under the same root."""
+        assert self._document is not None
+        pending = self._document.call
+        assert pending is not None
+        unknown = isinstance(result, BaseException)
+        if isinstance(result, BaseException):
+            self.errors.append((pending.key[:10], result))
+        self.event = Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries)
+        self._decide()
+
+    def _again(self, result: Conflict | Late) -> None:
+        """Somebody was quicker, or the moment has passed: decide again on what is stored now."""
+        if self.now - self.began > self.patience:
+            raise Contended(self._member_id, self.patience, self._attempts)
+        self.cache.forget(self._member_id)
+        if self._attempts < 2:
+            return self._loaded(result.current)
+        self._do(Pause(self._attempts), lambda _: self._loaded(result.current))
+
+    def _repeated(self, duplicate: Duplicate) -> None:
+        """This turn was made before: the first result; when that is no longer kept, the question as it is now."""
+        document = self._current(duplicate.current)
+        if isinstance(self.event, Answered):
+            self._replies += self._first(duplicate.records)
+            return self._finish(self._status, tuple(self._replies), document)
+        replies = self._first(duplicate.records)
+        if not duplicate.records:
+            replies = current_question(self.bot, document, _instant(self.now))
+        self._finish("duplicate", replies, document)
+
+    def _first(self, records: tuple[Record, ...]) -> tuple[Reply, ...]:
+        """The replies of records, said again."""
+        replies: list[Reply] = []
+        for record in records:
+            replies += replies_from_raw(loads(record.body)["replies"])
+        return self.bot.texts.replies(replies)
+
+    def _current(self, stored: Stored) -> Document:
+        """What is stored now, as a document."""
+        document = faults(self.bot, stored.document)[0] if stored.document is not None else None
+        if document is None:
+            return self._fresh(_instant(self.now))
+        self.cache.keep(document.member_id, stored.head, document)
+        return document
+
+    def _said(self, *texts: Text) -> tuple[Reply, ...]:
+        return self.bot.texts.replies(texts)
+
+    def _finish(self, status: str, replies: tuple[Reply, ...], document: Document) -> None:
+        self.outcome = Outcome(status, replies, document)
+
+    # A guest becomes a member ------------------------------------------------------------------------------------------
+
+    def _follow(self, guest: Document) -> None:
+        """The guest has become a member: was this message theirs already? Else finish the move and decide there."""
+        self._decision = None
+        verify = Commit(
+            guest.member_id, self._head, turn_token(self.event), turn_token(self.event), "", None, None
+        )
+        self._do(verify, self._followed)
+
+    def _followed(self, result: Any) -> None:
+        match result:
+            case Committed():
+                self._do(LookUp(self.message.channel), self._found)
+            case Duplicate() | Mismatch():
+                self._repeated(Duplicate(getattr(result, "records", ()), result.current))
+            case _:
+                self._committed(result) if isinstance(result, Broken) else self._again(result)
+
+    def _found(self, found: Linked) -> None:
+        assert self._document is not None
+        if found.member_id is None:
+            return self._move(self._document)
+        self.cache.forget(self._document.member_id)
+        self._looked_up(found)
+
+    def _move(self, guest: Document) -> None:
+        self._guest = guest
+        self._do(ReadInherited(guest.member_id), self._inherits)
+
+    _guest: Document
+    _inherited: Inherited
+
+    def _inherits(self, inherited: Inherited) -> None:
+        self._inherited = inherited
+        assert self._guest.moved is not None
+        self._do(Load(self._guest.moved.to), self._adopt)
+
+    def _adopt(self, stored: Stored | Broken) -> None:
+        """Take over the guest's state at the member."""
+        guest = self._guest
+        assert guest.moved is not None
+        if isinstance(stored, Broken):
+            return self._do(SetAside(guest.moved.to, stored.head), self._adopt)
+        member = faults(self.bot, stored.document)[0] if stored.document is not None else None
+        if stored.document is not None and member is None:
+            return self._do(SetAside(guest.moved.to, stored.head), self._adopt)
+        adoption = adopt(self.bot, guest, member, _instant(self.now), version=stored.head.version)
+        commit = attrs.evolve(commit_of(adoption, stored.head), inherited=self._inherited)
+        self._do(commit, lambda result: self._adopted(adoption, result))
+
+    def _adopted(self, adoption: Decision, result: Any) -> None:
+        match result:
+            case Committed():
+                self.told.append(Details(adoption.entry) if adoption.entry else Details)  # type: ignore[arg-type]
+                self._keep(adoption.document, result.head)
+                self._link()
+            case Duplicate():
+                member = self._current(result.current)
+                if not is_adopted(self._guest, member):
+                    return self._start_over()
+                self._head, self._document = result.current.head, member
+                self._link()
+            case Conflict() | Late():
+                if self.now - self.began > self.patience:
+                    raise Contended(adoption.document.member_id, self.patience, self._attempts)
+                self._adopt(result.current)
+            case _:
+                raise DamagedDocument(adoption.document.member_id, "it changed while a guest was moving in")
+
+    def _link(self) -> None:
+        assert self._guest.moved is not None
+        self._do(Link(self._guest.channel, self._guest.moved.to), self._has_link)
+
+    def _has_link(self, _: Linked) -> None:
+        self._do(Settle(self._guest.member_id, self._guest.last_updated.timestamp()), self._settled)
+
+    def _settled(self, _: None) -> None:
+        """The move is done. A message that only met it is decided now, at the member."""
+        assert self._document is not None
+        self._member_id, self._linked = self._document.member_id, True
+        self.cache.forget(self._guest.member_id)
+        self.cache.linked(self._guest.channel.address, self._member_id)
+        if self._decision is None:
+            return self._decide()
+        self._go_on()
+
+    def _start_over(self) -> None:
+        """The channel was taken from the member since: whoever writes there now is a guest again."""
+        self._member_id, self._linked = self._guest.member_id, False
+        self._document = attrs.evolve(self._fresh(_instant(self.now)), version=self._head.version)
+        self._decide()
+
+
+def commit_of(decision: Decision, head: Head) -> Commit:
+    """The commit of a decision made on the document at `head`."""
+    document = decision.document
+    if not decision.changed or decision.entry is None:
+        return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
+    return Commit(
+        member_id=document.member_id,
+        expected=head,
+        token=decision.token,
+        root=decision.root,
+        content=decision.content,
+        document=decision.raw,
+        entry=seal(decision.entry, decision.raw, head.digest),
+        record=decision.record,
+        not_after=decision.not_after.timestamp() if decision.not_after else None,
+        wake_at=decision.wake_at.timestamp() if decision.wake_at else None,
+    )

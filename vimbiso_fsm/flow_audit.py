@@ -1,0 +1,227 @@
+"""The audit: one entry a commit, redacted, chained; read back, and told to observers.
+
+An entry is part of the decision and is stored by the same script as the document, so a success in the audit is a
+success in the store. It names each transition tried and each guard's verdict. It never holds what a member wrote:
+a data field's value stands in it only when its author marked it `flow.PUBLIC`, an address only as a digest, an
+error only as its type and the places in the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, Protocol
+
+import attrs
+
+from vimbiso_fsm.codec import Unreadable, dumps, loads, structure, unstructure
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.flow import PUBLIC, Flow
+from vimbiso_fsm.messages import Channel
+from vimbiso_fsm.state import FlowData
+from vimbiso_fsm.store import Entry, Record, digest
+
+__all__ = [
+    "AuditEntry",
+    "AuditStep",
+    "Details",
+    "FlowAuditLogger",
+    "Observer",
+    "channel_digest",
+    "error_record",
+    "redacted",
+    "seal",
+    "unseal",
+]
+
+
+@attrs.frozen
+class AuditStep:
+    """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order."""
+
+    flow: str
+    run: str
+    source: str
+    dest: str | None
+    trigger: str
+    guards: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class AuditEntry:
+    """What one commit did.
+
+    `kind`: "transition", "refusal", "command", "page", "start", "waiting", "call", "session", "recovery", "move",
+    "update" or "error". `before`, `after`: the run's data, redacted by field; `changed`: the fields that differ.
+    `codes`: the refusals said. `verdict`: the latest verdict on an answer. `channel`: type, and a digest of the
+    identifier. `document`: digest of the stored bytes; `previous`: digest of the entry before, "" for the first.
+    """
+
+    version: int
+    at: datetime
+    member_id: str
+    channel: tuple[str, str]
+    kind: str
+    status: str
+    token: str
+    root: str
+    source: str = ""
+    dest: str = ""
+    flow: str = ""
+    run: str = ""
+    trigger: str = ""
+    steps: tuple[AuditStep, ...] = ()
+    codes: tuple[str, ...] = ()
+    before: Mapping[str, Any] = attrs.field(factory=dict)
+    after: Mapping[str, Any] = attrs.field(factory=dict)
+    changed: tuple[str, ...] = ()
+    verdict: Mapping[str, Any] = attrs.field(factory=dict)
+    detail: Mapping[str, Any] = attrs.field(factory=dict)
+    document: str = ""
+    previous: str = ""
+
+    @property
+    def guards(self) -> tuple[tuple[str, str], ...]:
+        """The verdicts of all guards, in the order they were asked."""
+        return tuple(verdict for step in self.steps for verdict in step.guards)
+
+
+def channel_digest(channel: Channel) -> tuple[str, str]:
+    """A channel as it stands in the audit: its type, and a digest that finds it again but does not show it."""
+    name = f"{len(channel.type)}:{channel.type}:{channel.identifier}"
+    return channel.type, hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def redacted(flow: Flow[Any], flow_data: FlowData) -> dict[str, Any]:
+    """A run's data as it stands in the audit: public values, a mark for any other that is set."""
+    shown: dict[str, Any] = {}
+    for name, value in flow_data.data.fields.items():
+        field = flow.fields.get(name)
+        if field is not None and field.metadata.get("vimbiso") == PUBLIC["vimbiso"]:
+            shown[name] = value
+        else:
+            shown[name] = None if value in (None, "", [], {}) else "•"
+    return shown
+
+
+def error_record(error: BaseException, reference: str) -> dict[str, Any]:
+    """What the audit keeps of an exception: its type and where it came from. Its message may quote what a member
+    wrote and is left out, but for this library's own errors, which quote nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "reference": reference,
+        "type": type(error).__name__,
+        "message": str(error) if isinstance(error, VimbisoError) else "",
+        "where": [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames[-8:]],
+    }
+
+
+def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
+    """The entry as it is stored: with the digest of the document and of the entry before."""
+    raw = {name: value for name, value in unstructure(entry).items() if value or name in ("version", "previous")}
+    raw["document"] = digest(document)
+    raw["previous"] = previous
+    body = dumps(raw, "audit entry")
+    return Entry(entry.version, digest(body), body)
+
+
+def unseal(entry: Entry) -> AuditEntry:
+    """A stored entry, read.
+
+    Raises: Unreadable.
+    """
+    raw = loads(entry.body)
+    if not isinstance(raw, dict):
+        raise Unreadable(["an audit entry must be an object"])
+    return structure(raw, AuditEntry)
+
+
+@attrs.frozen
+class Details:
+    """What observers are told after a commit. It grows by attributes."""
+
+    entry: AuditEntry
+    attempts: int = 1
+
+
+class Observer(Protocol):
+    """Is told of each commit once it is stored. What it raises is logged and goes no further."""
+
+    def __call__(self, details: Details) -> None: ...
+
+
+class FlowAuditLogger:
+    """Reads the audit back, finds the last valid state, tells observers.
+
+    `report` is told of an observer's exception: `report(observer's name, exception)`.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer] = (),
+        report: Callable[[str, BaseException], None] = lambda name, error: None,
+    ) -> None:
+        self._observers = tuple(observers)
+        self._report = report
+
+    def tell(self, details: Details) -> None:
+        """Tell every observer, each on its own."""
+        for observer in self._observers:
+            try:
+                observer(details)
+            except Exception as error:  # an observer can never veto or break a turn
+                self._report(getattr(observer, "__name__", type(observer).__name__), error)
+
+    @staticmethod
+    def read(entries: Iterable[Entry]) -> tuple[AuditEntry, ...]:
+        """Stored entries as objects, in their order."""
+        return tuple(map(unseal, entries))
+
+    @staticmethod
+    def fits(
+        entry: AuditEntry,
+        *,
+        channel: Channel | None = None,
+        flow: str | None = None,
+        run: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> bool:
+        """Whether an entry is one of those asked for; what is not asked for fits."""
+        return (
+            (channel is None or entry.channel == channel_digest(channel))
+            and (flow is None or flow in {entry.flow, *(step.flow for step in entry.steps)})
+            and (run is None or run in {entry.run, *(step.run for step in entry.steps)})
+            and (since is None or entry.at >= since)
+            and (until is None or entry.at <= until)
+        )
+
+    @staticmethod
+    def faults(entries: Sequence[Entry]) -> tuple[str, ...]:
+        """What is wrong with the chain: a gap, a digest that does not fit. Empty when it is whole."""
+        found: list[str] = []
+        for place, entry in enumerate(entries):
+            if digest(entry.body) != entry.digest:
+                found.append(f"entry {entry.version}: its digest does not fit its text")
+            if place and entry.version != entries[place - 1].version + 1:
+                found.append(f"entry {entry.version} follows entry {entries[place - 1].version}")
+            if place and unseal(entry).previous != entries[place - 1].digest:
+                found.append(f"entry {entry.version}: it does not continue entry {entries[place - 1].version}")
+        return tuple(found)
+
+    @staticmethod
+    def last_valid_state(
+        records: Sequence[Record], valid: Callable[[Mapping[str, Any]], bool]
+    ) -> Mapping[str, Any] | None:
+        """The `flow_data` of the latest turn record that `valid` accepts; None when none does."""
+        for record in reversed(records):
+            try:
+                flow_data = loads(record.body).get("flow_data")
+            except (Unreadable, AttributeError):
+                continue
+            if flow_data and valid(flow_data):
+                return dict(flow_data)
+        return None

@@ -1,0 +1,205 @@
+"""The store in memory: the laws of `store.py` on plain dictionaries.
+
+It is the model the engines must agree with (`testing.check_agreement`), and enough for a bot that may forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Final
+
+import attrs
+
+from vimbiso_fsm.store import (
+    AUDIT_KEPT,
+    AUDIT_LIFE,
+    DOCUMENT_LIFE,
+    NO_HEAD,
+    RECORDS_KEPT,
+    TOKEN_LIFE,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Entry,
+    Head,
+    Inherited,
+    Late,
+    Link,
+    Linked,
+    Load,
+    LookUp,
+    Mismatch,
+    ReadAudit,
+    ReadInherited,
+    ReadRecords,
+    Record,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Stored,
+    Unlink,
+    WakeUps,
+    check_commit,
+    shard_of,
+)
+
+__all__ = ["AsyncMemoryStore", "MemoryStore"]
+
+
+@attrs.frozen
+class _State:
+    head: Head
+    document: bytes
+
+
+@attrs.define
+class _Member:
+    """What is kept of a member, and the instant (seconds since the epoch) at which each kind of it ends."""
+
+    state: _State | None = None
+    previous: bytes | None = None
+    records: tuple[Record, ...] = ()
+    audit: tuple[Entry, ...] = ()
+    tokens: dict[str, float] = attrs.field(factory=dict[str, float])
+    set_aside: tuple[_State, ...] = ()
+    documents_end: float = 0.0
+    turns_end: float = 0.0
+    audit_ends: float = 0.0
+
+    @property
+    def head(self) -> Head:
+        """The document's; when none lives, that of the latest audit entry."""
+        if self.state is not None:
+            return self.state.head
+        return Head(self.audit[-1].version, self.audit[-1].digest) if self.audit else NO_HEAD
+
+    def forget(self, now: float) -> None:
+        """Drop what has ended."""
+        if now >= self.documents_end:
+            self.state = self.previous = None
+        if now >= self.turns_end:
+            self.records = ()
+            self.tokens.clear()
+        if now >= self.audit_ends:
+            self.audit = ()
+
+    def stored(self, at: float, *, previous: bool = False) -> Stored:
+        """What is stored now."""
+        document = self.state.document if self.state is not None else None
+        return Stored(self.head, document, at, self.previous if previous else None)
+
+
+class MemoryStore:
+    """A `Store` that lasts as long as the process; safe to share between threads."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: the store's clock, seconds since the epoch."""
+        self._clock = clock
+        self._lock: Final = Lock()
+        self._members: dict[str, _Member] = {}
+        self._channels: dict[tuple[str, str], str] = {}
+        self._due: dict[str, float] = {}
+
+    def perform(self, request: Request) -> Result:
+        """Do what `request` says; see the request's class for the result and what is raised."""
+        with self._lock:
+            return self._perform(request)
+
+    def _perform(self, request: Request) -> Result:
+        match request:
+            case Commit():
+                return self._commit(request)
+            case Load(member_id, previous):
+                return self._member(member_id).stored(self._at(), previous=previous)
+            case SetAside(member_id, expected):
+                return self._set_aside(self._member(member_id), expected)
+            case ReadAudit(member_id, last):
+                audit = self._member(member_id).audit
+                return audit if last is None else audit[max(len(audit) - max(last, 0), 0) :]
+            case ReadRecords(member_id):
+                return self._member(member_id).records
+            case ReadInherited(member_id):
+                member = self._member(member_id)
+                by_age = sorted(member.tokens.items(), key=lambda item: (item[1], item[0]))
+                return Inherited(tuple(by_age), member.records)
+            case LookUp(channel):
+                return Linked(self._channels.get(channel.address))
+            case Link(channel, member_id):
+                return Linked(self._channels.setdefault(channel.address, member_id))
+            case Unlink(channel, member_id):
+                if self._channels.get(channel.address) == member_id:
+                    del self._channels[channel.address]
+                return Linked(self._channels.get(channel.address))
+            case Settle(member_id, at):
+                if self._due.get(member_id, at + 1) <= at:
+                    del self._due[member_id]
+                return None
+            case WakeUps(shard, until, most):
+                due = [(at, name) for name, at in self._due.items() if at <= until and shard_of(name) == shard]
+                return tuple(name for _, name in sorted(due)[:most])
+
+    def _at(self, shift: float = 0.0) -> float:
+        return round(self._clock() + shift, 6)
+
+    def _member(self, member_id: str) -> _Member:
+        member = self._members.setdefault(member_id, _Member())
+        member.forget(self._clock())
+        return member
+
+    def _commit(self, commit: Commit) -> Result:
+        entry = None if commit.document is None else check_commit(commit)
+        member = self._member(commit.member_id)
+        at = self._at(commit.shift)
+        if member.tokens.get(commit.token, at - TOKEN_LIFE) > at - TOKEN_LIFE:
+            return self._repeated(member, commit, at)
+        if member.head != commit.expected:
+            return Conflict(member.stored(at))
+        if commit.not_after is not None and at > commit.not_after:
+            return Late(member.stored(at))
+        if commit.document is None or entry is None:
+            return Committed(commit.expected, at)
+        self._write(member, commit, _State(Head(entry.version, entry.digest), commit.document), entry, at)
+        return Committed(Head(entry.version, entry.digest), at)
+
+    def _repeated(self, member: _Member, commit: Commit, at: float) -> Duplicate | Mismatch:
+        records = tuple(record for record in member.records if commit.token in (record.token, record.root))
+        if any(record.token == commit.token and record.content != commit.content for record in records):
+            return Mismatch(member.stored(at))
+        return Duplicate(records, member.stored(at))
+
+    def _write(self, member: _Member, commit: Commit, state: _State, entry: Entry, at: float) -> None:
+        inherited = commit.inherited or Inherited()
+        if member.state is not None:
+            member.previous = member.state.document
+        member.state = state
+        record = Record(commit.token, commit.root, commit.content, commit.record)
+        member.records = (*member.records, *inherited.records, record)[-RECORDS_KEPT:]
+        member.audit = (*member.audit, entry)[-AUDIT_KEPT:]
+        tokens = dict(inherited.tokens) | member.tokens | {commit.token: at}
+        member.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
+        if commit.wake_at is not None:
+            self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
+        member.documents_end = at + DOCUMENT_LIFE
+        member.turns_end = at + TOKEN_LIFE
+        member.audit_ends = at + AUDIT_LIFE
+
+    def _set_aside(self, member: _Member, expected: Head) -> Stored:
+        if member.state is not None and member.head == expected:
+            member.set_aside = (*member.set_aside, member.state)
+            member.state = None
+        return member.stored(self._at())
+
+
+class AsyncMemoryStore:
+    """The same as an `AsyncStore`. Nothing in it waits."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: the store's clock, seconds since the epoch."""
+        self._store = MemoryStore(clock)
+
+    async def perform(self, request: Request) -> Result:
+        """Do what `request` says; see the request's class for the result and what is raised."""
+        return self._store.perform(request)

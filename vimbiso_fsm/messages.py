@@ -1,0 +1,182 @@
+"""What comes in and what goes out, free of any channel's format.
+
+A `Message` is what a member said; a reply is `Text`, `Buttons` or `Menu`. An author writes texts as keys with
+parameters; `texts.Catalogue` gives each its final words in `.text` when the turn is decided.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.errors import InvalidMessage
+
+__all__ = ["Button", "Buttons", "Channel", "Menu", "Message", "Reply", "Row", "Text"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+MAX_ID = 512
+"""Characters in a message id or channel identifier; WhatsApp's ids have about 60."""
+
+
+def _plain(value: str) -> str:
+    """`value` without lone surrogates, which no store and no channel can encode."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _identifier(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidMessage(field, f"must be text, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidMessage(field, "is empty; every message needs one")
+    if len(value) > MAX_ID:
+        raise InvalidMessage(field, f"has {len(value)} characters, the limit is {MAX_ID}")
+    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
+        raise InvalidMessage(field, "holds control characters")
+    return value
+
+
+@attrs.frozen
+class Channel:
+    """A way to reach a member. `type`: "whatsapp", "telegram", "sms", "terminal" …; `identifier`: the member's
+    address there (a phone number, a chat id); `metadata`: what the channel knows of them, storable values."""
+
+    type: str = attrs.field()
+    identifier: str = attrs.field(repr=False)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
+
+    @type.validator
+    def _check_type(self, _: object, value: object) -> None:
+        _identifier("channel type", value)
+
+    @identifier.validator
+    def _check_identifier(self, _: object, value: object) -> None:
+        _identifier("channel identifier", value)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Type and identifier: what makes two channels the same."""
+        return self.type, self.identifier
+
+
+@attrs.frozen
+class Message:
+    """What came in: exactly one of `text` (typed), `choice` (the id of a pressed button or row) or neither (an
+    image, a sticker: `kind` says what).
+
+    `id` is the channel's own message id: the same id is the same message, however often it is delivered.
+    `account` is our own address on the channel (a phone-number id, a bot's name): part of the message's identity.
+    """
+
+    channel: Channel
+    id: str = attrs.field()
+    text: str | None = attrs.field(default=None, repr=False)
+    choice: str | None = attrs.field(default=None, repr=False)
+    kind: str = attrs.field(default="text", kw_only=True)
+    account: str = attrs.field(default="", kw_only=True)
+    sent_at: datetime | None = attrs.field(default=None, kw_only=True)
+
+    @id.validator
+    def _check_id(self, _: object, value: object) -> None:
+        _identifier("id", value)
+
+    @text.validator
+    @choice.validator
+    def _check_content(self, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, str):
+            raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.text is not None and self.choice is not None:
+            raise InvalidMessage("text", "was given together with choice; a message is one or the other")
+        for name in ("text", "choice"):
+            value = getattr(self, name)
+            if value is not None and not value.isascii():
+                object.__setattr__(self, name, _plain(value))
+
+
+Parameter: TypeAlias = str | int | Decimal | Any
+"""A text's parameter: said with `str()` unless the catalogue knows better (money, dates)."""
+
+
+@attrs.frozen(init=False)
+class Text:
+    """Words by key: `Text("offer.amount", limit=25)`. A key without an entry is said as it stands.
+
+    `text` is empty until the catalogue has said it; then it holds the final words.
+    """
+
+    key: str
+    params: Mapping[str, Any] = attrs.field(hash=False)
+    text: str = attrs.field(eq=False)
+
+    def __init__(self, key: str, /, **params: Parameter) -> None:
+        self.__attrs_init__(key, params or NOTHING, "")  # type: ignore[attr-defined]  # attrs makes it
+
+    def said(self, words: str, params: Mapping[str, str | int]) -> Text:
+        """This text with its final words and its parameters as they were said."""
+        text = Text.__new__(Text)
+        text.__attrs_init__(self.key, params, words)  # type: ignore[attr-defined]  # attrs makes it
+        return text
+
+    def __str__(self) -> str:
+        return self.text or self.key
+
+
+def _text(value: str | Text) -> Text:
+    return value if isinstance(value, Text) else Text(value)
+
+
+@attrs.frozen
+class Button:
+    """One of a few ways on. `id` is what comes back when it is pressed."""
+
+    id: str
+    title: Text = attrs.field(converter=_text)
+
+
+@attrs.frozen
+class Row:
+    """One entry of a list. Authors give the bare `id` of the thing; what is shown carries run and version."""
+
+    id: str
+    title: Text = attrs.field(converter=_text)
+    description: Text | None = attrs.field(default=None, converter=attrs.converters.optional(_text))
+    value: Any = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+    """What `into` takes when the row is chosen; the id when nothing is given."""
+
+
+@attrs.frozen
+class Buttons:
+    """A question with buttons under it."""
+
+    body: Text
+    buttons: tuple[Button, ...]
+
+    @property
+    def text(self) -> str:
+        """The question's final words."""
+        return self.body.text
+
+
+@attrs.frozen
+class Menu:
+    """A question with a list under it, at most ten rows; more are paged with rows that count among the ten."""
+
+    body: Text
+    rows: tuple[Row, ...]
+
+    @property
+    def text(self) -> str:
+        """The question's final words."""
+        return self.body.text
+
+
+Reply: TypeAlias = Text | Buttons | Menu
+"""What goes out."""

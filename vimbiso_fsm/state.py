@@ -1,0 +1,184 @@
+"""The stored state of a member: the document, as attrs classes.
+
+Its shape on the wire is `codec.py`'s business, its rules are `state_validator.py`'s. What a flow's author adds lives
+in `StepData.fields`, everything the framework adds starts with `_` on the wire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from vimbiso_fsm.messages import Channel
+from vimbiso_fsm.turn import Member
+
+__all__ = [
+    "Address",
+    "Document",
+    "FlowData",
+    "Moved",
+    "PendingCall",
+    "Run",
+    "Shown",
+    "StepData",
+    "guest_id",
+]
+
+
+@attrs.frozen
+class Address:
+    """Type and identifier of a channel, without what it knows of the member."""
+
+    type: str
+    identifier: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class StepData:
+    """What a run has gathered. `fields`: the flow's typed data, unstructured. `attempts`: refusals in a row at this
+    question. `verdict`: the latest verdict on an answer: step, ok, code."""
+
+    flow_type: str
+    channel: Address
+    context: Mapping[str, Any] = attrs.field(factory=dict)
+    verdict: Mapping[str, Any] = attrs.field(factory=dict)
+    fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def attempts(self) -> int:
+        """Refusals in a row at this question."""
+        return int(self.context.get("attempts", 0))
+
+
+@attrs.frozen
+class FlowData:
+    """A run and where it stands. `id`: the run, `step`: the machine's state."""
+
+    id: str
+    step: str
+    data: StepData
+
+
+@attrs.frozen
+class Shown:
+    """One choice that was shown: what it is, and its title as the member read it."""
+
+    choice: str
+    title: str
+
+
+@attrs.frozen
+class Run:
+    """A run with its bookkeeping.
+
+    `version`, `fingerprint`: of the flow's declaration the run was last stepped with. `entered`: the document's
+    version at which the state was entered (fences buttons and timers). `trail`: the questions answered so far,
+    for `back`. `page`: of a long list. `shown`: the choices shown, in order. `due`: when the state's timer fires.
+    `waits`: why it is suspended ("" while it is the current one): "sub" for its sub-flow, "asked" because the
+    member said something else first, "entry" until the member has logged in.
+    """
+
+    flow_data: FlowData
+    version: int
+    fingerprint: str
+    entered: int
+    trail: tuple[str, ...] = ()
+    page: int = 0
+    shown: tuple[Shown, ...] = ()
+    due: datetime | None = None
+    waits: str = ""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.flow_data.id
+
+    @property
+    def flow(self) -> str:
+        """The flow's name."""
+        return self.flow_data.data.flow_type
+
+    @property
+    def step(self) -> str:
+        """The state the run stands in."""
+        return self.flow_data.step
+
+
+@attrs.frozen
+class PendingCall:
+    """An effect on its way. `key`: its idempotency key. `root`: the token of the message that caused it.
+    `leased_until`: until then it is in the hands of whoever committed it; `tries`: how often it was taken up."""
+
+    key: str
+    service: str
+    method: str
+    arguments: Mapping[str, Any] = attrs.field(repr=False)
+    root: str
+    leased_until: datetime
+    tries: int = 1
+
+
+@attrs.frozen
+class Moved:
+    """A guest has become a member: who, and the guest's version at which it happened."""
+
+    to: str
+    version: int
+
+
+@attrs.frozen
+class Document:
+    """The stored state of a member.
+
+    `channel`: of the latest turn. `run`: where the conversation stands; `suspended`: runs to come back to, the next
+    one last. `call`: an effect on its way. `deadline`: when the session ends unless something is said.
+    `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back.
+    """
+
+    member_id: str
+    channel: Channel
+    last_updated: datetime
+    version: int = 0
+    guest: bool = True
+    jwt_token: str | None = attrs.field(default=None, repr=False)
+    authenticated: bool = False
+    profile: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    run: Run | None = None
+    suspended: tuple[Run, ...] = ()
+    call: PendingCall | None = None
+    deadline: datetime | None = None
+    channels: tuple[Address, ...] = ()
+    moved: Moved | None = None
+
+    @property
+    def flow_data(self) -> FlowData | None:
+        """The current run's state and data; None when no flow is open."""
+        return self.run.flow_data if self.run else None
+
+    @property
+    def member(self) -> Member:
+        """The person, as callbacks see them."""
+        return Member(
+            self.member_id, self.guest, self.authenticated, self.jwt_token, self.profile, self.current_account
+        )
+
+    def with_member(self, member: Member) -> Document:
+        """This document, the member changed. Another id is not taken here: that is a move (`exchange.py`)."""
+        return attrs.evolve(
+            self,
+            authenticated=member.authenticated,
+            jwt_token=member.jwt_token,
+            profile=member.profile,
+            current_account=member.current_account,
+        )
+
+
+def guest_id(channel: Channel) -> str:
+    """The provisional member id of who is reached there: a digest, so that no key shows a phone number."""
+    name = f"{len(channel.type)}:{channel.type}:{channel.identifier}".encode()
+    return "guest-" + hashlib.sha256(name).hexdigest()[:24]

@@ -1,0 +1,253 @@
+"""The rule book of the document. There is no other: every document is judged here before it is stored and when it is
+read, and what one component built is judged the same by all.
+
+The rules, in the order they are checked
+
+ 1.  Top level: the seed's fields, all of them; beyond them only the bookkeeping listed in `BOOKKEEPING`.
+ 2.  `member_id` is text, not empty, and stands at the top and nowhere else.
+ 3.  `channel` is an object of `type` (one of the known), `identifier` (text, not empty) and `metadata` (an object).
+ 4.  `authenticated` is true or false; true only with a token. `jwt_token` is null or text, not empty.
+ 5.  `profile` and `current_account` are objects; `profile.accounts`, when there, is a list;
+     `current_account.account_id`, when there, is text, not empty.
+ 6.  `flow_data` is `{}` or an object of `id`, `step` and `data`; it and `_run` are there together. `data` has
+     `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
+ 7.  `id` begins with the flow's name and a colon; with `flows` given, the flow and its step are declared.
+ 8.  Suspended runs obey 6 and 7; no run is there twice.
+ 9.  `_version` is a whole number, not negative; `_last_updated` and `_deadline` are instants with a time zone.
+
+The validator only looks: it changes nothing, knows no clock and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.codec import RESERVED, document_to_raw
+from vimbiso_fsm.errors import InvalidState
+from vimbiso_fsm.state import Document
+
+__all__ = ["BOOKKEEPING", "CHANNEL_TYPES", "SEED", "Fault", "StateValidator", "Verdict"]
+
+SEED: Final = frozenset(
+    {
+        "member_id",
+        "channel",
+        "jwt_token",
+        "authenticated",
+        "profile",
+        "current_account",
+        "flow_data",
+        "_version",
+        "_last_updated",
+    }
+)
+"""The fields of the seed's document."""
+
+BOOKKEEPING: Final = frozenset({"_run", "_suspended", "_call", "_deadline", "_channels", "_moved", "_guest"})
+"""What the framework adds."""
+
+CHANNEL_TYPES: Final = frozenset(
+    {
+        "whatsapp",
+        "telegram",
+        "sms",
+        "ussd",
+        "terminal",
+        "web",
+        "messenger",
+        "signal",
+        "viber",
+        "matrix",
+        "slack",
+        "discord",
+        "email",
+        "voice",
+    }
+)
+"""Channel types known without being named; a bot adds its own with `Bot(channels=…)`."""
+
+
+@attrs.frozen
+class Fault:
+    """One broken rule: where, and what is wrong. The value itself is not quoted."""
+
+    path: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.fault}"
+
+
+@attrs.frozen
+class Verdict:
+    """What the rule book says of a document."""
+
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether no rule is broken."""
+        return not self.faults
+
+
+@attrs.frozen
+class StateValidator:
+    """The rule book.
+
+    `flows`: the steps of each declared flow; None judges the shape alone. `channel_types`: the types that are known.
+    """
+
+    flows: Mapping[str, Collection[str]] | None = None
+    channel_types: Collection[str] = CHANNEL_TYPES
+
+    def validate(self, document: Document | Mapping[str, Any]) -> Verdict:
+        """The verdict on a document, as attrs objects or as plain data of the wire's shape."""
+        raw = document_to_raw(document) if isinstance(document, Document) else document
+        if not isinstance(raw, Mapping):
+            return Verdict((Fault("document", f"is a {_kind(raw)}, not an object"),))
+        return Verdict(tuple(self._faults(raw)))
+
+    def check(self, document: Document | Mapping[str, Any]) -> None:
+        """Raises: InvalidState naming every broken rule."""
+        verdict = self.validate(document)
+        if verdict.faults:
+            raise InvalidState(verdict.faults)
+
+    def _faults(self, raw: Mapping[str, Any]) -> Iterator[Fault]:
+        for name in SEED - raw.keys():
+            yield Fault(name, "is missing")
+        for name in raw.keys() - SEED - BOOKKEEPING:
+            yield Fault(str(name)[:40], "is no field of a document")
+        for name, rule in _RULES:
+            if name in raw and (fault := rule(raw[name])):
+                yield Fault(name, fault)
+        if raw.get("authenticated") is True and raw.get("jwt_token") is None:
+            yield Fault("authenticated", "is true without a token")
+        yield from self._channel("channel", raw.get("channel"), metadata=True)
+        yield from self._runs(raw)
+
+    def _channel(self, path: str, channel: Any, *, metadata: bool) -> Iterator[Fault]:
+        if not isinstance(channel, Mapping):
+            yield Fault(path, f"is a {_kind(channel)}, not an object")
+            return
+        kind = channel.get("type")
+        if not isinstance(kind, str) or kind not in self.channel_types:
+            yield Fault(f"{path}.type", "is no known channel type; name it in Bot(channels=…)")
+        if fault := _text(channel.get("identifier")):
+            yield Fault(f"{path}.identifier", fault)
+        if metadata and not isinstance(channel.get("metadata"), Mapping):
+            yield Fault(f"{path}.metadata", "must be an object")
+        if channel.keys() - {"type", "identifier", "metadata"}:
+            yield Fault(path, "has fields besides type, identifier and metadata")
+
+    def _runs(self, raw: Mapping[str, Any]) -> Iterator[Fault]:
+        flow_data = raw.get("flow_data")
+        if not isinstance(flow_data, Mapping):
+            yield Fault("flow_data", f"is a {_kind(flow_data)}, not an object")
+        elif bool(flow_data) != ("_run" in raw):
+            yield Fault("_run", "and flow_data must be there together")
+        elif flow_data:
+            yield from self._run("flow_data", flow_data)
+        seen = {flow_data.get("id")} if isinstance(flow_data, Mapping) and flow_data else set()
+        suspended = raw.get("_suspended", ())
+        if not isinstance(suspended, list | tuple):
+            yield Fault("_suspended", "must be a list")
+            return
+        for place, run in enumerate(suspended):
+            path = f"_suspended.{place}.flow_data"
+            inner = run.get("flow_data") if isinstance(run, Mapping) else None
+            if not isinstance(inner, Mapping):
+                yield Fault(path, "must be an object")
+                continue
+            yield from self._run(path, inner)
+            if inner.get("id") in seen:
+                yield Fault(f"{path}.id", "is there twice")
+            seen.add(inner.get("id"))
+
+    def _run(self, path: str, flow_data: Mapping[str, Any]) -> Iterator[Fault]:
+        if flow_data.keys() != {"id", "step", "data"}:
+            yield Fault(path, "must have exactly id, step and data")
+        data = flow_data.get("data")
+        if not isinstance(data, Mapping):
+            yield Fault(f"{path}.data", f"is a {_kind(data)}, not an object")
+            return
+        for name in RESERVED - data.keys():
+            yield Fault(f"{path}.data.{name}", "is missing")
+        for name in ("_validation_context", "_validation_state"):
+            if name in data and not isinstance(data[name], Mapping):
+                yield Fault(f"{path}.data.{name}", "must be an object")
+        if "member_id" in data:
+            yield Fault(f"{path}.data.member_id", "must stand at the top level only")
+        yield from self._channel(f"{path}.data.channel", data.get("channel"), metadata=False)
+        yield from self._place(path, flow_data, data.get("flow_type"))
+
+    def _place(self, path: str, flow_data: Mapping[str, Any], flow: Any) -> Iterator[Fault]:
+        run, step = flow_data.get("id"), flow_data.get("step")
+        if not isinstance(flow, str) or not isinstance(run, str) or not run.startswith(f"{flow}:"):
+            yield Fault(f"{path}.id", "must be text that begins with the flow's name and a colon")
+        if not isinstance(step, str):
+            yield Fault(f"{path}.step", f"is a {_kind(step)}, not the name of a state")
+        elif self.flows is not None and isinstance(flow, str):
+            if flow not in self.flows:
+                yield Fault(f"{path}.data.flow_type", "names no declared flow")
+            elif step not in self.flows[flow]:
+                yield Fault(f"{path}.step", f"names no state of flow {flow!r}")
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, str) and value else "must be text, not empty"
+
+
+def _token(value: Any) -> str:
+    return "" if value is None else _text(value)
+
+
+def _flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _account(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return "must be an object"
+    return _text(value["account_id"]) and "has an account_id that is no text" if "account_id" in value else ""
+
+
+def _profile(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return "must be an object"
+    return "" if isinstance(value.get("accounts", []), list) else "has accounts that are no list"
+
+
+def _version(value: Any) -> str:
+    return "" if type(value) is int and value >= 0 else "must be a whole number, not negative"
+
+
+def _instant(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return "is no instant"
+    aware = isinstance(value, datetime) and value.tzinfo is not None
+    return "" if aware else "must be an instant with a time zone"
+
+
+_RULES: Final[tuple[tuple[str, Callable[[Any], str]], ...]] = (
+    ("member_id", _text),
+    ("jwt_token", _token),
+    ("authenticated", _flag),
+    ("_guest", _flag),
+    ("profile", _profile),
+    ("current_account", _account),
+    ("_version", _version),
+    ("_last_updated", _instant),
+    ("_deadline", _instant),
+)

@@ -1,0 +1,369 @@
+"""How a member's document is kept: the requests, the results, and the laws both engines obey.
+
+A store is one method, `perform(request) -> result`. `redis_atomic.py` performs each request as one script call on a
+Redis-compatible server, `memory.py` on a dictionary: a model to agree with. `testing.check_store` states each law
+as a test and `testing.check_agreement` runs generated programs on both.
+
+The laws of the commit
+
+ 1.  All or nothing: a commit writes document, previous document, turn record, audit entry and token, or nothing.
+ 2.  Checked in this order: size, token, head, deadline, then the reads that may meet a key of a wrong type.
+ 3.  A token is used once. Used again it answers `Duplicate` with every record made under it (those of which it is
+     the token or the root) and what is stored now; with other content than its record kept, it answers `Mismatch`.
+     This holds before the head is looked at.
+ 4.  The head is the version and the digest of the latest audit entry. A commit on another head is a `Conflict`
+     that brings what is stored now. The version goes up by one per commit and never starts again while an audit
+     entry is kept, even when the document has expired.
+ 5.  After `not_after`, on the store's clock, a commit is `Late` and brings what is stored now.
+ 6.  A commit without a document only verifies (2 to 5) and writes nothing, not even its token.
+ 7.  Tokens live `TOKEN_LIFE`; records the latest `RECORDS_KEPT` for as long; the audit the latest `AUDIT_KEPT`
+     entries; the document and its previous one `DOCUMENT_LIFE` after the last commit.
+ 8.  What is stored is given back byte for byte. The store never looks inside.
+ 9.  A wake-up is written only when it is earlier than the one there.
+ 10. A broken document (`SetAside`) is moved whole to a key of its own before anything is written over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Protocol, TypeAlias
+from zlib import crc32
+
+import attrs
+
+from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.messages import Channel
+
+__all__ = [
+    "AUDIT_KEPT",
+    "DOCUMENT_LIFE",
+    "MAX_DOCUMENT",
+    "RECORDS_KEPT",
+    "SHARDS",
+    "TOKEN_LIFE",
+    "AsyncStore",
+    "Broken",
+    "Commit",
+    "Committed",
+    "Conflict",
+    "Duplicate",
+    "Entry",
+    "Head",
+    "Inherited",
+    "Late",
+    "Link",
+    "Linked",
+    "Load",
+    "LookUp",
+    "Mismatch",
+    "ReadAudit",
+    "ReadInherited",
+    "ReadRecords",
+    "Record",
+    "Request",
+    "Result",
+    "SetAside",
+    "Settle",
+    "Store",
+    "Stored",
+    "Unlink",
+    "WakeUps",
+    "check_commit",
+    "digest",
+    "shard_of",
+]
+
+MAX_DOCUMENT: Final = 64 * 1024
+"""Bytes of a stored document."""
+SHARDS: Final = 1024
+"""Hash tags over which members are spread; fixed, recorded in the store at first use."""
+DOCUMENT_LIFE: Final = 30 * 86_400
+"""Seconds after the last commit that the document, and the one before it, are kept."""
+TOKEN_LIFE: Final = 8 * 86_400
+"""Seconds that a token is remembered; webhooks are retried for seven days."""
+RECORDS_KEPT: Final = 16
+"""Turn records kept per member."""
+AUDIT_KEPT: Final = 10_000
+"""Audit entries kept per member."""
+AUDIT_LIFE: Final = 400 * 86_400
+"""Seconds after the last commit that the audit is kept."""
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of `data`, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def shard_of(member_id: str) -> int:
+    """The shard of a member, 0 to `SHARDS` - 1; the same in every process and release."""
+    return crc32(member_id.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+@attrs.frozen
+class Head:
+    """Where a member stands: `version` of the document and `digest` of the audit entry that made it."""
+
+    version: int = 0
+    digest: str = ""
+
+
+NO_HEAD: Final = Head()
+
+
+@attrs.frozen
+class Stored:
+    """What is stored of a member now. `document` is None when none lives; `at`: the store's clock, seconds since
+    the epoch; `previous`: the document before, given only when a `Load` asked for it."""
+
+    head: Head
+    document: bytes | None = attrs.field(repr=False)
+    at: float
+    previous: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Record:
+    """What one turn produced: `token` is its own, `root` that of the message it answers (the same but for the
+    answers of calls), `content` the digest of what was said, `body` opaque bytes."""
+
+    token: str
+    root: str
+    content: str
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Entry:
+    """One audit entry as it is stored: `digest` is `store.digest(body)`."""
+
+    version: int
+    digest: str
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Inherited:
+    """What a member takes over from the guest they were: tokens with the instant each was used, and records."""
+
+    tokens: tuple[tuple[str, float], ...] = ()
+    records: tuple[Record, ...] = ()
+
+
+# Requests ----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Load:
+    """What is stored of a member -> `Stored | Broken`."""
+
+    member_id: str
+    previous: bool = False
+
+
+@attrs.frozen
+class Commit:
+    """The one atomic write of a turn -> `Committed | Duplicate | Mismatch | Conflict | Late | Broken`.
+
+    `document=None` only verifies. The new version is `expected.version + 1`; `entry.version` is the same.
+    `not_after` and `wake_at` are instants on the store's clock (seconds since the epoch). `shift` moves the
+    store's clock (seconds; 0 in production, tests step it).
+
+    Raises: DocumentTooLarge (nothing written), StoreUnavailable (nothing written), CommitUnknown.
+    """
+
+    member_id: str
+    expected: Head
+    token: str
+    root: str
+    content: str
+    document: bytes | None = attrs.field(repr=False)
+    entry: Entry | None
+    record: bytes = attrs.field(default=b"", repr=False)
+    not_after: float | None = None
+    wake_at: float | None = None
+    inherited: Inherited | None = None
+    shift: float = 0.0
+
+
+@attrs.frozen
+class SetAside:
+    """Move what is broken, whole, to a key of its own -> `Stored`, what is stored now.
+
+    Keys of a wrong type are moved whatever the head is. When there is none, the document is, if the head is still
+    `expected`: then none is left, and the head goes on from the audit.
+    """
+
+    member_id: str
+    expected: Head
+
+
+@attrs.frozen
+class ReadAudit:
+    """Audit entries, oldest first -> `tuple[Entry, ...]`. `last`: only so many, the latest."""
+
+    member_id: str
+    last: int | None = None
+
+
+@attrs.frozen
+class ReadRecords:
+    """Turn records, oldest first -> `tuple[Record, ...]`."""
+
+    member_id: str
+
+
+@attrs.frozen
+class ReadInherited:
+    """What the member a guest has become must take over -> `Inherited`."""
+
+    member_id: str
+
+
+@attrs.frozen
+class LookUp:
+    """Whose channel this is -> `Linked`."""
+
+    channel: Channel
+
+
+@attrs.frozen
+class Link:
+    """Give a channel that is nobody's to a member; repeatable -> `Linked` (to its owner, which may be another: a late
+    repeat never takes a channel back)."""
+
+    channel: Channel
+    member_id: str
+
+
+@attrs.frozen
+class Unlink:
+    """Take a channel from a member, if it is still theirs -> `Linked`."""
+
+    channel: Channel
+    member_id: str
+
+
+@attrs.frozen
+class Settle:
+    """Clear a member's wake-up if it is not later than `at` -> None."""
+
+    member_id: str
+    at: float
+
+
+@attrs.frozen
+class WakeUps:
+    """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first."""
+
+    shard: int
+    until: float
+    most: int = 100
+
+
+Request: TypeAlias = (
+    Load | Commit | SetAside | ReadAudit | ReadRecords | ReadInherited | LookUp | Link | Unlink | Settle | WakeUps
+)
+
+
+def check_commit(commit: Commit) -> Entry:
+    """What every engine looks at before anything else: the size of the document, and that its audit entry is there.
+
+    Raises: DocumentTooLarge; ValueError without an entry of the next version.
+    """
+    if commit.document is not None and len(commit.document) > MAX_DOCUMENT:
+        raise DocumentTooLarge(len(commit.document), MAX_DOCUMENT)
+    entry, version = commit.entry, commit.expected.version + 1
+    if entry is None or entry.version != version:
+        found = "none" if entry is None else f"that of version {entry.version}"
+        raise ValueError(f"a commit that stores a document needs the audit entry of version {version}, not {found}")
+    return entry
+
+
+# Results -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Committed:
+    """It is stored (or, for a commit without a document, still true). `at`: the store's clock."""
+
+    head: Head
+    at: float
+
+
+@attrs.frozen
+class Duplicate:
+    """The token was used before: the records made under it (none when they are no longer kept), and what is
+    stored now."""
+
+    records: tuple[Record, ...]
+    current: Stored
+
+
+@attrs.frozen
+class Mismatch:
+    """The token was used before for other content."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Conflict:
+    """Somebody else committed first."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Late:
+    """The decision was only good until an instant that has passed."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Broken:
+    """A key of the member is of a type that is not ours. `fault` names it."""
+
+    head: Head
+    fault: str
+    at: float
+
+
+@attrs.frozen
+class Linked:
+    """The member a channel belongs to, if any."""
+
+    member_id: str | None
+
+
+Result: TypeAlias = (
+    Stored
+    | Committed
+    | Duplicate
+    | Mismatch
+    | Conflict
+    | Late
+    | Broken
+    | Linked
+    | Inherited
+    | tuple[Entry, ...]
+    | tuple[Record, ...]
+    | tuple[str, ...]
+    | None
+)
+
+
+class Store(Protocol):
+    """What a manager needs of a store."""
+
+    def perform(self, request: Request) -> Result:
+        """Do what `request` says; see the request's class for the result and what is raised."""
+        ...
+
+
+class AsyncStore(Protocol):
+    """The same, awaited."""
+
+    async def perform(self, request: Request) -> Result:
+        """Do what `request` says; see the request's class for the result and what is raised."""
+        ...

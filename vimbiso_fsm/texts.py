@@ -1,0 +1,124 @@
+"""Words: catalogues of texts by key, and how a key and its parameters become the words a member reads.
+
+A template is `str.format` with named fields: `"You hold {held}."`. What a member wrote is only ever a parameter, so
+nothing in it is read as a template.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
+
+__all__ = ["ENGLISH", "Catalogue"]
+
+ENGLISH: Final[Mapping[str, str]] = {
+    "back.earlier": "Your earlier answer: {answer}",
+    "back.nowhere": "This is the first question; there is nothing to go back to.",
+    "call.failed": "That did not work; please try again.",
+    "call.unsure": "We could not find out whether that was done. Please check before you try again.",
+    "call.waiting": "We are still working on your last answer; you will hear from us.",
+    "choice.closed": "That question is closed.",
+    "choice.unknown": "That is not one of the choices.",
+    "carry_on.ask": "You have not finished: {flow}. Carry on with it?",
+    "carry_on.dropped": "Left it there; nothing was sent.",
+    "carry_on.offered.yes": "Yes, carry on",
+    "carry_on.offered.no": "No, leave it",
+    "cancel.done": "Cancelled; nothing was sent.",
+    "failure": "Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}",
+    "help.words": "You can always say: menu, back, cancel, help.",
+    "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
+    "member.login": "Please log in first.",
+    "message.reused": "That message was answered before.",
+    "message.too_long": "That is too long; please keep it under {limit} characters.",
+    "message.unsupported": "We can only read text here: please write, or tap a button.",
+    "pages.next": "Next",
+    "pages.prev": "Previous",
+    "recovered": "We had to tidy up our notes about this conversation; let us start again from here.",
+    "session.ended": "Your session ended after a while of silence.",
+    "session.unsent": "What you had not confirmed ({flow}) was not sent.",
+}
+"""What the framework itself says. A bot's own texts may replace any of it."""
+
+
+@attrs.frozen
+class Catalogue:
+    """Templates by language and key. `languages[default]` serves every key another language lacks."""
+
+    languages: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    default: str = "en"
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str] | Mapping[str, Mapping[str, str]] | Catalogue | None) -> Catalogue:
+        """A catalogue from what a bot's author gives: one language's templates, or several languages'."""
+        if isinstance(texts, Catalogue):
+            return texts
+        given: dict[str, dict[str, str]] = {}
+        for name, value in (texts or {}).items():
+            if isinstance(value, str):
+                given.setdefault("en", {})[name] = value
+            else:
+                given[name] = dict(value)
+        given["en"] = {**ENGLISH, **given.get("en", {})}
+        return cls(given)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.languages.get(self.default, {})
+
+    def template(self, key: str, language: str = "") -> str | None:
+        """The template of a key, in `language` or else the default one; None when there is none."""
+        words = self.languages.get(language, {}).get(key)
+        return self.languages.get(self.default, {}).get(key) if words is None else words
+
+    def say(self, text: Text, language: str = "") -> Text:
+        """The text with its final words. A key without an entry is said as it stands; so is a template whose
+        parameters are not all there, for a member must hear something."""
+        template = self.template(text.key, language)
+        if not text.params:
+            return text.said(text.key if template is None else _plain(template), {})
+        params = {name: _parameter(value) for name, value in text.params.items()}
+        words = text.key if template is None else template
+        try:
+            return text.said(_FORMATTER.vformat(words, (), params), params)
+        except (LookupError, ValueError):
+            return text.said(words, params)
+
+    def reply(self, reply: Reply, language: str = "") -> Reply:
+        """The reply with all its final words."""
+        if isinstance(reply, Text):
+            return self.say(reply, language)
+        body = self.say(reply.body, language)
+        if isinstance(reply, Buttons):
+            return Buttons(body, tuple(Button(b.id, self.say(b.title, language)) for b in reply.buttons))
+        return Menu(body, tuple(self._row(row, language) for row in reply.rows))
+
+    def replies(self, replies: Iterable[Reply], language: str = "") -> tuple[Reply, ...]:
+        """The replies with all their final words."""
+        return tuple(self.reply(reply, language) for reply in replies)
+
+    def _row(self, row: Row, language: str) -> Row:
+        about = self.say(row.description, language) if row.description else None
+        return Row(row.id, self.say(row.title, language), about)
+
+
+class _Fields(string.Formatter):
+    """`str.format` by name only: a template reaches no attribute and no item of a parameter."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
+        return kwargs[field_name], field_name
+
+
+_FORMATTER: Final = _Fields()
+
+
+def _plain(template: str) -> str:
+    """A template said without parameters: doubled braces become single ones."""
+    return template.replace("{{", "{").replace("}}", "}") if "{" in template or "}" in template else template
+
+
+def _parameter(value: Any) -> str | int:
+    return value if type(value) in (str, int) else str(value)

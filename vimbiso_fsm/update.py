@@ -1,0 +1,87 @@
+"""A change to a stored document that is no turn of a conversation: an operator's, a migration's, another program's.
+
+It is held to the same laws: on the head that was read, valid before it is stored, with an audit entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import attrs
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import document_to_raw, dumps
+from vimbiso_fsm.decision import Decision
+from vimbiso_fsm.errors import DamagedDocument, InvalidState
+from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
+from vimbiso_fsm.recovery import faults
+from vimbiso_fsm.state import Document
+from vimbiso_fsm.store import Broken, Stored
+
+__all__ = ["Change", "read", "updated"]
+
+Change = Callable[[Document], Document]
+"""A pure function from the document as it is to the document as it should be."""
+
+
+def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
+    """The stored document, None when there is none.
+
+    Raises: DamagedDocument when what is stored is no valid document.
+    """
+    if isinstance(stored, Broken):
+        raise DamagedDocument(member_id, stored.fault)
+    if stored.document is None:
+        return None
+    document, wrong = faults(bot, stored.document)
+    if document is None:
+        raise DamagedDocument(member_id, "; ".join(wrong[:3]))
+    return document
+
+
+def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
+    """The decision that stores `after`; the caller's object is left as it is. `version`: of the head it is made on.
+
+    Raises: InvalidState, NotStorable.
+    """
+    now = datetime.fromtimestamp(at, timezone.utc)
+    latest = max(now, before.last_updated) if before else now
+    document = attrs.evolve(after, version=version + 1, last_updated=latest)
+    raw = document_to_raw(document)
+    data = dumps(raw)
+    verdict = bot.validator.validate(raw)
+    if not verdict.valid:
+        raise InvalidState(verdict.faults)
+    return Decision(
+        status="advanced",
+        document=document,
+        replies=(),
+        token=token,
+        root=token,
+        content="",
+        raw=data,
+        record=dumps({"status": "advanced", "replies": [], "flow_data": raw["flow_data"]}),
+        entry=_entry(before, document, token),
+    )
+
+
+def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
+    names = [field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated")]
+    changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
+    run = after.run
+    return AuditEntry(
+        version=after.version,
+        at=after.last_updated,
+        member_id=after.member_id,
+        channel=channel_digest(after.channel),
+        kind="update",
+        status="advanced",
+        token=token,
+        root=token,
+        source=before.run.step if before and before.run else "",
+        dest=run.step if run else "",
+        flow=run.flow if run else "",
+        run=run.id if run else "",
+        detail={"fields": changed},
+    )
