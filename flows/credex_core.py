@@ -62,7 +62,8 @@ class PendingOffer:
 
 @attrs.frozen
 class Account:
-    """An account: its secured balances, one for each denomination it ever held, and the offers waiting."""
+    """An account: its secured balances, one for each denomination it ever held, and the offers waiting, oldest first.
+    `incoming_count`, `outgoing_count`: how many there are, also where not all of them are listed."""
 
     id: str = ""
     handle: str = ""
@@ -72,6 +73,8 @@ class Account:
     net_assets: Money = attrs.field(default=Money.zero(DEFAULT_DENOMINATION))
     incoming: tuple[PendingOffer, ...] = ()
     outgoing: tuple[PendingOffer, ...] = ()
+    incoming_count: int = 0
+    outgoing_count: int = 0
 
     def balance(self, currency: str) -> Money:
         """What it holds of a denomination."""
@@ -440,7 +443,7 @@ class SimulatedCredexCore:
             source, target = self._own(member, issuer), self._accounts.get(receiver)
             if source is None or target is None or source is target:
                 return Refused("core.rejected", reason="no such account")
-            if amount.amount <= 0 or amount.currency not in DECIMALS or not _has_decimals(amount):
+            if not _payable(amount):
                 return Refused("core.rejected", reason="invalid amount")
             limited = member.tier == 1 and amount.currency == "USD"
             if limited and amount.amount > member.remaining:
@@ -515,7 +518,7 @@ class SimulatedCredexCore:
 
         def subscribe(member: _Member) -> Receipt | Refused:
             account = self._own(member, source_account_id)
-            if account is None or pay_frequency < 1 or amount.amount <= 0 or not _has_decimals(amount):
+            if account is None or pay_frequency < 1 or not _payable(amount):
                 return Refused("core.rejected", reason="no such account or no such payment")
             if not member.tier < member_tier <= 5:
                 return Refused("core.rejected", reason="the member has this tier already")
@@ -702,6 +705,8 @@ class SimulatedCredexCore:
             name=account.name,
             balances=balances,
             net_assets=Money(net.quantize(Decimal("0.01")), "USD"),
+            incoming_count=len(account.incoming),
+            outgoing_count=len(account.outgoing),
             incoming=tuple(
                 self._waiting(offer, offer.issuer) for offer in map(self._offers.__getitem__, account.incoming)
             ),
@@ -722,7 +727,9 @@ def _phone(phone: str, caller: Caller) -> str:
     return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")
 
 
-def _has_decimals(money: Money) -> bool:
-    """Whether the amount is finite and no finer than its denomination."""
+def _payable(money: Money) -> bool:
+    """Whether it is more than nothing, of a known denomination and no finer than that."""
     exponent = money.amount.as_tuple().exponent
-    return isinstance(exponent, int) and -exponent <= DECIMALS.get(money.currency, -1)
+    if not isinstance(exponent, int) or money.currency not in DECIMALS:
+        return False
+    return money.amount > 0 and -exponent <= DECIMALS[money.currency]

@@ -20,8 +20,8 @@ def summary(turn: Turn[NoData]) -> Text:
         handle=you.account.handle,
         balances="\n".join(map(str, you.account.balances)),
         net_assets=you.account.net_assets,
-        incoming=len(you.account.incoming),
-        outgoing=len(you.account.outgoing),
+        incoming=you.account.incoming_count,
+        outgoing=you.account.outgoing_count,
         remaining=you.dashboard.remaining_usd,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import attrs
 
@@ -14,6 +14,10 @@ from vimbiso_fsm.turn import Becomes, Member, Turn
 __all__ = ["Me", "logged_in", "me", "refreshed", "using"]
 
 D = TypeVar("D")
+
+KEPT: Final = 60
+"""Offers waiting in, and as many out, that a member's profile keeps of all accounts, the oldest: whoever is flooded
+with offers must not outgrow what can be stored."""
 
 
 @attrs.frozen
@@ -90,7 +94,13 @@ def using(turn: Turn[D]) -> Becomes[D]:
 
 def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) -> Member:
     """The member with this dashboard, using the account of that handle, the same as before or else their first."""
+    share = KEPT // max(1, len(dashboard.accounts))
+    accounts = tuple(
+        attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
+        for account in dashboard.accounts
+    )
+    profile = unstructure(attrs.evolve(dashboard, accounts=accounts))
     current = {"handle": handle} if handle else member.current_account
-    member = attrs.evolve(member, profile=unstructure(dashboard), current_account=current)
+    member = attrs.evolve(member, profile=profile, current_account=current)
     account = _me(member).account
     return attrs.evolve(member, current_account={"id": account.id, "handle": account.handle, "name": account.name})

@@ -112,7 +112,7 @@ _AMOUNT_LENGTH: Final = 64
 """Characters that an amount with its currency may have; longer text is no amount."""
 
 _AMOUNT: Final = re.compile(
-    r"(?:(?P<before>{unit}) *)?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?(?: *(?P<after>{unit}))?".format(
+    r"(?:(?P<before>{unit}) ?)?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?(?: ?(?P<after>{unit}))?".format(
         unit=r"(?:[A-Za-z]+|\([A-Za-z]+\))"
     )
 )
@@ -132,11 +132,10 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
         raise ValueError(f"amount() needs currencies in capital letters, the default {default!r} among them")
 
     def read_amount(text: str) -> Money | Refused:
-        text = text.strip()
+        text = _collapse(text)
         found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
         if found is None or (found["before"] and found["after"]):
-            digits = sum(map(str.isdecimal, text[: _AMOUNT_LENGTH + 1]))
-            if len(text) > _AMOUNT_LENGTH and digits > MAX_DIGITS:
+            if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{MAX_DIGITS + 2}}}", text):
                 return Refused("amount.digits", limit=MAX_DIGITS)
             return Refused("amount.format", currency=default)
         whole, part = found["whole"], found["part"] or ""
@@ -174,13 +173,13 @@ def _selector(character: str) -> bool:
     )
 
 
-def _space(character: str) -> bool:
-    return character in " \t\r\n" or unicodedata.category(character) == "Zs"
+_SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
+"""White space that is no other control character."""
 
 
 def _collapse(text: str) -> str:
     """`text` trimmed, each run of white space one space."""
-    return re.sub(" +", " ", "".join(" " if _space(c) else c for c in text)).strip(" ")
+    return _SPACE.sub(" ", text).strip(" ")
 
 
 # Names and handles -------------------------------------------------------------------------------------------------
@@ -227,7 +226,7 @@ _HANDLE: Final = re.compile(r"@?([A-Za-z0-9_]{1,30})")
 def handle(text: str) -> str | Refused:
     """Reads a handle: letters, digits and underscores, 1–30 of them; a leading @ is left out, the rest is given in
     lower case, as handles are compared."""
-    found = _HANDLE.fullmatch(text.strip())
+    found = _HANDLE.fullmatch(_collapse(text))
     return found[1].lower() if found else Refused("handle.format", limit=30)
 
 
@@ -341,7 +340,7 @@ def phone(region: str = "") -> Reader[str]:
     import phonenumbers
 
     def read_phone(text: str) -> str | Refused:
-        text = text.strip()
+        text = _collapse(text)
         if len(text) > 40 or not re.fullmatch(r"\+?[0-9 ()./-]+", text):
             return Refused("phone.format")
         try:

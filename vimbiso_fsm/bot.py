@@ -31,8 +31,11 @@ class Limits:
     rows: int = 10
 
 
-def _flows(given: Sequence[Flow[Any]] | Flow[Any]) -> tuple[Flow[Any], ...]:
-    return (given,) if isinstance(given, Flow) else tuple(given)
+def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
+    flows = (given,) if isinstance(given, Flow) else tuple(given)
+    if not flows:
+        raise FlowError("", "bot", "it has no flows", "give Bot(flows=[…]) at least one")
+    return flows
 
 
 @attrs.frozen(eq=False)
@@ -42,21 +45,22 @@ class Bot:
     `home`: the flow a member comes back to (the first flow, when not given); `entry`: the flow that makes them
     known, entered when a flow's `requires` refuses. `texts`: templates by key, or by language and key. `services`:
     what calls are made to, by the port's name in snake case. `channels`: channel types beyond the known ones.
-    `session`: seconds of silence after which a session ends. `secret`, unused by the core, is never stored.
+    `session`: seconds of silence after which a session ends.
 
     Raises: FlowError when two flows share a name, or a flow is no flow.
     """
 
-    flows: Sequence[Flow[Any]] = attrs.field(converter=_flows)
-    home: Flow[Any] = attrs.field(default=None, kw_only=True)
+    flows: tuple[Flow[Any], ...] = attrs.field(converter=_flows)
+    home: Flow[Any] = attrs.field(default=attrs.Factory(lambda self: self.flows[0], takes_self=True), kw_only=True)
     entry: Flow[Any] | None = attrs.field(default=None, kw_only=True)
     commands: Commands = attrs.field(factory=Commands, kw_only=True)
-    shortcuts: Sequence[Shortcut] = attrs.field(default=(), converter=tuple, kw_only=True)
-    texts: Catalogue = attrs.field(default=None, converter=Catalogue.of, kw_only=True)
+    shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
+    texts: Catalogue | Mapping[str, str] | Mapping[str, Mapping[str, str]] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     session: float = attrs.field(default=300.0, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, Machine[Any]] = attrs.field(init=False, repr=False)
     validator: StateValidator = attrs.field(init=False, repr=False)
 
@@ -64,10 +68,7 @@ class Bot:
         def fill(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        if not self.flows:
-            raise FlowError("", "bot", "it has no flows", "give Bot(flows=[…]) at least one")
-        if self.home is None:
-            fill("home", self.flows[0])
+        fill("catalogue", Catalogue.of(self.texts))
         fill("flows", tuple(_all_flows(self)))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from cattrs import BaseValidationError, transform_error
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -111,7 +111,7 @@ def _exactly(kind: type[T]) -> Callable[[Any, Any], T]:
     def structure_exactly(value: Any, _: Any) -> T:
         if type(value) is not kind:
             raise TypeError(f"must be {kind.__name__}, not {type(value).__name__}")
-        return cast(T, value)
+        return value
 
     return structure_exactly
 
@@ -202,21 +202,10 @@ _FIELDS = {
 }
 """The document's bookkeeping: attribute -> name on the wire. `run` is split into `flow_data` and `_run`."""
 
-_unstructure_document = make_dict_unstructure_fn(
-    Document,
-    _converter,
-    run=override(omit=True),
-    **{
-        name: override(rename=wire, omit_if_default=name not in ("version", "last_updated", "guest"))
-        for name, wire in _FIELDS.items()
-    },
-)
-_structure_document = make_dict_structure_fn(
-    Document,
-    _converter,
-    _cattrs_forbid_extra_keys=True,
-    **{name: override(rename=wire) for name, wire in _FIELDS.items()},
-)
+_always = ("guest", "version", "last_updated")
+_written: Any = {name: override(rename=wire, omit_if_default=name not in _always) for name, wire in _FIELDS.items()}
+_unstructure_document = make_dict_unstructure_fn(Document, _converter, run=override(omit=True), **_written)
+_structure_document = make_dict_structure_fn(Document, _converter, _cattrs_forbid_extra_keys=True, **_written)
 
 
 def document_to_raw(document: Document) -> dict[str, Any]:

@@ -38,20 +38,37 @@ class Commands:
 
     menu: frozenset[str] = attrs.field(
         converter=_words,
-        default=(
-            *"hi hie hy hey hello start menu home mhoro makadii sawubona jambo habari bonjour salut hola".split(),
-            "/start",
-            "buenos dias",
+        default=_words(
+            [
+                "hi",
+                "hie",
+                "hy",
+                "hey",
+                "hello",
+                "start",
+                "/start",
+                "menu",
+                "home",
+                "mhoro",
+                "makadii",
+                "sawubona",
+                "jambo",
+                "habari",
+                "bonjour",
+                "salut",
+                "hola",
+                "buenos dias",
+            ]
         ),
     )
-    cancel: frozenset[str] = attrs.field(converter=_words, default=("cancel", "stop", "exit", "x"))
-    back: frozenset[str] = attrs.field(converter=_words, default=("back",))
-    help: frozenset[str] = attrs.field(converter=_words, default=("help", "?"))
-    yes: frozenset[str] = attrs.field(converter=_words, default=("yes", "y", "ok", "confirm"))
-    no: frozenset[str] = attrs.field(converter=_words, default=("no", "n"))
+    cancel: frozenset[str] = attrs.field(converter=_words, default=_words(["cancel", "stop", "exit", "x"]))
+    back: frozenset[str] = attrs.field(converter=_words, default=_words(["back"]))
+    help: frozenset[str] = attrs.field(converter=_words, default=_words(["help", "?"]))
+    yes: frozenset[str] = attrs.field(converter=_words, default=_words(["yes", "y", "ok", "confirm"]))
+    no: frozenset[str] = attrs.field(converter=_words, default=_words(["no", "n"]))
 
     def command(self, word: str) -> str:
-        """"menu", "cancel", "back" or "help" for a normal word, "" for any other."""
+        """ "menu", "cancel", "back" or "help" for a normal word, "" for any other."""
         for name in ("menu", "cancel", "back", "help"):
             if word in getattr(self, name):
                 return name

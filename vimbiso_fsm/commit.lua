@@ -159,7 +159,7 @@ if mode == 'set_aside' then
     end
   end
   if not moved and version == ARGV[4] and digest == ARGV[5] and call('EXISTS', KEYS[1]) == 1 then move(1) end
-  return current('stored')
+  return current(call('EXISTS', KEYS[1]) == 0 and 'stored' or 'conflict')
 end
 
 return redis.error_reply('ERR the store knows no mode ' .. mode)

@@ -20,8 +20,8 @@ __all__ = [
     "ServiceError",
     "StoreUnavailable",
     "TokenReused",
-    "VimbisoError",
     "VersionConflict",
+    "VimbisoError",
 ]
 
 

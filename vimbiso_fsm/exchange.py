@@ -15,7 +15,7 @@ result to `take`. The sync and the async shell run the very same exchange. The w
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import attrs
@@ -144,7 +144,7 @@ class Cache:
 
 
 def _instant(at: float) -> datetime:
-    return datetime.fromtimestamp(at, timezone.utc)
+    return datetime.fromtimestamp(at, UTC)
 
 
 class Exchange:
@@ -189,7 +189,7 @@ class Exchange:
     def _do(self, request: Step, then: Callable[[Any], None]) -> None:
         self.request, self._then = request, then
 
-    # Whose channel, what is stored -------------------------------------------------------------------------------------
+    # Whose channel, what is stored --------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         address = self.message.channel.address
@@ -226,7 +226,7 @@ class Exchange:
         if stored.document is None:
             self._document = self._fresh(now)
             return self._decide()
-        document, wrong = faults(self.bot, stored.document)
+        document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
             self._salvage = self._saved(stored.document, now)
             return self._do(SetAside(self._member_id, stored.head), self._set_aside)
@@ -262,16 +262,14 @@ class Exchange:
         self._document = attrs.evolve(self._salvage.document, version=stored.head.version)
         self._decide()
 
-    # Decide and commit ---------------------------------------------------------------------------------------------------
+    # Decide and commit --------------------------------------------------------------------------------------------
 
     def _decide(self) -> None:
         document = self._document
         assert document is not None
         if document.moved is not None and isinstance(self.event, Message):
             return self._follow(document)
-        decision = decide(
-            self.bot, document, self.event, _instant(self.now), recovered=self._salvage is not None
-        )
+        decision = decide(self.bot, document, self.event, _instant(self.now), recovered=self._salvage is not None)
         if self._salvage is not None and decision.entry is not None:
             detail = {"kept": self._salvage.kept, "lost": self._salvage.lost, **decision.entry.detail}
             decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
@@ -367,7 +365,7 @@ class Exchange:
         replies: list[Reply] = []
         for record in records:
             replies += replies_from_raw(loads(record.body)["replies"])
-        return self.bot.texts.replies(replies)
+        return self.bot.catalogue.replies(replies)
 
     def _current(self, stored: Stored) -> Document:
         """What is stored now, as a document."""
@@ -378,19 +376,17 @@ class Exchange:
         return document
 
     def _said(self, *texts: Text) -> tuple[Reply, ...]:
-        return self.bot.texts.replies(texts)
+        return self.bot.catalogue.replies(texts)
 
     def _finish(self, status: str, replies: tuple[Reply, ...], document: Document) -> None:
         self.outcome = Outcome(status, replies, document)
 
-    # A guest becomes a member ------------------------------------------------------------------------------------------
+    # A guest becomes a member -------------------------------------------------------------------------------------
 
     def _follow(self, guest: Document) -> None:
         """The guest has become a member: was this message theirs already? Else finish the move and decide there."""
         self._decision = None
-        verify = Commit(
-            guest.member_id, self._head, turn_token(self.event), turn_token(self.event), "", None, None
-        )
+        verify = Commit(guest.member_id, self._head, turn_token(self.event), turn_token(self.event), "", None, None)
         self._do(verify, self._followed)
 
     def _followed(self, result: Any) -> None:

@@ -104,9 +104,7 @@ class Transition(Generic[D_contra]):
     source: str | Sequence[str]
     dest: str
     prepare: Callable[[Turn[D_contra]], D_contra | Becomes[D_contra]] | None = attrs.field(default=None, kw_only=True)
-    conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(
-        default=(), converter=_sequence, kw_only=True
-    )
+    conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), converter=_sequence, kw_only=True)
     unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), converter=_sequence, kw_only=True)
     words: Sequence[str] = attrs.field(default=(), converter=_sequence, kw_only=True)
 
@@ -143,8 +141,8 @@ class Flow(Generic[D]):
     data: type[D] = attrs.field(default=cast("type[D]", NoData), kw_only=True)
     initial: str = attrs.field(kw_only=True)
     requires: Guard[D] | Sequence[Guard[D]] = attrs.field(default=(), converter=_sequence, kw_only=True)
-    states: Sequence[State[D]] = attrs.field(converter=tuple, kw_only=True)
-    transitions: Sequence[Transition[D]] = attrs.field(converter=tuple, kw_only=True)
+    states: Sequence[State[D]] = attrs.field(kw_only=True)
+    transitions: Sequence[Transition[D]] = attrs.field(kw_only=True)
     session: float | None = attrs.field(default=None, kw_only=True)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
@@ -154,6 +152,8 @@ class Flow(Generic[D]):
 
     def __attrs_post_init__(self) -> None:
         fill = _filler(self)
+        fill("states", tuple(self.states))
+        fill("transitions", tuple(self.transitions))
         _check_data(self)
         fill("fields", attrs.fields_dict(cast(Any, self.data)))
         _check_states(self)
@@ -172,6 +172,11 @@ class Flow(Generic[D]):
 
     def __getitem__(self, name: str) -> State[D]:
         return self.by_name[name]
+
+    @property
+    def required(self) -> tuple[Guard[D], ...]:
+        """The guards of `requires`."""
+        return cast("tuple[Guard[D], ...]", self.requires)
 
     def ways(self, state: str, trigger: str) -> tuple[Transition[D], ...]:
         """The transitions of `trigger` from `state`, in order."""
@@ -210,11 +215,11 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _check_data(flow: Flow[Any]) -> None:
-    if not isinstance(flow.name, str) or not _NAME.fullmatch(flow.name):
-        raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
+    if not _NAME.fullmatch(flow.name):
+        raise FlowError(flow.name, "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
-    if not (isinstance(flow.data, type) and attrs.has(flow.data)):
+    if not attrs.has(flow.data):
         raise FlowError(flow.name, "data", "it is no attrs class", "decorate it with @attrs.frozen")
     for field in attrs.fields(cast(Any, flow.data)):
         if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
@@ -252,9 +257,7 @@ def _check_transitions(flow: Flow[Any]) -> None:
             raise FlowError(flow.name, f"transition {transition.trigger!r}", "a trigger is lower-case letters and _")
         for name in (*transition.sources, transition.dest):
             if name == "*":
-                raise FlowError(
-                    flow.name, f"transition {transition.trigger!r}", "'*' is no source", "list the states"
-                )
+                raise FlowError(flow.name, f"transition {transition.trigger!r}", "'*' is no source", "list the states")
             if name not in flow.by_name:
                 raise FlowError(
                     flow.name,
@@ -285,7 +288,7 @@ def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str
     yield from _into_faults(flow, state)
     if state.final:
         if triggers:
-            yield f"it is final and has transition {sorted(triggers)[0]!r}", "remove one of the two"
+            yield f"it is final and has transition {min(triggers)!r}", "remove one of the two"
         return
     if state.cancels or state.result is not None:
         yield "cancels and result belong to final states", "say final=True or remove them"
@@ -338,16 +341,18 @@ def _check_guards_apart(flow: Flow[Any]) -> None:
         for place, earlier in enumerate(ways):
             for later in ways[place + 1 :]:
                 always = not earlier.guards
-                if always or (set(earlier.conditions), set(earlier.unless)) == (
-                    set(later.conditions),
-                    set(later.unless),
-                ):
+                if always or _asks(earlier) == _asks(later):
                     raise FlowError(
                         flow.name,
                         f"state {source!r}",
                         f"transition {trigger!r} to {later.dest!r} can never be told from the one to {earlier.dest!r}",
                         "give the earlier one a guard that can decline" if always else "give them different guards",
                     )
+
+
+def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[object]]:
+    """What decides whether a transition accepts."""
+    return frozenset(_sequence(transition.conditions)), frozenset(_sequence(transition.unless))
 
 
 def _check_reachable(flow: Flow[Any]) -> None:

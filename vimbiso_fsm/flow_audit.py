@@ -172,7 +172,7 @@ class FlowAuditLogger:
         for observer in self._observers:
             try:
                 observer(details)
-            except Exception as error:  # an observer can never veto or break a turn
+            except Exception as error:  # noqa: BLE001  # an observer can never veto or break a turn
                 self._report(getattr(observer, "__name__", type(observer).__name__), error)
 
     @staticmethod

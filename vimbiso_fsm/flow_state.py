@@ -12,12 +12,12 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from importlib import import_module
 from os import PathLike
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import attrs
@@ -45,14 +45,12 @@ def the_bot(flows: Bot | str) -> Bot:
 
     Raises: TypeError when there is none.
     """
-    if isinstance(flows, str):
-        module = import_module(flows)
-        flows = getattr(module, "bot", None)
-        if inspect.ismodule(flows):
-            flows = getattr(flows, "bot", None)
-    if not isinstance(flows, Bot):
+    found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
+    if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
+        found = getattr(found, "bot", None)
+    if not isinstance(found, Bot):
         raise TypeError("flows= takes a Bot, or the name of a package that exports one as 'bot'")
-    return flows
+    return found
 
 
 class _Clock:
@@ -76,7 +74,7 @@ class _Clock:
 
 def _delay(attempt: int) -> float:
     """Seconds to wait before a further attempt."""
-    return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))
+    return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
 
 
 class _Desk:
@@ -214,7 +212,8 @@ class FlowStateManager:
         if isinstance(step, RunCall):
             return self._call(step)
         if isinstance(step, Pause):
-            return time.sleep(_delay(step.attempt))
+            time.sleep(_delay(step.attempt))
+            return None
         try:
             result = self._store.perform(step)
         except DocumentTooLarge as error:
@@ -227,7 +226,7 @@ class FlowStateManager:
         for pause in (*RETRIES, None):
             try:
                 return method()
-            except Exception as error:  # whatever a service raises: its outcome is unknown, ask again with its key
+            except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
                 if pause is None:
                     return error
                 time.sleep(pause)
@@ -388,7 +387,8 @@ class AsyncFlowStateManager:
         if isinstance(step, RunCall):
             return await self._call(step)
         if isinstance(step, Pause):
-            return await _sleep(_delay(step.attempt))
+            await _sleep(_delay(step.attempt))
+            return None
         try:
             result = await self._store.perform(step)
         except DocumentTooLarge as error:
@@ -404,7 +404,7 @@ class AsyncFlowStateManager:
         for pause in (*RETRIES, None):
             try:
                 return await (method() if inspect.iscoroutinefunction(target) else asyncio.to_thread(method))
-            except Exception as error:  # whatever a service raises: its outcome is unknown, ask again with its key
+            except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
                 if pause is None:
                     return error
                 await _sleep(pause)
@@ -428,9 +428,7 @@ class AsyncFlowStateManager:
         """The member's audit entries, oldest first. See `FlowStateManager.history`."""
         entries = FlowAuditLogger.read(await self._ask(ReadAudit(member_id, last)))
         guests = [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
-        earlier = [
-            entry for guest in guests for entry in FlowAuditLogger.read(await self._ask(ReadAudit(guest, last)))
-        ]
+        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(await self._ask(ReadAudit(guest, last)))]
         wanted = _filter(channel, flow, run, since, until)
         return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
 
@@ -523,7 +521,7 @@ class _Queue:
         self._guard = threading.Lock()
 
     @contextmanager
-    def place(self, key: object, patience: float) -> Iterator[None]:
+    def place(self, key: object, patience: float) -> Generator[None]:
         """Hold the member's place.
 
         Raises: Contended when it does not come free within `patience` seconds.
@@ -552,7 +550,7 @@ class _AsyncQueue:
         self._places: dict[object, _Place] = {}
 
     @asynccontextmanager
-    async def place(self, key: object, patience: float) -> AsyncIterator[None]:
+    async def place(self, key: object, patience: float) -> AsyncGenerator[None]:
         """Hold the member's place.
 
         Raises: Contended when it does not come free within `patience` seconds.

@@ -81,9 +81,7 @@ def _prepare(flow: Flow[Any], transition: Transition[Any]) -> Callable[[_Model[A
 
     def prepared(model: _Model[Any]) -> None:
         result = prepare(model.start)
-        data, member = (
-            (result.data, result.member) if isinstance(result, Becomes) else (result, model.start.member)
-        )
+        data, member = (result.data, result.member) if isinstance(result, Becomes) else (result, model.start.member)
         if not isinstance(data, flow.data):
             raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
         model.turn = attrs.evolve(model.start, data=data, member=member)

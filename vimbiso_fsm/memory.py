@@ -134,7 +134,8 @@ class MemoryStore:
                     del self._channels[channel.address]
                 return Linked(self._channels.get(channel.address))
             case Settle(member_id, at):
-                if self._due.get(member_id, at + 1) <= at:
+                wake = self._due.get(member_id)
+                if wake is not None and wake <= at:
                     del self._due[member_id]
                 return None
             case WakeUps(shard, until, most):
@@ -186,19 +187,19 @@ class MemoryStore:
         member.turns_end = at + TOKEN_LIFE
         member.audit_ends = at + AUDIT_LIFE
 
-    def _set_aside(self, member: _Member, expected: Head) -> Stored:
+    def _set_aside(self, member: _Member, expected: Head) -> Stored | Conflict:
         if member.state is not None and member.head == expected:
             member.set_aside = (*member.set_aside, member.state)
             member.state = None
-        return member.stored(self._at())
+        stored = member.stored(self._at())
+        return stored if member.state is None else Conflict(stored)
 
 
 class AsyncMemoryStore:
-    """The same as an `AsyncStore`. Nothing in it waits."""
+    """A `MemoryStore` as an `AsyncStore`. Nothing in it waits."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: the store's clock, seconds since the epoch."""
-        self._store = MemoryStore(clock)
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
 
     async def perform(self, request: Request) -> Result:
         """Do what `request` says; see the request's class for the result and what is raised."""

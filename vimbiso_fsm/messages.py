@@ -25,12 +25,14 @@ MAX_ID = 512
 """Characters in a message id or channel identifier; WhatsApp's ids have about 60."""
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
     """`value` without lone surrogates, which no store and no channel can encode."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _identifier(field: str, value: object) -> str:
+def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Attrs validator: an id or an address."""
+    field = attribute.name
     if not isinstance(value, str):
         raise InvalidMessage(field, f"must be text, not {type(value).__name__}")
     if not value.strip():
@@ -39,7 +41,18 @@ def _identifier(field: str, value: object) -> str:
         raise InvalidMessage(field, f"has {len(value)} characters, the limit is {MAX_ID}")
     if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
         raise InvalidMessage(field, "holds control characters")
-    return value
+
+
+def _check_content(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Attrs validator: what was said."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
+
+
+def _fill(frozen: object, **values: Any) -> None:
+    """Set the attributes of a frozen object whose `__init__` is written by hand."""
+    for name, value in values.items():
+        object.__setattr__(frozen, name, value)
 
 
 @attrs.frozen
@@ -47,17 +60,9 @@ class Channel:
     """A way to reach a member. `type`: "whatsapp", "telegram", "sms", "terminal" …; `identifier`: the member's
     address there (a phone number, a chat id); `metadata`: what the channel knows of them, storable values."""
 
-    type: str = attrs.field()
-    identifier: str = attrs.field(repr=False)
+    type: str = attrs.field(validator=_check_name)
+    identifier: str = attrs.field(repr=False, validator=_check_name)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
-
-    @type.validator
-    def _check_type(self, _: object, value: object) -> None:
-        _identifier("channel type", value)
-
-    @identifier.validator
-    def _check_identifier(self, _: object, value: object) -> None:
-        _identifier("channel identifier", value)
 
     @property
     def address(self) -> tuple[str, str]:
@@ -72,25 +77,16 @@ class Message:
 
     `id` is the channel's own message id: the same id is the same message, however often it is delivered.
     `account` is our own address on the channel (a phone-number id, a bot's name): part of the message's identity.
+    `sent_at`: when it was sent, UTC, never later than it came. `kind` stays "text" for a choice.
     """
 
     channel: Channel
-    id: str = attrs.field()
-    text: str | None = attrs.field(default=None, repr=False)
-    choice: str | None = attrs.field(default=None, repr=False)
+    id: str = attrs.field(validator=_check_name)
+    text: str | None = attrs.field(default=None, repr=False, validator=_check_content)
+    choice: str | None = attrs.field(default=None, repr=False, validator=_check_content)
     kind: str = attrs.field(default="text", kw_only=True)
     account: str = attrs.field(default="", kw_only=True)
     sent_at: datetime | None = attrs.field(default=None, kw_only=True)
-
-    @id.validator
-    def _check_id(self, _: object, value: object) -> None:
-        _identifier("id", value)
-
-    @text.validator
-    @choice.validator
-    def _check_content(self, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is not None and not isinstance(value, str):
-            raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
 
     def __attrs_post_init__(self) -> None:
         if self.text is not None and self.choice is not None:
@@ -98,7 +94,7 @@ class Message:
         for name in ("text", "choice"):
             value = getattr(self, name)
             if value is not None and not value.isascii():
-                object.__setattr__(self, name, _plain(value))
+                object.__setattr__(self, name, plain(value))
 
 
 Parameter: TypeAlias = str | int | Decimal | Any
@@ -117,12 +113,12 @@ class Text:
     text: str = attrs.field(eq=False)
 
     def __init__(self, key: str, /, **params: Parameter) -> None:
-        self.__attrs_init__(key, params or NOTHING, "")  # type: ignore[attr-defined]  # attrs makes it
+        _fill(self, key=key, params=params or NOTHING, text="")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
         """This text with its final words and its parameters as they were said."""
         text = Text.__new__(Text)
-        text.__attrs_init__(self.key, params, words)  # type: ignore[attr-defined]  # attrs makes it
+        _fill(text, key=self.key, params=params, text=words)
         return text
 
     def __str__(self) -> str:

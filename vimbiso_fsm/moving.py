@@ -14,10 +14,10 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_to_raw, dumps
-from vimbiso_fsm.decision import Decision, hashed
+from vimbiso_fsm.conversation import has_answers, hashed
+from vimbiso_fsm.decision import Decision
 from vimbiso_fsm.errors import InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
-from vimbiso_fsm.stack import has_answers
 from vimbiso_fsm.state import Address, Document, Moved
 
 __all__ = ["adopt", "is_adopted", "move_token"]

@@ -60,8 +60,10 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     """The question of the state where `run` stands."""
     flow = machine.flow
     state = flow[run.step]
-    body = bot.texts.say(text_of(state.ask, turn)) if state.ask is not None else Text("")
-    choices = [(trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)]
+    body = bot.catalogue.say(text_of(state.ask, turn)) if state.ask is not None else Text("")
+    choices: list[tuple[str, Text, Text | None]] = [
+        (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)
+    ]
     page = 0
     if state.rows is not None:
         rows, page, pages = _page(rows_of(state, turn), run.page, bot.limits.rows - len(choices))
@@ -71,7 +73,7 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
             *((way, Text(f"pages.{way[1:]}"), None) for way in paging),
             *choices,
         ]
-    said = [(choice, bot.texts.say(title), about and bot.texts.say(about)) for choice, title, about in choices]
+    said = [(choice, bot.catalogue.say(title), about and bot.catalogue.say(about)) for choice, title, about in choices]
     shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
     prefix = f"{run.id[-8:]}.{run.entered}."
     if state.rows is not None and said:

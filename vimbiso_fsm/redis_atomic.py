@@ -107,8 +107,10 @@ ATTEMPTS: Final = 6
 """Times one request is sent at most; the waits between double from `FIRST_WAIT`, 0.62 s together."""
 FIRST_WAIT: Final = 0.02
 """Seconds before the second attempt; each wait is drawn between half of it and all."""
-PATIENCE: Final = 3.0
-"""Seconds after which no further attempt is begun: two hanging replies of 2 s, never three."""
+TIMEOUT: Final = 2.0
+"""Seconds to wait for a reply."""
+PATIENCE: Final = 1.5
+"""Timeouts after which no further attempt is begun: so two replies may hang, never three."""
 MOST_GROUPED: Final = 64
 """Requests in one pipeline; more make further pipelines, on connections of their own."""
 
@@ -293,8 +295,10 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
     match request:
         case Commit():
             return _decode_commit(request, reply)
-        case Load() | SetAside():
-            return _stored(reply)
+        case Load(_, previous):
+            return _stored(reply, reply[7] if previous else None)
+        case SetAside():
+            return Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
         case ReadAudit(member_id):
             return _unframed(member_id, _entry, reply[4])
         case ReadRecords(member_id):
@@ -332,9 +336,9 @@ def _decode_commit(commit: Commit, reply: list[Any]) -> Decided:
             return Duplicate(records, _stored(reply))
 
 
-def _stored(reply: list[Any]) -> Stored:
-    _, _, _, at, version, digest, document, *previous = reply
-    return Stored(Head(int(version), _unword(digest)), document, float(at), previous[0] if previous else None)
+def _stored(reply: list[Any], previous: bytes | None = None) -> Stored:
+    _, _, _, at, version, digest, document, *_ = reply
+    return Stored(Head(int(version), _unword(digest)), document, float(at), previous)
 
 
 def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[bytes]) -> tuple[_Framed, ...]:
@@ -394,9 +398,9 @@ _REFUSED_FOR_NOW: Final = (
 class _Attempts:
     """How often one command is sent: a bounded number of times, always the same bytes, so the same token."""
 
-    def __init__(self, request: Request | None, place: str) -> None:
+    def __init__(self, request: Request | None, place: str, timeout: float) -> None:
         self._request, self._place = request, place
-        self._begun = time.monotonic()
+        self._last = time.monotonic() + PATIENCE * timeout
         self._made = 0
         self._unknown = False
 
@@ -411,9 +415,18 @@ class _Attempts:
         refused = isinstance(error, ResponseError | BusyLoadingError)
         self._unknown = self._unknown or not (refused or isinstance(error, _NotSent))
         hopeless = refused and not isinstance(error, _REFUSED_FOR_NOW)
-        if hopeless or self._made == ATTEMPTS or time.monotonic() - self._begun > PATIENCE:
+        if hopeless or self._made == ATTEMPTS or time.monotonic() > self._last:
             raise self.over(_fault(error)) from error
         return FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
+
+    def made_earlier(self, result: Result) -> Result:
+        """`result`, unless it is the `Duplicate` of our own commit, whose first answer was lost: then it is made."""
+        commit = self._request
+        if self._unknown and isinstance(result, Duplicate) and isinstance(commit, Commit) and commit.entry is not None:
+            head = Head(commit.entry.version, commit.entry.digest)
+            if result.current.head == head:
+                return Committed(head, result.current.at)
+        return result
 
     def misplaced(self) -> Exception:
         """What to raise when a reply was not ours: whether the request was performed is not known."""
@@ -488,15 +501,19 @@ class AtomicStateManager:
     CommitUnknown when a write was sent and its answer was lost, also on the repeats.
     """
 
-    def __init__(self, client: redis.Redis | RedisCluster) -> None:
-        """`client` stays the caller's to close. A cluster's client must not decode responses."""
+    def __init__(self, client: redis.Redis | RedisCluster, *, timeout: float = TIMEOUT) -> None:
+        """`client` stays the caller's to close; a cluster's must not decode responses. `timeout`: the client's own
+        for a reply, in seconds; repeating is measured by it."""
         self._client = client
+        self._timeout = timeout
         self._owned = False
         self._place = _place(client)
         self._checked = False
 
     @classmethod
-    def from_url(cls, url: str, *, timeout: float = 2.0, connect_timeout: float = 1.0, connections: int = 20) -> Self:
+    def from_url(
+        cls, url: str, *, timeout: float = TIMEOUT, connect_timeout: float = 1.0, connections: int = 20
+    ) -> Self:
         """`url`: redis://, rediss:// or unix://. `timeout` and `connect_timeout` in seconds. Connects when first
         used, with at most `connections` at a time; a call waits for a free one.
 
@@ -513,7 +530,7 @@ class AtomicStateManager:
             )
         except ValueError:
             raise _bad_url(url) from None
-        manager = cls(redis.Redis.from_pool(pool))
+        manager = cls(redis.Redis.from_pool(pool), timeout=timeout)
         manager._owned = True
         return manager
 
@@ -522,13 +539,13 @@ class AtomicStateManager:
         command = encode(request)
         if not self._checked:
             self._check()
-        attempts = _Attempts(request, self._place)
+        attempts = self._attempts(request)
         try:
             try:
-                return decode(request, command, self._repeat(command.words, attempts))
+                return attempts.made_earlier(decode(request, command, self._repeat(command.words, attempts)))
             except _WrongType as wrong:
                 inspection = _command(_keys(wrong.member_id), b"inspect")
-                reply = self._repeat(inspection.words, _Attempts(None, self._place))
+                reply = self._repeat(inspection.words, self._attempts(None))
                 return _broken(request, wrong.member_id, inspection, reply, self._place)
         except MisplacedReply as error:
             self._drop()
@@ -553,10 +570,13 @@ class AtomicStateManager:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
+    def _attempts(self, request: Request | None) -> _Attempts:
+        return _Attempts(request, self._place, self._timeout)
+
     def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in _RECORD_SHARDS:
-            found = self._repeat(words, _Attempts(None, self._place))
+            found = self._repeat(words, self._attempts(None))
             _check_shards(found, self._place)
             if found is not None:
                 break
@@ -617,9 +637,11 @@ class AsyncAtomicStateManager:
     after it was sent may still be performed; those that share its pipeline are not touched.
     """
 
-    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
-        """`client` stays the caller's to close. A cluster's client must not decode responses."""
+    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster, *, timeout: float = TIMEOUT) -> None:
+        """`client` stays the caller's to close; a cluster's must not decode responses. `timeout`: the client's own
+        for a reply, in seconds; repeating is measured by it."""
         self._client = client
+        self._timeout = timeout
         self._owned = False
         self._place = _place(client)
         self._checked = False
@@ -627,7 +649,9 @@ class AsyncAtomicStateManager:
         self._sending: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def from_url(cls, url: str, *, timeout: float = 2.0, connect_timeout: float = 1.0, connections: int = 20) -> Self:
+    def from_url(
+        cls, url: str, *, timeout: float = TIMEOUT, connect_timeout: float = 1.0, connections: int = 20
+    ) -> Self:
         """`url`: redis://, rediss:// or unix://. `timeout` and `connect_timeout` in seconds. Connects when first
         used, with at most `connections` at a time; a call waits for a free one.
 
@@ -644,7 +668,7 @@ class AsyncAtomicStateManager:
             )
         except ValueError:
             raise _bad_url(url) from None
-        manager = cls(redis.asyncio.Redis.from_pool(pool))
+        manager = cls(redis.asyncio.Redis.from_pool(pool), timeout=timeout)
         manager._owned = True
         return manager
 
@@ -653,13 +677,13 @@ class AsyncAtomicStateManager:
         command = encode(request)
         if not self._checked:
             await self._check()
-        attempts = _Attempts(request, self._place)
+        attempts = self._attempts(request)
         try:
             try:
-                return decode(request, command, await self._repeat(command.words, attempts))
+                return attempts.made_earlier(decode(request, command, await self._repeat(command.words, attempts)))
             except _WrongType as wrong:
                 inspection = _command(_keys(wrong.member_id), b"inspect")
-                reply = await self._repeat(inspection.words, _Attempts(None, self._place))
+                reply = await self._repeat(inspection.words, self._attempts(None))
                 return _broken(request, wrong.member_id, inspection, reply, self._place)
         except MisplacedReply as error:
             await self._drop()
@@ -688,10 +712,13 @@ class AsyncAtomicStateManager:
     ) -> None:
         await self.close()
 
+    def _attempts(self, request: Request | None) -> _Attempts:
+        return _Attempts(request, self._place, self._timeout)
+
     async def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in _RECORD_SHARDS:
-            found = await self._repeat(words, _Attempts(None, self._place))
+            found = await self._repeat(words, self._attempts(None))
             _check_shards(found, self._place)
             if found is not None:
                 break

@@ -106,7 +106,7 @@ class StateValidator:
 
     def validate(self, document: Document | Mapping[str, Any]) -> Verdict:
         """The verdict on a document, as attrs objects or as plain data of the wire's shape."""
-        raw = document_to_raw(document) if isinstance(document, Document) else document
+        raw: object = document_to_raw(document) if isinstance(document, Document) else document
         if not isinstance(raw, Mapping):
             return Verdict((Fault("document", f"is a {_kind(raw)}, not an object"),))
         return Verdict(tuple(self._faults(raw)))

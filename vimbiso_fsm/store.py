@@ -187,10 +187,11 @@ class Commit:
 
 @attrs.frozen
 class SetAside:
-    """Move what is broken, whole, to a key of its own -> `Stored`, what is stored now.
+    """Move what is broken, whole, to a key of its own -> `Stored` (no document is left) | `Conflict` (one still is).
 
-    Keys of a wrong type are moved whatever the head is. When there is none, the document is, if the head is still
-    `expected`: then none is left, and the head goes on from the audit.
+    Keys of a wrong type are moved whatever the head is; when there is none, the document is, if the head is still
+    `expected`. So a document that was not what was broken stays, and so does a newer one. When none is left, the
+    head goes on from the audit.
     """
 
     member_id: str

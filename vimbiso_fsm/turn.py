@@ -37,7 +37,8 @@ class Refused:
     params: Mapping[str, Any] = attrs.field(hash=False)
 
     def __init__(self, code: str, /, field: str | None = None, **params: Any) -> None:
-        self.__attrs_init__(code, field, params or NOTHING)  # type: ignore[attr-defined]  # attrs makes it
+        for name, value in (("code", code), ("field", field), ("params", params or NOTHING)):
+            object.__setattr__(self, name, value)
 
     def __bool__(self) -> bool:
         """False, so that `a or Refused(…)` and `if verdict` read as they should."""

@@ -6,7 +6,7 @@ It is held to the same laws: on the head that was read, valid before it is store
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import attrs
 
@@ -45,7 +45,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
 
     Raises: InvalidState, NotStorable.
     """
-    now = datetime.fromtimestamp(at, timezone.utc)
+    now = datetime.fromtimestamp(at, UTC)
     latest = max(now, before.last_updated) if before else now
     document = attrs.evolve(after, version=version + 1, last_updated=latest)
     raw = document_to_raw(document)

@@ -1,0 +1,60 @@
+"""A barber on Telegram: aiogram receives and sends, the conversation in between is one flow.
+
+pip install "vimbiso_fsm[aiogram,embedded]" && BOT_TOKEN=… python examples/aiogram_bot.py
+"""
+
+import os
+
+import aiogram
+import attrs
+from aiogram import F, types
+
+from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition
+from vimbiso_fsm.answers import choice
+from vimbiso_fsm.channels import telegram
+
+
+@attrs.frozen
+class Visit:
+    day: str = ""
+
+
+visit = Flow(
+    "visit", data=Visit, initial="day",
+    states=[
+        State("day", ask=Text("Friday or Saturday?"), reads=choice("Friday", "Saturday"), into="day"),
+        State("confirm", ask=lambda turn: Text("A haircut on {day}?", day=turn.data.day)),
+        State("booked", say=Text("See you there!"), final=True),
+    ],
+    transitions=[
+        Transition("answer", "day", "confirm"),
+        Transition("yes", "confirm", "booked"),
+        Transition("no", "confirm", "day"),
+    ],
+)  # fmt: skip
+barber = Bot(visit, texts={"visit.confirm.yes": "Yes", "visit.confirm.no": "Another day"})
+dispatcher = aiogram.Dispatcher()
+
+
+@dispatcher.message(F.chat.type == "private")
+@dispatcher.callback_query(F.message.chat.type == "private")
+async def said(
+    event: types.Message | types.CallbackQuery,
+    event_update: types.Update,
+    event_from_user: types.User,
+    bot: aiogram.Bot,
+    manager: AsyncFlowStateManager,
+) -> None:
+    text, pressed = (event.text, None) if isinstance(event, types.Message) else (None, event.data)
+    channel = Channel("telegram", str(event_from_user.id))
+    outcome = await manager.handle(Message(channel, str(event_update.update_id), text, pressed))
+    for payload in telegram.render(channel, outcome.replies):
+        await bot.send_message(**payload)
+    if isinstance(event, types.CallbackQuery):
+        await event.answer()
+
+
+if __name__ == "__main__":
+    manager = AsyncFlowStateManager.embedded("data", barber)
+    dispatcher.shutdown.register(manager.close)
+    dispatcher.run_polling(aiogram.Bot(os.environ["BOT_TOKEN"]), manager=manager)

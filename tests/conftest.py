@@ -1,0 +1,59 @@
+"""Fixtures every test may use: the engines, flushed, and Hypothesis's profiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.engines import Server, redis_program, running, valkey_program
+
+settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Generator[Server, None, None]:
+    """The embedded engine's server, one for the whole run."""
+    with running(valkey_program()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Generator[Server, None, None]:
+    """The program redis-server, one for the whole run."""
+    with running(redis_program()) as server:
+        yield server
+
+
+def _flushed(server: Server) -> Server:
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: Server) -> str:
+    """URL of an empty Valkey."""
+    return _flushed(valkey_server).url
+
+
+@pytest.fixture
+def redis_url(redis_server: Server) -> str:
+    """URL of an empty Redis."""
+    return _flushed(redis_server).url
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("valkey_server", marks=pytest.mark.embedded, id="valkey"),
+        pytest.param("redis_server", marks=pytest.mark.redis, id="redis"),
+    ]
+)
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each engine in turn, empty."""
+    found: Server = request.getfixturevalue(request.param)
+    return _flushed(found)

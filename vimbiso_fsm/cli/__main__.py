@@ -1,0 +1,5 @@
+"""`python -m vimbiso_fsm.cli` is `vimbiso`."""
+
+from vimbiso_fsm.cli import main
+
+main()

@@ -1,0 +1,352 @@
+"""A conversation while one turn of it is decided: the stack of runs, the step on the machine, what is said.
+
+A `Conversation` is the working copy of one document for one turn, thrown away with it. A run stands in a state; when
+it enters one, `settle` does what the state has to do (say, call, sub-flow, pass on) until one waits. Runs lie on a
+stack: below the current one those that wait for it, each for a reason (`Run.waits`):
+
+    "sub"    for the sub-flow that it began              goes on by `done` or `cancelled`
+    "asked"  because the member wanted something else    is offered back by the flow `carry_on`
+    "entry"  until the member is known                   goes on when its `requires` holds then, else it is dropped
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from vimbiso_fsm import question
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import structure, unstructure
+from vimbiso_fsm.commands import CARRY_ON, CarryOn
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.flow import Flow, State
+from vimbiso_fsm.flow_audit import AuditStep
+from vimbiso_fsm.machine import Fired
+from vimbiso_fsm.messages import Channel, Reply, Text
+from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData
+from vimbiso_fsm.turn import Call, Refused, Turn
+
+__all__ = ["CALL_LEASE", "Conversation", "Stuck", "has_answers", "hashed"]
+
+CALL_LEASE = timedelta(seconds=30)
+"""How long a call is in the hands of whoever committed it, before another may take it up."""
+
+
+def hashed(*parts: str) -> str:
+    """32 hex digits; no two lists of parts share them."""
+    return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:32]
+
+
+class Stuck(VimbisoError):
+    """A flow that cannot go on by its own declaration. Attributes: `flow`, `state`, `fault`."""
+
+    def __init__(self, flow: str, state: str, fault: str) -> None:
+        self.flow, self.state, self.fault = flow, state, fault
+        super().__init__(f"flow {flow!r} is stuck in state {state!r}: {fault}")
+
+
+class Conversation:
+    """One document on the desk. `token` names the turn; ids of runs and calls are made from it. `root`: the token of
+    the message that caused it. `kind`, `status`, `detail`: what the audit will say of the turn. `changed`: whether
+    there is anything to store."""
+
+    def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
+        self.bot = bot
+        self.before = document
+        self.channel = channel
+        self.now = max(now, document.last_updated)
+        self.version = document.version + 1
+        self.token, self.root = token, root
+        self.member = document.member
+        self.run = document.run
+        self.suspended = document.suspended
+        self.pending = document.call
+        self.call: Call[Any] | None = None
+        self.replies: list[Reply] = []
+        self.steps: list[AuditStep] = []
+        self.codes: list[str] = []
+        self.kind, self.status, self.changed, self.trigger = "transition", "advanced", True, ""
+        self.detail: dict[str, Any] = {}
+        self._typed: dict[str, Any] = {}
+        self._begun = self._passed = 0
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    @property
+    def standing(self) -> Run:
+        """The current run, where there must be one."""
+        assert self.run is not None
+        return self.run
+
+    @property
+    def flow(self) -> Flow[Any]:
+        """The current run's flow."""
+        return self.bot.flow(self.standing.flow)
+
+    @property
+    def state(self) -> State[Any]:
+        """The current run's state."""
+        return self.flow[self.standing.step]
+
+    @property
+    def at_home(self) -> bool:
+        """Whether the member stands in the home flow itself."""
+        return self.run is not None and self.run.flow == self.bot.home.name
+
+    def data(self, run: Run) -> Any:
+        """The run's typed data."""
+        data = self._typed.get(run.id)
+        if data is None:
+            data = self._typed[run.id] = structure(run.flow_data.data.fields, self.bot.flow(run.flow).data)
+        return data
+
+    def turn(self, run: Run) -> Turn[Any]:
+        """What a callback of the run sees."""
+        return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step)
+
+    # What is said -------------------------------------------------------------------------------------------------
+
+    def say(self, text: Text) -> None:
+        """Reply with a text."""
+        self.replies.append(text)
+
+    def give(self, reasons: Iterable[Refused]) -> None:
+        """Say reasons, each once."""
+        for reason in reasons:
+            self.codes.append(reason.code)
+            if reason.words not in self.replies:
+                self.say(reason.words)
+
+    def ask(self) -> None:
+        """Ask the current state's question."""
+        if self.run is None:
+            return
+        asked = question.build(self.bot, self.bot.machines[self.run.flow], self.run, self.turn(self.run))
+        self.run = attrs.evolve(self.run, shown=asked.shown, page=asked.page)
+        self.replies.append(asked.reply)
+
+    def ignore(self) -> None:
+        """Nothing is stored of this turn."""
+        self.status, self.changed = "ignored", False
+
+    # A step on the machine ----------------------------------------------------------------------------------------
+
+    def pull(self, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
+        """Pull a trigger in the current state and settle the new one. When nothing accepted it, `to` is None and only
+        the audit knows of the try."""
+        run, state = self.standing, self.state
+        data = self.data(run)
+        if state.into and trigger in ("answer", "done"):
+            data = attrs.evolve(data, **{state.into: answer})
+        turn = attrs.evolve(self.turn(run), data=data, trigger=trigger, answer=answer, reason=reason)
+        fired = self.bot.machines[run.flow].fire(turn)
+        self.steps.append(AuditStep(run.flow, run.id, run.step, fired.to, trigger, fired.verdicts))
+        if fired.to is not None:
+            self.trigger = self.trigger or trigger
+            self.give(fired.reasons)
+            self._move(run, state, fired, fired.to, trigger)
+            self.settle()
+        return fired
+
+    def _move(self, run: Run, state: State[Any], fired: Fired[Any], to: str, trigger: str) -> None:
+        """Take over what a fired transition made."""
+        self._typed[run.id] = fired.data
+        self.member = fired.member
+        if state.asks and not state.call and trigger != "timeout":
+            run = attrs.evolve(run, trail=(*_until(run.trail, run.step), run.step))
+        data = run.flow_data.data
+        answered = {"step": run.step, "ok": True, "code": ""} if trigger == "answer" else data.verdict
+        context = {name: value for name, value in data.context.items() if name != "attempts"}
+        step_data = attrs.evolve(data, fields=unstructure(fired.data), verdict=answered, context=context)
+        self.enter(_with_data(run, step_data), to)
+
+    def enter(self, run: Run, step: str) -> None:
+        """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there."""
+        state = self.bot.flow(run.flow)[step]
+        self.run = attrs.evolve(
+            run,
+            flow_data=attrs.evolve(run.flow_data, step=step),
+            entered=self.version,
+            trail=_until(run.trail, step),
+            page=0,
+            shown=(),
+            due=self.now + timedelta(seconds=state.timeout) if state.timeout else None,
+        )
+
+    def settle(self) -> None:
+        """Do what the current state has to do, and go on until one waits."""
+        run, state = self.standing, self.state
+        if state.say is not None:
+            self.say(question.text_of(state.say, self.turn(run)))
+        if state.final:
+            self.leave(cancelled=state.cancels, result=state.result(self.turn(run)) if state.result else None)
+        elif state.call:
+            self._propose(run, state.call(self.turn(run)) if self.allowed(run) else None)
+        elif state.flow:
+            self.start(state.flow, state.given(self.turn(run)) if state.given else None)
+        elif state.idle:
+            self._pass(run)
+        else:
+            self.ask()
+
+    def _pass(self, run: Run) -> None:
+        """Pass a state with nothing to do."""
+        self._passed += 1
+        if self._passed > self.bot.limits.autos:
+            raise Stuck(run.flow, run.step, f"more than {self.bot.limits.autos} states without a question in one turn")
+        if self.pull("auto").to is None:
+            raise Stuck(run.flow, run.step, "no 'auto' transition accepts")
+
+    def _propose(self, run: Run, proposed: Call[Any] | None) -> None:
+        """Write a call down, already in the hands of whoever commits it; it is run once the turn is stored."""
+        if proposed is None:
+            return
+        self.call = proposed
+        self.pending = PendingCall(
+            key=hashed("call", run.id, run.step, str(run.entered)),
+            service=proposed.service,
+            method=proposed.method,
+            arguments={name: unstructure(value) for name, value in proposed.arguments.items()},
+            root=self.root,
+            leased_until=self.now + CALL_LEASE,
+        )
+
+    def count_refusal(self, reason: Refused) -> int:
+        """Note a refused answer on the current run, and nothing else -> refusals in a row at this question."""
+        run = self.standing
+        data = run.flow_data.data
+        attempts = data.attempts + 1
+        verdict = {"step": run.step, "ok": False, "code": reason.code}
+        self.run = _with_data(run, attrs.evolve(data, context={**data.context, "attempts": attempts}, verdict=verdict))
+        return attempts
+
+    # The stack of runs --------------------------------------------------------------------------------------------
+
+    def start(self, flow: Flow[Any], data: Any = None) -> bool:
+        """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
+        if self.run is not None:
+            waiting = self.run if self.run.waits else attrs.evolve(self.run, waits="sub")
+            self.suspended = (*self.suspended, waiting)
+        run = self._begin(flow, flow.data() if data is None else data)
+        if not self.allowed(run):
+            return False
+        self.settle()
+        return True
+
+    def _begin(self, flow: Flow[Any], data: Any) -> Run:
+        """A run of `flow` in its first state."""
+        if not isinstance(data, flow.data):
+            raise TypeError(f"flow {flow.name!r} is given a {type(data).__name__}, it takes a {flow.data.__name__}")
+        self._begun += 1
+        if self._begun > self.bot.limits.autos:
+            raise Stuck(flow.name, flow.initial, f"more than {self.bot.limits.autos} flows were begun in one turn")
+        run_id = f"{flow.name}:{hashed('run', self.token, str(self._begun))[:16]}"
+        step_data = StepData(flow.name, Address(*self.channel.address), fields=unstructure(data))
+        self._typed[run_id] = data
+        fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, self.version)
+        self.enter(fresh, flow.initial)
+        return self.standing
+
+    def go_home(self) -> None:
+        """Begin the home flow, everything else being over."""
+        self.run, self.suspended = None, ()
+        self.start(self.bot.home)
+
+    def offer_back(self, run: Run) -> None:
+        """Suspend a run and ask whether to carry on with it."""
+        self.run = attrs.evolve(run, waits="asked")
+        self.start(CARRY_ON, CarryOn(left=run.flow))
+
+    def abandon(self) -> None:
+        """End the current run and the flows that called it, up to home. Nothing is sent."""
+        while self.suspended and self.suspended[-1].waits == "sub" and self.suspended[-1].flow != self.bot.home.name:
+            self.pop()
+        self.leave(cancelled=True)
+
+    def leave(self, *, cancelled: bool, result: Any = None) -> None:
+        """The current run is over; whoever waited below it goes on."""
+        ended, self.run = self.run, None
+        below = self.pop()
+        if below is None:
+            if ended is None or cancelled or ended.flow != self.bot.home.name:
+                self.go_home()
+            # else home itself has come to its end: the next message begins it anew
+        elif below.waits == "sub":
+            self.run = attrs.evolve(below, waits="")
+            if self.pull("cancelled" if cancelled else "done", result).to is None:
+                raise Stuck(below.flow, below.step, "no transition takes the end of its sub-flow")
+        elif cancelled:
+            self.run = below
+            self.abandon()
+        else:
+            self._resume(attrs.evolve(below, waits=""), entered=below.waits == "entry")
+
+    def pop(self) -> Run | None:
+        """The run below, taken from the stack."""
+        if not self.suspended:
+            return None
+        self.suspended, run = self.suspended[:-1], self.suspended[-1]
+        return run
+
+    def _resume(self, run: Run, *, entered: bool) -> None:
+        """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
+        did not help is dropped, for asking again would only go round."""
+        self.run = run
+        refusals = self.refusals(run)
+        if not refusals:
+            self.settle()
+        elif entered:
+            self.give(refusals)
+            self.run, self.suspended = None, ()
+        else:
+            self.allowed(run)
+
+    # What flows require -------------------------------------------------------------------------------------------
+
+    def refusals(self, run: Run) -> list[Refused]:
+        """What the run's flow requires and does not get; for an offer to carry on, what the flow left open requires."""
+        if run.flow == CARRY_ON.name and self.suspended:
+            run = self.suspended[-1]
+        turn = self.turn(run)
+        found: list[Refused] = []
+        for guard in self.bot.flow(run.flow).required:
+            verdict = guard(turn)
+            if verdict is not True:
+                found.append(verdict if isinstance(verdict, Refused) else Refused("choice.unknown"))
+        return found
+
+    def allowed(self, run: Run) -> bool:
+        """Whether the current run may go on. If not: through the entry flow and back when the member is not known yet,
+        else the reason is said and the run is over."""
+        refusals = self.refusals(run)
+        if not refusals:
+            return True
+        entry = self.bot.entry
+        if entry is not None and not self.member.authenticated and run.flow != entry.name:
+            self.run = attrs.evolve(run, waits="entry")
+            self.start(entry)
+            return False
+        self.give(refusals)
+        self.status = "refused"
+        self.run = None
+        if self.suspended:
+            self.leave(cancelled=True)
+        return False
+
+
+def has_answers(bot: Bot, run: Run) -> bool:
+    """Whether the run holds answers that would be lost with it."""
+    flow = bot.flow(run.flow)
+    return any(flow[step].into for step in run.trail if step in flow.by_name)
+
+
+def _until(trail: tuple[str, ...], step: str) -> tuple[str, ...]:
+    return trail[: trail.index(step)] if step in trail else trail
+
+
+def _with_data(run: Run, data: StepData) -> Run:
+    return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))

@@ -1,0 +1,240 @@
+"""What a message means where the member stands, and doing it.
+
+    session over?  ->  a call on its way?  ->  pressed or typed
+    pressed        ->  of this question? else "that question is closed"
+    typed          ->  command  ->  shortcut  ->  a choice shown  ->  the state's reader
+
+Whatever is refused costs nobody their place: why, the question again, counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from vimbiso_fsm import question
+from vimbiso_fsm.commands import CARRY_ON, Shortcut, normal
+from vimbiso_fsm.conversation import CALL_LEASE, Conversation, has_answers
+from vimbiso_fsm.messages import Message, Text
+from vimbiso_fsm.state import PendingCall
+from vimbiso_fsm.turn import Call, Refused
+
+__all__ = ["hear", "waiting_words"]
+
+
+def hear(talk: Conversation, message: Message, *, recovered: bool) -> None:
+    """Take a message into the conversation. `recovered`: the document was mended just now, which is said first."""
+    if talk.pending is not None:
+        return _wait(talk, talk.pending)
+    if recovered:
+        talk.kind, talk.status = "recovery", "recovered"
+        talk.say(Text("recovered"))
+    deadline = talk.before.deadline
+    if deadline is not None and talk.now > deadline:
+        return _end_session(talk)
+    content = message.choice if message.choice is not None else message.text
+    if content is None:
+        return _refuse(talk, [Refused("message.unsupported")])
+    limit = talk.bot.limits.text
+    if len(content) > limit:
+        return _refuse(talk, [Refused("message.too_long", limit=limit)])
+    if message.choice is not None:
+        return _press(talk, content)
+    _listen(talk, content)
+
+
+# Typed and pressed ------------------------------------------------------------------------------------------------
+
+
+def _listen(talk: Conversation, text: str) -> None:
+    """Typed words."""
+    command = talk.bot.commands.command(normal(text))
+    if command:
+        talk.trigger = command
+        talk.kind = "recovery" if talk.status == "recovered" else "command"
+        return _COMMANDS[command](talk)
+    if talk.run is None:
+        talk.kind = "recovery" if talk.status == "recovered" else "start"
+        return talk.go_home()
+    for shortcut in talk.bot.shortcuts if talk.at_home else ():
+        answers = shortcut.reads(text)
+        if answers is not None:
+            return _follow(talk, shortcut, answers)
+    choice = question.chosen(talk.bot, talk.flow, talk.run, text)
+    if choice:
+        return _choose(talk, choice)
+    _read(talk, text)
+
+
+def _press(talk: Conversation, choice: str) -> None:
+    """A pressed button or row. A bare id counts as if it were typed, but never as a command."""
+    run = talk.run
+    pressed = question.pressed(choice)
+    if pressed is not None and (run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered)):
+        talk.say(Text("choice.closed"))
+        talk.ask()
+        return talk.ignore()
+    if run is None:
+        return talk.go_home()
+    if pressed is not None:
+        return _choose(talk, pressed.choice)
+    known = question.chosen(talk.bot, talk.flow, run, choice)
+    if known:
+        return _choose(talk, known)
+    _refuse(talk, [Refused("choice.unknown")])
+
+
+def _choose(talk: Conversation, choice: str) -> None:
+    """A choice of the current question."""
+    run = talk.standing
+    if choice in (question.NEXT, question.PREV):
+        talk.kind = "page"
+        talk.run = attrs.evolve(run, page=run.page + (1 if choice == question.NEXT else -1))
+        return talk.ask()
+    if choice in talk.flow.buttons.get(run.step, ()):
+        return _try(talk, choice)
+    if choice.startswith(question.ROW):
+        for row in question.rows_of(talk.state, talk.turn(run)):
+            if row.id == choice[len(question.ROW) :]:
+                return _try(talk, "answer", row.id if row.value is None else row.value)
+    _refuse(talk, [Refused("choice.unknown")])
+
+
+def _read(talk: Conversation, text: str) -> None:
+    """An answer for the state's reader."""
+    reads = talk.state.reads
+    answer = Refused("choice.unknown") if reads is None else reads(text)
+    if isinstance(answer, Refused):
+        return _refuse(talk, [answer])
+    _try(talk, "answer", answer)
+
+
+def _try(talk: Conversation, trigger: str, answer: object = None) -> None:
+    """Pull a trigger for the member; when nothing accepts it, say why and ask again."""
+    fired = talk.pull(trigger, answer)
+    if fired.to is None:
+        _refuse(talk, fired.reasons or [Refused("choice.unknown")])
+
+
+def _refuse(talk: Conversation, reasons: Sequence[Refused]) -> None:
+    """Say why, ask again, count it; nothing else changes. Refusals in a row lead to help, then to the menu."""
+    talk.kind, talk.status = "refusal", "refused"
+    talk.give(reasons)
+    if talk.run is None:
+        return talk.go_home()
+    attempts = talk.count_refusal(reasons[0])
+    if attempts % talk.bot.limits.menu == 0:
+        talk.say(Text("limits.menu"))
+    elif attempts % talk.bot.limits.help == 0:
+        _say_help(talk)
+    talk.ask()
+
+
+def _follow(talk: Conversation, shortcut: Shortcut, answers: Sequence[str]) -> None:
+    """A quick command: start its flow and answer its first questions, as far as they are accepted."""
+    talk.kind = "command"
+    if not talk.start(shortcut.flow):
+        return
+    for answer in answers:
+        if talk.status == "refused" or talk.pending or talk.run is None or talk.run.flow != shortcut.flow.name:
+            return
+        talk.replies.pop()  # the question that this answers
+        _read(talk, answer)
+
+
+# The words that always work ---------------------------------------------------------------------------------------
+
+
+def _menu(talk: Conversation) -> None:
+    """The way home. A flow with answers in it is first offered back."""
+    run = talk.run
+    if run is None:
+        talk.go_home()
+    elif run.flow == CARRY_ON.name:
+        talk.ask()
+    elif has_answers(talk.bot, run):
+        talk.offer_back(run)
+    else:
+        talk.abandon()
+
+
+def _cancel(talk: Conversation) -> None:
+    """End the open flow; nothing is sent."""
+    if talk.run is None or talk.at_home:
+        return _menu(talk)
+    if talk.run.flow != CARRY_ON.name:
+        talk.say(Text("cancel.done"))
+    talk.abandon()
+
+
+def _back(talk: Conversation) -> None:
+    """The previous question, with its earlier answer; later answers are kept until they are changed."""
+    run = talk.run
+    if run is None:
+        return talk.go_home()
+    if not run.trail:
+        talk.say(Text("back.nowhere"))
+        return talk.ask()
+    talk.enter(run, run.trail[-1])
+    into = talk.state.into
+    earlier = getattr(talk.data(run), into) if into else None
+    if earlier not in (None, ""):
+        talk.say(Text("back.earlier", answer=str(earlier)))
+    talk.ask()
+
+
+def _help(talk: Conversation) -> None:
+    """What can be said here, then the question again."""
+    if talk.run is None:
+        return talk.go_home()
+    _say_help(talk)
+    talk.ask()
+
+
+def _say_help(talk: Conversation) -> None:
+    """The state's own help, when the catalogue has it, and the words that always work."""
+    key = f"{talk.standing.flow}.{talk.standing.step}.help"
+    if key in talk.bot.catalogue:
+        talk.say(Text(key))
+    talk.say(Text("help.words"))
+
+
+_COMMANDS = {"menu": _menu, "cancel": _cancel, "back": _back, "help": _help}
+
+
+# Waiting, and coming back too late --------------------------------------------------------------------------------
+
+
+def waiting_words(talk: Conversation) -> Text:
+    """What the state of a call on its way says meanwhile."""
+    run = talk.run
+    ask = talk.state.ask if run else None
+    return Text("call.waiting") if run is None or ask is None else question.text_of(ask, talk.turn(run))
+
+
+def _wait(talk: Conversation, pending: PendingCall) -> None:
+    """Something was said while a call is on its way. Once its lease has ended it is taken up again."""
+    talk.say(waiting_words(talk))
+    if talk.now < pending.leased_until:
+        return talk.ignore()
+    talk.kind = "call"
+    talk.pending = attrs.evolve(pending, leased_until=talk.now + CALL_LEASE, tries=pending.tries + 1)
+    talk.call = Call(pending.service, pending.method, pending.arguments, stored=True)
+
+
+def _end_session(talk: Conversation) -> None:
+    """Say that the session ended and what was not sent; then the way home, through the entry flow, where an open flow
+    is offered back. The message itself is not acted upon: it answered a question of another time."""
+    run = talk.run
+    talk.kind = "session"
+    if run is not None:
+        talk.say(Text("session.ended"))
+    talk.member = attrs.evolve(talk.member, authenticated=False, jwt_token=None)
+    entry = talk.bot.entry.name if talk.bot.entry else ""
+    while run is not None and (run.flow in (CARRY_ON.name, entry) or run.waits == "entry"):
+        run = talk.pop()
+    if run is None or not has_answers(talk.bot, run):
+        return talk.go_home()
+    talk.say(Text("session.unsent", flow=run.flow))
+    talk.offer_back(run)
