@@ -24,6 +24,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "login.account": "{name}",
     "login.account.balances": "{balances}",
     "login.choosing": "Which account do you want to use?",
+    "login.choosing.help": "Tap an account, or send its handle or its number on the list.",
     "login.unavailable": "Send anything to try again.",
     "login.unavailable.help": "Your place is kept; send anything, and we try again.",
     # onboard
@@ -58,7 +59,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "offer.confirm.yes": "Yes, offer it",
     "offer.confirm.no": "No",
     "offer.confirm.help": "Say yes to make the offer, no to leave it, back to change it.",
-    "offer.sent": "Done: you offered {amount} to {name} (@{handle}).",
+    "offer.sent": "Your offer was made: {amount} to {name} (@{handle}).",
     "offer.unsure": "Please look at your open offers before you offer it again.",
     "offer.dropped": "Nothing was sent.",
 }

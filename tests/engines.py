@@ -1,4 +1,4 @@
-"""Real servers for tests: started on a Unix socket in a folder of their own, stopped when left; and a proxy before them."""
+"""Real servers for tests, each on a Unix socket in a folder of its own, stopped when left; and a proxy before them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import attrs
 import pytest
@@ -129,7 +129,7 @@ class Proxy:
             thread.join()
         self._folder.cleanup()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

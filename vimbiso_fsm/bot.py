@@ -68,8 +68,8 @@ class Bot:
         def fill(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        fill("catalogue", Catalogue.of(self.texts))
         fill("flows", tuple(_all_flows(self)))
+        fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels))))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin
 
+import attrs
 from cattrs import BaseValidationError, transform_error
+from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import make_converter
 
@@ -136,7 +138,45 @@ for _kind in (str, int, bool):
 _converter.register_structure_hook(float, _float)
 _converter.register_structure_hook(Decimal, _decimal)
 _converter.register_unstructure_hook(Decimal, str)
-_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], lambda value, _: dict(value))
+
+
+# Containers: an object is no list, a text is no list of characters --------------------------------------------------
+
+
+def _object(value: Any, _: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"must be an object, not {type(value).__name__}")
+    return dict(cast("dict[str, Any]", value))
+
+
+def _of_object(kind: Any) -> Callable[[Any, Any], Any]:
+    """Reads an attrs class; what is no object would be one of nothing but defaults."""
+    read = make_dict_structure_fn(kind, _converter)
+    return lambda value, target: read(_object(value, target), target)
+
+
+def _of_list(kind: Any) -> Callable[[Any, Any], Any]:
+    """Reads a list, a tuple or a set."""
+    inner = get_args(kind)
+    make = get_origin(kind) or kind
+    several = make is tuple and inner[-1:] != (...,)
+    read = list_structure_factory(list[inner[0] if inner and not several else Any], _converter)  # type: ignore[misc]
+
+    def structure_list(value: Any, target: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"must be a list, not {type(value).__name__}")
+        found: list[Any] = read(value, target)
+        if several and inner:
+            found = [_converter.structure(one, wanted) for one, wanted in zip(found, inner, strict=True)]
+        return found if make is list else make(found)
+
+    return structure_list
+
+
+_LISTS = (list, tuple, set, frozenset)
+_converter.register_structure_hook_factory(attrs.has, _of_object)
+_converter.register_structure_hook_factory(lambda kind: (get_origin(kind) or kind) in _LISTS, _of_list)
+_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _object)
 
 
 # Typed data of flows, arguments and results of calls ---------------------------------------------------------------
@@ -259,10 +299,14 @@ def decode(data: bytes) -> Document:
 
 
 def _text_to_raw(text: Text) -> Any:
+    if not text.params and text.text == text.key:
+        return {"words": text.key}  # words, not a key
     return [text.key, dict(text.params)] if text.params else text.key
 
 
 def _text_from_raw(raw: Any) -> Text:
+    if isinstance(raw, dict):
+        return Text(raw["words"]).said(raw["words"], {})
     return Text(raw) if isinstance(raw, str) else Text(raw[0], **raw[1])
 
 

@@ -32,35 +32,17 @@ def _words(words: str | Iterable[str]) -> frozenset[str]:
     return frozenset(map(normal, [words] if isinstance(words, str) else words))
 
 
+_GREETINGS: Final = (
+    "hi", "hie", "hy", "hey", "hello", "start", "/start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo",
+    "habari", "bonjour", "salut", "hola", "buenos dias",
+)  # fmt: skip
+
+
 @attrs.frozen
 class Commands:
     """The global words, each a set of messages. `yes` and `no` count wherever a button of that trigger is shown."""
 
-    menu: frozenset[str] = attrs.field(
-        converter=_words,
-        default=_words(
-            [
-                "hi",
-                "hie",
-                "hy",
-                "hey",
-                "hello",
-                "start",
-                "/start",
-                "menu",
-                "home",
-                "mhoro",
-                "makadii",
-                "sawubona",
-                "jambo",
-                "habari",
-                "bonjour",
-                "salut",
-                "hola",
-                "buenos dias",
-            ]
-        ),
-    )
+    menu: frozenset[str] = attrs.field(converter=_words, default=_words(_GREETINGS))
     cancel: frozenset[str] = attrs.field(converter=_words, default=_words(["cancel", "stop", "exit", "x"]))
     back: frozenset[str] = attrs.field(converter=_words, default=_words(["back"]))
     help: frozenset[str] = attrs.field(converter=_words, default=_words(["help", "?"]))
@@ -99,7 +81,7 @@ class CarryOn:
 
 
 def _offer_back(turn: Turn[CarryOn]) -> Text:
-    return Text("carry_on.ask", flow=turn.data.left)
+    return Text("carry_on.ask", flow=Text(f"{turn.data.left}.title"))
 
 
 CARRY_ON: Final = Flow(

@@ -5,6 +5,7 @@ it enters one, `settle` does what the state has to do (say, call, sub-flow, pass
 stack: below the current one those that wait for it, each for a reason (`Run.waits`):
 
     "sub"    for the sub-flow that it began              goes on by `done` or `cancelled`
+    "under"  while a quick command's flow is above it    is asked again
     "asked"  because the member wanted something else    is offered back by the flow `carry_on`
     "entry"  until the member is known                   goes on when its `requires` holds then, else it is dropped
 """
@@ -229,8 +230,8 @@ class Conversation:
     def start(self, flow: Flow[Any], data: Any = None) -> bool:
         """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
         if self.run is not None:
-            waiting = self.run if self.run.waits else attrs.evolve(self.run, waits="sub")
-            self.suspended = (*self.suspended, waiting)
+            waits = self.run.waits or ("sub" if self.state.flow else "under")
+            self.suspended = (*self.suspended, attrs.evolve(self.run, waits=waits))
         run = self._begin(flow, flow.data() if data is None else data)
         if not self.allowed(run):
             return False
@@ -279,7 +280,7 @@ class Conversation:
             self.run = attrs.evolve(below, waits="")
             if self.pull("cancelled" if cancelled else "done", result).to is None:
                 raise Stuck(below.flow, below.step, "no transition takes the end of its sub-flow")
-        elif cancelled:
+        elif cancelled and below.waits != "under":
             self.run = below
             self.abandon()
         else:

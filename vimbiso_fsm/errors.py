@@ -7,6 +7,11 @@ token or a phone number.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.messages import Text
+
 __all__ = [
     "CommitUnknown",
     "Contended",
@@ -16,6 +21,7 @@ __all__ = [
     "FlowError",
     "InvalidMessage",
     "InvalidState",
+    "NotAnswered",
     "NotStorable",
     "ServiceError",
     "StoreUnavailable",
@@ -87,7 +93,15 @@ class DocumentTooLarge(VimbisoError):
         )
 
 
-class StoreUnavailable(VimbisoError, ConnectionError):
+class NotAnswered(VimbisoError):
+    """A message could not be brought to its end. `reply_key`: the key of what the member is to be told; `reply`: those
+    words as a `messages.Text`, set by the manager that raises."""
+
+    reply_key = "store.unavailable"
+    reply: Text | None = None
+
+
+class StoreUnavailable(NotAnswered, ConnectionError):
     """The store could not be reached or refused the work; nothing was stored. Attributes: `fault`."""
 
     def __init__(self, fault: str) -> None:
@@ -95,9 +109,11 @@ class StoreUnavailable(VimbisoError, ConnectionError):
         super().__init__(f"the store is not available: {fault}; nothing was saved")
 
 
-class CommitUnknown(VimbisoError):
+class CommitUnknown(NotAnswered):
     """The commit was sent and its answer was lost, also on the bounded repeats. The same message may be
     handled again: its token makes it take effect once. Attributes: `member_id`, `token`, `fault`."""
+
+    reply_key = "store.unknown"
 
     def __init__(self, member_id: str, token: str, fault: str) -> None:
         self.member_id, self.token, self.fault = member_id, token, fault
@@ -107,9 +123,11 @@ class CommitUnknown(VimbisoError):
         )
 
 
-class Contended(VimbisoError):
+class Contended(NotAnswered):
     """Other writers won every race within the bound. Nothing of this message was stored.
     Attributes: `member_id`, `seconds`, `attempts`."""
+
+    reply_key = "store.contended"
 
     def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
         self.member_id, self.seconds, self.attempts = member_id, seconds, attempts

@@ -151,7 +151,7 @@ class Exchange:
     """One message on its way. Perform `request` and give the result to `take`, until `outcome` is there.
 
     `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
-    conflicts after which it gives up. `told`: what observers are to be told; `errors`: what callbacks raised, by
+    conflicts after which it gives up, on the worker's own steady clock. `told`: what observers are to be told; `errors`: what callbacks raised, by
     reference.
 
     Raises (from `take`): Contended.
@@ -162,7 +162,8 @@ class Exchange:
         self.cache = cache
         self.message = message
         self.event: Event = message
-        self.now = self.began = now
+        self.now = now
+        self.waited = 0.0
         self.patience = patience
         self.outcome: Outcome | None = None
         self.told: list[Details] = []
@@ -180,9 +181,10 @@ class Exchange:
         self._attempts = 0
         self._begin()
 
-    def take(self, result: Result | BaseException | object, now: float) -> None:
-        """Go on with the result of `request`. A `DocumentTooLarge` is a result too: the turn then fails."""
-        self.now = now
+    def take(self, result: Result | BaseException | object, now: float, waited: float = 0.0) -> None:
+        """Go on with the result of `request`. `waited`: seconds since the exchange began. A `DocumentTooLarge` is a
+        result too: the turn then fails."""
+        self.now, self.waited = now, waited
         self.request = None
         self._then(result)
 
@@ -342,7 +344,7 @@ class Exchange:
 
     def _again(self, result: Conflict | Late) -> None:
         """Somebody was quicker, or the moment has passed: decide again on what is stored now."""
-        if self.now - self.began > self.patience:
+        if self.waited > self.patience:
             raise Contended(self._member_id, self.patience, self._attempts)
         self.cache.forget(self._member_id)
         if self._attempts < 2:
@@ -443,7 +445,7 @@ class Exchange:
                 self._head, self._document = result.current.head, member
                 self._link()
             case Conflict() | Late():
-                if self.now - self.began > self.patience:
+                if self.waited > self.patience:
                     raise Contended(adoption.document.member_id, self.patience, self._attempts)
                 self._adopt(result.current)
             case _:

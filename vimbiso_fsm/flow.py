@@ -214,12 +214,20 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_data_class(value: object) -> bool:
+    return isinstance(value, type) and attrs.has(value)
+
+
 def _check_data(flow: Flow[Any]) -> None:
-    if not _NAME.fullmatch(flow.name):
-        raise FlowError(flow.name, "", "the name must be lower-case letters, digits and underscores", "rename it")
+    if not _is_name(flow.name):
+        raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
-    if not attrs.has(flow.data):
+    if not _is_data_class(flow.data):
         raise FlowError(flow.name, "data", "it is no attrs class", "decorate it with @attrs.frozen")
     for field in attrs.fields(cast(Any, flow.data)):
         if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
@@ -233,7 +241,7 @@ def _check_states(flow: Flow[Any]) -> None:
     for state in flow.states:
         if not isinstance(state, State):
             raise FlowError(flow.name, "states", f"holds a {type(state).__name__}", "declare each with State(…)")
-        if not _NAME.fullmatch(state.name):
+        if not _is_name(state.name):
             raise FlowError(flow.name, f"state {state.name!r}", "the name must be lower-case letters, digits and _")
         if state.name in names:
             raise FlowError(flow.name, f"state {state.name!r}", "it is declared twice", "rename or remove one")
@@ -253,7 +261,7 @@ def _check_transitions(flow: Flow[Any]) -> None:
             raise FlowError(
                 flow.name, "transitions", f"holds a {type(transition).__name__}", "declare each with Transition(…)"
             )
-        if not _NAME.fullmatch(transition.trigger):
+        if not _is_name(transition.trigger):
             raise FlowError(flow.name, f"transition {transition.trigger!r}", "a trigger is lower-case letters and _")
         for name in (*transition.sources, transition.dest):
             if name == "*":
@@ -283,8 +291,11 @@ def _check_state(flow: Flow[Any], state: State[Any]) -> None:
 def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
     triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
     kinds = [name for name in ("final", "call", "flow") if getattr(state, name)]
-    if len(kinds) + bool(state.rows is not None) > 1 or (state.asks and not state.call and kinds):
-        yield "it is more than one thing: " + ", ".join([*kinds, "a question"][: len(kinds) + 1]), "split the state"
+    if state.rows is not None or (state.asks and not state.call):  # what a call asks is said while it is on its way
+        kinds.append("a question")
+    if len(kinds) > 1:
+        yield "it is more than one thing: " + ", ".join(kinds), "split the state"
+    yield from _slot_faults(state)
     yield from _into_faults(flow, state)
     if state.final:
         if triggers:
@@ -296,6 +307,20 @@ def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str
         yield "it is a dead end", "give it a transition or say final=True"
     yield from _trigger_faults(state, triggers)
     yield from _timeout_faults(state, triggers)
+
+
+def _slot_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
+    for slot in ("ask", "say"):
+        words: object = getattr(state, slot)
+        if words is not None and not isinstance(words, Text) and not callable(words):
+            yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
+    for slot in ("reads", "rows", "call", "given", "result"):
+        callback: object = getattr(state, slot)
+        if callback is not None and not callable(callback):
+            yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
+    flow: object = state.flow
+    if flow is not None and not isinstance(flow, Flow):
+        yield f"flow is a {type(flow).__name__}", "give the flow itself, made with Flow(…)"
 
 
 def _into_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
@@ -330,6 +355,8 @@ def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
 
 
 def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
+    if state.call and state.timeout is not None:  # nobody is told "not sent" while it may have been
+        yield "a call that is on its way has no timeout", "let the service give up, and take its 'failed'"
     if (state.timeout is not None) != ("timeout" in triggers):
         yield "timeout= and a transition 'timeout' belong together", "add the missing one"
     if state.timeout is not None and not state.timeout > 0:

@@ -24,10 +24,10 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.calls import RETRIES, bind, only_sync
-from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, VersionConflict
+from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict
 from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall, commit_of
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Observer, error_record
-from vimbiso_fsm.messages import Channel, Message
+from vimbiso_fsm.messages import Channel, Message, Text
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.store import AsyncStore, Committed, Conflict, Load, ReadAudit, Request, Result, Store
 from vimbiso_fsm.update import Change, read, updated
@@ -196,14 +196,18 @@ class FlowStateManager:
         """Decide a message, store the turn, run its calls, and say what came of it.
 
         Raises: InvalidMessage; StoreUnavailable (nothing was stored), CommitUnknown and Contended (handle the same
-        message again: it takes effect once).
+        message again: it takes effect once); the latter three bring what to tell the member, `error.reply`.
         """
         desk = self._desk
-        exchange = desk.begin(message)
+        exchange, began = desk.begin(message), time.monotonic()
         try:
             with self._queue.place(desk.queue(message), desk.patience):
                 while exchange.request is not None:
-                    exchange.take(self._perform(exchange.request), desk.clock.now())
+                    result = self._perform(exchange.request)
+                    exchange.take(result, desk.clock.now(), time.monotonic() - began)
+        except NotAnswered as error:
+            error.reply = desk.bot.catalogue.say(Text(error.reply_key))
+            raise
         finally:
             desk.tell(exchange)
         return desk.outcome(exchange)
@@ -374,11 +378,15 @@ class AsyncFlowStateManager:
     async def handle(self, message: Message) -> Outcome:
         """Decide a message, store the turn, run its calls, and say what came of it. See `FlowStateManager.handle`."""
         desk = self._desk
-        exchange = desk.begin(message)
+        exchange, began = desk.begin(message), time.monotonic()
         try:
             async with self._queue.place(desk.queue(message), desk.patience):
                 while exchange.request is not None:
-                    exchange.take(await self._perform(exchange.request), desk.clock.now())
+                    result = await self._perform(exchange.request)
+                    exchange.take(result, desk.clock.now(), time.monotonic() - began)
+        except NotAnswered as error:
+            error.reply = desk.bot.catalogue.say(Text(error.reply_key))
+            raise
         finally:
             desk.tell(exchange)
         return desk.outcome(exchange)

@@ -54,13 +54,13 @@ def _listen(talk: Conversation, text: str) -> None:
         talk.trigger = command
         talk.kind = "recovery" if talk.status == "recovered" else "command"
         return _COMMANDS[command](talk)
-    if talk.run is None:
-        talk.kind = "recovery" if talk.status == "recovered" else "start"
-        return talk.go_home()
-    for shortcut in talk.bot.shortcuts if talk.at_home else ():
+    for shortcut in talk.bot.shortcuts if talk.run is None or talk.at_home else ():
         answers = shortcut.reads(text)
         if answers is not None:
             return _follow(talk, shortcut, answers)
+    if talk.run is None:
+        talk.kind = "recovery" if talk.status == "recovered" else "start"
+        return talk.go_home()
     choice = question.chosen(talk.bot, talk.flow, talk.run, text)
     if choice:
         return _choose(talk, choice)
@@ -236,5 +236,5 @@ def _end_session(talk: Conversation) -> None:
         run = talk.pop()
     if run is None or not has_answers(talk.bot, run):
         return talk.go_home()
-    talk.say(Text("session.unsent", flow=run.flow))
+    talk.say(Text("session.unsent", flow=Text(f"{run.flow}.title")))
     talk.offer_back(run)

@@ -533,6 +533,8 @@ _SHIFTS: Final = (
     -DOCUMENT_LIFE - HOUR,
     -AUDIT_LIFE - HOUR,
 )
+_FORGED: Final = 3
+"""Added to a choice of head: its version with a digest it never had."""
 _LARGE: Final = (b"x" * MAX_DOCUMENT, b"x" * (MAX_DOCUMENT + 1))
 
 
@@ -592,7 +594,7 @@ def _steps() -> SearchStrategy[_Step]:
         token=st.sampled_from(_TOKENS),
         root=st.sampled_from(_TOKENS),
         content=st.sampled_from(("said", "else")),
-        head=st.sampled_from((0, 0, 0, 0, 1, 2)),
+        head=st.sampled_from((0, 0, 0, 0, 1, 2, _FORGED)),
         document=documents,
         shift=st.sampled_from(_SHIFTS),
         deadline=st.sampled_from((None, None, HOUR, -HOUR)),
@@ -658,7 +660,8 @@ class _Pair:
 
     def _head(self, member: str, back: int) -> Head:
         heads = self._heads.setdefault(member, [NO_HEAD])
-        return heads[max(len(heads) - 1 - back, 0)]
+        head = heads[max(len(heads) - 1 - back % _FORGED, 0)]
+        return attrs.evolve(head, digest="of another entry") if back >= _FORGED else head
 
     def _commit(self, step: _Step, member: str) -> Commit:
         self._made += 1

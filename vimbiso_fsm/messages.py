@@ -7,9 +7,10 @@ parameters; `texts.Catalogue` gives each its final words in `.text` when the tur
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -23,6 +24,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 MAX_ID = 512
 """Characters in a message id or channel identifier; WhatsApp's ids have about 60."""
+MAX_DEPTH = 20
+"""How deep what a channel knows of a member may be nested."""
 
 
 def plain(value: str) -> str:
@@ -30,23 +33,47 @@ def plain(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _check_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Attrs validator: an id or an address."""
-    field = attribute.name
-    if not isinstance(value, str):
-        raise InvalidMessage(field, f"must be text, not {type(value).__name__}")
-    if not value.strip():
-        raise InvalidMessage(field, "is empty; every message needs one")
-    if len(value) > MAX_ID:
-        raise InvalidMessage(field, f"has {len(value)} characters, the limit is {MAX_ID}")
-    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
-        raise InvalidMessage(field, "holds control characters")
+def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    """An attrs validator for an id or an address, called `field` in errors."""
+
+    def check(_: object, __: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, str):
+            raise InvalidMessage(field, f"must be text, not {type(value).__name__}")
+        if not value.strip():
+            raise InvalidMessage(field, "is empty; every message needs one")
+        if len(value) > MAX_ID:
+            raise InvalidMessage(field, f"has {len(value)} characters, the limit is {MAX_ID}")
+        if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
+            raise InvalidMessage(field, "holds control characters")
+
+    return check
 
 
 def _check_content(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Attrs validator: what was said."""
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str) and (value is not None or attribute.default is not None):
         raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
+
+
+def _storable(value: object, depth: int = 0) -> Any:
+    """`value` as it will be read back from a document: what JSON can say, tuples as lists."""
+    if isinstance(value, str):
+        return value if value.isascii() else plain(value)
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    if depth < MAX_DEPTH and isinstance(value, list | tuple):
+        return [_storable(inner, depth + 1) for inner in value]
+    if depth < MAX_DEPTH and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {plain(name): _storable(inner, depth + 1) for name, inner in value.items()}
+    fault = "is nested too deep" if depth >= MAX_DEPTH else f"holds a {type(value).__name__}, which cannot be stored"
+    raise InvalidMessage("metadata", fault)
+
+
+def _metadata(value: object) -> Mapping[str, Any]:
+    """Attrs converter: what a channel knows goes into the document, so it is refused here when it cannot be stored."""
+    if not isinstance(value, Mapping):
+        raise InvalidMessage("metadata", f"must be an object, not a {type(value).__name__}")
+    return _storable(value) if value else {}
 
 
 def _fill(frozen: object, **values: Any) -> None:
@@ -60,9 +87,9 @@ class Channel:
     """A way to reach a member. `type`: "whatsapp", "telegram", "sms", "terminal" …; `identifier`: the member's
     address there (a phone number, a chat id); `metadata`: what the channel knows of them, storable values."""
 
-    type: str = attrs.field(validator=_check_name)
-    identifier: str = attrs.field(repr=False, validator=_check_name)
-    metadata: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
+    type: str = attrs.field(validator=_named("channel type"))
+    identifier: str = attrs.field(repr=False, validator=_named("channel identifier"))
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, converter=_metadata, hash=False, repr=False)
 
     @property
     def address(self) -> tuple[str, str]:
@@ -81,17 +108,17 @@ class Message:
     """
 
     channel: Channel
-    id: str = attrs.field(validator=_check_name)
+    id: str = attrs.field(validator=_named("id"))
     text: str | None = attrs.field(default=None, repr=False, validator=_check_content)
     choice: str | None = attrs.field(default=None, repr=False, validator=_check_content)
-    kind: str = attrs.field(default="text", kw_only=True)
-    account: str = attrs.field(default="", kw_only=True)
+    kind: str = attrs.field(default="text", kw_only=True, validator=_check_content)
+    account: str = attrs.field(default="", kw_only=True, validator=_check_content)
     sent_at: datetime | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.text is not None and self.choice is not None:
             raise InvalidMessage("text", "was given together with choice; a message is one or the other")
-        for name in ("text", "choice"):
+        for name in ("text", "choice", "kind", "account"):
             value = getattr(self, name)
             if value is not None and not value.isascii():
                 object.__setattr__(self, name, plain(value))
@@ -126,7 +153,8 @@ class Text:
 
 
 def _text(value: str | Text) -> Text:
-    return value if isinstance(value, Text) else Text(value)
+    """A text as it is; a plain string is words, not a key: what a member called their account is never looked up."""
+    return value if isinstance(value, Text) else Text(value).said(value, {})
 
 
 @attrs.frozen

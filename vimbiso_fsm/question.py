@@ -132,7 +132,8 @@ def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
     if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= len(run.shown):
         return run.shown[int(word) - 1].choice
     for shown in run.shown:
-        if word in (normal(shown.choice.lstrip(ROW + "#")), normal(shown.title)):
+        bare = shown.choice[shown.choice[:1] in (ROW, "#") :]
+        if word in (normal(bare), normal(shown.title)):
             return shown.choice
     choices = {shown.choice for shown in run.shown}
     for trigger in flow.buttons.get(run.step, ()):

@@ -98,7 +98,6 @@ __all__ = [
     "MisplacedReply",
     "decode",
     "encode",
-    "shard_of",
 ]
 
 ASIDE_LIFE: Final = 30 * 86_400
@@ -457,6 +456,8 @@ def _place(client: Any) -> str:
     if isinstance(client, _CLUSTERS):
         return "the cluster"
     options = client.connection_pool.connection_kwargs
+    if service := getattr(client.connection_pool, "service_name", None):
+        return f"the master of {service}"
     if "path" in options:
         return f"unix://{options['path']}"
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -76,16 +76,17 @@ class Run:
     """A run with its bookkeeping.
 
     `version`, `fingerprint`: of the flow's declaration the run was last stepped with. `entered`: the document's
-    version at which the state was entered (fences buttons and timers). `trail`: the questions answered so far,
-    for `back`. `page`: of a long list. `shown`: the choices shown, in order. `due`: when the state's timer fires.
-    `waits`: why it is suspended ("" while it is the current one): "sub" for its sub-flow, "asked" because the
-    member said something else first, "entry" until the member has logged in.
+    version at which the state was entered (fences buttons and timers). The seed's document has none of the three.
+    `trail`: the questions answered so far, for `back`. `page`: of a long list. `shown`: the choices shown, in order.
+    `due`: when the state's timer fires. `waits`: why it is suspended ("" while it is the current one): "sub" for its
+    sub-flow, "under" a quick command, "asked" because the member said something else first, "entry" until they are
+    known.
     """
 
     flow_data: FlowData
-    version: int
-    fingerprint: str
-    entered: int
+    version: int = 1
+    fingerprint: str = ""
+    entered: int = 0
     trail: tuple[str, ...] = ()
     page: int = 0
     shown: tuple[Shown, ...] = ()

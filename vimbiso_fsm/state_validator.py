@@ -9,8 +9,8 @@ The rules, in the order they are checked
  4.  `authenticated` is true or false; true only with a token. `jwt_token` is null or text, not empty.
  5.  `profile` and `current_account` are objects; `profile.accounts`, when there, is a list;
      `current_account.account_id`, when there, is text, not empty.
- 6.  `flow_data` is `{}` or an object of `id`, `step` and `data`; it and `_run` are there together. `data` has
-     `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
+ 6.  `flow_data` is `{}` or an object of `id`, `step` and `data`; `_run`, an object, is there only with it. `data`
+     has `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
  7.  `id` begins with the flow's name and a colon; with `flows` given, the flow and its step are declared.
  8.  Suspended runs obey 6 and 7; no run is there twice.
  9.  `_version` is a whole number, not negative; `_last_updated` and `_deadline` are instants with a time zone.
@@ -148,8 +148,8 @@ class StateValidator:
         flow_data = raw.get("flow_data")
         if not isinstance(flow_data, Mapping):
             yield Fault("flow_data", f"is a {_kind(flow_data)}, not an object")
-        elif bool(flow_data) != ("_run" in raw):
-            yield Fault("_run", "and flow_data must be there together")
+        elif "_run" in raw and not (flow_data and isinstance(raw["_run"], Mapping)):
+            yield Fault("_run", "must be an object, and there only with flow_data")
         elif flow_data:
             yield from self._run("flow_data", flow_data)
         seen = {flow_data.get("id")} if isinstance(flow_data, Mapping) and flow_data else set()

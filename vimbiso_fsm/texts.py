@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from vimbiso_fsm.answers import ANSWER_TEXTS
 from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
 
 __all__ = ["ENGLISH", "Catalogue"]
@@ -39,6 +40,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "pages.next": "Next",
     "pages.prev": "Previous",
     "recovered": "We had to tidy up our notes about this conversation; let us start again from here.",
+    "store.contended": "Many things came at once; that one was not taken. Please send it again.",
+    "store.unavailable": "We could not save that; nothing was changed. Please send it again in a while.",
+    "store.unknown": "We cannot tell whether that was saved. Please send it again; it counts once.",
     "session.ended": "Your session ended after a while of silence.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",
 }
@@ -53,17 +57,21 @@ class Catalogue:
     default: str = "en"
 
     @classmethod
-    def of(cls, texts: Mapping[str, str] | Mapping[str, Mapping[str, str]] | Catalogue | None) -> Catalogue:
-        """A catalogue from what a bot's author gives: one language's templates, or several languages'."""
+    def of(
+        cls, texts: Mapping[str, str] | Mapping[str, Mapping[str, str]] | Catalogue, flows: Iterable[str] = ()
+    ) -> Catalogue:
+        """A catalogue from what a bot's author gives: one language's templates, or several languages'. Each of `flows`
+        has a title, `<flow>.title`: its name, unless the author says better."""
         if isinstance(texts, Catalogue):
             return texts
         given: dict[str, dict[str, str]] = {}
-        for name, value in (texts or {}).items():
+        for name, value in texts.items():
             if isinstance(value, str):
                 given.setdefault("en", {})[name] = value
             else:
                 given[name] = dict(value)
-        given["en"] = {**ENGLISH, **given.get("en", {})}
+        titles = {f"{flow}.title": flow.replace("_", " ") for flow in flows}
+        given["en"] = {**ENGLISH, **ANSWER_TEXTS, **titles, **given.get("en", {})}
         return cls(given)
 
     def __contains__(self, key: str) -> bool:
@@ -75,16 +83,18 @@ class Catalogue:
         return self.languages.get(self.default, {}).get(key) if words is None else words
 
     def say(self, text: Text, language: str = "") -> Text:
-        """The text with its final words. A key without an entry is said as it stands; so is a template whose
+        """The text with its final words; one that has them is left as it is. A key without an entry is said as it stands; so is a template whose
         parameters are not all there, for a member must hear something."""
+        if text.text:
+            return text
         template = self.template(text.key, language)
         if not text.params:
             return text.said(text.key if template is None else _plain(template), {})
-        params = {name: _parameter(value) for name, value in text.params.items()}
+        params = {name: self._parameter(value, language) for name, value in text.params.items()}
         words = text.key if template is None else template
         try:
             return text.said(_FORMATTER.vformat(words, (), params), params)
-        except (LookupError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             return text.said(words, params)
 
     def reply(self, reply: Reply, language: str = "") -> Reply:
@@ -99,6 +109,11 @@ class Catalogue:
     def replies(self, replies: Iterable[Reply], language: str = "") -> tuple[Reply, ...]:
         """The replies with all their final words."""
         return tuple(self.reply(reply, language) for reply in replies)
+
+    def _parameter(self, value: Any, language: str) -> str | int:
+        if isinstance(value, Text):
+            return self.say(value, language).text
+        return value if type(value) in (str, int) else str(value)
 
     def _row(self, row: Row, language: str) -> Row:
         about = self.say(row.description, language) if row.description else None
@@ -118,7 +133,3 @@ _FORMATTER: Final = _Fields()
 def _plain(template: str) -> str:
     """A template said without parameters: doubled braces become single ones."""
     return template.replace("{{", "{").replace("}}", "}") if "{" in template or "}" in template else template
-
-
-def _parameter(value: Any) -> str | int:
-    return value if type(value) in (str, int) else str(value)

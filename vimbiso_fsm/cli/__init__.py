@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ def main() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we
             signal.signal(number, _leave)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):  # pyright: ignore[reportUnnecessaryComparison]
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # what the terminal cannot show or say is no reason to fall over
     app(prog_name="vimbiso")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -33,7 +33,10 @@ for command in (chat, replay, state, history):
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        print("vimbiso_fsm", version("vimbiso_fsm"))
+        try:
+            print("vimbiso_fsm", version("vimbiso_fsm"))
+        except PackageNotFoundError:
+            print("vimbiso_fsm, from a source tree that is not installed")
         raise typer.Exit
 
 

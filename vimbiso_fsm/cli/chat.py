@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from itertools import count
@@ -22,7 +22,7 @@ from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, InvalidMessage, V
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import guest_id
 
-__all__ = ["SOMEBODY", "chat", "channel_of"]
+__all__ = ["SOMEBODY", "channel_of", "chat"]
 
 SOMEBODY: Final = "terminal:263779990001"
 """Whom the simulated credex-core does not know: it takes the identifier for a telephone number."""
@@ -69,7 +69,9 @@ def channel_of(address: str) -> Channel:
     try:
         return Channel(type, identifier)
     except InvalidMessage as error:
-        raise typer.BadParameter(f"a channel is TYPE:IDENTIFIER, as in {SOMEBODY}; {error.field} {error.fault}") from None
+        raise typer.BadParameter(
+            f"a channel is TYPE:IDENTIFIER, as in {SOMEBODY}; {error.field} {error.fault}"
+        ) from None
 
 
 class _Conversation:

@@ -37,7 +37,7 @@ def clean(text: str) -> str:
 
 def shown(text: str) -> str:
     """What was said, on one line that is not too long."""
-    line = " ".join(clean(text[: 2 * MAX_SHOWN]).split())
+    line = " ".join(_UNSEEN.sub("", clean(text[: 2 * MAX_SHOWN])).split())
     return line if len(line) <= MAX_SHOWN and len(text) <= 2 * MAX_SHOWN else f"{line[:MAX_SHOWN]}…"
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, TextIO
 
+import attrs
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text as Styled
 
-from vimbiso_fsm.channels import terminal, whatsapp
+from vimbiso_fsm.channels import Delivery, terminal, whatsapp
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
-from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
+from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, StoreUnavailable, VimbisoError
+from vimbiso_fsm.exchange import Outcome
+from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.messages import Message
 
 __all__ = ["replay"]
@@ -28,31 +33,167 @@ STATUSES: Final = ("advanced", "refused", "duplicate", "recovered", "ignored", "
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON a line; - for the standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON a line; - is standard input.")],
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
     replies: Annotated[
-        Path | None, typer.Option("--replies", metavar="FILE", help="Write id, status and replies of each message, as JSON Lines.")
+        Path | None,
+        typer.Option(
+            "--replies", metavar="FILE", help="Write what each message came to: id, status, texts; JSON Lines."
+        ),
     ] = None,
 ) -> None:
     """Handle recorded WhatsApp Cloud API webhooks, in the order of the file.
 
     A message that was handled before has no effect, so a file may be replayed again. What is broken is reported with
     its line and makes the exit code 1, and the rest is handled; only when the store fails does the run end early.
-    Without --redis and --data the messages are handled on an empty store that is removed at the end.
+    Without --redis and --data the messages are handled at an empty store that is removed at the end.
     """
     with ExitStack() as closing:
         source = _open(file, closing)
+        said = _create(replies, file, closing)
         bot = closing.enter_context(opened(redis, data, flows, fresh=True))
-        run = _Replay(bot, _create(replies, file, closing))
+        run = _Run(bot.manager, said)
         try:
-            run.read(source, _size(source))
-        except KeyboardInterrupt:
+            run.read(source)
+        finally:  # also after Ctrl-C: what was done is done
             run.tell()
-            raise
-        run.tell()
-        if run.stopped is not None:
-            fail(run.stopped)
-    if run.broken:
+        if not bot.kept:
+            print("nothing was kept; --data DIR or --redis URL keeps it")
+    if run.faults:
         raise typer.Exit(1)
+
+
+def _open(file: Path, closing: ExitStack) -> BinaryIO:
+    if str(file) == "-":
+        return sys.stdin.buffer if sys.stdin else BytesIO()
+    try:
+        return closing.enter_context(file.open("rb"))
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
+
+
+def _create(replies: Path | None, file: Path, closing: ExitStack) -> TextIO | None:
+    if replies is None:
+        return None
+    try:
+        if replies.exists() and file.exists() and replies.samefile(file):
+            raise typer.BadParameter("--replies names the file that is replayed; it would be lost")
+        return closing.enter_context(replies.open("w", encoding="utf-8"))
+    except OSError as error:
+        fail(f"{replies} cannot be written: {error.strerror}")
+
+
+@attrs.define
+class _Run:
+    """One replay and its counts. `other`: parts that are no messages and were not meant to be; `no_webhook`: lines;
+    `broken`: parts of webhooks; `errors`: messages that were not handled; `members`: by channel."""
+
+    manager: FlowStateManager
+    replies: TextIO | None
+    bodies: int = 0
+    statuses: int = 0
+    other: int = 0
+    no_webhook: int = 0
+    broken: int = 0
+    errors: int = 0
+    outcomes: Counter[str] = attrs.field(factory=Counter[str])
+    members: dict[tuple[str, str], str] = attrs.field(factory=dict[tuple[str, str], str])
+    notes: Console = attrs.field(factory=lambda: Console(stderr=True, highlight=False))
+    begun: float = attrs.field(factory=time.monotonic)
+
+    @property
+    def faults(self) -> int:
+        """All that keeps this from being a clean run."""
+        return self.no_webhook + self.broken + self.errors
+
+    def read(self, source: BinaryIO) -> None:
+        """Handle every line."""
+        columns = (
+            TextColumn("{task.fields[handled]} messages"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
+        quiet = not self.notes.is_terminal
+        with Progress(*columns, console=self.notes, transient=True, disable=quiet) as progress:
+            task = progress.add_task("replay", total=_size(source), handled=0)
+            for number, line in enumerate(lines(source), 1):
+                if line.strip():
+                    self.take(number, line)
+                progress.update(task, advance=len(line) + 1, handled=self.outcomes.total())
+
+    def take(self, number: int, line: bytes) -> None:
+        """Handle one line."""
+        try:
+            delivery = _parse(line)
+        except InvalidMessage as error:
+            self.no_webhook += 1
+            return self.note(f"line {number} is no webhook: {error}")
+        self.bodies += 1
+        self.statuses += delivery.statuses
+        self.other += len(delivery.ignored)
+        self.broken += len(delivery.faults)
+        for fault in delivery.faults:
+            self.note(f"line {number}, {fault.place}: {fault.reason}")
+        for message in delivery.messages:
+            self.handle(number, message)
+
+    def handle(self, number: int, message: Message) -> None:
+        """Handle one message. Once the store fails, what follows would be answered out of turn: the run ends."""
+        try:
+            outcome = self.manager.handle(message)
+        except (StoreUnavailable, CommitUnknown, Contended) as error:
+            fail(f"line {number}: {error}; the run ends here, and the file may be replayed again")
+        except VimbisoError as error:
+            self.errors += 1
+            return self.note(f"line {number}: {error}")
+        self.outcomes[outcome.status] += 1
+        self.members[message.channel.address] = outcome.state.member_id
+        if self.replies is not None:
+            print(as_json(_said(message, outcome)), file=self.replies)
+
+    def note(self, fault: str) -> None:
+        """Report a fault, above the progress bar if there is one."""
+        self.notes.print(Styled(clean(fault)), soft_wrap=True)
+
+    def tell(self) -> None:
+        """Print what it came to."""
+        counts: dict[str, object] = {
+            "bodies": self.bodies,
+            "messages": self.outcomes.total(),
+            "statuses": self.statuses,
+            "other parts": self.other,
+            **{status: self.outcomes[status] for status in STATUSES},
+            "no webhook": self.no_webhook,
+            "broken parts": self.broken,
+            "not handled": self.errors,
+            "members": len(set(self.members.values())),
+            "seconds": f"{time.monotonic() - self.begun:.2f}",
+        }
+        for name, count in counts.items():
+            print(f"{name:<13}{count:>8}")
+
+
+def _parse(line: bytes) -> Delivery:
+    if len(line) > MAX_LINE:
+        raise InvalidMessage("body", f"has more than {MAX_LINE} bytes")
+    return whatsapp.parse(line, now=datetime.now(UTC))
+
+
+def _said(message: Message, outcome: Outcome) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "status": outcome.status,
+        "texts": terminal.render(message.channel, outcome.replies),
+    }
+
+
+def _size(source: BinaryIO) -> int | None:
+    """Bytes of a file; None for a pipe."""
+    try:
+        found = os.fstat(source.fileno())
+    except OSError:  # it is no real file
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

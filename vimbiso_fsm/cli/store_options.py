@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path, PurePath
@@ -34,7 +34,9 @@ Data: TypeAlias = Annotated[
 ]
 Flows: TypeAlias = Annotated[
     str,
-    typer.Option("--flows", metavar="PACKAGE", help="The package that exports the Bot as 'bot'; looked for here first."),
+    typer.Option(
+        "--flows", metavar="PACKAGE", help="The package that exports the Bot as 'bot'; looked for here first."
+    ),
 ]
 
 
@@ -54,7 +56,7 @@ def fail(fault: object) -> NoReturn:
 
 
 @contextmanager
-def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = False) -> Iterator[Opened]:
+def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = False) -> Generator[Opened]:
     """The bot at the store that was asked for. Whatever this library raises meanwhile ends the command with a line.
 
     Without a server and a folder, `fresh` gives an empty store that is removed at the end; else one must be named.
@@ -89,9 +91,7 @@ def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Sto
         return MemoryStore(time.time)
     from vimbiso_fsm.embedded import Engine
 
-    folder = data or closing.enter_context(
-        tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True)
-    )
+    folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
     engine = closing.enter_context(Engine.start(folder, fsync="always" if data else "everysec"))
     return closing.enter_context(AtomicStateManager.from_url(engine.url))
 
@@ -103,9 +103,10 @@ def _the_bot(flows: str) -> Bot:
         sys.path.insert(0, here)
     try:
         import_module(flows)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a package being imported may raise anything
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, ImportError) else f" ({PurePath(place.filename).name}:{place.lineno})"
+        told = isinstance(error, ImportError | SyntaxError | VimbisoError)  # they say where themselves
+        where = "" if told else f" ({PurePath(place.filename).name}:{place.lineno})"
         said = " ".join(str(error).split())
         fail(f"the package {flows!r} cannot be imported: {type(error).__name__}: {said}{where}")
     try:

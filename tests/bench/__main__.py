@@ -1,0 +1,121 @@
+"""A whole turn beside a bare GET and SET, on the same server, in the same minute: `make bench`.
+
+Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `always`
+for `--fsync` measures the disk: the default is what measures the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+
+import attrs
+
+from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync
+from tests.bench.conversation import OFFER, TILL
+from tests.bench.measure import Row, measure
+from tests.bench.server import Placement, Server, placements
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    try:
+        with ExitStack() as stack:
+            server = stack.enter_context(Server.start(options.fsync))
+            contenders: list[Contender] = [
+                Bare(server.url),
+                Turns(server.url, TILL),
+                Turns(server.url, OFFER),
+                BareAsync(server.url),
+                TurnsAsync(server.url, TILL),
+                TurnsAsync(server.url, OFFER),
+            ]
+            for contender in contenders:
+                stack.callback(contender.close)
+            places = placements()
+            rows = [
+                row
+                for place in places or (None,)
+                for row in measure(server, contenders, place, options.seconds, options.blocks)
+            ]
+            facts = _facts(options, server, contenders, places)
+    finally:
+        if own is not None:
+            os.sched_setaffinity(0, own)
+    if options.json:
+        print(json.dumps({"facts": facts, "rows": [attrs.asdict(row) for row in rows]}, indent=2))
+    else:
+        print(*_table(facts, rows), sep="\n")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("tests.bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of one block (%(default)s)")
+    parser.add_argument("--blocks", type=int, default=11, help="of each contender at each placement (%(default)s)")
+    parser.add_argument("--fsync", choices=["everysec", "always", "no"], default="everysec", help="(%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every figure")
+    parser.add_argument("--smoke", action="store_true", help="two very short blocks: only to see that it runs")
+    options = parser.parse_args(arguments)
+    if options.smoke:
+        options.seconds, options.blocks = 0.04, 2
+    return options
+
+
+def _facts(
+    options: argparse.Namespace, server: Server, contenders: Sequence[Contender], places: Sequence[Placement]
+) -> dict[str, str]:
+    """What the figures depend on."""
+    sizes = {contender.name: contender.bytes for contender in contenders}
+    return {
+        "server": f"{server}{'' if options.fsync == 'always' else ': the code is measured, not the disk'}",
+        "client": f"Python {platform.python_version()}, redis-py {version('redis')}, hiredis {version('hiredis')}",
+        "documents": ", ".join(f"{name} {size} bytes" for name, size in sizes.items()),
+        "run": f"{options.blocks} interleaved blocks of {options.seconds:g} s; async: {AT_ONCE} conversations at once",
+        "pinned": "; ".join(map(str, places)) or "not pinned: this system cannot",
+        **({"note": "only one CPU may be used here: two cores not measured"} if len(places) == 1 else {}),
+    }
+
+
+HEADINGS = ("", "a second", "ratio", "(least–most)", "to sync", "trips", "commands", "client µs", "server µs")
+
+
+def _table(facts: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    """The facts, then for each placement a row a contender; medians over the blocks."""
+    yield from (f"{name:<10}{fact}" for name, fact in facts.items())
+    placement = ""
+    for row in rows:
+        if row.placement != placement:
+            placement = row.placement
+            yield f"\n{placement}"
+            yield _line(HEADINGS)
+        yield _line(_cells(row))
+    yield "\nratio: to GET+SET of the same style; to sync: to that of sync. Client and server: CPU time of one."
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.style} {row.name}",
+        f"{row.rate.median:.0f}",
+        f"{row.ratio.median:.2f}",
+        f"({row.ratio.least:.2f}–{row.ratio.most:.2f})",
+        f"{row.ratio_to_sync.median:.2f}",
+        f"{row.round_trips.median:.2f}",
+        f"{row.commands.median:.2f}",
+        f"{row.client_cpu.median:.0f}",
+        f"{row.server_cpu.median:.0f}",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f"  {first:<27}" + "".join(f"{cell:>13}" if "–" in cell else f"{cell:>10}" for cell in others)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What is measured against what: the bare loop of redis-py, and the whole turn; sync, and 64 at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import cycle
+from typing import Protocol
+
+import redis
+import redis.asyncio
+
+from tests.bench.conversation import Conversation, Script, advanced, size
+from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager
+
+__all__ = ["AT_ONCE", "Bare", "BareAsync", "Contender", "Turns", "TurnsAsync"]
+
+AT_ONCE = 64
+"""Conversations; of the async contenders, all at once."""
+DOCUMENT = b"x" * 800
+
+
+class Contender(Protocol):
+    """Something that can be done again and again. `name`, `style` ("sync", "async"): its row in the table. `bytes`:
+    of the document that is stored."""
+
+    name: str
+    style: str
+    bytes: int
+
+    def run(self, seconds: float) -> int:
+        """Do it for so long; how often it was done."""
+        ...
+
+    def close(self) -> None:
+        """Give back its connections."""
+        ...
+
+
+class Bare:
+    """GET and SET of 800 bytes, one after the other: the least that keeping a state can cost."""
+
+    name, style, bytes = "GET+SET", "sync", len(DOCUMENT)
+
+    def __init__(self, url: str) -> None:
+        self._client = redis.Redis.from_url(url)
+        self._keys = cycle([f"bare:{number}" for number in range(AT_ONCE)])
+
+    def run(self, seconds: float) -> int:
+        get, put, keys, done = self._client.get, self._client.set, self._keys, 0
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            key = next(keys)
+            get(key)
+            put(key, DOCUMENT)
+            done += 1
+        return done
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Turns:
+    """The whole turn: message, decision, commit, replies; the documents in the worker's cache."""
+
+    style = "sync"
+
+    def __init__(self, url: str, script: Script) -> None:
+        self.name = script.name
+        self._manager = FlowStateManager.from_url(url, script.bot)
+        members = [Conversation(script, number) for number in range(AT_ONCE)]
+        for member in members:
+            for message in member.opening:
+                self.bytes = size(self._manager.handle(message))
+        self._members: Iterator[Conversation] = cycle(members)
+
+    def run(self, seconds: float) -> int:
+        handle, members, done = self._manager.handle, self._members, 0
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            advanced(handle(next(next(members))))
+            done += 1
+        return done
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+class _Loop:
+    """An event loop that is kept between the blocks, and tasks on it."""
+
+    style = "async"
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+
+    def _at_once(self, once: Callable[[int], Awaitable[None]], seconds: float) -> int:
+        """Do it in 64 tasks for so long; how often it was done."""
+
+        async def task(number: int, until: float) -> int:
+            done = 0
+            while time.perf_counter() < until:
+                await once(number)
+                done += 1
+            return done
+
+        async def tasks() -> int:
+            until = time.perf_counter() + seconds
+            return sum(await asyncio.gather(*(task(number, until) for number in range(AT_ONCE))))
+
+        return self._runner.run(tasks())
+
+
+class BareAsync(_Loop):
+    """The same as `Bare` in 64 tasks, each with a connection of the client's pool."""
+
+    name, bytes = "GET+SET", len(DOCUMENT)
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._client = redis.asyncio.Redis.from_url(url)
+
+    async def _once(self, number: int) -> None:
+        await self._client.get(f"bare:{number}")
+        await self._client.set(f"bare:{number}", DOCUMENT)
+
+    def run(self, seconds: float) -> int:
+        return self._at_once(self._once, seconds)
+
+    def close(self) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+class TurnsAsync(_Loop):
+    """The same as `Turns` in 64 tasks, each with a conversation of its own."""
+
+    def __init__(self, url: str, script: Script) -> None:
+        super().__init__()
+        self.name = script.name
+        self._manager = AsyncFlowStateManager.from_url(url, script.bot)
+        self._members = [Conversation(script, AT_ONCE + number) for number in range(AT_ONCE)]
+        self._runner.run(self._open())
+
+    async def _open(self) -> None:
+        for member in self._members:
+            for message in member.opening:
+                self.bytes = size(await self._manager.handle(message))
+
+    async def _once(self, number: int) -> None:
+        advanced(await self._manager.handle(next(self._members[number])))
+
+    def run(self, seconds: float) -> int:
+        return self._at_once(self._once, seconds)
+
+    def close(self) -> None:
+        self._runner.run(self._manager.close())
+        self._runner.close()

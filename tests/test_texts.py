@@ -1,0 +1,101 @@
+"""How keys become words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import texts
+from vimbiso_fsm.messages import Button, Buttons, Menu, Row, Text
+from vimbiso_fsm.texts import ENGLISH, Catalogue
+
+
+def said(template: str, /, **params: Any) -> str:
+    """A template with parameters, said."""
+    return Catalogue.of({"k": template}).say(Text("k", **params)).text
+
+
+def test_a_key_without_an_entry_is_said_as_it_stands():
+    """Rule of `ask` and `say`: a bot without catalogue speaks too."""
+    assert Catalogue.of(None).say(Text("How much?")).text == "How much?"
+    assert Catalogue.of({}).say(Text("50% {off} }{")).text == "50% {off} }{"
+
+
+def test_a_template_takes_its_parameters_by_name():
+    """Texts, numbers, decimals and anything else with `str()`."""
+    assert said("You hold {held} of {n:03}.", held=Decimal("5.00"), n=7) == "You hold 5.00 of 007."
+    assert said("{yes}", yes=True) == "True"
+    assert said("{{literally}} {a}", a=1) == "{literally} 1"
+    assert said("{{literally}}") == "{literally}"
+
+
+def test_what_a_member_wrote_is_never_a_template():
+    """Braces in a parameter stay braces; no attribute of a parameter is reached."""
+    assert said("Hello {name}", name="{secret}") == "Hello {secret}"
+    assert said("Hello {name.__class__}", name="x") == "Hello {name.__class__}"
+    assert said("Hello {name[0]}", name="x") == "Hello {name[0]}"
+
+
+@pytest.mark.parametrize("template", ["{missing}", "{", "}", "{}", "{0}", "{a!z}", "{a:q}", "{a:{b}}", "{a:c}", "{a:{a:{a}}}", "{a:.99999999999d}"])
+def test_a_broken_template_is_said_as_it_stands(template: str):
+    """A member must hear something, whatever the catalogue holds."""
+    assert said(template, a=-1) == template
+
+
+@given(st.text(max_size=20) | st.text("{}a:!.[]0", max_size=12), st.dictionaries(st.sampled_from("ab"), texts | st.integers(), max_size=2))
+def test_saying_never_raises(template: str, params: dict[str, Any]):
+    """Any template with any parameters gives words."""
+    text = Catalogue.of({"k": template}).say(Text("k", **params))
+    assert isinstance(text.text, str)
+    assert text == Text("k", **params)
+
+
+def test_parameters_are_kept_as_they_were_said():
+    """What is stored of a reply is its key and plain parameters, so saying it again gives the same words."""
+    catalogue = Catalogue.of({"k": "{a} {b}"})
+    once = catalogue.say(Text("k", a=Decimal("1.50"), b=3))
+    assert once.params == {"a": "1.50", "b": 3}
+    assert catalogue.say(once) == once
+    assert catalogue.say(once).text == once.text == "1.50 3"
+
+
+def test_languages_fall_back_to_the_default():
+    """A key that a language lacks is said in the default one."""
+    catalogue = Catalogue.of({"sn": {"hello": "Mhoro"}, "en": {"hello": "Hello", "bye": "Bye"}})
+    assert catalogue.say(Text("hello"), "sn").text == "Mhoro"
+    assert catalogue.say(Text("bye"), "sn").text == "Bye"
+    assert catalogue.say(Text("hello"), "xx").text == "Hello"
+    assert catalogue.template("nothing", "sn") is None
+
+
+def test_a_bot_may_replace_the_frameworks_words():
+    """Its own entry wins; the others stay."""
+    catalogue = Catalogue.of({"failure": "Oops {reference}"})
+    assert catalogue.say(Text("failure", reference="r")).text == "Oops r"
+    assert catalogue.say(Text("cancel.done")).text == ENGLISH["cancel.done"]
+    assert "failure" in catalogue
+    assert "nothing" not in catalogue
+    assert Catalogue.of(catalogue) is catalogue
+
+
+def test_all_of_a_reply_is_said():
+    """Body, titles and descriptions get their final words."""
+    catalogue = Catalogue.of({"q": "Well?", "t": "Title", "d": "About"})
+    menu = catalogue.reply(Menu(Text("q"), (Row("a", Text("t"), Text("d")), Row("b", Text("t")))))
+    buttons = catalogue.reply(Buttons(Text("q"), (Button("a", Text("t")),)))
+    assert isinstance(menu, Menu)
+    assert isinstance(buttons, Buttons)
+    assert [menu.text, menu.rows[0].title.text, str(menu.rows[0].description), menu.rows[1].description] == ["Well?", "Title", "About", None]
+    assert [buttons.text, buttons.buttons[0].title.text] == ["Well?", "Title"]
+    assert [reply.text for reply in catalogue.replies([Text("q"), menu])] == ["Well?", "Well?"]
+
+
+def test_every_text_of_the_framework_can_be_said():
+    """No template of the framework's own misses a parameter that is not named in it, and none is empty."""
+    for key, template in ENGLISH.items():
+        assert template.strip()
+        assert key == key.lower()

@@ -1,0 +1,126 @@
+"""`vimbiso state` and `vimbiso history`: what is stored of a member."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as Styled
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.cli.chat import channel_of
+from vimbiso_fsm.cli.plain_text import as_json, clean
+from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
+from vimbiso_fsm.codec import document_to_raw, unstructure
+from vimbiso_fsm.flow import SECRET
+from vimbiso_fsm.flow_audit import AuditEntry
+from vimbiso_fsm.state import guest_id
+from vimbiso_fsm.store import Linked, LookUp
+
+__all__ = ["history", "state"]
+
+MASK: Final = "•••"
+WIDTH: Final = 160
+"""Columns of a table that goes to no terminal."""
+
+Who: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="MEMBER", help="A member id, or a channel as TYPE:IDENTIFIER, as in whatsapp:263771234567."),
+]
+
+
+def state(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flows") -> None:
+    """Print a member's stored document as JSON, secrets masked.
+
+    Exit code 1 when there is none, or when what is stored is damaged.
+    """
+    with opened(redis, data, flows) as bot:
+        document = bot.manager.state(_member_id(bot, who))
+        if document is None:
+            fail(f"no document is stored of {who}")
+        print(as_json(_masked(bot.manager.bot, document_to_raw(document)), indent=2))
+
+
+def history(
+    who: Who,
+    redis: Redis = None,
+    data: Data = None,
+    flows: Flows = "flows",
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest entries.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Whole entries, one JSON object a line.")] = False,
+) -> None:
+    """Print a member's audit, oldest entry first, with that of the guest they were.
+
+    Exit code 1 when there is none.
+    """
+    with opened(redis, data, flows) as bot:
+        entries = bot.manager.history(_member_id(bot, who), last=last)[-(last or 0) :]
+        if not entries:
+            fail(f"no history is stored of {who}")
+        if json:
+            for entry in entries:
+                print(as_json(unstructure(entry)))
+        else:
+            _print_table(entries)
+
+
+def _member_id(bot: Opened, who: str) -> str:
+    """Whom an argument names: who has the channel, else the guest there; without a known type it is an id."""
+    type, colon, _ = who.partition(":")
+    if not colon or type not in bot.manager.bot.validator.channel_types:
+        return who
+    channel = channel_of(who)
+    found = bot.store.perform(LookUp(channel))
+    linked = found.member_id if isinstance(found, Linked) else None
+    return linked or guest_id(channel)
+
+
+def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
+    """A document without what nobody may read: the token, fields their flow's author marked `SECRET`, and what a
+    call is made with."""
+    token = raw.get("jwt_token") and MASK
+    masked = {**raw, "jwt_token": token, "flow_data": _without_secrets(bot, raw["flow_data"])}
+    if "_suspended" in raw:
+        masked["_suspended"] = [
+            {**run, "flow_data": _without_secrets(bot, run["flow_data"])} for run in raw["_suspended"]
+        ]
+    if "_call" in raw:
+        masked["_call"] = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
+    return masked
+
+
+def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not flow_data:
+        return flow_data
+    fields = bot.flow(flow_data["data"]["flow_type"]).fields
+    secret = {name for name, field in fields.items() if field.metadata.get("vimbiso") == SECRET["vimbiso"]}
+    data = {name: MASK if name in secret and value else value for name, value in flow_data["data"].items()}
+    return {**flow_data, "data": data}
+
+
+def _print_table(entries: tuple[AuditEntry, ...]) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("version", "at", "member", "kind", "status", "flow", "from", "to", "trigger", "said of it"):
+        table.add_column(name, overflow="fold", justify="right" if name == "version" else "left")
+    for entry in entries:
+        table.add_row(*(Styled(clean(cell)) for cell in _cells(entry)))
+    console.print(table)
+
+
+def _cells(entry: AuditEntry) -> Iterator[str]:
+    yield str(entry.version)
+    yield entry.at.strftime("%Y-%m-%d %H:%M:%S")
+    yield entry.member_id
+    yield entry.kind
+    yield entry.status
+    yield entry.flow
+    yield entry.source
+    yield entry.dest
+    yield entry.trigger
+    refusals = [f"{guard}: {said}" for guard, said in entry.guards if said != "accepted"]
+    yield ", ".join((*entry.codes, *refusals))
