@@ -11,7 +11,7 @@ from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import structure, unstructure
 from vimbiso_fsm.turn import Becomes, Member, Turn
 
-__all__ = ["Me", "logged_in", "me", "refreshed", "using"]
+__all__ = ["Me", "forgotten", "logged_in", "logged_out", "me", "refreshed", "using"]
 
 D = TypeVar("D")
 
@@ -80,6 +80,16 @@ def logged_in(turn: Turn[D]) -> Becomes[D]:
         turn.member, id=session.dashboard.member_id, guest=False, authenticated=True, jwt_token=session.token
     )
     return turn.becomes(member=_with(member, session.dashboard))
+
+
+def forgotten(turn: Turn[object]) -> bool:
+    """The credex network does not accept the session, and no login has helped."""
+    return turn.reason is not None and turn.reason.code == "core.unauthorised"
+
+
+def logged_out(turn: Turn[D]) -> Becomes[D]:
+    """Prepare: the session is over; what requires one leads through the login first."""
+    return turn.becomes(member=attrs.evolve(turn.member, authenticated=False, jwt_token=None))
 
 
 def refreshed(turn: Turn[D]) -> Becomes[D]:

@@ -17,7 +17,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "core.member_exists": "This number belongs to a member already; we are logging you in.",
     "core.offer_gone": "That offer is not open any more.",
     "core.rejected": "The credex network refused it: {reason}.",
-    "core.unauthorised": "The credex network does not know you any more; please say hi to log in again.",
+    "core.unauthorised": "The credex network has ended your session; you will be logged in again.",
     "handle.own": "That account is your own; please name another one.",
     "handle.unknown": "No account has the handle {handle}.",
     # login

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -26,7 +26,7 @@ from vimbiso_fsm.state import Address, Document
 from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Stored
 from vimbiso_fsm.turn import Becomes, Call, Caller, Refused, Turn, authenticated, call
 
-START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=timezone.utc)
+START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
 
 
@@ -43,12 +43,14 @@ class Bank:
     def pay(self, name: str, fruit: str, *, caller: Caller = Caller()) -> str | Refused:  # noqa: B008
         """Pay; gives a receipt."""
         self.calls.append(("pay", caller.key))
-        return self._next(f"receipt-{len(self.calls)}")
+        result: str | Refused = self._next(f"receipt-{len(self.calls)}")
+        return result
 
     def stock(self, *, caller: Caller = Caller()) -> int | Refused:  # noqa: B008
         """How much there is."""
         self.calls.append(("stock", caller.key))
-        return self._next(7)
+        result: int | Refused = self._next(7)
+        return result
 
     def _next(self, usual: Any) -> Any:
         result = self.script.pop(0) if self.script else usual
@@ -453,7 +455,9 @@ class Talk:
         """Decide an event and the calls it causes."""
         self.decisions, self.replies = [], ()
         self._turn(event)
-        while self.last.call is not None and self.last.changed and not self.hold_calls:
+        for _ in range(20):  # a flow may go from call to call for ever
+            if self.last.call is None or not self.last.changed or self.hold_calls:
+                break
             self.answer()
         if isinstance(event, Message) and not self.hold_calls:
             assert self.replies, "a message got no reply"
@@ -543,6 +547,8 @@ class Chat:
         self.cache = Cache(100 if cached else 0)
         self.outcome: Outcome | None = None
         self._ids = itertools.count(1)
+        self._began: dict[Exchange, float] = {}
+        self._paused = 0.0
 
     def message(self, text: str | None = None, choice: str | None = None, id: str = "", **more: Any) -> Message:
         """A new message of the member."""
@@ -550,7 +556,14 @@ class Chat:
 
     def begin(self, message: Message, *, cache: Cache | None = None, patience: float = 5.0) -> Exchange:
         """The exchange of a message, nothing performed yet."""
-        return Exchange(self.bot, self.cache if cache is None else cache, message, self.clock.at, patience=patience)
+        cache = self.cache if cache is None else cache
+        exchange = Exchange(self.bot, cache, message, self.clock.at, patience=patience)
+        self._began[exchange] = self._paused
+        return exchange
+
+    def waited(self, exchange: Exchange) -> float:
+        """Seconds since the exchange began."""
+        return self._paused - self._began[exchange]
 
     def perform(self, step: Step) -> object:
         """Perform one step."""
@@ -558,6 +571,7 @@ class Chat:
             return run_call(self.bot, step)
         if isinstance(step, Pause):
             self.clock.at += 0.01
+            self._paused += 0.1
             return None
         try:
             return self.store.perform(step)
@@ -567,7 +581,7 @@ class Chat:
     def step(self, exchange: Exchange) -> None:
         """Perform what an exchange asks for and give it the result."""
         assert exchange.request is not None
-        exchange.take(self.perform(exchange.request), self.clock.at)
+        exchange.take(self.perform(exchange.request), self.clock.at, self.waited(exchange))
 
     def finish(self, exchange: Exchange, *, bound: int = 200) -> Outcome:
         """Go on to the end."""
@@ -612,7 +626,8 @@ class Chat:
 
     def stored(self, member_id: str = "") -> Stored:
         """What is stored of a member."""
-        stored: Any = self.store.perform(Load(member_id or self.member_id()))
+        stored = self.store.perform(Load(member_id or self.member_id()))
+        assert isinstance(stored, Stored)
         return stored
 
     def document(self, member_id: str = "") -> Document:
@@ -624,7 +639,7 @@ class Chat:
     def entries(self, member_id: str = "") -> tuple[Entry, ...]:
         """The stored audit."""
         entries: Any = self.store.perform(ReadAudit(member_id or self.member_id()))
-        return entries
+        return tuple(entries)
 
     def plant(self, document: Document, **raw: Any) -> None:
         """Store a document that was made elsewhere, its channel linked when it is a member's."""

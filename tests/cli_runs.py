@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Self
 
 import pytest
 from typer.testing import CliRunner
@@ -94,7 +96,7 @@ def kill_server(data: Path) -> None:
 
 
 class Terminal:
-    """A process of the command at a terminal of its own, of so many columns."""
+    """A process of the command at a terminal of its own."""
 
     def __init__(self, *words: str | Path, cwd: Path) -> None:
         self.pid, self._line = pty.fork()
@@ -102,35 +104,47 @@ class Terminal:
             os.chdir(cwd)
             os.execve(sys.executable, [*COMMAND, *map(str, words)], environment(cwd))
         self.shown = ""
+        self._read_to = 0
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._line)
 
     def until(self, words: str) -> str:
-        """Read until it shows `words`; what was shown since the last call."""
-        begun = len(self.shown)
-        while words not in self.shown[begun:]:
+        """Read until it shows `words`; what it showed from the words of the last call on, up to these."""
+        begun = self._read_to
+        while (found := self.shown.find(words, begun)) < 0:
             piece = self._read()
             assert piece, f"it ended without {words!r}:\n{self.shown}"
             self.shown += piece
-        return self.shown[begun:]
+        self._read_to = found + len(words)
+        return self.shown[begun : self._read_to]
 
     def type(self, keys: str) -> None:
         """Press keys."""
         os.write(self._line, keys.encode())
 
-    def end(self) -> int:
-        """Read what is left; the exit code."""
-        while piece := self._read():
+    def end(self, *, press: str = "") -> int:
+        """Read what is left; the exit code. `press`: keys to be pressed until it ends."""
+        while True:
+            if press:
+                self.type(press)
+            if press and not select.select([self._line], [], [], 0.5)[0]:
+                continue  # readline may miss a signal that comes before it listens
+            piece = self._read()
+            if not piece:
+                break
             self.shown += piece
+            press = "" if "Goodbye" in self.shown else press
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self) -> str:
+        assert select.select([self._line], [], [], LIMIT)[0], f"it says no more:\n{self.shown!r}"
         try:
             return os.read(self._line, 65536).decode("utf-8", "replace")
         except OSError as error:  # Linux says so when the other side is gone
-            assert error.errno == errno.EIO
+            if error.errno != errno.EIO:
+                raise
             return ""

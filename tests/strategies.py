@@ -1,8 +1,10 @@
 """Hypothesis: what members may say, what may be stored, small flows of all kinds of states."""
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -54,7 +56,7 @@ objects = st.dictionaries(plain_texts, plain_values, max_size=3)
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
     """Any message of the member of `tests.bots`."""
-    content = draw(
+    content: dict[str, Any] = draw(
         st.fixed_dictionaries({"text": texts})
         | st.fixed_dictionaries({"choice": texts})
         | st.fixed_dictionaries({"kind": st.sampled_from(["image", "audio", "location"])})
@@ -84,9 +86,7 @@ actions = st.lists(
 
 # Documents -------------------------------------------------------------------------------------------------------
 
-instants = st.datetimes(
-    datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(timezone.utc)  # noqa: DTZ001
-)
+instants = st.integers(0, 10**9).map(lambda seconds: START + timedelta(seconds=seconds))
 names = st.text(st.characters(categories=["Ll", "Nd"], max_codepoint=127), min_size=1, max_size=8)
 
 channels = st.builds(
@@ -105,7 +105,7 @@ def _order_fields() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def runs(draw: st.DrawFn, *, waits: bool = False) -> Run:
+def runs(draw: st.DrawFn) -> Run:
     """A run of the flow `order` of `tests.bots`."""
     step = draw(st.sampled_from(["name", "pin", "confirm"]))
     data = StepData(
@@ -124,7 +124,6 @@ def runs(draw: st.DrawFn, *, waits: bool = False) -> Run:
         page=draw(st.integers(0, 3)),
         shown=tuple(draw(st.lists(st.builds(Shown, plain_texts, plain_texts), max_size=3))),
         due=draw(st.none() | instants),
-        waits=draw(st.sampled_from(["sub", "asked", "entry"])) if waits else "",
     )
 
 
@@ -132,6 +131,10 @@ def runs(draw: st.DrawFn, *, waits: bool = False) -> Run:
 def documents(draw: st.DrawFn) -> Document:
     """Any valid document of the bot of `tests.bots`."""
     token = draw(st.none() | names)
+    open_runs = draw(st.lists(runs(), max_size=3, unique_by=lambda run: run.id))
+    waiting = tuple(
+        attrs.evolve(run, waits=draw(st.sampled_from(["sub", "under", "asked", "entry"]))) for run in open_runs[1:]
+    )
     return Document(
         member_id=draw(plain_texts.filter(bool)),
         channel=draw(channels),
@@ -142,15 +145,20 @@ def documents(draw: st.DrawFn) -> Document:
         authenticated=token is not None and draw(st.booleans()),
         profile=draw(objects.filter(lambda profile: isinstance(profile.get("accounts", []), list))),
         current_account=draw(st.just({}) | st.fixed_dictionaries({"account_id": names})),
-        run=draw(st.none() | runs()),
-        suspended=tuple(draw(st.lists(runs(waits=True), max_size=2, unique_by=lambda run: run.id))),
+        run=open_runs[0] if open_runs else None,
+        suspended=waiting,
         call=draw(
             st.none()
             | st.builds(
                 PendingCall,
-                key=names, service=names, method=names, arguments=objects, root=names, leased_until=instants,
+                key=names,
+                service=names,
+                method=names,
+                arguments=objects,
+                root=names,
+                leased_until=instants,
                 tries=st.integers(1, 5),
-            )  # fmt: skip
+            )
         ),
         deadline=draw(st.none() | instants),
         channels=tuple(draw(st.lists(addresses, max_size=2))),
@@ -244,9 +252,7 @@ def flows(draw: st.DrawFn, name: str = "made", *, depth: int = 1) -> Flow[Made]:
                 states.append(State(step))
                 triggers = ["auto"]
             case "flow":
-                states.append(
-                    State(step, flow=draw(flows(f"{name}_{place}", depth=0)), given=_given, into="b")
-                )
+                states.append(State(step, flow=draw(flows(f"{name}_{place}", depth=0)), given=_given, into="b"))
                 triggers = ["done", "cancelled"]
             case _:
                 states.append(State(step, ask=ask, timeout=60))

@@ -52,14 +52,14 @@ def _own_path(monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path) -> Path:
+def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
 def version_of(data: Path, who: str = EMMY, flows: str = "flows") -> int:
     code, out, err = invoke("state", who, "--data", data, "--flows", flows)
     assert (code, err) == (0, "")
-    return json.loads(out)["_version"]
+    return int(json.loads(out)["_version"])
 
 
 # From a pipe ---------------------------------------------------------------------------------------------------------
@@ -71,8 +71,10 @@ def test_the_conversation_of_the_readme(tmp_path):
     first, *_, last = out.split("\n\n> ")
     assert first.startswith("> hi\nWelcome")
     assert "\n1. Become a member" in first
-    assert last.startswith("yes\nYour offer was made: 10.00 USD to Alan Turing (@alan).\n\nEmmy Noether (@emmy_noether)\n")
-    assert re.findall("^> (.*)$", out, re.MULTILINE) == CONVERSATION.split()[:7] + ["10 USD", "alan", "yes"]
+    assert last.startswith(
+        "yes\nYour offer was made: 10.00 USD to Alan Turing (@alan).\n\nEmmy Noether (@emmy_noether)\n"
+    )
+    assert re.findall("^> (.*)$", out, re.MULTILINE) == CONVERSATION.splitlines()
 
 
 def test_every_run_starts_afresh(tmp_path):
@@ -167,8 +169,8 @@ def test_a_person_at_a_terminal(tmp_path):
         terminal.until("Is that right?")
         terminal.type("no, change IT\n")  # a title chooses as well
         terminal.until("What is your first name?")
-        terminal.type("\x04")
-        assert terminal.end() == 0
+        terminal.until("> ")
+        assert terminal.end(press="\x04") == 0
     assert terminal.shown.rstrip().endswith("Goodbye.\x1b[0m")
     assert not list((tmp_path / "tmp").iterdir())
 
@@ -180,8 +182,8 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
         terminal.type("hi\n")
         assert "250.00 USD" in terminal.until("Shop Two")
         terminal.until("> ")
-        terminal.type("half a line\x03")
-        assert terminal.end() == 0
+        terminal.type("half a line")
+        assert terminal.end(press="\x03") == 0
     assert "Goodbye" in terminal.shown
     assert "Traceback" not in terminal.shown
 
@@ -193,8 +195,7 @@ def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
         terminal.type("hi\n")
         terminal.until("Sorry, that could not be saved.")
         terminal.until("> ")
-        terminal.type("\x04")
-        assert terminal.end() == 1
+        assert terminal.end(press="\x04") == 1
 
 
 # What goes wrong -----------------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_a_member_whose_document_is_damaged(data):
     assert invoke("chat", "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
     with Engine.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
         client = store._client
-        (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]  # type: ignore[union-attr]
+        (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")
     code, out, err = invoke("state", "sms:263779990011", "--data", data)
     assert (code, out) == (1, "")
@@ -420,7 +421,7 @@ def test_the_history_of_a_member(monkeypatch, data):
     code, out, err = invoke("history", EMMY, *where)
     assert (code, err) == (0, "")
     header, *rows = out.splitlines()
-    assert header.split() == "version at member kind status flow from to trigger said of it".split()
+    assert " ".join(header.split()) == "version at member kind status flow from to trigger said of it"
     assert [row.split()[0] for row in rows] == [*map(str, range(1, 9)), "1"]  # the guest's, then the member's
     assert "name.format" in rows[3]
     code, lines, err = invoke("history", EMMY, *where, "--json")
@@ -481,7 +482,9 @@ def test_its_version(monkeypatch):
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_its_extra_it_says_what_to_install(missing):
-    program = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['--help']; import vimbiso_fsm.cli as c; c.main()"
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['--help']; import vimbiso_fsm.cli as c; c.main()"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: the command vimbiso needs {missing}; run: pip install 'vimbiso_fsm[cli]'\n"

@@ -1,5 +1,7 @@
 """Documents and typed data, written down and read back."""
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
 import datetime as dt
@@ -63,7 +65,7 @@ class Data:
     colour: Colour = Colour.RED
     day: dt.date = dt.date(2026, 1, 1)
     at: dt.datetime | None = None
-    inner: Inner = Inner()  # noqa: RUF009
+    inner: Inner = Inner()
     inners: tuple[Inner, ...] = ()
     names: list[str] = attrs.field(factory=list)
     table: dict[str, int] = attrs.field(factory=dict)
@@ -80,7 +82,7 @@ datas = st.builds(
     money=st.none() | st.builds(Money, st.decimals(0, 10**9, places=2), st.sampled_from(["USD", "ZWG"])),
     colour=st.sampled_from(Colour),
     day=st.dates(),
-    at=st.none() | st.datetimes(timezones=st.just(dt.timezone.utc)),
+    at=st.none() | st.datetimes(timezones=st.just(dt.UTC)),
     inner=st.builds(Inner, plain_texts, st.decimals(allow_nan=False, allow_infinity=False, places=2)),
     inners=st.lists(st.builds(Inner, plain_texts), max_size=2).map(tuple),
     names=st.lists(plain_texts, max_size=2),
@@ -146,12 +148,15 @@ def test_reading_anything_else_is_refused(raw: Any):
     """Any JSON is data of the type or `Unreadable`, never another error."""
     for kind in (Data, Document):
         try:
-            structure(raw, kind)  # type: ignore[type-var]
+            structure(raw, kind)
         except Unreadable as error:
-            assert error.faults
+            assert error.faults  # noqa: PT017
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": Infinity}', b"\xef\xbb\xbf{}", b"'", b"[1,]", b"\0"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": Infinity}', b"\xef\xbb\xbf{}", b"'", b"[1,]", b"\0"],
+)
 def test_bytes_that_are_no_json(data: bytes):
     """Refused with the place, whatever they are; nothing of them is quoted."""
     with pytest.raises(Unreadable, match="it is no JSON"):
@@ -204,7 +209,7 @@ def test_a_circle_cannot_be_stored():
     circle.append(circle)
     with pytest.raises(NotStorable):
         dumps({"a": circle})
-    with pytest.raises(NotStorable, match="no, that|holds"):
+    with pytest.raises(NotStorable, match="which cannot be stored"):
         dumps(Live())
 
 
@@ -236,7 +241,7 @@ def test_replies_of_another_shape_are_refused(raw: Any):
     try:
         replies_from_raw([raw])
     except Unreadable as error:
-        assert error.faults
+        assert error.faults  # noqa: PT017
 
 
 def test_an_instant_keeps_its_microseconds():

@@ -1,5 +1,7 @@
 """The words that always work, as words; what they do is `test_decision.py`'s."""
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +11,8 @@ from tests.strategies import texts
 from vimbiso_fsm.commands import CARRY_ON, Commands, normal
 
 DOMAIN = {
-    "menu": "hi hie hy hey hello start menu home mhoro makadii sawubona jambo habari bonjour salut hola".split() + ["buenos dias"],
-    "cancel": "cancel stop exit x".split(),
+    "menu": ["hi", "hie", "hy", "hey", "hello", "start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo", "habari", "bonjour", "salut", "hola", "buenos dias"],
+    "cancel": ["cancel", "stop", "exit", "x"],
     "back": ["back"],
     "help": ["help", "?"],
 }  # fmt: skip
@@ -31,7 +33,7 @@ def test_only_the_whole_message_is_a_command(said: str):
 
 def test_yes_and_no():
     """They stand for the triggers of those names."""
-    assert {word: Commands().button(word) for word in "yes y ok confirm no n maybe".split()} == {
+    assert {word: Commands().button(word) for word in ["yes", "y", "ok", "confirm", "no", "n", "maybe"]} == {
         "yes": "yes", "y": "yes", "ok": "yes", "confirm": "yes", "no": "no", "n": "no", "maybe": "",
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Chat:
         """What is sent on an update: name of the method and its parameters."""
         self.requests.clear()
         await self.dispatcher.feed_raw_update(self.bot, update, manager=self.manager)
-        return [{"method": m.__api_method__, **m.model_dump(exclude_unset=True)} for m in self.requests]
+        return [{"method": method.__api_method__, **_given(method)} for method in self.requests]
 
     def update(self, **content: Any) -> dict[str, Any]:
         self.updates += 1
@@ -118,8 +118,16 @@ class Chat:
         )
 
 
+def _given(method: Any) -> dict[str, Any]:
+    """The parameters that are sent: neither none nor a default of the bot's."""
+    from aiogram.client.default import Default
+
+    dumped = method.model_dump(exclude_none=True)
+    return {name: value for name, value in dumped.items() if not isinstance(value, Default)}
+
+
 @contextmanager
-def loaded(path: Path) -> Iterator[Any]:
+def loaded(path: Path) -> Generator[Any]:
     """The example as a module of its own, for a dispatcher can be used once."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec

@@ -1,5 +1,7 @@
 """A flow is checked when it is made; the error names flow, state, fault and remedy."""
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -54,9 +56,9 @@ def made(
     return Flow(name, data=data, initial=initial, states=states, transitions=transitions, **more)
 
 
-END = State("end", final=True)
-A = State("a", ask=ASK)
-GO = Transition("go", "a", "end")
+END: State[Any] = State("end", final=True)
+A: State[Any] = State("a", ask=ASK)
+GO: Transition[Any] = Transition("go", "a", "end")
 
 
 def test_the_message_of_the_design():

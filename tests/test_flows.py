@@ -723,3 +723,16 @@ def test_no_conversation_fails_or_offers_what_was_not_confirmed(lines, faults, p
         assert talk.outcome.status in ("advanced", "refused", "ignored", "failed" if unknown else ""), talk.said
         assert talk.outcome.replies
         assert len(talk.made()) <= confirmed
+
+
+def test_a_session_the_network_has_forgotten_leads_through_the_login():
+    """Another core (a restarted simulator, say) does not know the member: nobody is stuck, and nothing is offered."""
+    talk = known(ADA)
+    talk.say("offer", "1 USD", "alan")
+    talk.core.faults = [Fault("401", times=100)]
+    said = talk.say("yes")
+    assert "logged in again" in said[0]
+    talk.core.faults = []
+    talk.say("yes")
+    assert [made[:3] for made in talk.made()] == [("ada", "alan", "1.00 USD")]
+    assert talk.place == "dashboard.menu"

@@ -47,7 +47,7 @@ def adds(turn: Turn[Data]) -> Data:
     return Data(turn.data.n + 1)
 
 
-ENDS = [State(name, final=True) for name in ("one", "two", "three")]
+ENDS: list[State[Any]] = [State(name, final=True) for name in ("one", "two", "three")]
 
 
 def fire(*ways: Transition[Data], n: int = 0) -> Fired[Data]:
@@ -105,7 +105,9 @@ def test_guards_see_what_prepare_made():
     def is_one(turn: Turn[Data]) -> bool:
         return turn.data.n == 1
 
-    assert fire(go("one", prepare=adds, conditions=is_one)) == Fired("one", Data(1), Member("m"), (), (("is_one", "accepted"),))
+    assert fire(go("one", prepare=adds, conditions=is_one)) == Fired(
+        "one", Data(1), Member("m"), (), (("is_one", "accepted"),)
+    )
 
 
 def test_prepare_is_dropped_when_the_transition_does_not_fire():
@@ -159,7 +161,7 @@ def test_prepare_answers_with_data(wrong: Any):
     def careless(turn: Turn[Data]) -> Any:
         return wrong
 
-    with pytest.raises(WrongCallback, match="prepare 'careless' returned a .*; it must return a Data"):
+    with pytest.raises(WrongCallback, match=r"prepare 'careless' returned a .*; it must return a Data"):
         fire(go("one", prepare=careless))
 
 
@@ -190,7 +192,9 @@ def test_a_machine_is_shared_by_threads():
     def even(turn: Turn[Data]) -> bool | Refused:
         return turn.data.n % 2 == 0 or Refused("odd", n=turn.data.n)
 
-    flow = one_flow([State("start", ask=Text("?")), *ENDS[:2]], [go("one", prepare=adds, conditions=even), go("two")], data=Data)
+    flow = one_flow(
+        [State("start", ask=Text("?")), *ENDS[:2]], [go("one", prepare=adds, conditions=even), go("two")], data=Data
+    )
     machine, wrong = Machine(flow), []
 
     def work(n: int) -> None:

@@ -1,5 +1,7 @@
 """What is shown, and what an answer means."""
 
+# ruff: noqa: E501  # tables read best unwrapped
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -112,7 +114,9 @@ def test_kinds_of_replies():
         [Transition("go", "list", "end", conditions=lambda turn: bool(turn.data))],
     )
     assert isinstance(asked(Bot(flows=flow)).reply, Buttons)
-    flow = one_flow([State("list", ask=Text("Name?"), reads=str), State("end", final=True)], [Transition("answer", "list", "end")])
+    flow = one_flow(
+        [State("list", ask=Text("Name?"), reads=str), State("end", final=True)], [Transition("answer", "list", "end")]
+    )
     assert asked(Bot(flows=flow)).reply == Text("Name?")
     assert isinstance(asked(listing([])).reply, Text)
 

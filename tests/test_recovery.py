@@ -51,7 +51,11 @@ def test_core_fields_that_still_obey_are_kept():
     document = found.document
     assert (document.profile, document.current_account) == (FULL.profile, FULL.current_account)
     assert (document.jwt_token, document.authenticated) == (FULL.jwt_token, True)
-    assert (document.channels, document.deadline, document.last_updated) == (FULL.channels, FULL.deadline, FULL.last_updated)
+    assert (document.channels, document.deadline, document.last_updated) == (
+        FULL.channels,
+        FULL.deadline,
+        FULL.last_updated,
+    )
     assert {"flow_data", "_suspended", "_call"} <= set(found.lost)
     assert {"profile", "current_account", "jwt_token", "authenticated", "channel"} <= set(found.kept)
 

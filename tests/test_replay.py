@@ -33,7 +33,7 @@ def _own_path(monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path) -> Path:
+def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
@@ -102,7 +102,7 @@ def test_from_another_process_as_well(data, tmp_path):
     first = run("replay", "-", "--data", data, "--replies", "first", cwd=tmp_path, stdin=body)
     second = run("replay", TRANSCRIPT, "--data", data, "--replies", "second", cwd=tmp_path)
     assert (first[0], first[2], second[0], second[2]) == (0, "", 0, "")
-    assert counts(second[1])["duplicate"] == 52
+    assert counts(second[1])["duplicate"] + counts(second[1])["ignored"] == 55
     texts = [[one["texts"] for one in said(tmp_path / name)] for name in ("first", "second")]
     assert texts[0] == texts[1]
 

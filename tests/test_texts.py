@@ -21,7 +21,7 @@ def said(template: str, /, **params: Any) -> str:
 
 def test_a_key_without_an_entry_is_said_as_it_stands():
     """Rule of `ask` and `say`: a bot without catalogue speaks too."""
-    assert Catalogue.of(None).say(Text("How much?")).text == "How much?"
+    assert Catalogue.of({}).say(Text("How much?")).text == "How much?"
     assert Catalogue.of({}).say(Text("50% {off} }{")).text == "50% {off} }{"
 
 
@@ -40,13 +40,19 @@ def test_what_a_member_wrote_is_never_a_template():
     assert said("Hello {name[0]}", name="x") == "Hello {name[0]}"
 
 
-@pytest.mark.parametrize("template", ["{missing}", "{", "}", "{}", "{0}", "{a!z}", "{a:q}", "{a:{b}}", "{a:c}", "{a:{a:{a}}}", "{a:.99999999999d}"])
+@pytest.mark.parametrize(
+    "template",
+    ["{missing}", "{", "}", "{}", "{0}", "{a!z}", "{a:q}", "{a:{b}}", "{a:c}", "{a:{a:{a}}}", "{a:.99999999999d}"],
+)
 def test_a_broken_template_is_said_as_it_stands(template: str):
     """A member must hear something, whatever the catalogue holds."""
     assert said(template, a=-1) == template
 
 
-@given(st.text(max_size=20) | st.text("{}a:!.[]0", max_size=12), st.dictionaries(st.sampled_from("ab"), texts | st.integers(), max_size=2))
+@given(
+    st.text(max_size=20) | st.text("{}a:!.[]0", max_size=12),
+    st.dictionaries(st.sampled_from("ab"), texts | st.integers(), max_size=2),
+)
 def test_saying_never_raises(template: str, params: dict[str, Any]):
     """Any template with any parameters gives words."""
     text = Catalogue.of({"k": template}).say(Text("k", **params))
@@ -89,7 +95,12 @@ def test_all_of_a_reply_is_said():
     buttons = catalogue.reply(Buttons(Text("q"), (Button("a", Text("t")),)))
     assert isinstance(menu, Menu)
     assert isinstance(buttons, Buttons)
-    assert [menu.text, menu.rows[0].title.text, str(menu.rows[0].description), menu.rows[1].description] == ["Well?", "Title", "About", None]
+    assert [menu.text, menu.rows[0].title.text, str(menu.rows[0].description), menu.rows[1].description] == [
+        "Well?",
+        "Title",
+        "About",
+        None,
+    ]
     assert [buttons.text, buttons.buttons[0].title.text] == ["Well?", "Title"]
     assert [reply.text for reply in catalogue.replies([Text("q"), menu])] == ["Well?", "Well?"]
 

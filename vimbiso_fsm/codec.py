@@ -41,7 +41,7 @@ T = TypeVar("T")
 RESERVED = frozenset({"flow_type", "channel", "_validation_context", "_validation_state"})
 """Names in `flow_data.data` that belong to the framework; no field of a flow's data may be called so."""
 
-_converter = make_converter(omit_if_default=False)
+_converter = make_converter(unstruct_collection_overrides={tuple: list, set: list, frozenset: list})
 
 
 class Unreadable(ValueError):
@@ -160,7 +160,9 @@ def _of_list(kind: Any) -> Callable[[Any, Any], Any]:
     inner = get_args(kind)
     make = get_origin(kind) or kind
     several = make is tuple and inner[-1:] != (...,)
-    read = list_structure_factory(list[inner[0] if inner and not several else Any], _converter)  # type: ignore[misc]
+    read = list_structure_factory(
+        cast(Any, list.__class_getitem__(inner[0] if inner and not several else Any)), _converter
+    )
 
     def structure_list(value: Any, target: Any) -> Any:
         if not isinstance(value, list | tuple):
@@ -173,9 +175,12 @@ def _of_list(kind: Any) -> Callable[[Any, Any], Any]:
     return structure_list
 
 
-_LISTS = (list, tuple, set, frozenset)
+def _is_list(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in (list, tuple, set, frozenset)
+
+
 _converter.register_structure_hook_factory(attrs.has, _of_object)
-_converter.register_structure_hook_factory(lambda kind: (get_origin(kind) or kind) in _LISTS, _of_list)
+_converter.register_structure_hook_factory(_is_list, _of_list)
 _converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _object)
 
 

@@ -13,7 +13,7 @@ stack: below the current one those that wait for it, each for a reason (`Run.wai
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,10 +31,12 @@ from vimbiso_fsm.messages import Channel, Reply, Text
 from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData
 from vimbiso_fsm.turn import Call, Refused, Turn
 
-__all__ = ["CALL_LEASE", "Conversation", "Stuck", "has_answers", "hashed"]
+__all__ = ["CALL_LEASE", "CALL_TRIES", "Conversation", "Stuck", "has_answers", "hashed"]
 
 CALL_LEASE = timedelta(seconds=30)
 """How long a call is in the hands of whoever committed it, before another may take it up."""
+CALL_TRIES = 5
+"""How often a call whose outcome stays unknown is taken up, before the flow hears `failed`."""
 
 
 def hashed(*parts: str) -> str:
@@ -161,16 +163,18 @@ class Conversation:
             run = attrs.evolve(run, trail=(*_until(run.trail, run.step), run.step))
         data = run.flow_data.data
         answered = {"step": run.step, "ok": True, "code": ""} if trigger == "answer" else data.verdict
-        context = {name: value for name, value in data.context.items() if name != "attempts"}
-        step_data = attrs.evolve(data, fields=unstructure(fired.data), verdict=answered, context=context)
-        self.enter(_with_data(run, step_data), to)
+        self.enter(_with_data(run, attrs.evolve(data, fields=unstructure(fired.data), verdict=answered)), to)
 
     def enter(self, run: Run, step: str) -> None:
-        """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there."""
+        """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there; refusals
+        are counted anew."""
         state = self.bot.flow(run.flow)[step]
+        data = run.flow_data.data
+        if "attempts" in data.context:
+            data = attrs.evolve(data, context={n: value for n, value in data.context.items() if n != "attempts"})
         self.run = attrs.evolve(
             run,
-            flow_data=attrs.evolve(run.flow_data, step=step),
+            flow_data=attrs.evolve(run.flow_data, step=step, data=data),
             entered=self.version,
             trail=_until(run.trail, step),
             page=0,
@@ -216,6 +220,26 @@ class Conversation:
             leased_until=self.now + CALL_LEASE,
         )
 
+    def take_up(self, pending: PendingCall) -> None:
+        """Take a call up again: the same key, a new lease."""
+        self.kind = "call"
+        self.pending = attrs.evolve(pending, leased_until=self.now + CALL_LEASE, tries=pending.tries + 1)
+        self.call = Call(pending.service, pending.method, pending.arguments, stored=True)
+
+    @staticmethod
+    def with_answers(run: Run, answers: Sequence[str]) -> Run:
+        """The run with answers it is to be given as soon as it asks; with none, without them."""
+        data = run.flow_data.data
+        context = {name: value for name, value in data.context.items() if name != "answers"}
+        return _with_data(run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context))
+
+    def fail(self, reason: Refused) -> None:
+        """Route a failed call. A flow that has no way for it is left, for nobody may be stranded."""
+        self.pending = None
+        self.give([reason])
+        if self.pull("failed", reason=reason).to is None:
+            self.leave(cancelled=True)
+
     def count_refusal(self, reason: Refused) -> int:
         """Note a refused answer on the current run, and nothing else -> refusals in a row at this question."""
         run = self.standing
@@ -257,8 +281,21 @@ class Conversation:
         self.run, self.suspended = None, ()
         self.start(self.bot.home)
 
+    def gathered(self, run: Run) -> bool:
+        """Whether the run, or one that called it, holds answers that would be lost."""
+        chain = [run]
+        for below in reversed(self.suspended):
+            if below.waits != "sub" or below.flow == self.bot.home.name:
+                break
+            chain.append(below)
+        return any(has_answers(self.bot, held) for held in chain)
+
     def offer_back(self, run: Run) -> None:
-        """Suspend a run and ask whether to carry on with it."""
+        """Suspend a run and ask whether to carry on with it, from its latest question: what was confirmed before is
+        confirmed again."""
+        if not self.bot.flow(run.flow)[run.step].asks and run.trail:
+            self.enter(run, run.trail[-1])
+            run = self.standing
         self.run = attrs.evolve(run, waits="asked")
         self.start(CARRY_ON, CarryOn(left=run.flow))
 

@@ -8,6 +8,7 @@ audit. Ids are hashes of the event's token, so deciding twice decides the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -15,13 +16,14 @@ import attrs
 
 from vimbiso_fsm import hearing
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_to_raw, dumps, replies_to_raw, unstructure
-from vimbiso_fsm.conversation import Conversation, hashed
-from vimbiso_fsm.errors import InvalidState, VimbisoError
+from vimbiso_fsm.codec import document_to_raw, dumps, loads, replies_to_raw, unstructure
+from vimbiso_fsm.conversation import CALL_TRIES, Conversation, hashed
+from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
 from vimbiso_fsm.flow import SECRET
-from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted
+from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted, seal
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, guest_id
+from vimbiso_fsm.store import Commit, Head
 from vimbiso_fsm.turn import Call, Caller, Refused
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "Decision",
     "Due",
     "Event",
+    "Stray",
     "WrongMember",
     "caller",
+    "commit_of",
     "content_digest",
     "current_question",
     "decide",
@@ -38,9 +42,6 @@ __all__ = [
     "first_document",
     "turn_token",
 ]
-
-CALL_TRIES = 5
-"""How often a call whose outcome stays unknown is taken up, before the flow hears `failed`."""
 
 
 @attrs.frozen
@@ -63,7 +64,17 @@ class Due:
     entered: int
 
 
-Event: TypeAlias = Message | Answered | Due
+@attrs.frozen
+class Stray:
+    """A call on its way that nobody seems to be making any more. It is taken up again once its lease has ended, with
+    the same key. `tries`: how often it has been taken up."""
+
+    key: str
+    root: str
+    tries: int
+
+
+Event: TypeAlias = Message | Answered | Due | Stray
 
 
 @attrs.frozen
@@ -123,6 +134,8 @@ def turn_token(event: Event) -> str:
             return hashed("answer", event.key)
         case Due():
             return hashed("due", event.run, str(event.entered))
+        case Stray():
+            return hashed("stray", event.key, str(event.tries))
 
 
 def content_digest(event: Event) -> str:
@@ -165,6 +178,8 @@ def decide(bot: Bot, document: Document | None, event: Event, now: datetime, *, 
                 _take_answer(talk, event)
             case Due():
                 _take_timer(talk, event)
+            case Stray():
+                _take_stray(talk, event)
         return _close(talk, event)
     except Exception as error:  # noqa: BLE001  # whatever an author's callback raises, the member keeps their place
         return failure(bot, document, event, now, error)
@@ -197,6 +212,25 @@ def caller(document: Document, pending: PendingCall) -> Caller:
     return Caller(pending.key, document.member_id, document.jwt_token, document.channel)
 
 
+def commit_of(decision: Decision, head: Head) -> Commit:
+    """The commit of a decision made on the document at `head`."""
+    document = decision.document
+    if not decision.changed or decision.entry is None:
+        return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
+    return Commit(
+        member_id=document.member_id,
+        expected=head,
+        token=decision.token,
+        root=decision.root,
+        content=decision.content,
+        document=decision.raw,
+        entry=seal(decision.entry, decision.raw, head.digest),
+        record=decision.record,
+        not_after=decision.not_after.timestamp() if decision.not_after else None,
+        wake_at=decision.wake_at.timestamp() if decision.wake_at else None,
+    )
+
+
 # Answers and timers -----------------------------------------------------------------------------------------------
 
 
@@ -213,16 +247,20 @@ def _take_answer(talk: Conversation, answered: Answered) -> None:
     talk.pending = None
     result = Refused("call.unsure") if answered.unknown else answered.result
     if isinstance(result, Refused):
-        return _fail(talk, result)
-    if talk.pull("done", result).to is None:
-        _fail(talk, Refused("call.failed"))
+        talk.fail(result)
+    elif talk.pull("done", result).to is None:
+        talk.fail(Refused("call.failed"))
+    hearing.go_on(talk)
 
 
-def _fail(talk: Conversation, reason: Refused) -> None:
-    """Route a failed call. A flow that has no way for it is left, for nobody may be stranded."""
-    talk.give([reason])
-    if talk.pull("failed", reason=reason).to is None:
-        talk.leave(cancelled=True)
+def _take_stray(talk: Conversation, stray: Stray) -> None:
+    """Take up a call that nobody is making."""
+    pending = talk.pending
+    if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or talk.now < pending.leased_until:
+        return talk.ignore()
+    if pending.tries >= CALL_TRIES:
+        return talk.fail(Refused("call.unsure"))
+    talk.take_up(pending)
 
 
 def _take_timer(talk: Conversation, due: Due) -> None:
@@ -239,17 +277,20 @@ def _take_timer(talk: Conversation, due: Due) -> None:
 
 def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Conversation:
     token = turn_token(event)
-    root = event.root if isinstance(event, Answered) else token
+    root = event.root if isinstance(event, Answered | Stray) else token
     return Conversation(bot, document, _channel(document.channel, event), now, token, root)
 
 
 def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of this turn. What is known of it stays known."""
+    """The channel of this turn. What is known of it stays known, as long as there is room."""
     if not isinstance(event, Message) or event.channel == stored:
         return stored
     if event.channel.address != stored.address:
         return event.channel
-    return attrs.evolve(stored, metadata={**stored.metadata, **event.channel.metadata})
+    try:
+        return attrs.evolve(stored, metadata={**stored.metadata, **event.channel.metadata})
+    except InvalidMessage:
+        return event.channel
 
 
 def _close(talk: Conversation, event: Event) -> Decision:
@@ -261,7 +302,7 @@ def _close(talk: Conversation, event: Event) -> Decision:
     replies = talk.bot.catalogue.replies(talk.replies)
     if not talk.changed:
         return Decision(talk.status, talk.before, replies, talk.token, talk.root, content, changed=False)
-    document = _document(talk, spoken=not isinstance(event, Due))
+    document = _document(talk, spoken=isinstance(event, Message | Answered))
     raw = document_to_raw(document)
     verdict = talk.bot.validator.validate(raw)
     if not verdict.valid:
@@ -278,7 +319,7 @@ def _close(talk: Conversation, event: Event) -> Decision:
         record=dumps(record, "turn record"),
         entry=_entry(talk, document),
         call=talk.call,
-        not_after=talk.before.deadline if isinstance(event, Message) and talk.kind != "session" else None,
+        not_after=_not_after(talk, event),
     )
 
 
@@ -295,14 +336,29 @@ def _document(talk: Conversation, *, spoken: bool) -> Document:
         channel=talk.channel,
         authenticated=member.authenticated,
         jwt_token=member.jwt_token,
-        profile=member.profile,
-        current_account=member.current_account,
+        profile=_as_stored(before.profile, member.profile, "profile"),
+        current_account=_as_stored(before.current_account, member.current_account, "current_account"),
         run=talk.run,
         suspended=talk.suspended,
         call=talk.pending,
         deadline=talk.now + timedelta(seconds=_session(talk)) if spoken else before.deadline,
         moved=_moved(talk),
     )
+
+
+def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What a flow made of a field, as it will be read back.
+
+    Raises: NotStorable, naming the field.
+    """
+    return before if after is before else loads(dumps(unstructure(after), name))
+
+
+def _not_after(talk: Conversation, event: Event) -> datetime | None:
+    """The session's deadline, for what was decided within the session; a call on its way suspends it."""
+    deadline = talk.before.deadline
+    within = deadline is not None and talk.now <= deadline and talk.before.call is None
+    return deadline if within and isinstance(event, Message) else None
 
 
 def _session(talk: Conversation) -> float:

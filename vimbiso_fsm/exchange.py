@@ -16,29 +16,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import loads, replies_from_raw
+from vimbiso_fsm.codec import decode, encode, loads, replies_from_raw
 from vimbiso_fsm.decision import (
     Answered,
     Decision,
     Event,
+    Stray,
     caller,
+    commit_of,
+    content_digest,
     current_question,
     decide,
     failure,
     first_document,
     turn_token,
 )
-from vimbiso_fsm.errors import Contended, DamagedDocument, DocumentTooLarge
-from vimbiso_fsm.flow_audit import Details, seal
+from vimbiso_fsm.errors import Contended, DocumentTooLarge
+from vimbiso_fsm.flow_audit import Details
 from vimbiso_fsm.messages import Message, Reply, Text
-from vimbiso_fsm.moving import adopt, is_adopted
+from vimbiso_fsm.moving import Move
 from vimbiso_fsm.recovery import Salvage, faults, salvage
-from vimbiso_fsm.state import Document, guest_id
+from vimbiso_fsm.state import Address, Document, guest_id
 from vimbiso_fsm.store import (
     Broken,
     Commit,
@@ -46,19 +50,15 @@ from vimbiso_fsm.store import (
     Conflict,
     Duplicate,
     Head,
-    Inherited,
     Late,
-    Link,
     Linked,
     Load,
     LookUp,
     Mismatch,
-    ReadInherited,
     Record,
     Request,
     Result,
     SetAside,
-    Settle,
     Stored,
 )
 from vimbiso_fsm.turn import Call, Caller
@@ -71,12 +71,17 @@ class Outcome:
     """What a message came to.
 
     `status`: "advanced", "refused", "duplicate", "recovered", "ignored" or "failed". `replies`: what is said to the
-    member, each with its final words in `.text`. `state`: the member's document now.
+    member, each with its final words in `.text`.
     """
 
     status: str
     replies: tuple[Reply, ...]
-    state: Document
+    _document: Document = attrs.field(repr=False)
+
+    @cached_property
+    def state(self) -> Document:
+        """The member's document now; a copy, so that whatever is done to it stays with the caller."""
+        return decode(encode(self._document))
 
 
 @attrs.frozen
@@ -151,8 +156,8 @@ class Exchange:
     """One message on its way. Perform `request` and give the result to `take`, until `outcome` is there.
 
     `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
-    conflicts after which it gives up, on the worker's own steady clock. `told`: what observers are to be told; `errors`: what callbacks raised, by
-    reference.
+    conflicts after which it gives up, on the worker's own steady clock. `told`: what observers are to be told;
+    `errors`: what callbacks raised, by reference.
 
     Raises (from `take`): Contended.
     """
@@ -178,7 +183,8 @@ class Exchange:
         self._decision: Decision | None = None
         self._status = ""
         self._replies: list[Reply] = []
-        self._attempts = 0
+        self._attempts = self._calls = 0
+        self._repeating = self._hearsay = False
         self._begin()
 
     def take(self, result: Result | BaseException | object, now: float, waited: float = 0.0) -> None:
@@ -198,6 +204,7 @@ class Exchange:
         member_id = self.cache.member(address)
         guest = guest_id(self.message.channel)
         if member_id is not None:
+            self._hearsay = True  # it was the member's when last heard of
             self._with(member_id, linked=True)
         elif self.cache.document(guest):
             self._with(guest, linked=False)
@@ -205,6 +212,7 @@ class Exchange:
             self._do(LookUp(self.message.channel), self._looked_up)
 
     def _looked_up(self, found: Linked) -> None:
+        self._hearsay = False
         if found.member_id is None:
             return self._with(guest_id(self.message.channel), linked=False)
         self.cache.linked(self.message.channel.address, found.member_id)
@@ -233,6 +241,9 @@ class Exchange:
             self._salvage = self._saved(stored.document, now)
             return self._do(SetAside(self._member_id, stored.head), self._set_aside)
         self._document = document
+        if self._hearsay and Address(*self.message.channel.address) not in document.channels:
+            self.cache.forget(self._member_id, self.message.channel.address)
+            return self._do(LookUp(self.message.channel), self._looked_up)
         self._decide()
 
     def _fresh(self, now: datetime) -> Document:
@@ -269,8 +280,10 @@ class Exchange:
     def _decide(self) -> None:
         document = self._document
         assert document is not None
+        if self._repeating and isinstance(self.event, Message):
+            return self._repeat(document)
         if document.moved is not None and isinstance(self.event, Message):
-            return self._follow(document)
+            return self._follow()
         decision = decide(self.bot, document, self.event, _instant(self.now), recovered=self._salvage is not None)
         if self._salvage is not None and decision.entry is not None:
             detail = {"kept": self._salvage.kept, "lost": self._salvage.lost, **decision.entry.detail}
@@ -283,27 +296,34 @@ class Exchange:
         self._do(commit_of(decision, self._head), self._committed)
 
     def _committed(self, result: Any) -> None:
-        decision = self._decision
-        assert decision is not None
         match result:
             case Committed():
-                self._stored(decision, result)
+                self._stored(result)
             case Duplicate():
                 self._repeated(result)
             case Mismatch():
-                self._finish("refused", self._said(Text("message.reused")), self._current(result.current))
+                self._status, self._replies = "refused", [*self._said(Text("message.reused"))]
+                self._finish(self._current(result.current))
             case Conflict() | Late():
                 self._again(result)
             case Broken():
                 self._loaded(result)
             case DocumentTooLarge():
-                assert self._document is not None
-                self._commit(failure(self.bot, self._document, self.event, _instant(self.now), result))
+                self._too_large(result)
             case _:
                 raise TypeError(f"a store answered a commit with a {type(result).__name__}")
 
-    def _stored(self, decision: Decision, committed: Committed) -> None:
+    def _too_large(self, error: DocumentTooLarge) -> None:
+        """The turn fails: the document as it was, and a plain sentence."""
+        assert self._document is not None
+        if self._decision is not None and isinstance(self._decision.error, DocumentTooLarge):
+            raise error  # even the document as it was does not fit
+        self._commit(failure(self.bot, self._document, self.event, _instant(self.now), error))
+
+    def _stored(self, committed: Committed) -> None:
         """It is stored: remember it, then move, call, or be done."""
+        decision = self._decision
+        assert decision is not None
         if decision.changed:
             self._keep(decision.document, committed.head)
         if decision.entry is not None:
@@ -328,7 +348,10 @@ class Exchange:
         assert decision is not None
         assert document is not None
         if decision.call is None or document.call is None:
-            return self._finish(self._status, tuple(self._replies), document)
+            return self._finish(document)
+        self._calls += 1
+        if self._calls > self.bot.limits.autos:  # a flow that only calls: the member's next message takes it up
+            return self._finish(document)
         self._do(RunCall(decision.call, caller(document, document.call)), self._called)
 
     def _called(self, result: object) -> None:
@@ -352,15 +375,34 @@ class Exchange:
         self._do(Pause(self._attempts), lambda _: self._loaded(result.current))
 
     def _repeated(self, duplicate: Duplicate) -> None:
-        """This turn was made before: the first result; when that is no longer kept, the question as it is now."""
-        document = self._current(duplicate.current)
-        if isinstance(self.event, Answered):
-            self._replies += self._first(duplicate.records)
-            return self._finish(self._status, tuple(self._replies), document)
-        replies = self._first(duplicate.records)
-        if not duplicate.records:
-            replies = current_question(self.bot, document, _instant(self.now))
-        self._finish("duplicate", replies, document)
+        """This turn was made before: its first result again."""
+        if isinstance(self.event, Message):
+            self._status = "duplicate"
+            self._replies = []
+        self._replies += self._first(duplicate.records)
+        self._repeating = True
+        self._repeat(self._current(duplicate.current))
+
+    def _repeat(self, document: Document) -> None:
+        """The first result is only whole when the call it made has been answered: wait for whoever makes it, and take
+        it up when nobody does."""
+        if document.moved is not None:
+            return self._follow_on(document)
+        call = document.call
+        if call is None or call.root != turn_token(self.message) or not isinstance(self.event, Message):
+            return self._finish(document)
+        if _instant(self.now) >= call.leased_until:
+            self.event = Stray(call.key, call.root, call.tries)
+            return self._decide()
+        if self.waited > self.patience:
+            return self._finish(document)
+        self._attempts += 1
+        self._do(Pause(self._attempts), lambda _: self._do(self._verify(), self._committed))
+
+    def _verify(self) -> Commit:
+        """Ask whether this message was handled before, and store nothing."""
+        token = turn_token(self.message)
+        return Commit(self._member_id, self._head, token, token, content_digest(self.message), None, None)
 
     def _first(self, records: tuple[Record, ...]) -> tuple[Reply, ...]:
         """The replies of records, said again."""
@@ -370,35 +412,38 @@ class Exchange:
         return self.bot.catalogue.replies(replies)
 
     def _current(self, stored: Stored) -> Document:
-        """What is stored now, as a document."""
+        """What is stored now, as a document; the rest of the exchange builds on it."""
         document = faults(self.bot, stored.document)[0] if stored.document is not None else None
-        if document is None:
-            return self._fresh(_instant(self.now))
-        self.cache.keep(document.member_id, stored.head, document)
-        return document
+        self._head = stored.head
+        self._document = document or self._fresh(_instant(self.now))
+        if document is not None:
+            self.cache.keep(document.member_id, stored.head, document)
+        return self._document
 
     def _said(self, *texts: Text) -> tuple[Reply, ...]:
         return self.bot.catalogue.replies(texts)
 
-    def _finish(self, status: str, replies: tuple[Reply, ...], document: Document) -> None:
-        self.outcome = Outcome(status, replies, document)
+    def _finish(self, document: Document) -> None:
+        """The end. Nobody is left without an answer: when there is none, it is what is asked now."""
+        replies = tuple(self._replies) or current_question(self.bot, document, _instant(self.now))
+        self.outcome = Outcome(self._status, replies, document)
 
     # A guest becomes a member -------------------------------------------------------------------------------------
 
-    def _follow(self, guest: Document) -> None:
-        """The guest has become a member: was this message theirs already? Else finish the move and decide there."""
+    def _follow(self) -> None:
+        """The guest has become a member: was this message theirs already? Then the move is finished all the same."""
         self._decision = None
-        verify = Commit(guest.member_id, self._head, turn_token(self.event), turn_token(self.event), "", None, None)
-        self._do(verify, self._followed)
+        self._do(self._verify(), self._followed)
 
     def _followed(self, result: Any) -> None:
-        match result:
-            case Committed():
-                self._do(LookUp(self.message.channel), self._found)
-            case Duplicate() | Mismatch():
-                self._repeated(Duplicate(getattr(result, "records", ()), result.current))
-            case _:
-                self._committed(result) if isinstance(result, Broken) else self._again(result)
+        assert self._document is not None
+        if isinstance(result, Committed):
+            return self._follow_on(self._document)
+        self._committed(result)
+
+    def _follow_on(self, guest: Document) -> None:
+        self._document = guest
+        self._do(LookUp(self.message.channel), self._found)
 
     def _found(self, found: Linked) -> None:
         assert self._document is not None
@@ -408,87 +453,36 @@ class Exchange:
         self._looked_up(found)
 
     def _move(self, guest: Document) -> None:
-        self._guest = guest
-        self._do(ReadInherited(guest.member_id), self._inherits)
+        move = Move(self.bot, guest)
+        assert move.request is not None
+        self._do(move.request, lambda result: self._moving(move, guest, result))
 
-    _guest: Document
-    _inherited: Inherited
+    def _moving(self, move: Move, guest: Document, result: Any) -> None:
+        move.take(result, _instant(self.now))
+        if move.conflicts and self.waited > self.patience:
+            raise Contended(guest.member_id, self.patience, move.conflicts)
+        if move.request is not None:
+            return self._do(move.request, lambda result: self._moving(move, guest, result))
+        self.told += move.told
+        self._arrived(move, guest)
 
-    def _inherits(self, inherited: Inherited) -> None:
-        self._inherited = inherited
-        assert self._guest.moved is not None
-        self._do(Load(self._guest.moved.to), self._adopt)
-
-    def _adopt(self, stored: Stored | Broken) -> None:
-        """Take over the guest's state at the member."""
-        guest = self._guest
-        assert guest.moved is not None
-        if isinstance(stored, Broken):
-            return self._do(SetAside(guest.moved.to, stored.head), self._adopt)
-        member = faults(self.bot, stored.document)[0] if stored.document is not None else None
-        if stored.document is not None and member is None:
-            return self._do(SetAside(guest.moved.to, stored.head), self._adopt)
-        adoption = adopt(self.bot, guest, member, _instant(self.now), version=stored.head.version)
-        commit = attrs.evolve(commit_of(adoption, stored.head), inherited=self._inherited)
-        self._do(commit, lambda result: self._adopted(adoption, result))
-
-    def _adopted(self, adoption: Decision, result: Any) -> None:
-        match result:
-            case Committed():
-                self.told.append(Details(adoption.entry) if adoption.entry else Details)  # type: ignore[arg-type]
-                self._keep(adoption.document, result.head)
-                self._link()
-            case Duplicate():
-                member = self._current(result.current)
-                if not is_adopted(self._guest, member):
-                    return self._start_over()
-                self._head, self._document = result.current.head, member
-                self._link()
-            case Conflict() | Late():
-                if self.waited > self.patience:
-                    raise Contended(adoption.document.member_id, self.patience, self._attempts)
-                self._adopt(result.current)
-            case _:
-                raise DamagedDocument(adoption.document.member_id, "it changed while a guest was moving in")
-
-    def _link(self) -> None:
-        assert self._guest.moved is not None
-        self._do(Link(self._guest.channel, self._guest.moved.to), self._has_link)
-
-    def _has_link(self, _: Linked) -> None:
-        self._do(Settle(self._guest.member_id, self._guest.last_updated.timestamp()), self._settled)
-
-    def _settled(self, _: None) -> None:
+    def _arrived(self, move: Move, guest: Document) -> None:
         """The move is done. A message that only met it is decided now, at the member."""
-        assert self._document is not None
-        self._member_id, self._linked = self._document.member_id, True
-        self.cache.forget(self._guest.member_id)
-        self.cache.linked(self._guest.channel.address, self._member_id)
-        if self._decision is None:
-            return self._decide()
-        self._go_on()
+        self.cache.forget(guest.member_id)
+        if move.document is None:
+            return self._looked_up(Linked(move.owner)) if move.owner else self._start_over(guest)
+        self._member_id, self._linked = move.document.member_id, True
+        self.cache.linked(guest.channel.address, self._member_id)
+        self._keep(move.document, move.head)
+        if self._repeating:
+            self._repeat(move.document)
+        elif self._decision is None:
+            self._decide()
+        else:
+            self._go_on()
 
-    def _start_over(self) -> None:
+    def _start_over(self, guest: Document) -> None:
         """The channel was taken from the member since: whoever writes there now is a guest again."""
-        self._member_id, self._linked = self._guest.member_id, False
-        self._document = attrs.evolve(self._fresh(_instant(self.now)), version=self._head.version)
+        self._member_id, self._linked = guest.member_id, False
+        self._document = self._fresh(_instant(self.now))
         self._decide()
-
-
-def commit_of(decision: Decision, head: Head) -> Commit:
-    """The commit of a decision made on the document at `head`."""
-    document = decision.document
-    if not decision.changed or decision.entry is None:
-        return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
-    return Commit(
-        member_id=document.member_id,
-        expected=head,
-        token=decision.token,
-        root=decision.root,
-        content=decision.content,
-        document=decision.raw,
-        entry=seal(decision.entry, decision.raw, head.digest),
-        record=decision.record,
-        not_after=decision.not_after.timestamp() if decision.not_after else None,
-        wake_at=decision.wake_at.timestamp() if decision.wake_at else None,
-    )

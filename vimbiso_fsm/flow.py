@@ -104,9 +104,14 @@ class Transition(Generic[D_contra]):
     source: str | Sequence[str]
     dest: str
     prepare: Callable[[Turn[D_contra]], D_contra | Becomes[D_contra]] | None = attrs.field(default=None, kw_only=True)
-    conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), converter=_sequence, kw_only=True)
-    unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), converter=_sequence, kw_only=True)
-    words: Sequence[str] = attrs.field(default=(), converter=_sequence, kw_only=True)
+    conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
+    unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
+    words: Sequence[str] = attrs.field(default=(), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        # No converters: one that takes anything would hide a guard of another flow from the type checkers.
+        for name in ("conditions", "unless", "words"):
+            object.__setattr__(self, name, _sequence(getattr(self, name)))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -140,7 +145,7 @@ class Flow(Generic[D]):
     version: int = attrs.field(default=1, kw_only=True)
     data: type[D] = attrs.field(default=cast("type[D]", NoData), kw_only=True)
     initial: str = attrs.field(kw_only=True)
-    requires: Guard[D] | Sequence[Guard[D]] = attrs.field(default=(), converter=_sequence, kw_only=True)
+    requires: Guard[D] | Sequence[Guard[D]] = attrs.field(default=(), kw_only=True)
     states: Sequence[State[D]] = attrs.field(kw_only=True)
     transitions: Sequence[Transition[D]] = attrs.field(kw_only=True)
     session: float | None = attrs.field(default=None, kw_only=True)
@@ -152,6 +157,7 @@ class Flow(Generic[D]):
 
     def __attrs_post_init__(self) -> None:
         fill = _filler(self)
+        fill("requires", _sequence(self.requires))
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
         _check_data(self)

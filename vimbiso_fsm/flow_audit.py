@@ -139,6 +139,14 @@ def unseal(entry: Entry) -> AuditEntry:
     return structure(raw, AuditEntry)
 
 
+def _previous(entry: Entry) -> str | None:
+    """The digest that an entry continues; None when it cannot be read."""
+    try:
+        return unseal(entry).previous
+    except Unreadable:
+        return None
+
+
 @attrs.frozen
 class Details:
     """What observers are told after a commit. It grows by attributes."""
@@ -150,7 +158,7 @@ class Details:
 class Observer(Protocol):
     """Is told of each commit once it is stored. What it raises is logged and goes no further."""
 
-    def __call__(self, details: Details) -> None: ...
+    def __call__(self, details: Details, /) -> None: ...
 
 
 class FlowAuditLogger:
@@ -208,7 +216,7 @@ class FlowAuditLogger:
                 found.append(f"entry {entry.version}: its digest does not fit its text")
             if place and entry.version != entries[place - 1].version + 1:
                 found.append(f"entry {entry.version} follows entry {entries[place - 1].version}")
-            if place and unseal(entry).previous != entries[place - 1].digest:
+            if place and _previous(entry) != entries[place - 1].digest:
                 found.append(f"entry {entry.version}: it does not continue entry {entries[place - 1].version}")
         return tuple(found)
 

@@ -24,12 +24,14 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.calls import RETRIES, bind, only_sync
+from vimbiso_fsm.decision import commit_of
 from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict
-from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall, commit_of
+from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Observer, error_record
 from vimbiso_fsm.messages import Channel, Message, Text
 from vimbiso_fsm.state import Document
-from vimbiso_fsm.store import AsyncStore, Committed, Conflict, Load, ReadAudit, Request, Result, Store
+from vimbiso_fsm.store import AsyncStore, Committed, Conflict, Linked, Load, LookUp, ReadAudit, Request, Result, Store
+from vimbiso_fsm.turn import Refused
 from vimbiso_fsm.update import Change, read, updated
 
 __all__ = ["AsyncFlowStateManager", "FlowStateManager"]
@@ -229,7 +231,7 @@ class FlowStateManager:
         method = bind(self.bot.services, step)
         for pause in (*RETRIES, None):
             try:
-                return method()
+                return _no_coroutine(method())
             except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
                 if pause is None:
                     return error
@@ -260,6 +262,11 @@ class FlowStateManager:
         earlier = [entry for guest in guests for entry in FlowAuditLogger.read(self._ask(ReadAudit(guest, last)))]
         wanted = _filter(channel, flow, run, since, until)
         return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
+
+    def member_of(self, channel: Channel) -> str | None:
+        """The member a channel is linked to; None when it is nobody's, or a guest's."""
+        found: Linked = self._ask(LookUp(channel))
+        return found.member_id
 
     def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a conversation; on a conflict the change is applied again to what is
@@ -411,7 +418,8 @@ class AsyncFlowStateManager:
         target = getattr(method, "func", method)
         for pause in (*RETRIES, None):
             try:
-                return await (method() if inspect.iscoroutinefunction(target) else asyncio.to_thread(method))
+                answer = method() if inspect.iscoroutinefunction(target) else await asyncio.to_thread(method)
+                return await answer if inspect.isawaitable(answer) else answer
             except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
                 if pause is None:
                     return error
@@ -439,6 +447,11 @@ class AsyncFlowStateManager:
         earlier = [entry for guest in guests for entry in FlowAuditLogger.read(await self._ask(ReadAudit(guest, last)))]
         wanted = _filter(channel, flow, run, since, until)
         return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
+
+    async def member_of(self, channel: Channel) -> str | None:
+        """The member a channel is linked to; None when it is nobody's, or a guest's."""
+        found: Linked = await self._ask(LookUp(channel))
+        return found.member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a conversation. See `FlowStateManager.update`."""
@@ -492,12 +505,21 @@ class AsyncFlowStateManager:
         await self.close()
 
 
+def _no_coroutine(answer: object) -> object:
+    """What a sync service answered. A coroutine has done nothing yet, and nobody here can await it."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+        _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")
+        return Refused("call.failed")
+    return answer
+
+
 def _saved(cache: Cache, document: Document, result: Result) -> Document | Conflict:
     """What came of storing a document outside a conversation."""
     if isinstance(result, Conflict):
         return result
     assert isinstance(result, Committed), result
-    cache.keep(document.member_id, result.head, document)
+    cache.forget(document.member_id)  # the caller holds this very object and may change what is in it
     return document
 
 

@@ -15,21 +15,24 @@ import attrs
 
 from vimbiso_fsm import question
 from vimbiso_fsm.commands import CARRY_ON, Shortcut, normal
-from vimbiso_fsm.conversation import CALL_LEASE, Conversation, has_answers
+from vimbiso_fsm.conversation import CALL_TRIES, Conversation
+from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.messages import Message, Text
 from vimbiso_fsm.state import PendingCall
-from vimbiso_fsm.turn import Call, Refused
+from vimbiso_fsm.turn import Refused
 
-__all__ = ["hear", "waiting_words"]
+__all__ = ["go_on", "hear", "waiting_words"]
 
 
 def hear(talk: Conversation, message: Message, *, recovered: bool) -> None:
     """Take a message into the conversation. `recovered`: the document was mended just now, which is said first."""
     if talk.pending is not None:
-        return _wait(talk, talk.pending)
+        return _wait(talk, talk.pending, message)
     if recovered:
         talk.kind, talk.status = "recovery", "recovered"
         talk.say(Text("recovered"))
+    if message.choice is not None and _is_stale(talk, message.choice):
+        return _closed(talk)
     deadline = talk.before.deadline
     if deadline is not None and talk.now > deadline:
         return _end_session(talk)
@@ -71,10 +74,6 @@ def _press(talk: Conversation, choice: str) -> None:
     """A pressed button or row. A bare id counts as if it were typed, but never as a command."""
     run = talk.run
     pressed = question.pressed(choice)
-    if pressed is not None and (run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered)):
-        talk.say(Text("choice.closed"))
-        talk.ask()
-        return talk.ignore()
     if run is None:
         return talk.go_home()
     if pressed is not None:
@@ -83,6 +82,19 @@ def _press(talk: Conversation, choice: str) -> None:
     if known:
         return _choose(talk, known)
     _refuse(talk, [Refused("choice.unknown")])
+
+
+def _is_stale(talk: Conversation, choice: str) -> bool:
+    """Whether a press comes from an earlier question."""
+    run, pressed = talk.run, question.pressed(choice)
+    return pressed is not None and (run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered))
+
+
+def _closed(talk: Conversation) -> None:
+    """An old button: say so and repeat what is asked now. Nothing changes, the session is not renewed either."""
+    talk.say(Text("choice.closed"))
+    talk.ask()
+    talk.ignore()
 
 
 def _choose(talk: Conversation, choice: str) -> None:
@@ -134,10 +146,25 @@ def _refuse(talk: Conversation, reasons: Sequence[Refused]) -> None:
 def _follow(talk: Conversation, shortcut: Shortcut, answers: Sequence[str]) -> None:
     """A quick command: start its flow and answer its first questions, as far as they are accepted."""
     talk.kind = "command"
-    if not talk.start(shortcut.flow):
-        return
+    if talk.start(shortcut.flow):
+        return _answer_all(talk, answers)
+    waiting = talk.suspended[-1] if talk.suspended else None
+    if waiting is not None and waiting.flow == shortcut.flow.name:  # until the member is known
+        talk.suspended = (*talk.suspended[:-1], talk.with_answers(waiting, answers))
+
+
+def go_on(talk: Conversation) -> None:
+    """Give the current run the answers that a quick command left with it."""
+    answers = talk.run.flow_data.data.context.get("answers") if talk.run else None
+    if talk.run is not None and answers and talk.state.asks:
+        talk.run = talk.with_answers(talk.run, ())
+        _answer_all(talk, answers)
+
+
+def _answer_all(talk: Conversation, answers: Sequence[str]) -> None:
+    run = talk.standing
     for answer in answers:
-        if talk.status == "refused" or talk.pending or talk.run is None or talk.run.flow != shortcut.flow.name:
+        if talk.status == "refused" or talk.pending or talk.run is None or talk.run.id != run.id:
             return
         talk.replies.pop()  # the question that this answers
         _read(talk, answer)
@@ -153,7 +180,7 @@ def _menu(talk: Conversation) -> None:
         talk.go_home()
     elif run.flow == CARRY_ON.name:
         talk.ask()
-    elif has_answers(talk.bot, run):
+    elif talk.gathered(run):
         talk.offer_back(run)
     else:
         talk.abandon()
@@ -178,7 +205,8 @@ def _back(talk: Conversation) -> None:
         return talk.ask()
     talk.enter(run, run.trail[-1])
     into = talk.state.into
-    earlier = getattr(talk.data(run), into) if into else None
+    shown = into and talk.flow.fields[into].metadata != SECRET
+    earlier = getattr(talk.data(run), into) if into and shown else None
     if earlier not in (None, ""):
         talk.say(Text("back.earlier", answer=str(earlier)))
     talk.ask()
@@ -213,14 +241,26 @@ def waiting_words(talk: Conversation) -> Text:
     return Text("call.waiting") if run is None or ask is None else question.text_of(ask, talk.turn(run))
 
 
-def _wait(talk: Conversation, pending: PendingCall) -> None:
-    """Something was said while a call is on its way. Once its lease has ended it is taken up again."""
-    talk.say(waiting_words(talk))
-    if talk.now < pending.leased_until:
-        return talk.ignore()
+def _give_up(talk: Conversation, message: Message) -> None:
+    """Nobody could find out what became of the call. The flow hears of it; a flow that fails at that, too, can at
+    least be left."""
     talk.kind = "call"
-    talk.pending = attrs.evolve(pending, leased_until=talk.now + CALL_LEASE, tries=pending.tries + 1)
-    talk.call = Call(pending.service, pending.method, pending.arguments, stored=True)
+    if talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text])) in ("menu", "cancel"):
+        talk.pending = None
+        talk.give([Refused("call.unsure")])
+        return talk.abandon()
+    talk.fail(Refused("call.unsure"))
+
+
+def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
+    """Something was said while a call is on its way. Once its lease has ended it is taken up again."""
+    if talk.now < pending.leased_until:
+        talk.say(waiting_words(talk))
+        return talk.ignore()
+    if pending.tries >= CALL_TRIES:
+        return _give_up(talk, message)
+    talk.say(waiting_words(talk))
+    talk.take_up(pending)
 
 
 def _end_session(talk: Conversation) -> None:
@@ -232,9 +272,9 @@ def _end_session(talk: Conversation) -> None:
         talk.say(Text("session.ended"))
     talk.member = attrs.evolve(talk.member, authenticated=False, jwt_token=None)
     entry = talk.bot.entry.name if talk.bot.entry else ""
-    while run is not None and (run.flow in (CARRY_ON.name, entry) or run.waits == "entry"):
+    while run is not None and (run.flow in (CARRY_ON.name, entry) or not talk.gathered(run)):
         run = talk.pop()
-    if run is None or not has_answers(talk.bot, run):
+    if run is None:
         return talk.go_home()
     talk.say(Text("session.unsent", flow=Text(f"{run.flow}.title")))
     talk.offer_back(run)

@@ -6,6 +6,7 @@ parameters; `texts.Catalogue` gives each its final words in `.text` when the tur
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -26,6 +27,8 @@ MAX_ID = 512
 """Characters in a message id or channel identifier; WhatsApp's ids have about 60."""
 MAX_DEPTH = 20
 """How deep what a channel knows of a member may be nested."""
+MAX_METADATA = 4096
+"""Characters of it, written as JSON."""
 
 
 def plain(value: str) -> str:
@@ -73,7 +76,13 @@ def _metadata(value: object) -> Mapping[str, Any]:
     """Attrs converter: what a channel knows goes into the document, so it is refused here when it cannot be stored."""
     if not isinstance(value, Mapping):
         raise InvalidMessage("metadata", f"must be an object, not a {type(value).__name__}")
-    return _storable(value) if value else {}
+    if not value:
+        return {}
+    kept: Mapping[str, Any] = _storable(value)
+    size = len(json.dumps(kept))
+    if size > MAX_METADATA:  # it is stored with every turn
+        raise InvalidMessage("metadata", f"has {size} characters as JSON, the limit is {MAX_METADATA}")
+    return kept
 
 
 def _fill(frozen: object, **values: Any) -> None:

@@ -1,4 +1,12 @@
-"""A guest becomes a member: what the member's document takes over. The steps of the move are `exchange.py`'s.
+"""A guest becomes a member: the steps of the move, and what the member's document takes over.
+
+    ReadInherited   the guest's tokens and records
+    Load            the member's document, if there is one
+    Commit          at the member: the guest's state, tokens and records in one
+    Link            the channel is the member's
+    Settle          the guest needs no more waking
+
+Each step may be repeated, by anybody; whoever meets the guest's `moved` begins again at the top.
 
 The guest's last commit says where they went (`moved`). The member's document adopts the guest's run, session and
 profile under a token made of the guest's id and version, so adopting twice is adopting once. A flow with answers in it
@@ -7,6 +15,7 @@ that was open at the member (on another channel, say) stays where it is: the mem
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +24,31 @@ import attrs
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_to_raw, dumps
 from vimbiso_fsm.conversation import has_answers, hashed
-from vimbiso_fsm.decision import Decision
-from vimbiso_fsm.errors import InvalidState
-from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
+from vimbiso_fsm.decision import Decision, commit_of
+from vimbiso_fsm.errors import DamagedDocument, InvalidState
+from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
+from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Address, Document, Moved
+from vimbiso_fsm.store import (
+    Broken,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Inherited,
+    Late,
+    Link,
+    Linked,
+    Load,
+    ReadInherited,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Stored,
+)
 
-__all__ = ["adopt", "is_adopted", "move_token"]
+__all__ = ["Move", "adopt", "move_token"]
 
 
 def move_token(guest_id: str, version: int) -> str:
@@ -28,9 +56,82 @@ def move_token(guest_id: str, version: int) -> str:
     return hashed("move", guest_id, str(version))
 
 
-def is_adopted(guest: Document, member: Document) -> bool:
-    """Whether the guest's channel is the member's now."""
-    return Address(*guest.channel.address) in member.channels
+class Move:
+    """One guest on the move. Perform `request` and give the result to `take`, until `request` is None.
+
+    Then `document`, at `head`, is the member's with the guest's state in it. It is None when the channel is not the
+    member's any more: nobody's (`owner` is None), so that whoever writes there is a guest again, or `owner`'s.
+    `told`: what observers are to be told. `conflicts`: how often somebody else wrote first.
+
+    Raises (from `take`): DamagedDocument; InvalidState.
+    """
+
+    def __init__(self, bot: Bot, guest: Document) -> None:
+        assert guest.moved is not None
+        self._bot, self._guest, self._moved = bot, guest, guest.moved
+        self._inherited = Inherited()
+        self.head = Head()
+        self.document: Document | None = None
+        self.owner: str | None = None
+        self.told: list[Details] = []
+        self.conflicts = 0
+        self.request: Request | None = ReadInherited(guest.member_id)
+        self._then: Callable[[Any, datetime], None] = self._inherits
+
+    def take(self, result: Result, now: datetime) -> None:
+        """Go on with the result of `request`."""
+        self.request = None
+        self._then(result, now)
+
+    def _do(self, request: Request, then: Callable[[Any, datetime], None]) -> None:
+        self.request, self._then = request, then
+
+    def _inherits(self, inherited: Inherited, _: datetime) -> None:
+        self._inherited = inherited
+        self._do(Load(self._moved.to), self._adopt)
+
+    def _adopt(self, stored: Stored | Broken | Conflict, now: datetime) -> None:
+        """Take the guest's state over, into what is stored of the member now."""
+        if isinstance(stored, Conflict):
+            stored = stored.current
+        if isinstance(stored, Broken):
+            return self._do(SetAside(self._moved.to, stored.head), self._adopt)
+        member = faults(self._bot, stored.document)[0] if stored.document is not None else None
+        if stored.document is not None and member is None:
+            return self._do(SetAside(self._moved.to, stored.head), self._adopt)
+        adoption = adopt(self._bot, self._guest, member, now, version=stored.head.version)
+        commit = attrs.evolve(commit_of(adoption, stored.head), inherited=self._inherited)
+        self._do(commit, lambda result, now: self._adopted(adoption, result, now))
+
+    def _adopted(self, adoption: Decision, result: Any, now: datetime) -> None:
+        match result:
+            case Committed():
+                assert adoption.entry is not None
+                self.told.append(Details(adoption.entry))
+                self.head, self.document = result.head, adoption.document
+                self._link()
+            case Duplicate():
+                current = result.current
+                member = faults(self._bot, current.document)[0] if current.document is not None else None
+                if member is not None and Address(*self._guest.channel.address) in member.channels:
+                    self.head, self.document = current.head, member
+                    self._link()
+                # else it was adopted once, and the channel was taken from the member since
+            case Conflict() | Late():
+                self.conflicts += 1
+                self._adopt(result.current, now)
+            case Broken():
+                self._adopt(result, now)
+            case _:
+                raise DamagedDocument(self._moved.to, "it was changed under the token of a move")
+
+    def _link(self) -> None:
+        self._do(Link(self._guest.channel, self._moved.to), self._linked)
+
+    def _linked(self, linked: Linked, _: datetime) -> None:
+        if linked.member_id != self._moved.to:
+            self.owner, self.document = linked.member_id, None
+        self._do(Settle(self._guest.member_id, self._guest.last_updated.timestamp()), lambda result, now: None)
 
 
 def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int) -> Decision:

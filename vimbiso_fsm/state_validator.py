@@ -13,7 +13,9 @@ The rules, in the order they are checked
      has `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
  7.  `id` begins with the flow's name and a colon; with `flows` given, the flow and its step are declared.
  8.  Suspended runs obey 6 and 7; no run is there twice.
- 9.  `_version` is a whole number, not negative; `_last_updated` and `_deadline` are instants with a time zone.
+ 9.  The framework's own notes of a run, of a call on its way, of linked channels and of a move have all their fields,
+     of their types, and no other.
+ 10. `_version` is a whole number, not negative; `_last_updated` and `_deadline` are instants with a time zone.
 
 The validator only looks: it changes nothing, knows no clock and writes nothing.
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -129,6 +131,9 @@ class StateValidator:
             yield Fault("authenticated", "is true without a token")
         yield from self._channel("channel", raw.get("channel"), metadata=True)
         yield from self._runs(raw)
+        for name, rules in (("_call", _CALL), ("_moved", _MOVED)):
+            if raw.get(name) is not None:
+                yield from _notes(name, raw[name], rules)
 
     def _channel(self, path: str, channel: Any, *, metadata: bool) -> Iterator[Fault]:
         if not isinstance(channel, Mapping):
@@ -152,21 +157,24 @@ class StateValidator:
             yield Fault("_run", "must be an object, and there only with flow_data")
         elif flow_data:
             yield from self._run("flow_data", flow_data)
-        seen = {flow_data.get("id")} if isinstance(flow_data, Mapping) and flow_data else set()
+            yield from _notes("_run", raw.get("_run", {}), _RUN)
+        seen = [flow_data.get("id")] if isinstance(flow_data, Mapping) and flow_data else []
         suspended = raw.get("_suspended", ())
         if not isinstance(suspended, list | tuple):
             yield Fault("_suspended", "must be a list")
             return
         for place, run in enumerate(suspended):
             path = f"_suspended.{place}.flow_data"
-            inner = run.get("flow_data") if isinstance(run, Mapping) else None
+            notes = dict(run) if isinstance(run, Mapping) else {}
+            inner = notes.pop("flow_data", None)
             if not isinstance(inner, Mapping):
                 yield Fault(path, "must be an object")
                 continue
             yield from self._run(path, inner)
+            yield from _notes(f"_suspended.{place}", notes, _RUN)
             if inner.get("id") in seen:
                 yield Fault(f"{path}.id", "is there twice")
-            seen.add(inner.get("id"))
+            seen.append(inner.get("id"))
 
     def _run(self, path: str, flow_data: Mapping[str, Any]) -> Iterator[Fault]:
         if flow_data.keys() != {"id", "step", "data"}:
@@ -180,6 +188,9 @@ class StateValidator:
         for name in ("_validation_context", "_validation_state"):
             if name in data and not isinstance(data[name], Mapping):
                 yield Fault(f"{path}.data.{name}", "must be an object")
+        context = data.get("_validation_context")
+        if isinstance(context, Mapping) and _count(context.get("attempts", 0)):
+            yield Fault(f"{path}.data._validation_context.attempts", "must be a whole number, not negative")
         if "member_id" in data:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
         yield from self._channel(f"{path}.data.channel", data.get("channel"), metadata=False)
@@ -226,7 +237,7 @@ def _profile(value: Any) -> str:
     return "" if isinstance(value.get("accounts", []), list) else "has accounts that are no list"
 
 
-def _version(value: Any) -> str:
+def _count(value: Any) -> str:
     return "" if type(value) is int and value >= 0 else "must be a whole number, not negative"
 
 
@@ -240,6 +251,76 @@ def _instant(value: Any) -> str:
     return "" if aware else "must be an instant with a time zone"
 
 
+def _some_instant(value: Any) -> str:
+    return "" if value is None else _instant(value)
+
+
+def _words(value: Any) -> str:
+    return "" if isinstance(value, str) else "must be text"
+
+
+def _object(value: Any) -> str:
+    return "" if isinstance(value, Mapping) else "must be an object"
+
+
+def _list_of(one: Callable[[Any], str], what: str) -> Callable[[Any], str]:
+    return lambda value: (
+        "" if isinstance(value, list | tuple) and not any(map(one, value)) else f"must be a list of {what}"
+    )
+
+
+def _texts_called(*names: str) -> Callable[[Any], str]:
+    """A rule for an object of exactly these fields, each a text."""
+    return lambda value: (
+        ""
+        if isinstance(value, Mapping) and value.keys() == {*names} and not any(map(_words, value.values()))
+        else "must have exactly " + " and ".join(names)
+    )
+
+
+def _reason(value: Any) -> str:
+    return "" if isinstance(value, str) and value in ("", "sub", "under", "asked", "entry") else "is no reason to wait"
+
+
+_Rules: TypeAlias = Mapping[str, tuple[Callable[[Any], str], bool]]
+"""Field -> its rule, and whether it must be there."""
+
+_RUN: Final[_Rules] = {
+    "version": (_count, False),
+    "fingerprint": (_words, False),
+    "entered": (_count, False),
+    "trail": (_list_of(_words, "names of states"), False),
+    "page": (_count, False),
+    "shown": (_list_of(_texts_called("choice", "title"), "what was shown"), False),
+    "due": (_some_instant, False),
+    "waits": (_reason, False),
+}
+_CALL: Final[_Rules] = {
+    "key": (_text, True),
+    "service": (_text, True),
+    "method": (_text, True),
+    "arguments": (_object, True),
+    "root": (_text, True),
+    "leased_until": (_instant, True),
+    "tries": (_count, False),
+}
+_MOVED: Final[_Rules] = {"to": (_text, True), "version": (_count, True)}
+
+
+def _notes(path: str, notes: Any, rules: _Rules) -> Iterator[Fault]:
+    if not isinstance(notes, Mapping):
+        yield Fault(path, f"is a {_kind(notes)}, not an object")
+        return
+    for name, (rule, needed) in rules.items():
+        if name not in notes:
+            if needed:
+                yield Fault(f"{path}.{name}", "is missing")
+        elif fault := rule(notes[name]):
+            yield Fault(f"{path}.{name}", fault)
+    if notes.keys() - rules.keys():
+        yield Fault(path, "has a field that is not known")
+
+
 _RULES: Final[tuple[tuple[str, Callable[[Any], str]], ...]] = (
     ("member_id", _text),
     ("jwt_token", _token),
@@ -247,7 +328,8 @@ _RULES: Final[tuple[tuple[str, Callable[[Any], str]], ...]] = (
     ("_guest", _flag),
     ("profile", _profile),
     ("current_account", _account),
-    ("_version", _version),
+    ("_version", _count),
     ("_last_updated", _instant),
-    ("_deadline", _instant),
+    ("_deadline", _some_instant),
+    ("_channels", _list_of(_texts_called("type", "identifier"), "channels")),
 )

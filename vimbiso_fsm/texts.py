@@ -83,8 +83,8 @@ class Catalogue:
         return self.languages.get(self.default, {}).get(key) if words is None else words
 
     def say(self, text: Text, language: str = "") -> Text:
-        """The text with its final words; one that has them is left as it is. A key without an entry is said as it stands; so is a template whose
-        parameters are not all there, for a member must hear something."""
+        """The text with its final words; one that has them is left as it is. A key without an entry is said as it
+        stands; so is a template whose parameters are not all there, for a member must hear something."""
         if text.text:
             return text
         template = self.template(text.key, language)

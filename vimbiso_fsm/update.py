@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_to_raw, dumps
+from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps
 from vimbiso_fsm.decision import Decision
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Document
+from vimbiso_fsm.state_validator import Fault
 from vimbiso_fsm.store import Broken, Stored
 
 __all__ = ["Change", "read", "updated"]
@@ -37,22 +38,27 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
     document, wrong = faults(bot, stored.document)
     if document is None:
         raise DamagedDocument(member_id, "; ".join(wrong[:3]))
+    if document.member_id != member_id:
+        raise DamagedDocument(member_id, "it is another member's")
     return document
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
-    """The decision that stores `after`; the caller's object is left as it is. `version`: of the head it is made on.
+    """The decision that stores `after`; the caller's object is left as it is, and what it holds is not shared.
+    `version`: of the head it is made on.
 
-    Raises: InvalidState, NotStorable.
+    Raises: InvalidState, also when it would become another member's; NotStorable.
     """
+    if before is not None and after.member_id != before.member_id:
+        raise InvalidState((Fault("member_id", "is another than that of the document to be changed"),))
     now = datetime.fromtimestamp(at, UTC)
     latest = max(now, before.last_updated) if before else now
-    document = attrs.evolve(after, version=version + 1, last_updated=latest)
-    raw = document_to_raw(document)
+    raw = document_to_raw(attrs.evolve(after, version=version + 1, last_updated=latest))
     data = dumps(raw)
     verdict = bot.validator.validate(raw)
     if not verdict.valid:
         raise InvalidState(verdict.faults)
+    document = document_from_raw(raw)
     return Decision(
         status="advanced",
         document=document,

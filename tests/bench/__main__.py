@@ -24,6 +24,7 @@ from tests.bench.server import Placement, Server, placements
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
+    load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs before it began; much more than 0 disturbs the figures"
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     try:
         with ExitStack() as stack:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for place in places or (None,)
                 for row in measure(server, contenders, place, options.seconds, options.blocks)
             ]
-            facts = _facts(options, server, contenders, places)
+            facts = {**_facts(options, server, contenders, places), "load": load}
     finally:
         if own is not None:
             os.sched_setaffinity(0, own)

@@ -16,9 +16,10 @@ def main() -> None:
     try:
         from vimbiso_fsm.cli.app import app
     except ModuleNotFoundError as missing:
-        if missing.name not in ("typer", "rich"):
+        name = (missing.name or "").partition(".")[0]
+        if name not in ("typer", "rich"):
             raise
-        sys.exit(f"error: the command vimbiso needs {missing.name}; run: pip install 'vimbiso_fsm[cli]'")
+        sys.exit(f"error: the command vimbiso needs {name}; run: pip install 'vimbiso_fsm[cli]'")
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we

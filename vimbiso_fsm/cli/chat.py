@@ -89,7 +89,7 @@ class _Conversation:
             return self._bot.manager.handle(Message(self.channel, next(self._ids), text=text)).replies
         except VimbisoError as error:
             self.unsaved += 1
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {clean(str(error))}", file=sys.stderr)
             return (NOT_KNOWN if isinstance(error, CommitUnknown) else NOT_SAVED,)
 
 

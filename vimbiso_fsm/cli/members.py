@@ -13,7 +13,7 @@ from rich.text import Text as Styled
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.chat import channel_of
-from vimbiso_fsm.cli.plain_text import as_json, clean
+from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
 from vimbiso_fsm.codec import document_to_raw, unstructure
 from vimbiso_fsm.flow import SECRET
@@ -41,7 +41,7 @@ def state(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flow
     with opened(redis, data, flows) as bot:
         document = bot.manager.state(_member_id(bot, who))
         if document is None:
-            fail(f"no document is stored of {who}")
+            fail(f"no document is stored of {shown(who)}")
         print(as_json(_masked(bot.manager.bot, document_to_raw(document)), indent=2))
 
 
@@ -60,7 +60,7 @@ def history(
     with opened(redis, data, flows) as bot:
         entries = bot.manager.history(_member_id(bot, who), last=last)[-(last or 0) :]
         if not entries:
-            fail(f"no history is stored of {who}")
+            fail(f"no history is stored of {shown(who)}")
         if json:
             for entry in entries:
                 print(as_json(unstructure(entry)))

@@ -52,9 +52,8 @@ def replay(
     """
     with ExitStack() as closing:
         source = _open(file, closing)
-        said = _create(replies, file, closing)
         bot = closing.enter_context(opened(redis, data, flows, fresh=True))
-        run = _Run(bot.manager, said)
+        run = _Run(bot.manager, _create(replies, file, closing))
         try:
             run.read(source)
         finally:  # also after Ctrl-C: what was done is done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ import attrs
 import typer
 
 from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.cli.plain_text import clean
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow_state import FlowStateManager, the_bot
 from vimbiso_fsm.store import Store
@@ -51,7 +53,7 @@ class Opened:
 
 def fail(fault: object) -> NoReturn:
     """Say what was wrong, and end."""
-    print(f"error: {fault}", file=sys.stderr)
+    print(f"error: {clean(str(fault))}", file=sys.stderr)
     raise typer.Exit(1)
 
 
@@ -70,7 +72,9 @@ def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = Fa
     bot = _the_bot(flows)
     try:
         with ExitStack() as closing:
+            closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
             store = _open_store(redis, data, closing)
+            closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server
             yield Opened(FlowStateManager(bot, store), store, kept=redis is not None or data is not None)
     except VimbisoError as error:
         fail(error)

@@ -1,0 +1,109 @@
+"""Flows that mypy --strict and pyright must accept."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from vimbiso_fsm import (
+    Becomes,
+    Bot,
+    Call,
+    Flow,
+    NoData,
+    Refused,
+    Row,
+    State,
+    Text,
+    Transition,
+    Turn,
+    authenticated,
+    call,
+)
+
+
+@attrs.frozen
+class Offer:
+    amount: int = 0
+    handle: str = ""
+
+
+class Core(Protocol):
+    def create(self, *, amount: int) -> str | Refused: ...
+
+    async def find(self, handle: str) -> str | Refused: ...
+
+
+def affordable(turn: Turn[Offer]) -> bool | Refused:
+    return turn.data.amount < 10 or Refused("amount.balance", field="amount")
+
+
+def anybody(turn: Turn[object]) -> bool:
+    return turn.member.guest
+
+
+def prepared(turn: Turn[Offer]) -> Offer:
+    return attrs.evolve(turn.data, amount=1)
+
+
+def becomes(turn: Turn[Offer]) -> Becomes[Offer]:
+    return turn.becomes(member=turn.member)
+
+
+def summary(turn: Turn[Offer]) -> Text:
+    return Text("offer.summary", amount=turn.data.amount)
+
+
+def anything(turn: Turn[object]) -> Text:
+    return Text("any", flow=turn.flow)
+
+
+def rows(turn: Turn[Offer]) -> list[Row]:
+    return [Row(turn.data.handle, "Title")]
+
+
+def number(text: str) -> int | Refused:
+    return int(text) if text.isdigit() else Refused("number.format")
+
+
+def create(turn: Turn[Offer]) -> Call[str | Refused]:
+    return call(Core.create, amount=turn.data.amount)
+
+
+def find(turn: Turn[Offer]) -> Call[str | Refused]:
+    return call(Core.find, turn.data.handle)
+
+
+plain = Flow(
+    "plain",
+    initial="ask",
+    states=[State("ask", ask=anything), State("end", final=True)],
+    transitions=[Transition("go", "ask", "end", conditions=anybody)],
+)
+
+offer: Flow[Offer] = Flow(
+    "offer",
+    data=Offer,
+    initial="amount",
+    requires=authenticated,
+    states=[
+        State("amount", ask=Text("offer.amount"), reads=number, into="amount"),
+        State("handle", ask=summary, rows=rows, into="handle"),
+        State("finding", call=find),
+        State("creating", call=create),
+        State("more", flow=plain),
+        State("sent", say=summary, final=True, result=summary),
+    ],
+    transitions=[
+        Transition("answer", "amount", "handle", prepare=prepared, conditions=[affordable, authenticated]),
+        Transition("answer", "handle", "finding", prepare=becomes, unless=anybody),
+        Transition("done", "finding", "creating"),
+        Transition("failed", ["finding", "creating"], "handle"),
+        Transition("done", "creating", "more"),
+        Transition("done", "more", "sent"),
+        Transition("cancelled", "more", "sent"),
+    ],
+)
+
+bot = Bot(flows=[offer, plain], home=plain)
