@@ -54,7 +54,7 @@ class Unreadable(ValueError):
 
 # JSON --------------------------------------------------------------------------------------------------------------
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
 def dumps(raw: Any, path: str = "document") -> bytes:
@@ -247,9 +247,13 @@ _FIELDS = {
 }
 """The document's bookkeeping: attribute -> name on the wire. `run` is split into `flow_data` and `_run`."""
 
+_as_it_is = override(unstruct_hook=lambda value: value)
+"""For fields that hold plain data already."""
 _always = ("guest", "version", "last_updated")
 _written: Any = {name: override(rename=wire, omit_if_default=name not in _always) for name, wire in _FIELDS.items()}
-_unstructure_document = make_dict_unstructure_fn(Document, _converter, run=override(omit=True), **_written)
+_unstructure_document = make_dict_unstructure_fn(
+    Document, _converter, run=override(omit=True), profile=_as_it_is, current_account=_as_it_is, **_written
+)
 _structure_document = make_dict_structure_fn(Document, _converter, _cattrs_forbid_extra_keys=True, **_written)
 
 

@@ -145,7 +145,7 @@ class Conversation:
         data = self.data(run)
         if state.into and trigger in ("answer", "done"):
             data = attrs.evolve(data, **{state.into: answer})
-        turn = attrs.evolve(self.turn(run), data=data, trigger=trigger, answer=answer, reason=reason)
+        turn = Turn(data, self.member, self.channel, self.now, run.flow, run.step, trigger, answer, reason)
         fired = self.bot.machines[run.flow].fire(turn)
         self.steps.append(AuditStep(run.flow, run.id, run.step, fired.to, trigger, fired.verdicts))
         if fired.to is not None:
@@ -159,27 +159,27 @@ class Conversation:
         """Take over what a fired transition made."""
         self._typed[run.id] = fired.data
         self.member = fired.member
-        if state.asks and not state.call and trigger != "timeout":
-            run = attrs.evolve(run, trail=(*_until(run.trail, run.step), run.step))
         data = run.flow_data.data
-        answered = {"step": run.step, "ok": True, "code": ""} if trigger == "answer" else data.verdict
-        self.enter(_with_data(run, attrs.evolve(data, fields=unstructure(fired.data), verdict=answered)), to)
+        verdict = {"step": run.step, "ok": True, "code": ""} if trigger == "answer" else data.verdict
+        data = StepData(data.flow_type, data.channel, data.context, verdict, unstructure(fired.data))
+        asked = state.asks and not state.call and trigger != "timeout"
+        self.enter(run, to, data, (*_until(run.trail, run.step), run.step) if asked else run.trail)
 
-    def enter(self, run: Run, step: str) -> None:
+    def enter(self, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None) -> None:
         """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there; refusals
         are counted anew."""
-        state = self.bot.flow(run.flow)[step]
-        data = run.flow_data.data
+        data = data or run.flow_data.data
         if "attempts" in data.context:
             data = attrs.evolve(data, context={n: value for n, value in data.context.items() if n != "attempts"})
-        self.run = attrs.evolve(
-            run,
-            flow_data=attrs.evolve(run.flow_data, step=step, data=data),
-            entered=self.version,
-            trail=_until(run.trail, step),
-            page=0,
-            shown=(),
-            due=self.now + timedelta(seconds=state.timeout) if state.timeout else None,
+        timeout = self.bot.flow(run.flow)[step].timeout
+        self.run = Run(
+            FlowData(run.id, step, data),
+            run.version,
+            run.fingerprint,
+            self.version,
+            _until(run.trail if trail is None else trail, step),
+            due=self.now + timedelta(seconds=timeout) if timeout else None,
+            waits=run.waits,
         )
 
     def settle(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from vimbiso_fsm.codec import Unreadable, dumps, loads, structure, unstructure
+from vimbiso_fsm.codec import Unreadable, dumps, loads, structure
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow import PUBLIC, Flow
 from vimbiso_fsm.messages import Channel
@@ -89,6 +89,10 @@ class AuditEntry:
         return tuple(verdict for step in self.steps for verdict in step.guards)
 
 
+_NAMES = tuple(attrs.fields_dict(AuditEntry))
+_STEP_NAMES = tuple(attrs.fields_dict(AuditStep))
+
+
 def channel_digest(channel: Channel) -> tuple[str, str]:
     """A channel as it stands in the audit: its type, and a digest that finds it again but does not show it."""
     name = f"{len(channel.type)}:{channel.type}:{channel.identifier}"
@@ -121,7 +125,10 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
 
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     """The entry as it is stored: with the digest of the document and of the entry before."""
-    raw = {name: value for name, value in unstructure(entry).items() if value or name in ("version", "previous")}
+    raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
+    raw["version"] = entry.version
+    raw["at"] = entry.at.isoformat()
+    raw["steps"] = [{name: getattr(step, name) for name in _STEP_NAMES} for step in entry.steps]
     raw["document"] = digest(document)
     raw["previous"] = previous
     body = dumps(raw, "audit entry")

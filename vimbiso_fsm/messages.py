@@ -46,7 +46,7 @@ def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]
             raise InvalidMessage(field, "is empty; every message needs one")
         if len(value) > MAX_ID:
             raise InvalidMessage(field, f"has {len(value)} characters, the limit is {MAX_ID}")
-        if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
+        if not value.isprintable() and any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
             raise InvalidMessage(field, "holds control characters")
 
     return check
