@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?```python\n(?P<code>.*?)```", re.S)
+_BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
 
 
 def _blocks(quoted: bool) -> Iterator[tuple[Path, str, str]]:
@@ -57,8 +57,8 @@ def test_quoted_code_stands_in_the_file(page: Path, source: str, code: str) -> N
 def test_the_readme_shows_what_its_commands_print() -> None:
     """The conversation at the top of the README is printed as shown there."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    said = re.search(r"^printf '(.*)' \| make -s chat$", readme, re.M)
-    shown = re.search(r"what they print: begin -->\n```text\n(.*?)```", readme, re.S)
+    said = re.search(r"^printf '(.*)' \| make -s chat$", readme, re.MULTILINE)
+    shown = re.search(r"what they print: begin -->\n```text\n(.*?)```", readme, re.DOTALL)
     assert said
     assert shown
     done = subprocess.run(
