@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -154,7 +154,7 @@ def stop_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @contextlib.contextmanager
-def held(file: Path) -> Iterator[int]:
+def held(file: Path) -> Generator[int]:
     """A lock file held as another process would hold it."""
     file.parent.mkdir(exist_ok=True)
     lock = embedded._open_lock(file)
