@@ -459,7 +459,7 @@ class Talk:
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
             self.answer()
-        if isinstance(event, Message) and not self.hold_calls:
+        if isinstance(event, Message) and self.state.call is None:
             assert self.replies, "a message got no reply"
         return self
 

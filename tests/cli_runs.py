@@ -102,6 +102,7 @@ class Terminal:
         self.pid, self._line = pty.fork()
         if not self.pid:
             os.chdir(cwd)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite run in the background ignores it
             os.execve(sys.executable, [*COMMAND, *map(str, words)], environment(cwd))
         self.shown = ""
         self._read_to = 0

@@ -439,6 +439,7 @@ def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
     saved = manager.save(attrs.evolve(chat.say("hi").state, profile=profile))
     profile["list"].append(2)
     profile["more"] = True
+    assert saved.profile == {"list": [1]}
     outcome = chat.say("1")
     assert state_of(manager, saved.member_id).profile == {"list": [1]}
     assert outcome.state.profile == {"list": [1]}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps
+from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
 from vimbiso_fsm.decision import Decision
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
@@ -58,7 +58,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
     verdict = bot.validator.validate(raw)
     if not verdict.valid:
         raise InvalidState(verdict.faults)
-    document = document_from_raw(raw)
+    document = document_from_raw(loads(data))
     return Decision(
         status="advanced",
         document=document,
