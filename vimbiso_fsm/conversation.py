@@ -272,6 +272,7 @@ class Conversation:
         run_id = f"{flow.name}:{hashed('run', self.token, str(self._begun))[:16]}"
         step_data = StepData(flow.name, Address(*self.channel.address), fields=unstructure(data))
         self._typed[run_id] = data
+        self.steps.append(AuditStep(flow.name, run_id, "", flow.initial, "start"))
         fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, self.version)
         self.enter(fresh, flow.initial)
         return self.standing

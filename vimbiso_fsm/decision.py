@@ -248,8 +248,10 @@ def _take_answer(talk: Conversation, answered: Answered) -> None:
     result = Refused("call.unsure") if answered.unknown else answered.result
     if isinstance(result, Refused):
         talk.fail(result)
-    elif talk.pull("done", result).to is None:
-        talk.fail(Refused("call.failed"))
+    else:
+        fired = talk.pull("done", result)
+        if fired.to is None:  # no way for this result: the flow hears why
+            talk.fail(fired.reasons[0] if fired.reasons else Refused("call.failed"))
     hearing.go_on(talk)
 
 

@@ -347,12 +347,13 @@ class Exchange:
         decision, document = self._decision, self._document
         assert decision is not None
         assert document is not None
-        if decision.call is None or document.call is None:
+        proposed, pending = decision.document.call, document.call
+        if decision.call is None or proposed is None or pending is None or proposed.key != pending.key:
             return self._finish(document)
         self._calls += 1
         if self._calls > self.bot.limits.autos:  # a flow that only calls: the member's next message takes it up
             return self._finish(document)
-        self._do(RunCall(decision.call, caller(document, document.call)), self._called)
+        self._do(RunCall(decision.call, caller(document, pending)), self._called)
 
     def _called(self, result: object) -> None:
         """The call is back: its answer is the next turn, under the same root."""

@@ -363,6 +363,8 @@ def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
 def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
     if state.call and state.timeout is not None:  # nobody is told "not sent" while it may have been
         yield "a call that is on its way has no timeout", "let the service give up, and take its 'failed'"
+    if state.flow and state.timeout is not None:  # the member is in the sub-flow, and no timer ends that for them
+        yield "a sub-flow has no timeout", "give its own questions a timeout"
     if (state.timeout is not None) != ("timeout" in triggers):
         yield "timeout= and a transition 'timeout' belong together", "add the missing one"
     if state.timeout is not None and not state.timeout > 0:

@@ -40,7 +40,8 @@ __all__ = [
 
 @attrs.frozen
 class AuditStep:
-    """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order."""
+    """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that
+    begins is a step from "" by "start"."""
 
     flow: str
     run: str

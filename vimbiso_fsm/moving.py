@@ -181,9 +181,9 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
 
 def _in_the_middle(bot: Bot, guest: Document, member: Document) -> bool:
     """Whether the member's own run must not make way for the guest's."""
-    if guest.call is not None or member.run is None:
-        return False
-    return guest.run is None or member.call is not None or has_answers(bot, member.run)
+    if member.run is None or member.call is not None:
+        return member.call is not None
+    return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
 def _entry(guest: Document, document: Document, token: str) -> AuditEntry:

@@ -1,0 +1,264 @@
+"""A guest becomes a member who is there already: met on another channel, in the middle of something."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from flows import bot
+from flows.credex_core import SimulatedCredexCore
+from tests.bots import fruit_bot, member_document
+from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
+from vimbiso_fsm.codec import encode
+from vimbiso_fsm.decision import Decision, first_document
+from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.memory import MemoryStore
+from vimbiso_fsm.moving import Move, adopt, move_token
+from vimbiso_fsm.state import Address, Document, Moved, PendingCall
+from vimbiso_fsm.store import (
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Inherited,
+    Late,
+    Link,
+    Linked,
+    Load,
+    LookUp,
+    Mismatch,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Stored,
+    Unlink,
+)
+
+NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
+ADA = "263771000001"
+SMS = Channel("sms", ADA)
+WHATSAPP = Channel("whatsapp", ADA)
+
+
+class Chat:
+    """One phone, several channels, one manager."""
+
+    def __init__(self) -> None:
+        self.at = NOW.timestamp()
+        self.core = SimulatedCredexCore()
+        self.store = MemoryStore(lambda: self.at)
+        self.manager = self.worker()
+        self._ids = itertools.count(1)
+
+    def worker(self) -> FlowStateManager:
+        return FlowStateManager(bot, self.store, services={"credex_core": self.core})
+
+    def say(self, channel: Channel, *texts: str) -> Outcome:
+        return [self.manager.handle(Message(channel, f"id-{next(self._ids)}", text)) for text in texts][-1]
+
+
+def place(outcome: Outcome) -> str:
+    run = outcome.state.run
+    return f"{run.flow}.{run.step}" if run else ""
+
+
+def test_an_offer_goes_on_from_another_channel():
+    """Begun on WhatsApp, confirmed by SMS: the same member, one offer, and each channel keeps its own identifier."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi", "offer", "10").state.member_id
+    first = chat.say(SMS, "hi")
+    assert first.state.member_id == member
+    assert place(first) == "offer.handle"
+    done = chat.say(SMS, "alan", "yes")
+    assert "was made" in done.replies[0].text
+    assert done.state.channel.address == SMS.address
+    assert {address.type for address in done.state.channels} == {"whatsapp", "sms"}
+    assert len([made for made in chat.core.offers if made.issuer == "ada" and made.amount == 10]) == 1
+    assert place(chat.say(WHATSAPP, "menu")) == "dashboard.menu"
+
+
+def test_without_answers_the_guests_dashboard_is_shown():
+    """Nothing was open at the member: what the guest saw last is where they stand."""
+    chat = Chat()
+    chat.say(WHATSAPP, "hi")
+    assert place(chat.say(SMS, "hi")) == "dashboard.menu"
+    assert place(chat.say(SMS, "offer")) == "offer.amount"
+
+
+def test_history_follows_the_guests():
+    """The audit of both guests precedes that of the member."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi", "offer")
+    kinds = [entry.kind for entry in chat.manager.history(member)]
+    assert kinds.count("move") == 2
+    assert len(chat.manager.history(member, channel=SMS)) >= 3
+    assert len(chat.manager.history(member, flow="offer")) == 1
+
+
+def test_a_channel_taken_away_is_a_guests_again():
+    """Unlinked since: the guest's old `moved` does not give the channel back."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi")
+    chat.manager.update(
+        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, member))
+    outcome = chat.say(SMS, "help")
+    assert outcome.replies
+    assert chat.manager.member_of(WHATSAPP) == member
+
+
+# The steps, by hand ---------------------------------------------------------------------------------------------------
+
+
+def guest(**changes: Any) -> Document:
+    document = first_document(SMS, NOW, version=3)
+    return attrs.evolve(document, moved=Moved("m-1", 3), authenticated=True, jwt_token="t", **changes)
+
+
+def member(**changes: Any) -> Document:
+    return attrs.evolve(member_document(), **{"member_id": "m-1", "last_updated": NOW, **changes})
+
+
+def stored(document: Document | None) -> Stored:
+    if document is None:
+        return Stored(Head(), None, NOW.timestamp())
+    return Stored(Head(document.version, "d" * 64), encode(document), NOW.timestamp())
+
+
+def at_commit(present: Document | None = None) -> tuple[Move, Commit]:
+    move = Move(fruit_bot(), guest())
+    move.take(Inherited((("t", 1.0),)), NOW)
+    assert isinstance(move.request, Load)
+    move.take(stored(present), NOW)
+    assert isinstance(move.request, Commit)
+    return move, move.request
+
+
+def test_the_adopting_commit_carries_tokens_and_records():
+    """One commit under a token made of the guest's id and version."""
+    move, commit = at_commit()
+    assert commit.inherited == Inherited((("t", 1.0),))
+    assert commit.token == move_token(guest().member_id, 3)
+    assert (commit.member_id, commit.expected) == ("m-1", Head())
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    assert move.request == Link(SMS, "m-1")
+    move.take(Linked("m-1"), NOW)
+    assert isinstance(move.request, Settle)
+    move.take(None, NOW)
+    assert move.request is None
+    assert move.document is not None
+    assert (move.document.member_id, move.document.guest, move.document.moved) == ("m-1", False, None)
+    assert [details.entry.kind for details in move.told] == ["move"]
+
+
+@pytest.mark.parametrize("result", [Conflict, Late])
+def test_somebody_wrote_first(result: Any):
+    """Adopt again into what is stored now."""
+    move, _ = at_commit()
+    move.take(result(stored(member(version=5))), NOW)
+    assert isinstance(move.request, Commit)
+    assert move.request.expected.version == 5
+    assert move.conflicts == 1
+
+
+def test_adopted_before():
+    """A worker died after the adoption: link and settle, and tell nobody twice."""
+    move, _ = at_commit()
+    adopted = member(version=5, channels=(Address(*SMS.address),))
+    move.take(Duplicate((), stored(adopted)), NOW)
+    assert move.request == Link(SMS, "m-1")
+    assert move.document == adopted
+    assert not move.told
+
+
+@pytest.mark.parametrize("present", [None, member(version=5)])
+def test_adopted_and_taken_away_since(present: Document | None):
+    """The channel is nobody's now."""
+    move, _ = at_commit()
+    move.take(Duplicate((), stored(present)), NOW)
+    assert (move.request, move.document, move.owner) == (None, None, None)
+
+
+def test_the_channel_is_somebody_elses():
+    """The index is never taken from its owner."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    move.take(Linked("m-2"), NOW)
+    move.take(None, NOW)
+    assert (move.document, move.owner) == (None, "m-2")
+
+
+@pytest.mark.parametrize("broken", [Broken(Head(4, "x"), "state is a list", 0.0), Stored(Head(4, "x"), b"{", 0.0)])
+def test_a_broken_member_is_set_aside(broken: Any):
+    """Whole, before anything is written; also when it breaks in the middle of the move."""
+    move = Move(fruit_bot(), guest())
+    move.take(Inherited(), NOW)
+    move.take(broken, NOW)
+    assert move.request == SetAside("m-1", Head(4, "x"))
+    move.take(Conflict(stored(None)), NOW)
+    assert isinstance(move.request, Commit)
+    if isinstance(broken, Broken):
+        move.take(broken, NOW)
+        assert move.request == SetAside("m-1", Head(4, "x"))
+
+
+def test_other_content_under_the_token_is_a_fault():
+    """It cannot be: the token is a hash of the guest's own."""
+    move, _ = at_commit()
+    with pytest.raises(DamagedDocument, match="token of a move"):
+        move.take(Mismatch(stored(None)), NOW)
+
+
+def decision(of: Document, into: Document | None) -> Decision:
+    return adopt(fruit_bot(), of, into, NOW, version=into.version if into else 0)
+
+
+def pending(key: str) -> PendingCall:
+    return PendingCall(key, "bank", "pay", {}, "root", NOW + timedelta(seconds=30))
+
+
+def test_a_call_on_its_way_at_the_member_is_not_lost():
+    """Whatever the guest has: the answer must find its run."""
+    there = member(call=pending("theirs"))
+    for own in (None, pending("own")):
+        adopted = decision(guest(call=own), there).document
+        assert adopted.call == there.call
+        assert adopted.run == there.run
+
+
+def test_a_guests_call_moves_with_them():
+    """And is made for the member."""
+    adopted = decision(guest(call=pending("own")), None).document
+    assert adopted.call == pending("own")
+
+
+def test_time_never_goes_back():
+    """The member's clock may be ahead of the guest's."""
+    later = NOW + timedelta(hours=1)
+    assert decision(guest(), member(last_updated=later)).document.last_updated == later
+
+
+def test_who_is_looked_up_first():
+    """A guest whose move is done is met at the member: the index is asked, nothing is adopted again."""
+    chat = Chat()
+    chat.say(SMS, "hi")
+    asked: list[object] = []
+
+    class Watched:
+        def perform(self, request: Request) -> Result:
+            asked.append(type(request))
+            return chat.store.perform(request)
+
+    chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
+    chat.say(SMS, "menu")
+    assert asked == [LookUp, Load, Commit]
