@@ -22,6 +22,7 @@ local function head()
     if not (state[2] and string.match(state[1], '^%d+$')) then error({err = 'WRONGTYPE the state holds no head'}) end
     return state[1], state[2]
   end
+  if call('EXISTS', KEYS[1]) == 1 then error({err = 'WRONGTYPE the state holds no head'}) end
   local latest = call('LINDEX', KEYS[4], -1)
   if not latest then return '0', '' end
   local version, digest = string.match(latest, '^(%d+) (%S*) ')

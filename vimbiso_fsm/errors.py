@@ -131,10 +131,12 @@ class Contended(NotAnswered):
 
     def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
         self.member_id, self.seconds, self.attempts = member_id, seconds, attempts
-        super().__init__(
-            f"member {member_id!r} was changed by others {attempts} times within {seconds:g} s; "
-            "nothing of this message was stored; handle it again"
+        fault = (
+            f"member {member_id!r} was changed by others {attempts} times within {seconds:g} s"
+            if attempts
+            else f"the messages before this one took more than {seconds:g} s"
         )
+        super().__init__(f"{fault}; nothing of this message was stored; handle it again")
 
 
 class VersionConflict(VimbisoError):

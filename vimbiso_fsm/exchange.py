@@ -213,7 +213,7 @@ class Exchange:
 
     def _looked_up(self, found: Linked) -> None:
         self._hearsay = False
-        if found.member_id is None:
+        if not found.member_id:
             return self._with(guest_id(self.message.channel), linked=False)
         self.cache.linked(self.message.channel.address, found.member_id)
         self._with(found.member_id, linked=True)
@@ -327,7 +327,7 @@ class Exchange:
         if decision.changed:
             self._keep(decision.document, committed.head)
         if decision.entry is not None:
-            self.told.append(Details(decision.entry, self._attempts))
+            self.told.append(Details(decision.entry, self._attempts, committed.head.digest))
         if decision.error is not None:
             self.errors.append((decision.token[:10], decision.error))
         self._salvage = None

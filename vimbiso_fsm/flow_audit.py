@@ -157,10 +157,15 @@ def _previous(entry: Entry) -> str | None:
 
 @attrs.frozen
 class Details:
-    """What observers are told after a commit. It grows by attributes."""
+    """What observers are told after a commit. It grows by attributes.
+
+    `entry`: as it was decided; its digests are added when it is sealed. `attempts`: commits it took. `digest`: of the
+    sealed entry.
+    """
 
     entry: AuditEntry
     attempts: int = 1
+    digest: str = ""
 
 
 class Observer(Protocol):

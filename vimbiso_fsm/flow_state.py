@@ -561,7 +561,7 @@ class _Queue:
             place.waiting += 1
         try:
             if not place.lock.acquire(timeout=patience):
-                raise Contended("of this channel", patience, 0)
+                raise Contended("", patience, 0)
             try:
                 yield
             finally:
@@ -594,7 +594,7 @@ class _AsyncQueue:
                 async with asyncio.timeout(patience if place.lock.locked() else None):
                     await place.lock.acquire()
             except TimeoutError:
-                raise Contended("of this channel", patience, 0) from None
+                raise Contended("", patience, 0) from None
             try:
                 yield
             finally:

@@ -107,7 +107,7 @@ class Move:
         match result:
             case Committed():
                 assert adoption.entry is not None
-                self.told.append(Details(adoption.entry))
+                self.told.append(Details(adoption.entry, self.conflicts + 1, result.head.digest))
                 self.head, self.document = result.head, adoption.document
                 self._link()
             case Duplicate():

@@ -6,7 +6,6 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from importlib import import_module
 from itertools import count
 from typing import Annotated, Final
 
@@ -110,8 +109,6 @@ def _at_a_terminal(conversation: _Conversation, kept: bool) -> None:
     if not kept:
         notes.print("Nothing is kept: the next run starts afresh. --data DIR keeps it.", style="dim")
     notes.print("Type a message; Ctrl-D leaves.\n", style="dim")
-    with suppress(ImportError):
-        import_module("readline")  # input() then edits, and remembers
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             said = input("> ")
