@@ -44,6 +44,9 @@ def test_python_on_a_page_runs(page: Path, source: str, code: str, tmp_path: Pat
     )
     assert done.returncode == 0, f"{page.name}{source}: {done.stderr[-2000:]}"
     assert done.stdout
+    shown = page.read_text(encoding="utf-8").partition(code)[2]
+    printed = re.match(r"```\s+It prints:\s+```text\n(.*?)```", shown, re.DOTALL)
+    assert printed is None or done.stdout.startswith(printed[1])
 
 
 @pytest.mark.parametrize(("page", "source", "code"), QUOTED, ids=_names(QUOTED))
