@@ -128,17 +128,10 @@ class Terminal:
         os.write(self._line, keys.encode())
 
     def end(self, *, press: str = "") -> int:
-        """Read what is left; the exit code. `press`: keys to be pressed until it ends."""
-        while True:
-            if press:
-                self.type(press)
-            if press and not select.select([self._line], [], [], 0.5)[0]:
-                continue  # readline may miss a signal that comes before it listens
-            piece = self._read()
-            if not piece:
-                break
+        """Press keys and read what is left; the exit code."""
+        self.type(press)
+        while piece := self._read():
             self.shown += piece
-            press = "" if "Goodbye" in self.shown else press
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self) -> str:
