@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Self
@@ -128,11 +129,18 @@ class Terminal:
         os.write(self._line, keys.encode())
 
     def end(self, *, press: str = "") -> int:
-        """Press keys and read what is left; the exit code."""
+        """Press keys until it ends; the exit code. Once need not do: CPython misses a signal that comes between the
+        prompt and the reading after it."""
         self.type(press)
-        while piece := self._read():
+        while True:
+            if not select.select([self._line], [], [], 0.5)[0]:
+                with suppress(OSError):
+                    self.type(press)
+                continue
+            piece = self._read()
+            if not piece:
+                return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             self.shown += piece
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self) -> str:
         assert select.select([self._line], [], [], LIMIT)[0], f"it says no more:\n{self.shown!r}"

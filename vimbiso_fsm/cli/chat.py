@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -114,6 +115,7 @@ def _at_a_terminal(conversation: _Conversation, kept: bool) -> None:
             said = input("> ")
             if said.strip():
                 _show(console, conversation.say(said))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: said once is enough
     notes.print("\nGoodbye.", style="dim")
 
 
