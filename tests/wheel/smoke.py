@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else() -> None:
         names = wheel.namelist()
     version = importlib.metadata.version("vimbiso_fsm")
     assert {name.split("/")[0] for name in names} == {"vimbiso_fsm", "flows", f"vimbiso_fsm-{version}.dist-info"}
-    assert not [name for name in names if name.endswith(".pyc") or "/test" in name]
+    assert not [name for name in names if name.endswith(".pyc") or "/test_" in name or "/tests/" in name]
     assert f"vimbiso_fsm-{version}.dist-info/licenses/LICENSE" in names
 
 
