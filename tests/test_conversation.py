@@ -68,7 +68,7 @@ def closed(turn: Turn[object]) -> bool | Refused:
     return Refused("office.closed")
 
 
-END = State("end", final=True)
+END: State[object] = State("end", final=True)
 
 
 def say(manager: FlowStateManager, *texts: str, start: int = 0) -> Outcome:
