@@ -25,7 +25,6 @@ __all__ = [
     "NotStorable",
     "ServiceError",
     "StoreUnavailable",
-    "TokenReused",
     "VersionConflict",
     "VimbisoError",
 ]
@@ -82,7 +81,15 @@ class DamagedDocument(VimbisoError):
         super().__init__(f"the stored document of member {member_id!r} is damaged: {fault}")
 
 
-class DocumentTooLarge(VimbisoError):
+class NotAnswered(VimbisoError):
+    """A message could not be brought to its end. `reply_key`: the key of what the member is to be told; `reply`: those
+    words as a `messages.Text`, set by the manager that raises."""
+
+    reply_key = "store.unavailable"
+    reply: Text | None = None
+
+
+class DocumentTooLarge(NotAnswered):
     """A document over the size limit; nothing was written. Attributes: `size`, `limit` (bytes)."""
 
     def __init__(self, size: int, limit: int) -> None:
@@ -91,14 +98,6 @@ class DocumentTooLarge(VimbisoError):
             f"the document has {size} bytes, the limit is {limit}; nothing was stored; keep bulky data "
             "elsewhere and its key in the flow"
         )
-
-
-class NotAnswered(VimbisoError):
-    """A message could not be brought to its end. `reply_key`: the key of what the member is to be told; `reply`: those
-    words as a `messages.Text`, set by the manager that raises."""
-
-    reply_key = "store.unavailable"
-    reply: Text | None = None
 
 
 class StoreUnavailable(NotAnswered, ConnectionError):
@@ -147,17 +146,6 @@ class VersionConflict(VimbisoError):
         super().__init__(
             f"member {member_id!r} is at version {found}, the change was made on version {expected}; "
             "nothing was stored; load again and re-apply the change"
-        )
-
-
-class TokenReused(VimbisoError):
-    """A message id came a second time with other content; nothing was stored. Attributes: `member_id`, `token`."""
-
-    def __init__(self, member_id: str, token: str) -> None:
-        self.member_id, self.token = member_id, token
-        super().__init__(
-            f"the message of turn {token} of member {member_id!r} was handled before with other content; "
-            "it was refused; give every message an id of its own"
         )
 
 

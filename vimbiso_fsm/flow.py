@@ -25,7 +25,7 @@ import attrs
 from vimbiso_fsm.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Becomes, Call, Guard, Refused, Turn
+from vimbiso_fsm.turn import Becomes, Call, Guard, Turn
 
 __all__ = ["PUBLIC", "RESERVED_TRIGGERS", "SECRET", "Flow", "NoData", "State", "Transition"]
 
@@ -411,8 +411,3 @@ def _fingerprint(flow: Flow[Any]) -> str:
         parts.append(f"{state.name}={kind}>{state.into}")
     parts += [f"{source}-{trigger}->{t.dest}" for (source, trigger), ways in flow.by_trigger.items() for t in ways]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]
-
-
-def reason_of(value: object) -> Refused | None:
-    """`value` when it is a refusal."""
-    return value if isinstance(value, Refused) else None
