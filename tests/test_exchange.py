@@ -19,6 +19,7 @@ from tests.strategies import texts
 from vimbiso_fsm.codec import encode
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall
+from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Channel, Message
 from vimbiso_fsm.state import guest_id
 from vimbiso_fsm.store import (
@@ -722,3 +723,26 @@ def test_the_results_are_what_they_say():
     assert Linked(None) != Linked("m")
     assert Committed(Head(), 1.0).head == Head()
     assert Link(CHANNEL, "m") != Link(CHANNEL, "n")
+
+
+@pytest.mark.parametrize("said", ["again", "reused", "stale"])
+def test_what_was_saved_is_kept_whatever_is_said_next(said: str):
+    """The broken bytes are set aside first; a message that brings nothing new must not cost what was saved of them."""
+    chat = member_chat()
+    first = chat.message("hi")
+    chat.handle(first)
+    document = attrs.evolve(chat.document(), profile={"name": "Ada"})
+    raw = encode(document).replace(b'"step":"', b'"step":"gone_')
+    chat.plant_bytes(MEMBER, raw)
+    chat.cache = Cache()
+    if said == "again":
+        outcome = chat.handle(first)
+    elif said == "reused":
+        outcome = chat.handle(attrs.evolve(first, text="something else"))
+    else:
+        outcome = chat.handle(chat.message(choice="00000000.1.yes"))
+    assert outcome.replies
+    chat.cache = Cache()
+    assert chat.document().profile == {"name": "Ada"}
+    assert chat.document().authenticated
+    assert [unseal(entry).kind for entry in chat.entries()][-1] == "recovery"

@@ -23,6 +23,7 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import decode, encode, loads, replies_from_raw
+from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import (
     Answered,
     Decision,
@@ -38,7 +39,7 @@ from vimbiso_fsm.decision import (
     turn_token,
 )
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
-from vimbiso_fsm.flow_audit import Details
+from vimbiso_fsm.flow_audit import AuditEntry, Details
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
 from vimbiso_fsm.recovery import Salvage, faults, salvage
@@ -62,6 +63,7 @@ from vimbiso_fsm.store import (
     Stored,
 )
 from vimbiso_fsm.turn import Call, Caller
+from vimbiso_fsm.update import updated
 
 __all__ = ["Cache", "Exchange", "Outcome", "Pause", "RunCall"]
 
@@ -275,6 +277,23 @@ class Exchange:
         self._document = attrs.evolve(self._salvage.document, version=stored.head.version)
         self._decide()
 
+    def _restore(self, saved: Salvage) -> None:
+        """The message brings nothing new, so its turn stores nothing; what was saved is stored by itself, and the
+        message looked at again."""
+        self._salvage = None
+        token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
+        detail = {"kept": saved.kept, "lost": saved.lost}
+        decision = updated(self.bot, None, saved.document, token, self.now, version=self._head.version)
+        assert decision.entry is not None
+        entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
+        restored = commit_of(attrs.evolve(decision, entry=entry), self._head)
+        self._do(restored, lambda result: self._restored(entry, result))
+
+    def _restored(self, entry: AuditEntry, result: Any) -> None:
+        if isinstance(result, Committed):
+            self.told.append(Details(entry, 1, result.head.digest))
+        self._do(Load(self._member_id), self._loaded)
+
     # Decide and commit --------------------------------------------------------------------------------------------
 
     def _decide(self) -> None:
@@ -296,6 +315,8 @@ class Exchange:
         self._do(commit_of(decision, self._head), self._committed)
 
     def _committed(self, result: Any) -> None:
+        if self._salvage is not None and isinstance(result, Duplicate | Mismatch):
+            return self._restore(self._salvage)
         match result:
             case Committed():
                 self._stored(result)

@@ -1,7 +1,6 @@
 """What a message means where the member stands, and doing it.
 
-    session over?  ->  a call on its way?  ->  pressed or typed
-    pressed        ->  of this question? else "that question is closed"
+    a call on its way?  ->  an old button?  ->  session over?  ->  pressed or typed
     typed          ->  command  ->  shortcut  ->  a choice shown  ->  the state's reader
 
 Whatever is refused costs nobody their place: why, the question again, counted.
@@ -31,7 +30,7 @@ def hear(talk: Conversation, message: Message, *, recovered: bool) -> None:
     if recovered:
         talk.kind, talk.status = "recovery", "recovered"
         talk.say(Text("recovered"))
-    if message.choice is not None and _is_stale(talk, message.choice):
+    if message.choice is not None and not recovered and _is_stale(talk, message.choice):
         return _closed(talk)
     deadline = talk.before.deadline
     if deadline is not None and talk.now > deadline:
