@@ -22,16 +22,7 @@ from tests.engines import Proxy, Server
 from vimbiso_fsm import redis_atomic
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages import Channel
-from vimbiso_fsm.redis_atomic import (
-    ASIDE_LIFE,
-    ATTEMPTS,
-    AsyncAtomicStateManager,
-    AtomicStateManager,
-    Command,
-    MisplacedReply,
-    decode,
-    encode,
-)
+from vimbiso_fsm.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store import (
     AUDIT_KEPT,
     AUDIT_LIFE,
@@ -63,6 +54,7 @@ from vimbiso_fsm.store import (
     digest,
     shard_of,
 )
+from vimbiso_fsm.wire import ASIDE_LIFE, Command, MisplacedReply, decode, encode
 
 NAMES = ("state", "prev", "turns", "audit", "tokens")
 SCRIPT = files("vimbiso_fsm").joinpath("commit.lua").read_text()

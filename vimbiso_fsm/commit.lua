@@ -1,6 +1,6 @@
 -- The one script of the store: every request that must be atomic is a mode of it (the laws: store.py).
 --
--- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (redis_atomic.py has the table of keys)
+-- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (wire.py has the table of keys)
 --       7-12 where each goes when it is set aside (set_aside only)
 -- ARGV  1 mode  2 token (of a commit; else the mode's name)  3 shift of the clock in seconds, then those of the mode
 --
