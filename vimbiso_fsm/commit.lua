@@ -53,7 +53,11 @@ end
 if mode == 'commit' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
-  if used and tonumber(used) > oldest then return current('duplicate', records()) end
+  if used and tonumber(used) > oldest then
+    -- A write, so that a WAIT that follows has something to wait for: it ignores what others wrote before.
+    call('EXPIREAT', KEYS[5], string.format('%.0f', now + ARGV[7]))
+    return current('duplicate', records())
+  end
   local version, digest = head()
   if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
   if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late') end

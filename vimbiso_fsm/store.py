@@ -285,10 +285,12 @@ def check_commit(commit: Commit) -> Entry:
 
 @attrs.frozen
 class Committed:
-    """It is stored (or, for a commit without a document, still true). `at`: the store's clock."""
+    """It is stored (or, for a commit without a document, still true). `at`: the store's clock. `confirmed`: as safely
+    as was asked for; False when a replicated store has not heard of its replica in time."""
 
     head: Head
     at: float
+    confirmed: bool = True
 
 
 @attrs.frozen

@@ -165,11 +165,21 @@ def _aside(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
 # What is sent ------------------------------------------------------------------------------------------------
 
 
-def encode(request: Request) -> Command:
-    """The one command that performs `request`.
+def encode(request: Request, shift: float = 0.0) -> Command:
+    """The one command that performs `request`. `shift`: seconds by which the store's clock is moved; for tests.
 
     Raises: DocumentTooLarge; ValueError for a commit that stores a document without its audit entry.
     """
+    command = _encode(request)
+    if not shift:
+        return command
+    words = list(command.words)
+    place = 3 + int(words[2]) + 2
+    words[place] = repr(float(words[place]) + shift)
+    return command._replace(words=tuple(words))
+
+
+def _encode(request: Request) -> Command:
     match request:
         case Commit():
             return _encode_commit(request)
