@@ -17,14 +17,15 @@ from vimbiso_fsm.codec import decode, encode
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.decision import Answered, Decision, Due, Event, caller, decide
 from vimbiso_fsm.errors import DocumentTooLarge
-from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall, Step
+from vimbiso_fsm.exchange import Exchange, Outcome
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, seal, unseal
 from vimbiso_fsm.memory import MemoryStore
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.state import Address, Document
 from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Stored
-from vimbiso_fsm.turn import Becomes, Call, Caller, Refused, Turn, authenticated, call
+from vimbiso_fsm.turn import Becomes, Call, Caller, CallPolicy, Refused, Turn, authenticated, call
+from vimbiso_fsm.turns import Cache, Pause, RunCall, Step
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -469,7 +470,7 @@ class Talk:
         assert pending is not None
         proposed = self.last.call
         assert proposed is not None
-        result = run_call(self.bot, RunCall(proposed, caller(self.state, pending)))
+        result = run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
         unknown = isinstance(result, BaseException)
         self._turn(Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries))
 

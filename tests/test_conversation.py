@@ -26,7 +26,7 @@ from vimbiso_fsm import (
     Turn,
     call,
 )
-from vimbiso_fsm.conversation import CALL_TRIES
+from vimbiso_fsm.conversation import STANDARD
 from vimbiso_fsm.decision import Decision, Stray, decide
 from vimbiso_fsm.errors import VersionConflict
 from vimbiso_fsm.state import Document
@@ -200,20 +200,20 @@ def test_a_stray_call_is_taken_up_with_its_key():
 
 def test_a_stray_call_is_given_up_in_the_end():
     """The flow hears `failed`, the member that nobody knows."""
-    bot, document = waiting(CALL_TRIES)
-    given_up = stray(bot, document, tries=CALL_TRIES)
+    bot, document = waiting(STANDARD.rounds)
+    given_up = stray(bot, document, tries=STANDARD.rounds)
     assert given_up.document.call is None
     assert "could not find out" in given_up.replies[0].text
 
 
 def test_a_service_that_never_answers_is_asked_with_one_key():
-    """Five times three tries, one key; then the flow goes on."""
+    """Round after round of three tries, one key; then the flow goes on."""
     desk = Desk(*[OSError("no line")] * 60)
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
     manager = FlowStateManager.in_memory(Bot([flow], services={"office": desk}))
-    outcome = say(manager, "hi", "go", "hello?", "hello?", "hello?", "hello?")
+    outcome = say(manager, "hi", "go", *["hello?"] * (STANDARD.rounds - 1))
     assert len(set(desk.keys)) == 1
-    assert len(desk.keys) == 3 * CALL_TRIES
+    assert len(desk.keys) == 3 * STANDARD.rounds
     assert outcome.state.call is None
     assert outcome.state.run is not None
     assert outcome.state.run.step == "ask"

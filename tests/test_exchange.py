@@ -18,7 +18,8 @@ from tests.bots import CHANNEL, START, Bank, Chat, choices, fruit_bot, member_do
 from tests.strategies import texts
 from vimbiso_fsm.codec import encode
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
-from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall
+from vimbiso_fsm.exchange import Exchange, Outcome
+from vimbiso_fsm.turns import Cache, Pause, RunCall
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Channel, Message
 from vimbiso_fsm.state import guest_id
@@ -161,7 +162,7 @@ def test_late_is_decided_again():
     assert isinstance(chat.perform(exchange.request), Late)  # type: ignore[arg-type]
     outcome = chat.finish(exchange)
     assert bank.calls == []
-    assert words(outcome.replies)[0].startswith("Your session ended")
+    assert words(outcome.replies)[:3] == ["Too slow.", "What now?", "Your session ended after a while of silence."]
     chat.check()
 
 
@@ -444,7 +445,7 @@ def test_the_saga():
     arrived(chat, chat.outcome)
     assert len(onboarded(core)) == 1
     assert "Welcome, Emmy! Your account is open." in chat.words
-    assert chat.store._due == {}
+    assert guest_id(PHONE) not in chat.store._due
     entry = chat.entries()[0].body.decode()
     assert guest_id(PHONE) in entry
 

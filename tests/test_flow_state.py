@@ -29,7 +29,7 @@ from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager, the_bot
 from vimbiso_fsm.messages import Channel, Message, Text
 from vimbiso_fsm.redis_atomic import AtomicStateManager
-from vimbiso_fsm.state import Document
+from vimbiso_fsm.state import Document, guest_id
 from vimbiso_fsm.store import Broken, Commit, ReadAudit, Request, Result, Store, Stored
 from vimbiso_fsm.turn import Call, Caller, Refused, Turn, call
 
@@ -194,9 +194,9 @@ def told_apart(entry: AuditEntry) -> AuditEntry:
 def timeless(value: Any) -> Any:
     """A document without its instants."""
     if isinstance(value, dict):
-        instants = {"_last_updated", "_deadline", "leased_until", "due"}
+        instants = {"_last_updated", "_deadline", "leased_until", "again_at", "since", "due"}
         return {name: timeless(inner) for name, inner in value.items() if name not in instants}
-    return value
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
 def summary(outcomes: Sequence[Outcome], histories: Sequence[Sequence[AuditEntry]]) -> list[Any]:
@@ -497,30 +497,58 @@ def test_a_manager_is_shared_between_threads(managed: Managed):
     assert len({outcome.state.member_id for outcome in outcomes}) == 16
 
 
+class Gate:
+    """A store whose commits for one member wait at a gate, once it is closed."""
+
+    def __init__(self, store: Any, member_id: str) -> None:
+        self._store, self._member_id = store, member_id
+        self.began, self.go_on = threading.Event(), threading.Event()
+
+    def perform(self, request: Any) -> Any:
+        if isinstance(request, Commit) and request.member_id == self._member_id:
+            self.began.set()
+            assert self.go_on.wait(LIMIT)
+        return self._store.perform(request)
+
+
 def test_messages_of_one_member_wait_for_each_other_and_no_others(managed: Managed):
-    slow = Slow()
-    manager = managed(JOB, services={"service": slow}, patience=LIMIT)
-    for channel in (ADA, ALAN):
-        say(manager, "hi", channel=channel)
+    manager = managed(JOB, services={"service": Slow()}, patience=LIMIT)
+    member = [say(manager, "hi", channel=channel) for channel in (ADA, ALAN)][0].state.member_id
+    gate = manager._store = Gate(manager._store, member)
     with ThreadPoolExecutor(2) as pool:
-        held = pool.submit(say, manager, "wait")
-        assert slow.began.wait(LIMIT)
+        held = pool.submit(say, manager, "one")
+        assert gate.began.wait(LIMIT)
         second = pool.submit(say, manager, "help")
         assert words(say(manager, "other", channel=ALAN))[0] == "Did OTHER."
         assert not second.done()
-        slow.go_on.set()
+        gate.go_on.set()
         assert held.result().state.version < second.result().state.version
+        assert words(held.result())[0] == "Did ONE."
+
+
+def test_a_message_while_a_call_is_made_is_answered(managed: Managed):
+    """It does not wait for the call, and changes nothing; the call's answer comes all the same."""
+    slow = Slow()
+    manager = managed(JOB, services={"service": slow}, patience=0.05)
+    say(manager, "hi")
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(say, manager, "wait")
+        assert slow.began.wait(LIMIT)
+        meanwhile = say(manager, "hello?")
+        assert words(meanwhile) == ["We are still working on your last answer; you will hear from us."]
+        assert meanwhile.status == "ignored"
+        slow.go_on.set()
         assert words(held.result())[0] == "Did WAIT."
 
 
 def test_waiting_is_bounded_by_patience(managed: Managed):
     """Nothing of the message is stored; the member's place is free again afterwards."""
-    slow = Slow()
-    manager = managed(JOB, services={"service": slow}, patience=0.05)
+    manager = managed(JOB, services={"service": Slow()}, patience=0.05)
     before = say(manager, "hi").state
+    slow = manager._store = Gate(manager._store, before.member_id)
     late = message("late")
     with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(say, manager, "wait")
+        held = pool.submit(say, manager, "one")
         assert slow.began.wait(LIMIT)
         with pytest.raises(Contended) as caught:
             manager.handle(late)
@@ -535,19 +563,28 @@ def test_waiting_is_bounded_by_patience(managed: Managed):
 
 @pytest.mark.asyncio
 async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
-    slow = Slow()
-    services = {"service": slow}
+    services = {"service": Slow()}
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services=services, patience=0.05) as manager:
         for channel in (ADA, ALAN):
             await manager.handle(message("hi", channel))
-        held = asyncio.create_task(manager.handle(message("wait")))
-        assert await asyncio.to_thread(slow.began.wait, LIMIT)
+        gate, began, store = asyncio.Event(), asyncio.Event(), manager._store
+
+        class Gated:
+            async def perform(self, request: Any) -> Any:
+                if isinstance(request, Commit) and request.member_id == guest_id(ADA):
+                    began.set()
+                    await gate.wait()
+                return await store.perform(request)
+
+        manager._store = Gated()
+        held = asyncio.create_task(manager.handle(message("one")))
+        await asyncio.wait_for(began.wait(), LIMIT)
         late = message("late")
         with pytest.raises(Contended) as caught:
             await manager.handle(late)
         assert caught.value.reply is not None
         assert words(await manager.handle(message("other", ALAN)))[0] == "Did OTHER."
-        slow.go_on.set()
+        gate.set()
         await held
         assert (await manager.handle(late)).status == "advanced"
 

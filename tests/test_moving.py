@@ -136,7 +136,7 @@ def stored(document: Document | None) -> Stored:
 
 
 def at_commit(present: Document | None = None) -> tuple[Move, Commit]:
-    move = Move(fruit_bot(), guest())
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
     move.take(Inherited((("t", 1.0),)), NOW)
     assert isinstance(move.request, Load)
     move.take(stored(present), NOW)
@@ -201,7 +201,7 @@ def test_the_channel_is_somebody_elses():
 @pytest.mark.parametrize("broken", [Broken(Head(4, "x"), "state is a list", 0.0), Stored(Head(4, "x"), b"{", 0.0)])
 def test_a_broken_member_is_set_aside(broken: Any):
     """Whole, before anything is written; also when it breaks in the middle of the move."""
-    move = Move(fruit_bot(), guest())
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
     move.take(Inherited(), NOW)
     move.take(broken, NOW)
     assert move.request == SetAside("m-1", Head(4, "x"))

@@ -1,21 +1,48 @@
-"""Running what a state proposed: which service, which method, with what arguments. The shells await it."""
+"""Calls: which service, which method, with what arguments; attempts with pauses between; deliveries too.
+
+A sync method runs in a thread of its own, so that it can be waited for with a bound and can hold nobody up; a thread
+that hangs for ever is left behind. What a call came to is a value: what it returned, or the exception of its last
+attempt.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from vimbiso_fsm.codec import structure
 from vimbiso_fsm.errors import ServiceError
-from vimbiso_fsm.exchange import RunCall
-from vimbiso_fsm.turn import Refused
+from vimbiso_fsm.turn import LONGEST_PAUSE, CallPolicy, Refused
+from vimbiso_fsm.turns import Deliver, RunCall
 
-__all__ = ["RETRIES", "bind", "only_sync"]
+if TYPE_CHECKING:
+    from tenacity.wait import wait_base
 
-RETRIES = (0.05, 0.2)
-"""Seconds before each further try of a call that raised, with the same key."""
+__all__ = [
+    "DELIVERY_TIMEOUT",
+    "attempted",
+    "attempted_async",
+    "bind",
+    "bind_delivery",
+    "in_thread",
+    "only_sync",
+    "within",
+]
+
+DELIVERY_TIMEOUT = 10.0
+"""Seconds that `deliver` may take before nobody knows whether it was done."""
+
+_log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
+
+
+# What is called ------------------------------------------------------------------------------------------------------
 
 
 def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
@@ -39,6 +66,12 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
     return functools.partial(method, **arguments)
 
 
+def bind_delivery(deliver: Callable[..., Any], request: Deliver) -> Callable[[], Any]:
+    """The delivery, ready to be called. The parameter `key`, where it has one, is filled."""
+    arguments: dict[str, Any] = {"key": request.key} if "key" in _parameters(deliver) else {}
+    return functools.partial(deliver, request.channel, request.replies, **arguments)
+
+
 @functools.lru_cache(maxsize=1024)
 def _parameters(method: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(method).parameters)
@@ -49,12 +82,96 @@ def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
     return get_type_hints(method)
 
 
-def only_sync(services: Mapping[str, object]) -> None:
-    """Raises: ServiceError when a service has an async method, which the sync shell cannot await."""
+def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
+    """Raises: ServiceError when a service, or `deliver`, is async, which the sync shell cannot await."""
+    remedy = "use AsyncFlowStateManager, or give one without await"
+    if inspect.iscoroutinefunction(deliver) or inspect.iscoroutinefunction(getattr(deliver, "__call__", None)):  # noqa: B004  # asked whether its call is async
+        raise ServiceError("deliver", f"it is async; {remedy}")
     for name, service in services.items():
         for attribute in dir(type(service)):
             method = getattr(type(service), attribute, None)
             if not attribute.startswith("_") and inspect.iscoroutinefunction(method):
-                raise ServiceError(
-                    name, f"method {attribute!r} is async; use AsyncFlowStateManager, or give a service without await"
-                )
+                raise ServiceError(name, f"method {attribute!r} is async; {remedy}")
+
+
+# How it is called ----------------------------------------------------------------------------------------------------
+
+
+def in_thread(work: Callable[[], R]) -> Future[R]:
+    """Do `work` in a thread of its own, which ends with the process."""
+    future: Future[R] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001  # whoever waits is told
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    Thread(target=run, name="vimbiso call", daemon=True).start()
+    return future
+
+
+def within(work: Callable[[], R], seconds: float) -> R:
+    """What `work` returns.
+
+    Raises: what it raises; TimeoutError when it takes longer.
+    """
+    return in_thread(work).result(seconds)
+
+
+def attempted(method: Callable[[], Any], policy: CallPolicy) -> object:
+    """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt."""
+    from tenacity import Retrying, stop_after_attempt
+
+    retrying = Retrying(stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), reraise=True)
+    try:
+        return _no_coroutine(retrying(within, method, policy.timeout))
+    except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
+        return error
+
+
+async def attempted_async(method: Callable[[], Any], policy: CallPolicy) -> object:
+    """The same of a method that is sync or async."""
+    from asyncio import timeout
+
+    from tenacity import AsyncRetrying, stop_after_attempt
+
+    async def attempt() -> object:
+        async with timeout(policy.timeout):
+            return await awaited(method)
+
+    retrying = AsyncRetrying(stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), reraise=True)
+    try:
+        return await retrying(attempt)
+    except Exception as error:  # noqa: BLE001  # as above
+        return error
+
+
+def _pauses(policy: CallPolicy) -> wait_base:
+    """The pauses between attempts: doubling, with jitter, never longer than the policy says."""
+    from tenacity import wait_random_exponential
+
+    return wait_random_exponential(multiplier=policy.pause, max=min(LONGEST_PAUSE, max(policy.pause, 0.001) * 1024))
+
+
+async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
+    """What a method returns that is sync or async; a sync one runs in a thread of its own."""
+    from asyncio import wrap_future
+
+    target = getattr(method, "func", method)
+    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None))  # noqa: B004  # asked whether its call is async
+    answer: Any = method() if is_async else await wrap_future(in_thread(method))
+    result: R = await answer if inspect.isawaitable(answer) else answer
+    return result
+
+
+def _no_coroutine(answer: object) -> object:
+    """What a sync service answered. A coroutine has done nothing yet, and nobody here can await it."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+        _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")
+        return Refused("call.failed")
+    return answer

@@ -19,7 +19,7 @@ from cattrs.preconf.json import make_converter
 
 from vimbiso_fsm.errors import NotStorable
 from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
-from vimbiso_fsm.state import Address, Document, PendingCall, Run, StepData
+from vimbiso_fsm.state import Address, Document, PendingCall, Run, StepData, Undelivered
 
 __all__ = [
     "RESERVED",
@@ -230,7 +230,7 @@ def _step_data_from_raw(raw: Any, _: Any) -> StepData:
 
 _converter.register_unstructure_hook(StepData, _step_data_to_raw)
 _converter.register_structure_hook(StepData, _step_data_from_raw)
-for _class in (Run, PendingCall):
+for _class in (Run, PendingCall, Undelivered):
     _converter.register_unstructure_hook(
         _class, make_dict_unstructure_fn(_class, _converter, _cattrs_omit_if_default=True)
     )
@@ -238,6 +238,7 @@ for _class in (Run, PendingCall):
 _FIELDS = {
     "guest": "_guest",
     "call": "_call",
+    "outbox": "_outbox",
     "deadline": "_deadline",
     "channels": "_channels",
     "moved": "_moved",

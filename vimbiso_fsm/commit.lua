@@ -55,7 +55,8 @@ if mode == 'commit' or mode == 'verify' then
   local used = call('ZSCORE', KEYS[5], token)
   if used and tonumber(used) > oldest then
     -- A write, so that a WAIT that follows has something to wait for: it ignores what others wrote before.
-    call('EXPIREAT', KEYS[5], string.format('%.0f', now + ARGV[7]))
+    local left = call('PTTL', KEYS[5])
+    if left > 0 then call('PEXPIRE', KEYS[5], left) end
     return current('duplicate', records())
   end
   local version, digest = head()
@@ -97,7 +98,7 @@ if mode == 'inherit' then
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
 end
 
--- The one key of these modes is a channel's in the index, or a shard's due set.
+-- The one key of these modes is a channel's in the index, a shard's due set or lease, or the set of workers.
 if mode == 'look_up' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
 if mode == 'link' then -- ARGV 4 member
   local owner = call('GET', KEYS[1])
@@ -110,14 +111,33 @@ if mode == 'unlink' then -- ARGV 4 member
   call('DEL', KEYS[1])
   return {KEYS[1], token, 'read', at, false}
 end
-if mode == 'settle' then -- ARGV 4 member  5 instant
-  local wake = call('ZSCORE', KEYS[1], ARGV[4])
-  if wake and tonumber(wake) <= tonumber(ARGV[5]) then call('ZREM', KEYS[1], ARGV[4]) end
-  return {KEYS[1], token, 'read', at}
-end
 if mode == 'wake_ups' then -- ARGV 4 until  5 most
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', ARGV[4], 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
+
+if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to give it back
+  local owner = call('GET', KEYS[1])
+  if owner and owner ~= ARGV[4] then return {KEYS[1], token, 'read', at, owner} end
+  if ARGV[5] == '0' then
+    call('DEL', KEYS[1])
+    return {KEYS[1], token, 'read', at, false}
+  end
+  call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+  return {KEYS[1], token, 'read', at, ARGV[4]}
+end
+if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
+  call('ZADD', KEYS[1], string.format('%.6f', now + ARGV[5]), ARGV[4])
+  call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at)
+  return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
+end
+
+-- The one key of these modes is a list of incidents.
+if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live
+  if call('RPUSH', KEYS[1], ARGV[4]) > tonumber(ARGV[5]) then call('LTRIM', KEYS[1], -ARGV[5], -1) end
+  call('EXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[6]))
+  return {KEYS[1], token, 'read', at}
+end
+if mode == 'incidents' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[1], ARGV[4], ARGV[5])} end
 
 -- What remains looks at keys that may be anything: TYPE is the one read that cannot fail.
 local TYPES = {'hash', 'hash', 'list', 'list', 'zset', 'zset'}
@@ -138,6 +158,14 @@ local function sound_head()
   if call('EXISTS', KEYS[1]) == 1 and not fault(1) then return head() end
   if call('EXISTS', KEYS[4]) == 0 or fault(4) then return '0', '' end
   return string.match(call('LINDEX', KEYS[4], -1), '^(%d+) (%S*) ')
+end
+
+if mode == 'settle' then -- ARGV 4 version  5 digest  6 wake-up or ''  7 member
+  local version, digest = sound_head()
+  if version == ARGV[4] and digest == ARGV[5] then
+    if ARGV[6] == '' then call('ZREM', KEYS[6], ARGV[7]) else call('ZADD', KEYS[6], ARGV[6], ARGV[7]) end
+  end
+  return {KEYS[1], token, 'read', at}
 end
 
 if mode == 'inspect' then

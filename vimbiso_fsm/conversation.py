@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -28,15 +28,13 @@ from vimbiso_fsm.flow import Flow, State
 from vimbiso_fsm.flow_audit import AuditStep
 from vimbiso_fsm.machine import Fired
 from vimbiso_fsm.messages import Channel, Reply, Text
-from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData
-from vimbiso_fsm.turn import Call, Refused, Turn
+from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData, Undelivered
+from vimbiso_fsm.turn import Call, CallPolicy, Refused, Turn
 
-__all__ = ["CALL_LEASE", "CALL_TRIES", "Conversation", "Stuck", "has_answers", "hashed"]
+__all__ = ["STANDARD", "Conversation", "Stuck", "has_answers", "hashed"]
 
-CALL_LEASE = timedelta(seconds=30)
-"""How long a call is in the hands of whoever committed it, before another may take it up."""
-CALL_TRIES = 5
-"""How often a call whose outcome stays unknown is taken up, before the flow hears `failed`."""
+STANDARD: Final = CallPolicy()
+"""How hard a call is tried whose state says nothing of it."""
 
 
 def hashed(*parts: str) -> str:
@@ -68,7 +66,9 @@ class Conversation:
         self.run = document.run
         self.suspended = document.suspended
         self.pending = document.call
+        self.outbox = document.outbox
         self.call: Call[Any] | None = None
+        self.delivery: Undelivered | None = None
         self.replies: list[Reply] = []
         self.steps: list[AuditStep] = []
         self.codes: list[str] = []
@@ -94,6 +94,11 @@ class Conversation:
     def state(self) -> State[Any]:
         """The current run's state."""
         return self.flow[self.standing.step]
+
+    @property
+    def policy(self) -> CallPolicy:
+        """How hard the current state's call is tried."""
+        return self.state.policy or STANDARD
 
     @property
     def at_home(self) -> bool:
@@ -178,6 +183,7 @@ class Conversation:
             run.fingerprint,
             self.version,
             _until(run.trail if trail is None else trail, step),
+            since=self.now,
             due=self.now + timedelta(seconds=timeout) if timeout else None,
             waits=run.waits,
         )
@@ -217,13 +223,14 @@ class Conversation:
             method=proposed.method,
             arguments={name: unstructure(value) for name, value in proposed.arguments.items()},
             root=self.root,
-            leased_until=self.now + CALL_LEASE,
+            leased_until=self.now + timedelta(seconds=self.policy.lease),
         )
 
     def take_up(self, pending: PendingCall) -> None:
         """Take a call up again: the same key, a new lease."""
         self.kind = "call"
-        self.pending = attrs.evolve(pending, leased_until=self.now + CALL_LEASE, tries=pending.tries + 1)
+        lease = self.now + timedelta(seconds=self.policy.lease)
+        self.pending = attrs.evolve(pending, leased_until=lease, again_at=None, tries=pending.tries + 1)
         self.call = Call(pending.service, pending.method, pending.arguments, stored=True)
 
     @staticmethod
@@ -291,13 +298,17 @@ class Conversation:
             chain.append(below)
         return any(has_answers(self.bot, held) for held in chain)
 
-    def offer_back(self, run: Run) -> None:
-        """Suspend a run and ask whether to carry on with it, from its latest question: what was confirmed before is
-        confirmed again."""
+    def park(self, run: Run) -> None:
+        """Suspend a run at its latest question: what was confirmed before will be confirmed again."""
         if not self.bot.flow(run.flow)[run.step].asks and run.trail:
             self.enter(run, run.trail[-1])
             run = self.standing
-        self.run = attrs.evolve(run, waits="asked")
+        self.suspended = (*self.suspended, attrs.evolve(run, waits="asked"))
+        self.run = None
+
+    def offer_back(self, run: Run) -> None:
+        """Suspend a run and ask whether to carry on with it."""
+        self.park(run)
         self.start(CARRY_ON, CarryOn(left=run.flow))
 
     def abandon(self) -> None:
@@ -334,6 +345,9 @@ class Conversation:
     def _resume(self, run: Run, *, entered: bool) -> None:
         """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
         did not help is dropped, for asking again would only go round."""
+        if run.due:  # its time stood still
+            timeout = self.bot.flow(run.flow)[run.step].timeout
+            run = attrs.evolve(run, due=self.now + timedelta(seconds=timeout) if timeout else None)
         self.run = run
         refusals = self.refusals(run)
         if not refusals:

@@ -1,28 +1,28 @@
 """How a turn is decided: `decide(bot, document, event, now) -> Decision`. Pure: it knows no store, no clock, no chance.
 
-An event is a `Message`, an `Answered` call or a `Due` timer. `hearing.py` says what a message means,
-`conversation.py` does it on the stack of runs; here it begins and ends. Whatever an author's callback raises, the
-decision is then: the document as before, a plain sentence with a reference for the member, an error entry for the
-audit. Ids are hashes of the event's token, so deciding twice decides the same.
+An event is a `Message`, an `Answered` call, or something that is `due` though nobody says anything. `hearing.py` says
+what a message means, `conversation.py` does it on the stack of runs; here it begins and ends. Whatever an author's
+callback raises, the decision is then: the document as before, a plain sentence with a reference for the member, an
+error entry for the audit. Ids are hashes of the event's token, so deciding twice decides the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from vimbiso_fsm import hearing
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_to_raw, dumps, loads, replies_to_raw, unstructure
-from vimbiso_fsm.conversation import CALL_TRIES, Conversation, hashed
+from vimbiso_fsm.codec import document_to_raw, dumps, loads, replies_from_raw, replies_to_raw, unstructure
+from vimbiso_fsm.conversation import STANDARD, Conversation, hashed
 from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted, seal
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
-from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, guest_id
+from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, Undelivered, guest_id
 from vimbiso_fsm.store import Commit, Head
 from vimbiso_fsm.turn import Call, Caller, Refused
 
@@ -31,6 +31,10 @@ __all__ = [
     "Decision",
     "Due",
     "Event",
+    "Listener",
+    "Send",
+    "Sent",
+    "Silence",
     "Stray",
     "WrongMember",
     "caller",
@@ -38,9 +42,11 @@ __all__ = [
     "content_digest",
     "current_question",
     "decide",
+    "due",
     "failure",
     "first_document",
     "turn_token",
+    "wake_at",
 ]
 
 
@@ -58,10 +64,19 @@ class Answered:
 
 @attrs.frozen
 class Due:
-    """A timer has come. It does nothing unless `run` still stands in the state it entered at version `entered`."""
+    """A state's timer has come. It does nothing unless `run` still stands in the state that it entered at version
+    `entered`, and its timer is still set to `at`."""
 
     run: str
     entered: int
+    at: datetime
+
+
+@attrs.frozen
+class Silence:
+    """The session's `deadline` has come. It does nothing when something was said since."""
+
+    deadline: datetime
 
 
 @attrs.frozen
@@ -74,7 +89,37 @@ class Stray:
     tries: int
 
 
-Event: TypeAlias = Message | Answered | Due | Stray
+@attrs.frozen
+class Send:
+    """Replies of the outbox are to be delivered: whoever commits this does it. `tries`: how often it was begun."""
+
+    id: str
+    tries: int
+
+
+@attrs.frozen
+class Sent:
+    """A delivery has ended. `done` is False when it failed, or nobody knows."""
+
+    id: str
+    tries: int
+    done: bool
+
+
+Event: TypeAlias = Message | Answered | Due | Silence | Stray | Send | Sent
+
+Listener: TypeAlias = Literal["handle", "deliver", "nobody"]
+"""Who hears the replies of a turn: `handle` returns them, or `deliver` takes them to the member, or they wait in the
+document for the member's next message (or for somebody who delivers)."""
+
+DELIVERY_LEASE = timedelta(seconds=30)
+"""How long replies are in the hands of whoever delivers them."""
+DELIVERY_TRIES = 8
+"""Deliveries that may fail before the replies wait for the member's next message."""
+OUTBOX = 16
+"""Turns whose replies may wait; of more, the oldest are dropped, which the audit says."""
+POSTPONED = timedelta(seconds=60)
+"""When what was due and failed is tried again."""
 
 
 @attrs.frozen
@@ -83,7 +128,8 @@ class Decision:
 
     `status`: "advanced", "refused", "ignored", "recovered" or "failed". `document`: the new one; the old one when
     `changed` is false, and then there is nothing to store but to verify. `raw`, `record`: document and turn record
-    as bytes. `entry`: for the audit, still to be sealed. `call`: to be run once it is stored. `not_after`: instant
+    as bytes. `entry`: for the audit, still to be sealed. `call`: to be run, `delivery`: to be delivered, once it is
+    stored. `not_after`: instant
     after which the decision is worth nothing. `error`: what a callback raised.
     """
 
@@ -98,19 +144,9 @@ class Decision:
     record: bytes = attrs.field(default=b"", repr=False)
     entry: AuditEntry | None = None
     call: Call[Any] | None = None
+    delivery: Undelivered | None = None
     not_after: datetime | None = None
     error: BaseException | None = attrs.field(default=None, eq=False)
-
-    @property
-    def wake_at(self) -> datetime | None:
-        """The earliest instant at which something is due although nobody says anything."""
-        document = self.document
-        timers = [run.due for run in (document.run, *document.suspended) if run and run.due]
-        if document.call:
-            timers.append(document.call.leased_until)
-        if document.moved:
-            timers.append(document.last_updated)
-        return min(timers, default=None)
 
 
 class WrongMember(VimbisoError):
@@ -133,7 +169,11 @@ def turn_token(event: Event) -> str:
         case Answered():
             return hashed("answer", event.key)
         case Due():
-            return hashed("due", event.run, str(event.entered))
+            return hashed("due", event.run, str(event.entered), event.at.isoformat())
+        case Silence():
+            return hashed("silence", event.deadline.isoformat())
+        case Send() | Sent():
+            return hashed(type(event).__name__, event.id, str(event.tries))
         case Stray():
             return hashed("stray", event.key, str(event.tries))
 
@@ -157,11 +197,47 @@ def first_document(channel: Channel, now: datetime, *, member_id: str = "", vers
     )
 
 
-def decide(bot: Bot, document: Document | None, event: Event, now: datetime, *, recovered: bool = False) -> Decision:
+def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
+    """What becomes due at a member though nobody says anything, the earliest first. `delivers`: whether whoever asks
+    can deliver replies. A call on its way suspends the session's end and the state's timer."""
+    found: list[tuple[datetime, Event]] = []
+    run, call = document.run, document.call
+    if call:
+        found.append((call.again_at or call.leased_until, Stray(call.key, call.root, call.tries)))
+    found += [
+        (waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries))
+        for waiting in document.outbox
+        if delivers and waiting.tries < DELIVERY_TRIES
+    ]
+    if run and run.due and not call:
+        found.append((run.due, Due(run.id, run.entered, run.due)))
+    if document.deadline and not call:
+        found.append((document.deadline, Silence(document.deadline)))
+    return sorted(found, key=lambda one: one[0])
+
+
+def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
+    """The earliest instant at which something is due although nobody says anything."""
+    if document.moved:
+        return document.last_updated
+    waiting = due(document, delivers=delivers)
+    return waiting[0][0] if waiting else None
+
+
+def decide(
+    bot: Bot,
+    document: Document | None,
+    event: Event,
+    now: datetime,
+    *,
+    recovered: Text | None = None,
+    arrived: datetime | None = None,
+    listener: Listener = "handle",
+) -> Decision:
     """Decide one turn. Never raises for anything a message, a document of this bot or a callback can do.
 
-    `document`: the stored one, None for a first contact. `now`: the store's clock, with time zone. `recovered`: the
-    document was mended just now, which the member is told.
+    `document`: the stored one, None for a first contact. `now`: the store's clock, with time zone. `recovered`: what
+    the member is told when the document was mended just now. `arrived`: when the message came in; `now`, if not given.
 
     Raises: TypeError when there is no document and the event is no message.
     """
@@ -173,30 +249,53 @@ def decide(bot: Bot, document: Document | None, event: Event, now: datetime, *, 
     try:
         match event:
             case Message():
-                hearing.hear(talk, event, recovered=recovered)
+                hearing.hear(talk, event, recovered=recovered, arrived=arrived or now)
             case Answered():
-                _take_answer(talk, event)
+                _take_answer(talk, event, listener)
             case Due():
                 _take_timer(talk, event)
+            case Silence():
+                _take_silence(talk, event)
             case Stray():
                 _take_stray(talk, event)
-        return _close(talk, event)
+            case Send():
+                _take_send(talk, event)
+            case Sent():
+                _take_sent(talk, event)
+        return _close(talk, event, listener)
     except Exception as error:  # noqa: BLE001  # whatever an author's callback raises, the member keeps their place
-        return failure(bot, document, event, now, error)
+        return failure(bot, document, event, now, error, listener=listener)
 
 
-def failure(bot: Bot, document: Document, event: Event, now: datetime, error: BaseException) -> Decision:
-    """The decision when something raised: the document as before, a plain sentence, an error entry."""
+def failure(
+    bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, *, listener: Listener = "handle"
+) -> Decision:
+    """The decision when something raised: the document as before, an error entry. A member who said something gets a
+    plain sentence; what was due by itself is tried again later."""
     talk = _open(bot, document, event, now)
     reference = talk.token[:10]
     talk.kind, talk.status, talk.detail = "error", "failed", error_record(error, reference)
-    talk.say(Text("failure", reference=reference))
-    return attrs.evolve(_close(talk, event), error=error)
+    if listener == "handle":
+        talk.say(Text("failure", reference=reference))
+    else:
+        talk.before = _postponed(document, talk.now + POSTPONED)
+    return attrs.evolve(_close(talk, event, listener), error=error)
+
+
+def _postponed(document: Document, until: datetime) -> Document:
+    """The document with all that is due due later."""
+    run, call, deadline = document.run, document.call, document.deadline
+    return attrs.evolve(
+        document,
+        run=attrs.evolve(run, due=max(run.due, until)) if run and run.due else run,
+        call=attrs.evolve(call, again_at=until) if call else None,
+        deadline=max(deadline, until) if deadline else None,
+    )
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
     """What the member is being asked now; nothing when no flow is open or the question cannot be drawn."""
-    talk = _open(bot, document, Due("", 0), now)
+    talk = _open(bot, document, Silence(now), now)
     try:
         if document.call:
             talk.say(hearing.waiting_words(talk))
@@ -217,6 +316,7 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     document = decision.document
     if not decision.changed or decision.entry is None:
         return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
+    wake = wake_at(document)
     return Commit(
         member_id=document.member_id,
         expected=head,
@@ -227,25 +327,29 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         entry=seal(decision.entry, decision.raw, head.digest),
         record=decision.record,
         not_after=decision.not_after.timestamp() if decision.not_after else None,
-        wake_at=decision.wake_at.timestamp() if decision.wake_at else None,
+        wake_at=wake.timestamp() if wake else None,
     )
 
 
 # Answers and timers -----------------------------------------------------------------------------------------------
 
 
-def _take_answer(talk: Conversation, answered: Answered) -> None:
+def _take_answer(talk: Conversation, answered: Answered, listener: Listener) -> None:
     """A call came back: `done` or `failed` in the state that proposed it."""
     pending = talk.pending
     if pending is None or pending.key != answered.key or talk.run is None:
         return talk.ignore()
-    if answered.unknown and pending.tries < CALL_TRIES:
+    if answered.unknown and answered.tries != pending.tries:  # somebody else has taken it up since
+        return talk.ignore()
+    policy = talk.policy
+    if answered.unknown and pending.tries < policy.rounds:
         talk.kind, talk.status = "call", "failed"
         talk.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
-        talk.pending = attrs.evolve(pending, leased_until=talk.now)
-        return talk.say(hearing.waiting_words(talk))
+        rest = timedelta(seconds=policy.rest(pending.tries))
+        talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
+        return talk.say(hearing.waiting_words(talk)) if listener == "handle" else None
     talk.pending = None
-    result = Refused("call.unsure") if answered.unknown else answered.result
+    result = policy.given_up if answered.unknown else answered.result
     if isinstance(result, Refused):
         talk.fail(result)
     else:
@@ -260,18 +364,57 @@ def _take_stray(talk: Conversation, stray: Stray) -> None:
     pending = talk.pending
     if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or talk.now < pending.leased_until:
         return talk.ignore()
-    if pending.tries >= CALL_TRIES:
-        return talk.fail(Refused("call.unsure"))
+    if pending.tries >= talk.policy.rounds:
+        talk.kind = "call"
+        return talk.fail(talk.policy.given_up)
     talk.take_up(pending)
 
 
-def _take_timer(talk: Conversation, due: Due) -> None:
+def _take_timer(talk: Conversation, timer: Due) -> None:
     """A state's time is over, if the run still stands where the timer was set."""
     run = talk.run
-    if run is None or (run.id, run.entered) != (due.run, due.entered) or not run.due or run.due > talk.now:
+    if talk.pending or run is None or (run.id, run.entered, run.due) != (timer.run, timer.entered, timer.at):
         return talk.ignore()
-    if talk.pull("timeout").to is None:
-        talk.ignore()
+    if timer.at > talk.now:
+        return talk.ignore()
+    talk.kind = "timer"
+    hearing.time_out(talk)
+
+
+def _take_silence(talk: Conversation, silence: Silence) -> None:
+    """The session is over, if nothing was said since."""
+    if talk.pending or talk.before.deadline != silence.deadline or silence.deadline > talk.now:
+        return talk.ignore()
+    hearing.end_session(talk)
+
+
+def _take_send(talk: Conversation, send: Send) -> None:
+    """Take replies of the outbox into our hands."""
+    waiting = _waiting(talk, send.id)
+    if waiting is None or waiting.tries != send.tries or (waiting.leased_until or talk.now) > talk.now:
+        return talk.ignore()
+    talk.kind = "delivery"
+    talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=waiting.tries + 1)
+    talk.outbox = tuple(talk.delivery if one is waiting else one for one in talk.outbox)
+
+
+def _take_sent(talk: Conversation, sent: Sent) -> None:
+    """A delivery has ended: the replies leave the outbox, or wait to be tried again."""
+    waiting = _waiting(talk, sent.id)
+    if waiting is None or (not sent.done and waiting.tries != sent.tries):
+        return talk.ignore()
+    talk.kind = "delivery"
+    kept: tuple[Undelivered, ...] = ()
+    if not sent.done:
+        talk.status = "failed"
+        rest = timedelta(seconds=STANDARD.rest(waiting.tries))
+        kept = (attrs.evolve(waiting, leased_until=talk.now + rest if waiting.tries < DELIVERY_TRIES else None),)
+    talk.outbox = tuple(one for whole in talk.outbox for one in (kept if whole is waiting else (whole,)))
+
+
+def _waiting(talk: Conversation, id: str) -> Undelivered | None:
+    """What waits in the outbox under that id."""
+    return next((one for one in talk.outbox if one.id == id), None)
 
 
 # Opening and closing ----------------------------------------------------------------------------------------------
@@ -295,16 +438,21 @@ def _channel(stored: Channel, event: Event) -> Channel:
         return event.channel
 
 
-def _close(talk: Conversation, event: Event) -> Decision:
+def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
     """What all this comes to.
 
     Raises: InvalidState, NotStorable.
     """
     content = content_digest(event)
-    replies = talk.bot.catalogue.replies(talk.replies)
     if not talk.changed:
+        replies = talk.bot.catalogue.replies(talk.replies)
         return Decision(talk.status, talk.before, replies, talk.token, talk.root, content, changed=False)
-    document = _document(talk, spoken=isinstance(event, Message | Answered))
+    if isinstance(event, Message) and talk.kind != "error":
+        talk.replies = [*_overdue(talk), *talk.replies]
+    elif listener != "handle":
+        _put_out(talk, listener)
+    replies = talk.bot.catalogue.replies(talk.replies)
+    document = _document(talk, event)
     raw = document_to_raw(document)
     verdict = talk.bot.validator.validate(raw)
     if not verdict.valid:
@@ -321,12 +469,43 @@ def _close(talk: Conversation, event: Event) -> Decision:
         record=dumps(record, "turn record"),
         entry=_entry(talk, document),
         call=talk.call,
+        delivery=talk.delivery,
         not_after=_not_after(talk, event),
     )
 
 
-def _document(talk: Conversation, *, spoken: bool) -> Document:
-    """The new document. After an error only its version and instant are new. `spoken`: this keeps the session alive."""
+def _overdue(talk: Conversation) -> list[Reply]:
+    """What waited in the outbox and nobody is delivering: it precedes the reply to the member's message."""
+    free = [one for one in talk.outbox if one.leased_until is None or one.leased_until <= talk.now]
+    talk.outbox = tuple(one for one in talk.outbox if one not in free)
+    return [reply for one in free for reply in replies_from_raw(one.replies)]
+
+
+def _put_out(talk: Conversation, listener: Listener) -> None:
+    """Put the replies of a turn that answers no message into the outbox."""
+    if not talk.replies:
+        return
+    said = loads(dumps(replies_to_raw(talk.replies), "replies"))
+    waiting = Undelivered(talk.token[:16], said)
+    if listener == "deliver":
+        waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)
+    outbox = (*talk.outbox, waiting)
+    if len(outbox) > OUTBOX:
+        talk.detail = {**talk.detail, "dropped_from_outbox": len(outbox) - OUTBOX}
+    talk.outbox = outbox[-OUTBOX:]
+
+
+def _deadline(talk: Conversation, event: Event) -> datetime | None:
+    """When the session ends now. What is said, and the answer of a call, keeps it alive."""
+    if isinstance(event, Silence):
+        return None
+    if isinstance(event, Message | Answered):
+        return talk.now + timedelta(seconds=_session(talk))
+    return talk.before.deadline
+
+
+def _document(talk: Conversation, event: Event) -> Document:
+    """The new document. After an error only its version and instant are new."""
     before = talk.before
     if talk.kind == "error":
         return attrs.evolve(before, version=talk.version, last_updated=talk.now)
@@ -343,7 +522,8 @@ def _document(talk: Conversation, *, spoken: bool) -> Document:
         run=talk.run,
         suspended=talk.suspended,
         call=talk.pending,
-        deadline=talk.now + timedelta(seconds=_session(talk)) if spoken else before.deadline,
+        outbox=talk.outbox,
+        deadline=_deadline(talk, event),
         moved=_moved(talk),
     )
 
@@ -357,10 +537,12 @@ def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -
 
 
 def _not_after(talk: Conversation, event: Event) -> datetime | None:
-    """The session's deadline, for what was decided within the session; a call on its way suspends it."""
-    deadline = talk.before.deadline
-    within = deadline is not None and talk.now <= deadline and talk.before.call is None
-    return deadline if within and isinstance(event, Message) else None
+    """The end of the session, or of the state's time, for what was decided before it; a call suspends both."""
+    if not isinstance(event, Message) or talk.before.call is not None:
+        return None
+    run = talk.before.run
+    ends = [end for end in (talk.before.deadline, run.due if run else None) if end is not None and talk.now <= end]
+    return min(ends, default=None)
 
 
 def _session(talk: Conversation) -> float:

@@ -18,14 +18,14 @@ import difflib
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
 from vimbiso_fsm.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Becomes, Call, Guard, Turn
+from vimbiso_fsm.turn import Becomes, Call, CallPolicy, Guard, Turn
 
 __all__ = ["PUBLIC", "RESERVED_TRIGGERS", "SECRET", "Flow", "NoData", "State", "Transition"]
 
@@ -62,7 +62,8 @@ class State(Generic[D_contra]):
 
     `ask`: the question; `say`: said on the way in. `reads`: parses what was typed, `str -> value | Refused`.
     `into`: the data field that takes the answer, the call's result or the sub-flow's. `rows`: a list to choose from,
-    any number of rows. `call`: proposes the effect. `flow`: the sub-flow; `given`: its data, from this turn.
+    any number of rows. `call`: proposes the effect; `policy`: how hard it is tried; `ask`: what a member hears who says
+    something meanwhile. `flow`: the sub-flow; `given`: its data, from this turn.
     `timeout`: seconds in the state until trigger `timeout`. `cancels`: a final state that tells a parent `cancelled`.
     `result`: of a final state, what a parent gets.
     """
@@ -74,6 +75,7 @@ class State(Generic[D_contra]):
     into: str | None = attrs.field(default=None, kw_only=True)
     rows: Callable[[Turn[D_contra]], Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
     call: Callable[[Turn[D_contra]], Call[Any]] | None = attrs.field(default=None, kw_only=True)
+    policy: CallPolicy | None = attrs.field(default=None, kw_only=True)
     flow: Flow[Any] | None = attrs.field(default=None, kw_only=True)
     given: Callable[[Turn[D_contra]], object] | None = attrs.field(default=None, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
@@ -136,7 +138,9 @@ class Flow(Generic[D]):
     `data`: an attrs class whose fields all have defaults; what the run gathers. `requires`: guards checked at the
     start, at a resume and before each call; a refusal leads to the bot's entry flow, and back. `version`: raised
     by the author when a change of the declaration changes the meaning of a state in use. `session`: seconds of
-    silence after which the session ends, when it differs from the bot's.
+    silence after which the session ends, when it differs from the bot's. `late_text`: what becomes of a text that was
+    sent before the current question was asked, because several came at once: "decide" takes it as its answer, "close"
+    says that the question has moved on. (A late button is always refused.)
 
     Raises: FlowError naming flow, state, fault and remedy.
     """
@@ -149,6 +153,7 @@ class Flow(Generic[D]):
     states: Sequence[State[D]] = attrs.field(kw_only=True)
     transitions: Sequence[Transition[D]] = attrs.field(kw_only=True)
     session: float | None = attrs.field(default=None, kw_only=True)
+    late_text: Literal["decide", "close"] = attrs.field(default="decide", kw_only=True)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
@@ -233,6 +238,8 @@ def _check_data(flow: Flow[Any]) -> None:
         raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
+    if flow.late_text not in ("decide", "close"):
+        raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'say "decide" or "close"')
     if not _is_data_class(flow.data):
         raise FlowError(flow.name, "data", "it is no attrs class", "decorate it with @attrs.frozen")
     for field in attrs.fields(cast(Any, flow.data)):
@@ -313,6 +320,7 @@ def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str
         yield "it is a dead end", "give it a transition or say final=True"
     yield from _trigger_faults(state, triggers)
     yield from _timeout_faults(state, triggers)
+    yield from _policy_faults(state)
 
 
 def _slot_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
@@ -358,6 +366,11 @@ def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
         yield "it has transition 'answer' but neither reads nor rows", "say how an answer is read"
     if (state.reads or state.rows) and "answer" not in triggers:
         yield "it takes an answer but has no transition 'answer'", "say where an answer leads"
+
+
+def _policy_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
+    if state.policy is not None and not state.call:
+        yield "policy= belongs to a call", "remove it, or give the state its call="
 
 
 def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:

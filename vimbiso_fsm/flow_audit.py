@@ -29,6 +29,7 @@ __all__ = [
     "AuditStep",
     "Details",
     "FlowAuditLogger",
+    "Incident",
     "Observer",
     "channel_digest",
     "error_record",
@@ -55,8 +56,8 @@ class AuditStep:
 class AuditEntry:
     """What one commit did.
 
-    `kind`: "transition", "refusal", "command", "page", "start", "waiting", "call", "session", "recovery", "move",
-    "update" or "error". `before`, `after`: the run's data, redacted by field; `changed`: the fields that differ.
+    `kind`: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
+    "move", "update" or "error". `before`, `after`: the run's data, redacted by field; `changed`: fields that differ.
     `codes`: the refusals said. `verdict`: the latest verdict on an answer. `channel`: type, and a digest of the
     identifier. `document`: digest of the stored bytes; `previous`: digest of the entry before, "" for the first.
     """
@@ -88,6 +89,37 @@ class AuditEntry:
     def guards(self) -> tuple[tuple[str, str], ...]:
         """The verdicts of all guards, in the order they were asked."""
         return tuple(verdict for step in self.steps for verdict in step.guards)
+
+
+@attrs.frozen
+class Incident:
+    """What happened and changed no document: it stands beside the chain of entries, not in it.
+
+    `kind`: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses).
+    `member_id` is None for what concerns the store as a whole. `channel`: type, and a digest of the identifier.
+    """
+
+    at: datetime
+    kind: str
+    member_id: str | None = None
+    channel: tuple[str, str] = ("", "")
+    token: str = ""
+    flow: str = ""
+    run: str = ""
+    detail: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """The incident as it is stored."""
+        return dumps({**attrs.asdict(self), "at": self.at.isoformat()}, "incident")
+
+    @classmethod
+    def read(cls, body: bytes) -> Incident:
+        """A stored incident.
+
+        Raises: Unreadable.
+        """
+        return structure(loads(body), cls)
 
 
 _NAMES = tuple(attrs.fields_dict(AuditEntry))

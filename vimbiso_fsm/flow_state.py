@@ -1,7 +1,7 @@
-"""The shells: a store, a clock and the world round one pure exchange. Sync and async, next to each other.
+"""The shells: a store, a clock and the world round pure turns. Sync and async, next to each other.
 
-Both do the same: take the member's place in the queue, perform each request of the exchange, run each call, tell the
-observers. Nothing is decided here.
+Both do the same: take the member's place in the queue, perform each request of the turns, run each call, deliver each
+reply, tell the observers. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -12,34 +12,84 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.calls import RETRIES, bind, only_sync
-from vimbiso_fsm.decision import commit_of
-from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict
-from vimbiso_fsm.exchange import Cache, Exchange, Outcome, Pause, RunCall
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Observer, error_record
-from vimbiso_fsm.messages import Channel, Message, Text
+from vimbiso_fsm.calls import (
+    DELIVERY_TIMEOUT,
+    attempted,
+    attempted_async,
+    awaited,
+    bind,
+    bind_delivery,
+    in_thread,
+    only_sync,
+    within,
+)
+from vimbiso_fsm.decision import Answered, commit_of
+from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict, VimbisoError
+from vimbiso_fsm.exchange import Exchange, Outcome
+from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, Observer, error_record
+from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import Document
-from vimbiso_fsm.store import AsyncStore, Committed, Conflict, Linked, Load, LookUp, ReadAudit, Request, Result, Store
-from vimbiso_fsm.turn import Refused
+from vimbiso_fsm.store import (
+    AsyncStore,
+    Committed,
+    Conflict,
+    Linked,
+    Load,
+    LookUp,
+    ReadAudit,
+    ReadIncidents,
+    Request,
+    Result,
+    Store,
+)
+from vimbiso_fsm.turns import STILL_RUNNING, Cache, Deliver, Pause, RunCall, Turns, answered
 from vimbiso_fsm.update import Change, read, updated
+from vimbiso_fsm.waking import Waking
 
-__all__ = ["AsyncFlowStateManager", "FlowStateManager"]
+__all__ = ["AsyncDelivery", "AsyncFlowStateManager", "Delivery", "FlowStateManager"]
+
+if TYPE_CHECKING:
+    import asyncio  # not at run time: `import vimbiso_fsm` does not load it
 
 _log = logging.getLogger("vimbiso_fsm")
 
 PATIENCE = 5.0
 """Seconds that a message waits for its turn and fights conflicts, before `Contended`."""
+CALL_WAIT = 10.0
+"""Seconds that `handle` waits for its own calls; then the member hears that it is being worked on."""
+HOLD = 0.4
+"""The part of the patience for which a call keeps the member's place. A message that comes meanwhile waits as long, and
+is decided on the call's answer; after that it hears that it is being worked on."""
+
+
+class Delivery(Protocol):
+    """Takes replies that answer no message to the member: a timer's, the session's end, a call that took long.
+
+    It raises when nothing was sent, or when nobody knows; it is then asked again later. A parameter `key`, where it
+    has one, is filled with a text that is the same for the same replies, for channels that can tell repeats.
+    """
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None: ...
+
+
+class AsyncDelivery(Protocol):
+    """The same, awaited."""
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]: ...
 
 
 def the_bot(flows: Bot | str) -> Bot:
@@ -89,11 +139,15 @@ class _Desk:
         observers: Sequence[Observer],
         cache: int,
         patience: float,
+        call_wait: float,
+        deliver: Callable[..., Any] | None,
     ) -> None:
         self.bot = the_bot(flows).with_services(services or {})
         self.clock = _Clock()
         self.cache = Cache(cache)
         self.patience = patience
+        self.call_wait = call_wait
+        self.deliver = deliver
         self.audit = FlowAuditLogger(observers, _observer_failed)
 
     def begin(self, message: Message) -> Exchange:
@@ -112,17 +166,33 @@ class _Desk:
         address = message.channel.address
         return self.cache.member(address) or address
 
-    def tell(self, exchange: Exchange) -> None:
-        """Tell observers and the log what has been stored, also when the exchange ended in an error."""
-        for reference, error in exchange.errors:
+    def wake(self, member_id: str, answer: Answered | None = None) -> Waking:
+        """All that is due at a member; with `answer`, first that of a call that took long."""
+        return Waking(
+            self.bot,
+            self.cache,
+            member_id,
+            self.clock.now(),
+            delivers=self.deliver is not None,
+            answer=answer,
+            patience=self.patience,
+        )
+
+    def tell(self, turns: Turns) -> None:
+        """Tell observers and the log what has been stored, also when it ended in an error."""
+        for reference, error in turns.errors:
             _log.error("a callback or call failed: %s", error_record(error, reference))
-        for details in exchange.told:
+        for details in turns.told:
             self.audit.tell(details)
 
-    def outcome(self, exchange: Exchange) -> Outcome:
-        """What the exchange came to."""
-        assert exchange.outcome is not None
-        return exchange.outcome
+    def lost(self, error: VimbisoError) -> None:
+        """The answer of a call that took long could not be stored: when its lease ends it is asked for again."""
+        _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
+
+
+def _outcome(exchange: Exchange) -> Outcome:
+    assert exchange.outcome is not None
+    return exchange.outcome
 
 
 def _observer_failed(observer: str, error: BaseException) -> None:
@@ -134,7 +204,8 @@ class FlowStateManager:
 
     `flows`: a Bot, or the name of a package that exports one as `bot`. `services`: replace the bot's by name.
     `observers`: told of each commit after it is stored. `cache`: recent members kept in the process, 0 for none.
-    `patience`: seconds. Safe to share between threads; a context manager.
+    `patience`, `call_wait`: seconds. `deliver`: takes replies that answer no message to the member; without it they
+    precede the reply to the member's next message. Safe to share between threads; a context manager.
 
     Raises: ServiceError when a service has async methods; TypeError when `flows` names no bot.
     """
@@ -148,12 +219,15 @@ class FlowStateManager:
         observers: Sequence[Observer] = (),
         cache: int = 10_000,
         patience: float = PATIENCE,
+        call_wait: float = CALL_WAIT,
+        deliver: Delivery | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience)
-        only_sync(self._desk.bot.services)
+        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
+        only_sync(self._desk.bot.services, deliver)
         self._store = store
         self._queue = _Queue()
+        self._late: set[Future[object]] = set()
         self._on_close = on_close
 
     @classmethod
@@ -201,22 +275,47 @@ class FlowStateManager:
         message again: it takes effect once); the latter three bring what to tell the member, `error.reply`.
         """
         desk = self._desk
-        exchange, began = desk.begin(message), time.monotonic()
+        exchange = desk.begin(message)
         try:
-            with self._queue.place(desk.queue(message), desk.patience):
-                while exchange.request is not None:
-                    result = self._perform(exchange.request)
-                    exchange.take(result, desk.clock.now(), time.monotonic() - began)
+            self._run(exchange, desk.queue(message), desk.call_wait)
         except NotAnswered as error:
             error.reply = desk.bot.catalogue.say(Text(error.reply_key))
             raise
-        finally:
-            desk.tell(exchange)
-        return desk.outcome(exchange)
+        return _outcome(exchange)
 
-    def _perform(self, step: Request | RunCall | Pause) -> object:
-        if isinstance(step, RunCall):
-            return self._call(step)
+    def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
+        """Do what is due at a member though nobody says anything -> the audit entries of what was done.
+
+        A worker calls it (`due.py`); whoever does, as often as they like, does no harm.
+
+        Raises: StoreUnavailable, CommitUnknown, Contended.
+        """
+        waking = self._desk.wake(member_id)
+        self._run(waking, member_id)
+        return tuple(details.entry for details in waking.told)
+
+    def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
+        """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+        desk, began, called = self._desk, time.monotonic(), 0.0
+        try:
+            with self._queue.place(key, desk.patience) as place:
+                while (step := turns.request) is not None:
+                    if isinstance(step, RunCall | Deliver):
+                        since = time.monotonic()
+                        wait = None if call_wait is None else max(call_wait - called, 0)
+                        if isinstance(step, Deliver):
+                            result = self._deliver(step, place)
+                        else:
+                            result = self._call(step, wait, place)
+                        called += time.monotonic() - since
+                        place.take_back()
+                    else:
+                        result = self._perform(step)
+                    turns.take(result, desk.clock.now(), time.monotonic() - began - called)
+        finally:
+            desk.tell(turns)
+
+    def _perform(self, step: Request | Pause) -> object:
         if isinstance(step, Pause):
             time.sleep(_delay(step.attempt))
             return None
@@ -227,23 +326,45 @@ class FlowStateManager:
         self._desk.clock.hear(result)
         return result
 
-    def _call(self, step: RunCall) -> object:
-        method = bind(self.bot.services, step)
-        for pause in (*RETRIES, None):
-            try:
-                return _no_coroutine(method())
-            except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
-                if pause is None:
-                    return error
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+    def _call(self, step: RunCall, wait: float | None, place: _Held) -> object:
+        future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy))
+        hold = HOLD * self._desk.patience
+        try:
+            done, _ = wait_for([future], hold if wait is None else min(hold, wait))
+            if not done:
+                place.let_go()
+            return future.result(None if wait is None else max(wait - hold, 0))
+        except TimeoutError:
+            self._late.add(future)
+            future.add_done_callback(partial(self._bring_home, step))
+            return STILL_RUNNING
+
+    def _bring_home(self, step: RunCall, future: Future[object]) -> None:
+        """Store the answer of a call that nobody waits for any more."""
+        try:
+            self._run(
+                self._desk.wake(step.caller.member_id, answered(step.pending, future.result())), step.caller.member_id
+            )
+        except VimbisoError as error:
+            self._desk.lost(error)
+        finally:
+            self._late.discard(future)
+
+    def _deliver(self, step: Deliver, place: _Held) -> object:
+        assert self._desk.deliver is not None
+        place.let_go()
+        try:
+            within(bind_delivery(self._desk.deliver, step), DELIVERY_TIMEOUT)
+        except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
+            return error
+        return None
 
     def state(self, member_id: str) -> Document | None:
         """The member's document as it is stored now, None when there is none.
 
         Raises: DamagedDocument, StoreUnavailable.
         """
-        return read(self.bot, member_id, self._ask(Load(member_id)))
+        return read(self.bot, member_id, self.ask(Load(member_id)))
 
     def history(
         self,
@@ -257,15 +378,19 @@ class FlowStateManager:
         last: int | None = None,
     ) -> tuple[AuditEntry, ...]:
         """The member's audit entries, oldest first, those of the guest they were before them."""
-        entries = FlowAuditLogger.read(self._ask(ReadAudit(member_id, last)))
+        entries = FlowAuditLogger.read(self.ask(ReadAudit(member_id, last)))
         guests = [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
-        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(self._ask(ReadAudit(guest, last)))]
+        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(self.ask(ReadAudit(guest, last)))]
         wanted = _filter(channel, flow, run, since, until)
         return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
 
+    def incidents(self, member_id: str | None = None, *, last: int | None = None) -> tuple[Incident, ...]:
+        """What happened at a member, or (None) at the store as a whole, and changed no document; oldest first."""
+        return tuple(map(Incident.read, self.ask(ReadIncidents(member_id, last))))
+
     def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = self._ask(LookUp(channel))
+        found: Linked = self.ask(LookUp(channel))
         return found.member_id
 
     def update(self, member_id: str, change: Change) -> Document:
@@ -277,7 +402,7 @@ class FlowStateManager:
         """
         until = time.monotonic() + self._desk.patience
         for attempt in range(1, 10_000):
-            stored = self._ask(Load(member_id))
+            stored = self.ask(Load(member_id))
             before = read(self.bot, member_id, stored)
             if before is None:
                 raise KeyError(member_id)
@@ -294,7 +419,7 @@ class FlowStateManager:
 
         Raises: VersionConflict naming both versions; InvalidState, NotStorable.
         """
-        stored = self._ask(Load(document.member_id))
+        stored = self.ask(Load(document.member_id))
         if stored.head.version != document.version:
             raise VersionConflict(document.member_id, document.version, stored.head.version)
         before = read(self.bot, document.member_id, stored)
@@ -305,16 +430,22 @@ class FlowStateManager:
 
     def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
         decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
-        result = self._ask(commit_of(decision, stored.head))
+        result = self.ask(commit_of(decision, stored.head))
         return _saved(self._desk.cache, decision.document, result)
 
-    def _ask(self, request: Request) -> Any:
+    def ask(self, request: Request) -> Any:
+        """What the store says to a request; see the request's class."""
         result = self._store.perform(request)
         self._desk.clock.hear(result)
         return result
 
+    def now(self) -> float:
+        """The store's clock as this process knows it: seconds since the epoch."""
+        return self._desk.clock.now()
+
     def close(self) -> None:
-        """Give back what the manager opened."""
+        """Wait a while for calls that are still being made, then give back what the manager opened."""
+        wait_for(tuple(self._late), self._desk.call_wait)
         self._on_close()
 
     def __enter__(self) -> Self:
@@ -337,11 +468,14 @@ class AsyncFlowStateManager:
         observers: Sequence[Observer] = (),
         cache: int = 10_000,
         patience: float = PATIENCE,
+        call_wait: float = CALL_WAIT,
+        deliver: AsyncDelivery | Delivery | None = None,
         on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience)
+        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
         self._store = store
         self._queue = _AsyncQueue()
+        self._late: set[asyncio.Task[None]] = set()
         self._on_close = on_close
 
     @classmethod
@@ -385,22 +519,42 @@ class AsyncFlowStateManager:
     async def handle(self, message: Message) -> Outcome:
         """Decide a message, store the turn, run its calls, and say what came of it. See `FlowStateManager.handle`."""
         desk = self._desk
-        exchange, began = desk.begin(message), time.monotonic()
+        exchange = desk.begin(message)
         try:
-            async with self._queue.place(desk.queue(message), desk.patience):
-                while exchange.request is not None:
-                    result = await self._perform(exchange.request)
-                    exchange.take(result, desk.clock.now(), time.monotonic() - began)
+            await self._run(exchange, desk.queue(message), desk.call_wait)
         except NotAnswered as error:
             error.reply = desk.bot.catalogue.say(Text(error.reply_key))
             raise
-        finally:
-            desk.tell(exchange)
-        return desk.outcome(exchange)
+        return _outcome(exchange)
 
-    async def _perform(self, step: Request | RunCall | Pause) -> object:
-        if isinstance(step, RunCall):
-            return await self._call(step)
+    async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
+        """Do what is due at a member though nobody says anything. See `FlowStateManager.wake`."""
+        waking = self._desk.wake(member_id)
+        await self._run(waking, member_id)
+        return tuple(details.entry for details in waking.told)
+
+    async def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
+        """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+        desk, began, called = self._desk, time.monotonic(), 0.0
+        try:
+            async with self._queue.place(key, desk.patience) as place:
+                while (step := turns.request) is not None:
+                    if isinstance(step, RunCall | Deliver):
+                        since = time.monotonic()
+                        wait = None if call_wait is None else max(call_wait - called, 0)
+                        if isinstance(step, Deliver):
+                            result = await self._deliver(step, place)
+                        else:
+                            result = await self._call(step, wait, place)
+                        called += time.monotonic() - since
+                        await place.take_back()
+                    else:
+                        result = await self._perform(step)
+                    turns.take(result, desk.clock.now(), time.monotonic() - began - called)
+        finally:
+            desk.tell(turns)
+
+    async def _perform(self, step: Request | Pause) -> object:
         if isinstance(step, Pause):
             await _sleep(_delay(step.attempt))
             return None
@@ -411,24 +565,47 @@ class AsyncFlowStateManager:
         self._desk.clock.hear(result)
         return result
 
-    async def _call(self, step: RunCall) -> object:
+    async def _call(self, step: RunCall, wait: float | None, place: _AsyncHeld) -> object:
         import asyncio
 
-        method = bind(self.bot.services, step)
-        target = getattr(method, "func", method)
-        for pause in (*RETRIES, None):
-            try:
-                answer = method() if inspect.iscoroutinefunction(target) else await asyncio.to_thread(method)
-                return await answer if inspect.isawaitable(answer) else answer
-            except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, ask again with its key
-                if pause is None:
-                    return error
-                await _sleep(pause)
-        raise AssertionError("unreachable")
+        call = asyncio.ensure_future(attempted_async(bind(self.bot.services, step), step.policy))
+        hold = HOLD * self._desk.patience
+        done: set[asyncio.Future[object]] = set()
+        try:
+            done, _ = await asyncio.wait({call}, timeout=hold if wait is None else min(hold, wait))
+            if not done:
+                place.let_go()
+                done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
+        finally:  # also when whoever waited is cancelled: the call goes on
+            if not done:
+                late = asyncio.ensure_future(self._bring_home(step, call))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+        return call.result() if done else STILL_RUNNING
+
+    async def _bring_home(self, step: RunCall, call: asyncio.Future[object]) -> None:
+        """Store the answer of a call that nobody waits for any more."""
+        member_id = step.caller.member_id
+        try:
+            await self._run(self._desk.wake(member_id, answered(step.pending, await call)), member_id)
+        except VimbisoError as error:
+            self._desk.lost(error)
+
+    async def _deliver(self, step: Deliver, place: _AsyncHeld) -> object:
+        import asyncio
+
+        assert self._desk.deliver is not None
+        place.let_go()
+        try:
+            async with asyncio.timeout(DELIVERY_TIMEOUT):
+                await awaited(bind_delivery(self._desk.deliver, step))
+        except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
+            return error
+        return None
 
     async def state(self, member_id: str) -> Document | None:
         """The member's document as it is stored now. See `FlowStateManager.state`."""
-        return read(self.bot, member_id, await self._ask(Load(member_id)))
+        return read(self.bot, member_id, await self.ask(Load(member_id)))
 
     async def history(
         self,
@@ -442,22 +619,26 @@ class AsyncFlowStateManager:
         last: int | None = None,
     ) -> tuple[AuditEntry, ...]:
         """The member's audit entries, oldest first. See `FlowStateManager.history`."""
-        entries = FlowAuditLogger.read(await self._ask(ReadAudit(member_id, last)))
+        entries = FlowAuditLogger.read(await self.ask(ReadAudit(member_id, last)))
         guests = [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
-        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(await self._ask(ReadAudit(guest, last)))]
+        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(await self.ask(ReadAudit(guest, last)))]
         wanted = _filter(channel, flow, run, since, until)
         return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
 
+    async def incidents(self, member_id: str | None = None, *, last: int | None = None) -> tuple[Incident, ...]:
+        """What happened and changed no document. See `FlowStateManager.incidents`."""
+        return tuple(map(Incident.read, await self.ask(ReadIncidents(member_id, last))))
+
     async def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = await self._ask(LookUp(channel))
+        found: Linked = await self.ask(LookUp(channel))
         return found.member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a conversation. See `FlowStateManager.update`."""
         until = time.monotonic() + self._desk.patience
         for attempt in range(1, 10_000):
-            stored = await self._ask(Load(member_id))
+            stored = await self.ask(Load(member_id))
             before = read(self.bot, member_id, stored)
             if before is None:
                 raise KeyError(member_id)
@@ -471,7 +652,7 @@ class AsyncFlowStateManager:
 
     async def save(self, document: Document) -> Document:
         """Store a document that was read earlier, if it is still at that version. See `FlowStateManager.save`."""
-        stored = await self._ask(Load(document.member_id))
+        stored = await self.ask(Load(document.member_id))
         if stored.head.version != document.version:
             raise VersionConflict(document.member_id, document.version, stored.head.version)
         before = read(self.bot, document.member_id, stored)
@@ -482,16 +663,27 @@ class AsyncFlowStateManager:
 
     async def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
         decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
-        result = await self._ask(commit_of(decision, stored.head))
+        result = await self.ask(commit_of(decision, stored.head))
         return _saved(self._desk.cache, decision.document, result)
 
-    async def _ask(self, request: Request) -> Any:
+    async def ask(self, request: Request) -> Any:
+        """What the store says to a request; see the request's class."""
         result = await self._store.perform(request)
         self._desk.clock.hear(result)
         return result
 
+    def now(self) -> float:
+        """The store's clock as this process knows it: seconds since the epoch."""
+        return self._desk.clock.now()
+
     async def close(self) -> None:
-        """Give back what the manager opened."""
+        """Wait a while for calls that are still being made, then give back what the manager opened."""
+        import asyncio
+
+        if self._late:
+            _, slow = await asyncio.wait(tuple(self._late), timeout=self._desk.call_wait)
+            for task in slow:
+                task.cancel()
         closed = self._on_close()
         if inspect.isawaitable(closed):
             await closed
@@ -503,15 +695,6 @@ class AsyncFlowStateManager:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _no_coroutine(answer: object) -> object:
-    """What a sync service answered. A coroutine has done nothing yet, and nobody here can await it."""
-    if inspect.iscoroutine(answer):
-        answer.close()
-        _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")
-        return Refused("call.failed")
-    return answer
 
 
 def _saved(cache: Cache, document: Document, result: Result) -> Document | Conflict:
@@ -543,6 +726,23 @@ class _Place:
     waiting: int = 0
 
 
+class _Held:
+    """A place that is held, and may be let go for a while. Who cannot take it back in time goes on without it: the
+    place only spares conflicts."""
+
+    def __init__(self, lock: threading.Lock, patience: float) -> None:
+        self._lock, self._patience = lock, patience
+        self.held = True
+
+    def let_go(self) -> None:
+        if self.held:
+            self._lock.release()
+        self.held = False
+
+    def take_back(self) -> None:
+        self.held = self.held or self._lock.acquire(timeout=self._patience)
+
+
 class _Queue:
     """Messages of one member are served one after the other within the process."""
 
@@ -551,7 +751,7 @@ class _Queue:
         self._guard = threading.Lock()
 
     @contextmanager
-    def place(self, key: object, patience: float) -> Generator[None]:
+    def place(self, key: object, patience: float) -> Generator[_Held]:
         """Hold the member's place.
 
         Raises: Contended when it does not come free within `patience` seconds.
@@ -562,15 +762,32 @@ class _Queue:
         try:
             if not place.lock.acquire(timeout=patience):
                 raise Contended("", patience, 0)
+            held = _Held(place.lock, patience)
             try:
-                yield
+                yield held
             finally:
-                place.lock.release()
+                held.let_go()
         finally:
             with self._guard:
                 place.waiting -= 1
                 if not place.waiting:
                     self._places.pop(key, None)
+
+
+class _AsyncHeld:
+    """The same for the tasks of one event loop."""
+
+    def __init__(self, lock: asyncio.Lock, patience: float) -> None:
+        self._lock, self._patience = lock, patience
+        self.held = True
+
+    def let_go(self) -> None:
+        if self.held:
+            self._lock.release()
+        self.held = False
+
+    async def take_back(self) -> None:
+        self.held = self.held or await _acquired(self._lock, self._patience)
 
 
 class _AsyncQueue:
@@ -580,7 +797,7 @@ class _AsyncQueue:
         self._places: dict[object, _Place] = {}
 
     @asynccontextmanager
-    async def place(self, key: object, patience: float) -> AsyncGenerator[None]:
+    async def place(self, key: object, patience: float) -> AsyncGenerator[_AsyncHeld]:
         """Hold the member's place.
 
         Raises: Contended when it does not come free within `patience` seconds.
@@ -590,16 +807,24 @@ class _AsyncQueue:
         place = self._places.setdefault(key, _Place(asyncio.Lock()))
         place.waiting += 1
         try:
+            if not await _acquired(place.lock, patience):
+                raise Contended("", patience, 0)
+            held = _AsyncHeld(place.lock, patience)
             try:
-                async with asyncio.timeout(patience if place.lock.locked() else None):
-                    await place.lock.acquire()
-            except TimeoutError:
-                raise Contended("", patience, 0) from None
-            try:
-                yield
+                yield held
             finally:
-                place.lock.release()
+                held.let_go()
         finally:
             place.waiting -= 1
             if not place.waiting:
                 self._places.pop(key, None)
+
+
+async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(patience if lock.locked() else None):
+            return await lock.acquire()
+    except TimeoutError:
+        return False

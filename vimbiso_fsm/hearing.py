@@ -1,7 +1,8 @@
 """What a message means where the member stands, and doing it.
 
-    a call on its way?  ->  an old button?  ->  session over?  ->  pressed or typed
-    typed          ->  command  ->  shortcut  ->  a choice shown  ->  the state's reader
+    a call on its way?  ->  session parked?  ->  the state's time over?  ->  an old button?  ->  session over?
+    pressed
+    typed          ->  command  ->  shortcut  ->  sent too early?  ->  a choice shown  ->  the state's reader
 
 Whatever is refused costs nobody their place: why, the question again, counted.
 """
@@ -9,32 +10,40 @@ Whatever is refused costs nobody their place: why, the question again, counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import attrs
 
 from vimbiso_fsm import question
 from vimbiso_fsm.commands import CARRY_ON, Shortcut, normal
-from vimbiso_fsm.conversation import CALL_TRIES, Conversation
+from vimbiso_fsm.conversation import Conversation
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.messages import Message, Text
 from vimbiso_fsm.state import PendingCall
 from vimbiso_fsm.turn import Refused
 
-__all__ = ["go_on", "hear", "waiting_words"]
+__all__ = ["end_session", "go_on", "hear", "time_out", "waiting_words"]
 
 
-def hear(talk: Conversation, message: Message, *, recovered: bool) -> None:
-    """Take a message into the conversation. `recovered`: the document was mended just now, which is said first."""
+def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
+    """Take a message into the conversation. `recovered`: said first when the document was mended just now.
+    `arrived`: when the message came in, on the store's clock."""
     if talk.pending is not None:
         return _wait(talk, talk.pending, message)
-    if recovered:
+    if recovered is not None:
         talk.kind, talk.status = "recovery", "recovered"
-        talk.say(Text("recovered"))
-    if message.choice is not None and not recovered and _is_stale(talk, message.choice):
+        talk.say(recovered)
+    if talk.run is None and talk.suspended:
+        talk.kind = "session"
+        return _reopen(talk)
+    if _is_time_over(talk) and time_out(talk):
+        if not _is_session_over(talk):
+            return _too_late(talk, message)
+    elif message.choice is not None and recovered is None and _is_stale(talk, message.choice):
         return _closed(talk)
-    deadline = talk.before.deadline
-    if deadline is not None and talk.now > deadline:
-        return _end_session(talk)
+    if _is_session_over(talk):
+        end_session(talk)
+        return _reopen(talk)
     content = message.choice if message.choice is not None else message.text
     if content is None:
         return _refuse(talk, [Refused("message.unsupported")])
@@ -43,19 +52,17 @@ def hear(talk: Conversation, message: Message, *, recovered: bool) -> None:
         return _refuse(talk, [Refused("message.too_long", limit=limit)])
     if message.choice is not None:
         return _press(talk, content)
-    _listen(talk, content)
+    _listen(talk, content, arrived)
 
 
 # Typed and pressed ------------------------------------------------------------------------------------------------
 
 
-def _listen(talk: Conversation, text: str) -> None:
+def _listen(talk: Conversation, text: str, arrived: datetime) -> None:
     """Typed words."""
     command = talk.bot.commands.command(normal(text))
     if command:
-        talk.trigger = command
-        talk.kind = "recovery" if talk.status == "recovered" else "command"
-        return _COMMANDS[command](talk)
+        return _obey(talk, command)
     for shortcut in talk.bot.shortcuts if talk.run is None or talk.at_home else ():
         answers = shortcut.reads(text)
         if answers is not None:
@@ -63,6 +70,8 @@ def _listen(talk: Conversation, text: str) -> None:
     if talk.run is None:
         talk.kind = "recovery" if talk.status == "recovered" else "start"
         return talk.go_home()
+    if talk.flow.late_text == "close" and talk.run.since is not None and arrived < talk.run.since:
+        return _closed(talk, "choice.late")
     choice = question.chosen(talk.bot, talk.flow, talk.run, text)
     if choice:
         return _choose(talk, choice)
@@ -89,9 +98,10 @@ def _is_stale(talk: Conversation, choice: str) -> bool:
     return pressed is not None and (run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered))
 
 
-def _closed(talk: Conversation) -> None:
-    """An old button: say so and repeat what is asked now. Nothing changes, the session is not renewed either."""
-    talk.say(Text("choice.closed"))
+def _closed(talk: Conversation, words: str = "choice.closed") -> None:
+    """An answer to an earlier question: say so and repeat what is asked now. Nothing changes, the session is not
+    renewed either."""
+    talk.say(Text(words))
     talk.ask()
     talk.ignore()
 
@@ -172,6 +182,13 @@ def _answer_all(talk: Conversation, answers: Sequence[str]) -> None:
 # The words that always work ---------------------------------------------------------------------------------------
 
 
+def _obey(talk: Conversation, command: str) -> None:
+    """Do what one of the words says."""
+    talk.trigger = command
+    talk.kind = "recovery" if talk.status == "recovered" else "command"
+    _COMMANDS[command](talk)
+
+
 def _menu(talk: Conversation) -> None:
     """The way home. A flow with answers in it is first offered back."""
     run = talk.run
@@ -246,9 +263,9 @@ def _give_up(talk: Conversation, message: Message) -> None:
     talk.kind = "call"
     if talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text])) in ("menu", "cancel"):
         talk.pending = None
-        talk.give([Refused("call.unsure")])
+        talk.give([talk.policy.given_up])
         return talk.abandon()
-    talk.fail(Refused("call.unsure"))
+    talk.fail(talk.policy.given_up)
 
 
 def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
@@ -256,15 +273,43 @@ def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
     if talk.now < pending.leased_until:
         talk.say(waiting_words(talk))
         return talk.ignore()
-    if pending.tries >= CALL_TRIES:
+    if pending.tries >= talk.policy.rounds:
         return _give_up(talk, message)
     talk.say(waiting_words(talk))
     talk.take_up(pending)
 
 
-def _end_session(talk: Conversation) -> None:
-    """Say that the session ended and what was not sent; then the way home, through the entry flow, where an open flow
-    is offered back. The message itself is not acted upon: it answered a question of another time."""
+def _is_time_over(talk: Conversation) -> bool:
+    """Whether the state's timer should have fired before now, and before the session's end."""
+    due, deadline = talk.run.due if talk.run else None, talk.before.deadline
+    return due is not None and talk.now >= due and (deadline is None or due <= deadline)
+
+
+def time_out(talk: Conversation) -> bool:
+    """The state's time is over. A timer that nothing takes is cleared -> whether it was taken."""
+    run = talk.standing
+    if talk.pull("timeout").to is None:
+        talk.run = attrs.evolve(run, due=None)
+        return False
+    talk.kind = "timer"
+    return True
+
+
+def _too_late(talk: Conversation, message: Message) -> None:
+    """The message met a state whose time was over. What it answered is gone; only a word that always works is heard."""
+    command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
+    if command and talk.pending is None:
+        _obey(talk, command)
+
+
+def _is_session_over(talk: Conversation) -> bool:
+    deadline = talk.before.deadline
+    return deadline is not None and talk.now > deadline
+
+
+def end_session(talk: Conversation) -> None:
+    """Say that the session ended and what was not sent. An open flow with answers in it is parked, the token is
+    dropped."""
     run = talk.run
     talk.kind = "session"
     if run is not None:
@@ -273,7 +318,16 @@ def _end_session(talk: Conversation) -> None:
     entry = talk.bot.entry.name if talk.bot.entry else ""
     while run is not None and (run.flow in (CARRY_ON.name, entry) or not talk.gathered(run)):
         run = talk.pop()
-    if run is None:
+    talk.run = None
+    if run is not None:
+        talk.say(Text("session.unsent", flow=Text(f"{run.flow}.title")))
+        talk.park(run)
+
+
+def _reopen(talk: Conversation) -> None:
+    """After the end of a session: the way home, through the entry flow, where what was parked is offered back. The
+    message itself is not acted upon: it answered a question of another time."""
+    parked = talk.pop()
+    if parked is None:
         return talk.go_home()
-    talk.say(Text("session.unsent", flow=Text(f"{run.flow}.title")))
-    talk.offer_back(run)
+    talk.offer_back(parked)

@@ -28,6 +28,7 @@ from vimbiso_fsm.store import (
     RECORDS_KEPT,
     TOKEN_LIFE,
     AsyncStore,
+    Attend,
     Broken,
     Commit,
     Committed,
@@ -37,15 +38,19 @@ from vimbiso_fsm.store import (
     Head,
     Inherited,
     Late,
+    Lease,
+    Leased,
     Link,
     Linked,
     Load,
     LookUp,
     Mismatch,
     ReadAudit,
+    ReadIncidents,
     ReadInherited,
     ReadRecords,
     Record,
+    Report,
     Request,
     Result,
     SetAside,
@@ -447,14 +452,19 @@ def law_9_only_an_earlier_wake_up_is_written(store: Store) -> None:
     _holds(trial.wakes(200.0), "a commit without a wake-up touched the one there")
     head = trial.advance(head, wake_at=100.5)
     _holds(trial.wakes(100.5), "an earlier wake-up was not written")
-    _same(store.perform(Settle(trial.member_id, 100.0)), None, "the answer of Settle")
-    _holds(trial.wakes(100.5), "a later wake-up was settled")
-    store.perform(Settle(trial.member_id, 100.5))
-    _holds(not trial.wakes(float("inf")), "a settled wake-up is still there")
-    store.perform(Settle(trial.member_id, 100.5))
-    trial.advance(head, wake_at=-1e9)
+    stale = Settle(trial.member_id, Head(head.version - 1, head.digest))
+    _same(store.perform(stale), None, "the answer of Settle")
+    _holds(trial.wakes(100.5), "a wake-up was settled on a head that had passed")
+    store.perform(Settle(trial.member_id, attrs.evolve(head, digest="another")))
+    _holds(trial.wakes(100.5), "a wake-up was settled on a head of another digest")
+    store.perform(Settle(trial.member_id, head, 400.0))
+    _holds(not trial.wakes(399.0) and trial.wakes(400.0), "a wake-up was not set to a later instant")
+    for _ in range(2):
+        store.perform(Settle(trial.member_id, head))
+        _holds(not trial.wakes(float("inf")), "a settled wake-up is still there")
+    head = trial.advance(head, wake_at=-1e9)
     _same(store.perform(WakeUps(shard_of(trial.member_id), -1e9, most=1)), (trial.member_id,), "the earliest one")
-    store.perform(Settle(trial.member_id, -1e9))
+    store.perform(Settle(trial.member_id, head))
 
 
 def law_10_a_broken_document_is_set_aside(store: Store) -> None:
@@ -471,6 +481,46 @@ def law_10_a_broken_document_is_set_aside(store: Store) -> None:
     _same(len(_records(trial)), 2, "the records left")
     head = trial.advance(head, b"new")
     _same((head.version, trial.load().previous), (3, b"good"), "the version and the previous document")
+
+
+def law_11_a_shard_has_one_worker(store: Store) -> None:
+    """Until it gives it back; workers that are there are known to each other."""
+    one, two = f"one-{token_hex(6)}", f"two-{token_hex(6)}"
+    shard = shard_of(one)
+
+    def held(worker: str, seconds: float) -> str | None:
+        return _is(Leased, store.perform(Lease(shard, worker, seconds)), "a lease").worker
+
+    _same(held(one, HOUR), one, "who holds a free shard")
+    _same(held(two, HOUR), one, "who holds a shard that another asks for")
+    _same(held(two, 0), one, "who holds a shard that another gives back")
+    _same(held(one, HOUR), one, "who holds a shard on")
+    _same(held(one, 0), None, "who holds a shard that was given back")
+    _same(held(two, HOUR), two, "who holds it next")
+    _same(held(two, 0), None, "who holds it then")
+
+    def there(worker: str, seconds: float) -> set[str]:
+        return {one, two} & set(cast(tuple[str, ...], store.perform(Attend(worker, seconds))))
+
+    _same((there(one, HOUR), there(two, HOUR)), ({one}, {one, two}), "the workers that are there")
+    _same((there(one, 0), there(two, 0)), ({two}, set[str]()), "the workers that are left")
+
+
+def law_7_incidents_are_kept_beside_the_chain(store: Store) -> None:
+    """In their order, the latest; they touch nothing else of the member."""
+    trial = _Trial(store)
+    trial.advance(NO_HEAD)
+    before = trial.kept()
+    bodies = tuple(b"incident %d \x00\xff" % number for number in range(3))
+    for body in bodies:
+        _same(store.perform(Report(trial.member_id, body)), None, "the answer of Report")
+    _same(store.perform(ReadIncidents(trial.member_id)), bodies, "the incidents")
+    _same(store.perform(ReadIncidents(trial.member_id, 2)), bodies[1:], "the latest two")
+    _same(store.perform(ReadIncidents(trial.member_id, 0)), (), "the latest none")
+    _same(trial.kept(), before, "what else is kept")
+    mark = token_hex(8).encode()
+    store.perform(Report(None, mark))
+    _same(store.perform(ReadIncidents(None, 1)), (mark,), "the store's own latest")
 
 
 def law_a_channel_has_one_owner(store: Store) -> None:
@@ -514,9 +564,11 @@ LAWS: Final[tuple[Law, ...]] = (
     law_7_tokens_live_eight_days,
     law_7_the_latest_records_are_kept,
     law_7_each_thing_has_its_life,
+    law_7_incidents_are_kept_beside_the_chain,
     law_8_bytes_come_back_as_they_went,
     law_9_only_an_earlier_wake_up_is_written,
     law_10_a_broken_document_is_set_aside,
+    law_11_a_shard_has_one_worker,
     law_a_channel_has_one_owner,
 )
 """Every law, as a function that takes a store."""
@@ -583,8 +635,8 @@ def check_agreement(
 def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
-    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups")
-    kinds = (*("commit",) * 8, "verify", "set_aside", "link", "unlink", "settle", *reads)
+    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents")
+    kinds = (*("commit",) * 8, "verify", "set_aside", "link", "unlink", "settle", "report", "lease", *reads)
     documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
     return st.builds(
         _Step,
@@ -625,8 +677,10 @@ class _Pair:
             if isinstance(request, WakeUps):
                 found = self._own(found)
             _holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
-        for number in range(len(_MEMBERS)):
-            self._store.perform(Settle(self._member(number), float("inf")))
+        for member in map(self._member, range(len(_MEMBERS))):
+            self._store.perform(Settle(member, _is(Stored, self._store.perform(Load(member)), "a load").head))
+            for token in _TOKENS:
+                self._store.perform(Lease(shard_of(member), f"{token} {self._tail}", 0.0))
 
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"
@@ -654,7 +708,13 @@ class _Pair:
             case "unlink":
                 return Unlink(channel, member)
             case "settle":
-                return Settle(member, step.wake or 0.0)
+                return Settle(member, self._head(member, step.head), step.wake)
+            case "report":
+                return Report(member, b"incident %d" % step.head)
+            case "incidents":
+                return ReadIncidents(member, last=None if step.inherits else step.head)
+            case "lease":
+                return Lease(shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0)
             case _:
                 return WakeUps(shard_of(member), step.wake or 0.0, most=1_000_000)
 

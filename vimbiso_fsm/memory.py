@@ -15,9 +15,11 @@ from vimbiso_fsm.store import (
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
+    INCIDENTS_KEPT,
     NO_HEAD,
     RECORDS_KEPT,
     TOKEN_LIFE,
+    Attend,
     Commit,
     Committed,
     Conflict,
@@ -26,15 +28,19 @@ from vimbiso_fsm.store import (
     Head,
     Inherited,
     Late,
+    Lease,
+    Leased,
     Link,
     Linked,
     Load,
     LookUp,
     Mismatch,
     ReadAudit,
+    ReadIncidents,
     ReadInherited,
     ReadRecords,
     Record,
+    Report,
     Request,
     Result,
     SetAside,
@@ -102,6 +108,9 @@ class MemoryStore:
         self._members: dict[str, _Member] = {}
         self._channels: dict[tuple[str, str], str] = {}
         self._due: dict[str, float] = {}
+        self._workers: dict[str, float] = {}
+        self._leases: dict[int, tuple[str, float]] = {}
+        self._incidents: dict[str | None, tuple[tuple[bytes, ...], float]] = {}
 
     def perform(self, request: Request) -> Result:
         """Do what `request` says; see the request's class for the result and what is raised."""
@@ -133,14 +142,37 @@ class MemoryStore:
                 if self._channels.get(channel.address) == member_id:
                     del self._channels[channel.address]
                 return Linked(self._channels.get(channel.address))
-            case Settle(member_id, at):
-                wake = self._due.get(member_id)
-                if wake is not None and wake <= at:
-                    del self._due[member_id]
+            case Settle(member_id, expected, wake_at):
+                if self._member(member_id).head == expected:
+                    self._due.pop(member_id, None)
+                    if wake_at is not None:
+                        self._due[member_id] = wake_at
                 return None
             case WakeUps(shard, until, most):
                 due = [(at, name) for name, at in self._due.items() if at <= until and shard_of(name) == shard]
                 return tuple(name for _, name in sorted(due)[:most])
+            case Attend(worker, seconds):
+                self._workers[worker] = self._at() + seconds
+                self._workers = {name: end for name, end in self._workers.items() if end > self._at()}
+                return tuple(sorted(self._workers, key=lambda name: (self._workers[name], name)))
+            case Lease():
+                return Leased(self._lease(request))
+            case Report(member_id, body):
+                kept, _ = self._incidents.get(member_id, ((), 0.0))
+                self._incidents[member_id] = ((*kept, body)[-INCIDENTS_KEPT:], self._at() + AUDIT_LIFE)
+                return None
+            case ReadIncidents(member_id, last):
+                kept, end = self._incidents.get(member_id, ((), 0.0))
+                kept = kept if self._at() < end else ()
+                return kept if last is None else kept[max(len(kept) - max(last, 0), 0) :]
+
+    def _lease(self, lease: Lease) -> str | None:
+        """Who holds the shard after this."""
+        worker, end = self._leases.get(lease.shard, ("", 0.0))
+        if end > self._at() and worker != lease.worker:
+            return worker
+        self._leases[lease.shard] = (lease.worker, self._at() + lease.seconds)
+        return lease.worker if lease.seconds else None
 
     def _at(self, shift: float = 0.0) -> float:
         return round(self._clock() + shift, 6)

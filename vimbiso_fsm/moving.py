@@ -66,8 +66,10 @@ class Move:
     Raises (from `take`): DamagedDocument; InvalidState.
     """
 
-    def __init__(self, bot: Bot, guest: Document) -> None:
+    def __init__(self, bot: Bot, guest: Document, head: Head) -> None:
+        """`guest`: the document that has `moved`, at its `head`."""
         assert guest.moved is not None
+        self._guest_head = head
         self._bot, self._guest, self._moved = bot, guest, guest.moved
         self._inherited = Inherited()
         self.head = Head()
@@ -131,7 +133,7 @@ class Move:
     def _linked(self, linked: Linked, _: datetime) -> None:
         if linked.member_id != self._moved.to:
             self.owner, self.document = linked.member_id, None
-        self._do(Settle(self._guest.member_id, self._guest.last_updated.timestamp()), lambda result, now: None)
+        self._do(Settle(self._guest.member_id, self._guest_head), lambda result, now: None)
 
 
 def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int) -> Decision:
@@ -176,6 +178,7 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         changes["channels"] = (*(known for known in member.channels if known != address), address)
         if _in_the_middle(bot, guest, member):
             changes |= {"run": member.run, "suspended": member.suspended, "call": member.call}
+        changes["outbox"] = (*member.outbox, *guest.outbox)
     return attrs.evolve(guest, **changes)
 
 

@@ -6,7 +6,7 @@ The bytes themselves are set aside whole by the store before anything is written
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -14,10 +14,11 @@ import attrs
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import Unreadable, document_from_raw, document_to_raw, loads, structure
 from vimbiso_fsm.decision import first_document
-from vimbiso_fsm.messages import Channel
+from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Document, Run
+from vimbiso_fsm.store import DOCUMENT_LIFE
 
-__all__ = ["Salvage", "faults", "salvage"]
+__all__ = ["Salvage", "evicted", "faults", "salvage"]
 
 _CORE = (
     ("_guest",),
@@ -26,6 +27,7 @@ _CORE = (
     ("profile",),
     ("current_account",),
     ("jwt_token", "authenticated"),
+    ("_outbox",),
     ("_deadline",),
     ("_last_updated",),
 )
@@ -34,11 +36,12 @@ _CORE = (
 
 @attrs.frozen
 class Salvage:
-    """What was saved of a broken document. `kept`, `lost`: names of fields."""
+    """What was saved of a broken document. `kept`, `lost`: names of fields. `words`: what the member is told."""
 
     document: Document
     kept: tuple[str, ...]
     lost: tuple[str, ...]
+    words: Text = attrs.field(factory=lambda: Text("recovered"))
 
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
@@ -89,6 +92,11 @@ def salvage(
         else:
             lost += names
     return Salvage(document_from_raw(whole), tuple(kept), tuple(lost))
+
+
+def evicted(last: datetime, now: datetime) -> bool:
+    """Whether a document that is not there any more, last changed at `last`, has not reached its natural end."""
+    return now < last + timedelta(seconds=DOCUMENT_LIFE)
 
 
 def _holds(bot: Bot, raw: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ in `StepData.fields`, everything the framework adds starts with `_` on the wire.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "Shown",
     "StepData",
+    "Undelivered",
     "guest_id",
 ]
 
@@ -78,7 +79,8 @@ class Run:
     `version`, `fingerprint`: of the flow's declaration the run was last stepped with. `entered`: the document's
     version at which the state was entered (fences buttons and timers). The seed's document has none of the three.
     `trail`: the questions answered so far, for `back`. `page`: of a long list. `shown`: the choices shown, in order.
-    `due`: when the state's timer fires. `waits`: why it is suspended ("" while it is the current one): "sub" for its
+    `since`: when the state was entered. `due`: when its timer fires.
+    `waits`: why it is suspended ("" while it is the current one): "sub" for its
     sub-flow, "under" a quick command, "asked" because the member said something else first, "entry" until they are
     known.
     """
@@ -90,6 +92,7 @@ class Run:
     trail: tuple[str, ...] = ()
     page: int = 0
     shown: tuple[Shown, ...] = ()
+    since: datetime | None = None
     due: datetime | None = None
     waits: str = ""
 
@@ -112,7 +115,8 @@ class Run:
 @attrs.frozen
 class PendingCall:
     """An effect on its way. `key`: its idempotency key. `root`: the token of the message that caused it.
-    `leased_until`: until then it is in the hands of whoever committed it; `tries`: how often it was taken up."""
+    `leased_until`: until then it is in the hands of whoever committed it. `again_at`: when it is taken up again though
+    nobody asks, after its outcome stayed unknown. `tries`: how often it was taken up."""
 
     key: str
     service: str
@@ -120,7 +124,20 @@ class PendingCall:
     arguments: Mapping[str, Any] = attrs.field(repr=False)
     root: str
     leased_until: datetime
+    again_at: datetime | None = None
     tries: int = 1
+
+
+@attrs.frozen
+class Undelivered:
+    """Replies that answer no message: a timer's, the session's end, a call that took long. `replies`: as
+    `codec.replies_to_raw` makes them. `leased_until`: until then somebody is delivering them, or nobody may; None: they
+    wait for the member's next message. `tries`: how often their delivery was begun."""
+
+    id: str
+    replies: Sequence[Any] = attrs.field(repr=False)
+    leased_until: datetime | None = None
+    tries: int = 0
 
 
 @attrs.frozen
@@ -152,6 +169,7 @@ class Document:
     run: Run | None = None
     suspended: tuple[Run, ...] = ()
     call: PendingCall | None = None
+    outbox: tuple[Undelivered, ...] = ()
     deadline: datetime | None = None
     channels: tuple[Address, ...] = ()
     moved: Moved | None = None

@@ -49,7 +49,7 @@ SEED: Final = frozenset(
 )
 """The fields of the seed's document."""
 
-BOOKKEEPING: Final = frozenset({"_run", "_suspended", "_call", "_deadline", "_channels", "_moved", "_guest"})
+BOOKKEEPING: Final = frozenset({"_run", "_suspended", "_call", "_outbox", "_deadline", "_channels", "_moved", "_guest"})
 """What the framework adds."""
 
 CHANNEL_TYPES: Final = frozenset(
@@ -134,6 +134,12 @@ class StateValidator:
         for name, rules in (("_call", _CALL), ("_moved", _MOVED)):
             if raw.get(name) is not None:
                 yield from _notes(name, raw[name], rules)
+        outbox = raw.get("_outbox", ())
+        if not isinstance(outbox, list | tuple):
+            yield Fault("_outbox", "must be a list")
+            return
+        for place, waiting in enumerate(outbox):
+            yield from _notes(f"_outbox.{place}", waiting, _UNDELIVERED)
 
     def _channel(self, path: str, channel: Any, *, metadata: bool) -> Iterator[Fault]:
         if not isinstance(channel, Mapping):
@@ -292,6 +298,7 @@ _RUN: Final[_Rules] = {
     "trail": (_list_of(_words, "names of states"), False),
     "page": (_count, False),
     "shown": (_list_of(_texts_called("choice", "title"), "what was shown"), False),
+    "since": (_some_instant, False),
     "due": (_some_instant, False),
     "waits": (_reason, False),
 }
@@ -302,6 +309,13 @@ _CALL: Final[_Rules] = {
     "arguments": (_object, True),
     "root": (_text, True),
     "leased_until": (_instant, True),
+    "again_at": (_some_instant, False),
+    "tries": (_count, False),
+}
+_UNDELIVERED: Final[_Rules] = {
+    "id": (_text, True),
+    "replies": (_list_of(_object, "replies"), True),
+    "leased_until": (_some_instant, False),
     "tries": (_count, False),
 }
 _MOVED: Final[_Rules] = {"to": (_text, True), "version": (_count, True)}

@@ -19,8 +19,11 @@ The laws of the commit
  7.  Tokens live `TOKEN_LIFE`; records the latest `RECORDS_KEPT` for as long; the audit the latest `AUDIT_KEPT`
      entries; the document and its previous one `DOCUMENT_LIFE` after the last commit.
  8.  What is stored is given back byte for byte. The store never looks inside.
- 9.  A wake-up is written only when it is earlier than the one there.
+ 9.  A commit writes a wake-up only when it is earlier than the one there; `Settle` sets it, but only on the head it
+     was read at. So a wake-up is never lost, and one that has lost its reason costs a look.
  10. A broken document (`SetAside`) is moved whole to a key of its own before anything is written over it.
+ 11. A shard is leased to one worker at a time. That saves work and no more: what two workers do at once is decided
+     by the head.
 """
 
 from __future__ import annotations
@@ -36,12 +39,15 @@ from vimbiso_fsm.messages import Channel
 
 __all__ = [
     "AUDIT_KEPT",
+    "AUDIT_LIFE",
     "DOCUMENT_LIFE",
+    "INCIDENTS_KEPT",
     "MAX_DOCUMENT",
     "RECORDS_KEPT",
     "SHARDS",
     "TOKEN_LIFE",
     "AsyncStore",
+    "Attend",
     "Broken",
     "Commit",
     "Committed",
@@ -51,15 +57,19 @@ __all__ = [
     "Head",
     "Inherited",
     "Late",
+    "Lease",
+    "Leased",
     "Link",
     "Linked",
     "Load",
     "LookUp",
     "Mismatch",
     "ReadAudit",
+    "ReadIncidents",
     "ReadInherited",
     "ReadRecords",
     "Record",
+    "Report",
     "Request",
     "Result",
     "SetAside",
@@ -87,6 +97,8 @@ AUDIT_KEPT: Final = 10_000
 """Audit entries kept per member."""
 AUDIT_LIFE: Final = 400 * 86_400
 """Seconds after the last commit that the audit is kept."""
+INCIDENTS_KEPT: Final = 1_000
+"""Incidents kept per member, and at the store as a whole, for `AUDIT_LIFE` after the last one."""
 
 
 def digest(data: bytes) -> str:
@@ -246,10 +258,12 @@ class Unlink:
 
 @attrs.frozen
 class Settle:
-    """Clear a member's wake-up if it is not later than `at` -> None."""
+    """Set a member's wake-up to `wake_at` (None: clear it), if the head is still `expected` -> None. Whoever committed
+    since may have asked for an earlier one, so it stays."""
 
     member_id: str
-    at: float
+    expected: Head
+    wake_at: float | None = None
 
 
 @attrs.frozen
@@ -261,8 +275,55 @@ class WakeUps:
     most: int = 100
 
 
+@attrs.frozen
+class Attend:
+    """A worker says that it is there for `seconds` more, with 0 that it leaves -> `tuple[str, ...]`, all there are."""
+
+    worker: str
+    seconds: float
+
+
+@attrs.frozen
+class Lease:
+    """Take a shard for `seconds`, or hold it on, if it is nobody else's -> `Leased`; with 0 seconds, give it back."""
+
+    shard: int
+    worker: str
+    seconds: float
+
+
+@attrs.frozen
+class Report:
+    """Keep an incident: what happened and changed no document. `member_id` None: at the store as a whole -> None."""
+
+    member_id: str | None
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ReadIncidents:
+    """Incidents, oldest first -> `tuple[bytes, ...]`. `last`: only so many, the latest."""
+
+    member_id: str | None
+    last: int | None = None
+
+
 Request: TypeAlias = (
-    Load | Commit | SetAside | ReadAudit | ReadRecords | ReadInherited | LookUp | Link | Unlink | Settle | WakeUps
+    Load
+    | Commit
+    | SetAside
+    | ReadAudit
+    | ReadRecords
+    | ReadInherited
+    | LookUp
+    | Link
+    | Unlink
+    | Settle
+    | WakeUps
+    | Attend
+    | Lease
+    | Report
+    | ReadIncidents
 )
 
 
@@ -339,6 +400,13 @@ class Linked:
     member_id: str | None
 
 
+@attrs.frozen
+class Leased:
+    """The worker that holds a shard now, if any."""
+
+    worker: str | None
+
+
 Result: TypeAlias = (
     Stored
     | Committed
@@ -348,10 +416,12 @@ Result: TypeAlias = (
     | Late
     | Broken
     | Linked
+    | Leased
     | Inherited
     | tuple[Entry, ...]
     | tuple[Record, ...]
     | tuple[str, ...]
+    | tuple[bytes, ...]
     | None
 )
 

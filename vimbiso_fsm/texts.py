@@ -21,9 +21,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "back.earlier": "Your earlier answer: {answer}",
     "back.nowhere": "This is the first question; there is nothing to go back to.",
     "call.failed": "That did not work; please try again.",
+    "call.unavailable": "We cannot find that out at the moment; please try again in a while.",
     "call.unsure": "We could not find out whether that was done. Please check before you try again.",
     "call.waiting": "We are still working on your last answer; you will hear from us.",
     "choice.closed": "That question is closed.",
+    "choice.late": "That came when the question before was over; here is where you are now.",
     "choice.unknown": "That is not one of the choices.",
     "carry_on.ask": "You have not finished: {flow}. Carry on with it?",
     "carry_on.dropped": "Left it there; nothing was sent.",
@@ -44,6 +46,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "store.unavailable": "We could not save that; nothing was changed. Please send it again in a while.",
     "store.unknown": "We cannot tell whether that was saved. Please send it again; it counts once.",
     "session.ended": "Your session ended after a while of silence.",
+    "session.lost": "Your session ended. What you had not confirmed was not sent.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",
 }
 """What the framework itself says. A bot's own texts may replace any of it."""

@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 import attrs
 
@@ -124,6 +124,55 @@ class Call(Generic[R_co]):
     arguments: Mapping[str, Any] = attrs.field(hash=False, repr=False)
     stored: bool = False
     """Whether the arguments are plain data, read back from a document."""
+
+
+@attrs.frozen
+class CallPolicy:
+    """How hard a call is tried: `State(call=…, policy=CallPolicy(…))`. Every try carries the same key.
+
+    `timeout`: seconds for one attempt. `attempts`: in one go, with pauses between that double from `pause` seconds,
+    at most `LONGEST_PAUSE`, with jitter. When all raised or took too long, nobody knows whether it was done: the call
+    stays on its way and is taken up again, with the member's next message or after 2, 8, 32 … seconds, at most
+    `LONGEST_REST`. After `rounds` of that the
+    flow hears `failed`, with the reason "call.unsure"; where `effect` is False (it only asks) "call.unavailable".
+
+    Raises: ValueError for a bound that is none.
+    """
+
+    timeout: float = 8.0
+    attempts: int = 3
+    pause: float = 0.05
+    rounds: int = 6
+    effect: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.timeout > 0 and self.pause >= 0 and self.attempts >= 1 and self.rounds >= 1):
+            raise ValueError(
+                f"{self}: timeout is more than 0 seconds, pause not less; attempts and rounds count from 1"
+            )
+
+    @property
+    def lease(self) -> float:
+        """Seconds that a call stays in one pair of hands: for all attempts and pauses, and to store the answer."""
+        pauses = sum(min(self.pause * (1 << made), LONGEST_PAUSE) for made in range(self.attempts - 1))
+        return self.attempts * self.timeout + pauses + 5.0
+
+    def rest(self, made: int) -> float:
+        """Seconds after so many rounds before the call is taken up again by itself."""
+        return min(2.0 * (1 << min(2 * (made - 1), 20)), LONGEST_REST)
+
+    @property
+    def given_up(self) -> Refused:
+        """What the flow hears when the rounds are used up."""
+        return Refused("call.unsure" if self.effect else "call.unavailable")
+
+
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two attempts in one go, at most."""
+LONGEST_REST: Final = 60.0
+"""Seconds between two rounds, at most."""
+QUESTION: Final = CallPolicy(rounds=1, effect=False)
+"""The policy of a call that only asks: when it cannot be answered, the flow hears so at once."""
 
 
 def snake_case(name: str) -> str:

@@ -12,7 +12,11 @@ live together. Ids are percent-encoded: no id can close a tag, and none can be a
     vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE
     vimbiso:{17}:member:m-42:tokens           sorted set, token by the instant of its use   TOKEN_LIFE
     vimbiso:{17}:member:m-42:aside:7:<ns>:…   a key set aside at version 7                  ASIDE_LIFE
+    vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE
     vimbiso:{17}:due                          sorted set, member id by earliest wake-up     no end
+    vimbiso:{17}:lease                        the worker that looks after the shard         as leased
+    vimbiso:workers                           sorted set, worker by the end of its word     no end
+    vimbiso:incidents                         list of the store's own incidents             AUDIT_LIFE
     vimbiso:{5}:channel:whatsapp:2637…        the member's id; shard of the channel         no end
 
 Lives count from the latest commit, in the server's time.
@@ -35,9 +39,11 @@ from vimbiso_fsm.store import (
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
+    INCIDENTS_KEPT,
     RECORDS_KEPT,
     SHARDS,
     TOKEN_LIFE,
+    Attend,
     Broken,
     Commit,
     Committed,
@@ -47,15 +53,19 @@ from vimbiso_fsm.store import (
     Head,
     Inherited,
     Late,
+    Lease,
+    Leased,
     Link,
     Linked,
     Load,
     LookUp,
     Mismatch,
     ReadAudit,
+    ReadIncidents,
     ReadInherited,
     ReadRecords,
     Record,
+    Report,
     Request,
     Result,
     SetAside,
@@ -150,6 +160,12 @@ def _due(shard: int) -> bytes:
     return b"vimbiso:{%d}:due" % shard
 
 
+def _incidents(member_id: str | None) -> bytes:
+    if member_id is None:
+        return b"vimbiso:incidents"
+    return _keys(member_id)[0].removesuffix(b"state") + b"incidents"
+
+
 def _index(channel: Channel) -> bytes:
     words = b"%b:%b" % (_word(channel.type), _word(channel.identifier))
     return b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
@@ -190,8 +206,7 @@ def _encode(request: Request) -> Command:
             keys_to = (*keys, *_aside(keys, expected.version))
             return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), ASIDE_LIFE)
         case ReadAudit(member_id, last):
-            first, final = (1, 0) if last is not None and last <= 0 else (-(last or AUDIT_KEPT), -1)
-            return _command(_keys(member_id), b"audit", first, final)
+            return _command(_keys(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case ReadRecords(member_id):
             return _command(_keys(member_id), b"records")
         case ReadInherited(member_id):
@@ -202,10 +217,19 @@ def _encode(request: Request) -> Command:
             return _command((_index(channel),), b"link", _raw(member_id))
         case Unlink(channel, member_id):
             return _command((_index(channel),), b"unlink", _raw(member_id))
-        case Settle(member_id, at):
-            return _command((_due(shard_of(member_id)),), b"settle", _raw(member_id), _instant(at))
+        case Settle(member_id, head, wake_at):
+            settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
+            return _command(_keys(member_id), b"settle", *settled)
         case WakeUps(shard, until, most):
             return _command((_due(shard),), b"wake_ups", _instant(until), most)
+        case Attend(worker, seconds):
+            return _command((b"vimbiso:workers",), b"attend", _raw(worker), _instant(seconds))
+        case Lease(shard, worker, seconds):
+            return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
+        case Report(member_id, body):
+            return _command((_incidents(member_id),), b"report", body, INCIDENTS_KEPT, AUDIT_LIFE)
+        case ReadIncidents(member_id, last):
+            return _command((_incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
 
 
 def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> Command:
@@ -258,6 +282,11 @@ def _encode_inherited(inherited: Inherited) -> Iterator[bytes | str | int]:
         yield _frame(record.token, record.root, record.content, record.body)
 
 
+def _latest(last: int | None, kept: int) -> tuple[int, int]:
+    """The first and the last place of the latest `last` of a list; the places of nothing when it is 0."""
+    return (1, 0) if last is not None and last <= 0 else (-(last or kept), -1)
+
+
 def _instant(seconds: float | None) -> str:
     return "" if seconds is None else repr(float(seconds))
 
@@ -292,10 +321,14 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
             return Inherited(tokens, _unframed(member_id, _record, reply[4]))
         case LookUp() | Link() | Unlink():
             return Linked(None if reply[4] is None else _text(reply[4]))
-        case Settle():
+        case Settle() | Report():
             return None
-        case WakeUps():
+        case WakeUps() | Attend():
             return tuple(map(_text, reply[4]))
+        case Lease():
+            return Leased(None if reply[4] is None else _text(reply[4]))
+        case ReadIncidents():
+            return tuple(reply[4])
 
 
 def _check_tag(command: Command, reply: Any) -> None:

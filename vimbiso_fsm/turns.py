@@ -1,0 +1,319 @@
+"""Turns of one member, step by step, without doing any of it: decide, commit, call, deliver, move.
+
+`Turns` is a protocol without input and output. It names the next `request`; the shell performs it and gives the result
+to `take`. The sync and the async shell run the very same turns. Two things cause turns: a message (`exchange.py`), and
+what is due though nobody says anything (`waking.py`). Both go this way:
+
+    decide                pure
+    commit                Conflict, Late: decide again on what came back, bounded in time
+                          Duplicate: it was done before
+    guest became member   ReadInherited, Load, Commit at the member, Link, Settle: each may be repeated
+    the call              RunCall; its answer is decided and committed as a second turn
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.conversation import STANDARD
+from vimbiso_fsm.decision import Answered, Decision, Event, Listener, caller, commit_of, failure
+from vimbiso_fsm.errors import Contended, DocumentTooLarge
+from vimbiso_fsm.flow_audit import Details
+from vimbiso_fsm.messages import Channel, Reply
+from vimbiso_fsm.moving import Move
+from vimbiso_fsm.recovery import faults
+from vimbiso_fsm.state import Document, PendingCall
+from vimbiso_fsm.store import (
+    Broken,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Late,
+    Mismatch,
+    Request,
+    Result,
+    Stored,
+)
+from vimbiso_fsm.turn import Call, Caller, CallPolicy
+
+__all__ = ["STILL_RUNNING", "Cache", "Deliver", "Pause", "RunCall", "Step", "Turns", "answered", "instant"]
+
+
+@attrs.frozen
+class RunCall:
+    """Run a service's method -> what it returned, the exception it raised, or `STILL_RUNNING` when nobody can wait for
+    it any longer; its answer is then a turn of its own. `pending`: the call as it stands in the member's document."""
+
+    call: Call[Any]
+    caller: Caller
+    policy: CallPolicy
+    pending: PendingCall
+
+
+STILL_RUNNING = object()
+"""What a `RunCall` comes to when it takes longer than anybody waits."""
+
+
+@attrs.frozen
+class Deliver:
+    """Take replies to the member -> whether that was done. `key`: the same however often it is tried."""
+
+    channel: Channel
+    replies: Sequence[Reply]
+    key: str
+
+
+@attrs.frozen
+class Pause:
+    """Wait a moment before the next attempt, longer the more there were, with jitter."""
+
+    attempt: int
+
+
+Step: TypeAlias = Request | RunCall | Deliver | Pause
+
+
+def answered(pending: PendingCall, result: object) -> Answered:
+    """The event that a call has come back with what it returned, or the exception it raised."""
+    unknown = isinstance(result, BaseException)
+    return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries)
+
+
+def instant(at: float) -> datetime:
+    """An instant of the store's clock."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+@attrs.frozen
+class _Known:
+    head: Head
+    document: Document
+
+
+class Cache:
+    """The latest documents of recent members, and whose their channels are. Stale copies are harmless: a commit made
+    on one is a `Conflict`. `size` members; 0 keeps none."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._documents: dict[str, _Known] = {}
+        self._members: dict[tuple[str, str], str] = {}
+
+    def document(self, member_id: str) -> _Known | None:
+        """The latest known document of a member."""
+        return self._documents.get(member_id)
+
+    def member(self, address: tuple[str, str]) -> str | None:
+        """The member a channel was linked to when last heard of."""
+        return self._members.get(address)
+
+    def keep(self, member_id: str, head: Head, document: Document) -> None:
+        """Remember a document; the one unused longest makes room."""
+        self._put(self._documents, member_id, _Known(head, document))
+
+    def linked(self, address: tuple[str, str], member_id: str) -> None:
+        """Remember whose channel it is."""
+        self._put(self._members, address, member_id)
+
+    def forget(self, member_id: str, address: tuple[str, str] | None = None) -> None:
+        """Ask the store next time."""
+        self._documents.pop(member_id, None)
+        if address is not None:
+            self._members.pop(address, None)
+
+    def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        if not self._size:
+            return
+        table.pop(key, None)
+        table[key] = value
+        while len(table) > self._size:
+            table.pop(next(iter(table)), None)
+
+
+class Turns:
+    """Turns of one member on their way. Perform `request` and give the result to `take`, until there is none.
+
+    `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
+    conflicts after which it gives up, on the worker's own steady clock. `told`: what observers are to be told;
+    `errors`: what callbacks raised, by reference.
+
+    Raises (from `take`): Contended.
+    """
+
+    event: Event
+    listener: Listener = "handle"
+
+    def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0) -> None:
+        self.bot = bot
+        self.cache = cache
+        self.now = now
+        self.waited = 0.0
+        self.patience = patience
+        self.told: list[Details] = []
+        self.errors: list[tuple[str, BaseException]] = []
+        self.request: Step | None = None
+        self._then: Callable[[Any], None]
+        self._member_id = ""
+        self._head = Head()
+        self._document: Document | None = None
+        self._decision: Decision | None = None
+        self._attempts = self._calls = 0
+        self._confirmed = True
+
+    def take(self, result: Result | BaseException | object, now: float, waited: float = 0.0) -> None:
+        """Go on with the result of `request`. `waited`: seconds since it all began. A `DocumentTooLarge` is a result
+        too: the turn then fails."""
+        self.now, self.waited = now, waited
+        self.request = None
+        self._then(result)
+
+    def _do(self, request: Step, then: Callable[[Any], None]) -> None:
+        self.request, self._then = request, then
+
+    # What the two kinds do in their own way -----------------------------------------------------------------------
+
+    def _loaded(self, stored: Stored | Broken) -> None:
+        """Read what is stored."""
+        raise NotImplementedError
+
+    def _decide(self) -> None:
+        """Decide the event on the document, and commit."""
+        raise NotImplementedError
+
+    def _heard(self, decision: Decision) -> None:
+        """What a stored decision says to the member."""
+
+    def _repeated(self, duplicate: Duplicate) -> None:
+        """This was done before."""
+        raise NotImplementedError
+
+    def _mismatched(self, mismatch: Mismatch) -> None:
+        """The token was used for something else."""
+        raise NotImplementedError
+
+    def _arrived(self, move: Move, guest: Document) -> None:
+        """A guest's move is done."""
+        raise NotImplementedError
+
+    def _finish(self, document: Document) -> None:
+        """The turn is over."""
+        raise NotImplementedError
+
+    # Commit -------------------------------------------------------------------------------------------------------
+
+    def _commit(self, decision: Decision) -> None:
+        self._decision = decision
+        self._attempts += 1
+        self._do(commit_of(decision, self._head), self._committed)
+
+    def _committed(self, result: Any) -> None:
+        match result:
+            case Committed():
+                self._stored(result)
+            case Duplicate():
+                self._repeated(result)
+            case Mismatch():
+                self._mismatched(result)
+            case Conflict() | Late():
+                self._again(result)
+            case Broken():
+                self._loaded(result)
+            case DocumentTooLarge():
+                self._too_large(result)
+            case _:
+                raise TypeError(f"a store answered a commit with a {type(result).__name__}")
+
+    def _too_large(self, error: DocumentTooLarge) -> None:
+        """The turn fails: the document as it was, and a plain sentence."""
+        assert self._document is not None
+        if self._decision is not None and isinstance(self._decision.error, DocumentTooLarge):
+            raise error  # even the document as it was does not fit
+        now = instant(self.now)
+        self._commit(failure(self.bot, self._document, self.event, now, error, listener=self.listener))
+
+    def _stored(self, committed: Committed) -> None:
+        """It is stored: remember it, then move, call, or be done."""
+        decision = self._decision
+        assert decision is not None
+        if decision.changed:
+            self._keep(decision.document, committed.head)
+        if decision.entry is not None:
+            self.told.append(Details(decision.entry, self._attempts, committed.head.digest))
+        if decision.error is not None:
+            self.errors.append((decision.token[:10], decision.error))
+        self._attempts = 0
+        self._confirmed = committed.confirmed
+        self._heard(decision)
+        if decision.changed and decision.document.moved is not None:
+            return self._move(decision.document)
+        self._go_on()
+
+    def _keep(self, document: Document, head: Head) -> None:
+        self._head, self._document = head, document
+        self.cache.keep(document.member_id, head, document)
+
+    def _again(self, result: Conflict | Late) -> None:
+        """Somebody was quicker, or the moment has passed: decide again on what is stored now."""
+        if self.waited > self.patience:
+            raise Contended(self._member_id, self.patience, self._attempts)
+        self.cache.forget(self._member_id)
+        if self._attempts < 2:
+            return self._loaded(result.current)
+        self._do(Pause(self._attempts), lambda _: self._loaded(result.current))
+
+    def _read(self, stored: Stored) -> Document | None:
+        """What is stored now, as a document, if it is one."""
+        document = faults(self.bot, stored.document)[0] if stored.document is not None else None
+        return document if document is not None and document.member_id == self._member_id else None
+
+    # The call -----------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Run the call that was proposed; without one, this is the end. What may still be lost (a replica has not
+        confirmed it) calls nobody: whoever takes the call up when its lease has ended commits first."""
+        decision, document = self._decision, self._document
+        assert decision is not None
+        assert document is not None
+        proposed, pending = decision.document.call, document.call
+        if decision.call is None or proposed is None or pending is None or proposed.key != pending.key:
+            return self._finish(document)
+        self._calls += 1
+        if not self._confirmed or self._calls > self.bot.limits.autos:  # a flow that only calls is taken up later
+            return self._finish(document)
+        policy = self.bot.flow(document.run.flow)[document.run.step].policy if document.run else None
+        step = RunCall(decision.call, caller(document, pending), policy or STANDARD, pending)
+        self._do(step, lambda result: self._called(pending, result))
+
+    def _called(self, pending: PendingCall, result: object) -> None:
+        """The call is back: its answer is the next turn, under the same root."""
+        if isinstance(result, BaseException):
+            self.errors.append((pending.key[:10], result))
+        self.event = answered(pending, result)
+        self._decide()
+
+    # A guest becomes a member -------------------------------------------------------------------------------------
+
+    def _move(self, guest: Document) -> None:
+        move = Move(self.bot, guest, self._head)
+        assert move.request is not None
+        self._do(move.request, lambda result: self._moving(move, guest, result))
+
+    def _moving(self, move: Move, guest: Document, result: Any) -> None:
+        move.take(result, instant(self.now))
+        if move.conflicts and self.waited > self.patience:
+            raise Contended(guest.member_id, self.patience, move.conflicts)
+        if move.request is not None:
+            return self._do(move.request, lambda result: self._moving(move, guest, result))
+        self.told += move.told
+        self.cache.forget(guest.member_id)
+        if move.document is not None:
+            self._member_id = move.document.member_id
+            self.cache.linked(guest.channel.address, self._member_id)
+            self._keep(move.document, move.head)
+        self._arrived(move, guest)

@@ -1,0 +1,117 @@
+"""All that is due at a member though nobody says anything: stray calls, replies to deliver, timers, the session's end.
+
+`Waking` reads the document, which says what is due (`decision.due`), and makes one turn after the other until nothing
+is; then it sets the member's wake-up to what comes next. It may be run by anybody at any time, twice at once too: each
+turn has a token of its own, and each is made on the head that was read. It also brings home the answer of a call that
+nobody could wait for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import replies_from_raw
+from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, wake_at
+from vimbiso_fsm.moving import Move
+from vimbiso_fsm.state import Document, Undelivered
+from vimbiso_fsm.store import Broken, Conflict, Duplicate, Late, Load, Mismatch, Settle, Stored
+from vimbiso_fsm.turns import Cache, Deliver, Turns, instant
+
+__all__ = ["Waking"]
+
+MOST = 32
+"""Turns made in one go; what is due then still is left for the next time."""
+
+
+class Waking(Turns):
+    """A member being woken. Perform `request` and give the result to `take`, until there is none.
+
+    `delivers`: whether the shell can deliver replies. `answer`: the answer of a call, to be taken first.
+
+    Raises (from `take`): Contended.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        cache: Cache,
+        member_id: str,
+        now: float,
+        *,
+        delivers: bool,
+        answer: Answered | None = None,
+        patience: float = 5.0,
+    ) -> None:
+        super().__init__(bot, cache, now, patience=patience)
+        self.listener = "deliver" if delivers else "nobody"
+        self._delivers = delivers
+        self._in_hand: Answered | Sent | None = answer
+        self._turns = 0
+        self._member_id = member_id
+        self._do(Load(member_id), self._loaded)
+
+    def _loaded(self, stored: Stored | Broken) -> None:
+        self._head = stored.head
+        document = self._read(stored) if isinstance(stored, Stored) else None
+        if document is None:  # nothing can be due that cannot be read; the member's next message has it mended
+            return self._do(Settle(self._member_id, stored.head), lambda _: None)
+        self._document = document
+        self._next(document)
+
+    def _next(self, document: Document) -> None:
+        """The next turn, or when to come again."""
+        if document.moved is not None:
+            return self._move(document)
+        self._turns += 1
+        if self._in_hand is not None:
+            self.event, self._in_hand = self._in_hand, None
+            return self._decide()
+        waiting = due(document, delivers=self._delivers)
+        if waiting and waiting[0][0] <= instant(self.now) and self._turns <= MOST:
+            self.event = waiting[0][1]
+            return self._decide()
+        wake = wake_at(document, delivers=self._delivers)
+        self._do(Settle(self._member_id, self._head, wake.timestamp() if wake else None), lambda _: None)
+
+    def _decide(self) -> None:
+        assert self._document is not None
+        self._commit(decide(self.bot, self._document, self.event, instant(self.now), listener=self.listener))
+
+    def _again(self, result: Conflict | Late) -> None:
+        if isinstance(self.event, Answered | Sent):  # what has happened outside is stored, whatever was meanwhile
+            self._in_hand = self.event
+        super()._again(result)
+
+    def _repeated(self, duplicate: Duplicate) -> None:
+        self._loaded(duplicate.current)
+
+    def _mismatched(self, mismatch: Mismatch) -> None:
+        self._loaded(mismatch.current)
+
+    def _finish(self, document: Document) -> None:
+        decision = self._decision
+        assert decision is not None
+        if decision.delivery is not None and self._confirmed:
+            return self._deliver(decision, decision.delivery)
+        self._next(document)
+
+    def _deliver(self, decision: Decision, waiting: Undelivered) -> None:
+        replies = self.bot.catalogue.replies(replies_from_raw(waiting.replies))
+        step = Deliver(decision.document.channel, replies, waiting.id)
+        self._do(step, lambda result: self._delivered(waiting, result))
+
+    def _delivered(self, waiting: Undelivered, result: Any) -> None:
+        if isinstance(result, BaseException):
+            self.errors.append((waiting.id[:10], result))
+        self.event = Sent(waiting.id, waiting.tries, not isinstance(result, BaseException))
+        self._decide()
+
+    def _arrived(self, move: Move, guest: Document) -> None:
+        """The guest's replies and their call are the member's now."""
+        if move.document is None:
+            self.request = None
+        elif self._decision is None:
+            self._next(move.document)
+        else:
+            self._go_on()
