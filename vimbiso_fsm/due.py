@@ -15,6 +15,7 @@ bot.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import threading
@@ -23,7 +24,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import attrs
 
@@ -69,14 +69,12 @@ class Metrics:
 def shards_of(worker: str, workers: Iterable[str]) -> tuple[int, ...]:
     """The shards that fall to `worker` among `workers`: each to the one whose hash with it is the highest."""
     there = sorted({worker, *workers})
-    seeds = {name: crc32(name.encode("utf-8", "surrogatepass")) for name in there}
-    return tuple(
-        shard for shard in range(SHARDS) if worker == max(there, key=lambda name: (_mixed(seeds[name], shard), name))
-    )
+    return tuple(shard for shard in range(SHARDS) if worker == max(there, key=lambda name: _claim(name, shard)))
 
 
-def _mixed(seed: int, shard: int) -> int:
-    return crc32(b"%d %d" % (shard, seed))
+def _claim(worker: str, shard: int) -> bytes:
+    name = worker.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(b"%d %b" % (shard, name), digest_size=8).digest()
 
 
 class _Rounds:
