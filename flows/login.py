@@ -11,7 +11,7 @@ from flows.members import logged_in, me, using
 from flows.onboard import onboard
 from vimbiso_fsm.flow import Flow, State, Transition
 from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, call
+from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
 
 __all__ = ["Login", "login"]
 
@@ -53,7 +53,7 @@ def accounts(turn: Turn[Login]) -> Sequence[Row]:
 login = Flow(
     "login", version=1, data=Login, initial="asking",
     states=[
-        State("asking",      call=log_in),
+        State("asking",      ask=Text("login.asking"), call=log_in, policy=QUESTION),
         State("unavailable", ask=Text("login.unavailable"), reads=str),
         State("onboarding",  flow=onboard),
         State("choosing",    ask=Text("login.choosing"), rows=accounts, into="account"),

@@ -11,7 +11,7 @@ from flows.members import forgotten, logged_out, me, refreshed
 from vimbiso_fsm.answers import Money, amount, handle
 from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
 from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, call
+from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
 
 __all__ = ["Offer", "offer", "quick"]
 
@@ -81,9 +81,9 @@ offer = Flow(
     states=[
         State("amount",   ask=Text("offer.amount"), reads=money,  into="amount"),
         State("handle",   ask=Text("offer.handle"), reads=handle, into="handle"),
-        State("checking", call=find, into="to"),
+        State("checking", ask=Text("offer.checking"), call=find, policy=QUESTION, into="to"),
         State("confirm",  ask=summary),
-        State("creating", call=create),
+        State("creating", ask=Text("offer.creating"), call=create),
         State("sent",     say=sent, final=True),
         State("unsure",   say=Text("offer.unsure"), final=True),
         State("dropped",  say=Text("offer.dropped"), final=True, cancels=True),

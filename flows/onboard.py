@@ -49,7 +49,7 @@ onboard = Flow(
         State("firstname", ask=Text("onboard.firstname"), reads=name(), into="firstname"),
         State("lastname",  ask=Text("onboard.lastname"),  reads=name(), into="lastname"),
         State("confirm",   ask=names),
-        State("creating",  call=register),
+        State("creating",  ask=Text("onboard.creating"), call=register),
         State("welcomed",  say=welcome, final=True),
         State("exists",    final=True),
     ],

@@ -23,6 +23,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     # login
     "login.account": "{name}",
     "login.account.balances": "{balances}",
+    "login.asking": "One moment, we are logging you in.",
     "login.choosing": "Which account do you want to use?",
     "login.choosing.help": "Tap an account, or send its handle or its number on the list.",
     "login.unavailable": "Send anything to try again.",
@@ -39,6 +40,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "onboard.confirm.yes": "Yes",
     "onboard.confirm.no": "No, change it",
     "onboard.confirm.help": "Say yes to open your account, no to write your names again.",
+    "onboard.creating": "We are opening your account; you will hear from us.",
     "onboard.welcomed": "Welcome, {firstname}! Your account is open.",
     # dashboard
     "dashboard.summary": (
@@ -55,10 +57,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "offer.amount.help": "An amount, with its denomination unless it is USD; for example: 10, or 2.5 CAD",
     "offer.handle": "Who is it for? Please send their handle.",
     "offer.handle.help": "The handle of the account that gets it; for example: shop_one",
+    "offer.checking": "One moment, we are looking that account up.",
     "offer.confirm": "Offer {amount}\nfrom {own} (@{own_handle})\nto {name} (@{handle})?",
     "offer.confirm.yes": "Yes, offer it",
     "offer.confirm.no": "No",
     "offer.confirm.help": "Say yes to make the offer, no to leave it, back to change it.",
+    "offer.creating": "We are sending your offer; you will hear from us.",
     "offer.sent": "Your offer was made: {amount} to {name} (@{handle}).",
     "offer.unsure": "Please look at your open offers before you offer it again.",
     "offer.dropped": "Nothing was sent.",

@@ -514,4 +514,4 @@ def test_signals_that_are_ignored_stay_so(monkeypatch):
 
 
 def test_the_bot_of_a_package_is_the_one_it_exports():
-    assert store_options._the_bot("flows") is flows.bot
+    assert store_options.import_bot("flows") is flows.bot

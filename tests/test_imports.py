@@ -17,13 +17,13 @@ import vimbiso_fsm
 PACKAGE = Path(vimbiso_fsm.__file__).parent
 CORE = (
     "messages", "state", "codec", "state_validator", "turn", "answers", "texts", "flow", "machine", "commands", "question", "bot",
-    "conversation", "hearing", "decision", "moving", "recovery", "update", "exchange", "flow_audit", "store", "errors",
+    "conversation", "hearing", "decision", "moving", "recovery", "update", "exchange", "flow_audit", "store", "errors", "doctor",
 )  # fmt: skip
 IMPURE = {"redis", "asyncio", "time", "random", "logging"}
 DOORS = {
     "transitions": {"machine.py"},
     "cattrs": {"codec.py"},
-    "redis": {"redis_atomic.py", "embedded.py"},
+    "redis": {"redis_atomic.py", "connecting.py", "pipelines.py", "embedded.py", "nodes.py"},
 }
 
 

@@ -18,7 +18,7 @@ from tests.strategies import documents, json_values
 from vimbiso_fsm.codec import document_to_raw, dumps
 from vimbiso_fsm.errors import InvalidState
 from vimbiso_fsm.recovery import faults
-from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData
+from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData, Undelivered
 from vimbiso_fsm.state_validator import SEED, StateValidator
 
 BOT = fruit_bot()
@@ -31,7 +31,15 @@ STEP_DATA = StepData(
     fields={"name": "ada", "pin": "1234", "fruit": "", "receipt": "", "visits": 0},
 )
 RUN = Run(
-    FlowData("order:1", "pin", STEP_DATA), 2, "abc", 3, trail=("name",), page=1, shown=(Shown("yes", "Yes"),), due=START
+    FlowData("order:1", "pin", STEP_DATA),
+    2,
+    "abc",
+    3,
+    trail=("name",),
+    page=1,
+    shown=(Shown("yes", "Yes"),),
+    since=START,
+    due=START,
 )
 FULL = member_document(
     version=9,
@@ -39,7 +47,8 @@ FULL = member_document(
     current_account={"account_id": "a-1"},
     run=RUN,
     suspended=(attrs.evolve(RUN, flow_data=attrs.evolve(RUN.flow_data, id="order:2"), waits="asked"),),
-    call=PendingCall("k", "bank", "pay", {"name": "ada"}, "root", START, 2),
+    call=PendingCall("k", "bank", "pay", {"name": "ada"}, "root", START, 2, START),
+    outbox=(Undelivered("o", ({"text": "call.waiting"}, {"text": ["a", {"b": 1}]}), START, 2),),
     deadline=START,
     moved=Moved("m-2", 3),
 )
@@ -77,7 +86,7 @@ def _places(raw: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _places(value, (*path, name))
 
 
-FREE = ("profile", "current_account", "metadata", "arguments", "_validation_context", "_validation_state")
+FREE = ("profile", "current_account", "metadata", "arguments", "_validation_context", "_validation_state", "replies")
 """Objects whose content is the embedder's or only told."""
 
 
@@ -105,7 +114,10 @@ def _kind(value: Any) -> str:
 
 
 PLACES = [path for path in _places(document_to_raw(FULL)) if not any(name in FREE for name in path[:-1])]
-OPTIONAL = {("jwt_token",), ("_run", "due"), ("_suspended", 0, "due"), ("_deadline",), ("_call",), ("_moved",)}
+OPTIONAL = {
+    ("jwt_token",), ("_deadline",), ("_call",), ("_moved",), ("_call", "again_at"), ("_outbox", 0, "leased_until"),
+    *((*run, name) for run in (("_run",), ("_suspended", 0)) for name in ("since", "due")),
+}  # fmt: skip
 """Where null belongs."""
 
 
@@ -142,7 +154,8 @@ def test_the_rule_book_alone_refuses_it(path: tuple[Any, ...]):
 @pytest.mark.parametrize(
     "name",
     sorted(
-        document_to_raw(FULL).keys() - {"_run", "_guest", "_call", "_deadline", "_channels", "_moved", "_suspended"}
+        document_to_raw(FULL).keys()
+        - {"_run", "_guest", "_call", "_deadline", "_channels", "_moved", "_suspended", "_outbox"}
     ),
 )
 def test_a_missing_field_is_refused(name: str):

@@ -364,7 +364,7 @@ def _take_stray(talk: Conversation, stray: Stray) -> None:
     pending = talk.pending
     if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or talk.now < pending.leased_until:
         return talk.ignore()
-    if pending.tries >= talk.policy.rounds:
+    if pending.tries >= talk.policy.take_ups:
         talk.kind = "call"
         return talk.fail(talk.policy.given_up)
     talk.take_up(pending)
@@ -485,7 +485,7 @@ def _put_out(talk: Conversation, listener: Listener) -> None:
     """Put the replies of a turn that answers no message into the outbox."""
     if not talk.replies:
         return
-    said = loads(dumps(replies_to_raw(talk.replies), "replies"))
+    said = tuple(loads(dumps(replies_to_raw(talk.replies), "replies")))
     waiting = Undelivered(talk.token[:16], said)
     if listener == "deliver":
         waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)

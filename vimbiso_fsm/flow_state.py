@@ -12,11 +12,11 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from os import PathLike
@@ -38,6 +38,7 @@ from vimbiso_fsm.calls import (
     within,
 )
 from vimbiso_fsm.decision import Answered, commit_of
+from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
 from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict, VimbisoError
 from vimbiso_fsm.exchange import Exchange, Outcome
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, Observer, error_record
@@ -52,6 +53,7 @@ from vimbiso_fsm.store import (
     LookUp,
     ReadAudit,
     ReadIncidents,
+    Report,
     Request,
     Result,
     Store,
@@ -195,6 +197,33 @@ def _outcome(exchange: Exchange) -> Outcome:
     return exchange.outcome
 
 
+@attrs.frozen
+class _Admission:
+    """Whether a manager may start on its servers."""
+
+    durability: Durability | None
+    unsafe: bool
+
+    def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
+        """What the doctor would refuse.
+
+        Raises: UnsafeStore, unless that is waived or no level was promised.
+        """
+        findings = tuple(one for one in examine(nodes, self.durability or "local") if one.serious)
+        if self.durability is not None and not self.unsafe:
+            insist(findings)
+        return findings
+
+    def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
+        """What is kept of a waiver. Nothing is promised without a level: that is only logged."""
+        for finding in findings:
+            _log.warning("the store may lose what it is given: %s", finding)
+        if not findings or self.durability is None:
+            return None
+        detail = {"durability": self.durability, "findings": [str(finding) for finding in findings]}
+        return Incident(datetime.fromtimestamp(at, UTC), "waiver", detail=detail)
+
+
 def _observer_failed(observer: str, error: BaseException) -> None:
     _log.error("observer %s failed: %s", observer, error_record(error, ""))
 
@@ -228,15 +257,36 @@ class FlowStateManager:
         self._store = store
         self._queue = _Queue()
         self._late: set[Future[object]] = set()
+        self._start: Callable[[], None] | None = None
+        self._starting = threading.Lock()
         self._on_close = on_close
 
     @classmethod
-    def from_url(cls, url: str, flows: Bot | str, **options: Any) -> Self:
-        """On a Redis-compatible server: `redis://`, `rediss://` or `unix://`."""
+    def from_url(
+        cls,
+        url: str,
+        flows: Bot | str,
+        *,
+        durability: Durability | None = None,
+        unsafe_store: bool = False,
+        **options: Any,
+    ) -> Self:
+        """On Redis-compatible servers: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `redis+sentinel://`.
+
+        `durability`: what a turn that was answered must survive, "local" (a power cut) or "replicated" (a server). At
+        its start the manager asks the servers whether they can promise that, and refuses those that cannot, unless
+        `unsafe_store`; an incident of the store then says so. Without a level it only warns, in the log.
+
+        Raises: StoreUnavailable for a URL that is none. At the first use: doctor.UnsafeStore.
+        """
+        from vimbiso_fsm.nodes import ask_nodes
         from vimbiso_fsm.redis_atomic import AtomicStateManager
 
-        store = AtomicStateManager.from_url(url)
-        return cls(flows, store, on_close=store.close, **options)
+        store = AtomicStateManager.from_url(url, durability=durability or "local")
+        manager = cls(flows, store, on_close=store.close, **options)
+        admission = _Admission(durability, unsafe_store)
+        manager._start = lambda: manager._admit(admission.findings(ask_nodes(store._servers)), admission)
+        return manager
 
     @classmethod
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
@@ -294,8 +344,22 @@ class FlowStateManager:
         self._run(waking, member_id)
         return tuple(details.entry for details in waking.told)
 
+    def _ready(self) -> None:
+        """Before the first use: may this manager start on its servers?"""
+        with self._starting:
+            if self._start is not None:
+                self._start()
+                self._start = None
+
+    def _admit(self, findings: tuple[Finding, ...], admission: _Admission) -> None:
+        incident = admission.incident(findings, self._desk.clock.now())
+        if incident is not None:
+            self._store.perform(Report(None, incident.body))
+
     def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
         """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+        if self._start is not None:
+            self._ready()
         desk, began, called = self._desk, time.monotonic(), 0.0
         try:
             with self._queue.place(key, desk.patience) as place:
@@ -435,9 +499,18 @@ class FlowStateManager:
 
     def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
+        if self._start is not None:
+            self._ready()
         result = self._store.perform(request)
         self._desk.clock.hear(result)
         return result
+
+    def start(self) -> None:
+        """See now, and not at the first message, whether the store may be used. May be called again.
+
+        Raises: doctor.UnsafeStore, StoreUnavailable.
+        """
+        self._ready()
 
     def now(self) -> float:
         """The store's clock as this process knows it: seconds since the epoch."""
@@ -476,15 +549,32 @@ class AsyncFlowStateManager:
         self._store = store
         self._queue = _AsyncQueue()
         self._late: set[asyncio.Task[None]] = set()
+        self._start: Callable[[], Awaitable[None]] | None = None
         self._on_close = on_close
 
     @classmethod
-    def from_url(cls, url: str, flows: Bot | str, **options: Any) -> Self:
-        """On a Redis-compatible server: `redis://`, `rediss://` or `unix://`."""
+    def from_url(
+        cls,
+        url: str,
+        flows: Bot | str,
+        *,
+        durability: Durability | None = None,
+        unsafe_store: bool = False,
+        **options: Any,
+    ) -> Self:
+        """On Redis-compatible servers. See `FlowStateManager.from_url`."""
+        from vimbiso_fsm.nodes import ask_nodes_awaited
         from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
 
-        store = AsyncAtomicStateManager.from_url(url)
-        return cls(flows, store, on_close=store.close, **options)
+        store = AsyncAtomicStateManager.from_url(url, durability=durability or "local")
+        manager = cls(flows, store, on_close=store.close, **options)
+        admission = _Admission(durability, unsafe_store)
+
+        async def start() -> None:
+            await manager._admit(admission.findings(await ask_nodes_awaited(store._servers)), admission)
+
+        manager._start = start
+        return manager
 
     @classmethod
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
@@ -533,8 +623,21 @@ class AsyncFlowStateManager:
         await self._run(waking, member_id)
         return tuple(details.entry for details in waking.told)
 
+    async def _ready(self) -> None:
+        """Before the first use: may this manager start on its servers?"""
+        if self._start is not None:
+            await self._start()
+            self._start = None
+
+    async def _admit(self, findings: tuple[Finding, ...], admission: _Admission) -> None:
+        incident = admission.incident(findings, self._desk.clock.now())
+        if incident is not None:
+            await self._store.perform(Report(None, incident.body))
+
     async def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
         """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+        if self._start is not None:
+            await self._ready()
         desk, began, called = self._desk, time.monotonic(), 0.0
         try:
             async with self._queue.place(key, desk.patience) as place:
@@ -668,9 +771,15 @@ class AsyncFlowStateManager:
 
     async def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
+        if self._start is not None:
+            await self._ready()
         result = await self._store.perform(request)
         self._desk.clock.hear(result)
         return result
+
+    async def start(self) -> None:
+        """See now, and not at the first message, whether the store may be used. See `FlowStateManager.start`."""
+        await self._ready()
 
     def now(self) -> float:
         """The store's clock as this process knows it: seconds since the epoch."""

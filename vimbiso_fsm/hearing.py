@@ -273,7 +273,7 @@ def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
     if talk.now < pending.leased_until:
         talk.say(waiting_words(talk))
         return talk.ignore()
-    if pending.tries >= talk.policy.rounds:
+    if pending.tries >= talk.policy.take_ups:
         return _give_up(talk, message)
     talk.say(waiting_words(talk))
     talk.take_up(pending)

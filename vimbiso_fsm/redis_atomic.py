@@ -1,7 +1,18 @@
-"""The store on Redis, Valkey or anything that speaks their protocol and runs their scripts.
+"""The store on Redis, Valkey or anything that speaks their protocol and runs their scripts: one server, the primary of
+a service that Sentinels watch, or a cluster.
 
-Every request is one call of one script (`wire.py` says what is sent and what came back). `AtomicStateManager` and
-`AsyncAtomicStateManager` only move bytes, repeat what may be repeated and name what failed.
+Every request is one call of one script (`wire.py` says what is sent and what came back, `connecting.py` to whom).
+`AtomicStateManager` and `AsyncAtomicStateManager` only move bytes, repeat what may be repeated and name what failed.
+
+How durable a commit is when it is answered is the manager's `durability`:
+
+`local`
+    The server has it. When the server is lost and a replica takes over, the latest commits may be lost too.
+`replicated`
+    One `WAIT` follows what writes, on the same connection: on another it would say nothing of these writes. A commit
+    that no replica acknowledged in time is made all the same, and says so: `Committed(confirmed=False)`. A replica that
+    acknowledges has it in memory, and Sentinels or a cluster prefer the replica that has most; a server that goes on
+    alone is stopped by `min-replicas-to-write 1`.
 """
 
 from __future__ import annotations
@@ -10,17 +21,17 @@ import asyncio
 import random
 import time
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
 
+import attrs
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ConstantBackoff
-from redis.cluster import RedisCluster
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -28,9 +39,23 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
-from redis.retry import Retry
 
+from vimbiso_fsm.connecting import (
+    CONNECTIONS,
+    UNREACHABLE,
+    AsyncCluster,
+    AsyncServer,
+    AsyncServers,
+    Cluster,
+    Server,
+    Servers,
+    async_servers_at,
+    async_servers_of,
+    servers_at,
+    servers_of,
+)
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.pipelines import Answer, Sent, converse, converse_awaited
 from vimbiso_fsm.store import (
     SHARDS,
     Broken,
@@ -49,7 +74,6 @@ from vimbiso_fsm.store import (
 )
 from vimbiso_fsm.wire import (
     RECORD_SHARDS,
-    SCRIPT,
     Decided,
     Inspected,
     MisplacedReply,
@@ -60,7 +84,10 @@ from vimbiso_fsm.wire import (
     inspection,
 )
 
-__all__ = ["AsyncAtomicStateManager", "AtomicStateManager"]
+__all__ = ["AsyncAtomicStateManager", "AtomicStateManager", "Durability"]
+
+Durability: TypeAlias = Literal["local", "replicated"]
+"""Who has a commit when it is answered: the server, or a replica as well."""
 
 ATTEMPTS: Final = 6
 """Times one request is sent at most; the waits between double from `FIRST_WAIT`, 0.62 s together."""
@@ -70,6 +97,8 @@ TIMEOUT: Final = 2.0
 """Seconds to wait for a reply."""
 PATIENCE: Final = 1.5
 """Timeouts after which no further attempt is begun: so two replies may hang, never three."""
+CONFIRM_TIMEOUT: Final = 1.0
+"""Seconds to wait for a replica, at durability "replicated"."""
 MOST_GROUPED: Final = 64
 """Requests in one pipeline; more make further pipelines, on connections of their own."""
 
@@ -90,6 +119,7 @@ class _WrongType(Exception):
 
 
 _REFUSED_FOR_NOW: Final = (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
@@ -97,17 +127,34 @@ _REFUSED_FOR_NOW: Final = (
     ReadOnlyError,
     TryAgainError,
 )
-"""The server did nothing and may soon do it: it loads, fails over, or forgot the script between two sentences."""
+"""The server did nothing and it may soon be done, there or elsewhere: it loads, fails over, hands a slot to another
+node, or forgot the script between two sentences."""
+
+
+def _is_refused_for_now(error: BaseException) -> bool:
+    return isinstance(error, _REFUSED_FOR_NOW) or str(error).startswith("NOREPLICAS")
+
+
+def _is_elsewhere(error: Exception) -> bool:
+    """Whether the error may mean that another server has the keys now."""
+    return not isinstance(error, ResponseError) or isinstance(
+        error, MovedError | ClusterDownError | MasterDownError | ReadOnlyError
+    )
 
 
 class _Attempts:
-    """How often one command is sent: a bounded number of times, always the same bytes, so the same token."""
+    """How often one command is sent: a bounded number of times, always the same bytes, so the same token.
+
+    `redirect`: where the next attempt goes, when a node of a cluster has named another.
+    """
 
     def __init__(self, request: Request | None, place: str, timeout: float) -> None:
         self._request, self._place = request, place
         self._last = time.monotonic() + PATIENCE * timeout
         self._made = 0
         self._unknown = False
+        self.redirect: AskError | None = None
+        self.lasting = isinstance(request, _LASTING) and getattr(request, "document", b"") is not None
 
     def wait(self, error: Exception) -> float:
         """Seconds to wait before the next attempt after this one failed with `error`.
@@ -117,20 +164,27 @@ class _Attempts:
         if isinstance(self._request, Inspected) and str(error).startswith("WRONGTYPE"):
             raise _WrongType(self._request.member_id) from error
         self._made += 1
-        refused = isinstance(error, ResponseError | BusyLoadingError)
+        self.redirect = error if isinstance(error, AskError) else None
+        refused = isinstance(_answered(error), ResponseError | BusyLoadingError)
         self._unknown = self._unknown or not (refused or isinstance(error, _NotSent))
-        hopeless = refused and not isinstance(error, _REFUSED_FOR_NOW)
+        hopeless = refused and not _is_refused_for_now(_answered(error))
         if hopeless or self._made == ATTEMPTS or time.monotonic() > self._last:
             raise self.over(_fault(error)) from error
+        if self.redirect is not None and self._made == 1:
+            return 0.0  # it is said where to go; only nodes that do not agree yet are given time
         return FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
 
-    def made_earlier(self, result: Result) -> Result:
-        """`result`, unless it is the `Duplicate` of our own commit, whose first answer was lost: then it is made."""
+    def result(self, result: Result, confirmed: bool) -> Result:
+        """`result`, as safe as it is. The `Duplicate` of our own commit, whose first answer was lost, means that the
+        commit is made; `confirmed` holds for it too, since a duplicate makes a write of its own, later than the first.
+        """
         commit = self._request
         if self._unknown and isinstance(result, Duplicate) and isinstance(commit, Commit) and commit.entry is not None:
             head = Head(commit.entry.version, commit.entry.digest)
             if result.current.head == head:
-                return Committed(head, result.current.at)
+                result = Committed(head, result.current.at)
+        if isinstance(result, Committed) and not confirmed:
+            return attrs.evolve(result, confirmed=False)
         return result
 
     def misplaced(self) -> Exception:
@@ -150,23 +204,27 @@ class _Attempts:
                 return StoreUnavailable(fault)
 
 
+_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle)
+"""Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
+
+
+def _answered(error: Exception) -> BaseException:
+    """What the server said: redis-py's connections of a Sentinel's service turn its refusal into a lost connection."""
+    return error.__context__ if isinstance(error.__context__, ReadOnlyError) else error
+
+
+def _is_ask(redirect: AskError | None) -> bool:
+    """Whether the node must be told that the command knows of the redirect: it does not have the slot yet."""
+    return redirect is not None and not isinstance(redirect, MovedError)
+
+
 def _fault(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, _NotSent) else error
     if isinstance(cause, OutOfMemoryError):
         return "it is out of memory (maxmemory) and refused the write"
+    if isinstance(cause, AskError):
+        return f"its nodes do not agree who has slot {cause.slot_id}, {cause.host}:{cause.port} was named last"
     return str(cause) or type(cause).__name__
-
-
-def _place(client: Any) -> str:
-    """Where the server is, without user and password."""
-    if isinstance(client, _CLUSTERS):
-        return "the cluster"
-    options = client.connection_pool.connection_kwargs
-    if service := getattr(client.connection_pool, "service_name", None):
-        return f"the master of {service}"
-    if "path" in options:
-        return f"unix://{options['path']}"
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
 def _check_shards(found: bytes | None, place: str) -> None:
@@ -177,37 +235,25 @@ def _check_shards(found: bytes | None, place: str) -> None:
         )
 
 
-def _with_source(words: Words) -> Words:
-    return ("EVAL", SCRIPT, *words[2:])
+def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> Words | None:
+    """What is sent to wait for a replica, if one is to be waited for."""
+    if durability not in {"local", "replicated"}:
+        raise ValueError(f"durability is 'local' or 'replicated', not {durability!r}")
+    if durability == "local":
+        return None
+    if not 0 < confirm_timeout < timeout:
+        raise ValueError(
+            f"confirm_timeout={confirm_timeout:g}: give seconds, more than 0 and less than the {timeout:g} after "
+            "which a reply is given up"
+        )
+    return ("WAIT", 1, max(1, round(confirm_timeout * 1000)))  # 0 would wait for ever
 
 
-def _packed(words: Words) -> bytes:
-    """The words as the protocol has them. redis-py's own packing costs several times this, above all awaited."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        raw = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+def _first_key(words: Words) -> bytes:
+    return cast(bytes, words[3] if words[0] == "EVALSHA" else words[1])
 
 
 # The two managers --------------------------------------------------------------------------------------------
-
-_CLUSTERS: Final = (RedisCluster, redis.asyncio.RedisCluster)
-_POOL: Final[dict[str, Any]] = {
-    "protocol": 2,  # no HELLO, no push messages: nothing but answers can stand on the connection
-    "decode_responses": False,
-    "timeout": 5.0,  # for a connection of the pool to become free
-}
-
-
-def _bad_url(url: str) -> StoreUnavailable:
-    """Neither the URL nor what the parser says of it is quoted: a password may stand in either."""
-    scheme, _, rest = url.partition("://")
-    host = rest.rpartition("@")[2].partition("/")[0].partition(":")[0]
-    return StoreUnavailable(
-        f"the URL ({scheme if rest else 'no scheme'}, host {host!r}) is none of redis://host:port/db, "
-        "rediss://host:port/db, unix:///path/to/socket?db=0"
-    )
 
 
 class AtomicStateManager:
@@ -217,54 +263,64 @@ class AtomicStateManager:
     CommitUnknown when a write was sent and its answer was lost, also on the repeats.
     """
 
-    def __init__(self, client: redis.Redis | RedisCluster, *, timeout: float = TIMEOUT) -> None:
-        """`client` stays the caller's to close; a cluster's must not decode responses. `timeout`: the client's own
-        for a reply, in seconds; repeating is measured by it."""
-        self._client = client
+    def __init__(
+        self,
+        client: redis.Redis | redis.RedisCluster | Servers,
+        *,
+        timeout: float = TIMEOUT,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
+    ) -> None:
+        """`client` stays the caller's to close; a cluster's only keeps the slots, its nodes get pools of their own.
+        `timeout`: the client's own for a reply, in seconds; repeating is measured by it. `confirm_timeout`: seconds to
+        wait for a replica, at durability "replicated". `shift`: seconds by which the store's clock is moved, for tests.
+
+        Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
+        """
+        self._confirm = _confirm(durability, confirm_timeout, timeout)
+        self._servers = client if isinstance(client, Server | Cluster) else servers_of(client)
         self._timeout = timeout
-        self._owned = False
-        self._place = _place(client)
+        self._shift = shift
         self._checked = False
 
     @classmethod
     def from_url(
-        cls, url: str, *, timeout: float = TIMEOUT, connect_timeout: float = 1.0, connections: int = 20
+        cls,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        connect_timeout: float = 1.0,
+        connections: int = CONNECTIONS,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss:// or unix://. `timeout` and `connect_timeout` in seconds. Connects when first
-        used, with at most `connections` at a time; a call waits for a free one.
+        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
+        and `connect_timeout` in seconds. Connects when first used, with at most `connections` at a time to a server; a
+        call waits for a free one. The rest as in `__init__`.
 
-        Raises: StoreUnavailable for a URL that is none.
+        Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
         """
-        try:
-            pool: Any = redis.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-                url,
-                **_POOL,
-                retry=Retry(ConstantBackoff(0.05), 1),  # for connecting alone: the commands are repeated here
-                socket_timeout=timeout,
-                socket_connect_timeout=connect_timeout,
-                max_connections=connections,
-            )
-        except ValueError:
-            raise _bad_url(url) from None
-        manager = cls(redis.Redis.from_pool(pool), timeout=timeout)
-        manager._owned = True
-        return manager
+        servers = servers_at(url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
     def perform(self, request: Request) -> Result:
         """Do what `request` says; see the request's class for the result and what is raised."""
-        command = encode(request)
+        command = encode(request, self._shift)
         if not self._checked:
             self._check()
         attempts = self._attempts(request)
         try:
             try:
-                return attempts.made_earlier(decode(request, command, self._repeat(command.words, attempts)))
+                reply, confirmed = self._repeat(command.words, attempts)
+                return attempts.result(decode(request, command, reply), confirmed)
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
-                reply = self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self._place)
+                reply, _ = self._repeat(question.words, self._attempts(None))
+                return inspected(request, wrong.member_id, question, reply, self._servers.place)
         except MisplacedReply as error:
-            self._drop()
+            self._servers.disconnect()
             raise attempts.misplaced() from error
 
     def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
@@ -276,9 +332,8 @@ class AtomicStateManager:
         return cast(Decided, self.perform(commit))
 
     def close(self) -> None:
-        """Close the connections `from_url` made; may be called twice."""
-        if self._owned:
-            self._client.close()
+        """Close what the manager made, not a client it was given; may be called twice."""
+        self._servers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -286,63 +341,61 @@ class AtomicStateManager:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def _client(self) -> redis.Redis | redis.RedisCluster:
+        """redis-py's own, for looking behind the store's back. Raises: StoreUnavailable when a cluster is not there."""
+        try:
+            return self._servers.client
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self._servers.place}: {error}") from error
+
     def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self._place, self._timeout)
+        return _Attempts(request, self._servers.place, self._timeout)
 
     def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in RECORD_SHARDS:
-            found = self._repeat(words, self._attempts(None))
-            _check_shards(found, self._place)
+            found, _ = self._repeat(words, self._attempts(None))
+            _check_shards(found, self._servers.place)
             if found is not None:
                 break
         self._checked = True
 
-    def _repeat(self, words: Words, attempts: _Attempts) -> Any:
+    def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
+            seen = self._servers.seen
             try:
-                return self._call(words)
+                return self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
                 wait = attempts.wait(error)
+                if _is_elsewhere(error):
+                    self._servers.refresh(seen)
             time.sleep(wait)
 
-    def _call(self, words: Words) -> Any:
-        """Send the words once. redis-py's `execute_command` is passed by: it repeats what it must not, hides
-        whether anything was sent, and costs more than the rest of the call."""
-        client: Any = self._client  # Any: redis-py leaves what stands below untyped
-        if isinstance(self._client, RedisCluster):
-            try:
-                return client.execute_command(*words)
-            except NoScriptError:
-                return client.execute_command(*_with_source(words))
-        pool = client.connection_pool
+    def _call(self, words: Words, attempts: _Attempts) -> Answer:
+        """Send the words once. redis-py's `execute_command` is passed by: it repeats what it must not, hides whether
+        anything was sent, takes any connection for WAIT, and costs more than the rest of the call."""
         try:
+            pool = self._servers.pool(_first_key(words), attempts.redirect)
             connection = pool.get_connection()
-        except (RedisError, OSError) as error:
+        except UNREACHABLE as error:
             raise _NotSent from error
         try:
-            connection.send_packed_command([_packed(words)])
-            try:
-                return connection.read_response(disable_decoding=True)
-            except NoScriptError:
-                connection.send_packed_command([_packed(_with_source(words))])
-                return connection.read_response(disable_decoding=True)
-        except BaseException as error:
-            if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
-                connection.disconnect()  # an answer may still come, or the master is elsewhere now
-            raise
+            batch = [Sent(words, _is_ask(attempts.redirect), attempts.lasting)]
+            [answer] = converse(connection, batch, self._confirm)
         finally:
             pool.release(connection)
-
-    def _drop(self) -> None:
-        client: Any = self._client
-        if isinstance(self._client, RedisCluster):
-            client.disconnect_connection_pools()
-        else:
-            client.connection_pool.disconnect()
+        if isinstance(answer.reply, Exception):
+            raise answer.reply
+        return answer
 
 
-_Waiting: TypeAlias = tuple[Words, "asyncio.Future[Any]"]
+class _Waiting(NamedTuple):
+    """A command that goes out with those of the same moment and the same pool, and who waits for its answer."""
+
+    pool: Any
+    sent: Sent
+    answer: asyncio.Future[Answer]
 
 
 class AsyncAtomicStateManager:
@@ -353,56 +406,66 @@ class AsyncAtomicStateManager:
     after it was sent may still be performed; those that share its pipeline are not touched.
     """
 
-    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster, *, timeout: float = TIMEOUT) -> None:
-        """`client` stays the caller's to close; a cluster's must not decode responses. `timeout`: the client's own
-        for a reply, in seconds; repeating is measured by it."""
-        self._client = client
+    def __init__(
+        self,
+        client: redis.asyncio.Redis | redis.asyncio.RedisCluster | AsyncServers,
+        *,
+        timeout: float = TIMEOUT,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
+    ) -> None:
+        """`client` stays the caller's to close; a cluster's only keeps the slots, its nodes get pools of their own.
+        `timeout`: the client's own for a reply, in seconds; repeating is measured by it. `confirm_timeout`: seconds to
+        wait for a replica, at durability "replicated". `shift`: seconds by which the store's clock is moved, for tests.
+
+        Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
+        """
+        self._confirm = _confirm(durability, confirm_timeout, timeout)
+        self._servers = client if isinstance(client, AsyncServer | AsyncCluster) else async_servers_of(client)
         self._timeout = timeout
-        self._owned = False
-        self._place = _place(client)
+        self._shift = shift
         self._checked = False
         self._waiting: list[_Waiting] = []
         self._sending: set[asyncio.Task[None]] = set()
 
     @classmethod
     def from_url(
-        cls, url: str, *, timeout: float = TIMEOUT, connect_timeout: float = 1.0, connections: int = 20
+        cls,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        connect_timeout: float = 1.0,
+        connections: int = CONNECTIONS,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss:// or unix://. `timeout` and `connect_timeout` in seconds. Connects when first
-        used, with at most `connections` at a time; a call waits for a free one.
+        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
+        and `connect_timeout` in seconds. Connects when first used, with at most `connections` at a time to a server; a
+        call waits for a free one. The rest as in `__init__`.
 
-        Raises: StoreUnavailable for a URL that is none.
+        Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
         """
-        try:
-            pool: Any = redis.asyncio.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-                url,
-                **_POOL,
-                retry=AsyncRetry(ConstantBackoff(0.05), 1),  # for connecting alone: the commands are repeated here
-                socket_timeout=timeout,
-                socket_connect_timeout=connect_timeout,
-                max_connections=connections,
-            )
-        except ValueError:
-            raise _bad_url(url) from None
-        manager = cls(redis.asyncio.Redis.from_pool(pool), timeout=timeout)
-        manager._owned = True
-        return manager
+        servers = async_servers_at(url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
     async def perform(self, request: Request) -> Result:
         """Do what `request` says; see the request's class for the result and what is raised."""
-        command = encode(request)
+        command = encode(request, self._shift)
         if not self._checked:
             await self._check()
         attempts = self._attempts(request)
         try:
             try:
-                return attempts.made_earlier(decode(request, command, await self._repeat(command.words, attempts)))
+                reply, confirmed = await self._repeat(command.words, attempts)
+                return attempts.result(decode(request, command, reply), confirmed)
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
-                reply = await self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self._place)
+                reply, _ = await self._repeat(question.words, self._attempts(None))
+                return inspected(request, wrong.member_id, question, reply, self._servers.place)
         except MisplacedReply as error:
-            await self._drop()
+            await self._servers.disconnect()
             raise attempts.misplaced() from error
 
     async def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
@@ -414,11 +477,11 @@ class AsyncAtomicStateManager:
         return cast(Decided, await self.perform(commit))
 
     async def close(self) -> None:
-        """Let what is being sent end, then close the connections `from_url` made; may be called twice."""
+        """Let what is being sent end, then close what the manager made, not a client it was given; may be called
+        twice."""
         while self._sending:
             await asyncio.wait(self._sending)
-        if self._owned:
-            await self._client.aclose()
+        await self._servers.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -428,109 +491,82 @@ class AsyncAtomicStateManager:
     ) -> None:
         await self.close()
 
+    @property
+    def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
+        return self._servers.client
+
     def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self._place, self._timeout)
+        return _Attempts(request, self._servers.place, self._timeout)
 
     async def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in RECORD_SHARDS:
-            found = await self._repeat(words, self._attempts(None))
-            _check_shards(found, self._place)
+            found, _ = await self._repeat(words, self._attempts(None))
+            _check_shards(found, self._servers.place)
             if found is not None:
                 break
         self._checked = True
 
-    async def _repeat(self, words: Words, attempts: _Attempts) -> Any:
+    async def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
+            seen = self._servers.seen
             try:
-                return await self._call(words)
+                return await self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
                 wait = attempts.wait(error)
+                if _is_elsewhere(error):
+                    await self._servers.refresh(seen)
             await asyncio.sleep(wait)
 
-    async def _call(self, words: Words) -> Any:
-        client = self._client
-        if isinstance(client, redis.asyncio.RedisCluster):
-            try:
-                return await client.execute_command(*words)
-            except NoScriptError:
-                return await client.execute_command(*_with_source(words))
+    async def _call(self, words: Words, attempts: _Attempts) -> Answer:
+        try:
+            pool = await self._servers.pool(_first_key(words), attempts.redirect)
+        except UNREACHABLE as error:
+            raise _NotSent from error
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._send_waiting)  # runs when all that is ready now has joined
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((words, answer))
-        return await answer
+        sent = Sent(words, _is_ask(attempts.redirect), attempts.lasting)
+        waiting = _Waiting(pool, sent, loop.create_future())
+        self._waiting.append(waiting)
+        return await waiting.answer
 
     def _send_waiting(self) -> None:
-        waiting = [(words, answer) for words, answer in self._waiting if not answer.done()]
+        groups: dict[Any, list[_Waiting]] = {}
+        for waiting in self._waiting:
+            if not waiting.answer.done():
+                groups.setdefault(waiting.pool, []).append(waiting)
         self._waiting.clear()
-        for first in range(0, len(waiting), MOST_GROUPED):
-            task = asyncio.ensure_future(self._send(waiting[first : first + MOST_GROUPED]))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+        for pool, group in groups.items():
+            for first in range(0, len(group), MOST_GROUPED):
+                task = asyncio.ensure_future(self._send(pool, group[first : first + MOST_GROUPED]))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
 
-    async def _send(self, group: list[_Waiting]) -> None:
+    async def _send(self, pool: Any, group: list[_Waiting]) -> None:
         """One pipeline. It is a task of its own: no waiter's cancellation reaches the connection."""
-        answers = [answer for _, answer in group]
         try:
-            replies = await self._converse([words for words, _ in group])
+            answers = await self._talk(pool, [waiting.sent for waiting in group])
         except BaseException:  # the loop is being shut down
-            for answer in answers:
-                answer.cancel()
+            for waiting in group:
+                waiting.answer.cancel()
             raise
-        for answer, reply in zip(answers, replies, strict=True):
-            if answer.done():
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.answer.done():
                 continue
-            if isinstance(reply, Exception):
-                answer.set_exception(reply)
+            if isinstance(answer.reply, Exception):
+                waiting.answer.set_exception(answer.reply)
             else:
-                answer.set_result(reply)
+                waiting.answer.set_result(answer)
 
-    async def _converse(self, commands: list[Words]) -> list[Any]:
-        """The replies in order; where there is none, the error that took its place."""
-        client: Any = self._client  # Any: redis-py leaves the pool untyped
-        pool = client.connection_pool
+    async def _talk(self, pool: Any, batch: list[Sent]) -> list[Answer]:
         try:
             connection = await pool.get_connection()
-        except (RedisError, OSError) as error:
+        except UNREACHABLE as error:
             failure = _NotSent()
             failure.__cause__ = error
-            return [failure] * len(commands)
-        whole = False
+            return [Answer(failure, False)] * len(batch)
         try:
-            replies = await _exchange(connection, commands)
-            forgotten = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if forgotten:
-                again = [commands[i] for i in forgotten]
-                again[0] = _with_source(again[0])  # the rest find it in place
-                for i, reply in zip(forgotten, await _exchange(connection, again), strict=True):
-                    replies[i] = reply
-            whole = all(not isinstance(r, Exception) or isinstance(r, ResponseError) for r in replies)
-            whole = whole and not any(isinstance(reply, ReadOnlyError) for reply in replies)
-            return replies
+            return await converse_awaited(connection, batch, self._confirm)
         finally:
-            if not whole:
-                await connection.disconnect(nowait=True)  # answers may still come, or the master is elsewhere now
             await pool.release(connection)
-
-    async def _drop(self) -> None:
-        if isinstance(self._client, redis.asyncio.RedisCluster):
-            await self._client.aclose()
-        else:
-            await self._client.connection_pool.disconnect()
-
-
-async def _exchange(connection: redis.asyncio.Connection, commands: list[Words]) -> list[Any]:
-    """Send the commands together and read the replies; after a failure every reply still due is that failure."""
-    replies: list[Any] = []
-    try:
-        await connection.send_packed_command(b"".join(map(_packed, commands)))
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response(disable_decoding=True))
-            except ResponseError as error:
-                replies.append(error)
-    except (RedisError, OSError) as error:
-        replies += [error] * (len(commands) - len(replies))
-    return replies

@@ -7,7 +7,7 @@ in `StepData.fields`, everything the framework adds starts with `_` on the wire.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -124,8 +124,8 @@ class PendingCall:
     arguments: Mapping[str, Any] = attrs.field(repr=False)
     root: str
     leased_until: datetime
-    again_at: datetime | None = None
     tries: int = 1
+    again_at: datetime | None = None
 
 
 @attrs.frozen
@@ -135,7 +135,7 @@ class Undelivered:
     wait for the member's next message. `tries`: how often their delivery was begun."""
 
     id: str
-    replies: Sequence[Any] = attrs.field(repr=False)
+    replies: tuple[Any, ...] = attrs.field(repr=False)
     leased_until: datetime | None = None
     tries: int = 0
 

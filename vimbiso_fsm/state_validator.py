@@ -28,7 +28,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.codec import RESERVED, document_to_raw
+from vimbiso_fsm.codec import RESERVED, Unreadable, document_to_raw, replies_from_raw
 from vimbiso_fsm.errors import InvalidState
 from vimbiso_fsm.state import Document
 
@@ -284,6 +284,14 @@ def _texts_called(*names: str) -> Callable[[Any], str]:
     )
 
 
+def _replies(value: Any) -> str:
+    try:
+        replies_from_raw(value if isinstance(value, list | tuple) else [None])
+    except Unreadable:
+        return "must be a list of replies"
+    return ""
+
+
 def _reason(value: Any) -> str:
     return "" if isinstance(value, str) and value in ("", "sub", "under", "asked", "entry") else "is no reason to wait"
 
@@ -314,7 +322,7 @@ _CALL: Final[_Rules] = {
 }
 _UNDELIVERED: Final[_Rules] = {
     "id": (_text, True),
-    "replies": (_list_of(_object, "replies"), True),
+    "replies": (_replies, True),
     "leased_until": (_some_instant, False),
     "tries": (_count, False),
 }

@@ -157,6 +157,12 @@ class CallPolicy:
         pauses = sum(min(self.pause * (1 << made), LONGEST_PAUSE) for made in range(self.attempts - 1))
         return self.attempts * self.timeout + pauses + 5.0
 
+    @property
+    def take_ups(self) -> int:
+        """How often a call is taken from hands that never ended it: as often as it may fail, but not given up because
+        one worker died."""
+        return max(self.rounds, 3)
+
     def rest(self, made: int) -> float:
         """Seconds after so many rounds before the call is taken up again by itself."""
         return min(2.0 * (1 << min(2 * (made - 1), 20)), LONGEST_REST)

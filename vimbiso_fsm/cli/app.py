@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from vimbiso_fsm.cli.chat import chat
-from vimbiso_fsm.cli.members import history, state
+from vimbiso_fsm.cli.doctor import doctor
+from vimbiso_fsm.cli.members import history, incidents, state
 from vimbiso_fsm.cli.replay import replay
+from vimbiso_fsm.cli.worker import worker
 
 __all__ = ["app"]
 
@@ -27,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # help, and mistakes in usage, as plain text: it reads the same in a log
     pretty_exceptions_enable=False,  # a bug shows a plain traceback, never the values in it
 )
-for command in (chat, replay, state, history):
+for command in (chat, worker, replay, state, history, incidents, doctor):
     app.command(epilog=EXIT_CODES)(command)
 
 

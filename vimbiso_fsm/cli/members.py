@@ -1,4 +1,4 @@
-"""`vimbiso state` and `vimbiso history`: what is stored of a member."""
+"""`vimbiso state`, `vimbiso history` and `vimbiso incidents`: what is stored of a member."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vimbiso_fsm.flow_audit import AuditEntry
 from vimbiso_fsm.state import guest_id
 from vimbiso_fsm.store import Linked, LookUp
 
-__all__ = ["history", "state"]
+__all__ = ["history", "incidents", "state"]
 
 MASK: Final = "•••"
 WIDTH: Final = 160
@@ -66,6 +66,25 @@ def history(
                 print(as_json(unstructure(entry)))
         else:
             _print_table(entries)
+
+
+def incidents(
+    who: Annotated[
+        str | None, typer.Argument(metavar="[MEMBER]", help="As for state; nobody: the store itself.")
+    ] = None,
+    redis: Redis = None,
+    data: Data = None,
+    flows: Flows = "flows",
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest.")] = None,
+) -> None:
+    """Print what happened and changed no document, oldest first, one JSON object a line: a message id used twice, a
+    start on a server that the doctor refuses.
+
+    Exit code 0 also when there is none.
+    """
+    with opened(redis, data, flows) as bot:
+        for incident in bot.manager.incidents(None if who is None else _member_id(bot, who), last=last):
+            print(as_json(unstructure(incident)))
 
 
 def _member_id(bot: Opened, who: str) -> str:

@@ -24,7 +24,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow_state import FlowStateManager, the_bot
 from vimbiso_fsm.store import Store
 
-__all__ = ["Data", "Flows", "Opened", "Redis", "fail", "opened"]
+__all__ = ["Data", "Flows", "Opened", "Redis", "fail", "import_bot", "opened"]
 
 Redis: TypeAlias = Annotated[
     str | None,
@@ -69,7 +69,7 @@ def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = Fa
         raise typer.BadParameter("nothing says where members are stored; give --redis URL or --data DIR")
     if data is not None and not fresh and not data.is_dir():
         fail(f"there is no folder {data}")
-    bot = _the_bot(flows)
+    bot = import_bot(flows)
     try:
         with ExitStack() as closing:
             closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
@@ -100,7 +100,7 @@ def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Sto
     return closing.enter_context(AtomicStateManager.from_url(engine.url))
 
 
-def _the_bot(flows: str) -> Bot:
+def import_bot(flows: str) -> Bot:
     """The bot of a package in the current directory, or of an installed one."""
     here = str(Path.cwd())
     if sys.path[0] != here:
