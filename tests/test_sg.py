@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import threading
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
 from vimbiso_fsm.flow_audit import Details
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Row, Text
+from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.redis_atomic import AtomicStateManager
 from vimbiso_fsm.state import Document
@@ -195,15 +195,27 @@ class Managed(Protocol):
 
     def __call__(self, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager: ...
 
+    def at(self, seconds: float, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
+        """A worker on a store whose clock is `seconds` ahead."""
+        ...
+
+
+class _Managed:
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self._url, self._stack = url, stack
+
+    def __call__(self, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
+        return self._stack.enter_context(FlowStateManager.from_url(self._url, flows, **options))
+
+    def at(self, seconds: float, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
+        store = self._stack.enter_context(AtomicStateManager.from_url(self._url, shift=seconds))
+        return FlowStateManager(flows, store, **options)
+
 
 @pytest.fixture
 def managed(valkey_url: str) -> Generator[Managed, None, None]:
     with ExitStack() as stack:
-
-        def make(flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
-            return stack.enter_context(FlowStateManager.from_url(valkey_url, flows, **options))
-
-        yield make
+        yield _Managed(valkey_url, stack)
 
 
 @pytest.fixture
@@ -1508,6 +1520,99 @@ def test_sg48_who_and_where(managed: Managed):
         found = chat.manager.history(member, since=entry.at, until=entry.at, channel=NEW)
         assert entry in found
         assert {entry.flow for entry in chat.manager.history(member, flow="onboard")} >= {"onboard"}
+
+
+# Ends of sessions ----------------------------------------------------------------------------------------------------
+
+
+def test_sg51_expiry_is_announced(managed: Managed):
+    """Given an offer at confirm whose session expired; when the old button is pressed; then no API call for it, a note
+    that the session ended and the offer was not sent, then the way home after login. The original: a failure text."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    confirm = chat.say("hi", "offer", "5", "alan")
+    before = len(service.offers)
+    chat.manager = managed.at(301, "flows", services={"credex_core": service})
+    outcome = chat.press(choices(confirm)["yes"])
+    assert "Your session ended" in words(outcome)
+    assert "was not sent" in words(outcome)
+    assert step(outcome.state) == ("carry_on", "offered")
+    assert (len(service.offers), outcome.state.authenticated) == (before, True)
+    assert not [call for call in service.calls if call.name == "createCredex"]
+
+
+def test_sg51_expiry_is_announced_by_the_worker(managed: Managed):
+    """The same without a message: it is delivered, the token is dropped; what is said next goes on from there."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    confirm = chat.say("hi", "offer", "5", "alan")
+    told: list[tuple[Channel, str]] = []
+
+    def deliver(channel: Channel, replies: Sequence[Reply], /) -> None:
+        told.extend((channel, reply.text) for reply in replies)
+
+    worker = managed.at(301, "flows", services={"credex_core": service}, deliver=deliver)
+    assert [entry.kind for entry in worker.wake(confirm.state.member_id)] == ["session", "delivery"]
+    assert {channel for channel, _ in told} == {ADA}
+    assert [text for _, text in told] == [
+        "Your session ended after a while of silence.",
+        "What you had not confirmed (offer) was not sent.",
+    ]
+    asleep = state_of(worker, confirm.state.member_id)
+    assert (asleep.authenticated, asleep.jwt_token, asleep.run, asleep.deadline) == (False, None, None, None)
+    assert worker.wake(confirm.state.member_id) == ()
+    chat.manager = worker
+    outcome = chat.press(choices(confirm)["yes"])
+    assert step(outcome.state) == ("carry_on", "offered")
+    assert step(chat.say("yes").state) == ("offer", "confirm")
+    assert was_sent(chat.say("yes"))
+
+
+def test_sg52_cleanup_respects_a_newer_write(managed: Managed):
+    """Given another request saves between cleanup's read and write; when cleanup runs; then it works on the newer
+    value. The original: reads before it watches and restores the older value."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    member = chat.say("hi", "offer", "5").state.member_id
+    chat.manager = managed.at(299, "flows", services={"credex_core": service})  # in time, by a second
+    cleanup = managed.at(301, "flows", services={"credex_core": service})
+    meddling = cleanup._store = Meddling(cleanup._store, lambda: chat.say("alan"), times=1)
+    assert cleanup.wake(member) == ()
+    assert meddling.times == 0
+    document = state_of(cleanup, member)
+    assert (step(document), document.authenticated) == (("offer", "confirm"), True)
+    assert was_sent(chat.say("yes"))
+    assert "session" not in [entry.kind for entry in cleanup.history(member)]
+
+
+def test_sg57_eviction_is_not_silence(managed: Managed, client: Client):
+    """Given memory pressure; when a session is evicted; then treated as SG-51, and counted. The original: same as a
+    stranger."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    confirm = chat.say("hi", "offer", "5", "alan")
+    before = state_of(chat.manager, confirm.state.member_id)
+    assert client.delete(*client.keys("*:state"), *client.keys("*:prev"))
+    chat.manager = managed("flows", services={"credex_core": service})  # no copy in its cache
+    outcome = chat.press(choices(confirm)["yes"])
+    assert words(outcome).startswith("Your session ended. What you had not confirmed was not sent.")
+    assert (outcome.status, step(outcome.state)) == ("recovered", ("dashboard", "menu"))
+    assert not [call for call in service.calls if call.name == "createCredex"]
+    assert outcome.state.version > before.version
+    lost = [entry for entry in chat.manager.history(before.member_id) if entry.kind == "recovery"]
+    assert [entry.detail["lost"] for entry in lost] == [["document"]]
+
+
+def test_sg57_a_member_who_stayed_away_is_no_loss(managed: Managed, client: Client):
+    """A document whose thirty days are over is gone by right: nothing was recovered, nothing counted."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    member = chat.say("hi").state.member_id
+    client.delete(*client.keys("*:state"), *client.keys("*:prev"))
+    chat.manager = managed.at(31 * 86_400, "flows", services={"credex_core": service})
+    outcome = chat.say("hi")
+    assert (outcome.status, step(outcome.state)) == ("advanced", ("dashboard", "menu"))
+    assert "recovery" not in [entry.kind for entry in chat.manager.history(member)]
 
 
 # Errors towards the member -------------------------------------------------------------------------------------------

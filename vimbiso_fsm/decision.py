@@ -485,7 +485,7 @@ def _put_out(talk: Conversation, listener: Listener) -> None:
     """Put the replies of a turn that answers no message into the outbox."""
     if not talk.replies:
         return
-    said = tuple(loads(dumps(replies_to_raw(talk.replies), "replies")))
+    said = tuple(loads(dumps(replies_to_raw(talk.bot.catalogue.replies(talk.replies)), "replies")))
     waiting = Undelivered(talk.token[:16], said)
     if listener == "deliver":
         waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)
