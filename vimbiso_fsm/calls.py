@@ -68,7 +68,8 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
 
 def bind_delivery(deliver: Callable[..., Any], request: Deliver) -> Callable[[], Any]:
     """The delivery, ready to be called. The parameter `key`, where it has one, is filled."""
-    arguments: dict[str, Any] = {"key": request.key} if "key" in _parameters(deliver) else {}
+    names = inspect.signature(deliver).parameters  # not cached: what is callable need not be hashable
+    arguments: dict[str, Any] = {"key": request.key} if "key" in names else {}
     return functools.partial(deliver, request.channel, request.replies, **arguments)
 
 

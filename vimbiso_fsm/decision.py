@@ -8,7 +8,7 @@ error entry for the audit. Ids are hashes of the event's token, so deciding twic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -45,6 +45,7 @@ __all__ = [
     "due",
     "failure",
     "first_document",
+    "record_of",
     "turn_token",
     "wake_at",
 ]
@@ -457,7 +458,6 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
     verdict = talk.bot.validator.validate(raw)
     if not verdict.valid:
         raise InvalidState(verdict.faults)
-    record = {"status": talk.status, "replies": replies_to_raw(replies), "flow_data": _kept(talk.bot, document)}
     return Decision(
         status=talk.status,
         document=document,
@@ -466,7 +466,7 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
         root=talk.root,
         content=content,
         raw=dumps(raw),
-        record=dumps(record, "turn record"),
+        record=record_of(talk.bot, talk.status, replies, document),
         entry=_entry(talk, document),
         call=talk.call,
         delivery=talk.delivery,
@@ -564,15 +564,16 @@ def _moved(talk: Conversation) -> Moved | None:
     return Moved(talk.member.id, talk.version)
 
 
-def _kept(bot: Bot, document: Document) -> Any:
-    """The run's state as the turn record keeps it: verbatim, but for fields marked secret."""
-    if document.run is None:
-        return {}
-    raw = unstructure(document.run.flow_data)
-    for name, field in bot.flow(document.run.flow).fields.items():
-        if field.metadata.get("vimbiso") == SECRET["vimbiso"]:
-            raw["data"].pop(name, None)
-    return raw
+def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
+    """The turn record: what was answered, and the run's state verbatim but for fields marked secret."""
+    flow_data: Any = {}
+    if document.run is not None:
+        flow_data = unstructure(document.run.flow_data)
+        for name, field in bot.flow(document.run.flow).fields.items():
+            if field.metadata.get("vimbiso") == SECRET["vimbiso"]:
+                flow_data["data"].pop(name, None)
+    record = {"status": status, "replies": replies_to_raw(replies), "flow_data": flow_data}
+    return dumps(record, "turn record")
 
 
 def _entry(talk: Conversation, document: Document) -> AuditEntry:

@@ -24,7 +24,7 @@ import attrs
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_to_raw, dumps
 from vimbiso_fsm.conversation import has_answers, hashed
-from vimbiso_fsm.decision import Decision, commit_of
+from vimbiso_fsm.decision import Decision, commit_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
 from vimbiso_fsm.recovery import faults
@@ -158,7 +158,7 @@ def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
         root=token,
         content="",
         raw=dumps(raw),
-        record=dumps({"status": "advanced", "replies": [], "flow_data": raw["flow_data"]}),
+        record=record_of(bot, "advanced", (), document),
         entry=_entry(guest, document, token),
     )
 

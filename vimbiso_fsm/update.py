@@ -12,7 +12,7 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
-from vimbiso_fsm.decision import Decision
+from vimbiso_fsm.decision import Decision, record_of
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
 from vimbiso_fsm.recovery import faults
@@ -67,7 +67,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
         root=token,
         content="",
         raw=data,
-        record=dumps({"status": "advanced", "replies": [], "flow_data": raw["flow_data"]}),
+        record=record_of(bot, "advanced", (), document),
         entry=_entry(before, document, token),
     )
 
