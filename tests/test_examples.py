@@ -56,6 +56,26 @@ def test_the_terminal_goes_on_where_it_was_left(tmp_path):
     assert at_terminal(tmp_path, "Ada", "hi") == ["Ada, your funghi is in the oven.", *menu]
 
 
+@pytest.mark.embedded
+@needs_engine
+def test_a_held_seat_is_given_back_though_nobody_says_anything(tmp_path):
+    """The program goes on only because its worker speaks: the test says nothing after "hold"."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, EXAMPLES / "held_seat.py", tmp_path / "data", "0.5"]
+    environment = {"PYTHONPATH": str(EXAMPLES.parent)}
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as program:
+        assert program.stdin
+        assert program.stdout
+        assert program.stderr
+        program.stdin.write("hi\nhold\n")
+        program.stdin.flush()
+        said = [program.stdout.readline().strip() for _ in range(5)]
+        program.stdin.close()
+        assert program.wait(60) == 0
+        assert program.stderr.read() == ""
+    assert said == ["Seat 4A is free.", "1. Hold it", "Seat 4A is held for you.", "1. Take it", "Your time is over."]
+
+
 # Telegram ----------------------------------------------------------------------------------------------------
 
 ADA = {"id": 4711, "is_bot": False, "first_name": "Ada"}

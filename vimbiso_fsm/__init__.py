@@ -8,15 +8,28 @@ from vimbiso_fsm.commands import Commands, Shortcut
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
-from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Observer
+from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, Observer
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import StateValidator
-from vimbiso_fsm.turn import Becomes, Call, Caller, Guard, Member, Refused, Turn, authenticated, call
+from vimbiso_fsm.turn import (
+    QUESTION,
+    Becomes,
+    Call,
+    Caller,
+    CallPolicy,
+    Guard,
+    Member,
+    Refused,
+    Turn,
+    authenticated,
+    call,
+)
 
 __all__ = [
     "PUBLIC",
+    "QUESTION",
     "SECRET",
     "AsyncFlowStateManager",
     "AuditEntry",
@@ -25,6 +38,7 @@ __all__ = [
     "Button",
     "Buttons",
     "Call",
+    "CallPolicy",
     "Caller",
     "Channel",
     "Commands",
@@ -34,6 +48,7 @@ __all__ = [
     "FlowAuditLogger",
     "FlowStateManager",
     "Guard",
+    "Incident",
     "Limits",
     "Member",
     "Menu",
