@@ -4,28 +4,46 @@ store, `Chat` drives exchanges on a `MemoryStore`. Both check every turn against
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, Self
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import decode, encode
+from vimbiso_fsm.codec import decode, encode, replies_from_raw
 from vimbiso_fsm.commands import Shortcut
-from vimbiso_fsm.decision import Answered, Decision, Due, Event, caller, decide
+from vimbiso_fsm.decision import (
+    Answered,
+    Decision,
+    Due,
+    Event,
+    Listener,
+    Send,
+    Sent,
+    Silence,
+    Stray,
+    caller,
+    decide,
+    due,
+    wake_at,
+)
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.exchange import Exchange, Outcome
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, seal, unseal
-from vimbiso_fsm.memory import MemoryStore
+from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.state import Address, Document
-from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Stored
+from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Request, Result, Stored
 from vimbiso_fsm.turn import Becomes, Call, Caller, CallPolicy, Refused, Turn, authenticated, call
-from vimbiso_fsm.turns import Cache, Pause, RunCall, Step
+from vimbiso_fsm.turns import Cache, Deliver, Pause, RunCall, Step, Turns
+from vimbiso_fsm.waking import Waking
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -377,6 +395,7 @@ class Talk:
         self.sealed: list[Entry] = []
         self.decisions: list[Decision] = []
         self.replies: tuple[Reply, ...] = ()
+        self.delivered: list[str] = []
         self.hold_calls = False
         self._ids = itertools.count(1)
 
@@ -404,6 +423,32 @@ class Talk:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
         return self
+
+    # what nobody does
+
+    def wake(self, *, delivers: bool = False, fails: bool = False) -> Talk:
+        """Take all that is due now, one after the other; then nothing is. `fails`: what is delivered is not."""
+        listener: Listener = "deliver" if delivers else "nobody"
+        for _ in range(40):
+            waiting = due(self.state, delivers=delivers) if self.document else []
+            if not waiting or waiting[0][0] > self.now:
+                return self
+            self.take(waiting[0][1], listener)
+            assert self.last.changed, f"{waiting[0][1]} is due and does nothing"
+            if self.last.delivery is not None and not self.hold_calls:
+                said = words(self.bot.catalogue.replies(replies_from_raw(self.last.delivery.replies)))
+                self.delivered += () if fails else said
+                self._turn(Sent(self.last.delivery.id, self.last.delivery.tries, not fails), listener)
+        raise AssertionError("something is always due")
+
+    @property
+    def waiting(self) -> list[str]:
+        """Final words of what waits in the outbox."""
+        return [
+            word
+            for one in self.state.outbox
+            for word in words(self.bot.catalogue.replies(replies_from_raw(one.replies)))
+        ]
 
     # what there is to see
 
@@ -452,19 +497,19 @@ class Talk:
 
     # the turn
 
-    def take(self, event: Event) -> Talk:
+    def take(self, event: Event, listener: Listener = "handle") -> Talk:
         """Decide an event and the calls it causes."""
         self.decisions, self.replies = [], ()
-        self._turn(event)
+        self._turn(event, listener)
         for _ in range(20):  # a flow may go from call to call for ever
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
-            self.answer()
+            self.answer(listener)
         if isinstance(event, Message) and self.state.call is None:
             assert self.replies, "a message got no reply"
         return self
 
-    def answer(self) -> None:
+    def answer(self, listener: Listener = "handle") -> None:
         """Run the call that was proposed last and decide its answer."""
         pending = self.state.call
         assert pending is not None
@@ -472,12 +517,12 @@ class Talk:
         assert proposed is not None
         result = run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
         unknown = isinstance(result, BaseException)
-        self._turn(Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries))
+        self._turn(Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries), listener)
 
-    def _turn(self, event: Event) -> None:
+    def _turn(self, event: Event, listener: Listener = "handle") -> None:
         before = self.document
-        decision = decide(self.bot, before, event, self.now)
-        check_decision(self.bot, before, event, self.now, decision)
+        decision = decide(self.bot, before, event, self.now, listener=listener)
+        check_decision(self.bot, before, event, self.now, decision, listener)
         self.decisions.append(decision)
         self.replies += decision.replies
         if decision.changed:
@@ -490,13 +535,21 @@ class Talk:
             self.document = decision.document
 
 
-def check_decision(bot: Bot, before: Document | None, event: Event, now: datetime, decision: Decision) -> None:
+def check_decision(
+    bot: Bot,
+    before: Document | None,
+    event: Event,
+    now: datetime,
+    decision: Decision,
+    listener: Listener = "handle",
+) -> None:
     """What holds of every decision."""
-    assert same(decide(bot, before, event, now), decision), "deciding twice gave two decisions"
+    assert same(decide(bot, before, event, now, listener=listener), decision), "deciding twice gave two decisions"
     if before is not None:
         read_back = decode(encode(before))
         assert read_back == before, "the document read back differs"
-        assert same(decide(bot, read_back, event, now), decision), "the decision on what was read back differs"
+        again = decide(bot, read_back, event, now, listener=listener)
+        assert same(again, decision), "the decision on what was read back differs"
     assert bot.validator.validate(decision.document).valid
     for reply in decision.replies:
         titles = choices(reply)
@@ -510,6 +563,8 @@ def check_decision(bot: Bot, before: Document | None, event: Event, now: datetim
     assert decision.entry is not None
     assert decision.entry.version == decision.document.version
     assert unseal(seal(decision.entry, decision.raw, "")).version == decision.document.version
+    if listener != "handle" and decision.replies and decision.status != "failed":
+        assert decision.document.outbox, "what nobody hears is not kept"
 
 
 def run_call(bot: Bot, request: RunCall) -> object:
@@ -538,7 +593,10 @@ class Clock:
 
 
 class Chat:
-    """Conversations on a `MemoryStore`, each message an exchange driven by hand."""
+    """Conversations on a `MemoryStore`, each message an exchange driven by hand.
+
+    `delivers`: whether wakings deliver; `delivered`: what was; `fates`: what the next deliveries raise, if anything.
+    """
 
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = True) -> None:
         self.bot = bot
@@ -547,8 +605,11 @@ class Chat:
         self.channel = channel
         self.cache = Cache(100 if cached else 0)
         self.outcome: Outcome | None = None
+        self.delivers = False
+        self.delivered: list[Deliver] = []
+        self.fates: list[BaseException | None] = []
         self._ids = itertools.count(1)
-        self._began: dict[Exchange, float] = {}
+        self._began: dict[Turns, float] = {}
         self._paused = 0.0
 
     def message(self, text: str | None = None, choice: str | None = None, id: str = "", **more: Any) -> Message:
@@ -562,7 +623,42 @@ class Chat:
         self._began[exchange] = self._paused
         return exchange
 
-    def waited(self, exchange: Exchange) -> float:
+    def waking(self, member_id: str = "", *, answer: Answered | None = None, cache: Cache | None = None) -> Waking:
+        """The waking of a member, nothing performed yet."""
+        cache = self.cache if cache is None else cache
+        member_id = member_id or self.member_id()
+        waking = Waking(self.bot, cache, member_id, self.clock.at, delivers=self.delivers, answer=answer)
+        self._began[waking] = self._paused
+        return waking
+
+    def wake(self, member_id: str = "", *, answer: Answered | None = None) -> Waking:
+        """Wake a member, to the end."""
+        return self.end(self.waking(member_id, answer=answer))
+
+    def end(self, waking: Waking, *, bound: int = 400) -> Waking:
+        """Go on to the end of a waking."""
+        for _ in range(bound):
+            if waking.request is None:
+                return waking
+            self.step(waking)
+        raise AssertionError(f"a waking did not end within {bound} steps")
+
+    def wait(self, seconds: float) -> Chat:
+        """Let time pass."""
+        self.clock.at += seconds
+        return self
+
+    def wakes_at(self, member_id: str = "") -> datetime | None:
+        """When the store would have the member woken."""
+        at = self.store._due.get(member_id or self.member_id())
+        return None if at is None else datetime.fromtimestamp(at, UTC)
+
+    @property
+    def taken(self) -> list[str]:
+        """Final words of all that was delivered."""
+        return [word for each in self.delivered for word in words(each.replies)]
+
+    def waited(self, exchange: Turns) -> float:
         """Seconds since the exchange began."""
         return self._paused - self._began[exchange]
 
@@ -570,6 +666,11 @@ class Chat:
         """Perform one step."""
         if isinstance(step, RunCall):
             return run_call(self.bot, step)
+        if isinstance(step, Deliver):
+            fate = self.fates.pop(0) if self.fates else None
+            if fate is None:
+                self.delivered.append(step)
+            return fate
         if isinstance(step, Pause):
             self.clock.at += 0.01
             self._paused += 0.1
@@ -579,7 +680,7 @@ class Chat:
         except DocumentTooLarge as error:
             return error
 
-    def step(self, exchange: Exchange) -> None:
+    def step(self, exchange: Turns) -> None:
         """Perform what an exchange asks for and give it the result."""
         assert exchange.request is not None
         exchange.take(self.perform(exchange.request), self.clock.at, self.waited(exchange))
@@ -671,6 +772,101 @@ class Chat:
             assert [entry.version for entry in entries] == list(range(1, document.version + 1))
             assert stored.head.version == document.version
             assert entries[-1].digest == stored.head.digest
+            wake = None if document.moved else wake_at(document, delivers=self.delivers)
+            at = self.wakes_at(member_id)
+            assert wake is None or (at is not None and at <= wake), "a wake-up was lost"
+
+
+# On a manager ----------------------------------------------------------------------------------------------------
+
+
+class Shell:
+    """A manager, sync or async, spoken to alike. Without a cache, so that a clock that is moved by hand is heard."""
+
+    def __init__(self, kind: Literal["sync", "async"], bot: Bot, store: Any, **options: Any) -> None:
+        self.kind = kind
+        self._runner = asyncio.Runner() if kind == "async" else None
+        self._ids = itertools.count(1)
+        options = {"cache": 0, **options}
+        if kind == "sync":
+            self.manager: Any = FlowStateManager(bot, store, **options)
+        else:
+            self.manager = AsyncFlowStateManager(bot, store if _is_async(store) else AsyncMemoryStore(store), **options)
+
+    def do(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """Call a method of the manager."""
+        return self.run(getattr(self.manager, name)(*arguments, **named))
+
+    def run(self, result: Any) -> Any:
+        """What a method gave, awaited when it is awaitable."""
+        return self._runner.run(result) if self._runner and inspect.iscoroutine(result) else result
+
+    def pause(self) -> None:
+        """Let others go on for a moment: threads, and the tasks of the manager's loop."""
+        if self._runner is not None:
+            self._runner.run(asyncio.sleep(0.005))
+        else:
+            time.sleep(0.005)
+
+    def until(self, holds: Callable[[], Any], seconds: float = 30.0) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, "it did not come to that"
+            self.pause()
+
+    def message(self, text: str | None = None, *, channel: Channel = CHANNEL, **more: Any) -> Message:
+        """A new message of the member."""
+        return Message(channel, more.pop("id", f"{id(self)}-{next(self._ids)}"), text, **more)
+
+    def handle(self, message: Message) -> Outcome:
+        """Handle a message."""
+        outcome: Outcome = self.do("handle", message)
+        return outcome
+
+    def say(self, *texts: str) -> Outcome:
+        """Type one or more messages; the outcome of the last."""
+        return [self.handle(self.message(text)) for text in texts][-1]
+
+    def wake(self, member_id: str = "m-1") -> tuple[AuditEntry, ...]:
+        """Wake a member; what was done."""
+        done: tuple[AuditEntry, ...] = self.do("wake", member_id)
+        return done
+
+    def state(self, member_id: str = "m-1") -> Document:
+        """The document."""
+        document: Document = self.do("state", member_id)
+        assert document is not None
+        return document
+
+    def close(self) -> None:
+        """Close the manager and its loop."""
+        self.do("close")
+        if self._runner is not None:
+            self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_async(store: Any) -> bool:
+    return inspect.iscoroutinefunction(store.perform)
+
+
+class Watched:
+    """A store that a test may hold up or spoil: `before` is called with each request and may wait, or raise."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.before: Callable[[Request], None] = lambda request: None
+
+    def perform(self, request: Request) -> Result:
+        """Do what `request` says."""
+        self.before(request)
+        return self.store.perform(request)
 
 
 __all__ = [
@@ -685,8 +881,14 @@ __all__ = [
     "Due",
     "Order",
     "Pick",
+    "Send",
+    "Sent",
+    "Shell",
     "SignIn",
+    "Silence",
+    "Stray",
     "Talk",
+    "Watched",
     "check_decision",
     "choices",
     "fruit_bot",

@@ -14,7 +14,7 @@ from tests.bots import CHANNEL, START, Bank, fruit_bot
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
 from vimbiso_fsm.messages import Channel, Message, Row, Text
-from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData
+from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData, Undelivered
 from vimbiso_fsm.turn import Call, Refused, Turn, call
 
 # Texts ----------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def documents(draw: st.DrawFn) -> Document:
         authenticated=token is not None and draw(st.booleans()),
         profile=draw(objects.filter(lambda profile: isinstance(profile.get("accounts", []), list))),
         current_account=draw(st.just({}) | st.fixed_dictionaries({"account_id": names})),
-        run=open_runs[0] if open_runs else None,
+        run=open_runs[0] if open_runs and (not waiting or draw(st.booleans())) else None,  # or parked
         suspended=waiting,
         call=draw(
             st.none()
@@ -158,6 +158,24 @@ def documents(draw: st.DrawFn) -> Document:
                 root=names,
                 leased_until=instants,
                 tries=st.integers(1, 5),
+                again_at=st.none() | instants,
+            )
+        ),
+        outbox=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Undelivered,
+                        id=names,
+                        replies=st.sampled_from(
+                            [({"text": "call.waiting"},), ({"text": ["a", {"b": 1}]}, {"text": "c"})]
+                        ),
+                        leased_until=st.none() | instants,
+                        tries=st.integers(0, 9),
+                    ),
+                    max_size=2,
+                    unique_by=lambda waiting: waiting.id,
+                )
             )
         ),
         deadline=draw(st.none() | instants),

@@ -22,6 +22,10 @@ from tests.bots import (
     Answered,
     Bank,
     Due,
+    Send,
+    Sent,
+    Silence,
+    Stray,
     Talk,
     fruit_bot,
     home,
@@ -36,7 +40,7 @@ from tests.strategies import bots as any_bots
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.conversation import STANDARD
-from vimbiso_fsm.decision import content_digest, current_question, decide, turn_token, wake_at
+from vimbiso_fsm.decision import Listener, content_digest, current_question, decide, due, turn_token, wake_at
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, State, Transition
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Row, Text
@@ -1002,6 +1006,8 @@ def test_a_decision_is_worth_nothing_after_the_session():
     talk.hold_calls = True
     talk.say("yes")
     assert talk.last.not_after == run.due
+    assert run.due is not None
+    assert deadline is not None
     assert run.due < deadline
     talk.wait(400).say("hello?")
     assert talk.last.changed
@@ -1079,7 +1085,9 @@ def test_the_clock_may_go_back():
 
 def test_recovered_is_said_first():
     """A member whose document was mended is told, and led home."""
-    decision = decide(fruit_bot(), member_document(), Message(CHANNEL, "m", "hello"), START, recovered=Text("recovered"))
+    decision = decide(
+        fruit_bot(), member_document(), Message(CHANNEL, "m", "hello"), START, recovered=Text("recovered")
+    )
     assert decision.status == "recovered"
     assert bots.words(decision.replies)[0].startswith("We had to tidy up")
     assert decision.entry is not None
@@ -1207,6 +1215,77 @@ def test_any_document_and_any_message(document: Document, message: Message, late
     decision = decide(bot, document, message, now)
     bots.check_decision(bot, document, message, now, decision)
     assert decision.replies
+
+
+# Nobody says anything ---------------------------------------------------------------------------------------------------
+
+
+def hearsay(talk: Talk) -> list[Any]:
+    """Events of another time: what is due, what was, what never will be."""
+    document = talk.state
+    run, call = document.run, document.call
+    events: list[Any] = [event for _, event in due(document)]
+    if run is not None:
+        events += [Due(run.id, run.entered, talk.now), Due(run.id, run.entered - 1, run.due or talk.now)]
+    if call is not None:
+        events += [Stray(call.key, call.root, call.tries + 1), Answered(call.key, call.root, unknown=True, tries=99)]
+    for one in document.outbox:
+        events += [Send(one.id, one.tries + 1), Sent(one.id, one.tries + 1, False), Send("gone", 1)]
+    return [
+        *events,
+        Stray("gone", "root", 1),
+        Answered("gone", "root", "receipt"),
+        Sent("gone", 1, True),
+        Silence(START),
+    ]
+
+
+unattended = st.lists(
+    st.one_of(
+        st.tuples(st.just("wake"), st.sampled_from(["", "delivers", "fails"])),
+        st.tuples(st.just("wait"), st.sampled_from([1, 29, 60, 61, 300, 5_000])),
+        st.tuples(st.just("hold"), st.booleans()),
+        st.tuples(st.just("hearsay"), st.integers(0, 20)),
+    )
+)
+"""(what, with what): wakings, time, workers that die, events that come too early, too late or twice."""
+
+
+@given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
+def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[str, Any]]], known: bool):
+    """To any flow, with timers, session ends, stray calls and deliveries in between: what is due does something and is
+    due no more, what is not due changes nothing, what nobody hears is kept (`Talk` checks that)."""
+    talk = Talk(bot, member_document() if known else None)
+    bank: Any = bot.services["bank"]
+    seen: list[str] = []
+    for what, value in [one for some in acts for one in some]:
+        if what == "wake":
+            talk.wake(delivers=value != "", fails=value == "fails")
+        elif what == "hold":
+            talk.hold_calls = value
+        elif what == "hearsay" and talk.document is not None:
+            events = hearsay(talk)
+            event = events[value % len(events)]
+            is_due = event in [each for at, each in due(talk.state) if at <= talk.now]
+            version = talk.state.version
+            talk.take(event, "nobody")
+            answers = isinstance(event, Sent | Answered) and talk.last.changed
+            assert is_due or answers or talk.state.version == version, event
+        else:
+            act(talk, bank, what, value, seen, [])
+    assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
+
+
+@given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "nobody"]))
+def test_any_document_and_what_is_due(document: Document, later: int, listener: Listener):
+    """Deciding what is due on any valid document never raises; the decision is valid and the same twice, and what was
+    due does something."""
+    bot = fruit_bot()
+    now = document.last_updated + timedelta(seconds=later)
+    for at, event in due(document):
+        decision = decide(bot, document, event, now, listener=listener)
+        bots.check_decision(bot, document, event, now, decision, listener)
+        assert decision.changed == (at <= max(now, document.last_updated)) or decision.status == "failed"
 
 
 FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)

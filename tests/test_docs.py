@@ -82,3 +82,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_guarantees_name_the_rows_that_try_to_break_them() -> None:
+    """Each row of the fault suite stands behind a promise, and none is named that is not there."""
+    from tests.faults.rows import ROWS
+
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("**Rows**")]
+    assert {name for line in lines for name in re.findall(r"`([a-z-]+)`", line)} <= set(ROWS)
+    assert {name for name in ROWS if f"`{name}`" not in page} == set()

@@ -528,14 +528,14 @@ def check_rights(admin: Any) -> None:
     """Nothing was refused to the bot, and but for what clusters and replicas ask for it needed all it may do."""
     assert refused_to_bots(admin) == set()
     used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
-    assert granted("bot") - used <= {"wait", "cluster|slots", "command"}
+    assert granted("bot") - used <= {"wait", "cluster|slots", "command", "asking"}
 
 
 def test_the_pages_rights_are_those_of_the_script():
     """Neither more nor less than what the script, the client and the doctor send."""
     script = (Path(__file__).parent.parent / "vimbiso_fsm" / "commit.lua").read_text()
     called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
-    client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command"}
+    client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
     assert granted("bot") == called | client
 
 

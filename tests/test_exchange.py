@@ -19,7 +19,6 @@ from tests.strategies import texts
 from vimbiso_fsm.codec import encode
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.exchange import Exchange, Outcome
-from vimbiso_fsm.turns import Cache, Pause, RunCall
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Channel, Message
 from vimbiso_fsm.state import guest_id
@@ -38,6 +37,7 @@ from vimbiso_fsm.store import (
     Stored,
     Unlink,
 )
+from vimbiso_fsm.turns import Cache, Pause, RunCall
 
 MEMBER = "m-1"
 

@@ -516,7 +516,7 @@ class Gate:
 
 def test_messages_of_one_member_wait_for_each_other_and_no_others(managed: Managed):
     manager = managed(JOB, services={"service": Slow()}, patience=LIMIT)
-    member = [say(manager, "hi", channel=channel) for channel in (ADA, ALAN)][0].state.member_id
+    member, _ = (say(manager, "hi", channel=channel).state.member_id for channel in (ADA, ALAN))
     gate = manager._store = Gate(manager._store, member)
     with ThreadPoolExecutor(2) as pool:
         held = pool.submit(say, manager, "one")

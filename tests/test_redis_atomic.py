@@ -19,7 +19,7 @@ import redis.asyncio
 from redis.exceptions import BusyLoadingError, ClusterDownError, NoPermissionError, ReadOnlyError
 
 from tests.engines import Proxy, Server
-from vimbiso_fsm import redis_atomic
+from vimbiso_fsm import connecting, redis_atomic
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
@@ -502,10 +502,10 @@ class TestBroken:
         spoil(client, "state")
         real = manager._call
 
-        def call(words: Any) -> Any:
+        def call(words: Any, attempts: Any) -> Any:
             if b"inspect" in words:
                 client.delete(key("state"))
-            return real(words)
+            return real(words, attempts)
 
         monkeypatch.setattr(manager, "_call", call)
         with pytest.raises(StoreUnavailable, match="changed its type"):
@@ -575,7 +575,7 @@ class TestMisplacedReply:
     def test_all_connections_are_dropped(self, manager: AtomicStateManager, client: Any, monkeypatch):
         made(manager, turn(member="n"))
         real = manager._call
-        monkeypatch.setattr(manager, "_call", lambda words: real(encode(Load("n")).words))
+        monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
         before = len(client.client_list())
         with pytest.raises(CommitUnknown, match="another request"):
             manager.commit(turn())
@@ -593,7 +593,7 @@ class TestMisplacedReply:
                 await manager.load("n")
                 before = len(client.client_list())
                 real = manager._call
-                monkeypatch.setattr(manager, "_call", lambda words: real(encode(Load("n")).words))
+                monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
                 with pytest.raises(CommitUnknown, match="another request"):
                     await manager.commit(turn())
                 monkeypatch.undo()
@@ -768,9 +768,9 @@ class TestClients:
         manager.close()
 
     def test_names_of_places(self):
-        assert redis_atomic._place(redis.Redis(host="db.example", port=7, password="x")) == "db.example:7"
+        assert connecting._named(redis.Redis(host="db.example", port=7, password="x").connection_pool) == "db.example:7"
         sentinel = redis.Sentinel([("db.example", 26379)])
-        assert redis_atomic._place(sentinel.master_for("bots")) == "the master of bots"
+        assert connecting._named(sentinel.master_for("bots").connection_pool) == "the master of bots"
 
 
 # Wake-ups and channels by their shard ------------------------------------------------------------------------------
@@ -787,7 +787,7 @@ def test_wake_ups_come_earliest_first_and_by_shard(manager: AtomicStateManager):
     assert manager.perform(WakeUps(shard, 30.0)) == (same[1], same[2], same[0])
     assert manager.perform(WakeUps(shard, 30.0, most=1)) == (same[1],)
     assert manager.perform(WakeUps(shard, 20.0)) == (same[1],)
-    manager.perform(Settle(same[1], 10.0))
+    manager.perform(Settle(same[1], manager.load(same[1]).head))
     assert manager.perform(WakeUps(shard, 25.0)) == (same[2],)
 
 

@@ -14,9 +14,11 @@ import redis
 import redis.asyncio
 import redis.cluster
 
+from tests.deployments import Nodes, cluster
 from tests.engines import Server, free_port, running, valkey_program
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.pipelines import Answer
 from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store import (
     Commit,
@@ -90,6 +92,13 @@ def cluster_port() -> Generator[int, None, None]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def three_nodes() -> Generator[Nodes, None, None]:
+    """A cluster of three."""
+    with cluster(valkey_program()) as nodes:
+        yield nodes
+
+
 @pytest.mark.embedded
 class TestCluster:
     def test_laws_and_agreement(self, cluster_port: int):
@@ -113,22 +122,26 @@ class TestCluster:
         check_agreement(make, examples=10)
 
     def test_a_reply_of_another_request_drops_the_connections(self, cluster_port: int, monkeypatch):
-        with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
-            manager = AtomicStateManager(client)
+        with (
+            closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client,
+            AtomicStateManager(client) as manager,
+        ):
             manager.load("m")
-            monkeypatch.setattr(manager, "_call", lambda _: [])
+            monkeypatch.setattr(manager, "_call", lambda *_: Answer([], True))
             with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
                 manager.load("m")
             monkeypatch.undo()
             assert isinstance(manager.load("m"), Stored)
 
     def test_a_reply_of_another_request_drops_the_connections_awaited(self, cluster_port: int, monkeypatch):
-        async def no_reply(_: object) -> list[object]:
-            return []
+        async def no_reply(*_: object) -> Answer:
+            return Answer([], True)
 
         async def mix_up() -> None:
-            async with redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port) as client:
-                manager = AsyncAtomicStateManager(client)
+            async with (
+                redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port) as client,
+                AsyncAtomicStateManager(client) as manager,
+            ):
                 await manager.load("m")
                 monkeypatch.setattr(manager, "_call", no_reply)
                 with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
@@ -137,6 +150,16 @@ class TestCluster:
                 assert isinstance(await manager.load("m"), Stored)
 
         asyncio.run(mix_up())
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_laws_and_agreement_on_three_nodes(manager: str, three_nodes: Nodes):
+    for node in three_nodes.nodes:
+        with node.client() as client:
+            client.script_flush()
+    check_store(MANAGERS[manager](three_nodes.url))
+    check_agreement(MANAGERS[manager](three_nodes.url), examples=20)
 
 
 # The checks have teeth ---------------------------------------------------------------------------------------------

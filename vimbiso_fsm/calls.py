@@ -101,6 +101,7 @@ def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
 def in_thread(work: Callable[[], R]) -> Future[R]:
     """Do `work` in a thread of its own, which ends with the process."""
     future: Future[R] = Future()
+    future.set_running_or_notify_cancel()  # who gives up waiting cancels nothing
     context = contextvars.copy_context()
 
     def run() -> None:

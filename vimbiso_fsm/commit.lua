@@ -111,8 +111,9 @@ if mode == 'unlink' then -- ARGV 4 member
   call('DEL', KEYS[1])
   return {KEYS[1], token, 'read', at, false}
 end
-if mode == 'wake_ups' then -- ARGV 4 until  5 most
-  return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', ARGV[4], 'BYSCORE', 'LIMIT', 0, ARGV[5])}
+if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
+  local last = ARGV[4] == '' and at or ARGV[4]
+  return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
 
 if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to give it back
@@ -133,8 +134,10 @@ end
 
 -- The one key of these modes is a list of incidents.
 if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live
-  if call('RPUSH', KEYS[1], ARGV[4]) > tonumber(ARGV[5]) then call('LTRIM', KEYS[1], -ARGV[5], -1) end
-  call('EXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[6]))
+  if call('LINDEX', KEYS[1], -1) ~= ARGV[4] then -- else it is the same report, whose first answer was lost
+    if call('RPUSH', KEYS[1], ARGV[4]) > tonumber(ARGV[5]) then call('LTRIM', KEYS[1], -ARGV[5], -1) end
+    call('EXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[6]))
+  end
   return {KEYS[1], token, 'read', at}
 end
 if mode == 'incidents' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[1], ARGV[4], ARGV[5])} end

@@ -34,7 +34,7 @@ import redis.cluster
 import redis.connection
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ConstantBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import AskError, RedisClusterException, RedisError
 from redis.retry import Retry
 
@@ -214,7 +214,7 @@ class _Sentinels(redis.sentinel.Sentinel):
     def discover_master(self, service_name: str) -> Any:
         """Host and port."""
         try:
-            return super().discover_master(service_name)
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except redis.sentinel.MasterNotFoundError:
             raise _no_primary(self.sentinels) from None
 
@@ -290,7 +290,7 @@ class _Nodes:
     def _left(self, client: Any) -> list[Any]:
         """The pools of nodes that are no longer there, forgotten here."""
         there = {(node.host, int(node.port)) for node in client.get_nodes()}
-        return [self._pools.pop(address) for address in self._pools.keys() - there]
+        return [self._pools.pop(address) for address in set(self._pools) - there]
 
 
 class Cluster(_Nodes):
@@ -313,10 +313,11 @@ class Cluster(_Nodes):
 
         Raises: one of `UNREACHABLE`.
         """
-        with self._lock:
-            if self._client is None:
-                self._client = self._make()
-            return cast(redis.RedisCluster, self._client)
+        if self._client is None:  # asked without the lock too: a refresh holds it, and may take its time
+            with self._lock:
+                if self._client is None:
+                    self._client = self._make()
+        return cast(redis.RedisCluster, self._client)
 
     def pool(self, key: bytes, redirect: AskError | None) -> Any:
         """The pool of the node that has the key, or of that which a `redirect` names.
@@ -331,11 +332,14 @@ class Cluster(_Nodes):
         return pool.connection_class, pool.connection_kwargs
 
     def refresh(self, seen: int) -> None:
-        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays."""
-        with self._lock, suppress(*UNREACHABLE):
-            if seen == self.seen and self._client is not None:
+        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
+        too who waited here need not ask again."""
+        with self._lock:
+            if seen != self.seen or self._client is None:
+                return
+            self.seen += 1
+            with suppress(*UNREACHABLE):
                 self._client.nodes_manager.initialize()
-                self.seen += 1
                 for pool in self._left(self._client):
                     pool.disconnect()
 
@@ -372,14 +376,16 @@ class AsyncCluster(_Nodes):
         return self._at(client, client.get_node_from_key(key), redirect, _like)
 
     async def refresh(self, seen: int) -> None:
-        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays."""
+        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
+        too who waited here need not ask again."""
         async with self._lock:
-            if seen == self.seen:
-                with suppress(*UNREACHABLE):
-                    await self.client.nodes_manager.initialize()
-                    self.seen += 1
-                    for pool in self._left(self.client):
-                        await pool.disconnect()
+            if seen != self.seen:
+                return
+            self.seen += 1
+            with suppress(*UNREACHABLE):
+                await self.client.nodes_manager.initialize()
+                for pool in self._left(self.client):
+                    await pool.disconnect()
 
     async def disconnect(self) -> None:
         """Drop all connections; new ones are made when needed."""
@@ -425,7 +431,7 @@ def servers_at(url: str, *, timeout: float, connect_timeout: float, connections:
     try:
         place = _place_at(url)
         if place is None:
-            return Server(*_one(redis, url, limits, Retry(ConstantBackoff(0.05), 1)))
+            return Server(*_one(redis, url, limits, Retry(NoBackoff(), 0)))
         if place.service is not None:
             return Server(*_service(redis, place, limits, _Sentinels, _ServicePool, Retry(NoBackoff(), 0)))
     except ValueError:
@@ -442,7 +448,7 @@ def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connec
     try:
         place = _place_at(url)
         if place is None:
-            return AsyncServer(*_one(redis.asyncio, url, limits, AsyncRetry(ConstantBackoff(0.05), 1)))
+            return AsyncServer(*_one(redis.asyncio, url, limits, AsyncRetry(NoBackoff(), 0)))
         if place.service is not None:
             return AsyncServer(
                 *_service(redis.asyncio, place, limits, _AsyncSentinels, _AsyncServicePool, AsyncRetry(NoBackoff(), 0))

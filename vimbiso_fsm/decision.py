@@ -204,7 +204,9 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     found: list[tuple[datetime, Event]] = []
     run, call = document.run, document.call
     if call:
-        found.append((call.again_at or call.leased_until, Stray(call.key, call.root, call.tries)))
+        found.append(
+            (max(call.again_at or call.leased_until, call.leased_until), Stray(call.key, call.root, call.tries))
+        )
     found += [
         (waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries))
         for waiting in document.outbox
@@ -215,6 +217,11 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if document.deadline and not call:
         found.append((document.deadline, Silence(document.deadline)))
     return sorted(found, key=lambda one: one[0])
+
+
+def _first_out(outbox: Sequence[Undelivered]) -> Undelivered | None:
+    """What is to be delivered next: none overtakes another."""
+    return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
 
 
 def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
@@ -278,20 +285,23 @@ def failure(
     talk.kind, talk.status, talk.detail = "error", "failed", error_record(error, reference)
     if listener == "handle":
         talk.say(Text("failure", reference=reference))
-    else:
-        talk.before = _postponed(document, talk.now + POSTPONED)
+    talk.before = _postponed(document, event, talk.now)
+    if not isinstance(event, Message):  # it may come again, and must not meet its own failure as a repeat
+        talk.token = hashed("failure", talk.token, str(talk.version))
     return attrs.evolve(_close(talk, event, listener), error=error)
 
 
-def _postponed(document: Document, until: datetime) -> Document:
-    """The document with all that is due due later."""
-    run, call, deadline = document.run, document.call, document.deadline
-    return attrs.evolve(
-        document,
-        run=attrs.evolve(run, due=max(run.due, until)) if run and run.due else run,
-        call=attrs.evolve(call, again_at=until) if call else None,
-        deadline=max(deadline, until) if deadline else None,
-    )
+def _postponed(document: Document, event: Event, now: datetime) -> Document:
+    """The document with what raised due again later: a timer, also one that a message met; a call's answer; the end of
+    the session, unless somebody says something before."""
+    run, call, deadline, until = document.run, document.call, document.deadline, now + POSTPONED
+    if run and run.due and run.due <= now:
+        run = attrs.evolve(run, due=until)
+    if call and isinstance(event, Answered | Stray):
+        call = attrs.evolve(call, leased_until=now, again_at=until)
+    if isinstance(event, Silence):
+        deadline = until
+    return attrs.evolve(document, run=run, call=call, deadline=deadline)
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
@@ -487,7 +497,7 @@ def _put_out(talk: Conversation, listener: Listener) -> None:
         return
     said = tuple(loads(dumps(replies_to_raw(talk.bot.catalogue.replies(talk.replies)), "replies")))
     waiting = Undelivered(talk.token[:16], said)
-    if listener == "deliver":
+    if listener == "deliver" and _first_out(talk.outbox) is None:
         waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)
     outbox = (*talk.outbox, waiting)
     if len(outbox) > OUTBOX:

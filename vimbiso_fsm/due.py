@@ -43,6 +43,8 @@ LEASE = 15.0
 """Seconds that a shard stays leased to a worker that is not heard of any more."""
 WIDTH = 32
 """Members woken at the same time."""
+MOST = 100
+"""Members of one shard woken in one round."""
 REST = 60.0
 """Seconds before a member whose waking failed is woken again."""
 
@@ -90,6 +92,7 @@ class _Rounds:
         self._attended = float("-inf")
         self._busy: set[str] = set()
         self._resting: dict[str, float] = {}
+        self._guard = threading.Lock()
 
     def _is_time_to_attend(self) -> bool:
         return time.monotonic() >= self._attended + self._lease / 3
@@ -111,19 +114,33 @@ class _Rounds:
     def _to_wake(self, due: Iterable[tuple[str, ...]]) -> list[str]:
         """Who is to be woken now: not who is being woken, or just failed."""
         now = time.monotonic()
-        self._resting = {member: until for member, until in self._resting.items() if until > now}
-        found = [member for members in due for member in members]
-        return [member for member in found if member not in self._busy and member not in self._resting]
+        with self._guard:
+            self._resting = {member: until for member, until in self._resting.items() if until > now}
+            passed = self._busy.union(self._resting)
+            found = [member for members in due for member in members if member not in passed]
+            self._busy.update(found)
+        return found
+
+    def _looks(self) -> Iterator[WakeUps]:
+        """What to ask of each shard. Whoever is being woken, or rests, hides nobody behind them."""
+        most = MOST + len(self._busy) + len(self._resting)
+        return (WakeUps(shard, most=most) for shard in sorted(self._held))
+
+    def _ended(self, member: str) -> None:
+        with self._guard:
+            self._busy.discard(member)
 
     def _woken(self, member: str, entries: tuple[AuditEntry, ...]) -> None:
-        self.metrics.woken += 1
-        self.metrics.done.update(entry.kind for entry in entries)
+        with self._guard:
+            self.metrics.woken += 1
+            self.metrics.done.update(entry.kind for entry in entries)
 
     def _failed(self, member: str | None, error: BaseException) -> None:
         """Whatever it was, it is tried again; a member of whom it is not the store's fault, later."""
-        self.metrics.failed += 1
-        if member is not None and not isinstance(error, VimbisoError):
-            self._resting[member] = time.monotonic() + REST
+        with self._guard:
+            self.metrics.failed += 1
+            if member is not None and not isinstance(error, VimbisoError):
+                self._resting[member] = time.monotonic() + REST
         _log.error("%s: %s", self.name, error_record(error, ""))
 
 
@@ -167,12 +184,10 @@ class Worker(_Rounds):
             if self._is_time_to_attend():
                 requests = list(self._requests(self._ask(Attend(self.name, self._lease))))
                 self._leased(requests, [self._ask(request) for request in requests])
-            now = self._manager.now()
-            members = self._to_wake([self._ask(WakeUps(shard, now)) for shard in sorted(self._held)])
+            members = self._to_wake([self._ask(look) for look in self._looks()])
         except VimbisoError as error:
             self._failed(None, error)
             return []
-        self._busy.update(members)
         return [self._pool.submit(self._wake, member) for member in members]
 
     def leave(self) -> None:
@@ -195,7 +210,7 @@ class Worker(_Rounds):
         except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
             self._failed(member, error)
         finally:
-            self._busy.discard(member)
+            self._ended(member)
 
 
 class AsyncWorker(_Rounds):
@@ -244,13 +259,10 @@ class AsyncWorker(_Rounds):
             if self._is_time_to_attend():
                 requests = list(self._requests(await self._ask(Attend(self.name, self._lease))))
                 self._leased(requests, await asyncio.gather(*map(self._ask, requests)))
-            now = self._manager.now()
-            looks = [self._ask(WakeUps(shard, now)) for shard in sorted(self._held)]
-            members = self._to_wake(await asyncio.gather(*looks))
+            members = self._to_wake(await asyncio.gather(*map(self._ask, self._looks())))
         except VimbisoError as error:
             self._failed(None, error)
             return []
-        self._busy.update(members)
         begun = [asyncio.ensure_future(self._wake(member)) for member in members]
         self._tasks.update(begun)
         for task in begun:
@@ -280,4 +292,4 @@ class AsyncWorker(_Rounds):
         except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
             self._failed(member, error)
         finally:
-            self._busy.discard(member)
+            self._ended(member)

@@ -138,7 +138,7 @@ class Exchange(Turns):
         if document is None or document.member_id != self._member_id:
             self._salvage = self._saved(stored.document, now)
             return self._do(SetAside(self._member_id, stored.head), self._set_aside)
-        self._document = document
+        self._document, self._salvage = document, None
         if self._hearsay and Address(*self.message.channel.address) not in document.channels:
             self.cache.forget(self._member_id, self.message.channel.address)
             return self._do(LookUp(self.message.channel), self._looked_up)

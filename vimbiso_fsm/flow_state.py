@@ -37,9 +37,18 @@ from vimbiso_fsm.calls import (
     only_sync,
     within,
 )
+from vimbiso_fsm.codec import Unreadable
 from vimbiso_fsm.decision import Answered, commit_of
 from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
-from vimbiso_fsm.errors import Contended, DocumentTooLarge, InvalidMessage, NotAnswered, VersionConflict, VimbisoError
+from vimbiso_fsm.errors import (
+    Contended,
+    DocumentTooLarge,
+    InvalidMessage,
+    NotAnswered,
+    ServiceError,
+    VersionConflict,
+    VimbisoError,
+)
 from vimbiso_fsm.exchange import Exchange, Outcome
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, Observer, error_record
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
@@ -256,7 +265,7 @@ class FlowStateManager:
         only_sync(self._desk.bot.services, deliver)
         self._store = store
         self._queue = _Queue()
-        self._late: set[Future[object]] = set()
+        self._late: set[Future[None]] = set()
         self._start: Callable[[], None] | None = None
         self._starting = threading.Lock()
         self._on_close = on_close
@@ -285,7 +294,7 @@ class FlowStateManager:
         store = AtomicStateManager.from_url(url, durability=durability or "local")
         manager = cls(flows, store, on_close=store.close, **options)
         admission = _Admission(durability, unsafe_store)
-        manager._start = lambda: manager._admit(admission.findings(ask_nodes(store._servers)), admission)
+        manager._start = lambda: manager._admit(admission.findings(ask_nodes(store.servers)), admission)
         return manager
 
     @classmethod
@@ -371,8 +380,8 @@ class FlowStateManager:
                             result = self._deliver(step, place)
                         else:
                             result = self._call(step, wait, place)
-                        called += time.monotonic() - since
                         place.take_back()
+                        called += time.monotonic() - since
                     else:
                         result = self._perform(step)
                     turns.take(result, desk.clock.now(), time.monotonic() - began - called)
@@ -391,7 +400,10 @@ class FlowStateManager:
         return result
 
     def _call(self, step: RunCall, wait: float | None, place: _Held) -> object:
-        future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy))
+        try:
+            future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy))
+        except Unreadable as error:
+            return error
         hold = HOLD * self._desk.patience
         try:
             done, _ = wait_for([future], hold if wait is None else min(hold, wait))
@@ -399,11 +411,12 @@ class FlowStateManager:
                 place.let_go()
             return future.result(None if wait is None else max(wait - hold, 0))
         except TimeoutError:
-            self._late.add(future)
-            future.add_done_callback(partial(self._bring_home, step))
+            home: Future[None] = Future()
+            self._late.add(home)
+            future.add_done_callback(partial(self._bring_home, step, home))
             return STILL_RUNNING
 
-    def _bring_home(self, step: RunCall, future: Future[object]) -> None:
+    def _bring_home(self, step: RunCall, home: Future[None], future: Future[object]) -> None:
         """Store the answer of a call that nobody waits for any more."""
         try:
             self._run(
@@ -412,13 +425,17 @@ class FlowStateManager:
         except VimbisoError as error:
             self._desk.lost(error)
         finally:
-            self._late.discard(future)
+            self._late.discard(home)
+            home.set_result(None)
 
     def _deliver(self, step: Deliver, place: _Held) -> object:
         assert self._desk.deliver is not None
         place.let_go()
         try:
-            within(bind_delivery(self._desk.deliver, step), DELIVERY_TIMEOUT)
+            given = within(bind_delivery(self._desk.deliver, step), DELIVERY_TIMEOUT)
+            if inspect.iscoroutine(given):
+                given.close()
+                return ServiceError("deliver", "it is async; use AsyncFlowStateManager, or give one without await")
         except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
             return error
         return None
@@ -513,12 +530,12 @@ class FlowStateManager:
         self._ready()
 
     def now(self) -> float:
-        """The store's clock as this process knows it: seconds since the epoch."""
+        """The store's clock as this process last heard it: seconds since the epoch."""
         return self._desk.clock.now()
 
     def close(self) -> None:
         """Wait a while for calls that are still being made, then give back what the manager opened."""
-        wait_for(tuple(self._late), self._desk.call_wait)
+        wait_for(tuple(self._late), CALL_WAIT)
         self._on_close()
 
     def __enter__(self) -> Self:
@@ -571,7 +588,7 @@ class AsyncFlowStateManager:
         admission = _Admission(durability, unsafe_store)
 
         async def start() -> None:
-            await manager._admit(admission.findings(await ask_nodes_awaited(store._servers)), admission)
+            await manager._admit(admission.findings(await ask_nodes_awaited(store.servers)), admission)
 
         manager._start = start
         return manager
@@ -649,8 +666,8 @@ class AsyncFlowStateManager:
                             result = await self._deliver(step, place)
                         else:
                             result = await self._call(step, wait, place)
-                        called += time.monotonic() - since
                         await place.take_back()
+                        called += time.monotonic() - since
                     else:
                         result = await self._perform(step)
                     turns.take(result, desk.clock.now(), time.monotonic() - began - called)
@@ -671,9 +688,13 @@ class AsyncFlowStateManager:
     async def _call(self, step: RunCall, wait: float | None, place: _AsyncHeld) -> object:
         import asyncio
 
-        call = asyncio.ensure_future(attempted_async(bind(self.bot.services, step), step.policy))
+        try:
+            method = bind(self.bot.services, step)
+        except Unreadable as error:
+            return error
+        call = asyncio.ensure_future(attempted_async(method, step.policy))
         hold = HOLD * self._desk.patience
-        done: set[asyncio.Future[object]] = set()
+        done: set[asyncio.Task[object]] = set()
         try:
             done, _ = await asyncio.wait({call}, timeout=hold if wait is None else min(hold, wait))
             if not done:
@@ -782,7 +803,7 @@ class AsyncFlowStateManager:
         await self._ready()
 
     def now(self) -> float:
-        """The store's clock as this process knows it: seconds since the epoch."""
+        """The store's clock as this process last heard it: seconds since the epoch."""
         return self._desk.clock.now()
 
     async def close(self) -> None:
@@ -790,7 +811,7 @@ class AsyncFlowStateManager:
         import asyncio
 
         if self._late:
-            _, slow = await asyncio.wait(tuple(self._late), timeout=self._desk.call_wait)
+            _, slow = await asyncio.wait(tuple(self._late), timeout=CALL_WAIT)
             for task in slow:
                 task.cancel()
         closed = self._on_close()

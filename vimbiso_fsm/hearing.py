@@ -83,6 +83,7 @@ def _press(talk: Conversation, choice: str) -> None:
     run = talk.run
     pressed = question.pressed(choice)
     if run is None:
+        talk.kind = "recovery" if talk.status == "recovered" else "start"
         return talk.go_home()
     if pressed is not None:
         return _choose(talk, pressed.choice)
@@ -95,7 +96,7 @@ def _press(talk: Conversation, choice: str) -> None:
 def _is_stale(talk: Conversation, choice: str) -> bool:
     """Whether a press comes from an earlier question."""
     run, pressed = talk.run, question.pressed(choice)
-    return pressed is not None and (run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered))
+    return run is not None and pressed is not None and (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
 
 
 def _closed(talk: Conversation, words: str = "choice.closed") -> None:
@@ -303,8 +304,9 @@ def _too_late(talk: Conversation, message: Message) -> None:
 
 
 def _is_session_over(talk: Conversation) -> bool:
+    """Whether the session's end has passed; a call on its way, also one that has just been proposed, suspends it."""
     deadline = talk.before.deadline
-    return deadline is not None and talk.now > deadline
+    return talk.pending is None and deadline is not None and talk.now > deadline
 
 
 def end_session(talk: Conversation) -> None:

@@ -149,7 +149,8 @@ class MemoryStore:
                         self._due[member_id] = wake_at
                 return None
             case WakeUps(shard, until, most):
-                due = [(at, name) for name, at in self._due.items() if at <= until and shard_of(name) == shard]
+                end = self._at() if until is None else until
+                due = [(at, name) for name, at in self._due.items() if at <= end and shard_of(name) == shard]
                 return tuple(name for _, name in sorted(due)[:most])
             case Attend(worker, seconds):
                 self._workers[worker] = self._at() + seconds
@@ -159,7 +160,8 @@ class MemoryStore:
                 return Leased(self._lease(request))
             case Report(member_id, body):
                 kept, _ = self._incidents.get(member_id, ((), 0.0))
-                self._incidents[member_id] = ((*kept, body)[-INCIDENTS_KEPT:], self._at() + AUDIT_LIFE)
+                if kept[-1:] != (body,):  # else it is the same report, made once more
+                    self._incidents[member_id] = ((*kept, body)[-INCIDENTS_KEPT:], self._at() + AUDIT_LIFE)
                 return None
             case ReadIncidents(member_id, last):
                 kept, end = self._incidents.get(member_id, ((), 0.0))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import redis
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from vimbiso_fsm.wire import SCRIPT, Words
 
@@ -77,9 +77,11 @@ def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any
     rest = iter(replies)
     answers: list[Answer] = []
     for sent in batch:
-        if sent.asking:
-            next(rest)
-        answers.append(Answer(next(rest), waited or not sent.lasting))
+        asked = next(rest) if sent.asking else None
+        reply = next(rest)
+        if isinstance(asked, ResponseError) and isinstance(reply, MovedError):
+            reply = asked  # that the command was sent away is only what follows from it
+        answers.append(Answer(reply, waited or not sent.lasting))
     return answers
 
 

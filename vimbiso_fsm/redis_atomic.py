@@ -65,6 +65,7 @@ from vimbiso_fsm.store import (
     Head,
     Link,
     Load,
+    Report,
     Request,
     Result,
     SetAside,
@@ -198,13 +199,13 @@ class _Attempts:
         match self._request:
             case Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
                 return CommitUnknown(member_id, token, fault)
-            case SetAside() | Link() | Unlink() | Settle() as request if self._unknown:
-                return CommitUnknown(request.member_id, type(request).__name__, fault)
+            case SetAside() | Link() | Unlink() | Settle() | Report() as request if self._unknown:
+                return CommitUnknown(request.member_id or "", type(request).__name__, fault)
             case _:
                 return StoreUnavailable(fault)
 
 
-_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle)
+_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle, Report)
 """Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
 
 
@@ -279,7 +280,7 @@ class AtomicStateManager:
         Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
         """
         self._confirm = _confirm(durability, confirm_timeout, timeout)
-        self._servers = client if isinstance(client, Server | Cluster) else servers_of(client)
+        self.servers = client if isinstance(client, Server | Cluster) else servers_of(client)
         self._timeout = timeout
         self._shift = shift
         self._checked = False
@@ -318,9 +319,9 @@ class AtomicStateManager:
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
                 reply, _ = self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self._servers.place)
+                return inspected(request, wrong.member_id, question, reply, self.servers.place)
         except MisplacedReply as error:
-            self._servers.disconnect()
+            self.servers.disconnect()
             raise attempts.misplaced() from error
 
     def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
@@ -333,7 +334,7 @@ class AtomicStateManager:
 
     def close(self) -> None:
         """Close what the manager made, not a client it was given; may be called twice."""
-        self._servers.close()
+        self.servers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -345,38 +346,38 @@ class AtomicStateManager:
     def _client(self) -> redis.Redis | redis.RedisCluster:
         """redis-py's own, for looking behind the store's back. Raises: StoreUnavailable when a cluster is not there."""
         try:
-            return self._servers.client
+            return self.servers.client
         except UNREACHABLE as error:
-            raise StoreUnavailable(f"{self._servers.place}: {error}") from error
+            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
     def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self._servers.place, self._timeout)
+        return _Attempts(request, self.servers.place, self._timeout)
 
     def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in RECORD_SHARDS:
             found, _ = self._repeat(words, self._attempts(None))
-            _check_shards(found, self._servers.place)
+            _check_shards(found, self.servers.place)
             if found is not None:
                 break
         self._checked = True
 
     def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
-            seen = self._servers.seen
+            seen = self.servers.seen
             try:
                 return self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
                 wait = attempts.wait(error)
                 if _is_elsewhere(error):
-                    self._servers.refresh(seen)
+                    self.servers.refresh(seen)
             time.sleep(wait)
 
     def _call(self, words: Words, attempts: _Attempts) -> Answer:
         """Send the words once. redis-py's `execute_command` is passed by: it repeats what it must not, hides whether
         anything was sent, takes any connection for WAIT, and costs more than the rest of the call."""
         try:
-            pool = self._servers.pool(_first_key(words), attempts.redirect)
+            pool = self.servers.pool(_first_key(words), attempts.redirect)
             connection = pool.get_connection()
         except UNREACHABLE as error:
             raise _NotSent from error
@@ -422,7 +423,7 @@ class AsyncAtomicStateManager:
         Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
         """
         self._confirm = _confirm(durability, confirm_timeout, timeout)
-        self._servers = client if isinstance(client, AsyncServer | AsyncCluster) else async_servers_of(client)
+        self.servers = client if isinstance(client, AsyncServer | AsyncCluster) else async_servers_of(client)
         self._timeout = timeout
         self._shift = shift
         self._checked = False
@@ -463,9 +464,9 @@ class AsyncAtomicStateManager:
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
                 reply, _ = await self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self._servers.place)
+                return inspected(request, wrong.member_id, question, reply, self.servers.place)
         except MisplacedReply as error:
-            await self._servers.disconnect()
+            await self.servers.disconnect()
             raise attempts.misplaced() from error
 
     async def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
@@ -481,7 +482,7 @@ class AsyncAtomicStateManager:
         twice."""
         while self._sending:
             await asyncio.wait(self._sending)
-        await self._servers.close()
+        await self.servers.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -493,34 +494,34 @@ class AsyncAtomicStateManager:
 
     @property
     def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
-        return self._servers.client
+        return self.servers.client
 
     def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self._servers.place, self._timeout)
+        return _Attempts(request, self.servers.place, self._timeout)
 
     async def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
         for words in RECORD_SHARDS:
             found, _ = await self._repeat(words, self._attempts(None))
-            _check_shards(found, self._servers.place)
+            _check_shards(found, self.servers.place)
             if found is not None:
                 break
         self._checked = True
 
     async def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
-            seen = self._servers.seen
+            seen = self.servers.seen
             try:
                 return await self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
                 wait = attempts.wait(error)
                 if _is_elsewhere(error):
-                    await self._servers.refresh(seen)
+                    await self.servers.refresh(seen)
             await asyncio.sleep(wait)
 
     async def _call(self, words: Words, attempts: _Attempts) -> Answer:
         try:
-            pool = await self._servers.pool(_first_key(words), attempts.redirect)
+            pool = await self.servers.pool(_first_key(words), attempts.redirect)
         except UNREACHABLE as error:
             raise _NotSent from error
         loop = asyncio.get_running_loop()

@@ -268,10 +268,11 @@ class Settle:
 
 @attrs.frozen
 class WakeUps:
-    """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first."""
+    """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first. `until`: an instant on the
+    store's clock; now, if None."""
 
     shard: int
-    until: float
+    until: float | None = None
     most: int = 100
 
 
@@ -294,7 +295,8 @@ class Lease:
 
 @attrs.frozen
 class Report:
-    """Keep an incident: what happened and changed no document. `member_id` None: at the store as a whole -> None."""
+    """Keep an incident: what happened and changed no document -> None. `member_id` None: at the store as a whole. The
+    same body at once again is the same incident."""
 
     member_id: str | None
     body: bytes = attrs.field(repr=False)

@@ -281,7 +281,9 @@ class Turns:
         assert decision is not None
         assert document is not None
         proposed, pending = decision.document.call, document.call
-        if decision.call is None or proposed is None or pending is None or proposed.key != pending.key:
+        if decision.call is None or proposed is None or pending is None:
+            return self._finish(document)
+        if (proposed.key, proposed.tries) != (pending.key, pending.tries):  # it is in other hands by now
             return self._finish(document)
         self._calls += 1
         if not self._confirmed or self._calls > self.bot.limits.autos:  # a flow that only calls is taken up later

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import replies_from_raw
 from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, wake_at
@@ -47,6 +49,7 @@ class Waking(Turns):
         self.listener = "deliver" if delivers else "nobody"
         self._delivers = delivers
         self._in_hand: Answered | Sent | None = answer
+        self._announced: Decision | None = None
         self._turns = 0
         self._member_id = member_id
         self._do(Load(member_id), self._loaded)
@@ -89,11 +92,18 @@ class Waking(Turns):
     def _mismatched(self, mismatch: Mismatch) -> None:
         self._loaded(mismatch.current)
 
-    def _finish(self, document: Document) -> None:
+    def _go_on(self) -> None:
+        """Deliver what was said, then make the call that was proposed."""
         decision = self._decision
         assert decision is not None
         if decision.delivery is not None and self._confirmed:
+            self._announced = decision
             return self._deliver(decision, decision.delivery)
+        if self._announced is not None:
+            self._decision, self._announced = attrs.evolve(self._announced, delivery=None), None
+        super()._go_on()
+
+    def _finish(self, document: Document) -> None:
         self._next(document)
 
     def _deliver(self, decision: Decision, waiting: Undelivered) -> None:
