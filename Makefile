@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check bench docs wheel-test clean
+.PHONY: help chat test check bench faults docs wheel-test clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -36,6 +36,9 @@ check: $(DEV) ## format, lint, types
 
 bench: $(DEV) ## a turn beside a bare GET and SET; ARGS go to tests/bench
 	$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(DEV) ## what must hold under faults, in depth; ARGS="--short --row NAME --seed N"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: $(DEV) ## the reference of every public name, into build/docs
 	$(BIN)/pdoc --output-directory build/docs vimbiso_fsm

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from tests.bench.server import Placement, Server, placements
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
+    logging.getLogger("vimbiso_fsm").setLevel(logging.ERROR)  # that everysec can lose a second is meant here
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs before it began; much more than 0 disturbs the figures"
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     try:

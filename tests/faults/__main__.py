@@ -1,0 +1,62 @@
+"""The table: each fault, what must hold, what was counted, the seed; `make faults`.
+
+The plan of a run (what is lost, where somebody is killed, in which order messages come) is drawn from the seed, and
+`--row NAME --seed N` draws it again; how processes interleave is the machine's affair. No row needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+
+from tests.faults.rows import ROWS, Profile, Report
+
+SHOWN = 5
+"""Faults shown of a row; there may be one a member."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    profile = Profile(short=options.short)
+    print(f"{'short' if profile.short else 'deep'} profile, seed {seed}")
+    failed = 0
+    for name in options.row or ROWS:
+        began = time.monotonic()
+        report = ROWS[name].run(profile, seed)
+        failed += bool(report.wrong)
+        _show(name, report, seed, time.monotonic() - began)
+    print(f"\n{failed} of {len(options.row or ROWS)} rows failed")
+    return 1 if failed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("tests.faults", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="the profile of the tests: seconds a row, not minutes")
+    parser.add_argument("--seed", type=int, help="of every plan; drawn and printed when it is not given")
+    parser.add_argument(
+        "--row", action="append", choices=ROWS, metavar="NAME", help=f"only this one: {', '.join(ROWS)}"
+    )
+    return parser.parse_args(arguments)
+
+
+def _show(name: str, report: Report, seed: int, seconds: float) -> None:
+    """One row of the table."""
+    row = ROWS[name]
+    counts = ", ".join(f"{count:g} {what.replace('_', ' ')}" for what, count in report.counts.items())
+    print(f"\n{'FAILED' if report.wrong else 'held  '}  {name}  (seed {seed}, {seconds:.0f} s)")
+    print(f"        {row.fault}: {row.holds}")
+    print(textwrap.fill(counts, 118, initial_indent=" " * 8, subsequent_indent=" " * 8))
+    for wrong in report.wrong[:SHOWN]:
+        print(f"      ! {wrong}")
+    if len(report.wrong) > SHOWN:
+        print(f"      ! and {len(report.wrong) - SHOWN} more")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""What must hold after any fault, checked by looking at the store, the ledger and the journal. One for all rows.
+
+- versions are unique and gapless, the audit is a whole chain 1…v with one token each
+- every answered turn is there, every unanswered one at most once
+- digest and step of version v are those of audit entry v; so are those of the version before; each retained turn
+  record says where its entry led, and the latest reproduces `flow_data`
+- sales = confirmations, exactly: each confirmed number has one key in the ledger, and nothing else is there
+- nothing is left to be done: no call, no undelivered reply
+- nobody was answered with another member's bytes, no PIN is in log, audit, incidents or turn records
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from tests.faults.bot import TALLY, till_bot
+from tests.faults.clock import Clock, Clocked
+from tests.faults.members import PAST_LEASE, Person
+from tests.faults.records import Folder, LedgerTill
+from tests.faults.row import Report
+from vimbiso_fsm.codec import document_to_raw, loads
+from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
+from vimbiso_fsm.flow_state import FlowStateManager
+from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.state import Document
+from vimbiso_fsm.store import AUDIT_KEPT, RECORDS_KEPT, Entry, ReadAudit, ReadRecords, Record, Stored, digest
+
+__all__ = ["check", "check_tally"]
+
+_SECRETS = ("pin",)
+_MADE = ("advanced", "refused", "recovered")
+"""Statuses of an answer that say: this was stored."""
+
+
+def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *, whole: bool = True) -> None:
+    """Check everything about these members of the till. `whole`: each has said all they had to say, and what is due
+    without a message is done first, as by a worker."""
+    bot = till_bot(LedgerTill(folder))
+    if whole:
+        drain(url, folder, people)
+    answered, sales = _answered(folder), folder.sales()
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store) as manager:
+        told: list[object] = [*manager.incidents()]
+        for person in people:
+            _check_person(store, manager, person, sales.get(person.member_id, {}), answered, report, whole=whole)
+            told += manager.history(person.member_id) + manager.incidents(person.member_id)
+    report.wrong += [line["what"] for line in folder.noted("wrong")]
+    _check_ledger(sales, people, report, whole=whole)
+    _check_deliveries(folder, report)
+    log = folder.log.read_text() if folder.log.exists() else ""
+    report.demand("canary-" not in log, "a PIN is in the log")
+    report.demand("canary-" not in repr(told), "a PIN is in an incident or in the history")
+    report.count(
+        answers=folder.count("answered"),
+        unanswered=folder.count("unanswered"),
+        calls=folder.calls(),
+    )
+
+
+def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
+    """Wake the members for whom something is due, or will be when leases have ended."""
+    clock = Clock()
+    with (
+        AtomicStateManager.from_url(url) as store,
+        FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), deliver=folder.deliverer) as manager,
+    ):
+        for member_id in [member_id for person in people for member_id in (person.guest_id, person.member_id)]:
+            for _ in range(3):
+                document = manager.state(member_id)
+                if document is None or not (document.call or document.outbox or document.moved):
+                    break
+                clock.ahead = max(0.0, document.last_updated.timestamp() - time.time()) + PAST_LEASE
+                manager.state(member_id)  # which tells the manager what time it is
+                manager.wake(member_id)
+
+
+def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, int]) -> None:
+    """Check a member of the tally who `said` these numbers, by token: each was counted once, nothing else was."""
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(TALLY, store) as manager:
+        entries = _check_member(store, manager, person, person.guest_id, report)
+        document = manager.state(person.guest_id)
+    assert document is not None
+    assert document.run is not None
+    fields = document.run.flow_data.data.fields
+    found = (fields["count"], fields["n"])
+    report.demand(
+        found == (len(said), sum(said.values())), f"{found} were counted of {len(said)}, {sum(said.values())}"
+    )
+    if len(entries) < AUDIT_KEPT:
+        tokens = {entry.token for entry in entries}
+        lost = sum(token not in tokens for token in said)
+        report.demand(not lost, f"{lost} of {len(said)} turns are not in the audit")
+
+
+def _answered(folder: Folder) -> Mapping[int, Mapping[str, set[str]]]:
+    """By person and token: the statuses it was answered with."""
+    found: dict[int, dict[str, set[str]]] = {}
+    for line in folder.noted("answered"):
+        found.setdefault(line["who"], {}).setdefault(line["token"], set()).add(line["status"])
+    return found
+
+
+def _check_person(
+    store: AtomicStateManager,
+    manager: FlowStateManager,
+    person: Person,
+    sales: Mapping[int, set[str]],
+    answered: Mapping[int, Mapping[str, set[str]]],
+    report: Report,
+    *,
+    whole: bool,
+) -> None:
+    entries: list[AuditEntry] = []
+    for member_id in (person.guest_id, person.member_id):
+        entries += _check_member(store, manager, person, member_id, report)
+    made = Counter(entry.token for entry in entries)
+    for token, statuses in answered.get(person.number, {}).items():
+        if statuses & {*_MADE, "duplicate"} and made[token] != 1:
+            report.wrong.append(f"{person.number}: a turn answered {sorted(statuses)} is stored {made[token]} times")
+    confirmed = [cast(int, entry.before["number"]) for entry in entries if _fired(entry, "yes")]
+    settled = [entry for entry in entries if _fired(entry, "done")]
+    if whole:
+        numbers = list(range(1, person.confirmations + 1))
+        report.demand(confirmed == numbers, f"{person.number}: {confirmed} were confirmed, not {numbers}")
+        report.demand(
+            len(settled) == len(confirmed), f"{person.number}: {len(confirmed)} calls, {len(settled)} answers"
+        )
+        document = manager.state(person.member_id)
+        sold = document.run.flow_data.data.fields["sold"] if document and document.run else None
+        report.demand(sold == person.confirmations, f"{person.number}: the document counts {sold} sales")
+    for number, count in Counter(confirmed).items():
+        keys = len(sales.get(number, ()))
+        report.demand(keys == count, f"{person.number}: number {number} confirmed {count} times, sold {keys} times")
+    report.demand(not sales.keys() - set(confirmed), f"{person.number}: sold what nobody confirmed")
+    report.count(confirmations=len(confirmed), missing=max(0, person.confirmations - len(set(confirmed))))
+
+
+def _check_ledger(
+    sales: Mapping[str, Mapping[int, set[str]]], people: Iterable[Person], report: Report, *, whole: bool
+) -> None:
+    twice = sum(len(keys) > 1 for numbers in sales.values() for keys in numbers.values())
+    report.count(sales=sum(map(len, sales.values())), twice=twice)
+    report.demand(not twice, f"{twice} numbers were sold twice")
+    if whole:
+        strangers = sales.keys() - {person.member_id for person in people}
+        report.demand(not strangers, f"{len(strangers)} strangers in the ledger")
+
+
+def _check_deliveries(folder: Folder, report: Report) -> None:
+    delivered = folder.noted("delivered")
+    keys = Counter(line["key"] for line in delivered)
+    report.demand(all(count == 1 for count in keys.values()), f"{len(delivered)} deliveries of {len(keys)} replies")
+    for line in delivered:
+        strangers = {who for text in line["texts"] for who in re.findall(r"\[(\d+)\]", text)} - {line["to"]}
+        report.demand(not strangers, f"{strangers} were told to {line['to']}")
+    report.count(deliveries=len(delivered))
+
+
+def _fired(entry: AuditEntry, trigger: str) -> bool:
+    return any(step.trigger == trigger and step.dest is not None for step in entry.steps)
+
+
+def _check_member(
+    store: AtomicStateManager, manager: FlowStateManager, person: Person, member_id: str, report: Report
+) -> Sequence[AuditEntry]:
+    """Check what is stored of one member id -> its audit."""
+    stored = store.load(member_id, previous=True)
+    sealed = cast("tuple[Entry, ...]", store.perform(ReadAudit(member_id)))
+    records = cast("tuple[Record, ...]", store.perform(ReadRecords(member_id)))
+    if not isinstance(stored, Stored) or stored.document is None or not sealed:
+        report.demand(
+            not sealed and isinstance(stored, Stored) and not stored.head.version, f"{member_id}: no document"
+        )
+        return ()
+    wrong = [*FlowAuditLogger.faults(sealed)]
+    entries = FlowAuditLogger.read(sealed)
+    version, latest = stored.head.version, entries[-1]
+    expected = [*range(max(0, version - AUDIT_KEPT) + 1, version + 1)]
+    if [entry.version for entry in sealed] != expected:
+        wrong.append(f"version {version} has {len(sealed)} audit entries, {sealed[0].version}…{sealed[-1].version}")
+    repeated = [token for token, count in Counter(entry.token for entry in entries).items() if count > 1]
+    wrong += [f"{len(repeated)} tokens were used twice"] if repeated else []
+    if (stored.head.digest, digest(stored.document)) != (sealed[-1].digest, latest.document):
+        wrong.append(f"the digests of version {version} are not those of its audit entry")
+    if len(entries) > 1 and (stored.previous is None or digest(stored.previous) != entries[-2].document):
+        wrong.append("the previous document is not that of the audit entry before")
+    document = manager.state(member_id)
+    if document is None:
+        wrong.append("it cannot be read")
+    else:
+        wrong += _reproduced(document, entries, records)
+    texts = (*(entry.body for entry in sealed), *(record.body for record in records))
+    if any(person.canary.encode() in text for text in texts):
+        wrong.append("the PIN is in the audit or in a turn record")
+    report.wrong += [f"{person.number}, {member_id[:5]}: {fault}" for fault in wrong]
+    return entries
+
+
+def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequence[Record]) -> list[str]:
+    """What is wrong with steps, turn records and what is left to be done."""
+    wrong: list[str] = []
+    step = document.run.step if document.run else ""
+    latest = entries[-1]
+    if (document.version, step) != (latest.version, latest.dest):
+        wrong.append(f"the document is at {document.version} {step!r}, its audit at {latest.version} {latest.dest!r}")
+    if document.call is not None and document.moved is None:
+        wrong.append("a call was left")
+    if document.outbox and document.moved is None:
+        wrong.append("replies were left")
+    by_token = {entry.token: entry for entry in entries}
+    own = [(record, by_token[record.token]) for record in records if record.token in by_token]
+    if len(records) > RECORDS_KEPT:
+        wrong.append(f"{len(records)} turn records are kept")
+    if [record.token for record, _ in own] != [entry.token for entry in entries][-len(own) :]:
+        wrong.append("the turn records are not those of the latest turns")
+    for record, entry in own:
+        if (loads(record.body).get("flow_data") or {}).get("step", "") != entry.dest:
+            wrong.append(f"the turn record of version {entry.version} does not lead where its audit entry does")
+    if own and _open(loads(own[-1][0].body)["flow_data"]) != _open(document_to_raw(document)["flow_data"]):
+        wrong.append("the latest turn record does not reproduce flow_data")
+    return wrong
+
+
+def _open(flow_data: Any) -> Any:
+    """A run's state without what is secret."""
+    if not flow_data:
+        return {}
+    data = {name: value for name, value in flow_data["data"].items() if name not in _SECRETS}
+    return {**flow_data, "data": data}

@@ -1,0 +1,148 @@
+"""The members of the workload: what they say, how their messages are delivered, and what they make of the answers.
+
+A message that was not answered is delivered again, as webhooks do, until it is; so is one whose answer no replica has
+confirmed, at a store that says so, and one whose call is still on its way, after the clock was moved past its lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from functools import cached_property
+
+import attrs
+
+from tests.faults.clock import Clock
+from tests.faults.records import Folder
+from vimbiso_fsm.conversation import STANDARD
+from vimbiso_fsm.decision import turn_token
+from vimbiso_fsm.errors import NotAnswered
+from vimbiso_fsm.exchange import Outcome
+from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.messages import Channel, Message
+from vimbiso_fsm.state import guest_id
+
+__all__ = ["PAST_LEASE", "Person", "deliver", "deliver_async", "judge"]
+
+PAST_LEASE = STANDARD.lease + 1
+"""Seconds after which nobody holds a call any more."""
+PERSEVERANCE = 120.0
+"""Seconds after which a member has never been answered."""
+_ADDRESS = re.compile(r"\[(\d+)\]")
+
+
+@attrs.frozen
+class Person:
+    """The member of that number, who confirms so many sales, numbered from 1."""
+
+    number: int
+    confirmations: int = 0
+
+    @property
+    def channel(self) -> Channel:
+        """Where they write from."""
+        return Channel("whatsapp", f"2637{self.number:08}")
+
+    @property
+    def member_id(self) -> str:
+        """Who they are once they have said their PIN."""
+        return f"m-{self.channel.identifier}"
+
+    @property
+    def guest_id(self) -> str:
+        """Who they are before."""
+        return guest_id(self.channel)
+
+    @property
+    def canary(self) -> str:
+        """Their PIN."""
+        return f"canary-{self.channel.identifier}"
+
+    def message(self, id: str | int, text: str) -> Message:
+        """Something they say."""
+        return Message(self.channel, f"{self.channel.identifier}.{id}", text)
+
+    @cached_property
+    def messages(self) -> Sequence[Message]:
+        """All they say, in order."""
+        texts = ["hi", self.canary]
+        for number in range(1, self.confirmations + 1):
+            texts += [str(number), "yes"]
+        return [self.message(place, text) for place, text in enumerate(texts)]
+
+
+def judge(person: Person, message: Message, outcome: Outcome, folder: Folder, *, again: bool) -> None:
+    """Write down that the message was answered, and what is wrong with the answer. `again`: it was delivered before."""
+    folder.note("answered", who=person.number, token=turn_token(message), status=outcome.status)
+    fair = ("advanced", "duplicate") if again else ("advanced",)
+    if outcome.status not in fair:
+        folder.note("wrong", what=f"{person.number}: message {message.id} came to {outcome.status!r}, not {fair}")
+    if strangers := seen(person, outcome):
+        folder.note("wrong", what=f"{person.number}: message {message.id} brought bytes of {strangers}")
+
+
+def seen(person: Person, outcome: Outcome) -> set[str]:
+    """Whose bytes, but for their own, an outcome brings."""
+    said = "\n".join(reply.text for reply in outcome.replies)
+    found = set(_ADDRESS.findall(said)) | {outcome.state.channel.identifier}
+    return found - {person.channel.identifier}
+
+
+def deliver(
+    manager: FlowStateManager, person: Person, message: Message, folder: Folder, clock: Clock, *, again: bool = False
+) -> Outcome | None:
+    """Deliver until it is answered and its call is settled. `again`: it may have been handled before."""
+    until = time.monotonic() + PERSEVERANCE
+    while time.monotonic() < until:
+        try:
+            outcome = manager.handle(message)
+        except NotAnswered as error:
+            folder.note("unanswered", who=person.number, error=type(error).__name__)
+            time.sleep(0.02)
+        else:
+            if not outcome.confirmed:
+                folder.note("unanswered", who=person.number, error="unconfirmed")
+            else:
+                judge(person, message, outcome, folder, again=again)
+            if outcome.state.call is not None:
+                clock.forward(PAST_LEASE)
+            elif outcome.confirmed:
+                folder.note("settled", token=turn_token(message))
+                return outcome
+        again = True
+    folder.note("wrong", what=f"{person.number}: message {message.id} was never answered")
+    return None
+
+
+async def deliver_async(
+    manager: AsyncFlowStateManager,
+    person: Person,
+    message: Message,
+    folder: Folder,
+    clock: Clock,
+    *,
+    again: bool = False,
+) -> Outcome | None:
+    """The same, awaited."""
+    until = time.monotonic() + PERSEVERANCE
+    while time.monotonic() < until:
+        try:
+            outcome = await manager.handle(message)
+        except NotAnswered as error:
+            folder.note("unanswered", who=person.number, error=type(error).__name__)
+            await asyncio.sleep(0.02)
+        else:
+            if not outcome.confirmed:
+                folder.note("unanswered", who=person.number, error="unconfirmed")
+            else:
+                judge(person, message, outcome, folder, again=again)
+            if outcome.state.call is not None:
+                clock.forward(PAST_LEASE)
+            elif outcome.confirmed:
+                folder.note("settled", token=turn_token(message))
+                return outcome
+        again = True
+    folder.note("wrong", what=f"{person.number}: message {message.id} was never answered")
+    return None

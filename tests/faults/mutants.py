@@ -1,0 +1,42 @@
+"""Broken scripts, to see that the suite has teeth: each is the real one with one law cut out of its text."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Generator
+from unittest import mock
+
+from vimbiso_fsm import redis_atomic, wire
+
+assert redis_atomic  # it must be there to be looked through
+
+__all__ = ["mutated", "script"]
+
+_CUTS = {
+    "no token": (b"if used and tonumber(used) > oldest then", b"if false then"),
+    "no digest": (b"if version ~= ARGV[4] or digest ~= ARGV[5] then", b"if version ~= ARGV[4] then"),
+}
+
+
+def script(mutant: str) -> bytes:
+    """The script's text with that law cut out."""
+    law, instead = _CUTS[mutant]
+    assert wire.SCRIPT.count(law) == 1, f"the script no longer says {law!r}"
+    return wire.SCRIPT.replace(law, instead)
+
+
+@contextlib.contextmanager
+def mutated(mutant: str) -> Generator[None]:
+    """Within, this process sends the broken script, whichever module does; the real one when `mutant` is empty."""
+    with contextlib.ExitStack() as stack:
+        if mutant:
+            broken = script(mutant)
+            sha = hashlib.sha1(broken, usedforsecurity=False).hexdigest()
+            library = [module for name, module in sys.modules.items() if name.startswith("vimbiso_fsm.")]
+            for real, instead in ((wire.SCRIPT, broken), (wire.SHA, sha)):
+                for module in library:
+                    for name in [name for name, value in vars(module).items() if value is real]:
+                        stack.enter_context(mock.patch.object(module, name, instead))
+        yield

@@ -1,0 +1,190 @@
+"""A TCP proxy before a server, in a process of its own, that spoils what passes by a plan drawn from a seed.
+
+It reads the protocol only as far as it must, to spoil exactly commits: a commit's reply carries the member's key and
+one of four words. Fates, each with its probability:
+
+    drop     the reply is thrown away and the connection closed
+    reset    the same, closed by a reset
+    hang     the reply and all that follow it on this connection never come; the connection stays open
+    skip     the reply alone never comes: the next one stands in its place
+    delay    the reply comes late
+    refuse   the request never reaches the server, the connection is closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import random
+import re
+import socket
+import struct
+from collections.abc import Callable, Generator, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import attrs
+
+__all__ = ["Plan", "Proxy", "frames", "proxied"]
+
+_COMMITTED = re.compile(
+    rb"\*\d+\r\n\$\d+\r\n[^\r]*:state\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n(committed|duplicate|conflict|late)\r\n"
+)
+_COMMIT = re.compile(rb"\r\n\$6\r\ncommit\r\n")
+FATES = ("drop", "reset", "hang", "skip", "delay", "refuse")
+
+
+@attrs.frozen
+class Plan:
+    """How likely each fate is, for commits. `longest`: seconds of the longest delay."""
+
+    seed: int
+    drop: float = 0.0
+    reset: float = 0.0
+    hang: float = 0.0
+    skip: float = 0.0
+    delay: float = 0.0
+    refuse: float = 0.0
+    longest: float = 0.05
+
+
+def _end(data: bytearray, start: int) -> int | None:
+    """Where the frame that begins at `start` ends; None when it is not whole yet."""
+    line = data.find(b"\r\n", start)
+    if line < 0:
+        return None
+    kind, end = data[start : start + 1], line + 2
+    if kind in b"+-:_#,(":
+        return end
+    size = int(data[start + 1 : line])
+    if kind in b"$=!":
+        end += max(size, -2) + 2 if size >= 0 else 0
+        return end if end <= len(data) else None
+    for _ in range(max(size, 0) * (2 if kind in b"%|" else 1)):
+        inner = _end(data, end)
+        if inner is None:
+            return None
+        end = inner
+    return end
+
+
+def frames(data: bytearray) -> Iterator[bytes]:
+    """The whole frames at the beginning of `data`, which are taken from it."""
+    while data and (end := _end(data, 0)) is not None:
+        yield bytes(data[:end])
+        del data[:end]
+
+
+class _Spoiler:
+    """One proxy's work."""
+
+    def __init__(self, target: Path, plan: Plan) -> None:
+        self._target, self._plan = target, plan
+        self._chance = random.Random(plan.seed)
+        self.counts: dict[str, int] = dict.fromkeys(("commits", *FATES), 0)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client's connection, to its end."""
+        server: asyncio.StreamWriter | None = None
+        with contextlib.suppress(OSError, ConnectionError):
+            answers, server = await asyncio.open_unix_connection(str(self._target))
+            up = asyncio.create_task(self._pump(reader, server, self._request))
+            down = asyncio.create_task(self._pump(answers, writer, self._reply))
+            _, rest = await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+        for each in (writer, server):
+            if each is not None:
+                each.close()
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, fate: Callable[[bytes], str]
+    ) -> None:
+        held = bytearray()
+        while data := await source.read(1 << 20):
+            held += data
+            for frame in frames(held):
+                match fate(frame):
+                    case "drop" | "refuse":
+                        return
+                    case "reset":
+                        linger = struct.pack("ii", 1, 0)
+                        sink.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                        return
+                    case "hang":
+                        await asyncio.Event().wait()
+                    case "skip":
+                        continue
+                    case "delay":
+                        await asyncio.sleep(self._chance.uniform(0, self._plan.longest))
+                    case _:
+                        pass
+                sink.write(frame)
+            await sink.drain()
+
+    def _request(self, frame: bytes) -> str:
+        return self._draw(("refuse",)) if self._plan.refuse and _COMMIT.search(frame) else ""
+
+    def _reply(self, frame: bytes) -> str:
+        if not _COMMITTED.match(frame):
+            return ""
+        self.counts["commits"] += 1
+        return self._draw(FATES[:-1])
+
+    def _draw(self, fates: tuple[str, ...]) -> str:
+        drawn = self._chance.random()
+        for fate in fates:
+            drawn -= getattr(self._plan, fate)
+            if drawn < 0:
+                self.counts[fate] += 1
+                return fate
+        return ""
+
+
+def _run(target: Path, plan: Plan, control: Connection) -> None:
+    asyncio.run(_serve(target, plan, control))
+
+
+async def _serve(target: Path, plan: Plan, control: Connection) -> None:
+    """Serve until told to end; then tell what was done. Being told anything else, spoil nothing more."""
+    spoiler = _Spoiler(target, plan)
+    server = await asyncio.start_server(spoiler.serve, "127.0.0.1", 0)
+    control.send(server.sockets[0].getsockname()[1])
+    await asyncio.get_running_loop().run_in_executor(None, control.recv)
+    server.close()
+    control.send(spoiler.counts)
+
+
+@attrs.define
+class Proxy:
+    """A running proxy. `counts`: what it did, known when it has ended."""
+
+    url: str
+    counts: dict[str, int] = attrs.field(factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Replies that were lost."""
+        return self.counts["drop"] + self.counts["reset"]
+
+
+@contextlib.contextmanager
+def proxied(target: Path, plan: Plan) -> Generator[Proxy, None, None]:
+    """A proxy before the server on that socket."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_run, args=(target, plan, there), daemon=True)
+    process.start()
+    there.close()
+    proxy = Proxy(f"redis://127.0.0.1:{here.recv()}")
+    try:
+        yield proxy
+        here.send("end")
+        proxy.counts.update(here.recv())
+    finally:
+        process.terminate()
+        process.join()
+        process.close()
+        here.close()

@@ -1,0 +1,25 @@
+"""All rows: each of these modules enters its own into the table, in this order."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from tests.faults.row import ROWS, Profile, Report
+
+__all__ = ["ROWS", "Profile", "Report"]
+
+PARTS: Final = (
+    "replies",
+    "repeats",
+    "writers",
+    "kills",
+    "wakes",
+    "servers",
+    "deployments",
+    "sessions",
+    "teeth",
+)
+
+for part in PARTS:
+    import_module(f"tests.faults.{part}")

@@ -1,0 +1,126 @@
+"""A server that a test may kill, stop, restart and starve; its files outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from tests.engines import STARTING
+
+__all__ = ["DURABLE", "OwnServer", "own_server"]
+
+DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+"""Options under which what was acknowledged is on the disk."""
+
+
+class OwnServer:
+    """A server of `program` with its files in `folder`, listening on a Unix socket there."""
+
+    def __init__(self, program: str, folder: Path, *options: str) -> None:
+        self.program, self.folder, self.options = program, folder, options
+        self.socket = folder / "s"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    @property
+    def url(self) -> str:
+        """Of its Unix socket."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def data(self) -> Path:
+        """Where its append-only files and dumps are."""
+        return self.folder / "data"
+
+    def client(self) -> Any:
+        """A plain client, for acting behind the store's back."""
+        return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+
+    def start(self) -> None:
+        """Start it on the files that are there."""
+        assert self.process is None
+        self.data.mkdir(exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        listen = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.data), "--save", ""]
+        command = [self.program, *listen, *self.options]
+        with (self.folder / "log").open("ab") as log:
+            # This process ignores SIGXFSZ, and so will the server: a file that must not grow fails, and kills nobody.
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, restore_signals=False)
+        self.starts += 1
+        deadline = time.monotonic() + STARTING
+        with self.client() as client:
+            while True:
+                with contextlib.suppress(redis.ConnectionError):  # it may also be loading still
+                    client.ping()
+                    return
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the server did not start: {(self.folder / 'log').read_text()[-500:]}")
+                time.sleep(0.01)
+
+    def limit_files(self, largest: int | None) -> None:
+        """Its files can grow to so many bytes, as if the disk were full then; None: as long as they like."""
+        limit = resource.RLIM_INFINITY if largest is None else largest
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill −9, as if the power went for this process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself; then it can be started again."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        self.process = None
+        return True
+
+    def restart(self) -> None:
+        """kill −9 and start again."""
+        self.kill()
+        self.start()
+
+    @contextlib.contextmanager
+    def stopped(self, seconds: float) -> Generator[None]:
+        """SIGSTOP, and SIGCONT after so many seconds: it stands still, its connections stay open."""
+        self.signal(signal.SIGSTOP)
+        timer = threading.Timer(seconds, self.signal, (signal.SIGCONT,))
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()
+
+
+@contextlib.contextmanager
+def own_server(program: str, *options: str) -> Generator[OwnServer]:
+    """A running server, killed in the end."""
+    with tempfile.TemporaryDirectory(prefix="vimbiso-") as folder:
+        server = OwnServer(program, Path(folder), *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()

@@ -1,0 +1,25 @@
+"""Each row of the table, in the short profile. The deep one: `make faults`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults.rows import ROWS, Profile
+
+pytestmark = pytest.mark.embedded
+
+SEED = int(os.environ.get("FAULTS_SEED", "1"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_must_hold_holds(name: str):
+    report = ROWS[name].run(Profile(short=True), SEED)
+    again = f"python -m tests.faults --short --row {name} --seed {SEED}"
+    assert not report.wrong, "\n".join([ROWS[name].holds, *report.wrong[:10], again])
+
+
+def test_a_row_is_repeated_from_its_seed():
+    first, second = (ROWS["restored"].run(Profile(short=True), 7) for _ in range(2))
+    assert (first.counts, first.wrong) == (second.counts, second.wrong)

@@ -1,0 +1,149 @@
+"""What is due though nobody says anything: timers, and the replies they cause, under the same faults.
+
+A member is asked for a yes and says nothing; a timer takes the question back and the outbox tells them. Workers race
+for it, deliveries fail before or after they were made, and workers are killed in the middle.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import attrs
+
+from tests.engines import valkey_program
+from tests.faults.bot import till_bot
+from tests.faults.checker import check
+from tests.faults.clock import Clock, Clocked
+from tests.faults.kills import Mortal, Steps, in_child, nowhere, run_alone, wake_due
+from tests.faults.members import PAST_LEASE, Person, deliver
+from tests.faults.records import Folder, LedgerTill
+from tests.faults.row import Profile, Report, folder, row
+from tests.faults.server import own_server
+from tests.faults.worker import logged
+from vimbiso_fsm.flow_state import FlowStateManager
+from vimbiso_fsm.messages import Channel, Reply
+from vimbiso_fsm.redis_atomic import AtomicStateManager
+
+__all__: list[str] = []
+
+TIMEOUT = 60.0
+BEGINNING = 3
+"""Messages after which a person is asked for a yes."""
+
+
+@attrs.frozen(eq=False)
+class _Deliverer:
+    """Takes replies to members, and fails now and then, not too often: before they were sent, or after. `point`: where
+    one may die."""
+
+    records: Folder
+    chance: random.Random | None = None
+    point: Callable[[], None] = nowhere
+    tries: Counter[str] = attrs.field(factory=Counter)
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /, *, key: str = "") -> None:
+        drawn = self.chance.random() if self.chance and self.tries[key] < 3 else 1.0
+        self.tries[key] += 1
+        if drawn < 0.3:
+            raise ConnectionError("nothing was sent")
+        self.point()
+        self.records.note("told", to=channel.identifier, key=key, texts=[reply.text for reply in replies])
+        self.point()
+        if drawn < 0.5:
+            raise TimeoutError("nobody knows whether it was sent")
+
+
+def _prepare(url: str, records: Folder, person: Person, clock: Clock) -> None:
+    """The person is asked for a yes."""
+    bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock)) as manager:
+        for message in person.messages[:BEGINNING]:
+            deliver(manager, person, message, records, clock)
+
+
+def _check(url: str, records: Folder, people: Iterable[Person], report: Report) -> None:
+    """Each timer went off once, and its replies were taken to their member: the same replies under the same key."""
+    bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
+    told = Counter((line["to"], line["key"], tuple(line["texts"])) for line in records.noted("told"))
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store) as manager:
+        for person in people:
+            fired = [entry for entry in manager.history(person.member_id) if entry.kind == "timer"]
+            report.demand(len(fired) == 1, f"{person.number}: the timer went off {len(fired)} times")
+            theirs = [said for said in told if said[0] == person.channel.identifier]
+            expected = {entry.token[:16] for entry in fired}
+            report.demand({key for _, key, _ in theirs} == expected, f"{person.number}: told {theirs}")
+            report.demand(len(theirs) == len(expected), f"{person.number}: one key, several replies")
+            document = manager.state(person.member_id)
+            left = document is None or document.outbox or document.call
+            report.demand(not left, f"{person.number}: something was left")
+    report.count(timers=len({key for _, key, _ in told}), told=sum(told.values()))
+    check(url, records, list(people), report, whole=False)
+
+
+@row(
+    "outbox", "deliveries that fail before or after; workers that race", "each reply told, under one key; nothing left"
+)
+def outbox(profile: Profile, seed: int) -> Report:
+    """Four workers wake whoever is due at the same time, until nobody is."""
+    report, chance = Report(), random.Random(seed)
+    people = [Person(number, 1) for number in range(1, profile.of(200, 1_000) + 1)]
+    with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
+        clock = Clock()
+        for person in people:
+            _prepare(server.url, records, person, clock)
+        clock.forward(TIMEOUT + 1)
+        bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
+        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
+        take = _Deliverer(records, random.Random(chance.random()))
+        managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take)) for _ in range(4)]
+        pool = stack.enter_context(ThreadPoolExecutor(8))
+        for _ in range(30):
+            jobs = [(manager, person) for person in people for manager in managers]
+            chance.shuffle(jobs)
+            made = sum(done.result() for done in [pool.submit(wake_due, *job) for job in jobs])
+            if not made:
+                break
+            report.count(rounds=1, wakings=made)
+            clock.forward(2 * 3600)
+        _check(server.url, records, people, report)
+    return report
+
+
+def _kill_wakers(profile: Profile, seed: int, url: str, records: Folder, report: Report) -> None:
+    people: list[Person] = []
+    for _ in range(profile.of(2, 10)):
+        at, died = 1, True
+        while died:
+            person, clock = Person(len(people) + 1, 1), Clock()
+            people.append(person)
+            _prepare(url, records, person, clock)
+            clock.forward(TIMEOUT + 1)
+            died = bool(in_child(lambda: _wake(url, records, person, clock, Steps(at))))  # noqa: B023 – called here
+            report.count(killed=died)
+            clock.forward(PAST_LEASE)
+            _wake(url, records, person, clock, None)
+            at += 1
+    _check(url, records, people, report)
+
+
+def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps | None) -> None:
+    bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
+    with AtomicStateManager.from_url(url) as store:
+        clocked = Clocked(store, clock)
+        mortal = Mortal(clocked, point) if point else clocked
+        with FlowStateManager(bot, mortal, deliver=_Deliverer(records, point=point or nowhere)) as manager:
+            wake_due(manager, person)
+
+
+@row(
+    "killed-waking",
+    "worker killed before and after each step of a waking",
+    "the timer once, the reply told, within a lease",
+)
+def killed_waking(profile: Profile, seed: int) -> Report:
+    """The next worker takes the reply to its member when the lease has ended."""
+    return run_alone(_kill_wakers, profile, seed)

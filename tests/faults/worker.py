@@ -1,0 +1,179 @@
+"""Worker processes: each has a manager of its own and talks with its members, in threads or in tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from tests.faults.bot import till_bot
+from tests.faults.clock import AsyncClocked, Clock, Clocked
+from tests.faults.members import Person, deliver, deliver_async
+from tests.faults.mutants import mutated
+from tests.faults.records import Folder, LedgerTill
+from vimbiso_fsm.decision import turn_token
+from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.messages import Message
+from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+
+__all__ = ["Job", "Workers", "crews", "logged", "working"]
+
+
+Style: TypeAlias = Literal["threads", "tasks"]
+
+
+@attrs.frozen
+class Job:
+    """What a worker process does. `options`: of the store's `from_url`; `mutant`: of the script, for the teeth;
+    `patience`: of the manager, also for a call that somebody else is making. `again`: others have died at it."""
+
+    url: str
+    folder: Path
+    people: tuple[Person, ...]
+    style: Style
+    at_once: int = 16
+    mutant: str = ""
+    options: dict[str, Any] = attrs.field(factory=dict)
+    patience: float = 5.0
+    again: bool = False
+
+    def to_say(self, person: Person) -> Sequence[Message]:
+        """What the person has still to say: another worker may have died over the first of it."""
+        settled = {line["token"] for line in Folder(self.folder).noted("settled")} if self.again else set()
+        return [message for message in person.messages if turn_token(message) not in settled]
+
+
+@contextlib.contextmanager
+def logged(folder: Folder) -> Generator[None]:
+    """Everything that is logged, however unimportant, goes to the folder's log."""
+    handler = logging.FileHandler(folder.log)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+        handler.close()
+
+
+def work(job: Job) -> None:
+    """A worker process, from start to end."""
+    folder = Folder(job.folder)
+    with logged(folder), mutated(job.mutant):
+        try:
+            if job.style == "threads":
+                _threads(job, folder)
+            else:
+                asyncio.run(_tasks(job, folder))
+        except BaseException as error:
+            folder.note("wrong", what=f"a worker died of {type(error).__name__}: {error}")
+            raise
+
+
+def _threads(job: Job, folder: Folder) -> None:
+    clock = Clock()
+    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer}
+
+    def talk(person: Person) -> None:
+        for message in job.to_say(person):
+            if deliver(manager, person, message, folder, clock, again=job.again) is None:
+                return
+
+    with (
+        AtomicStateManager.from_url(job.url, **job.options) as store,
+        FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), **settings) as manager,
+        ThreadPoolExecutor(job.at_once) as pool,
+    ):
+        for done in [pool.submit(talk, person) for person in job.people]:
+            done.result()
+    folder.note("answers", slowest=clock.slowest, **clock.answers)
+
+
+async def _tasks(job: Job, folder: Folder) -> None:
+    clock = Clock()
+    bot = till_bot(LedgerTill(folder))
+    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer}
+    free = asyncio.Semaphore(job.at_once)
+
+    async def talk(person: Person) -> None:
+        async with free:
+            for message in job.to_say(person):
+                if await deliver_async(manager, person, message, folder, clock, again=job.again) is None:
+                    return
+
+    async with (
+        AsyncAtomicStateManager.from_url(job.url, **job.options) as store,
+        AsyncFlowStateManager(bot, AsyncClocked(store, clock), **settings) as manager,
+    ):
+        await asyncio.gather(*map(talk, job.people))
+    folder.note("answers", slowest=clock.slowest, **clock.answers)
+
+
+def crews(url: str, folder: Folder, people: Sequence[Person], workers: int, **settings: Any) -> list[Job]:
+    """The people dealt out to so many workers, every other one of threads and of tasks. `settings`: of the jobs."""
+    hands = [tuple(people[place::workers]) for place in range(workers)]
+    styles: tuple[Style, ...] = ("threads", "tasks")
+    jobs = [Job(url, folder.path, hand, styles[place % 2]) for place, hand in enumerate(hands)]
+    return [attrs.evolve(job, **settings) for job in jobs]
+
+
+class Workers:
+    """Running worker processes, in the order of their jobs."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self.processes = [_started(job) for job in jobs]
+
+    def busy(self) -> list[int]:
+        """The places of those who are still at work."""
+        return [place for place, process in enumerate(self.processes) if process.is_alive()]
+
+    def replace(self, place: int) -> None:
+        """kill −9 that worker; another takes up its job."""
+        self.stop(place)
+        self.processes[place] = _started(attrs.evolve(self._jobs[place], again=True))
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of all; what went wrong is noted."""
+        deadline = time.monotonic() + seconds
+        for process, job in zip(self.processes, self._jobs, strict=True):
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode != 0:
+                Folder(job.folder).note("wrong", what=f"a worker came to {process.exitcode}")
+
+    def stop(self, place: int) -> None:
+        """kill −9 that worker."""
+        self.processes[place].kill()
+        self.processes[place].join()
+        self.processes[place].close()
+
+
+def _started(job: Job) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(job,))
+    process.start()
+    return process
+
+
+@contextlib.contextmanager
+def working(jobs: Sequence[Job], *, seconds: float = 600.0) -> Generator[Workers]:
+    """Workers at their jobs. Leaving waits for them; whoever has not ended after so many seconds is killed, and that
+    is noted as wrong."""
+    workers = Workers(jobs)
+    try:
+        yield workers
+        workers.wait(seconds)
+    finally:
+        for place in range(len(jobs)):
+            workers.stop(place)
