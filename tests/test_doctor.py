@@ -573,7 +573,6 @@ def test_the_page_without_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
         redis.Redis("localhost", port, username="admin", password=folder.password("admin"), protocol=2) as admin,
     ):
         folder.answers(process, admin)
-        admin.execute_command("ACL", "SETUSER", "bot", "+client|setinfo")
         url = f"redis://bot:{folder.password('bot')}@localhost:{port}"
         assert talk(url, monkeypatch)[-1] == "advanced"
         check_store(lambda: AtomicStateManager.from_url(url))

@@ -19,6 +19,7 @@ Sentinels that ask for their own take them from `?sentinel_username=…&sentinel
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -62,10 +63,14 @@ UNREACHABLE: Final = (RedisError, RedisClusterException, OSError)
 
 _Address: TypeAlias = tuple[str, int]
 _parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url
+_KNOWS_DRIVER: Final = "driver_info" in inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+"""Since redis-py 8; before, a client's name and version were given apart."""
 _POOL: Final[dict[str, Any]] = {
     "protocol": 2,  # no HELLO, no push messages: nothing but answers can stand on the connection
     "decode_responses": False,
     "timeout": 5.0,  # for a connection of the pool to become free
+    # No CLIENT SETINFO: its reply would be waited for on each new connection, also where a server stands still.
+    **dict.fromkeys(("driver_info",) if _KNOWS_DRIVER else ("lib_name", "lib_version")),
 }
 
 

@@ -35,6 +35,7 @@ from vimbiso_fsm.store import (
     Duplicate,
     Head,
     Late,
+    Load,
     Mismatch,
     Request,
     Result,
@@ -259,13 +260,14 @@ class Turns:
         self.cache.keep(document.member_id, head, document)
 
     def _again(self, result: Conflict | Late) -> None:
-        """Somebody was quicker, or the moment has passed: decide again on what is stored now."""
+        """Somebody was quicker, or the moment has passed: decide again on what is stored now. After a pause that is not
+        what it was before: who decided on the older document would lose to busy writers each time."""
         if self.waited > self.patience:
             raise Contended(self._member_id, self.patience, self._attempts)
         self.cache.forget(self._member_id)
         if self._attempts < 2:
             return self._loaded(result.current)
-        self._do(Pause(self._attempts), lambda _: self._loaded(result.current))
+        self._do(Pause(self._attempts), lambda _: self._do(Load(self._member_id), self._loaded))
 
     def _read(self, stored: Stored) -> Document | None:
         """What is stored now, as a document, if it is one."""

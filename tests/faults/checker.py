@@ -68,14 +68,15 @@ def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
         AtomicStateManager.from_url(url) as store,
         FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), deliver=folder.deliverer) as manager,
     ):
-        for member_id in [member_id for person in people for member_id in (person.guest_id, person.member_id)]:
+        for person in people:
+            who = person.guest_id if manager.member_of(person.channel) is None else person.member_id
             for _ in range(3):
-                document = manager.state(member_id)
+                document = manager.state(who)
                 if document is None or not (document.call or document.outbox or document.moved):
                     break
                 clock.ahead = max(0.0, document.last_updated.timestamp() - time.time()) + PAST_LEASE
-                manager.state(member_id)  # which tells the manager what time it is
-                manager.wake(member_id)
+                manager.state(who)  # which tells the manager what time it is
+                manager.wake(who)
 
 
 def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, int]) -> None:

@@ -275,7 +275,7 @@ def _lines(killer: Killer, profile: Profile, report: Report) -> None:
             report.count(lines=counted)
             chosen: Sequence[int] = range(1, counted + 1)
             if profile.short:
-                chosen = sorted(killer.chance.sample(chosen, 30))
+                chosen = sorted(killer.chance.sample(chosen, 20))
             for at in chosen:
                 report.count(killed=killer.kill(turn, style, killer.chance.choice(RECOVERIES), at, lines=True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from vimbiso_fsm.decision import current_question, turn_token
 from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.messages import Message, Reply
 from vimbiso_fsm.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store import ReadRecords, Record
+from vimbiso_fsm.store import Head, Load, ReadRecords, Record, Stored
 
 __all__ = ["restored_store"]
 
@@ -47,6 +47,7 @@ class _Post:
     records: Folder
     report: Report
     chance: random.Random
+    pool: ThreadPoolExecutor
     first: dict[str, tuple[Reply, ...]] = attrs.field(factory=dict)
 
     def deliver(self, message: Message) -> None:
@@ -54,8 +55,7 @@ class _Post:
         if message.id in self.first:
             return self._again(message)
         chosen = self.chance.sample(self.workers, 2 if self.chance.random() < 0.3 else 1)
-        with ThreadPoolExecutor(2) as pool:
-            outcomes = [done.result() for done in [pool.submit(worker.handle, message) for worker in chosen]]
+        outcomes = [done.result() for done in [self.pool.submit(worker.handle, message) for worker in chosen]]
         statuses = sorted(outcome.status for outcome in outcomes)
         fair = statuses in (["advanced"], ["advanced", "duplicate"])
         self.report.demand(fair, f"{message.id}: first delivered, it came to {statuses}")
@@ -68,7 +68,7 @@ class _Post:
         worker = self.chance.choice(self.workers)
         token = turn_token(message)
         kept = any(record.root == token for record in self._records())
-        before = self._version()
+        before = self._heads()
         outcome = worker.handle(message)
         judge(self.person, message, outcome, self.records, again=True)
         expected = self.first[message.id]
@@ -77,7 +77,7 @@ class _Post:
         name = "first reply" if kept else "current question"
         self.report.demand(outcome.status == "duplicate", f"{message.id}: again, it came to {outcome.status}")
         self.report.demand(outcome.replies == expected, f"{message.id}: again, it did not bring the {name}")
-        self.report.demand(self._version() == before, f"{message.id}: again, it had an effect")
+        self.report.demand(self._heads() == before, f"{message.id}: again, it had an effect")
         self.report.count(deliveries=1, **{name.replace(" ", "_"): 1})
 
     def _records(self) -> tuple[Record, ...]:
@@ -85,10 +85,9 @@ class _Post:
         member = self.store.perform(ReadRecords(self.person.member_id))
         return cast("tuple[Record, ...]", member or self.store.perform(ReadRecords(self.person.guest_id)))
 
-    def _version(self) -> Mapping[str, int]:
-        workers = self.workers[0]
-        states = {member: workers.state(member) for member in (self.person.guest_id, self.person.member_id)}
-        return {member: state.version for member, state in states.items() if state}
+    def _heads(self) -> list[Head]:
+        members = (self.person.guest_id, self.person.member_id)
+        return [cast(Stored, self.store.perform(Load(member))).head for member in members]
 
 
 @row(
@@ -105,17 +104,23 @@ def repeated(profile: Profile, seed: int) -> Report:
         clock = Clock()
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
         workers = [stack.enter_context(FlowStateManager(bot, store)) for _ in range(3)]
-        posts = [_Post(bot, store, workers, person, records, report, chance) for person in people]
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        posts = [_Post(bot, store, workers, person, records, report, chance, pool) for person in people]
         for post in posts:
             for message in _mixed(post.person.messages, chance):
                 post.deliver(message)
         for later in (MINUTES, DAYS):
             clock.ahead = later
             for post in posts:
-                for message in chance.sample(copies := [*post.person.messages] * profile.of(1, 5), len(copies)):
+                for message in _shuffled(post.person.messages, profile.of(1, 5), chance):
                     post.deliver(message)
         check(server.url, records, people, report)
     return report
+
+
+def _shuffled(messages: Sequence[Message], copies: int, chance: random.Random) -> list[Message]:
+    """So many copies of each message, in any order."""
+    return chance.sample([*messages] * copies, copies * len(messages))
 
 
 def _mixed(messages: Sequence[Message], chance: random.Random) -> list[Message]:
@@ -141,13 +146,14 @@ def shuffled(profile: Profile, seed: int) -> Report:
         workers[0].handle(person.message("hi", "hi"))
         for later in (0.0, MINUTES, DAYS):
             clock.ahead = later
-            copies = chance.sample([*messages.values()] * 5, 5 * len(messages))
+            each = profile.of(1, 5) if later else 5
+            copies = _shuffled([*messages.values()], each, chance)
             chosen = [chance.choice(workers) for _ in copies]
             with ThreadPoolExecutor(4) as pool:
                 statuses = [*pool.map(lambda worker, message: worker.handle(message).status, chosen, copies)]
             found = {status: statuses.count(status) for status in {*statuses}}
             once = (
-                {"duplicate": 5 * len(messages)}
+                {"duplicate": each * len(messages)}
                 if later
                 else {"advanced": len(messages), "duplicate": 4 * len(messages)}
             )

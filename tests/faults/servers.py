@@ -92,7 +92,7 @@ def restless(profile: Profile, seed: int) -> Report:
             server.start()
 
         def stand_still(_: Folder) -> None:
-            with server.stopped(chance.uniform(0.1, 2.0)):
+            with server.stopped(chance.uniform(0.1, 1.5)):
                 pass
 
         acts = [flush_scripts, throw_out, restart, stand_still] * profile.of(2, 10)

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.faults.repeats import restored_store
 from tests.faults.rows import ROWS, Profile
 
 pytestmark = pytest.mark.embedded
@@ -21,5 +22,5 @@ def test_what_must_hold_holds(name: str):
 
 
 def test_a_row_is_repeated_from_its_seed():
-    first, second = (ROWS["restored"].run(Profile(short=True), 7) for _ in range(2))
+    first, second = (restored_store(20, SEED) for _ in range(2))
     assert (first.counts, first.wrong) == (second.counts, second.wrong)

@@ -57,12 +57,13 @@ class _Deliverer:
             raise TimeoutError("nobody knows whether it was sent")
 
 
-def _prepare(url: str, records: Folder, person: Person, clock: Clock) -> None:
-    """The person is asked for a yes."""
+def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
+    """Each is asked for a yes."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock)) as manager:
-        for message in person.messages[:BEGINNING]:
-            deliver(manager, person, message, records, clock)
+        for person in people:
+            for message in person.messages[:BEGINNING]:
+                deliver(manager, person, message, records, clock)
 
 
 def _check(url: str, records: Folder, people: Iterable[Person], report: Report) -> None:
@@ -93,21 +94,23 @@ def outbox(profile: Profile, seed: int) -> Report:
     people = [Person(number, 1) for number in range(1, profile.of(200, 1_000) + 1)]
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         clock = Clock()
-        for person in people:
-            _prepare(server.url, records, person, clock)
+        _prepare(server.url, records, people, clock)
         clock.forward(TIMEOUT + 1)
         bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
         take = _Deliverer(records, random.Random(chance.random()))
         managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take)) for _ in range(4)]
         pool = stack.enter_context(ThreadPoolExecutor(8))
-        for _ in range(30):
-            jobs = [(manager, person) for person in people for manager in managers]
+        waiting = people
+        while waiting and report.counts.get("rounds", 0) < 30:
+            jobs = [(manager, person) for person in waiting for manager in managers]
             chance.shuffle(jobs)
-            made = sum(done.result() for done in [pool.submit(wake_due, *job) for job in jobs])
-            if not made:
-                break
-            report.count(rounds=1, wakings=made)
+            begun = [(person, pool.submit(wake_due, manager, person)) for manager, person in jobs]
+            made = Counter(dict.fromkeys(waiting, 0))
+            for person, done in begun:
+                made[person] += done.result()
+            waiting = [person for person in waiting if made[person]]  # once more, to see that nothing is left
+            report.count(rounds=1, turns=made.total())
             clock.forward(2 * 3600)
         _check(server.url, records, people, report)
     return report
@@ -120,7 +123,7 @@ def _kill_wakers(profile: Profile, seed: int, url: str, records: Folder, report:
         while died:
             person, clock = Person(len(people) + 1, 1), Clock()
             people.append(person)
-            _prepare(url, records, person, clock)
+            _prepare(url, records, [person], clock)
             clock.forward(TIMEOUT + 1)
             died = bool(in_child(lambda: _wake(url, records, person, clock, Steps(at))))  # noqa: B023 – called here
             report.count(killed=died)
