@@ -1267,6 +1267,8 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
             events = hearsay(talk)
             event = events[value % len(events)]
             is_due = event in [each for at, each in due(talk.state) if at <= talk.now]
+            resting = talk.state.call  # somebody who asks takes it up at once, when it is in nobody's hands
+            is_due = is_due or (isinstance(event, Stray) and resting is not None and resting.leased_until <= talk.now)
             version = talk.state.version
             talk.take(event, "nobody")
             answers = isinstance(event, Sent | Answered) and talk.last.changed

@@ -38,7 +38,7 @@ def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
     return flows
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Bot:
     """A set of flows and what they share.
 
@@ -73,6 +73,9 @@ class Bot:
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels))))
+
+    def __repr__(self) -> str:
+        return f"Bot({[flow.name for flow in self.flows]})"
 
     def flow(self, name: str) -> Flow[Any]:
         """The flow of that name.
