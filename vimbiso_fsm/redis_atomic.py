@@ -96,8 +96,9 @@ FIRST_WAIT: Final = 0.02
 """Seconds before the second attempt; each wait is drawn between half of it and all."""
 TIMEOUT: Final = 2.0
 """Seconds to wait for a reply."""
-PATIENCE: Final = 1.5
-"""Timeouts after which no further attempt is begun: so two replies may hang, never three."""
+PATIENCE: Final = 1.4
+"""Timeouts after which no further attempt is begun. The last may take half a timeout to connect and one for the reply:
+so all together end within three."""
 CONFIRM_TIMEOUT: Final = 1.0
 """Seconds to wait for a replica, at durability "replicated"."""
 MOST_GROUPED: Final = 64
@@ -291,19 +292,24 @@ class AtomicStateManager:
         url: str,
         *,
         timeout: float = TIMEOUT,
-        connect_timeout: float = 1.0,
+        connect_timeout: float | None = None,
         connections: int = CONNECTIONS,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
         """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
-        and `connect_timeout` in seconds. Connects when first used, with at most `connections` at a time to a server; a
-        call waits for a free one. The rest as in `__init__`.
+        and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
+        `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
 
         Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
         """
-        servers = servers_at(url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+        servers = servers_at(
+            url,
+            timeout=timeout,
+            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
+            connections=connections,
+        )
         return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
     def perform(self, request: Request) -> Result:
@@ -436,19 +442,24 @@ class AsyncAtomicStateManager:
         url: str,
         *,
         timeout: float = TIMEOUT,
-        connect_timeout: float = 1.0,
+        connect_timeout: float | None = None,
         connections: int = CONNECTIONS,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
         """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
-        and `connect_timeout` in seconds. Connects when first used, with at most `connections` at a time to a server; a
-        call waits for a free one. The rest as in `__init__`.
+        and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
+        `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
 
         Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
         """
-        servers = async_servers_at(url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+        servers = async_servers_at(
+            url,
+            timeout=timeout,
+            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
+            connections=connections,
+        )
         return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
     async def perform(self, request: Request) -> Result:
