@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, fruit_bot
+from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot
 from tests.strategies import json_values
+from tests.test_exchange import member_chat
 from tests.test_state_validator import FULL
 from vimbiso_fsm.codec import document_to_raw, dumps, encode
 from vimbiso_fsm.recovery import Salvage, faults, salvage
+from vimbiso_fsm.state import Document
+from vimbiso_fsm.store import Load
+from vimbiso_fsm.turns import Cache, RunCall
 
 BOT = fruit_bot()
 NOW = START + timedelta(hours=1)
@@ -100,3 +104,165 @@ def test_data_that_does_not_fit_its_flow_is_found():
     assert document is None
     assert all(fault.startswith("data of flow 'order'") for fault in found)
     assert not any("many" in fault for fault in found)
+
+
+# Where the member stood --------------------------------------------------------------------------------------------
+
+
+def damage(chat: Chat, data: bytes = b"{broken", *, previous: bytes | None = None) -> Document:
+    """The member's stored bytes are spoiled, those before them too if they are given -> the document as it was."""
+    before = chat.document()
+    member = chat.store._members[before.member_id]
+    assert member.state is not None
+    member.state = type(member.state)(member.state.head, data)
+    member.previous = previous if previous is not None else member.previous
+    chat.cache = Cache()
+    return before
+
+
+def last(chat: Chat) -> Any:
+    """The latest entry of the audit."""
+    return json.loads(chat.entries()[-1].body)
+
+
+def test_the_document_before_is_gone_back_to():
+    """The one turn that stood in the broken bytes is lost, and said so; the member is asked again."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada", "1234")
+    damage(chat)
+    outcome = chat.say("fruit02")
+    assert outcome.status == "recovered"
+    assert chat.words == [
+        "We had to tidy up our notes about this conversation; let us start again from here.",
+        "Your PIN?",
+    ]
+    assert outcome.state.run is not None
+    assert (outcome.state.run.step, outcome.state.run.flow_data.data.fields["name"]) == ("pin", "ada")
+    detail = last(chat)["detail"]
+    assert (detail["from"], detail["lost"]) == ("previous", ["document", "turn 5"])
+    chat.say("1234")
+    assert chat.words == ["Which fruit?"]
+    chat.check()
+
+
+def test_what_is_newer_in_the_broken_document_is_kept():
+    """A core field that is sound stays, though the document before has an older one."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada")
+    before = chat.document()
+    raw = document_to_raw(before) | {"profile": {"name": "Newer"}}
+    raw["flow_data"] = {**raw["flow_data"], "step": "nowhere"}
+    damage(chat, dumps(raw))
+    state = chat.say("1234").state
+    assert state.profile == {"name": "Newer"}
+    assert state.run is not None
+    assert state.run.step == "name"
+
+
+def test_the_records_say_where_the_member_stood():
+    """When the document before is broken too; at the first question whose answer no record keeps."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    damage(chat, previous=b"{broken")
+    outcome = chat.say("yes")
+    assert outcome.status == "recovered"
+    assert outcome.state.run is not None
+    assert (outcome.state.run.step, chat.words[-1]) == ("pin", "Your PIN?")
+    assert outcome.state.run.flow_data.data.fields["name"] == "ada"
+    assert last(chat)["detail"]["from"] == "turns"
+    chat.check()
+
+
+def test_the_flow_begins_again():
+    """When no record can be read either: the flow that was open, from its beginning."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada")
+    before = chat.document()
+    raw = document_to_raw(before)
+    raw["flow_data"] = {**raw["flow_data"], "step": "nowhere"}
+    damage(chat, dumps(raw), previous=b"{broken")
+    chat.store._members[before.member_id].records = ()
+    outcome = chat.say("1234")
+    assert outcome.state.run is not None
+    assert (outcome.state.run.flow, outcome.state.run.step) == ("order", "name")
+    assert (outcome.state.profile, outcome.state.jwt_token) == (before.profile, before.jwt_token)
+    assert last(chat)["detail"]["from"] == "restart"
+    assert chat.say("ada").status == "advanced"
+    chat.check()
+
+
+def test_nothing_is_left():
+    """A fresh session: the way home."""
+    chat = member_chat()
+    chat.say("hi")
+    before = damage(chat, previous=b"{broken")
+    chat.store._members[before.member_id].records = ()
+    outcome = chat.say("hi")
+    assert outcome.status == "recovered"
+    assert last(chat)["detail"]["from"] == "fresh"
+    chat.check()
+
+
+@pytest.mark.parametrize("previous", [None, b"{broken"])
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
+    """The state from before a payment is no place to go back to: it would be made twice. The member is told to look."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = chat.begin(chat.message("yes"))
+    while not isinstance(exchange.request, RunCall):
+        chat.step(exchange)
+    if answered:
+        chat.finish(exchange)
+    damage(chat, previous=previous)
+    chat.clock.at += 31
+    outcome = chat.say("yes")
+    assert outcome.status == "recovered"
+    if answered:  # the document before has the call on its way, its key is the same; or a record says that it is done
+        assert "let us start again" in chat.words[0]
+        chat.clock.at += 31
+        chat.say("well?", "yes")
+        assert len({key for _, key in bank.calls}) == 1
+    else:
+        assert "could not find out" in chat.words[0]
+        chat.say("yes")
+    assert len({key for _, key in bank.calls}) <= 1
+    chat.check()
+
+
+def test_a_broken_document_is_mended_once_by_two_messages():
+    """Each comes to its answer, whoever sets the bytes aside."""
+    for steps in range(9):
+        chat = member_chat()
+        chat.say("hi", "order", "ada", "1234")
+        damage(chat)
+        second = chat.begin(chat.message("well?"), cache=Cache())
+        for _ in range(steps):
+            if second.outcome is None:
+                chat.step(second)
+        chat.say("hello")
+        assert chat.finish(second).replies
+        assert [json.loads(entry.body)["kind"] for entry in chat.entries()].count("recovery") == 1, steps
+        chat.check()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255), st.booleans())
+def test_any_one_damaged_byte(place: int, byte: int, previous_too: bool):
+    """Recovery ends in a valid document; every core field is kept, and what is lost is named."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada", "1234")
+    before = chat.document()
+    stored: Any = chat.store.perform(Load(before.member_id, previous=True))
+    spoilt = bytearray(stored.document)
+    spoilt[place % len(spoilt)] = byte
+    damage(chat, bytes(spoilt), previous=b"" if previous_too else None)
+    outcome = chat.say("menu")
+    assert outcome.replies
+    chat.check()
+    if outcome.status == "recovered":
+        detail = last(chat)["detail"]
+        assert detail["lost"]
+        if detail["from"] == "previous" or "document" not in detail["lost"]:
+            for name in {"profile", "current_account", "jwt_token"} - set(detail["lost"]):
+                assert getattr(outcome.state, name) == getattr(before, name)

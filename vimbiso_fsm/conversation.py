@@ -228,7 +228,7 @@ class Conversation:
 
     def take_up(self, pending: PendingCall) -> None:
         """Take a call up again: the same key, a new lease."""
-        self.kind = "call"
+        self.kind = self.kind if self.kind == "recovery" else "call"
         lease = self.now + timedelta(seconds=self.policy.lease)
         self.pending = attrs.evolve(pending, leased_until=lease, again_at=None, tries=pending.tries + 1)
         self.call = Call(pending.service, pending.method, pending.arguments, stored=True)

@@ -32,20 +32,21 @@ from vimbiso_fsm.decision import (
 from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, channel_digest
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
-from vimbiso_fsm.recovery import Salvage, evicted, faults, salvage
+from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, recover, salvage
 from vimbiso_fsm.state import Address, Document, PendingCall, guest_id
 from vimbiso_fsm.store import (
+    RECORDS_KEPT,
     Broken,
     Commit,
     Committed,
     Conflict,
     Duplicate,
-    Entry,
     Linked,
     Load,
     LookUp,
     Mismatch,
     ReadAudit,
+    ReadRecords,
     Record,
     Report,
     SetAside,
@@ -136,21 +137,39 @@ class Exchange(Turns):
             return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
         document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
-            self._salvage = self._saved(stored.document, now)
-            return self._do(SetAside(self._member_id, stored.head), self._set_aside)
+            return self._search(stored, self._saved(stored.document, now))
         self._document, self._salvage = document, None
         if self._hearsay and Address(*self.message.channel.address) not in document.channels:
             self.cache.forget(self._member_id, self.message.channel.address)
             return self._do(LookUp(self.message.channel), self._looked_up)
         self._decide()
 
+    def _search(self, stored: Stored, core: Salvage) -> None:
+        """Look for where the member stood, before the broken bytes are set aside."""
+        assert stored.document is not None
+        damaged, member_id = stored.document, self._member_id
+
+        def previous(found: Any) -> None:
+            before = found.previous if isinstance(found, Stored) and found.head == stored.head else None
+            self._do(ReadRecords(member_id), lambda records: turns(before, records))
+
+        def turns(before: bytes | None, records: Any) -> None:
+            self._do(ReadAudit(member_id, 2 * RECORDS_KEPT), lambda entries: recovered(before, records, entries))
+
+        def recovered(before: bytes | None, records: Any, entries: Any) -> None:
+            found = (before, _readable(records), FlowAuditLogger.read(_readable(entries)))
+            self._salvage = recover(self.bot, damaged, core, Remains(*found))
+            self._do(SetAside(member_id, stored.head), self._set_aside)
+
+        self._do(Load(member_id, previous=True), previous)
+
     def _missing(self, stored: Stored) -> None:
         """There was a document. Its time is over, or the server has thrown it away: the audit knows which."""
         self._do(ReadAudit(self._member_id, 1), lambda latest: self._missed(latest, stored))
 
-    def _missed(self, latest: tuple[Entry, ...], stored: Stored) -> None:
+    def _missed(self, latest: Any, stored: Stored) -> None:
         assert self._document is not None
-        last = FlowAuditLogger.read(latest)
+        last = FlowAuditLogger.read(_readable(latest))
         if last and evicted(last[-1].at, instant(stored.at)):
             self._salvage = Salvage(self._document, (), ("document",), Text("session.lost"))
         self._decide()
@@ -189,7 +208,7 @@ class Exchange(Turns):
         message looked at again."""
         self._salvage = None
         token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
-        detail = {"kept": saved.kept, "lost": saved.lost}
+        detail = saved.detail
         decision = updated(self.bot, None, saved.document, token, self.now, version=self._head.version)
         assert decision.entry is not None
         entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
@@ -218,8 +237,10 @@ class Exchange(Turns):
             recovered=self._salvage.words if self._salvage else None,
             arrived=instant(self.now - self.waited),
         )
+        if self._salvage is not None and not decision.changed:
+            return self._restore(self._salvage)
         if self._salvage is not None and decision.entry is not None:
-            detail = {"kept": self._salvage.kept, "lost": self._salvage.lost, **decision.entry.detail}
+            detail = {**self._salvage.detail, **decision.entry.detail}
             decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
         self._commit(decision)
 
@@ -349,3 +370,8 @@ class Exchange(Turns):
         self._member_id, self._linked = guest.member_id, False
         self._document = self._fresh()
         self._decide()
+
+
+def _readable(read: Any) -> tuple[Any, ...]:
+    """A list that was read; nothing, where it is damaged itself."""
+    return read if isinstance(read, tuple) else ()

@@ -42,6 +42,7 @@ from vimbiso_fsm.decision import Answered, commit_of
 from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
 from vimbiso_fsm.errors import (
     Contended,
+    DamagedDocument,
     DocumentTooLarge,
     InvalidMessage,
     NotAnswered,
@@ -62,6 +63,7 @@ from vimbiso_fsm.store import (
     LookUp,
     ReadAudit,
     ReadIncidents,
+    ReadRecords,
     Report,
     Request,
     Result,
@@ -396,6 +398,10 @@ class FlowStateManager:
             result = self._store.perform(step)
         except DocumentTooLarge as error:
             return error
+        except DamagedDocument as error:
+            if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
+                raise
+            return error
         self._desk.clock.hear(result)
         return result
 
@@ -681,6 +687,10 @@ class AsyncFlowStateManager:
         try:
             result = await self._store.perform(step)
         except DocumentTooLarge as error:
+            return error
+        except DamagedDocument as error:
+            if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
+                raise
             return error
         self._desk.clock.hear(result)
         return result

@@ -28,11 +28,11 @@ __all__ = ["end_session", "go_on", "hear", "time_out", "waiting_words"]
 def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
     """Take a message into the conversation. `recovered`: said first when the document was mended just now.
     `arrived`: when the message came in, on the store's clock."""
-    if talk.pending is not None:
-        return _wait(talk, talk.pending, message)
     if recovered is not None:
         talk.kind, talk.status = "recovery", "recovered"
         talk.say(recovered)
+    if talk.pending is not None:
+        return _wait(talk, talk.pending, message)
     if talk.run is None and talk.suspended:
         talk.kind = "session"
         return _reopen(talk)
@@ -44,6 +44,8 @@ def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrive
     if _is_session_over(talk):
         end_session(talk)
         return _reopen(talk)
+    if recovered is not None and talk.run is not None:
+        return _take_heart(talk, message)
     content = message.choice if message.choice is not None else message.text
     if content is None:
         return _refuse(talk, [Refused("message.unsupported")])
@@ -301,6 +303,15 @@ def _too_late(talk: Conversation, message: Message) -> None:
     command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
     if command and talk.pending is None:
         _obey(talk, command)
+
+
+def _take_heart(talk: Conversation, message: Message) -> None:
+    """The member stands where the mended document says, which need not be where they thought: they are asked again, and
+    only a word that always works is heard."""
+    command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
+    if command:
+        return _obey(talk, command)
+    talk.ask()
 
 
 def _is_session_over(talk: Conversation) -> bool:

@@ -42,6 +42,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "pages.next": "Next",
     "pages.prev": "Previous",
     "recovered": "We had to tidy up our notes about this conversation; let us start again from here.",
+    "recovered.unsure": (
+        "We had to tidy up our notes about this conversation, and could not find out whether your last request was "
+        "done. Please check before you try again."
+    ),
     "store.contended": "Many things came at once; that one was not taken. Please send it again.",
     "store.unavailable": "We could not save that; nothing was changed. Please send it again in a while.",
     "store.unknown": "We cannot tell whether that was saved. Please send it again; it counts once.",
