@@ -141,7 +141,7 @@ class _Rounds:
             self.metrics.failed += 1
             if member is not None and not isinstance(error, VimbisoError):
                 self._resting[member] = time.monotonic() + REST
-        _log.error("%s: %s", self.name, error_record(error, ""))
+        _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
 
 
 class Worker(_Rounds):

@@ -28,6 +28,7 @@ from vimbiso_fsm.flow import Flow
 from vimbiso_fsm.flow_audit import AuditEntry, AuditStep
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData
+from vimbiso_fsm.state_validator import BOOKKEEPING, SEED
 from vimbiso_fsm.store import DOCUMENT_LIFE, Record
 
 __all__ = ["Remains", "Salvage", "evicted", "faults", "recover", "salvage"]
@@ -111,14 +112,15 @@ def salvage(
         return Salvage(document_from_raw(whole), (), ("document",))
     kept: list[str] = []
     lost = [name for name in ("flow_data", "_suspended", "_call") if found.get(name)]
+    strange = found.keys() - SEED - BOOKKEEPING  # a field whose name was spoilt: any that is not there may have been it
     for group in _CORE:
         names = [name for name in group if name in found]
         trial = {**whole, **{name: found[name] for name in names}}
-        if names and _holds(bot, trial):
+        if any(name not in found and (name in SEED or strange) for name in group) or (names and not _holds(bot, trial)):
+            lost += group
+        elif names:
             whole = trial
             kept += names
-        else:
-            lost += names
     return Salvage(document_from_raw(whole), tuple(kept), tuple(lost))
 
 

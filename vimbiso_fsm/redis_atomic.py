@@ -170,11 +170,12 @@ class _Attempts:
         refused = isinstance(_answered(error), ResponseError | BusyLoadingError)
         self._unknown = self._unknown or not (refused or isinstance(error, _NotSent))
         hopeless = refused and not _is_refused_for_now(_answered(error))
-        if hopeless or self._made == ATTEMPTS or time.monotonic() > self._last:
-            raise self.over(_fault(error)) from error
+        wait = FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
         if self.redirect is not None and self._made == 1:
-            return 0.0  # it is said where to go; only nodes that do not agree yet are given time
-        return FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
+            wait = 0.0  # it is said where to go; only nodes that do not agree yet are given time
+        if hopeless or self._made == ATTEMPTS or time.monotonic() + wait > self._last:
+            raise self.over(_fault(error)) from error
+        return wait
 
     def result(self, result: Result, confirmed: bool) -> Result:
         """`result`, as safe as it is. The `Duplicate` of our own commit, whose first answer was lost, means that the
