@@ -1287,9 +1287,9 @@ def test_any_document_and_what_is_due(document: Document, later: int, listener: 
     for at, event in due(document):
         decision = decide(bot, document, event, now, listener=listener)
         bots.check_decision(bot, document, event, now, decision, listener)
-        if isinstance(event, Stray) and document.call:
-            at = document.call.leased_until  # at rest it is taken up by itself later, but at once by whoever asks
-        assert decision.changed == (at <= max(now, document.last_updated)) or decision.status == "failed"
+        # A call at rest is taken up by itself later, but at once by whoever asks.
+        begins = document.call.leased_until if isinstance(event, Stray) and document.call else at
+        assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"
 
 
 FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)

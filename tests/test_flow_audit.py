@@ -20,6 +20,7 @@ from vimbiso_fsm.flow_audit import (
     AuditStep,
     Details,
     FlowAuditLogger,
+    Incident,
     channel_digest,
     error_record,
     seal,
@@ -91,6 +92,15 @@ def test_an_entry_replaced_with_its_digest_is_found():
     assert FlowAuditLogger.faults(entries) == ("entry 3: it does not continue entry 2",)
 
 
+def test_an_entry_that_is_none_or_another_is_found():
+    """Also where it stands first, under the digest of its own text."""
+    entries = chain(2)
+    (fault,) = FlowAuditLogger.faults([Entry(1, digest(b"[]"), b"[]")])
+    assert fault.startswith("entry 1: it cannot be read: ")
+    (fault,) = FlowAuditLogger.faults([Entry(5, entries[0].digest, entries[0].body)])
+    assert fault == "entry 5: its text is that of entry 1"
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{}", b'{"version": "x"}', b"\xff"])
 def test_bytes_that_are_no_entry(body: bytes):
     """Refused as unreadable, nothing else."""
@@ -154,6 +164,10 @@ def test_filters():
     assert fits(entry, since=START, until=START)
     assert not fits(entry, since=START + hour)
     assert not fits(entry, until=START - hour)
+    incident = Incident(START, "mismatch", "m", channel_digest(CHANNEL), flow="outer", run="outer:1")
+    assert fits(incident, channel=CHANNEL, flow="outer", run="outer:1", since=START, until=START)
+    assert not fits(incident, flow="inner")
+    assert not fits(incident, run="inner:1")
 
 
 def test_an_error_record_quotes_nothing():

@@ -17,7 +17,7 @@ import vimbiso_fsm
 PACKAGE = Path(vimbiso_fsm.__file__).parent
 CORE = (
     "messages", "state", "codec", "state_validator", "turn", "answers", "texts", "flow", "machine", "commands", "question", "bot",
-    "conversation", "hearing", "decision", "moving", "recovery", "update", "exchange", "flow_audit", "store", "errors", "doctor",
+    "conversation", "hearing", "decision", "moving", "recovery", "update", "turns", "exchange", "waking", "flow_audit", "store", "errors", "doctor",
 )  # fmt: skip
 IMPURE = {"redis", "asyncio", "time", "random", "logging"}
 DOORS = {

@@ -1522,6 +1522,108 @@ def test_sg48_who_and_where(managed: Managed):
         assert {entry.flow for entry in chat.manager.history(member, flow="onboard")} >= {"onboard"}
 
 
+# Recovery ------------------------------------------------------------------------------------------------------------
+
+
+def spoil(client: Client, name: str = "state", data: bytes = b'{"broken') -> None:
+    """Every stored document of that kind is damaged."""
+    for key in client.keys(f"*:{name}"):
+        client.hset(key, "d", data)
+
+
+def state_key(client: Client, member_id: str) -> bytes:
+    """The key of a member's document."""
+    (key,) = client.keys(f"*:{member_id}:state") or client.keys(f"*:{member_id.replace('-', '%2D')}:state")
+    return bytes(key)
+
+
+def lately(manager: FlowStateManager, member_id: str) -> Mapping[str, Any]:
+    """What the audit says of the latest recovery."""
+    return [entry for entry in manager.history(member_id) if entry.kind == "recovery"][-1].detail
+
+
+def test_sg39_recovery_finds_the_last_good_state(managed: Managed, client: Client):
+    """Given step one answered well; when step two fails; then recovery restores exactly the state after step one. The
+    original: nothing is found for the current, previous or any step."""
+    chat = Chat(managed("flows", services=core()))
+    good = chat.say("hi", "offer", "5").state
+    chat.say("no handle, I think")
+    spoil(client)
+    chat.manager = managed("flows", services=core())
+    state = chat.say("alan").state
+    assert (step(state), fields(state)) == (("offer", "handle"), fields(good))
+    assert (state.profile, state.current_account) == (good.profile, good.current_account)
+    assert lately(chat.manager, state.member_id)["from"] == "previous"
+
+
+def test_sg40_recovery_survives_being_used(managed: Managed, client: Client):
+    """Given a recoverable failure; when recovery runs; then the user is asked again, and goes on. The original: it
+    raises, after having replaced the data by a stub."""
+    chat = Chat(managed("flows", services=core()))
+    chat.say("hi", "offer", "5")
+    for _ in range(3):
+        spoil(client)
+        chat.manager = managed("flows", services=core())
+        outcome = chat.say("alan")
+        assert outcome.status == "recovered"
+        assert words(outcome).endswith("How much do you want to offer?")
+        chat.say("5")
+    assert step(chat.say("alan").state) == ("offer", "confirm")
+    assert was_sent(chat.say("yes"))
+
+
+def test_sg41_recovery_is_private(managed: Managed, client: Client):
+    """Given Bob's record is damaged and Alice's request begins meanwhile; when Bob's session is recovered; then nothing
+    of Alice's appears in it. The original: Bob's session becomes Alice's."""
+    bob, alice = Chat(managed("flows", services=core()), ALAN), Chat(managed("flows", services=core()), ADA)
+    before = bob.say("hi", "offer", "5").state
+    alice.say("hi", "offer", "7 USD")
+    client.hset(state_key(client, before.member_id), "d", b"{}")
+    store = managed("flows", services=core())
+    store._store = Meddling(store._store, lambda: alice.say("menu"), times=2)
+    bob.manager = store
+    state = bob.say("ada").state
+    assert (state.member_id, state.profile) == (before.member_id, before.profile)
+    assert "7.00" not in str(fields(state))
+    assert alice.document.profile["firstname"] == "Ada"
+
+
+def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
+    """Given a state with one bad field; when recovered; then all good fields are kept. The original: `{mobile_number}`
+    replaces everything."""
+    chat = Chat(managed("flows", services=core()))
+    before = chat.say("hi", "offer", "5").state
+    key = state_key(client, before.member_id)
+    raw = json.loads(client.hget(key, "d"))
+    client.hset(key, "d", json.dumps({**raw, "current_account": "none"}))
+    chat.manager = managed("flows", services=core())
+    state = chat.say("menu").state
+    kept = ("member_id", "channel", "jwt_token", "authenticated", "profile", "current_account", "channels")
+    assert {name: getattr(state, name) for name in kept} == {name: getattr(before, name) for name in kept}
+
+
+def test_sg55_damage_is_noticed(managed: Managed, client: Client):
+    """Given the stored record is not valid JSON or is another Redis type; when loaded; then an alarm, the bytes kept
+    aside, and the user told. The original: silently overwritten with an empty session."""
+    for value in (b"\xff{", "words, no hash"):
+        client.flushall()
+        chat = Chat(managed("flows", services=core()))
+        member = chat.say("hi", "offer", "5").state.member_id
+        key = state_key(client, member)
+        if isinstance(value, bytes):
+            client.hset(key, "d", value)
+        else:
+            client.set(key, value)
+        told: list[Details] = []
+        chat.manager = managed("flows", services=core(), observers=[told.append])
+        outcome = chat.say("alan")
+        assert outcome.status == "recovered"
+        assert "tidy up" in words(outcome)
+        assert told[0].entry.kind == "recovery"
+        assert lately(chat.manager, member)["lost"]
+        assert client.keys("*:aside:*:state")
+
+
 # Ends of sessions ----------------------------------------------------------------------------------------------------
 
 

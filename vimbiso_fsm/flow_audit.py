@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -179,12 +179,17 @@ def unseal(entry: Entry) -> AuditEntry:
     return structure(raw, AuditEntry)
 
 
-def _previous(entry: Entry) -> str | None:
-    """The digest that an entry continues; None when it cannot be read."""
+def _text_faults(entry: Entry, before: Entry | None) -> Iterator[str]:
+    """What is wrong with an entry's text, beside its digest."""
     try:
-        return unseal(entry).previous
-    except Unreadable:
-        return None
+        read = unseal(entry)
+    except Unreadable as error:
+        yield f"entry {entry.version}: it cannot be read: {error}"
+        return
+    if read.version != entry.version:
+        yield f"entry {entry.version}: its text is that of entry {read.version}"
+    if before is not None and read.previous != before.digest:
+        yield f"entry {entry.version}: it does not continue entry {before.version}"
 
 
 @attrs.frozen
@@ -235,7 +240,7 @@ class FlowAuditLogger:
 
     @staticmethod
     def fits(
-        entry: AuditEntry,
+        entry: AuditEntry | Incident,
         *,
         channel: Channel | None = None,
         flow: str | None = None,
@@ -243,26 +248,29 @@ class FlowAuditLogger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> bool:
-        """Whether an entry is one of those asked for; what is not asked for fits."""
+        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits."""
+        steps = entry.steps if isinstance(entry, AuditEntry) else ()
         return (
             (channel is None or entry.channel == channel_digest(channel))
-            and (flow is None or flow in {entry.flow, *(step.flow for step in entry.steps)})
-            and (run is None or run in {entry.run, *(step.run for step in entry.steps)})
+            and (flow is None or flow in {entry.flow, *(step.flow for step in steps)})
+            and (run is None or run in {entry.run, *(step.run for step in steps)})
             and (since is None or entry.at >= since)
             and (until is None or entry.at <= until)
         )
 
     @staticmethod
     def faults(entries: Sequence[Entry]) -> tuple[str, ...]:
-        """What is wrong with the chain: a gap, a digest that does not fit. Empty when it is whole."""
+        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry. Empty when it is
+        whole. No value is quoted."""
         found: list[str] = []
-        for place, entry in enumerate(entries):
+        before: Entry | None = None
+        for entry in entries:
             if digest(entry.body) != entry.digest:
                 found.append(f"entry {entry.version}: its digest does not fit its text")
-            if place and entry.version != entries[place - 1].version + 1:
-                found.append(f"entry {entry.version} follows entry {entries[place - 1].version}")
-            if place and _previous(entry) != entries[place - 1].digest:
-                found.append(f"entry {entry.version}: it does not continue entry {entries[place - 1].version}")
+            if before is not None and entry.version != before.version + 1:
+                found.append(f"entry {entry.version} follows entry {before.version}")
+            found += _text_faults(entry, before)
+            before = entry
         return tuple(found)
 
     @staticmethod

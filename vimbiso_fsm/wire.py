@@ -89,8 +89,12 @@ __all__ = [
     "Words",
     "decode",
     "encode",
+    "entry_of",
+    "incidents_key",
     "inspected",
     "inspection",
+    "keys_of",
+    "unword",
 ]
 
 ASIDE_LIFE: Final = 30 * 86_400
@@ -136,7 +140,8 @@ def _word(text: str) -> bytes:
     return quote(text, safe="", errors="surrogatepass").encode()
 
 
-def _unword(word: bytes) -> str:
+def unword(word: bytes) -> str:
+    """The text that `_word` made a word of."""
     return unquote(word.decode("ascii"), errors="surrogatepass")
 
 
@@ -149,7 +154,7 @@ def _text(raw: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _keys(member_id: str) -> tuple[bytes, ...]:
+def keys_of(member_id: str) -> tuple[bytes, ...]:
     """State, prev, turns, audit, tokens and due: KEYS of the script, in its order."""
     shard = shard_of(member_id)
     member = b"vimbiso:{%d}:member:%b" % (shard, _word(member_id))
@@ -160,10 +165,11 @@ def _due(shard: int) -> bytes:
     return b"vimbiso:{%d}:due" % shard
 
 
-def _incidents(member_id: str | None) -> bytes:
+def incidents_key(member_id: str | None) -> bytes:
+    """Where a member's incidents are; None: the store's own."""
     if member_id is None:
         return b"vimbiso:incidents"
-    return _keys(member_id)[0].removesuffix(b"state") + b"incidents"
+    return keys_of(member_id)[0].removesuffix(b"state") + b"incidents"
 
 
 def _index(channel: Channel) -> bytes:
@@ -200,17 +206,17 @@ def _encode(request: Request) -> Command:
         case Commit():
             return _encode_commit(request)
         case Load(member_id, previous):
-            return _command(_keys(member_id), b"load_previous" if previous else b"load")
+            return _command(keys_of(member_id), b"load_previous" if previous else b"load")
         case SetAside(member_id, expected):
-            keys = _keys(member_id)
+            keys = keys_of(member_id)
             keys_to = (*keys, *_aside(keys, expected.version))
             return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), ASIDE_LIFE)
         case ReadAudit(member_id, last):
-            return _command(_keys(member_id), b"audit", *_latest(last, AUDIT_KEPT))
+            return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case ReadRecords(member_id):
-            return _command(_keys(member_id), b"records")
+            return _command(keys_of(member_id), b"records")
         case ReadInherited(member_id):
-            return _command(_keys(member_id), b"inherit")
+            return _command(keys_of(member_id), b"inherit")
         case LookUp(channel):
             return _command((_index(channel),), b"look_up")
         case Link(channel, member_id):
@@ -219,7 +225,7 @@ def _encode(request: Request) -> Command:
             return _command((_index(channel),), b"unlink", _raw(member_id))
         case Settle(member_id, head, wake_at):
             settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
-            return _command(_keys(member_id), b"settle", *settled)
+            return _command(keys_of(member_id), b"settle", *settled)
         case WakeUps(shard, until, most):
             return _command((_due(shard),), b"wake_ups", _instant(until), most)
         case Attend(worker, seconds):
@@ -227,9 +233,9 @@ def _encode(request: Request) -> Command:
         case Lease(shard, worker, seconds):
             return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
         case Report(member_id, body):
-            return _command((_incidents(member_id),), b"report", body, INCIDENTS_KEPT, AUDIT_LIFE)
+            return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, AUDIT_LIFE)
         case ReadIncidents(member_id, last):
-            return _command((_incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
+            return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
 
 
 def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> Command:
@@ -237,7 +243,7 @@ def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> 
 
 
 def _encode_commit(commit: Commit) -> Command:
-    keys = _keys(commit.member_id)
+    keys = keys_of(commit.member_id)
     expected = commit.expected
     document = commit.document
     token = _word(commit.token)
@@ -312,12 +318,12 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
         case SetAside():
             return Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
         case ReadAudit(member_id):
-            return _unframed(member_id, _entry, reply[4])
+            return _unframed(member_id, entry_of, reply[4])
         case ReadRecords(member_id):
             return _unframed(member_id, _record, reply[4])
         case ReadInherited(member_id):
             used = zip(reply[5][::2], reply[5][1::2], strict=True)
-            tokens = tuple((_unword(token), float(instant)) for token, instant in used)
+            tokens = tuple((unword(token), float(instant)) for token, instant in used)
             return Inherited(tokens, _unframed(member_id, _record, reply[4]))
         case LookUp() | Link() | Unlink():
             return Linked(None if reply[4] is None else _text(reply[4]))
@@ -354,7 +360,7 @@ def _decode_commit(commit: Commit, reply: list[Any]) -> Decided:
 
 def _stored(reply: list[Any], previous: bytes | None = None) -> Stored:
     _, _, _, at, version, digest, document, *_ = reply
-    return Stored(Head(int(version), _unword(digest)), document, float(at), previous)
+    return Stored(Head(int(version), unword(digest)), document, float(at), previous)
 
 
 def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[bytes]) -> tuple[_Framed, ...]:
@@ -366,17 +372,21 @@ def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[byt
 
 def _record(frame: bytes) -> Record:
     token, root, content, body = frame.split(b" ", 3)
-    return Record(_unword(token), _unword(root), _unword(content), body)
+    return Record(unword(token), unword(root), unword(content), body)
 
 
-def _entry(frame: bytes) -> Entry:
+def entry_of(frame: bytes) -> Entry:
+    """An audit entry in its frame, "<version> <digest> <body>".
+
+    Raises: ValueError when it is none.
+    """
     version, digest, body = frame.split(b" ", 2)
-    return Entry(int(version), _unword(digest), body)
+    return Entry(int(version), unword(digest), body)
 
 
 def inspection(member_id: str) -> Command:
     """Asks which of a member's keys is of a wrong type."""
-    return _command(_keys(member_id), b"inspect")
+    return _command(keys_of(member_id), b"inspect")
 
 
 def inspected(request: Request, member_id: str, command: Command, reply: Any, place: str) -> Broken:
@@ -387,4 +397,4 @@ def inspected(request: Request, member_id: str, command: Command, reply: Any, pl
         raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
     if not isinstance(request, Load | Commit):
         raise DamagedDocument(member_id, fault.decode())
-    return Broken(Head(int(version), _unword(digest)), fault.decode(), float(at))
+    return Broken(Head(int(version), unword(digest)), fault.decode(), float(at))

@@ -25,7 +25,8 @@ PUBLIC = {
     *("Bot", "Call", "Channel", "Flow", "FlowStateManager", "Message", "Outcome"),
     *("Refused", "Row", "State", "Text", "Transition", "Turn", "call"),
 }
-OPTIONAL = {"aiogram", "hypothesis", "opentelemetry"}  # what a module may miss: the wheel was installed with cli and embedded
+OPTIONAL = {"aiogram", "hypothesis", "opentelemetry"}
+"""What a module may miss: the wheel was installed with cli and embedded"""
 
 
 def run(*command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

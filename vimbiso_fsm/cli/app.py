@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vimbiso_fsm.cli.audit import as_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.members import history, incidents, state
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (chat, worker, replay, state, history, incidents, doctor):
     app.command(epilog=EXIT_CODES)(command)
+app.add_typer(as_commands(EXIT_CODES))
 
 
 def _tell_version(wanted: bool) -> None:
