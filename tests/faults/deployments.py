@@ -69,7 +69,7 @@ def failover(profile: Profile, seed: int) -> Report:
     return report
 
 
-@row("cluster", "a three-node cluster: slots move, scripts are forgotten, nodes stand still", "0 lost, 0 duplicate")
+@row("cluster", "a three-node cluster: slots move, scripts are forgotten", "0 lost, 0 duplicate")
 def three_nodes(profile: Profile, seed: int) -> Report:
     """The slots of members in the middle of their conversations go to another node and come back."""
     report, chance = Report(), random.Random(seed)
