@@ -383,6 +383,19 @@ def test_the_state_of_a_member(monkeypatch, data):
     assert out == invoke("state", member["member_id"], *where)[1]
 
 
+def test_where_a_member_stood(monkeypatch, data):
+    """The state of a version, as long as its turn record is kept."""
+    flows, _ = fresh_flows(monkeypatch)
+    where = ("--data", data, "--flows", flows)
+    invoke("chat", *where, stdin="hi\nbecome_member\nEmmy\nNoether\n")
+    code, out, err = invoke("state", GUEST, "--at", "4", *where)
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["step"], json.loads(out)["data"]["firstname"]) == ("lastname", "Emmy")
+    code, out, err = invoke("state", GUEST, "--at", "99", *where)
+    assert (code, out) == (1, "")
+    assert "no state of version 99 is kept" in err
+
+
 @attrs.frozen
 class _Pin:
     pin: str = attrs.field(default="", metadata=SECRET)

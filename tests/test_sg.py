@@ -1620,6 +1620,7 @@ def test_sg55_damage_is_noticed(managed: Managed, client: Client):
         assert outcome.status == "recovered"
         assert "tidy up" in words(outcome)
         assert told[0].entry.kind == "recovery"
+        assert (lately(chat.manager, member)["from"], step(outcome.state)) == ("previous", ("offer", "amount"))
         assert lately(chat.manager, member)["lost"]
         assert client.keys("*:aside:*:state")
 

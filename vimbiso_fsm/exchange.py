@@ -9,6 +9,7 @@ a guest who moved     finish the move; the message is decided at the member
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -41,6 +42,7 @@ from vimbiso_fsm.store import (
     Committed,
     Conflict,
     Duplicate,
+    Head,
     Linked,
     Load,
     LookUp,
@@ -131,26 +133,27 @@ class Exchange(Turns):
         now = instant(max(stored.at, self.now))
         if isinstance(stored, Broken):
             self._salvage = self._saved(b"", now)
-            return self._do(SetAside(self._member_id, stored.head), self._set_aside)
+            return self._do(SetAside(self._member_id, stored.head), self._set_aside_first)
         if stored.document is None:
             self._document = self._fresh()
             return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
         document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
-            return self._search(stored, self._saved(stored.document, now))
+            aside = SetAside(self._member_id, stored.head)
+            core = self._saved(stored.document, now)
+            return self._search(stored.head, stored.document, core, lambda: self._do(aside, self._set_aside))
         self._document, self._salvage = document, None
         if self._hearsay and Address(*self.message.channel.address) not in document.channels:
             self.cache.forget(self._member_id, self.message.channel.address)
             return self._do(LookUp(self.message.channel), self._looked_up)
         self._decide()
 
-    def _search(self, stored: Stored, core: Salvage) -> None:
-        """Look for where the member stood, before the broken bytes are set aside."""
-        assert stored.document is not None
-        damaged, member_id = stored.document, self._member_id
+    def _search(self, head: Head, damaged: bytes, core: Salvage, then: Callable[[], None]) -> None:
+        """Look for where the member stood, beside the `damaged` bytes; `then` go on with what was saved."""
+        member_id = self._member_id
 
         def previous(found: Any) -> None:
-            before = found.previous if isinstance(found, Stored) and found.head == stored.head else None
+            before = found.previous if isinstance(found, Stored) and found.head == head else None
             self._do(ReadRecords(member_id), lambda records: turns(before, records))
 
         def turns(before: bytes | None, records: Any) -> None:
@@ -159,7 +162,7 @@ class Exchange(Turns):
         def recovered(before: bytes | None, records: Any, entries: Any) -> None:
             found = (before, _readable(records), FlowAuditLogger.read(_readable(entries)))
             self._salvage = recover(self.bot, damaged, core, Remains(*found))
-            self._do(SetAside(member_id, stored.head), self._set_aside)
+            then()
 
         self._do(Load(member_id, previous=True), previous)
 
@@ -192,6 +195,12 @@ class Exchange(Turns):
             guest=not self._linked,
             version=self._head.version,
         )
+
+    def _set_aside_first(self, stored: Stored | Conflict) -> None:
+        """Keys of a wrong type are out of the way: now the rest can be read."""
+        if isinstance(stored, Conflict) or self._salvage is None:
+            return self._set_aside(stored)
+        self._search(stored.head, b"", self._salvage, lambda: self._set_aside(stored))
 
     def _set_aside(self, stored: Stored | Conflict) -> None:
         """The broken bytes are safe; go on with what was saved, unless somebody else was quicker."""

@@ -274,6 +274,15 @@ class FlowAuditLogger:
         return tuple(found)
 
     @staticmethod
+    def state_at(version: int, entries: Sequence[Entry], records: Sequence[Record]) -> Mapping[str, Any] | None:
+        """The `flow_data` as the turn record of a version keeps it (without fields marked secret); None when it is not
+        kept any more."""
+        tokens = {entry.token for entry in map(unseal, entries) if entry.version == version}
+        return FlowAuditLogger.last_valid_state(
+            [record for record in records if record.token in tokens], lambda _: True
+        )
+
+    @staticmethod
     def last_valid_state(
         records: Sequence[Record], valid: Callable[[Mapping[str, Any]], bool]
     ) -> Mapping[str, Any] | None:

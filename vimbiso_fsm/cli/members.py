@@ -17,9 +17,9 @@ from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
 from vimbiso_fsm.codec import document_to_raw, unstructure
 from vimbiso_fsm.flow import SECRET
-from vimbiso_fsm.flow_audit import AuditEntry
+from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
 from vimbiso_fsm.state import guest_id
-from vimbiso_fsm.store import Linked, LookUp
+from vimbiso_fsm.store import RECORDS_KEPT, Linked, LookUp, ReadAudit, ReadRecords
 
 __all__ = ["history", "incidents", "state"]
 
@@ -33,12 +33,28 @@ Who: TypeAlias = Annotated[
 ]
 
 
-def state(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flows") -> None:
-    """Print a member's stored document as JSON, secrets masked.
+def state(
+    who: Who,
+    redis: Redis = None,
+    data: Data = None,
+    flows: Flows = "flows",
+    at: Annotated[
+        int | None, typer.Option("--at", metavar="VERSION", min=1, help="Where they stood at a version still kept.")
+    ] = None,
+) -> None:
+    """Print a member's stored document as JSON, secrets masked; with --at, the state that a turn record keeps.
 
     Exit code 1 when there is none, or when what is stored is damaged.
     """
     with opened(redis, data, flows) as bot:
+        if at is not None:
+            member_id = _member_id(bot, who)
+            kept = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
+            past = FlowAuditLogger.state_at(at, *kept)
+            if past is None:
+                fail(f"no state of version {at} is kept of {shown(who)}; of the latest {RECORDS_KEPT} turns it is")
+            print(as_json(past, indent=2))
+            return
         document = bot.manager.state(_member_id(bot, who))
         if document is None:
             fail(f"no document is stored of {shown(who)}")
