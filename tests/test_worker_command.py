@@ -1,0 +1,97 @@
+"""`vimbiso worker` as people run it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli_runs import LIMIT, embedded, invoke, start
+from tests.engines import Server
+
+BOT = """
+from vimbiso_fsm import Bot, Flow, State, Text, Transition
+
+seat = Flow(
+    "seat", initial="held",
+    states=[State("held", ask=Text("Held."), timeout=0.5), State("lost", ask=Text("Lost."))],
+    transitions=[Transition("timeout", "held", "lost"), Transition("hold", "lost", "held")],
+)
+bot = Bot([seat])
+
+
+def deliver(channel, replies):
+    print("delivered", channel.type, replies[-1].text, flush=True)
+"""
+
+
+def until(process: subprocess.Popen[bytes], words: str) -> str:
+    """The first line of its output that has these words."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line.decode():
+            return line.decode()
+    raise AssertionError(f"it ended without {words!r}: {process.communicate()[1].decode()}")
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """After SIGTERM: exit code, the rest of its output, its errors."""
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=LIMIT)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.embedded
+@embedded
+def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
+    """What is due is done and delivered; SIGTERM ends it in order, with a line of what it did."""
+    (tmp_path / "seats.py").write_text(BOT)
+    (tmp_path / "data").mkdir()
+    words = ("--data", "data", "--flows", "seats")
+    talk = start("chat", *words, cwd=tmp_path)
+    assert talk.communicate(b"hi\n", timeout=LIMIT)[0].decode().strip() == "> hi\nHeld."
+    worker = start("worker", *words, "--deliver", "seats:deliver", "--every", "0.1", "--metrics", "0.2", cwd=tmp_path)
+    assert until(worker, "delivered") == "delivered terminal Lost.\n"
+    assert "shards=1024 workers=1" in until(worker, "timer=1")
+    code, out, err = ended(worker)
+    assert (code, err) == (0, "")
+    assert "stopped shards=" in out.splitlines()[-1]
+
+
+@pytest.mark.embedded
+@embedded
+def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_server: Server, tmp_path: Path):
+    """Unless that is waived, and then an incident says so."""
+    (tmp_path / "seats.py").write_text(BOT)
+    words = ("--redis", valkey_server.url, "--flows", "seats")
+    refused = start("worker", *words, cwd=tmp_path)
+    assert refused.communicate(timeout=LIMIT)[1].startswith(b"error: ")
+    assert refused.returncode == 1
+    waived = start("worker", *words, "--unsafe-store", cwd=tmp_path)
+    until(waived, "started")
+    assert ended(waived)[0] == 0
+    code, out, _ = invoke("incidents", "--redis", valkey_server.url)
+    assert code == 0
+    assert '"waiver"' in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "give one of --redis URL and --data DIR"),
+        (("--redis", "redis://x", "--data", "y"), "give one of --redis URL and --data DIR"),
+        (("--redis", "redis://x", "--durability", "high"), "is no level"),
+        (("--redis", "redis://x", "--deliver", "no_such_module:f"), "cannot be imported"),
+        (("--redis", "redis://x", "--deliver", "json:nothing"), "names no function"),
+        (("--data", "nowhere"), "there is no folder"),
+        (("--redis", "http://x"), "is none of"),
+    ],
+)
+def test_wrong_usage_is_said(words: tuple[str, ...], said: str):
+    """Plainly, before anything is begun."""
+    code, out, err = invoke("worker", *words)
+    assert code in (1, 2)
+    assert out == ""
+    assert said in " ".join(err.replace("│", " ").split())
