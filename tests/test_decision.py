@@ -40,11 +40,20 @@ from tests.strategies import bots as any_bots
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.conversation import STANDARD
-from vimbiso_fsm.decision import Listener, content_digest, current_question, decide, due, turn_token, wake_at
+from vimbiso_fsm.decision import (
+    DELIVERY_TRIES,
+    Listener,
+    content_digest,
+    current_question,
+    decide,
+    due,
+    turn_token,
+    wake_at,
+)
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, State, Transition
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Row, Text
-from vimbiso_fsm.state import Document
+from vimbiso_fsm.state import Document, Undelivered
 from vimbiso_fsm.turn import Call, Refused, Turn, call
 
 
@@ -1290,6 +1299,18 @@ def test_any_document_and_what_is_due(document: Document, later: int, listener: 
         # A call at rest is taken up by itself later, but at once by whoever asks.
         begins = document.call.leased_until if isinstance(event, Stray) and document.call else at
         assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"
+
+
+def test_no_reply_overtakes_another():
+    """What rests after a delivery that failed keeps what was said later behind it, unless it is given up."""
+    first = Undelivered("first", ({"text": "call.waiting"},), START + timedelta(hours=1), 1)
+    second = Undelivered("second", ({"text": "call.waiting"},))
+    document = member_document(outbox=(first, second))
+    assert due(document) == [(START + timedelta(hours=1), Send("first", 1))]
+    heard = decide(fruit_bot(), document, Message(CHANNEL, "m", "help"), START)
+    assert heard.document.outbox == (first, second)
+    given_up = attrs.evolve(document, outbox=(attrs.evolve(first, tries=DELIVERY_TRIES), second))
+    assert [event for _, event in due(given_up)] == [Send("second", 0)]
 
 
 FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,6 +230,39 @@ def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
         chat.say("yes")
     assert len({key for _, key in bank.calls}) <= 1
     chat.check()
+
+
+@pytest.mark.parametrize("harm", ["no entry", "an entry is missing", "an entry cannot be read"])
+def test_a_call_that_no_audit_tells_of_is_not_gone_back_over(harm: str):
+    """Where the entries since the document before are damaged too, nobody knows that no call was made since."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    confirming = encode(chat.document())
+    assert chat.say("yes").status == "advanced"
+    before = damage(chat, previous=confirming)
+    member = chat.store._members[before.member_id]
+    spoilt = attrs.evolve(member.audit[-1], body=b"{")
+    member.audit = {
+        "no entry": (), "an entry is missing": (*member.audit[:-2], member.audit[-1]),
+        "an entry cannot be read": (*member.audit[:-1], spoilt),
+    }[harm]  # fmt: skip
+    outcome = chat.say("yes")
+    assert outcome.status == "recovered"
+    assert "could not find out" in chat.words[0]
+    chat.say("yes")
+    assert len(bank.calls) == 1
+
+
+def test_a_missing_document_whose_audit_cannot_be_read():
+    """The member is answered all the same."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada")
+    member = chat.store._members[chat.member_id()]
+    member.state = member.previous = None
+    member.audit = (*member.audit[:-1], attrs.evolve(member.audit[-1], body=b"{"))
+    chat.cache = Cache()
+    assert chat.say("1234").replies
 
 
 def test_a_broken_document_is_mended_once_by_two_messages():

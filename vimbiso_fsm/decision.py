@@ -8,6 +8,7 @@ error entry for the audit. Ids are hashes of the event's token, so deciding twic
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -130,8 +131,7 @@ class Decision:
     `status`: "advanced", "refused", "ignored", "recovered" or "failed". `document`: the new one; the old one when
     `changed` is false, and then there is nothing to store but to verify. `raw`, `record`: document and turn record
     as bytes. `entry`: for the audit, still to be sealed. `call`: to be run, `delivery`: to be delivered, once it is
-    stored. `not_after`: instant
-    after which the decision is worth nothing. `error`: what a callback raised.
+    stored. `not_after`: instant after which the decision is worth nothing. `error`: what a callback raised.
     """
 
     status: str
@@ -204,14 +204,11 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     found: list[tuple[datetime, Event]] = []
     run, call = document.run, document.call
     if call:
-        found.append(
-            (max(call.again_at or call.leased_until, call.leased_until), Stray(call.key, call.root, call.tries))
-        )
-    found += [
-        (waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries))
-        for waiting in document.outbox
-        if delivers and waiting.tries < DELIVERY_TRIES
-    ]
+        lease = max(call.again_at or call.leased_until, call.leased_until)
+        found.append((lease, Stray(call.key, call.root, call.tries)))
+    waiting = _first_out(document.outbox)
+    if waiting and delivers:
+        found.append((waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries)))
     if run and run.due and not call:
         found.append((run.due, Due(run.id, run.entered, run.due)))
     if document.deadline and not call:
@@ -485,9 +482,10 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
 
 
 def _overdue(talk: Conversation) -> list[Reply]:
-    """What waited in the outbox and nobody is delivering: it precedes the reply to the member's message."""
-    free = [one for one in talk.outbox if one.leased_until is None or one.leased_until <= talk.now]
-    talk.outbox = tuple(one for one in talk.outbox if one not in free)
+    """What waited in the outbox and nobody is delivering, up to what somebody is: it precedes the reply to the member's
+    message."""
+    free = list(itertools.takewhile(lambda one: (one.leased_until or talk.now) <= talk.now, talk.outbox))
+    talk.outbox = talk.outbox[len(free) :]
     return [reply for one in free for reply in replies_from_raw(one.replies)]
 
 

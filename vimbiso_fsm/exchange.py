@@ -10,6 +10,7 @@ a guest who moved     finish the move; the message is decided at the member
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import decode, encode, loads, replies_from_raw
+from vimbiso_fsm.codec import Unreadable, decode, encode, loads, replies_from_raw
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import (
     Decision,
@@ -30,7 +31,7 @@ from vimbiso_fsm.decision import (
     first_document,
     turn_token,
 )
-from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, channel_digest
+from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest, unseal
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
 from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, recover, salvage
@@ -160,7 +161,7 @@ class Exchange(Turns):
             self._do(ReadAudit(member_id, 2 * RECORDS_KEPT), lambda entries: recovered(before, records, entries))
 
         def recovered(before: bytes | None, records: Any, entries: Any) -> None:
-            found = (before, _readable(records), FlowAuditLogger.read(_readable(entries)))
+            found = (before, _whole(records), _entries(entries))
             self._salvage = recover(self.bot, damaged, core, Remains(*found))
             then()
 
@@ -172,7 +173,7 @@ class Exchange(Turns):
 
     def _missed(self, latest: Any, stored: Stored) -> None:
         assert self._document is not None
-        last = FlowAuditLogger.read(_readable(latest))
+        last = _entries(latest)
         if last and evicted(last[-1].at, instant(stored.at)):
             self._salvage = Salvage(self._document, (), ("document",), Text("session.lost"))
         self._decide()
@@ -381,6 +382,15 @@ class Exchange(Turns):
         self._decide()
 
 
-def _readable(read: Any) -> tuple[Any, ...]:
+def _whole(read: Any) -> tuple[Any, ...]:
     """A list that was read; nothing, where it is damaged itself."""
     return read if isinstance(read, tuple) else ()
+
+
+def _entries(read: Any) -> tuple[AuditEntry, ...]:
+    """Audit entries that were read, without those that are damaged themselves."""
+    found: list[AuditEntry] = []
+    for entry in _whole(read):
+        with suppress(Unreadable):
+            found.append(unseal(entry))
+    return tuple(found)

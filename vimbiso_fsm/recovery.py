@@ -8,7 +8,8 @@ looked for, in this order:
     restart    the flow that was open, from its beginning
     fresh      none: the way home
 
-An effect is a barrier: a state from before a call that was made since is not gone back to, for it would be made twice.
+An effect is a barrier: a state from before a call that was made since, or may have been, is not gone back to: it would
+be made twice.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Salvage:
 
 @attrs.frozen
 class Remains:
-    """What there is of a member beside their broken document. `records`, `entries`: the latest, oldest first."""
+    """What there is of a member beside their broken document. `records`, `entries`: the latest that can be read, oldest
+    first."""
 
     previous: bytes | None = attrs.field(default=None, repr=False)
     records: tuple[Record, ...] = ()
@@ -134,7 +136,7 @@ def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     for source, found in candidates:
         if found is not None:
             document, version, kept = found
-            if _crossed(bot, document, remains.entries, version):
+            if _may_be_crossed(bot, remains.entries, version, core.document.version):
                 return attrs.evolve(core, words=Text("recovered.unsure"))
             turns = (f"turn {number}" for number in range(version + 1, core.document.version + 1))
             lost = (*(name for name in core.lost if name not in kept), *turns)
@@ -213,10 +215,14 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | None:
     return attrs.evolve(document, run=run), document.version, ()
 
 
-def _crossed(bot: Bot, document: Document, entries: Sequence[AuditEntry], version: int) -> bool:
-    """Whether a call with an effect was made after `version`, which the state of that version would make again."""
-    later = (step for entry in entries if entry.version > version for step in entry.steps)
-    return any(step.dest is not None and _has_effect(bot, step) for step in later)
+def _may_be_crossed(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> bool:
+    """Whether a call with an effect may have been made in the turns after `version`, up to the `latest`: the state of
+    that version would make it again. Of a turn without an entry nobody knows."""
+    later = {entry.version: entry for entry in entries if entry.version > version}
+    if version > latest or not later.keys() >= set(range(version + 1, latest + 1)):
+        return True
+    steps = (step for entry in later.values() for step in entry.steps)
+    return any(step.dest is not None and _has_effect(bot, step) for step in steps)
 
 
 def _has_effect(bot: Bot, step: AuditStep) -> bool:
