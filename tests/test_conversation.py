@@ -26,10 +26,10 @@ from vimbiso_fsm import (
     Turn,
     call,
 )
-from vimbiso_fsm.conversation import STANDARD
 from vimbiso_fsm.decision import Decision, Stray, decide
 from vimbiso_fsm.errors import VersionConflict
 from vimbiso_fsm.state import Document
+from vimbiso_fsm.turn import STANDARD
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
 CHANNEL = Channel("web", "somebody")

@@ -39,7 +39,6 @@ from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.commands import Shortcut
-from vimbiso_fsm.conversation import STANDARD
 from vimbiso_fsm.decision import (
     DELIVERY_TRIES,
     Listener,
@@ -54,7 +53,7 @@ from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, State, Transition
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Row, Text
 from vimbiso_fsm.state import Document, Undelivered
-from vimbiso_fsm.turn import Call, Refused, Turn, call
+from vimbiso_fsm.turn import STANDARD, Call, Refused, Turn, call
 
 
 def member(bank: Bank | None = None, **options: Any) -> Talk:

@@ -20,7 +20,6 @@ from tests import bots
 from tests.bots import CHANNEL, START, Bank, Chat, Clock, Shell, fruit_bot, member_document, one_flow, words
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import encode, replies_from_raw
-from vimbiso_fsm.conversation import STANDARD
 from vimbiso_fsm.decision import DELIVERY_LEASE, DELIVERY_TRIES, OUTBOX, Answered, wake_at
 from vimbiso_fsm.flow import NoData, State, Transition
 from vimbiso_fsm.flow_audit import AuditEntry, unseal
@@ -28,7 +27,7 @@ from vimbiso_fsm.memory import MemoryStore
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.store import Commit, Link, WakeUps, shard_of
-from vimbiso_fsm.turn import Call, Caller, CallPolicy, Refused, Turn, call
+from vimbiso_fsm.turn import STANDARD, Call, Caller, CallPolicy, Refused, Turn, call
 from vimbiso_fsm.turns import Cache, Deliver, RunCall
 
 MEMBER = "m-1"

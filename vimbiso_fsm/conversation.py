@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -31,10 +31,7 @@ from vimbiso_fsm.messages import Channel, Reply, Text
 from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData, Undelivered
 from vimbiso_fsm.turn import Call, CallPolicy, Refused, Turn
 
-__all__ = ["STANDARD", "Conversation", "Stuck", "has_answers", "hashed"]
-
-STANDARD: Final = CallPolicy()
-"""How hard a call is tried whose state says nothing of it."""
+__all__ = ["Conversation", "Stuck", "has_answers", "hashed"]
 
 
 def hashed(*parts: str) -> str:
@@ -98,7 +95,7 @@ class Conversation:
     @property
     def policy(self) -> CallPolicy:
         """How hard the current state's call is tried."""
-        return self.state.policy or STANDARD
+        return self.state.call_policy
 
     @property
     def at_home(self) -> bool:
@@ -228,7 +225,7 @@ class Conversation:
 
     def take_up(self, pending: PendingCall) -> None:
         """Take a call up again: the same key, a new lease."""
-        self.kind = self.kind if self.kind == "recovery" else "call"
+        self.kind = "call"
         lease = self.now + timedelta(seconds=self.policy.lease)
         self.pending = attrs.evolve(pending, leased_until=lease, again_at=None, tries=pending.tries + 1)
         self.call = Call(pending.service, pending.method, pending.arguments, stored=True)

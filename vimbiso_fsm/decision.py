@@ -18,14 +18,14 @@ import attrs
 from vimbiso_fsm import hearing
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_to_raw, dumps, loads, replies_from_raw, replies_to_raw, unstructure
-from vimbiso_fsm.conversation import STANDARD, Conversation, hashed
+from vimbiso_fsm.conversation import Conversation, hashed
 from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted, seal
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, Undelivered, guest_id
 from vimbiso_fsm.store import Commit, Head
-from vimbiso_fsm.turn import Call, Caller, Refused
+from vimbiso_fsm.turn import STANDARD, Call, Caller, Refused
 
 __all__ = [
     "Answered",
@@ -255,6 +255,7 @@ def decide(
         match event:
             case Message():
                 hearing.hear(talk, event, recovered=recovered, arrived=arrived or now)
+                talk.kind = talk.kind if recovered is None else "recovery"
             case Answered():
                 _take_answer(talk, event, listener)
             case Due():

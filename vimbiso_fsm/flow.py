@@ -25,7 +25,7 @@ import attrs
 from vimbiso_fsm.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Becomes, Call, CallPolicy, Guard, Turn
+from vimbiso_fsm.turn import STANDARD, Becomes, Call, CallPolicy, Guard, Turn
 
 __all__ = ["PUBLIC", "RESERVED_TRIGGERS", "SECRET", "Flow", "NoData", "State", "Transition"]
 
@@ -87,6 +87,11 @@ class State(Generic[D_contra]):
     def asks(self) -> bool:
         """Whether the state waits for the member."""
         return self.ask is not None
+
+    @property
+    def call_policy(self) -> CallPolicy:
+        """How hard its call is tried: what `policy` says, else the standard."""
+        return self.policy or STANDARD
 
     @property
     def idle(self) -> bool:

@@ -12,10 +12,9 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -53,6 +52,7 @@ from vimbiso_fsm.errors import (
 from vimbiso_fsm.exchange import Exchange, Outcome
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, Observer, error_record
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
+from vimbiso_fsm.queues import AsyncHeld, AsyncQueue, Held, Queue
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.store import (
     AsyncStore,
@@ -266,7 +266,7 @@ class FlowStateManager:
         self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
         only_sync(self._desk.bot.services, deliver)
         self._store = store
-        self._queue = _Queue()
+        self._queue = Queue()
         self._late: set[Future[None]] = set()
         self._start: Callable[[], None] | None = None
         self._starting = threading.Lock()
@@ -405,7 +405,7 @@ class FlowStateManager:
         self._desk.clock.hear(result)
         return result
 
-    def _call(self, step: RunCall, wait: float | None, place: _Held) -> object:
+    def _call(self, step: RunCall, wait: float | None, place: Held) -> object:
         try:
             future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy))
         except Unreadable as error:
@@ -434,7 +434,7 @@ class FlowStateManager:
             self._late.discard(home)
             home.set_result(None)
 
-    def _deliver(self, step: Deliver, place: _Held) -> object:
+    def _deliver(self, step: Deliver, place: Held) -> object:
         assert self._desk.deliver is not None
         place.let_go()
         try:
@@ -570,7 +570,7 @@ class AsyncFlowStateManager:
     ) -> None:
         self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
         self._store = store
-        self._queue = _AsyncQueue()
+        self._queue = AsyncQueue()
         self._late: set[asyncio.Task[None]] = set()
         self._start: Callable[[], Awaitable[None]] | None = None
         self._on_close = on_close
@@ -695,7 +695,7 @@ class AsyncFlowStateManager:
         self._desk.clock.hear(result)
         return result
 
-    async def _call(self, step: RunCall, wait: float | None, place: _AsyncHeld) -> object:
+    async def _call(self, step: RunCall, wait: float | None, place: AsyncHeld) -> object:
         import asyncio
 
         try:
@@ -725,7 +725,7 @@ class AsyncFlowStateManager:
         except VimbisoError as error:
             self._desk.lost(error)
 
-    async def _deliver(self, step: Deliver, place: _AsyncHeld) -> object:
+    async def _deliver(self, step: Deliver, place: AsyncHeld) -> object:
         import asyncio
 
         assert self._desk.deliver is not None
@@ -856,115 +856,3 @@ async def _sleep(seconds: float) -> None:
     import asyncio  # not at the top: `import vimbiso_fsm` does not load asyncio
 
     await asyncio.sleep(seconds)
-
-
-@attrs.define
-class _Place:
-    """A member's place in a queue: whoever holds `lock` is being served; `waiting` counts all who want it."""
-
-    lock: Any
-    waiting: int = 0
-
-
-class _Held:
-    """A place that is held, and may be let go for a while. Who cannot take it back in time goes on without it: the
-    place only spares conflicts."""
-
-    def __init__(self, lock: threading.Lock, patience: float) -> None:
-        self._lock, self._patience = lock, patience
-        self.held = True
-
-    def let_go(self) -> None:
-        if self.held:
-            self._lock.release()
-        self.held = False
-
-    def take_back(self) -> None:
-        self.held = self.held or self._lock.acquire(timeout=self._patience)
-
-
-class _Queue:
-    """Messages of one member are served one after the other within the process."""
-
-    def __init__(self) -> None:
-        self._places: dict[object, _Place] = {}
-        self._guard = threading.Lock()
-
-    @contextmanager
-    def place(self, key: object, patience: float) -> Generator[_Held]:
-        """Hold the member's place.
-
-        Raises: Contended when it does not come free within `patience` seconds.
-        """
-        with self._guard:
-            place = self._places.setdefault(key, _Place(threading.Lock()))
-            place.waiting += 1
-        try:
-            if not place.lock.acquire(timeout=patience):
-                raise Contended("", patience, 0)
-            held = _Held(place.lock, patience)
-            try:
-                yield held
-            finally:
-                held.let_go()
-        finally:
-            with self._guard:
-                place.waiting -= 1
-                if not place.waiting:
-                    self._places.pop(key, None)
-
-
-class _AsyncHeld:
-    """The same for the tasks of one event loop."""
-
-    def __init__(self, lock: asyncio.Lock, patience: float) -> None:
-        self._lock, self._patience = lock, patience
-        self.held = True
-
-    def let_go(self) -> None:
-        if self.held:
-            self._lock.release()
-        self.held = False
-
-    async def take_back(self) -> None:
-        self.held = self.held or await _acquired(self._lock, self._patience)
-
-
-class _AsyncQueue:
-    """The same for the tasks of one event loop."""
-
-    def __init__(self) -> None:
-        self._places: dict[object, _Place] = {}
-
-    @asynccontextmanager
-    async def place(self, key: object, patience: float) -> AsyncGenerator[_AsyncHeld]:
-        """Hold the member's place.
-
-        Raises: Contended when it does not come free within `patience` seconds.
-        """
-        import asyncio
-
-        place = self._places.setdefault(key, _Place(asyncio.Lock()))
-        place.waiting += 1
-        try:
-            if not await _acquired(place.lock, patience):
-                raise Contended("", patience, 0)
-            held = _AsyncHeld(place.lock, patience)
-            try:
-                yield held
-            finally:
-                held.let_go()
-        finally:
-            place.waiting -= 1
-            if not place.waiting:
-                self._places.pop(key, None)
-
-
-async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
-    import asyncio
-
-    try:
-        async with asyncio.timeout(patience if lock.locked() else None):
-            return await lock.acquire()
-    except TimeoutError:
-        return False

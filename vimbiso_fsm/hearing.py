@@ -29,7 +29,7 @@ def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrive
     """Take a message into the conversation. `recovered`: said first when the document was mended just now.
     `arrived`: when the message came in, on the store's clock."""
     if recovered is not None:
-        talk.kind, talk.status = "recovery", "recovered"
+        talk.status = "recovered"
         talk.say(recovered)
     if talk.pending is not None:
         return _wait(talk, talk.pending, message)
@@ -70,7 +70,7 @@ def _listen(talk: Conversation, text: str, arrived: datetime) -> None:
         if answers is not None:
             return _follow(talk, shortcut, answers)
     if talk.run is None:
-        talk.kind = "recovery" if talk.status == "recovered" else "start"
+        talk.kind = "start"
         return talk.go_home()
     if talk.flow.late_text == "close" and talk.run.since is not None and arrived < talk.run.since:
         return _closed(talk, "choice.late")
@@ -85,7 +85,7 @@ def _press(talk: Conversation, choice: str) -> None:
     run = talk.run
     pressed = question.pressed(choice)
     if run is None:
-        talk.kind = "recovery" if talk.status == "recovered" else "start"
+        talk.kind = "start"
         return talk.go_home()
     if pressed is not None:
         return _choose(talk, pressed.choice)
@@ -188,7 +188,7 @@ def _answer_all(talk: Conversation, answers: Sequence[str]) -> None:
 def _obey(talk: Conversation, command: str) -> None:
     """Do what one of the words says."""
     talk.trigger = command
-    talk.kind = "recovery" if talk.status == "recovered" else "command"
+    talk.kind = "command"
     _COMMANDS[command](talk)
 
 

@@ -23,7 +23,7 @@ import attrs
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import Unreadable, document_from_raw, document_to_raw, dumps, loads, structure, unstructure
 from vimbiso_fsm.commands import CARRY_ON
-from vimbiso_fsm.conversation import STANDARD, hashed
+from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import first_document
 from vimbiso_fsm.flow import Flow
 from vimbiso_fsm.flow_audit import AuditEntry, AuditStep
@@ -230,7 +230,7 @@ def _has_effect(bot: Bot, step: AuditStep) -> bool:
     state = flow.by_name.get(step.dest or "") if flow else None
     if state is None:
         return True  # nobody knows any more what it did
-    return state.call is not None and (state.policy or STANDARD).effect
+    return state.call is not None and state.call_policy.effect
 
 
 def evicted(last: datetime, now: datetime) -> bool:

@@ -177,6 +177,8 @@ LONGEST_PAUSE: Final = 1.0
 """Seconds between two attempts in one go, at most."""
 LONGEST_REST: Final = 60.0
 """Seconds between two rounds, at most."""
+STANDARD: Final = CallPolicy()
+"""The policy of a call whose state says nothing of it."""
 QUESTION: Final = CallPolicy(rounds=1, effect=False)
 """The policy of a call that only asks: when it cannot be answered, the flow hears so at once."""
 

@@ -13,6 +13,7 @@ what is due though nobody says anything (`waking.py`). Both go this way:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -20,7 +21,6 @@ from typing import Any, TypeAlias
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.conversation import STANDARD
 from vimbiso_fsm.decision import Answered, Decision, Event, Listener, caller, commit_of, failure
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow_audit import Details
@@ -137,7 +137,7 @@ class Cache:
             table.pop(next(iter(table)), None)
 
 
-class Turns:
+class Turns(ABC):
     """Turns of one member on their way. Perform `request` and give the result to `take`, until there is none.
 
     `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
@@ -179,32 +179,33 @@ class Turns:
 
     # What the two kinds do in their own way -----------------------------------------------------------------------
 
+    @abstractmethod
     def _loaded(self, stored: Stored | Broken) -> None:
         """Read what is stored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _decide(self) -> None:
         """Decide the event on the document, and commit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _heard(self, decision: Decision) -> None:
         """What a stored decision says to the member."""
 
+    @abstractmethod
     def _repeated(self, duplicate: Duplicate) -> None:
         """This was done before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _mismatched(self, mismatch: Mismatch) -> None:
         """The token was used for something else."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arrived(self, move: Move, guest: Document) -> None:
         """A guest's move is done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _finish(self, document: Document) -> None:
         """The turn is over."""
-        raise NotImplementedError
 
     # Commit -------------------------------------------------------------------------------------------------------
 
@@ -290,8 +291,9 @@ class Turns:
         self._calls += 1
         if not self._confirmed or self._calls > self.bot.limits.autos:  # a flow that only calls is taken up later
             return self._finish(document)
-        policy = self.bot.flow(document.run.flow)[document.run.step].policy if document.run else None
-        step = RunCall(decision.call, caller(document, pending), policy or STANDARD, pending)
+        assert document.run is not None
+        policy = self.bot.flow(document.run.flow)[document.run.step].call_policy
+        step = RunCall(decision.call, caller(document, pending), policy, pending)
         self._do(step, lambda result: self._called(pending, result))
 
     def _called(self, pending: PendingCall, result: object) -> None:

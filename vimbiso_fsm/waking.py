@@ -103,6 +103,9 @@ class Waking(Turns):
             self._decision, self._announced = attrs.evolve(self._announced, delivery=None), None
         super()._go_on()
 
+    def _heard(self, decision: Decision) -> None:
+        """Nobody waits for it: it stands in the outbox."""
+
     def _finish(self, document: Document) -> None:
         self._next(document)
 
