@@ -5,11 +5,14 @@ from __future__ import annotations
 from flows import texts
 from flows.credex_core import SimulatedCredexCore
 from flows.dashboard import dashboard
-from flows.login import login
+from flows.legacy import legacy
+from flows.login import log_in, login
+from flows.members import logged_in
 from flows.offer import offer, quick
 from flows.onboard import onboard
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.commands import Shortcut
+from vimbiso_fsm.tokens import Tokens
 
 __all__ = ["bot"]
 
@@ -18,6 +21,8 @@ bot = Bot(
     home=dashboard,
     entry=login,
     shortcuts=[Shortcut(offer, quick)],
+    tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
     texts=texts.ENGLISH,
     services={"credex_core": SimulatedCredexCore()},
+    legacy=legacy,
 )

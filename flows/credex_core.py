@@ -2,7 +2,8 @@
 
 Every method of the port returns what it is for, or `Refused` when it is known that nothing was done – also when
 credex-core cannot be reached. It raises only when nobody knows whether the effect took place; the same idempotency
-key may then be tried again, it acts once. A token that has run out is renewed once, the call repeated with its key.
+key may then be tried again, it acts once. A token that is not accepted is `Refused("core.unauthorised")`, and nothing
+was done: whoever asks gets a new one by `login` and asks again with the same key (`flows.bot`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from decimal import Decimal
 from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
+import jwt
 
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.turn import Caller, Refused
@@ -306,6 +308,8 @@ _OFFERS: Final = (("ada", "alan", "5.00"), ("shop_one", "alan", "7.50"))
 
 _OPENING_BALANCE: Final = Money(Decimal("20.00"), "USD")
 _DAILY_LIMIT: Final = Decimal("25.00")
+_TOKEN_LIFE: Final = 300.0
+"""Seconds (domain: §3)."""
 
 
 class SimulatedCredexCore:
@@ -314,10 +318,14 @@ class SimulatedCredexCore:
     An offer moves no money but binds it: an account of a member below tier 5 cannot offer more than it holds beyond
     its open offers. Money moves by transfers only, from one account to another, so that nothing is made or lost
     (`check_conservation`).
+    A token is a JSON Web Token and lives 300 seconds by `clock` (seconds since the epoch).
     `faults` may be replaced at any time. Safe to share between threads.
     """
 
-    def __init__(self, seed: int = 0, faults: Iterable[Fault] | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, faults: Iterable[Fault] | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.clock = clock
         self._lock = threading.RLock()
         self._random = random.Random(seed)  # noqa: S311  # a simulation must be repeatable
         self._dice = random.Random(seed)  # noqa: S311  # of its own: faults change no ids
@@ -328,7 +336,8 @@ class SimulatedCredexCore:
         self._accounts: dict[str, _Account] = {}
         self._handles: dict[str, _Account] = {}
         self._phones: dict[str, _Member] = {}
-        self._tokens: dict[str, _Member] = {}
+        self._secret = f"{self._random.getrandbits(256):064x}"
+        self._tokens: dict[str, tuple[_Member, float]] = {}
         self._offers: dict[str, Offer] = {}
         self._transfers: list[_Transfer] = []
         self._calls: list[Received] = []
@@ -542,21 +551,12 @@ class SimulatedCredexCore:
         effect: bool = True,
         about: object = None,
     ) -> R | Refused:
-        """Serve a call that needs a token; one that has run out is renewed, once."""
+        """Serve a call that needs a token."""
 
         def with_token() -> R | Refused:
-            member = self._tokens.get(caller.token or "")
-            return _RUN_OUT if member is None else work(member)
+            member, until = self._tokens.get(caller.token or "", (None, 0.0))
+            return _RUN_OUT if member is None or until <= self.clock() else work(member)
 
-        result = self._serve(name, caller, with_token, effect=effect, about=about)
-        if result is not _RUN_OUT:
-            return result
-        session = self.login(caller=attrs.evolve(caller, key=""))
-        if session is None:
-            return _RUN_OUT
-        if isinstance(session, Refused):
-            return session
-        caller = attrs.evolve(caller, token=session.token)
         return self._serve(name, caller, with_token, effect=effect, about=about)
 
     def _serve(
@@ -624,8 +624,10 @@ class SimulatedCredexCore:
         return offer
 
     def _new_token(self, member: _Member) -> str:
-        token = self._id("token")
-        self._tokens[token] = member
+        issued = self.clock()
+        claims = {"sub": member.id, "iat": issued, "exp": issued + _TOKEN_LIFE, "jti": self._id("token")}
+        token = jwt.encode(claims, self._secret, algorithm="HS256")
+        self._tokens[token] = member, issued + _TOKEN_LIFE
         return token
 
     def _free_handle(self, firstname: str, lastname: str) -> str:

@@ -13,7 +13,7 @@ from vimbiso_fsm.flow import Flow, State, Transition
 from vimbiso_fsm.messages import Row, Text
 from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
 
-__all__ = ["Login", "login"]
+__all__ = ["Login", "log_in", "login"]
 
 
 @attrs.frozen

@@ -9,9 +9,9 @@ import attrs
 from flows.credex_core import Account, Dashboard, Receipt, Session
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import structure, unstructure
-from vimbiso_fsm.turn import Becomes, Member, Turn
+from vimbiso_fsm.turn import Becomes, Guard, Member, Refused, Turn
 
-__all__ = ["Me", "forgotten", "logged_in", "logged_out", "me", "refreshed", "using"]
+__all__ = ["Me", "logged_in", "me", "refreshed", "tier", "using"]
 
 D = TypeVar("D")
 
@@ -82,14 +82,14 @@ def logged_in(turn: Turn[D]) -> Becomes[D]:
     return turn.becomes(member=_with(member, session.dashboard))
 
 
-def forgotten(turn: Turn[object]) -> bool:
-    """The credex network does not accept the session, and no login has helped."""
-    return turn.reason is not None and turn.reason.code == "core.unauthorised"
+def tier(at_least: int) -> Guard[object]:
+    """Guard: the member is of that tier, or a higher one."""
 
+    def of_tier(turn: Turn[object]) -> bool | Refused:
+        return me(turn).tier >= at_least or Refused("member.tier", tier=at_least)
 
-def logged_out(turn: Turn[D]) -> Becomes[D]:
-    """Prepare: the session is over; what requires one leads through the login first."""
-    return turn.becomes(member=attrs.evolve(turn.member, authenticated=False, jwt_token=None))
+    of_tier.__name__ = f"tier_{at_least}"
+    return of_tier
 
 
 def refreshed(turn: Turn[D]) -> Becomes[D]:

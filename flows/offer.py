@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, CredexCore, Receipt, Recipient
-from flows.members import forgotten, logged_out, me, refreshed
+from flows.members import me, refreshed
 from vimbiso_fsm.answers import Money, amount, handle
 from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
 from vimbiso_fsm.messages import Text
@@ -77,7 +77,7 @@ def sent(turn: Turn[Offer]) -> Text:
 
 
 offer = Flow(
-    "offer", version=1, data=Offer, initial="amount", requires=authenticated,
+    "offer", version=1, data=Offer, initial="amount", requires=authenticated, depends={"to": "handle"},
     states=[
         State("amount",   ask=Text("offer.amount"), reads=money,  into="amount"),
         State("handle",   ask=Text("offer.handle"), reads=handle, into="handle"),
@@ -92,13 +92,11 @@ offer = Flow(
         Transition("answer", "amount",   "handle",   conditions=[within_limit, affordable]),
         Transition("answer", "handle",   "checking", conditions=not_own),
         Transition("done",   "checking", "confirm"),
-        Transition("failed", "checking", "handle",   prepare=logged_out, conditions=forgotten),
         Transition("failed", "checking", "handle"),
         Transition("yes",    "confirm",  "creating"),
         Transition("no",     "confirm",  "dropped"),
         Transition("done",   "creating", "sent",     prepare=refreshed),
         Transition("failed", "creating", "unsure",   conditions=unsure),
-        Transition("failed", "creating", "confirm",  prepare=logged_out, conditions=forgotten),
         Transition("failed", "creating", "confirm"),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "core.offer_gone": "That offer is not open any more.",
     "core.rejected": "The credex network refused it: {reason}.",
     "core.unauthorised": "The credex network has ended your session; you will be logged in again.",
+    "member.tier": "That is for members of tier {tier} and above.",
     "handle.own": "That account is your own; please name another one.",
     "handle.unknown": "No account has the handle {handle}.",
     # login

@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -42,7 +42,7 @@ from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply, Row, Te
 from vimbiso_fsm.state import Address, Document
 from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Request, Result, Stored
 from vimbiso_fsm.turn import Becomes, Call, Caller, CallPolicy, Refused, Turn, authenticated, call
-from vimbiso_fsm.turns import Cache, Deliver, Pause, RunCall, Step, Turns
+from vimbiso_fsm.turns import Cache, Deliver, Pause, ReadOld, RunCall, Step, Turns
 from vimbiso_fsm.waking import Waking
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
@@ -592,6 +592,13 @@ class Clock:
         return self.at
 
 
+def on_clock(services: Mapping[str, object], clock: Callable[[], float]) -> None:
+    """Have services that know the time, as a simulated core does, know that of a test."""
+    for service in services.values():
+        if hasattr(service, "clock"):
+            vars(service)["clock"] = clock
+
+
 class Chat:
     """Conversations on a `MemoryStore`, each message an exchange driven by hand.
 
@@ -601,6 +608,7 @@ class Chat:
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = True) -> None:
         self.bot = bot
         self.clock = Clock()
+        on_clock(bot.services, self.clock)
         self.store = MemoryStore(self.clock)
         self.channel = channel
         self.cache = Cache(100 if cached else 0)
@@ -674,6 +682,8 @@ class Chat:
         if isinstance(step, Pause):
             self.clock.at += 0.01
             self._paused += 0.1
+            return None
+        if isinstance(step, ReadOld):
             return None
         try:
             return self.store.perform(step)

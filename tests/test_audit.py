@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sys
 import tempfile
 import time
-from datetime import timedelta
+import tracemalloc
+from collections.abc import Callable, Generator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,22 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, fruit_bot
 from tests.cli_runs import LIMIT, Terminal, embedded, fresh_flows, invoke, run, start
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Refused, State, Text, Transition
+from tests.deployments import cluster
+from tests.engines import valkey_program
+from vimbiso_fsm import (
+    AsyncFlowStateManager,
+    Bot,
+    Channel,
+    Finish,
+    Flow,
+    FlowStateManager,
+    Message,
+    Migration,
+    Refused,
+    State,
+    Text,
+    Transition,
+)
 from vimbiso_fsm.audit_trail import (
     Export,
     NoExport,
@@ -193,13 +211,161 @@ def test_the_guest_a_member_was_is_checked_too(monkeypatch, store, valkey_url, t
     invoke("chat", *where, "--channel", who, stdin="hi\n1\nEmmy\nNoether\nyes\n")
     guest, member = members(store)
     assert guests(read_trail(store, member)) == (guest,)
-    assert invoke("audit", "verify", who, *where)[:2] == (0, "checked 2, entries 8, faults 0\n")
+    assert invoke("audit", "verify", who, *where)[:2] == (0, "checked 2, entries 9, faults 0\n")
     assert invoke("audit", "export", who, *where, "--to", tmp_path / "x")[0] == 0
     assert {line["member"] for line in read_lines(tmp_path / "x")} == {guest, member}
     store._client.lset(keys_of(guest)[3], 0, b"?")
     code, out, _ = invoke("audit", "verify", member, *where)
     assert code == 1
     assert out.startswith(f"{guest}: place 1 of the audit holds no entry\n")
+
+
+# Reading back --------------------------------------------------------------------------------------------------------
+
+
+SMS = Channel("sms", "+263771234567")
+
+
+@pytest.fixture(params=["sync", "async"])
+def asked(request, valkey_url) -> Generator[Callable[..., Any], None, None]:
+    """Asks a manager, sync or async, on the engine: `asked("history", "m-1", flow="pay")`."""
+    if request.param == "sync":
+        with FlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
+            yield lambda name, *words, **filters: getattr(manager, name)(*words, **filters)
+        return
+    with asyncio.Runner() as runner:
+        awaited = AsyncFlowStateManager.from_url(valkey_url, fruit_bot())
+        yield lambda name, *words, **filters: runner.run(getattr(awaited, name)(*words, **filters))
+        runner.run(awaited.close())
+
+
+def told(number: int, **changes: Any) -> Incident:
+    """An incident of that hour."""
+    one = Incident(START + timedelta(hours=number), "mismatch", "m-1", channel_digest(CHANNEL), f"t{number}")
+    return attrs.evolve(one, **changes)
+
+
+def hour(number: float) -> datetime:
+    """So many hours after the start."""
+    return START + timedelta(hours=number)
+
+
+FILTERS: list[tuple[dict[str, Any], list[int]]] = [
+    ({}, [1, 2, 3, 4, 5]),
+    ({"flow": "pay"}, [2, 3]),
+    ({"flow": "offer"}, [5]),
+    ({"run": "pay:1"}, [2]),
+    ({"channel": SMS}, [4]),
+    ({"channel": CHANNEL}, [1, 2, 3, 5]),
+    ({"since": hour(3)}, [3, 4, 5]),
+    ({"until": hour(3)}, [1, 2, 3]),
+    ({"since": hour(2).replace(tzinfo=None), "until": hour(2.5)}, [2]),
+    ({"since": hour(9)}, []),
+    ({"last": 2}, [4, 5]),
+    ({"last": 0}, []),
+    ({"last": 9}, [1, 2, 3, 4, 5]),
+    ({"last": 1, "flow": "pay"}, [3]),
+    ({"last": 3, "channel": CHANNEL, "until": hour(3)}, [1, 2, 3]),
+    ({"flow": "pay", "run": "pay:2", "channel": SMS}, []),
+]
+"""What is asked for, and the hours of those that fit."""
+MADE: dict[int, dict[str, Any]] = {
+    2: {"flow": "pay", "run": "pay:1"},
+    3: {"flow": "pay", "run": "pay:2"},
+    4: {"channel": channel_digest(SMS)},
+    5: {"flow": "offer", "run": "offer:1"},
+}
+
+
+def as_options(filters: dict[str, Any]) -> list[str]:
+    """The same, said to a command."""
+    named = {
+        name: f"{value.type}:{value.identifier}" if isinstance(value, Channel) else value
+        for name, value in filters.items()
+    }
+    return [f"--{name}={v.isoformat() if isinstance(v, datetime) else v}" for name, v in named.items()]
+
+
+@pytest.mark.parametrize(("filters", "hours"), FILTERS, ids=[" ".join(as_options(filters)) for filters, _ in FILTERS])
+def test_entries_and_incidents_are_read_by_channel_flow_run_and_time(store, valkey_url, asked, filters, hours):
+    """By either manager, and by the commands."""
+    previous, head = "", Head()
+    for number in range(1, 6):
+        entry = AuditEntry(number, hour(number), "m-1", channel_digest(CHANNEL), "transition", "advanced", "t", "t")
+        made = seal(attrs.evolve(entry, **MADE.get(number, {})), b"d%d" % number, previous)
+        store.commit(Commit("m-1", head, f"t{number}", f"t{number}", "", b"d%d" % number, made))
+        previous, head = made.digest, Head(number, made.digest)
+        store.perform(Report("m-1", told(number, **MADE.get(number, {})).body))
+        store.perform(Report(None, told(number, member_id=None, **MADE.get(number, {})).body))
+    store.perform(Report("m-2", told(3, member_id="m-2").body))
+    assert [entry.version for entry in asked("history", "m-1", **filters)] == hours
+    for member_id in ("m-1", None):
+        found = asked("incidents", member_id, **filters)
+        assert [(one.token, one.member_id) for one in found] == [(f"t{number}", member_id) for number in hours]
+    if filters.get("last") != 0:
+        where = ("--redis", valkey_url, *as_options(filters))
+        code, out, err = invoke("history", "m-1", "--json", *where)
+        assert [json.loads(line)["version"] for line in out.splitlines()] == hours
+        assert (code, err) == ((0, "") if hours else (1, "error: no history is stored of m-1, of what was asked for\n"))
+        for who in (["m-1"], []):
+            code, out, err = invoke("incidents", *who, *where)
+            assert [json.loads(line)["token"] for line in out.splitlines()] == [f"t{number}" for number in hours]
+            assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("command", [("history", "m-1"), ("incidents",)])
+def test_filters_that_are_none(valkey_url, command):
+    for option, wrong, said in (
+        ("--since", "soon", "soon is no time"),
+        ("--until", "2026-13-01", "2026-13-01 is no time"),
+        ("--channel", "sms", "a channel is TYPE:IDENTIFIER"),
+    ):
+        code, out, err = invoke(*command, "--redis", valkey_url, option, wrong)
+        assert (code, out) == (2, "")
+        assert said in err
+
+
+def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
+    """A frame that is none, an entry that cannot be read, a key of another kind: a line each, and nothing hidden."""
+    entries = commit(store, "m-1", 5)
+    redis, key = store._client, keys_of("m-1")[3]
+    redis.lset(key, 1, b"SECRET")
+    redis.lset(key, 2, b"3 %b [1]" % entries[2].digest.encode())
+    for body in (incident(1), b"SECRET", incident(2)):
+        store.perform(Report("m-1", body))
+    where = ("--redis", valkey_url)
+    code, out, err = invoke("history", "m-1", "--json", *where)
+    assert (code, [json.loads(line)["version"] for line in out.splitlines()]) == (1, [1, 4, 5])
+    damaged, unreadable = err.splitlines()
+    assert damaged == "error: place 2 of the audit holds no entry"
+    assert unreadable.startswith("error: entry 3: it cannot be read: ")
+    code, out, err = invoke("incidents", "m-1", *where)
+    assert (code, [json.loads(line)["token"] for line in out.splitlines()]) == (1, ["t1", "t2"])
+    assert err.startswith("error: incident 2: it cannot be read: ")
+    for words in (("state", "m-1", "--at", "3"), ("audit", "explain", "m-1", "3")):
+        code, out, err = invoke(*words, *where)
+        assert (code, out) == (1, "")
+        assert "SECRET" not in err
+        assert len(err.splitlines()) == 1
+    redis.set(key, b"SECRET")
+    redis.set(incidents_key("m-1"), b"SECRET")
+    for command in ("history", "incidents"):
+        code, out, err = invoke(command, "m-1", *where)
+        assert (code, out) == (1, "")
+        assert "not a list" in err or "is no list" in err
+        assert "SECRET" not in err
+
+
+def test_entries_of_an_earlier_release_are_read_verified_and_explained(store, valkey_url):
+    """Their bytes say nothing of the declaration; the chain digests those bytes."""
+    step = AuditStep("shop", "shop:1", "count", "small", "answer", (("rich", "declined"), ("poor", "accepted")))
+    entries = sealed("m-1", 2, steps=(step,))
+    assert b"fingerprint" not in entries[0].body
+    assert b'"version":1' in entries[0].body
+    kept = trail(entries)
+    assert faults(kept) == ()
+    (explained,) = explain(Bot([_shop(rich, poor)]), kept, 1).steps
+    assert (explained.step, explained.decided) == (step, "")
 
 
 # Exporting -----------------------------------------------------------------------------------------------------------
@@ -335,6 +501,22 @@ def test_what_cannot_be_exported_is_said(tmp_path):
             assert wrong[0].startswith("entry 4 is another than in the file")
 
 
+def test_the_command_says_what_is_missing(store, valkey_url, tmp_path):
+    """A gap in the middle: what is there is written, and said once."""
+    commit(store, "m-1", 6)
+    redis, key = store._client, keys_of("m-1")[3]
+    redis.lrem(key, 1, redis.lindex(key, 2))
+    words = ("audit", "export", "--all", "--redis", valkey_url, "--to", tmp_path / "x")
+    code, out, err = invoke(*words)
+    assert (code, err) == (1, "m-1: entry 4 follows entry 2: what was between is missing\n")
+    assert out.startswith("5 lines")
+    assert invoke(*words) == (0, f"0 lines added to {tmp_path / 'x'}\n", "")
+    code, out, _ = invoke("audit", "verify", "m-1", "--redis", valkey_url)
+    assert code == 1
+    assert "m-1: entry 4 follows entry 2\n" in out
+    assert invoke("audit", "explain", "m-1", "3", "--redis", valkey_url)[2].endswith("it is missing from the audit\n")
+
+
 def test_the_command_says_what_was_lost(store, valkey_url, tmp_path):
     commit(store, "m-1", 6)
     words = ("audit", "export", "m-1", "--redis", valkey_url, "--to", tmp_path / "x")
@@ -344,6 +526,65 @@ def test_the_command_says_what_was_lost(store, valkey_url, tmp_path):
     code, out, err = invoke(*words)
     assert (code, err) == (1, "m-1: entries 3 to 4 are not kept any more, and not in the file\n")
     assert out.startswith("2 lines")
+
+
+def test_an_export_needs_no_more_memory_for_more_members(tmp_path):
+    """It holds what is kept of one member, whatever their number."""
+    entries = sealed("m-1", 300)
+
+    def peak(members: int) -> int:
+        with Export(tmp_path / str(members)) as file:
+            tracemalloc.start()
+            for number in range(members):
+                file.add(Trail(f"m-{number}", None, tuple(entries), (incident(number),)))
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return found
+
+    peak(1)
+    assert peak(40) < 1.5 * peak(2)
+    assert (tmp_path / "40").stat().st_size > 15 * (tmp_path / "2").stat().st_size
+
+
+def test_a_file_that_was_cut_in_the_middle_of_a_line(store, valkey_url, tmp_path):
+    """By a full disk, say: the command takes the rest of the line off and goes on."""
+    commit(store, "m-1", 5)
+    words = ("audit", "export", "--all", "--redis", valkey_url, "--to")
+    invoke(*words, tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: -len(whole.splitlines()[-1]) // 2])
+    assert invoke(*words, tmp_path / "cut")[:2] == (0, f"1 lines added to {tmp_path / 'cut'}\n")
+    assert (tmp_path / "cut").read_bytes() == whole
+    (tmp_path / "cut").write_bytes(whole[:-10])
+    store._client.flushall()
+    assert invoke(*words, tmp_path / "cut")[0] == 0
+    assert (tmp_path / "cut").read_bytes() == b"".join(whole.splitlines(keepends=True)[:-1])
+
+
+def test_on_a_cluster(tmp_path):
+    """Each node is asked for its members; what is exported, verified and read is of all of them."""
+    with cluster(valkey_program()) as nodes, AtomicStateManager.from_url(nodes.url) as store:
+        names = [f"m-{number}" for number in range(24)]
+        for name in names:
+            commit(store, name, 2)
+            store.perform(Report(name, incident(member_id=name)))
+        store.perform(Report(None, incident(9)))
+        servers: Any = store._client
+        holders = {servers.get_node_from_key(keys_of(name)[3]).port for name in names}
+        assert len(holders) == 3
+        assert members(store) == tuple(sorted(names))
+        servers.lset(keys_of(names[0])[3], 1, b"no entry")
+        kept = read_trail(store, names[0])
+        assert (len(kept.entries), kept.damaged) == (1, ("place 2 of the audit holds no entry",))
+        code, out, _ = invoke("audit", "verify", "--all", "--redis", nodes.url)
+        assert code == 1
+        assert out.splitlines()[-1] == "checked 25, entries 47, faults 2"
+        file = tmp_path / "x"
+        code, out, err = invoke("audit", "export", "--all", "--redis", nodes.url, "--to", file)
+        assert (code, out) == (1, f"{47 + 24 + 1} lines added to {file}\n")
+        assert err == "m-0: place 2 of the audit holds no entry\n"
+        assert {line["member"] for line in read_lines(file)} == {None, *names}
+        assert invoke("history", names[1], "--redis", nodes.url)[0] == 0
 
 
 def test_a_bar_at_a_terminal_and_none_elsewhere(store, valkey_url, tmp_path):
@@ -431,6 +672,45 @@ def test_a_flow_that_has_changed_since(bot, said):
     words = explain(bot, kept, 2).lines
     assert f"  the flow has changed since: {said}" in words
     assert "  poor: accepted" in words
+
+
+@pytest.mark.parametrize(
+    ("today", "said"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"transitions": [*_shop(rich, poor).transitions, Transition("more", "count", "none")]}, "version 1"),
+        ({"name": "other"}, ""),
+    ],
+    ids=["version", "declaration", "gone"],
+)
+def test_the_declaration_that_decided_is_named(today, said):
+    """Which version and fingerprint it was, and today's; the candidates where they still fit."""
+    was = _shop(rich, poor)
+    now = attrs.evolve(was, **today)
+    kept = _asked(Bot([was]), "2")
+    began = explain(Bot([was]), kept, 1).lines
+    assert not [line for line in began if "decided by" in line]
+    decided = f"  decided by shop version 1 (fingerprint {was.fingerprint}), "
+    there = f"today's is {said} (fingerprint {now.fingerprint})" if said else "there is none today"
+    for version in (1, 2):
+        assert decided + there in explain(Bot([now]), kept, version).lines
+    (tried,) = (step for step in explain(Bot([now]), kept, 2).steps if step.step.trigger == "answer")
+    assert (tried.step.version, tried.step.fingerprint) == (1, was.fingerprint)
+    assert bool(tried.candidates) == bool(said)
+
+
+def test_a_declaration_that_is_kept_explains_what_it_decided():
+    """The guards have changed places; runs of the old version finish on the old declaration, which is still there."""
+    was = _shop(rich, poor)
+    swapped = [*was.transitions[1::-1], was.transitions[2]]
+    now = attrs.evolve(was, version=2, transitions=swapped, migrations=[Migration(1, others=Finish(was))])
+    lost = attrs.evolve(was, version=2, transitions=swapped)
+    kept = _asked(Bot([was]), "2")
+    for flow, outcomes in ((now, ["held back", "fired", "not asked"]), (lost, [])):
+        (tried,) = (step for step in explain(Bot([flow]), kept, 2).steps if step.step.trigger == "answer")
+        assert [candidate.outcome for candidate in tried.candidates] == outcomes
+        assert tried.decided.endswith(f"today's is version 2 (fingerprint {flow.fingerprint})")
+        assert bool(tried.changed) == (not outcomes)
 
 
 def test_a_state_that_is_gone_and_a_trigger_without_a_way():

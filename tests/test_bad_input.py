@@ -260,7 +260,7 @@ def test_channel_details_without_end_are_refused(managed: Managed, client: Clien
 def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey_url: str):
     """Plain words; the document is as it was, and can be gone on with."""
     member = say(managed(), "hi", "offer").state.member_id
-    before = managed().update(member, lambda document: attrs.evolve(document, profile={"x": "y" * 64_000}))
+    before = managed().update(member, lambda document: attrs.evolve(document, profile={"x": "y" * 62_500}))
     large = attrs.evolve(ADA, metadata={"x": "y" * 4_000})
     with AtomicStateManager.from_url(valkey_url) as store:
         outcome = say(FlowStateManager("flows", Bounded(store)), "?!", channel=large)

@@ -41,3 +41,19 @@ def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
         assert row["commands"]["median"] == pytest.approx(expected, abs=0.01), row
         if row["style"] == "sync":
             assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row
+
+
+def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():
+    """The counters of versions, attempts and the like have more digits; nothing else has grown."""
+    stages: dict[str, list[dict[str, int]]] = {}
+    for row in json.loads(bench("--length", "400", "--json"))["rows"]:
+        stages.setdefault(row["case"], []).append(row)
+    assert len(stages) >= 8
+    for case, (_, early, *late) in stages.items():  # at the very first, not all the records are there yet
+        for stage in late:
+            assert stage["turn"] >= 400, case
+            for name in ("document", "previous"):
+                assert abs(stage[name] - early[name]) <= 8, (case, name)
+            assert abs(stage["records"] - early["records"]) <= 16 * 8, case
+            per_entry = stage["audit"] / stage["entries"], early["audit"] / early["entries"]
+            assert per_entry[0] <= per_entry[1] + 16, case

@@ -806,6 +806,8 @@ def test_cancel_at_the_offer_to_carry_on():
 def test_back_shows_the_earlier_answer():
     """The previous question; later answers are kept until they are changed."""
     talk = at_confirm().say("back")
+    assert (talk.place, talk.words[0]) == ("pick.list", "Your earlier answer: fruit02")
+    talk.say("back")
     assert talk.place == "order.pin"
     talk.say("back")
     assert talk.words == ["Your earlier answer: ada", "Your name?"]
@@ -817,7 +819,7 @@ def test_back_shows_the_earlier_answer():
 
 def test_back_shows_no_secret():
     """A field marked secret stands in the document only: not on the screen, not in a turn record."""
-    talk = at_confirm().say("back")
+    talk = at_confirm().says("back", "back")
     assert talk.place == "order.pin"
     assert "1234" not in " ".join(talk.words)
     assert b"1234" not in talk.last.record.replace(CHANNEL.identifier.encode(), b"")

@@ -55,6 +55,7 @@ from vimbiso_fsm.store import (
     Store,
     Stored,
     Unlink,
+    Wipe,
     digest,
     shard_of,
 )
@@ -238,6 +239,7 @@ class TestReplicated:
             (Unlink(Channel("sms", "1"), "m"), 1),
             (SetAside("m", NO_HEAD), 1),
             (Settle("m", NO_HEAD), 1),
+            (Wipe("m", NO_HEAD, Entry(1, digest(b"wiped"), b"wiped")), 1),
         ],
         ids=lambda value: type(value).__name__ if attrs.has(type(value)) else str(value),
     )

@@ -437,10 +437,10 @@ def arrived(chat: Chat, outcome: Outcome) -> None:
 
 
 def test_the_saga():
-    """The guest's commit, then: inherited, load, adopt, link, settle; the history stays reachable."""
+    """The guest's commit, then: inherited, load, adopt, link, wipe; the history stays reachable."""
     chat, core = stranger()
     steps = names(chat, chat.message("yes"))
-    assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Load", "Commit", "Link", "Settle"]
+    assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Load", "Commit", "Link", "Wipe"]
     assert chat.outcome is not None
     arrived(chat, chat.outcome)
     assert len(onboarded(core)) == 1

@@ -194,7 +194,8 @@ def told_apart(entry: AuditEntry) -> AuditEntry:
 def timeless(value: Any) -> Any:
     """A document without its instants."""
     if isinstance(value, dict):
-        instants = {"_last_updated", "_deadline", "leased_until", "again_at", "since", "due"}
+        instants = {"_last_updated", "_deadline", "_session_since", "_token", "jwt_token"}
+        instants |= {"leased_until", "again_at", "since", "due"}
         return {name: timeless(inner) for name, inner in value.items() if name not in instants}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 

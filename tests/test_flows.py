@@ -16,17 +16,18 @@ import flows
 from flows.credex_core import Account, CredexCore, Fault, Receipt, Recipient, Session, SimulatedCredexCore
 from flows.dashboard import dashboard
 from flows.login import Login, login
-from flows.members import KEPT, logged_in, me
+from flows.members import KEPT, logged_in, me, tier
 from flows.offer import Offer, offer, quick
 from flows.onboard import Names, onboard
 from flows.texts import ENGLISH
 from vimbiso_fsm.answers import ANSWER_TEXTS, Money
+from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import structure, unstructure
-from vimbiso_fsm.flow import Flow, NoData
+from vimbiso_fsm.flow import Flow, NoData, State, Transition
 from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.machine import Machine
 from vimbiso_fsm.memory import MemoryStore
-from vimbiso_fsm.messages import Buttons, Channel, Menu, Message
+from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Text
 from vimbiso_fsm.texts import ENGLISH as FRAMEWORK
 from vimbiso_fsm.turn import Member, Refused, Turn, authenticated, call
 
@@ -321,11 +322,12 @@ class Talk:
 
     numbers = itertools.count(1)
 
-    def __init__(self, phone, *, core=None, store=None, at=None):
+    def __init__(self, phone, *, core=None, store=None, at=None, bot=None):
         self.at = at or [NOW.timestamp()]
         self.core = core or SimulatedCredexCore()
+        self.core.clock = lambda: self.at[0]
         self.store = store or MemoryStore(lambda: self.at[0])
-        self.manager = FlowStateManager(flows.bot, self.store, services={"credex_core": self.core})
+        self.manager = FlowStateManager(bot or flows.bot, self.store, services={"credex_core": self.core})
         self.channel = Channel("whatsapp", phone)
         self.outcome: Any = None
 
@@ -736,3 +738,35 @@ def test_a_session_the_network_has_forgotten_leads_through_the_login():
     talk.say("yes")
     assert [made[:3] for made in talk.made()] == [("ada", "alan", "1.00 USD")]
     assert talk.place == "dashboard.menu"
+
+
+# What flows require -------------------------------------------------------------------------------------------------
+
+
+def perks_bot() -> Bot:
+    """VimbisoPay with one more flow, for members of tier 2 and above."""
+    perks = Flow(
+        "perks",
+        initial="shown",
+        requires=[authenticated, tier(2)],
+        states=[State("shown", ask=Text("Yours."))],
+        transitions=[Transition("done_with_it", "shown", "shown")],
+    )
+    return attrs.evolve(flows.bot, flows=[*flows.bot.flows, perks], home=perks)
+
+
+@pytest.mark.parametrize(("phone", "let_in"), [(ADA, False), (GRACE, True), (ALAN, True), (KATHERINE, True)])
+def test_a_tier_is_required_after_the_login(phone, let_in):
+    """A stranger to the session is logged in, comes back, and is let in or told why not."""
+    talk = Talk(phone, bot=perks_bot())
+    said = talk.say("hi")
+    if phone == KATHERINE:
+        said = talk.say("1")
+    assert [call.name for call in talk.core.calls] == ["login"]
+    assert talk.outcome.state.authenticated
+    assert ("Yours." in said, "That is for members of tier 2 and above." in said) == (let_in, not let_in)
+    assert talk.place == ("perks.shown" if let_in else "")
+
+
+def test_a_tier_is_named_in_the_audit():
+    assert (tier(2).__name__, tier(5).__name__) == ("tier_2", "tier_5")

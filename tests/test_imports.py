@@ -16,13 +16,14 @@ import vimbiso_fsm
 
 PACKAGE = Path(vimbiso_fsm.__file__).parent
 CORE = (
-    "messages", "state", "codec", "state_validator", "turn", "answers", "texts", "flow", "machine", "commands", "question", "bot",
-    "conversation", "hearing", "decision", "moving", "recovery", "update", "turns", "exchange", "waking", "flow_audit", "store", "errors", "doctor",
+    "messages", "state", "codec", "state_validator", "turn", "tokens", "answers", "texts", "flow", "machine", "commands", "question", "bot",
+    "conversation", "hearing", "decision", "moving", "recovery", "update", "legacy", "converting", "turns", "exchange", "waking", "flow_audit", "store", "errors", "doctor", "versions", "check",
 )  # fmt: skip
 IMPURE = {"redis", "asyncio", "time", "random", "logging"}
 DOORS = {
     "transitions": {"machine.py"},
     "cattrs": {"codec.py"},
+    "jwt": {"tokens.py"},
     "redis": {"redis_atomic.py", "connecting.py", "pipelines.py", "embedded.py", "nodes.py"},
 }
 

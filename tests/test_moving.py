@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from flows import bot
-from flows.credex_core import SimulatedCredexCore
+from flows.credex_core import Fault, SimulatedCredexCore
 from tests.bots import fruit_bot, member_document
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.codec import encode
@@ -33,12 +33,14 @@ from vimbiso_fsm.store import (
     Load,
     LookUp,
     Mismatch,
+    ReadRecords,
     Request,
     Result,
     SetAside,
     Settle,
     Stored,
     Unlink,
+    Wipe,
 )
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
@@ -52,7 +54,7 @@ class Chat:
 
     def __init__(self) -> None:
         self.at = NOW.timestamp()
-        self.core = SimulatedCredexCore()
+        self.core = SimulatedCredexCore(clock=lambda: self.at)
         self.store = MemoryStore(lambda: self.at)
         self.manager = self.worker()
         self._ids = itertools.count(1)
@@ -117,6 +119,58 @@ def test_a_channel_taken_away_is_a_guests_again():
     assert chat.manager.member_of(WHATSAPP) == member
 
 
+def test_nothing_of_a_guest_stays_behind():
+    """No token, no name, no answer, no wake-up; the audit says where they went."""
+    chat = Chat()
+    chat.say(SMS, "hi", "offer", "10")
+    guest_id = first_document(SMS, NOW).member_id
+    left = chat.store.perform(Load(guest_id, previous=True))
+    assert isinstance(left, Stored)
+    assert (left.document, left.previous) == (None, None)
+    assert chat.store.perform(ReadRecords(guest_id)) == ()
+    audit = chat.manager.history(guest_id)
+    assert (audit[-1].kind, audit[-1].detail) == ("wipe", {"moved_to": chat.manager.member_of(SMS)})
+    assert [entry.version for entry in audit] == list(range(1, len(audit) + 1))
+
+
+@pytest.mark.parametrize("days", [0, 7, 8, 12, 29])
+def test_a_channel_taken_away_stays_away(days: int):
+    """However long ago: whoever writes there is a guest, asked to log in; nothing of the member comes back to life."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi", "offer", "10")
+    chat.manager.update(
+        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, member))
+    chat.at += days * 86_400
+    chat.core.faults = [Fault("down", call="login")]
+    before = chat.manager.state(member)
+    chat.manager = chat.worker()
+    outcome = chat.say(SMS, "help")
+    assert (outcome.state.guest, outcome.state.jwt_token) == (True, None)
+    assert (chat.manager.state(member), chat.manager.member_of(SMS)) == (before, None)
+
+
+def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
+    """It was looked up just before the move, and read just after it."""
+    chat = Chat()
+    chat.core.faults = [Fault("down", call="login", times=1)]
+    chat.say(SMS, "hi")
+    late = chat.worker()
+    meddled = itertools.count()
+
+    class Between:
+        def perform(self, request: Request) -> Result:
+            if isinstance(request, Load) and next(meddled) == 0:
+                chat.say(SMS, "again")  # the login, and the move
+            return chat.store.perform(request)
+
+    late._store = Between()
+    outcome = late.handle(Message(SMS, "late", "offer"))
+    assert (outcome.state.guest, place(outcome)) == (False, "offer.amount")
+
+
 # The steps, by hand ---------------------------------------------------------------------------------------------------
 
 
@@ -127,6 +181,11 @@ def guest(**changes: Any) -> Document:
 
 def member(**changes: Any) -> Document:
     return attrs.evolve(member_document(), **{"member_id": "m-1", "last_updated": NOW, **changes})
+
+
+def left(move: Move) -> tuple[object, object, object]:
+    """What a move has come to: what is asked for, the member's document, the channel's owner."""
+    return move.request, move.document, move.owner
 
 
 def stored(document: Document | None) -> Stored:
@@ -153,12 +212,46 @@ def test_the_adopting_commit_carries_tokens_and_records():
     move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
     assert move.request == Link(SMS, "m-1")
     move.take(Linked("m-1"), NOW)
-    assert isinstance(move.request, Settle)
-    move.take(None, NOW)
+    wipe = move.request
+    assert isinstance(wipe, Wipe)
+    assert (wipe.member_id, wipe.expected, wipe.entry.version) == (guest().member_id, Head(3, "g"), 4)
+    move.take(Committed(Head(4, wipe.entry.digest), NOW.timestamp()), NOW)
     assert move.request is None
     assert move.document is not None
     assert (move.document.member_id, move.document.guest, move.document.moved) == ("m-1", False, None)
-    assert [details.entry.kind for details in move.told] == ["move"]
+    assert [details.entry.kind for details in move.told] == ["move", "wipe"]
+    assert move.told[-1].entry.detail == {"moved_to": "m-1"}
+
+
+def test_what_was_set_aside_of_a_guest_stays():
+    """And the guest with it, for an operator; but nothing is due there."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    move.take(Linked("m-1"), NOW)
+    move.take(Conflict(stored(None)), NOW)
+    assert move.request == Settle(guest().member_id, Head(3, "g"))
+    move.take(None, NOW)
+    assert left(move)[0] is None
+    assert move.document is not None
+
+
+def test_a_guest_stays_until_the_adoption_is_confirmed():
+    """It may still be lost: their wake-up is there, and whoever wakes them looks again."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp(), confirmed=False), NOW)
+    move.take(Linked("m-1"), NOW)
+    assert left(move)[0] is None
+    assert move.document is not None
+
+
+def test_a_guest_whose_token_is_forgotten_is_not_adopted():
+    """Nobody knows whether they were, and what has become of the member since."""
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
+    move.take(Inherited(), NOW)
+    move.take(stored(member(version=5)), NOW + timedelta(days=8))
+    assert isinstance(move.request, Wipe)
+    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
+    assert left(move) == (None, None, None)
 
 
 @pytest.mark.parametrize("result", [Conflict, Late])
@@ -186,7 +279,9 @@ def test_adopted_and_taken_away_since(present: Document | None):
     """The channel is nobody's now."""
     move, _ = at_commit()
     move.take(Duplicate((), stored(present)), NOW)
-    assert (move.request, move.document, move.owner) == (None, None, None)
+    assert isinstance(move.request, Wipe)
+    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
+    assert left(move) == (None, None, None)
 
 
 def test_the_channel_is_somebody_elses():

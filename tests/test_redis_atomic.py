@@ -24,6 +24,7 @@ from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge,
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store import (
+    ASIDE_LIFE,
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
@@ -54,7 +55,7 @@ from vimbiso_fsm.store import (
     digest,
     shard_of,
 )
-from vimbiso_fsm.wire import ASIDE_LIFE, Command, MisplacedReply, decode, encode
+from vimbiso_fsm.wire import Command, MisplacedReply, decode, encode
 
 NAMES = ("state", "prev", "turns", "audit", "tokens")
 SCRIPT = files("vimbiso_fsm").joinpath("commit.lua").read_text()

@@ -171,6 +171,7 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     out, err = process.communicate(lines.encode(), timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(
+        r"a message was not answered: [^\n]+\n"
         r"error: line 3: the store is not available: [^\n]+; nothing was saved; "
         r"the run ends here, and the file may be replayed again\n",
         err.decode(),

@@ -10,12 +10,14 @@ import copy
 import json
 import logging
 import multiprocessing
+import re
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -27,8 +29,9 @@ import pytest
 
 import flows as vimbisopay
 from flows.credex_core import Fault, SimulatedCredexCore
+from tests.bots import on_clock
 from tests.engines import Proxy, Server, running, valkey_program
-from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.bot import Bot, Limits
 from vimbiso_fsm.channels import whatsapp
 from vimbiso_fsm.codec import document_to_raw, encode, loads
 from vimbiso_fsm.errors import (
@@ -209,6 +212,7 @@ class _Managed:
 
     def at(self, seconds: float, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
         store = self._stack.enter_context(AtomicStateManager.from_url(self._url, shift=seconds))
+        on_clock(options.get("services", {}), lambda: time.time() + seconds)
         return FlowStateManager(flows, store, **options)
 
 
@@ -252,6 +256,22 @@ class Meddling:
         if isinstance(request, Commit) and self.times:
             self.times -= 1
             self._meddle()
+        return self._store.perform(request)
+
+
+class Between:
+    """A store that lets somebody else act just before each request; what they cause is let through. `requests`: how
+    many that were."""
+
+    def __init__(self, store: Store, act: Callable[[], object]) -> None:
+        self._store, self._act, self._acting, self.requests = store, act, False, 0
+
+    def perform(self, request: Request) -> Result:
+        if not self._acting:
+            self.requests += 1
+            self._acting = True
+            self._act()
+            self._acting = False
         return self._store.perform(request)
 
 
@@ -566,7 +586,9 @@ def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server,
             manager.update(before.member_id, one_more)
         assert_told_plainly(manager, caught.value)
         assert told == heard
-        assert not [record for record in caplog.records if record.name == "vimbiso_fsm"]
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "vimbiso_fsm"]
+        assert line.startswith("a message was not answered")
+        assert caught.value.reference in line
         assert manager.state(before.member_id) == before
         accept_writes(own_server)
         assert manager.state(before.member_id) == before
@@ -699,7 +721,12 @@ def test_sg10_side_keys(managed: Managed, client: Client):
     assert {member: manager.state(member) for member in members} == saved
     for kind in ("state", "prev", "turns", "audit", "tokens"):
         assert len(client.keys(f"*:{kind}")) == len(members)
-    for key in client.keys("*:state"):
+    later = managed.at(1000)
+    for member in members:
+        later.save(state_of(later, member))
+    for key in client.keys("*:member:*"):
+        assert re.fullmatch(rb"vimbiso:\{\d+\}:member:[A-Za-z0-9_.%~-]+:(state|prev|turns|audit|tokens)", key), key
+    for key in client.keys("*:state"):  # also after the second save, later: one life, not one each
         assert client.expiretime(key) == client.expiretime(key.removesuffix(b"state") + b"prev")
 
 
@@ -1251,7 +1278,72 @@ def test_sg31_nonsense_often_leads_to_the_menu(managed: Managed):
     assert "menu" in replies[5].lower()
 
 
-# The record ----------------------------------------------------------------------------------------------------------
+# Identity, channels, token -------------------------------------------------------------------------------------------
+
+
+def asked_core(service: SimulatedCredexCore, since: int) -> list[str]:
+    return [call.name for call in service.calls[since:]]
+
+
+def test_sg35_token_age_is_known(managed: Managed):
+    """Given a token issued 5 min 1 s ago in a session kept alive by messages; when an API call is due; then it is
+    renewed first. The original: no time is stored; the sliding session outlives the token."""
+    service = SimulatedCredexCore()
+    options = {"services": {"credex_core": service}}
+    chat = Chat(managed("flows", **options))
+    first = chat.say("hi", "offer", "5", "alan").state
+    assert first.token is not None
+    assert first.token.expires - first.token.issued == timedelta(minutes=5)
+    chat.manager = managed.at(200, "flows", **options)
+    chat.say("help")
+    chat.manager = managed.at(301, "flows", **options)
+    before = len(service.calls)
+    outcome = chat.say("help")
+    assert (step(outcome.state), asked_core(service, before)) == (("offer", "confirm"), [])
+    assert not outcome.state.authenticated
+    assert was_sent(chat.say("yes"))
+    assert asked_core(service, before) == ["login", "createCredex"]
+    renewed = state_of(chat.manager, first.member_id)
+    assert renewed.token is not None
+    assert renewed.token.issued >= first.token.expires
+    assert (renewed.authenticated, renewed.jwt_token == first.jwt_token) == (True, False)
+
+
+def test_sg36_401_is_healed_anywhere(managed: Managed):
+    """Given an expired token; when the member confirms an offer; then one renewal, one repeat with the same idempotency
+    key, and the offer is made. The original: renewal happens only when the payload contains `phone`."""
+    service = SimulatedCredexCore()
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    before = chat.say("hi", "offer", "5", "alan").state
+    service.expire_tokens()
+    made, asked = len(service.offers), len(service.calls)
+    outcome = chat.say("yes")
+    assert was_sent(outcome)
+    assert asked_core(service, asked) == ["createCredex", "login", "createCredex"]
+    assert service.calls[asked].key == service.calls[-1].key != ""
+    assert len(service.offers) == made + 1
+    assert outcome.state.jwt_token not in (None, before.jwt_token)
+    chat.say("offer", "5", "alan", "yes")  # with the new token
+    assert asked_core(service, asked + 3) == ["getAccountByHandle", "createCredex"]
+
+
+def test_sg37_logout_is_final(managed: Managed, client: Client):
+    """Given a session; when the token is cleared; then it is gone from memory and store and stays gone. The original:
+    memory keeps it; the next message revives it from `_previous_state`."""
+    service = SimulatedCredexCore()
+    worker, operator = (managed("flows", services={"credex_core": service}) for _ in range(2))
+    chat = Chat(worker)
+    before = chat.say("hi", "offer", "5", "alan").state
+    assert before.jwt_token is not None
+    operator.update(before.member_id, lambda document: attrs.evolve(document, authenticated=False, jwt_token=None))
+    asked = len(service.calls)
+    for outcome in (chat.say("help"), chat.say("nonsense")):
+        assert (outcome.state.authenticated, outcome.state.jwt_token, outcome.state.token) == (False, None, None)
+    assert not any(before.jwt_token.encode() in document for document in hashes(client, "state").values())
+    assert asked_core(service, asked) == []
+    assert was_sent(chat.say("yes"))  # through the login, and back
+    assert asked_core(service, asked) == ["login", "createCredex"]
+    assert state_of(worker, before.member_id).jwt_token not in (None, before.jwt_token)
 
 
 def test_sg38_bounded_record(managed: Managed, client: Client):
@@ -1420,7 +1512,7 @@ def test_sg46_no_secrets(
     exploding.say("hi", "bad zebra_canary", "guard zebra_canary", "call zebra_canary", "menu", "menu")
     documents = [chat.document for chat in (new, ada, katherine, exploding)]
     secrets |= {document.jwt_token for document in documents if document.jwt_token}
-    assert len([secret for secret in secrets if "token" in secret]) >= 3
+    assert len([secret for secret in secrets if "token" in secret or secret.startswith("ey")]) >= 3
 
     member = documents[0].member_id
     repeated = new.message("zebra_canary")
@@ -1579,12 +1671,18 @@ def test_sg41_recovery_is_private(managed: Managed, client: Client):
     before = bob.say("hi", "offer", "5").state
     alice.say("hi", "offer", "7 USD")
     client.hset(state_key(client, before.member_id), "d", b"{}")
-    store = managed("flows", services=core())
-    store._store = Meddling(store._store, lambda: alice.say("menu"), times=2)
-    bob.manager = store
-    state = bob.say("ada").state
-    assert (state.member_id, state.profile) == (before.member_id, before.profile)
+    bob.manager = alice.manager = managed("flows", services=core())  # the same worker: what it keeps, it keeps apart
+    her = alice.say("help").state.member_id
+    store = bob.manager._store
+    between = bob.manager._store = Between(store, lambda: alice.say("menu", "yes"))
+    outcome = bob.say("ada")
+    bob.manager._store = store
+    assert between.requests > 5
+    state = outcome.state
+    assert (outcome.status, state.member_id, state.profile) == ("recovered", before.member_id, before.profile)
+    assert "tidy up" in words(outcome)
     assert "7.00" not in str(fields(state))
+    assert "recovery" not in [entry.kind for entry in bob.manager.history(her)]
     assert alice.document.profile["firstname"] == "Ada"
 
 
@@ -1592,7 +1690,8 @@ def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
     """Given a state with one bad field; when recovered; then all good fields are kept. The original: `{mobile_number}`
     replaces everything."""
     chat = Chat(managed("flows", services=core()))
-    before = chat.say("hi", "offer", "5").state
+    member = chat.say("hi", "offer", "5").state.member_id
+    before = chat.manager.update(member, with_profile("seen", True))  # newer than anything recovery can go back to
     key = state_key(client, before.member_id)
     raw = json.loads(client.hget(key, "d"))
     client.hset(key, "d", json.dumps({**raw, "current_account": "none"}))
@@ -1626,6 +1725,27 @@ def test_sg55_damage_is_noticed(managed: Managed, client: Client):
 
 
 # Ends of sessions ----------------------------------------------------------------------------------------------------
+
+
+def test_sg50_looking_is_not_living(managed: Managed, client: Client):
+    """Given a session with 15 s left; when a message older than the limit arrives and is ignored; then 15 s remain and
+    nothing is written; nor do reading and a repeated message renew it. The original: 300 s again, record rewritten."""
+    service = SimulatedCredexCore()
+    bot = attrs.evolve(vimbisopay.bot, limits=Limits(age=60))
+    chat = Chat(managed(bot, services={"credex_core": service}))
+    member = chat.say("hi", "offer").state.member_id
+    repeated = chat.message("5")
+    before = chat.manager.handle(repeated).state
+    chat.manager = managed.at(285, bot, services={"credex_core": service})
+    kept = hashes(client, "state"), hashes(client, "prev"), entries(client)
+    sent = datetime.now(UTC) + timedelta(seconds=285 - 61)
+    outcome = chat.manager.handle(chat.message("alan", sent_at=sent))
+    assert (outcome.status, len(outcome.replies)) == ("ignored", 2)
+    assert chat.manager.handle(repeated).status == "duplicate"
+    assert state_of(chat.manager, member).deadline == before.deadline
+    assert (hashes(client, "state"), hashes(client, "prev"), entries(client)) == kept
+    chat.manager = managed.at(299, bot, services={"credex_core": service})
+    assert step(chat.say("alan").state) == ("offer", "confirm")
 
 
 def test_sg51_expiry_is_announced(managed: Managed):

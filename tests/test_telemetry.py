@@ -9,9 +9,10 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -19,8 +20,15 @@ import pytest
 
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
-from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, StoreUnavailable
-from vimbiso_fsm.flow_audit import Details, error_record
+from vimbiso_fsm.errors import (
+    CommitUnknown,
+    Contended,
+    InvalidMessage,
+    NotAnswered,
+    StoreUnavailable,
+    VimbisoError,
+)
+from vimbiso_fsm.flow_audit import AuditEntry, Details, error_record
 from vimbiso_fsm.json_logs import FIELDS, LONGEST, JSONFormatter, log_turn
 from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.messages import Channel, Message
@@ -29,13 +37,13 @@ from vimbiso_fsm.store import Commit, Committed, Conflict, Load, Request, Result
 pytest.importorskip("opentelemetry.sdk")
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from vimbiso_fsm.telemetry import AsyncObservedManager, ObservedManager, Telemetry
+from vimbiso_fsm.telemetry import SECONDS, AsyncObservedManager, ObservedManager, Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBER, NAME, SURNAME, PIN = "263779998887", "Canaria", "Serinus", "4711-canary"
@@ -65,7 +73,8 @@ class Bench:
     ids = count(1)
 
     def __init__(self, kind: str, runner: asyncio.Runner) -> None:
-        self.store, self.core = Tampering(), SimulatedCredexCore()
+        self.store = Tampering()
+        self.core = SimulatedCredexCore(clock=lambda: self.store.at)
         self.spans_made, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
         self.tracers = tracers = TracerProvider(shutdown_on_exit=False)
         tracers.add_span_processor(SimpleSpanProcessor(self.spans_made))
@@ -252,6 +261,22 @@ def test_duplicates_are_counted(bench: Bench):
     assert bench.total("vimbiso.handle.duration", status="duplicate") == 2
 
 
+def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """By the worker's own steady clock, from the beginning to the end; in steps that a turn of milliseconds fills."""
+    ticks = iter([10.0, 10.25, 20.0, 24.0])
+    monkeypatch.setattr("vimbiso_fsm.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    member = bench.say("hi", phone=ADA).state.member_id
+    bench.wake(member)
+    data = bench.reader.get_metrics_data()
+    assert data is not None
+    metrics = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    for name, seconds in (("vimbiso.handle.duration", 0.25), ("vimbiso.wake.duration", 4.0)):
+        (point,) = metrics[name].data.data_points
+        assert isinstance(point, HistogramDataPoint)
+        assert (point.sum, point.count, metrics[name].unit) == (seconds, 1, "s")
+        assert tuple(point.explicit_bounds) == SECONDS
+
+
 def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
     def unconfirmed(request: Request, result: Result) -> Result | None:
         return attrs.evolve(result, confirmed=False) if isinstance(result, Committed) else None
@@ -304,10 +329,16 @@ def test_a_channel_type_that_nobody_knows_is_no_attribute(bench: Bench):
 # Spans ---------------------------------------------------------------------------------------------------------------
 
 
+def as_it_happened(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    """The guest's last entry, that they are gone, is made after the member's first, that they have come."""
+    place = next(place for place, entry in enumerate(entries) if entry.kind == "wipe")
+    return [*entries[:place], entries[place + 1], entries[place], *entries[place + 2 :]]
+
+
 def test_a_message_is_a_span_and_each_of_its_turns_an_event(bench: Bench):
     outcome = bench.say("hi", phone=ADA)
     (span,) = bench.spans
-    entries = bench.history(outcome.state.member_id)
+    entries = as_it_happened(bench.history(outcome.state.member_id))
     assert span.name == "vimbiso.handle"
     assert span.attributes == {
         "vimbiso.channel.type": "whatsapp",
@@ -413,7 +444,7 @@ def raised(error: BaseException) -> BaseException:
 
 def test_turns_are_lines(bench: Bench):
     outcome = bench.say("hi", "offer", "26 USD", phone=ADA)
-    entries = bench.history(outcome.state.member_id)
+    entries = as_it_happened(bench.history(outcome.state.member_id))
     assert [(line["event"], line["kind"], line["reference"]) for line in bench.lines] == [
         ("turn", entry.kind, entry.token[:10]) for entry in entries
     ]
@@ -447,12 +478,71 @@ def test_a_service_that_raises_is_a_line_without_its_message(bench: Bench):
     assert outcome.replies
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable(f"no route, said {NUMBER}"), CommitUnknown("guest-1", NAME, PIN)])
+def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_member_hears(
+    bench: Bench, error: VimbisoError
+):
+    def fail(request: Request, result: Result) -> Result:
+        raise error
+
+    bench.store.meddle = fail
+    with pytest.raises(type(error)) as caught:
+        bench.say("hi " + PIN)
+    assert isinstance(caught.value, NotAnswered)
+    (found,) = bench.lines
+    assert (found["event"], found["level"], found["type"]) == (
+        "a message was not answered",
+        "error",
+        type(error).__name__,
+    )
+    (span,) = bench.spans
+    assert found["reference"] == caught.value.reference == (span.attributes or {})["vimbiso.reference"]
+    assert caught.value.reply is not None
+    assert caught.value.reply.text.endswith(f" Reference: {found['reference']}")
+
+
+def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
+    """A login, refusals, repeats, another content, damage, services and callbacks that fail: the bench looks for all of
+    them in spans, metrics and lines, and here in history and incidents too."""
+
+    class Talkative(SimulatedCredexCore):
+        def get_account_by_handle(self, handle: str, **arguments: Any) -> Any:
+            raise ConnectionError(f"{NUMBER} {PIN} {handle} {arguments}")
+
+    bench.say(*ONBOARDING, *OFFERING, "?! " + PIN, "back", "cancel")
+    message = Message(Channel("whatsapp", NUMBER), "wamid.again", PIN)
+    assert [bench.handle(message).status for _ in range(2)][1] == "duplicate"
+    assert bench.handle(attrs.evolve(message, text=NAME)).status == "refused"
+    bench.core.faults = [Fault("401"), Fault("lost", "createCredex", times=3)]
+    bench.say(*OFFERING)
+    bench.say("menu", "offer", "1 USD", "alan", manager=bench.make(services={"credex_core": Talkative()}))
+
+    def damage(request: Request, result: Result) -> Result | None:
+        if not isinstance(request, Load):
+            return None
+        bench.store.meddle = lambda request, result: None
+        return attrs.evolve(result, document=json.dumps({"profile": PIN}).encode())  # type: ignore[misc]
+
+    bench.store.meddle = damage
+    member = bench.say("menu", manager=bench.make(cache=0)).state.member_id
+    told = [repr(entry) for entry in bench.history(member)]
+    reported = [repr(one) for one in bench._do(bench.manager.incidents(member))]
+    assert len(told) > 15
+    assert len(reported) == 1
+    for text in (*told, *reported):  # ids of members stand in the audit: it is theirs
+        assert {secret for secret in bench.secrets - {"guest-", member} if secret in text} <= {
+            name for name in bench.secrets if name.startswith(("guest-", "member-"))
+        }
+
+
 def test_an_error_is_lifted_out_of_the_words():
     found = line("a callback or call failed: %s", error_record(raised(ValueError(PIN)), "abc"))
     assert (found["event"], found["reference"], found["type"]) == ("a callback or call failed", "abc", "ValueError")
     assert found["where"][0].endswith(" raised")
     assert found["time"] == "1970-01-12T13:46:40.500+00:00"
     assert line("observer %s failed: %s", "look", error_record(ValueError(PIN), ""))["event"] == "observer look failed"
+    assert line("x %s", {"time": PIN, "level": PIN, "logger": PIN, "event": PIN, "kind": "k"})["kind"] == "k"
+    assert PIN not in json.dumps(line("x %s", {"time": PIN, "level": PIN, "logger": PIN, "event": PIN}))
     assert "message" not in line("%s: %s", "worker-1", error_record(CommitUnknown(NUMBER, PIN, ""), ""))
 
 

@@ -10,6 +10,7 @@ from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
 from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, Observer
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.legacy import Legacy, LegacyFlow
 from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import StateValidator
@@ -26,6 +27,7 @@ from vimbiso_fsm.turn import (
     authenticated,
     call,
 )
+from vimbiso_fsm.versions import Finish, Instead, Migration, Restart, Split
 
 __all__ = [
     "PUBLIC",
@@ -44,22 +46,29 @@ __all__ = [
     "Commands",
     "Details",
     "Document",
+    "Finish",
     "Flow",
     "FlowAuditLogger",
     "FlowStateManager",
     "Guard",
     "Incident",
+    "Instead",
+    "Legacy",
+    "LegacyFlow",
     "Limits",
     "Member",
     "Menu",
     "Message",
+    "Migration",
     "NoData",
     "Observer",
     "Outcome",
     "Refused",
     "Reply",
+    "Restart",
     "Row",
     "Shortcut",
+    "Split",
     "State",
     "StateValidator",
     "Text",

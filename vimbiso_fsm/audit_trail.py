@@ -9,7 +9,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias, TypeVar, cast
@@ -38,6 +39,8 @@ __all__ = [
     "faults",
     "guests",
     "members",
+    "read_entries",
+    "read_incidents",
     "read_trail",
 ]
 
@@ -136,8 +139,8 @@ def members(store: Store) -> tuple[str, ...]:
     Raises: StoreUnavailable; TypeError for a store that is on no server.
     """
     client = _client(store)
-    found = _asked(lambda: set(client.scan_iter(match=b"vimbiso:*:member:*", count=1000)))
-    return tuple(sorted({member_id for key in found if (member_id := _member_of(key))}))
+    found = _asked(lambda: set(map(_member_of, client.scan_iter(match=b"vimbiso:*:member:*", count=1000))))
+    return tuple(sorted(member_id for member_id in found if member_id))
 
 
 _KEY: Final = re.compile(rb"vimbiso:\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
@@ -177,6 +180,26 @@ def guests(trail: Trail) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(move.detail["guest"]) for move in moves if "guest" in move.detail))
 
 
+def read_entries(trail: Trail) -> tuple[tuple[AuditEntry, ...], tuple[str, ...]]:
+    """The entries that can be read, oldest first, and of the others why they cannot be."""
+    return _parted(AuditEntry, map(_readable, trail.entries))
+
+
+def read_incidents(trail: Trail) -> tuple[tuple[Incident, ...], tuple[str, ...]]:
+    """The incidents that can be read, oldest first, and of the others why they cannot be."""
+    found = (_incident(body) for body in trail.incidents)
+    return _parted(Incident, (_placed(place, read) for place, read in enumerate(found, 1)))
+
+
+def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    read = tuple(found)
+    return tuple(one for one in read if isinstance(one, kind)), tuple(one for one in read if isinstance(one, str))
+
+
+def _placed(place: int, read: Incident | str) -> Incident | str:
+    return f"incident {place}: {read}" if isinstance(read, str) else read
+
+
 def _readable(entry: Entry) -> AuditEntry | str:
     """An entry, read, or why it cannot be."""
     try:
@@ -198,7 +221,7 @@ def faults(trail: Trail) -> tuple[str, ...]:
     one its entry names, and that each incident can be read.
     """
     found = [*trail.damaged, *FlowAuditLogger.faults(trail.entries), *_strangers(trail), *_document_faults(trail)]
-    found += [fault for fault in map(_incident_fault, enumerate(trail.incidents, 1)) if fault]
+    found += read_incidents(trail)[1]
     return tuple(dict.fromkeys(found))  # a key of a wrong type is met twice
 
 
@@ -225,12 +248,6 @@ def _document_faults(trail: Trail) -> Iterator[str]:
     read = _readable(entry)
     if isinstance(read, AuditEntry) and read.document != digest(stored.document):
         yield f"the stored document is not the one that entry {version} names"
-
-
-def _incident_fault(placed: tuple[int, bytes]) -> str:
-    place, body = placed
-    read = _incident(body)
-    return "" if isinstance(read, Incident) else f"incident {place}: {read}"
 
 
 def _incident(body: bytes) -> Incident | str:
@@ -279,7 +296,7 @@ class Export:
 
         Raises: OSError; what was written before can be gone on with.
         """
-        wrong = [*trail.damaged]
+        wrong = [*trail.damaged, *self._gaps(trail)]
         put_back = self._put_back(trail)
         lines = (
             [] if put_back else [*self._new_entries(trail, wanted, wrong), *self._new_incidents(trail, wanted, wrong)]
@@ -359,6 +376,13 @@ class Export:
             return ()
         return (f"entry {head.version} is another than in the file: the store was put back, or started anew",)
 
+    def _gaps(self, trail: Trail) -> Iterator[str]:
+        """Where entries are missing between those that are new to the file."""
+        known = self._heads.get(trail.member_id or "", Head()).version
+        for before, entry in pairwise(trail.entries):
+            if entry.version > max(known, before.version + 1):
+                yield f"entry {entry.version} follows entry {before.version}: what was between is missing"
+
     def _new_entries(self, trail: Trail, wanted: Wanted, wrong: list[str]) -> Iterator[bytes]:
         if trail.member_id is None:
             return
@@ -374,9 +398,9 @@ class Export:
 
     def _new_incidents(self, trail: Trail, wanted: Wanted, wrong: list[str]) -> Iterator[bytes]:
         for place, body in enumerate(trail.incidents, 1):
-            read, name = _incident(body), digest(body)
+            read, name = _placed(place, _incident(body)), digest(body)
             if isinstance(read, str):
-                wrong.append(f"incident {place}: {read}")
+                wrong.append(read)
             elif (trail.member_id, name) not in self._incidents and wanted(read):
                 self._incidents.add((trail.member_id, name))
                 yield _line({"member": trail.member_id, "kind": "incident", "digest": name, "incident": loads(body)})
@@ -402,12 +426,14 @@ class Candidate:
 
 @attrs.frozen
 class Explained:
-    """A step, and the transitions that were candidates, in the order of the flow as it is declared now. `changed`: in
-    which way that is not what was stepped; then there are no candidates."""
+    """A step, and the transitions that were candidates, in the order of the declaration that decided it, where the bot
+    still keeps it, or else of today's. `changed`: in which way that is not what was stepped; then there are no
+    candidates. `decided`: by which declaration it was decided, when today's is another."""
 
     step: AuditStep
     candidates: tuple[Candidate, ...] = ()
     changed: str = ""
+    decided: str = ""
 
 
 @attrs.frozen
@@ -427,8 +453,9 @@ class Explanation:
 def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
     """Which transitions were candidates, what each guard said, and what was committed, at a version of a member.
 
-    An entry names guards and their verdicts, not the declaration; which guard stood at which transition is read from
-    the flow as it is declared now. Where it does not fit what was said, the flow has changed since.
+    An entry names guards and their verdicts, and of the declaration the version and the fingerprint; which guard stood
+    at which transition is read from that declaration, where the bot keeps it (runs finish on it), or else from today's.
+    Where today's is another, it is said; where it does not fit what was said, the verdicts alone are there.
 
     Raises: NotKept; codec.Unreadable.
     """
@@ -451,17 +478,40 @@ def _why_not(trail: Trail, version: int) -> str:
 
 
 def _explained(bot: Bot, step: AuditStep) -> Explained:
+    return attrs.evolve(_matched(bot, step), decided=_decided(bot, step))
+
+
+def _matched(bot: Bot, step: AuditStep) -> Explained:
+    """The step beside the declaration that decided it, where the bot still has it, or else today's."""
     if not step.source:
         return Explained(step)  # a run that begins: nothing was tried
-    if step.flow not in bot.machines:
+    flow = next((flow for flow in bot.definitions(step.flow) if _declares(flow, step)), None)
+    if flow is None and step.flow not in bot.machines:
         return Explained(step, changed=f"the bot has no flow {step.flow!r} any more")
-    flow = bot.flow(step.flow)
+    flow = flow or bot.flow(step.flow)
     if step.source not in flow.by_name:
         return Explained(step, changed=f"the flow has no state {step.source!r} any more")
     candidates = _candidates(flow, step)
     if candidates is None:
         return Explained(step, changed="its transitions and guards there are not those that were tried")
     return Explained(step, candidates)
+
+
+def _declares(flow: Flow[Any], step: AuditStep) -> bool:
+    return (flow.version, flow.fingerprint) == (step.version, step.fingerprint)
+
+
+def _decided(bot: Bot, step: AuditStep) -> str:
+    """By which declaration a step was decided; "" when it is today's, or not known."""
+    if not step.version:
+        return ""
+    today = "there is none today"
+    if step.flow in bot.machines:
+        flow = bot.flow(step.flow)
+        if _declares(flow, step):
+            return ""
+        today = f"today's is version {flow.version} (fingerprint {flow.fingerprint})"
+    return f"decided by {step.flow} version {step.version} (fingerprint {step.fingerprint}), {today}"
 
 
 def _candidates(flow: Flow[Any], step: AuditStep) -> tuple[Candidate, ...] | None:
@@ -515,11 +565,13 @@ def _words(explanation: Explanation) -> Iterator[str]:
 
 def _step_words(explained: Explained) -> Iterator[str]:
     step = explained.step
-    if not step.source:
-        yield f"run {step.run} began in {step.dest}"
-        return
     went = f"to {step.dest}" if step.dest is not None else "nothing accepted it"
-    yield f"{step.trigger} in {step.source} of run {step.run}: {went}"
+    began = f"run {step.run} began in {step.dest}"
+    yield f"{step.trigger} in {step.source} of run {step.run}: {went}" if step.source else began
+    if explained.decided:
+        yield f"  {explained.decided}"
+    if not step.source:
+        return
     if explained.changed:
         yield f"  the flow has changed since: {explained.changed}"
         yield from (f"  {guard}: {verdict}" for guard, verdict in step.guards)

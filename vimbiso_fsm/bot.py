@@ -3,32 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from vimbiso_fsm.commands import CARRY_ON, Commands, Shortcut
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow import Flow
+from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.machine import Machine
 from vimbiso_fsm.messages import Text
+from vimbiso_fsm.state import Run
 from vimbiso_fsm.state_validator import CHANNEL_TYPES, StateValidator
 from vimbiso_fsm.texts import Catalogue
 
-__all__ = ["Bot", "Limits"]
+if TYPE_CHECKING:
+    from vimbiso_fsm.tokens import Tokens  # not at run time: a bot without tokens loads nothing for them
+
+__all__ = ["Bot", "Limits", "SessionLife"]
 
 
 @attrs.frozen
 class Limits:
     """Bounds of a conversation. `text`: characters of a message; `help`, `menu`: refusals in a row at one question
     after which help, then the menu is offered; `autos`: states passed without a question in one turn; `rows`: of a
-    list shown at once."""
+    list shown at once; `age`: seconds since a message was sent, by its channel's word, after which it is ignored, None
+    for no bound."""
 
     text: int = 4096
     help: int = 3
     menu: int = 6
     autos: int = 16
     rows: int = 10
+    age: float | None = None
+
+
+LONGEST_SESSION = 8 * 3600.0
+"""Seconds after which a session ends though it is never silent, unless a bot says otherwise."""
+
+
+@attrs.frozen
+class SessionLife:
+    """How long a session lives. `idle`: seconds of silence after which it ends; a flow may have its own. `limit`:
+    seconds after which it ends in any case. `warning`: seconds before its end at which a member with unconfirmed
+    answers is warned, where somebody delivers; 0 warns nobody. `announced`: whether somebody who delivers tells of the
+    end at once, or the member hears of it with their next message.
+
+    Raises: ValueError for bounds that are none.
+    """
+
+    idle: float = 300.0
+    limit: float = LONGEST_SESSION
+    warning: float = 0.0
+    announced: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not (0 < self.idle <= self.limit and 0 <= self.warning < self.idle):
+            raise ValueError(f"{self}: idle is more than 0 seconds, at most limit; warning is less than idle")
+
+
+def _session_life(given: SessionLife | float) -> SessionLife:
+    return given if isinstance(given, SessionLife) else SessionLife(given, max(given, LONGEST_SESSION))
 
 
 def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
@@ -45,7 +80,9 @@ class Bot:
     `home`: the flow a member comes back to (the first flow, when not given); `entry`: the flow that makes them
     known, entered when a flow's `requires` refuses. `texts`: templates by key, or by language and key. `services`:
     what calls are made to, by the port's name in snake case. `channels`: channel types beyond the known ones.
-    `session`: seconds of silence after which a session ends.
+    `session`: how long a session lives, or just the seconds of silence after which it ends. `tokens`: what is known of
+    members' tokens; without it they are opaque, and live until somebody takes them away. `legacy`: what is made of the
+    records of the release before (`legacy.py`).
 
     Raises: FlowError when two flows share a name, or a flow is no flow.
     """
@@ -58,10 +95,13 @@ class Bot:
     texts: Catalogue | Mapping[str, str] | Mapping[str, Mapping[str, str]] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
-    session: float = attrs.field(default=300.0, kw_only=True)
+    session: SessionLife = attrs.field(factory=SessionLife, converter=_session_life, kw_only=True)
+    tokens: Tokens | None = attrs.field(default=None, kw_only=True)
+    legacy: Legacy | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, Machine[Any]] = attrs.field(init=False, repr=False)
+    kept: Mapping[tuple[str, int], Machine[Any]] = attrs.field(init=False, repr=False)
     validator: StateValidator = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -71,8 +111,15 @@ class Bot:
         fill("flows", tuple(_all_flows(self)))
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
+        for old in self.legacy.flows if self.legacy else ():
+            if old.flow not in self.flows:
+                raise FlowError(
+                    old.flow.name, f"old flow {old.name!r}", "the bot has no such flow", "add it to flows=[…]"
+                )
+        fill("kept", _kept(self.flows))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
-        fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels))))
+        kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
+        fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels)), kept))
 
     def __repr__(self) -> str:
         return f"Bot({[flow.name for flow in self.flows]})"
@@ -83,6 +130,25 @@ class Bot:
         Raises: KeyError when the bot has none.
         """
         return self.machines[name].flow
+
+    def machine(self, run: Run) -> Machine[Any]:
+        """What a run is stepped with: today's flow of its name, or an older definition that it finishes on.
+
+        Raises: KeyError when the bot has none.
+        """
+        return self.kept.get((run.flow, run.version)) or self.machines[run.flow]
+
+    def definition(self, run: Run) -> Flow[Any]:
+        """The flow as a run is stepped with it.
+
+        Raises: KeyError when the bot has none.
+        """
+        return self.machine(run).flow
+
+    def definitions(self, name: str) -> tuple[Flow[Any], ...]:
+        """Today's flow of that name, if there is one, and the older ones that are kept."""
+        today = [self.machines[name].flow] if name in self.machines else []
+        return (*today, *(machine.flow for (flow, _), machine in self.kept.items() if flow == name))
 
     def button_title(self, flow: str, state: str, trigger: str) -> Text:
         """A button's title: the key `<flow>.<state>.<trigger>`."""
@@ -111,3 +177,32 @@ def _all_flows(bot: Bot) -> Iterator[Flow[Any]]:
         seen[flow.name] = flow
         waiting.extend(state.flow for state in flow.states)
         yield flow
+    for flow in _older(tuple(seen.values())):
+        if flow.name not in seen:  # a sub-flow that only an older definition has
+            seen[flow.name] = flow
+            yield flow
+
+
+def _older(flows: Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
+    """The older definitions that runs of these flows finish on, and the sub-flows of those, each once."""
+    found: list[Flow[Any]] = []
+    waiting = [old for flow in flows for migration in flow.migrations for old in migration.kept]
+    while waiting:
+        old = waiting.pop(0)
+        if old not in flows and old not in found:
+            found.append(old)
+            waiting += [state.flow for state in old.states if state.flow]
+    return tuple(found)
+
+
+def _kept(flows: Sequence[Flow[Any]]) -> dict[tuple[str, int], Machine[Any]]:
+    """The machines of older definitions, by name and version."""
+    table: dict[tuple[str, int], Machine[Any]] = {}
+    today = {(flow.name, flow.version) for flow in flows}
+    for flow in _older(flows):
+        key = flow.name, flow.version
+        if key in table or key in today:
+            fault = f"two definitions of version {flow.version} are in use"
+            raise FlowError(flow.name, "bot", fault, "keep one of each version")
+        table[key] = Machine(flow)
+    return table

@@ -239,7 +239,10 @@ _FIELDS = {
     "guest": "_guest",
     "call": "_call",
     "outbox": "_outbox",
+    "token": "_token",
     "deadline": "_deadline",
+    "session_since": "_session_since",
+    "warn_at": "_warn_at",
     "channels": "_channels",
     "moved": "_moved",
     "suspended": "_suspended",
@@ -250,12 +253,15 @@ _FIELDS = {
 
 _as_it_is = override(unstruct_hook=lambda value: value)
 """For fields that hold plain data already."""
+_absent = override(omit=True)
 _always = ("guest", "version", "last_updated")
 _written: Any = {name: override(rename=wire, omit_if_default=name not in _always) for name, wire in _FIELDS.items()}
 _unstructure_document = make_dict_unstructure_fn(
-    Document, _converter, run=override(omit=True), profile=_as_it_is, current_account=_as_it_is, **_written
+    Document, _converter, run=_absent, brought=_absent, profile=_as_it_is, current_account=_as_it_is, **_written
 )
-_structure_document = make_dict_structure_fn(Document, _converter, _cattrs_forbid_extra_keys=True, **_written)
+_structure_document = make_dict_structure_fn(
+    Document, _converter, _cattrs_forbid_extra_keys=True, brought=_absent, **_written
+)
 
 
 def document_to_raw(document: Document) -> dict[str, Any]:

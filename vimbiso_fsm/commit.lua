@@ -1,7 +1,7 @@
 -- The one script of the store: every request that must be atomic is a mode of it (the laws: store.py).
 --
 -- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (wire.py has the table of keys)
---       7-12 where each goes when it is set aside (set_aside only)
+--       7-12 where each goes when it is set aside, 13 where that is named (set_aside only)
 -- ARGV  1 mode  2 token (of a commit; else the mode's name)  3 shift of the clock in seconds, then those of the mode
 --
 -- Every reply starts with KEYS[1] and ARGV[2], so a client knows its own answer. Documents, entries and records are
@@ -175,7 +175,42 @@ if mode == 'inspect' then
   local faults = {}
   for i = 1, 6 do faults[#faults + 1] = fault(i) end
   local version, digest = sound_head()
-  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; ')}
+  local previous = not fault(2) and call('HGET', KEYS[2], 'd')
+  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous}
+end
+
+-- The sorted set in which the keys are named that were set aside; of another type, it names nothing.
+local function names_asides(i)
+  local kind = call('TYPE', KEYS[i]).ok
+  return kind == 'zset' or kind == 'none'
+end
+
+local function asides(i)
+  return names_asides(i) and call('ZRANGE', KEYS[i], '(' .. at, '+inf', 'BYSCORE') or {}
+end
+
+if mode == 'asides' then return {KEYS[1], token, 'read', at, asides(1)} end
+if mode == 'aside' then
+  local kind, found = call('TYPE', KEYS[1]).ok, {}
+  if kind == 'hash' then found = call('HGETALL', KEYS[1]) end
+  if kind == 'string' then found = {call('GET', KEYS[1])} end
+  if kind == 'list' then found = call('LRANGE', KEYS[1], 0, -1) end
+  if kind == 'zset' then found = call('ZRANGE', KEYS[1], 0, -1) end
+  return {KEYS[1], token, 'read', at, found}
+end
+
+-- KEYS 7 where it is named what was set aside, then all of that
+-- ARGV 4 version  5 digest  6 audit entry  7 entries kept  8 seconds the audit lives  9 member
+if mode == 'wipe' then
+  local version, digest = head()
+  if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
+  if #asides(7) ~= #KEYS - 7 then return current('conflict') end
+  call('ZCARD', KEYS[6])
+  if call('RPUSH', KEYS[4], ARGV[6]) > tonumber(ARGV[7]) then call('LTRIM', KEYS[4], -ARGV[7], -1) end
+  call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[8]))
+  call('ZREM', KEYS[6], ARGV[9])
+  call('DEL', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
+  return {KEYS[1], token, 'committed', at}
 end
 
 -- ARGV 4 version  5 digest  6 seconds what is set aside lives. Keys of a wrong type go whatever the head is, nothing
@@ -186,6 +221,10 @@ if mode == 'set_aside' then
   local function move(i)
     call('RENAME', KEYS[i], KEYS[i + 6])
     call('EXPIREAT', KEYS[i + 6], ends)
+    if not names_asides(13) then return end
+    call('ZADD', KEYS[13], ends, KEYS[i + 6])
+    call('ZREMRANGEBYSCORE', KEYS[13], '-inf', at)
+    call('EXPIREAT', KEYS[13], ends)
   end
   local moved = false
   for i = 1, 6 do

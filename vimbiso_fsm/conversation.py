@@ -26,10 +26,11 @@ from vimbiso_fsm.commands import CARRY_ON, CarryOn
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow import Flow, State
 from vimbiso_fsm.flow_audit import AuditStep
-from vimbiso_fsm.machine import Fired
+from vimbiso_fsm.machine import Fired, WrongCallback
 from vimbiso_fsm.messages import Channel, Reply, Text
 from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, StepData, Undelivered
-from vimbiso_fsm.turn import Call, CallPolicy, Refused, Turn
+from vimbiso_fsm.turn import QUESTION, Becomes, Call, CallPolicy, Member, Refused, Turn
+from vimbiso_fsm.versions import asked, finishing, is_unasked
 
 __all__ = ["Conversation", "Stuck", "has_answers", "hashed"]
 
@@ -49,8 +50,9 @@ class Stuck(VimbisoError):
 
 class Conversation:
     """One document on the desk. `token` names the turn; ids of runs and calls are made from it. `root`: the token of
-    the message that caused it. `kind`, `status`, `detail`: what the audit will say of the turn. `changed`: whether
-    there is anything to store."""
+    the message that caused it. `call`: what is to be called once the turn is stored; `renews`: for a new token, before
+    the call itself. `kind`, `status`, `detail`: what the audit will say of the turn. `changed`: whether there is
+    anything to store."""
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
         self.bot = bot
@@ -59,12 +61,14 @@ class Conversation:
         self.now = max(now, document.last_updated)
         self.version = document.version + 1
         self.token, self.root = token, root
-        self.member = document.member
+        self.member = _known(bot, document, self.now)
         self.run = document.run
         self.suspended = document.suspended
         self.pending = document.call
         self.outbox = document.outbox
         self.call: Call[Any] | None = None
+        self.renews = False
+        self.session_since = document.session_since
         self.delivery: Undelivered | None = None
         self.replies: list[Reply] = []
         self.steps: list[AuditStep] = []
@@ -72,6 +76,7 @@ class Conversation:
         self.kind, self.status, self.changed, self.trigger = "transition", "advanced", True, ""
         self.detail: dict[str, Any] = {}
         self._typed: dict[str, Any] = {}
+        self._ended: Run | None = None
         self._begun = self._passed = 0
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -84,8 +89,8 @@ class Conversation:
 
     @property
     def flow(self) -> Flow[Any]:
-        """The current run's flow."""
-        return self.bot.flow(self.standing.flow)
+        """The current run's flow, as it is stepped with it."""
+        return self.bot.definition(self.standing)
 
     @property
     def state(self) -> State[Any]:
@@ -106,7 +111,7 @@ class Conversation:
         """The run's typed data."""
         data = self._typed.get(run.id)
         if data is None:
-            data = self._typed[run.id] = structure(run.flow_data.data.fields, self.bot.flow(run.flow).data)
+            data = self._typed[run.id] = structure(run.flow_data.data.fields, self.bot.definition(run).data)
         return data
 
     def turn(self, run: Run) -> Turn[Any]:
@@ -130,9 +135,9 @@ class Conversation:
         """Ask the current state's question."""
         if self.run is None:
             return
-        asked = question.build(self.bot, self.bot.machines[self.run.flow], self.run, self.turn(self.run))
-        self.run = attrs.evolve(self.run, shown=asked.shown, page=asked.page)
-        self.replies.append(asked.reply)
+        built = question.build(self.bot, self.bot.machine(self.run), self.run, self.turn(self.run))
+        self.run = attrs.evolve(asked(self.run), shown=built.shown, page=built.page)
+        self.replies.append(built.reply)
 
     def ignore(self) -> None:
         """Nothing is stored of this turn."""
@@ -146,40 +151,61 @@ class Conversation:
         run, state = self.standing, self.state
         data = self.data(run)
         if state.into and trigger in ("answer", "done"):
-            data = attrs.evolve(data, **{state.into: answer})
+            data = self.flow.data_with(data, state.into, answer)
         turn = Turn(data, self.member, self.channel, self.now, run.flow, run.step, trigger, answer, reason)
-        fired = self.bot.machines[run.flow].fire(turn)
-        self.steps.append(AuditStep(run.flow, run.id, run.step, fired.to, trigger, fired.verdicts))
+        fired = self.bot.machine(run).fire(turn)
+        self._tried(self.flow, run.id, run.step, fired.to, trigger, fired.verdicts)
         if fired.to is not None:
             self.trigger = self.trigger or trigger
             self.give(fired.reasons)
-            self._move(run, state, fired, fired.to, trigger)
+            self._move(run, state, fired, fired.to, turn)
             self.settle()
         return fired
 
-    def _move(self, run: Run, state: State[Any], fired: Fired[Any], to: str, trigger: str) -> None:
-        """Take over what a fired transition made."""
+    def _move(self, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
+        """Take over what a fired transition made. What was answered can be walked back to, but not over a call that was
+        made."""
         self._typed[run.id] = fired.data
         self.member = fired.member
         data = run.flow_data.data
-        verdict = {"step": run.step, "ok": True, "code": ""} if trigger == "answer" else data.verdict
+        verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
         data = StepData(data.flow_type, data.channel, data.context, verdict, unstructure(fired.data))
-        asked = state.asks and not state.call and trigger != "timeout"
-        self.enter(run, to, data, (*_until(run.trail, run.step), run.step) if asked else run.trail)
+        if self._was_made(run, state, turn.reason):
+            return self.enter(attrs.evolve(run, made=True, trail=()), to, data)
+        answered = self._was_answered(state, turn.trigger)
+        self.enter(run, to, data, (*_until(run.trail, run.step), run.step) if answered else run.trail)
+
+    def _was_answered(self, state: State[Any], trigger: str) -> bool:
+        """Whether the member has answered what the state asks; a sub-flow asks what its questions ask."""
+        if state.flow:
+            return trigger == "done" and self._ended is not None and bool(self._ended.trail)
+        return state.asks and not state.call and trigger != "timeout"
+
+    def _was_made(self, run: Run, state: State[Any], reason: Refused | None) -> bool:
+        """Whether a call with an effect was made in the state, or may have been. One that was refused was not: that is
+        returned when nothing was done."""
+        if state.flow:
+            return self._ended is not None and self._ended.made
+        if not (state.call and state.call_policy.effect):
+            return False
+        done = any((step.run, step.source, step.trigger) == (run.id, run.step, "done") for step in self.steps)
+        return done or (reason is not None and reason.code == state.call_policy.given_up.code)
 
     def enter(self, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None) -> None:
         """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there; refusals
         are counted anew."""
-        data = data or run.flow_data.data
+        flow = self.bot.definition(run)
+        data = data or asked(run).flow_data.data
         if "attempts" in data.context:
             data = attrs.evolve(data, context={n: value for n, value in data.context.items() if n != "attempts"})
-        timeout = self.bot.flow(run.flow)[step].timeout
+        timeout = flow[step].timeout
         self.run = Run(
             FlowData(run.id, step, data),
-            run.version,
-            run.fingerprint,
+            flow.version,
+            flow.fingerprint,
             self.version,
             _until(run.trail if trail is None else trail, step),
+            made=run.made,
             since=self.now,
             due=self.now + timedelta(seconds=timeout) if timeout else None,
             waits=run.waits,
@@ -213,22 +239,55 @@ class Conversation:
         """Write a call down, already in the hands of whoever commits it; it is run once the turn is stored."""
         if proposed is None:
             return
-        self.call = proposed
-        self.pending = PendingCall(
+        pending = PendingCall(
             key=hashed("call", run.id, run.step, str(run.entered)),
             service=proposed.service,
             method=proposed.method,
             arguments={name: unstructure(value) for name, value in proposed.arguments.items()},
             root=self.root,
-            leased_until=self.now + timedelta(seconds=self.policy.lease),
+            leased_until=self.now,
         )
+        self._make(pending, proposed)
 
     def take_up(self, pending: PendingCall) -> None:
         """Take a call up again: the same key, a new lease."""
         self.kind = "call"
-        lease = self.now + timedelta(seconds=self.policy.lease)
-        self.pending = attrs.evolve(pending, leased_until=lease, again_at=None, tries=pending.tries + 1)
-        self.call = Call(pending.service, pending.method, pending.arguments, stored=True)
+        self._make(attrs.evolve(pending, again_at=None, tries=pending.tries + 1, renewed=False))
+
+    def make_renewed(self, pending: PendingCall, member: Member) -> None:
+        """Make the call with the token that the member has now; unless what the flow requires does not hold for it."""
+        self.member, self.pending = member, None
+        if self.allowed(self.standing):
+            self._make(attrs.evolve(pending, renewed=True))
+
+    def with_token(self, answer: Any) -> Member:
+        """The member with the token that a renewal answered.
+
+        Raises: WrongCallback.
+        """
+        assert self.bot.tokens is not None
+        turn = attrs.evolve(self.turn(self.standing), answer=answer, trigger="done")
+        becomes: object = self.bot.tokens.renewed(turn)
+        if not isinstance(becomes, Becomes):
+            raise WrongCallback("Tokens.renewed", type(becomes).__name__, "turn.becomes(member=…)")
+        return becomes.member
+
+    def renew_for(self, pending: PendingCall) -> None:
+        """Ask for a new token, and make the call with it: the one it had was not accepted."""
+        self._make(pending, renews=True)
+
+    def _make(self, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
+        """Have a call made by whoever commits this turn. It is in their hands for as long as it can take; with a token
+        that will not last, a new one is asked for first."""
+        tokens, policy = self.bot.tokens, self.policy
+        needed = not pending.renewed and self.standing.flow != (self.bot.entry and self.bot.entry.name)
+        self.renews = tokens is not None and (renews or (needed and self.token_ends(tokens.margin)))
+        lease = policy.lease + (QUESTION.lease if self.renews else 0)
+        self.pending = attrs.evolve(pending, leased_until=self.now + timedelta(seconds=lease))
+        if tokens is not None and self.renews:
+            self.call = tokens.renew(self.turn(self.standing))
+        else:
+            self.call = proposed or Call(pending.service, pending.method, pending.arguments, stored=True)
 
     @staticmethod
     def with_answers(run: Run, answers: Sequence[str]) -> Run:
@@ -266,6 +325,19 @@ class Conversation:
         self.settle()
         return True
 
+    def _tried(
+        self,
+        flow: Flow[Any],
+        run: str,
+        source: str,
+        dest: str | None,
+        trigger: str,
+        guards: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """Note a step for the audit, with the declaration that decided it."""
+        step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint)
+        self.steps.append(step)
+
     def _begin(self, flow: Flow[Any], data: Any) -> Run:
         """A run of `flow` in its first state."""
         if not isinstance(data, flow.data):
@@ -276,9 +348,9 @@ class Conversation:
         run_id = f"{flow.name}:{hashed('run', self.token, str(self._begun))[:16]}"
         step_data = StepData(flow.name, Address(*self.channel.address), fields=unstructure(data))
         self._typed[run_id] = data
-        self.steps.append(AuditStep(flow.name, run_id, "", flow.initial, "start"))
+        self._tried(flow, run_id, "", flow.initial, "start")
         fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, self.version)
-        self.enter(fresh, flow.initial)
+        self.enter(fresh if flow is self.bot.flow(flow.name) else finishing(fresh), flow.initial)
         return self.standing
 
     def go_home(self) -> None:
@@ -288,16 +360,20 @@ class Conversation:
 
     def gathered(self, run: Run) -> bool:
         """Whether the run, or one that called it, holds answers that would be lost."""
+        return any(has_answers(self.bot, held) for held in self.called_by(run))
+
+    def called_by(self, run: Run) -> tuple[Run, ...]:
+        """The run, then those that wait for it as their sub-flow, up to home."""
         chain = [run]
         for below in reversed(self.suspended):
             if below.waits != "sub" or below.flow == self.bot.home.name:
                 break
             chain.append(below)
-        return any(has_answers(self.bot, held) for held in chain)
+        return tuple(chain)
 
     def park(self, run: Run) -> None:
         """Suspend a run at its latest question: what was confirmed before will be confirmed again."""
-        if not self.bot.flow(run.flow)[run.step].asks and run.trail:
+        if self.bot.definition(run)[run.step].call and run.trail:
             self.enter(run, run.trail[-1])
             run = self.standing
         self.suspended = (*self.suspended, attrs.evolve(run, waits="asked"))
@@ -317,6 +393,7 @@ class Conversation:
     def leave(self, *, cancelled: bool, result: Any = None) -> None:
         """The current run is over; whoever waited below it goes on."""
         ended, self.run = self.run, None
+        self._ended = ended
         below = self.pop()
         if below is None:
             if ended is None or cancelled or ended.flow != self.bot.home.name:
@@ -343,9 +420,12 @@ class Conversation:
         """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
         did not help is dropped, for asking again would only go round."""
         if run.due:  # its time stood still
-            timeout = self.bot.flow(run.flow)[run.step].timeout
+            timeout = self.bot.definition(run)[run.step].timeout
             run = attrs.evolve(run, due=self.now + timedelta(seconds=timeout) if timeout else None)
         self.run = run
+        if is_unasked(run):
+            self.enter(run, run.step)
+            run = self.standing
         refusals = self.refusals(run)
         if not refusals:
             self.settle()
@@ -362,12 +442,21 @@ class Conversation:
         if run.flow == CARRY_ON.name and self.suspended:
             run = self.suspended[-1]
         turn = self.turn(run)
+        if self.token_ends():  # judged as they will be: the token is renewed before the call that needs it
+            turn = attrs.evolve(turn, member=attrs.evolve(self.member, authenticated=True))
         found: list[Refused] = []
-        for guard in self.bot.flow(run.flow).required:
+        for guard in self.bot.definition(run).required:
             verdict = guard(turn)
             if verdict is not True:
                 found.append(verdict if isinstance(verdict, Refused) else Refused("choice.unknown"))
         return found
+
+    def token_ends(self, margin: float = 0) -> bool:
+        """Whether the member's token has run out, or will within so many seconds, and can be renewed."""
+        life = self.before.token
+        known = self.bot.tokens is not None and life is not None
+        kept = self.member.jwt_token is not None and self.member.jwt_token == self.before.jwt_token
+        return known and kept and life is not None and life.expires <= self.now + timedelta(seconds=margin)
 
     def allowed(self, run: Run) -> bool:
         """Whether the current run may go on. If not: through the entry flow and back when the member is not known yet,
@@ -376,7 +465,8 @@ class Conversation:
         if not refusals:
             return True
         entry = self.bot.entry
-        if entry is not None and not self.member.authenticated and run.flow != entry.name:
+        known = self.member.authenticated or self.token_ends()
+        if entry is not None and not known and run.flow != entry.name:
             self.run = attrs.evolve(run, waits="entry")
             self.start(entry)
             return False
@@ -388,9 +478,17 @@ class Conversation:
         return False
 
 
+def _known(bot: Bot, document: Document, now: datetime) -> Member:
+    """The member as they are now. A token of which nothing is known, though the bot reads them, is not believed."""
+    member = document.at(now).member
+    if bot.tokens is None or document.jwt_token is None or document.token is not None:
+        return member
+    return attrs.evolve(member, authenticated=False, jwt_token=None)
+
+
 def has_answers(bot: Bot, run: Run) -> bool:
     """Whether the run holds answers that would be lost with it."""
-    flow = bot.flow(run.flow)
+    flow = bot.definition(run)
     return any(flow[step].into for step in run.trail if step in flow.by_name)
 
 

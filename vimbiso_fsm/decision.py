@@ -23,14 +23,16 @@ from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted, seal
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
-from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, Undelivered, guest_id
+from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, TokenLife, Undelivered, guest_id
 from vimbiso_fsm.store import Commit, Head
-from vimbiso_fsm.turn import STANDARD, Call, Caller, Refused
+from vimbiso_fsm.turn import STANDARD, Call, Caller, Member, Refused
+from vimbiso_fsm.versions import is_unasked, migrated
 
 __all__ = [
     "Answered",
     "Decision",
     "Due",
+    "Ending",
     "Event",
     "Listener",
     "Send",
@@ -46,6 +48,7 @@ __all__ = [
     "due",
     "failure",
     "first_document",
+    "life_of",
     "record_of",
     "turn_token",
     "wake_at",
@@ -55,13 +58,15 @@ __all__ = [
 @attrs.frozen
 class Answered:
     """A call has come back. `result` is what the service returned, a `Refused` among it; `unknown`: it raised, and
-    nobody knows whether it was done. `tries`: how often the call has been taken up."""
+    nobody knows whether it was done. `tries`: how often the call has been taken up. `renewal`: "needed" when the call's
+    token was not accepted, "done" when it was not the call that came back but the renewal of its token."""
 
     key: str
     root: str
     result: Any = attrs.field(default=None, repr=False)
     unknown: bool = False
     tries: int = 1
+    renewal: Literal["", "needed", "done"] = ""
 
 
 @attrs.frozen
@@ -77,6 +82,13 @@ class Due:
 @attrs.frozen
 class Silence:
     """The session's `deadline` has come. It does nothing when something was said since."""
+
+    deadline: datetime
+
+
+@attrs.frozen
+class Ending:
+    """The member is to be warned that the session ends at `deadline`. It does nothing when something was said since."""
 
     deadline: datetime
 
@@ -108,7 +120,7 @@ class Sent:
     done: bool
 
 
-Event: TypeAlias = Message | Answered | Due | Silence | Stray | Send | Sent
+Event: TypeAlias = Message | Answered | Due | Silence | Ending | Stray | Send | Sent
 
 Listener: TypeAlias = Literal["handle", "deliver", "nobody"]
 """Who hears the replies of a turn: `handle` returns them, or `deliver` takes them to the member, or they wait in the
@@ -131,7 +143,8 @@ class Decision:
     `status`: "advanced", "refused", "ignored", "recovered" or "failed". `document`: the new one; the old one when
     `changed` is false, and then there is nothing to store but to verify. `raw`, `record`: document and turn record
     as bytes. `entry`: for the audit, still to be sealed. `call`: to be run, `delivery`: to be delivered, once it is
-    stored. `not_after`: instant after which the decision is worth nothing. `error`: what a callback raised.
+    stored; `renews`: the call asks for a new token, before the one that the document holds. `not_after`: instant after
+    which the decision is worth nothing. `error`: what a callback raised.
     """
 
     status: str
@@ -145,6 +158,7 @@ class Decision:
     record: bytes = attrs.field(default=b"", repr=False)
     entry: AuditEntry | None = None
     call: Call[Any] | None = None
+    renews: bool = False
     delivery: Undelivered | None = None
     not_after: datetime | None = None
     error: BaseException | None = attrs.field(default=None, eq=False)
@@ -165,6 +179,8 @@ def turn_token(event: Event) -> str:
     match event:
         case Message(channel=channel):
             return hashed("message", channel.type, event.account, channel.identifier, event.id)
+        case Answered(renewal="needed" | "done" as renewal):
+            return hashed(f"renewal {renewal}", event.key, str(event.tries), str(event.unknown))
         case Answered(unknown=True):
             return hashed("no answer", event.key, str(event.tries))
         case Answered():
@@ -173,6 +189,8 @@ def turn_token(event: Event) -> str:
             return hashed("due", event.run, str(event.entered), event.at.isoformat())
         case Silence():
             return hashed("silence", event.deadline.isoformat())
+        case Ending():
+            return hashed("ending", event.deadline.isoformat())
         case Send() | Sent():
             return hashed(type(event).__name__, event.id, str(event.tries))
         case Stray():
@@ -213,6 +231,8 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
         found.append((run.due, Due(run.id, run.entered, run.due)))
     if document.deadline and not call:
         found.append((document.deadline, Silence(document.deadline)))
+        if document.warn_at and delivers:
+            found.append((document.warn_at, Ending(document.deadline)))
     return sorted(found, key=lambda one: one[0])
 
 
@@ -262,6 +282,8 @@ def decide(
                 _take_timer(talk, event)
             case Silence():
                 _take_silence(talk, event)
+            case Ending():
+                _take_ending(talk, event)
             case Stray():
                 _take_stray(talk, event)
             case Send():
@@ -299,7 +321,8 @@ def _postponed(document: Document, event: Event, now: datetime) -> Document:
         call = attrs.evolve(call, leased_until=now, again_at=until)
     if isinstance(event, Silence):
         deadline = until
-    return attrs.evolve(document, run=run, call=call, deadline=deadline)
+    warn_at = None if isinstance(event, Ending) else document.warn_at
+    return attrs.evolve(document, run=run, call=call, deadline=deadline, warn_at=warn_at)
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
@@ -308,6 +331,8 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
     try:
         if document.call:
             talk.say(hearing.waiting_words(talk))
+        elif is_unasked(talk.run):
+            talk.settle()
         else:
             talk.ask()
     except Exception:  # noqa: BLE001  # a question that cannot be drawn is met, said and reported when the next message comes
@@ -350,21 +375,49 @@ def _take_answer(talk: Conversation, answered: Answered, listener: Listener) -> 
         return talk.ignore()
     if answered.unknown and answered.tries != pending.tries:  # somebody else has taken it up since
         return talk.ignore()
+    if answered.renewal:
+        return _take_renewal(talk, answered, pending, listener)
+    if answered.unknown:
+        return _take_no_answer(talk, pending, listener)
+    talk.pending = None
+    if isinstance(answered.result, Refused):
+        talk.fail(answered.result)
+    else:
+        fired = talk.pull("done", answered.result)
+        if fired.to is None:  # no way for this result: the flow hears why
+            talk.fail(fired.reasons[0] if fired.reasons else Refused("call.failed"))
+    hearing.go_on(talk)
+
+
+def _take_no_answer(talk: Conversation, pending: PendingCall, listener: Listener) -> None:
+    """Nobody knows whether the call was made: it stays on its way for a while, then the flow hears so."""
     policy = talk.policy
-    if answered.unknown and pending.tries < policy.rounds:
+    if pending.tries < policy.rounds:
         talk.kind, talk.status = "call", "failed"
         talk.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
         rest = timedelta(seconds=policy.rest(pending.tries))
         talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
         return talk.say(hearing.waiting_words(talk)) if listener == "handle" else None
-    talk.pending = None
-    result = policy.given_up if answered.unknown else answered.result
-    if isinstance(result, Refused):
-        talk.fail(result)
+    talk.fail(policy.given_up)
+    hearing.go_on(talk)
+
+
+def _take_renewal(talk: Conversation, answered: Answered, pending: PendingCall, listener: Listener) -> None:
+    """The call's token was not accepted, or a new one is there, or there is none."""
+    tokens, result = talk.bot.tokens, answered.result
+    if tokens is None or pending.renewed or answered.tries != pending.tries:
+        return talk.ignore()
+    talk.kind = "renewal"
+    if answered.renewal == "needed":
+        return talk.renew_for(pending)
+    if answered.unknown or (isinstance(result, Refused) and not tokens.is_refusal(result)):
+        if pending.tries > 1:  # an earlier try may have done it
+            return _take_no_answer(talk, pending, listener)
+        talk.fail(result if isinstance(result, Refused) else Refused("call.unavailable"))
+    elif result is None or isinstance(result, Refused):
+        talk.make_renewed(pending, attrs.evolve(talk.member, authenticated=False, jwt_token=None))
     else:
-        fired = talk.pull("done", result)
-        if fired.to is None:  # no way for this result: the flow hears why
-            talk.fail(fired.reasons[0] if fired.reasons else Refused("call.failed"))
+        talk.make_renewed(pending, talk.with_token(result))
     hearing.go_on(talk)
 
 
@@ -395,6 +448,17 @@ def _take_silence(talk: Conversation, silence: Silence) -> None:
     if talk.pending or talk.before.deadline != silence.deadline or silence.deadline > talk.now:
         return talk.ignore()
     hearing.end_session(talk)
+
+
+def _take_ending(talk: Conversation, ending: Ending) -> None:
+    """The session is about to be over: once it is, there is nothing to warn of any more."""
+    at, run = talk.before.warn_at, talk.run
+    if talk.pending or at is None or at > talk.now or talk.before.deadline != ending.deadline or run is None:
+        return talk.ignore()
+    talk.kind = "session"
+    seconds = int((ending.deadline - talk.now).total_seconds())
+    if seconds > 0:
+        talk.say(Text("session.ending", seconds=seconds, flow=Text(f"{run.flow}.title")))
 
 
 def _take_send(talk: Conversation, send: Send) -> None:
@@ -477,6 +541,7 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
         record=record_of(talk.bot, talk.status, replies, document),
         entry=_entry(talk, document),
         call=talk.call,
+        renews=talk.renews,
         delivery=talk.delivery,
         not_after=_not_after(talk, event),
     )
@@ -496,7 +561,9 @@ def _put_out(talk: Conversation, listener: Listener) -> None:
         return
     said = tuple(loads(dumps(replies_to_raw(talk.bot.catalogue.replies(talk.replies)), "replies")))
     waiting = Undelivered(talk.token[:16], said)
-    if listener == "deliver" and _first_out(talk.outbox) is None:
+    if talk.kind == "session" and not talk.bot.session.announced:
+        waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # for the member's next message
+    elif listener == "deliver" and _first_out(talk.outbox) is None:
         waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)
     outbox = (*talk.outbox, waiting)
     if len(outbox) > OUTBOX:
@@ -504,37 +571,57 @@ def _put_out(talk: Conversation, listener: Listener) -> None:
     talk.outbox = outbox[-OUTBOX:]
 
 
-def _deadline(talk: Conversation, event: Event) -> datetime | None:
-    """When the session ends now. What is said, and the answer of a call, keeps it alive."""
+def _with_session(talk: Conversation, event: Event, document: Document) -> Document:
+    """The document, and when its session ends now. What is said, and the answer of a call, keeps it alive."""
     if isinstance(event, Silence):
+        return attrs.evolve(document, deadline=None, session_since=None, warn_at=None)
+    if isinstance(event, Ending):
+        return attrs.evolve(document, warn_at=None)
+    if not isinstance(event, Message | Answered):
+        return document
+    life, since = talk.bot.session, talk.session_since or talk.now
+    idle = talk.flow.session if talk.run and talk.flow.session is not None else life.idle
+    deadline = min(talk.now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
+    warns = life.warning > 0 and talk.run is not None and talk.gathered(talk.run)
+    warn_at = deadline - timedelta(seconds=life.warning) if warns else None
+    return attrs.evolve(document, deadline=deadline, session_since=since, warn_at=warn_at)
+
+
+def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:
+    """The life of a member's token, read when it is another one than `before`.
+
+    Raises: tokens.BadToken.
+    """
+    token = member.jwt_token
+    if bot.tokens is None or not token:
         return None
-    if isinstance(event, Message | Answered):
-        return talk.now + timedelta(seconds=_session(talk))
-    return talk.before.deadline
+    return before.token if before and token == before.jwt_token else bot.tokens.life(token, member, now)
 
 
 def _document(talk: Conversation, event: Event) -> Document:
     """The new document. After an error only its version and instant are new."""
     before = talk.before
     if talk.kind == "error":
-        return attrs.evolve(before, version=talk.version, last_updated=talk.now)
+        return attrs.evolve(before, version=talk.version, last_updated=talk.now, brought=())
     member = talk.member
-    return attrs.evolve(
+    document = attrs.evolve(
         before,
         version=talk.version,
         last_updated=talk.now,
         channel=talk.channel,
         authenticated=member.authenticated,
         jwt_token=member.jwt_token,
+        token=life_of(talk.bot, before, member, talk.now),
         profile=_as_stored(before.profile, member.profile, "profile"),
         current_account=_as_stored(before.current_account, member.current_account, "current_account"),
         run=talk.run,
         suspended=talk.suspended,
         call=talk.pending,
         outbox=talk.outbox,
-        deadline=_deadline(talk, event),
         moved=_moved(talk),
+        brought=(),
     )
+    return _with_session(talk, event, document)
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -554,12 +641,6 @@ def _not_after(talk: Conversation, event: Event) -> datetime | None:
     return min(ends, default=None)
 
 
-def _session(talk: Conversation) -> float:
-    """Seconds of silence that the current flow allows."""
-    own = talk.flow.session if talk.run else None
-    return talk.bot.session if own is None else own
-
-
 def _moved(talk: Conversation) -> Moved | None:
     """Set when a guest has become a member.
 
@@ -576,12 +657,20 @@ def _moved(talk: Conversation) -> Moved | None:
 def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
     """The turn record: what was answered, and the run's state verbatim but for fields marked secret."""
     flow_data: Any = {}
+    run: Any = {}
     if document.run is not None:
+        run = {"version": document.run.version, "fingerprint": document.run.fingerprint}
         flow_data = unstructure(document.run.flow_data)
-        for name, field in bot.flow(document.run.flow).fields.items():
+        for name, field in bot.definition(document.run).fields.items():
             if field.metadata.get("vimbiso") == SECRET["vimbiso"]:
                 flow_data["data"].pop(name, None)
-    record = {"status": status, "replies": replies_to_raw(replies), "flow_data": flow_data}
+    record = {
+        "status": status,
+        "replies": replies_to_raw(replies),
+        "flow_data": flow_data,
+        "run": run,
+        "called": document.call is not None,
+    }
     return dumps(record, "turn record")
 
 
@@ -611,13 +700,13 @@ def _entry(talk: Conversation, document: Document) -> AuditEntry:
         after=_redacted(talk.bot, same),
         changed=_changed(before, same),
         verdict=after.flow_data.data.verdict if after else {},
-        detail=talk.detail,
+        detail={**talk.detail, **migrated(talk.before)},
     )
 
 
 def _redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
     """A run's data as the audit may show it."""
-    return redacted(bot.flow(run.flow), run.flow_data) if run else {}
+    return redacted(bot.definition(run), run.flow_data) if run else {}
 
 
 def _changed(before: Run | None, after: Run | None) -> tuple[str, ...]:

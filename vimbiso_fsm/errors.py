@@ -83,10 +83,11 @@ class DamagedDocument(VimbisoError):
 
 class NotAnswered(VimbisoError):
     """A message could not be brought to its end. `reply_key`: the key of what the member is to be told; `reply`: those
-    words as a `messages.Text`, set by the manager that raises."""
+    words as a `messages.Text`, and `reference`, by which they name the message, set by the manager that raises."""
 
     reply_key = "store.unavailable"
     reply: Text | None = None
+    reference: str = ""
 
 
 class DocumentTooLarge(NotAnswered):

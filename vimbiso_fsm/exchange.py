@@ -1,7 +1,8 @@
 """All that one message causes: whose channel is it, what is stored, then its turns; repeated, it changes nothing.
 
 whose channel is it   LookUp, unless known
-what is stored        Load, unless in the worker's cache; what is broken is set aside and mended
+what is stored        Load, unless in the worker's cache; what is broken is set aside and mended; where nothing ever
+                      was, a record of the release before is taken over (converting.py)
 its turns             turns.py
 done before           the first result again; where its call is still on its way, wait for it
 a guest who moved     finish the move; the message is decided at the member
@@ -10,7 +11,6 @@ a guest who moved     finish the move; the message is decided at the member
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import Unreadable, decode, encode, loads, replies_from_raw
+from vimbiso_fsm.codec import decode, encode, loads, replies_from_raw
 from vimbiso_fsm.conversation import hashed
+from vimbiso_fsm.converting import Conversion
 from vimbiso_fsm.decision import (
     Decision,
     Event,
@@ -31,11 +32,12 @@ from vimbiso_fsm.decision import (
     first_document,
     turn_token,
 )
-from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest, unseal
+from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest
+from vimbiso_fsm.legacy import NotConverted, OldRecord, is_number
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
-from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, recover, salvage
-from vimbiso_fsm.state import Address, Document, PendingCall, guest_id
+from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, readable, recover, salvage
+from vimbiso_fsm.state import Address, Document, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
     Broken,
@@ -55,7 +57,7 @@ from vimbiso_fsm.store import (
     SetAside,
     Stored,
 )
-from vimbiso_fsm.turns import STILL_RUNNING, Cache, Pause, Turns, instant
+from vimbiso_fsm.turns import STILL_RUNNING, Cache, Pause, ReadOld, RunCall, Turns, instant
 from vimbiso_fsm.update import updated
 
 __all__ = ["Exchange", "Outcome"]
@@ -87,8 +89,12 @@ class Exchange(Turns):
     Raises (from `take`): Contended.
     """
 
-    def __init__(self, bot: Bot, cache: Cache, message: Message, now: float, *, patience: float = 5.0) -> None:
+    def __init__(
+        self, bot: Bot, cache: Cache, message: Message, now: float, *, patience: float = 5.0, legacy: bool = False
+    ) -> None:
+        """`legacy`: whether there is anything to be read of the release before."""
         super().__init__(bot, cache, now, patience=patience)
+        self._legacy = legacy and is_number(message.channel.identifier)
         self.message = message
         self.event: Event = message
         self.outcome: Outcome | None = None
@@ -96,7 +102,7 @@ class Exchange(Turns):
         self._salvage: Salvage | None = None
         self._status = ""
         self._replies: list[Reply] = []
-        self._repeating = self._hearsay = False
+        self._repeating = self._hearsay = self._looked_again = False
         self._begin()
 
     # Whose channel, what is stored --------------------------------------------------------------------------------
@@ -137,6 +143,8 @@ class Exchange(Turns):
             return self._do(SetAside(self._member_id, stored.head), self._set_aside_first)
         if stored.document is None:
             self._document = self._fresh()
+            if self._legacy and not self._salvage and not stored.head.version:
+                return self._ask_old()
             return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
         document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
@@ -148,6 +156,49 @@ class Exchange(Turns):
             self.cache.forget(self._member_id, self.message.channel.address)
             return self._do(LookUp(self.message.channel), self._looked_up)
         self._decide()
+
+    # A record of the release before -------------------------------------------------------------------------------
+
+    def _ask_old(self) -> None:
+        """Nobody has begun here: the release before may know them."""
+        self._legacy = False  # it is asked once
+        self._do(ReadOld(self.message.channel.identifier), self._old_found)
+
+    def _old_found(self, record: OldRecord | None) -> None:
+        conversion = Conversion(self.bot, record) if record else None
+        if conversion is None or conversion.channel not in (None, self.message.channel.address):
+            return self._decide()
+        self._convert(conversion)
+
+    def _convert(self, conversion: Conversion) -> None:
+        """Take the record over; one that cannot be stays as it is, an incident says why, and the member begins anew."""
+        if conversion.request is not None:
+            return self._do(conversion.request, lambda result: self._converting(conversion, result))
+        self.told += conversion.told
+        if conversion.refusal is not None:
+            self._do(Report(self._member_id, self._refused(conversion.refusal).body), lambda _: self._look_again())
+        elif conversion.document is not None:
+            self._member_id, self._linked = conversion.document.member_id, not conversion.document.guest
+            if self._linked:
+                self.cache.linked(self.message.channel.address, self._member_id)
+            self._keep(conversion.document, conversion.head)
+            self._decide()
+        else:  # somebody else has done it
+            self._look_again()
+
+    def _converting(self, conversion: Conversion, result: Any) -> None:
+        conversion.take(result)
+        self._convert(conversion)
+
+    def _look_again(self) -> None:
+        self._do(LookUp(self.message.channel), self._looked_up)
+
+    def _refused(self, refusal: NotConverted) -> Incident:
+        detail = {"field": refusal.field, "fault": refusal.fault}
+        channel = channel_digest(self.message.channel)
+        return Incident(instant(self.now), "legacy", self._member_id, channel, detail=detail)
+
+    # What is broken -----------------------------------------------------------------------------------------------
 
     def _search(self, head: Head, damaged: bytes, core: Salvage, then: Callable[[], None]) -> None:
         """Look for where the member stood, beside the `damaged` bytes; `then` go on with what was saved."""
@@ -161,20 +212,28 @@ class Exchange(Turns):
             self._do(ReadAudit(member_id, 2 * RECORDS_KEPT), lambda entries: recovered(before, records, entries))
 
         def recovered(before: bytes | None, records: Any, entries: Any) -> None:
-            found = (before, _whole(records), _entries(entries))
-            self._salvage = recover(self.bot, damaged, core, Remains(*found))
+            self._salvage = recover(self.bot, damaged, core, Remains.of(before, records, entries))
             then()
 
         self._do(Load(member_id, previous=True), previous)
 
     def _missing(self, stored: Stored) -> None:
-        """There was a document. Its time is over, or the server has thrown it away: the audit knows which."""
-        self._do(ReadAudit(self._member_id, 1), lambda latest: self._missed(latest, stored))
+        """There was a document. It was a guest's who has become a member meanwhile; or its time is over, or the server
+        has thrown it away: the audit knows which."""
+        self._unless_moved(lambda: self._do(ReadAudit(self._member_id, 1), lambda latest: self._missed(latest, stored)))
+
+    def _unless_moved(self, then: Callable[[], None]) -> None:
+        """What was a guest is gone: has their channel a member now? Asked once."""
+        if self._linked or self._looked_again:
+            return then()
+        self._looked_again = True
+        self.cache.forget(self._member_id)
+        self._do(LookUp(self.message.channel), lambda found: self._looked_up(found) if found.member_id else then())
 
     def _missed(self, latest: Any, stored: Stored) -> None:
         assert self._document is not None
-        last = _entries(latest)
-        if last and evicted(last[-1].at, instant(stored.at)):
+        last = readable(latest)
+        if last and evicted(last[-1], instant(stored.at)):
             self._salvage = Salvage(self._document, (), ("document",), Text("session.lost"))
         self._decide()
 
@@ -219,7 +278,7 @@ class Exchange(Turns):
         self._salvage = None
         token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
         detail = saved.detail
-        decision = updated(self.bot, None, saved.document, token, self.now, version=self._head.version)
+        decision = updated(self.bot, saved.document, saved.document, token, self.now, version=self._head.version)
         assert decision.entry is not None
         entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
         restored = commit_of(attrs.evolve(decision, entry=entry), self._head)
@@ -264,9 +323,9 @@ class Exchange(Turns):
         self._status = decision.status if not self._status or decision.status == "failed" else self._status
         self._replies += decision.replies
 
-    def _called(self, pending: PendingCall, result: object) -> None:
+    def _called(self, step: RunCall, result: object) -> None:
         if result is not STILL_RUNNING:
-            return super()._called(pending, result)
+            return super()._called(step, result)
         assert self._document is not None
         self._replies += current_question(self.bot, self._document, instant(self.now))
         self._finish(self._document)
@@ -295,6 +354,11 @@ class Exchange(Turns):
 
     def _repeated(self, duplicate: Duplicate) -> None:
         """This turn was made before: its first result again."""
+        if duplicate.current.document is None and isinstance(self.event, Message):
+            return self._unless_moved(lambda: self._say_again(duplicate))
+        self._say_again(duplicate)
+
+    def _say_again(self, duplicate: Duplicate) -> None:
         if isinstance(self.event, Message):
             self._status = "duplicate"
             self._replies = []
@@ -380,17 +444,3 @@ class Exchange(Turns):
         self._member_id, self._linked = guest.member_id, False
         self._document = self._fresh()
         self._decide()
-
-
-def _whole(read: Any) -> tuple[Any, ...]:
-    """A list that was read; nothing, where it is damaged itself."""
-    return read if isinstance(read, tuple) else ()
-
-
-def _entries(read: Any) -> tuple[AuditEntry, ...]:
-    """Audit entries that were read, without those that are damaged themselves."""
-    found: list[AuditEntry] = []
-    for entry in _whole(read):
-        with suppress(Unreadable):
-            found.append(unseal(entry))
-    return tuple(found)

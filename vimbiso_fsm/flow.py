@@ -26,6 +26,7 @@ from vimbiso_fsm.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages import Row, Text
 from vimbiso_fsm.turn import STANDARD, Becomes, Call, CallPolicy, Guard, Turn
+from vimbiso_fsm.versions import Migration, check_migrations
 
 __all__ = ["PUBLIC", "RESERVED_TRIGGERS", "SECRET", "Flow", "NoData", "State", "Transition"]
 
@@ -146,6 +147,9 @@ class Flow(Generic[D]):
     silence after which the session ends, when it differs from the bot's. `late_text`: what becomes of a text that was
     sent before the current question was asked, because several came at once: "decide" takes it as its answer, "close"
     says that the question has moved on. (A late button is always refused.)
+    `migrations`: how runs of older versions go on, one for each version still met (`versions.py`).
+    `depends`: which data was made from which, `{"to": "handle", "rate": ("amount", "handle")}`: when a field changes,
+    all that was made from it goes back to its default, unless the same step sets it anew.
 
     Raises: FlowError naming flow, state, fault and remedy.
     """
@@ -159,10 +163,13 @@ class Flow(Generic[D]):
     transitions: Sequence[Transition[D]] = attrs.field(kw_only=True)
     session: float | None = attrs.field(default=None, kw_only=True)
     late_text: Literal["decide", "close"] = attrs.field(default="decide", kw_only=True)
+    migrations: Sequence[Migration] = attrs.field(default=(), kw_only=True)
+    depends: Mapping[str, str | Sequence[str]] = attrs.field(factory=dict, kw_only=True)
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     fields: Mapping[str, attrs.Attribute[Any]] = attrs.field(init=False)
+    dependents: Mapping[str, frozenset[str]] = attrs.field(init=False)
     fingerprint: str = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -172,6 +179,9 @@ class Flow(Generic[D]):
         fill("transitions", tuple(self.transitions))
         _check_data(self)
         fill("fields", attrs.fields_dict(cast(Any, self.data)))
+        _check_depends(self)
+        fill("depends", {name: _sequence(sources) for name, sources in self.depends.items()})
+        fill("dependents", _dependents(self))
         _check_states(self)
         fill("by_name", {state.name: state for state in self.states})
         _check_transitions(self)
@@ -182,6 +192,8 @@ class Flow(Generic[D]):
         _check_guards_apart(self)
         _check_reachable(self)
         fill("fingerprint", _fingerprint(self))
+        fill("migrations", tuple(self.migrations))
+        check_migrations(self)
 
     def __repr__(self) -> str:
         return f"Flow({self.name!r}, version={self.version})"
@@ -198,6 +210,25 @@ class Flow(Generic[D]):
         """The transitions of `trigger` from `state`, in order."""
         return self.by_trigger.get((state, trigger), ())
 
+    def stale(self, before: D, after: D) -> frozenset[str]:
+        """Fields that were made from one that differs, and do not differ themselves."""
+        if not self.dependents:
+            return frozenset()
+        changed = {name for name in self.fields if getattr(before, name) != getattr(after, name)}
+        return frozenset[str]().union(*(self.dependents.get(name, ()) for name in changed)) - changed
+
+    def data_with(self, data: D, name: str, value: object) -> D:
+        """The data with another value in a field, and without what was made from the old one."""
+        changed = cast(D, attrs.evolve(cast(Any, data), **{name: value}))
+        return self.without(changed, self.stale(data, changed))
+
+    def without(self, data: D, names: frozenset[str]) -> D:
+        """The data with these fields at their defaults."""
+        if not names:
+            return data
+        fresh = self.data()
+        return cast(D, attrs.evolve(cast(Any, data), **{name: getattr(fresh, name) for name in names}))
+
 
 def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
     """Sets the derived attributes of the frozen `flow` while it is made."""
@@ -211,6 +242,26 @@ def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], t
             key = source, transition.trigger
             table[key] = (*table.get(key, ()), transition)
     return table
+
+
+def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
+    """Field -> all that was made from it, also by way of others."""
+    table: dict[str, set[str]] = {}
+    for name in flow.depends:
+        for source in _made_from(flow, name):
+            table.setdefault(source, set()).add(name)
+    return {source: frozenset(names) for source, names in table.items()}
+
+
+def _made_from(flow: Flow[Any], name: str) -> set[str]:
+    """All that a field was made from, also by way of others."""
+    found: set[str] = set()
+    fresh = [name]
+    while fresh:
+        sources = set(_sequence(flow.depends.get(fresh.pop()))) - found
+        found |= sources
+        fresh += sources
+    return found
 
 
 def _buttons(transitions: Iterable[Transition[Any]]) -> dict[str, tuple[str, ...]]:
@@ -252,6 +303,24 @@ def _check_data(flow: Flow[Any]) -> None:
             raise FlowError(flow.name, "data", f"field {field.name!r} has a reserved name", "rename the field")
         if field.default is attrs.NOTHING:
             raise FlowError(flow.name, "data", f"field {field.name!r} has no default", "a run starts with none filled")
+
+
+def _check_depends(flow: Flow[Any]) -> None:
+    given: object = flow.depends
+    if not isinstance(given, Mapping):
+        raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
+    for name, sources in flow.depends.items():
+        if not _sequence(sources):
+            raise FlowError(flow.name, "depends", f"field {name!r} depends on nothing", "name its sources or remove it")
+        for field in (name, *_sequence(sources)):
+            if field not in flow.fields:
+                fault = f"it names field {field!r}, which {flow.data.__name__} lacks"
+                raise FlowError(flow.name, "depends", fault, _did_you_mean(str(field), flow.fields))
+    for name in flow.depends:
+        if name in _made_from(flow, name):
+            raise FlowError(
+                flow.name, "depends", f"field {name!r} depends on itself", "say only what each was made from first"
+            )
 
 
 def _check_states(flow: Flow[Any]) -> None:
@@ -425,7 +494,8 @@ def _fingerprint(flow: Flow[Any]) -> str:
     """A digest of what runs depend on: fields, states, ways between them. Words and code are no part of it."""
     parts = [f"{field.name}:{field.type}" for field in flow.fields.values()]
     for state in flow.states:
-        kind = "final" if state.final else "call" if state.call else "flow" if state.flow else "ask"
+        sub = f"flow {state.flow.name}" if state.flow else ""
+        kind = "final" if state.final else "call" if state.call else sub or "ask"
         parts.append(f"{state.name}={kind}>{state.into}")
     parts += [f"{source}-{trigger}->{t.dest}" for (source, trigger), ways in flow.by_trigger.items() for t in ways]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -42,7 +42,8 @@ __all__ = [
 @attrs.frozen
 class AuditStep:
     """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that
-    begins is a step from "" by "start"."""
+    begins is a step from "" by "start". `version`, `fingerprint`: of the flow's declaration that decided; 0 and "" in
+    an entry from before they were kept."""
 
     flow: str
     run: str
@@ -50,6 +51,8 @@ class AuditStep:
     dest: str | None
     trigger: str
     guards: tuple[tuple[str, str], ...] = ()
+    version: int = 0
+    fingerprint: str = ""
 
 
 @attrs.frozen
@@ -57,9 +60,10 @@ class AuditEntry:
     """What one commit did.
 
     `kind`: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-    "move", "update" or "error". `before`, `after`: the run's data, redacted by field; `changed`: fields that differ.
-    `codes`: the refusals said. `verdict`: the latest verdict on an answer. `channel`: type, and a digest of the
-    identifier. `document`: digest of the stored bytes; `previous`: digest of the entry before, "" for the first.
+    "move", "update", "migration", "reset", "wipe" or "error". `before`, `after`: the run's data, redacted by field;
+    `changed`: fields that differ. `codes`: the refusals said. `verdict`: the latest verdict on an answer. `channel`:
+    type, and a digest of the identifier. `document`: digest of the stored bytes; `previous`: digest of the entry
+    before, "" for the first.
     """
 
     version: int
@@ -95,7 +99,8 @@ class AuditEntry:
 class Incident:
     """What happened and changed no document: it stands beside the chain of entries, not in it.
 
-    `kind`: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses).
+    `kind`: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses),
+    "legacy" (a record of the release before that could not be taken over).
     `member_id` is None for what concerns the store as a whole. `channel`: type, and a digest of the identifier.
     """
 
@@ -123,7 +128,6 @@ class Incident:
 
 
 _NAMES = tuple(attrs.fields_dict(AuditEntry))
-_STEP_NAMES = tuple(attrs.fields_dict(AuditStep))
 
 
 def channel_digest(channel: Channel) -> tuple[str, str]:
@@ -156,12 +160,17 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
     }
 
 
+def _says_something(attribute: attrs.Attribute[Any], value: object) -> bool:
+    """What an older release would not know stands in a step only when there is something to say."""
+    return bool(value) or attribute.name not in ("version", "fingerprint")
+
+
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     """The entry as it is stored: with the digest of the document and of the entry before."""
     raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
     raw["version"] = entry.version
     raw["at"] = entry.at.isoformat()
-    raw["steps"] = [{name: getattr(step, name) for name in _STEP_NAMES} for step in entry.steps]
+    raw["steps"] = [attrs.asdict(step, recurse=False, filter=_says_something) for step in entry.steps]
     raw["document"] = digest(document)
     raw["previous"] = previous
     body = dumps(raw, "audit entry")
@@ -190,6 +199,10 @@ def _text_faults(entry: Entry, before: Entry | None) -> Iterator[str]:
         yield f"entry {entry.version}: its text is that of entry {read.version}"
     if before is not None and read.previous != before.digest:
         yield f"entry {entry.version}: it does not continue entry {before.version}"
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @attrs.frozen
@@ -248,14 +261,16 @@ class FlowAuditLogger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> bool:
-        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits."""
+        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits. `since`, `until`:
+        both included. An instant without a zone is UTC."""
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
+        at = _in_utc(entry.at)
         return (
             (channel is None or entry.channel == channel_digest(channel))
             and (flow is None or flow in {entry.flow, *(step.flow for step in steps)})
             and (run is None or run in {entry.run, *(step.run for step in steps)})
-            and (since is None or entry.at >= since)
-            and (until is None or entry.at <= until)
+            and (since is None or at >= _in_utc(since))
+            and (until is None or at <= _in_utc(until))
         )
 
     @staticmethod
@@ -276,8 +291,11 @@ class FlowAuditLogger:
     @staticmethod
     def state_at(version: int, entries: Sequence[Entry], records: Sequence[Record]) -> Mapping[str, Any] | None:
         """The `flow_data` as the turn record of a version keeps it (without fields marked secret); None when it is not
-        kept any more."""
-        tokens = {entry.token for entry in map(unseal, entries) if entry.version == version}
+        kept any more.
+
+        Raises: Unreadable when the entry of that version cannot be read.
+        """
+        tokens = {unseal(entry).token for entry in entries if entry.version == version}
         return FlowAuditLogger.last_valid_state(
             [record for record in records if record.token in tokens], lambda _: True
         )

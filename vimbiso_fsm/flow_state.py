@@ -15,12 +15,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import attrs
 
@@ -37,7 +39,7 @@ from vimbiso_fsm.calls import (
     within,
 )
 from vimbiso_fsm.codec import Unreadable
-from vimbiso_fsm.decision import Answered, commit_of
+from vimbiso_fsm.decision import Answered, commit_of, turn_token
 from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
 from vimbiso_fsm.errors import (
     Contended,
@@ -50,17 +52,21 @@ from vimbiso_fsm.errors import (
     VimbisoError,
 )
 from vimbiso_fsm.exchange import Exchange, Outcome
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, Observer, error_record
+from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, Observer, error_record
+from vimbiso_fsm.legacy import AsyncOldReader, OldReader
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
+from vimbiso_fsm.operators import Done, Recovery, Reset, Wiped, Work, recovering, resetting, wiping
 from vimbiso_fsm.queues import AsyncHeld, AsyncQueue, Held, Queue
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.store import (
+    Aside,
     AsyncStore,
     Committed,
     Conflict,
     Linked,
     Load,
     LookUp,
+    ReadAside,
     ReadAudit,
     ReadIncidents,
     ReadRecords,
@@ -69,7 +75,7 @@ from vimbiso_fsm.store import (
     Result,
     Store,
 )
-from vimbiso_fsm.turns import STILL_RUNNING, Cache, Deliver, Pause, RunCall, Turns, answered
+from vimbiso_fsm.turns import STILL_RUNNING, Cache, Deliver, Pause, ReadOld, RunCall, Turns, answered
 from vimbiso_fsm.update import Change, read, updated
 from vimbiso_fsm.waking import Waking
 
@@ -79,6 +85,7 @@ if TYPE_CHECKING:
     import asyncio  # not at run time: `import vimbiso_fsm` does not load it
 
 _log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
 
 PATIENCE = 5.0
 """Seconds that a message waits for its turn and fights conflicts, before `Contended`."""
@@ -122,18 +129,23 @@ class _Clock:
     """The store's clock, kept between answers by the worker's own steady one."""
 
     def __init__(self) -> None:
+        self._steady: Callable[[], float] = time.monotonic
         self._offset = time.time() - time.monotonic()
+
+    def follow(self, clock: Callable[[], float]) -> None:
+        """Be the store's own clock, which is at hand here and may be turned."""
+        self._steady, self._offset = clock, 0.0
 
     def now(self) -> float:
         """Seconds since the epoch, on the store's clock as last heard."""
-        return time.monotonic() + self._offset
+        return self._steady() + self._offset
 
     def hear(self, result: object) -> None:
         """Set by the instant that a store's answer carries."""
         at = getattr(result, "at", None)
         if at is None:
             at = getattr(getattr(result, "current", None), "at", None)
-        if isinstance(at, float):
+        if isinstance(at, float) and self._steady is time.monotonic:
             self._offset = at - time.monotonic()
 
 
@@ -154,6 +166,7 @@ class _Desk:
         patience: float,
         call_wait: float,
         deliver: Callable[..., Any] | None,
+        legacy: bool,
     ) -> None:
         self.bot = the_bot(flows).with_services(services or {})
         self.clock = _Clock()
@@ -161,6 +174,7 @@ class _Desk:
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
+        self.legacy = legacy
         self.audit = FlowAuditLogger(observers, _observer_failed)
 
     def begin(self, message: Message) -> Exchange:
@@ -172,7 +186,8 @@ class _Desk:
             raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
         if message.channel.type not in self.bot.validator.channel_types:
             raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
-        return Exchange(self.bot, self.cache, message, self.clock.now(), patience=self.patience)
+        now = self.clock.now()
+        return Exchange(self.bot, self.cache, message, now, patience=self.patience, legacy=self.legacy)
 
     def queue(self, message: Message) -> tuple[str, str] | str:
         """Who must wait for whom: the member, as far as is known before anything is asked."""
@@ -195,7 +210,26 @@ class _Desk:
         """Tell observers and the log what has been stored, also when it ended in an error."""
         for reference, error in turns.errors:
             _log.error("a callback or call failed: %s", error_record(error, reference))
-        for details in turns.told:
+        self._tell(turns.told)
+
+    def not_answered(self, message: Message, error: NotAnswered) -> None:
+        """Put into the error what to tell the member, with the reference by which the log, and once the message has
+        been handled again the audit, name it."""
+        error.reference = turn_token(message)[:10]
+        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference))
+        _log.error("a message was not answered: %s", error_record(error, error.reference))
+
+    def done(self, done: Done[R]) -> R:
+        """Tell observers of what an operator did -> what that was."""
+        self._tell(done.told)
+        return done.result
+
+    def _tell(self, told: Iterable[Details]) -> None:
+        for details in told:
+            entry = details.entry
+            if entry.kind == "recovery":
+                facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
+                _log.warning("a member was recovered: %s", facts)
             self.audit.tell(details)
 
     def lost(self, error: VimbisoError) -> None:
@@ -245,7 +279,8 @@ class FlowStateManager:
     `flows`: a Bot, or the name of a package that exports one as `bot`. `services`: replace the bot's by name.
     `observers`: told of each commit after it is stored. `cache`: recent members kept in the process, 0 for none.
     `patience`, `call_wait`: seconds. `deliver`: takes replies that answer no message to the member; without it they
-    precede the reply to the member's next message. Safe to share between threads; a context manager.
+    precede the reply to the member's next message. `legacy`: where the records of the release before are; who has one
+    and nothing here goes on from it, as `Bot(legacy=…)` says. Safe to share between threads; a context manager.
 
     Raises: ServiceError when a service has async methods; TypeError when `flows` names no bot.
     """
@@ -261,11 +296,13 @@ class FlowStateManager:
         patience: float = PATIENCE,
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
+        legacy: OldReader | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
+        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         only_sync(self._desk.bot.services, deliver)
         self._store = store
+        self._legacy = legacy
         self._queue = Queue()
         self._late: set[Future[None]] = set()
         self._start: Callable[[], None] | None = None
@@ -280,13 +317,15 @@ class FlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
+        legacy: OldReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
         """On Redis-compatible servers: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `redis+sentinel://`.
 
         `durability`: what a turn that was answered must survive, "local" (a power cut) or "replicated" (a server). At
         its start the manager asks the servers whether they can promise that, and refuses those that cannot, unless
-        `unsafe_store`; an incident of the store then says so. Without a level it only warns, in the log.
+        `unsafe_store`; an incident of the store then says so. Without a level it only warns, in the log. `legacy`: the
+        URL of the records of the release before, or True when they are on the same server and database.
 
         Raises: StoreUnavailable for a URL that is none. At the first use: doctor.UnsafeStore.
         """
@@ -294,7 +333,13 @@ class FlowStateManager:
         from vimbiso_fsm.redis_atomic import AtomicStateManager
 
         store = AtomicStateManager.from_url(url, durability=durability or "local")
-        manager = cls(flows, store, on_close=store.close, **options)
+        closing = ExitStack()
+        closing.callback(store.close)
+        if isinstance(legacy, str | bool):
+            from vimbiso_fsm.old_records import OldRecords
+
+            legacy = closing.enter_context(OldRecords(legacy if isinstance(legacy, str) else url)) if legacy else None
+        manager = cls(flows, store, legacy=legacy, on_close=closing.close, **options)
         admission = _Admission(durability, unsafe_store)
         manager._start = lambda: manager._admit(admission.findings(ask_nodes(store.servers)), admission)
         return manager
@@ -319,10 +364,12 @@ class FlowStateManager:
 
     @classmethod
     def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
-        """On the model of the laws: nothing outlives the process."""
+        """On the model of the laws: nothing outlives the process. `clock`: seconds since the epoch; tests turn it."""
         from vimbiso_fsm.memory import MemoryStore
 
-        return cls(flows, MemoryStore(clock), **options)
+        manager = cls(flows, MemoryStore(clock), **options)
+        manager._desk.clock.follow(clock)
+        return manager
 
     @property
     def bot(self) -> Bot:
@@ -340,7 +387,7 @@ class FlowStateManager:
         try:
             self._run(exchange, desk.queue(message), desk.call_wait)
         except NotAnswered as error:
-            error.reply = desk.bot.catalogue.say(Text(error.reply_key))
+            desk.not_answered(message, error)
             raise
         return _outcome(exchange)
 
@@ -390,10 +437,12 @@ class FlowStateManager:
         finally:
             desk.tell(turns)
 
-    def _perform(self, step: Request | Pause) -> object:
+    def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
             time.sleep(_delay(step.attempt))
             return None
+        if isinstance(step, ReadOld):
+            return self._legacy.read(step.number) if self._legacy else None
         try:
             result = self._store.perform(step)
         except DocumentTooLarge as error:
@@ -425,9 +474,7 @@ class FlowStateManager:
     def _bring_home(self, step: RunCall, home: Future[None], future: Future[object]) -> None:
         """Store the answer of a call that nobody waits for any more."""
         try:
-            self._run(
-                self._desk.wake(step.caller.member_id, answered(step.pending, future.result())), step.caller.member_id
-            )
+            self._run(self._desk.wake(step.caller.member_id, answered(step, future.result())), step.caller.member_id)
         except VimbisoError as error:
             self._desk.lost(error)
         finally:
@@ -464,16 +511,34 @@ class FlowStateManager:
         until: datetime | None = None,
         last: int | None = None,
     ) -> tuple[AuditEntry, ...]:
-        """The member's audit entries, oldest first, those of the guest they were before them."""
-        entries = FlowAuditLogger.read(self.ask(ReadAudit(member_id, last)))
-        guests = [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
-        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(self.ask(ReadAudit(guest, last)))]
-        wanted = _filter(channel, flow, run, since, until)
-        return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
+        """The member's audit entries, oldest first, those of the guest they were before them; of those that fit, the
+        latest `last`. `since`, `until`: both included; UTC where they have no zone.
 
-    def incidents(self, member_id: str | None = None, *, last: int | None = None) -> tuple[Incident, ...]:
-        """What happened at a member, or (None) at the store as a whole, and changed no document; oldest first."""
-        return tuple(map(Incident.read, self.ask(ReadIncidents(member_id, last))))
+        Raises: DamagedDocument; codec.Unreadable for an entry that cannot be read; StoreUnavailable.
+        """
+        wanted = _Wanted(channel, flow, run, since, until, last)
+        entries = FlowAuditLogger.read(self.ask(ReadAudit(member_id, wanted.most)))
+        earlier = [FlowAuditLogger.read(self.ask(ReadAudit(guest, wanted.most))) for guest in _guests(entries)]
+        return wanted.of((*chain.from_iterable(earlier), *entries))
+
+    def incidents(
+        self,
+        member_id: str | None = None,
+        *,
+        channel: Channel | None = None,
+        flow: str | None = None,
+        run: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
+    ) -> tuple[Incident, ...]:
+        """What happened at a member, or (None) at the store as a whole, and changed no document; oldest first, chosen
+        as by `history`.
+
+        Raises: codec.Unreadable for an incident that cannot be read; StoreUnavailable.
+        """
+        wanted = _Wanted(channel, flow, run, since, until, last)
+        return wanted.of(tuple(map(Incident.read, self.ask(ReadIncidents(member_id, wanted.most)))))
 
     def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
@@ -514,6 +579,58 @@ class FlowStateManager:
         if isinstance(result, Conflict):
             raise VersionConflict(document.member_id, document.version, result.current.head.version)
         return result
+
+    def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
+        """Mend a member's damaged document without waiting for a message, the damage set aside; a sound one is left
+        alone. `to`: put the member back to the state of that version, when it is still kept and no call with an effect
+        was made since. They are told at their next message, or by whoever delivers, and asked anew. `dry_run`: say the
+        same, and change nothing.
+
+        Raises: operators.NothingStored; operators.NotRecovered (nothing was changed); StoreUnavailable, CommitUnknown,
+        Contended.
+        """
+        return self._work(member_id, recovering(self.bot, member_id, to=to, dry_run=dry_run))
+
+    def reset(self, member_id: str) -> Reset:
+        """End every open flow of a member; who they are, their channels, their token and their session stay. Nobody
+        waits any more for the answer of a call on its way.
+
+        Raises: operators.NothingStored; DamagedDocument: recover it first; StoreUnavailable, CommitUnknown, Contended.
+        """
+        return self._work(member_id, resetting(self.bot, member_id))
+
+    def wipe(self, member_id: str) -> Wiped:
+        """Remove the document of a member, damaged or not, the one before, the turn records and what was set aside.
+        Tokens and audit stay: nothing is done twice, and the audit says of it. Their next message begins anew.
+
+        Raises: operators.NothingStored; StoreUnavailable, CommitUnknown, Contended.
+        """
+        return self._work(member_id, wiping(self.bot, member_id))
+
+    def aside(self, member_id: str) -> tuple[Aside, ...]:
+        """What was set aside of a member because it was damaged, oldest first; `ask(ShowAside(…))` shows one of them.
+
+        Raises: StoreUnavailable.
+        """
+        found: tuple[Aside, ...] = self.ask(ReadAside(member_id))
+        return found
+
+    def _work(self, member_id: str, work: Work[R]) -> R:
+        """Perform all that an operator's work asks for."""
+        if self._start is not None:
+            self._ready()
+        desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
+        try:
+            while True:
+                step = work.send(result)
+                if isinstance(step, Pause) and time.monotonic() > until:
+                    raise Contended(member_id, desk.patience, step.attempt)
+                result = self._perform(step)
+        except StopIteration as ended:
+            done: Done[R] = ended.value
+            return desk.done(done)
+        finally:
+            desk.cache.forget(member_id)
 
     def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
         decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
@@ -566,10 +683,12 @@ class AsyncFlowStateManager:
         patience: float = PATIENCE,
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
+        legacy: AsyncOldReader | None = None,
         on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver)
+        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         self._store = store
+        self._legacy = legacy
         self._queue = AsyncQueue()
         self._late: set[asyncio.Task[None]] = set()
         self._start: Callable[[], Awaitable[None]] | None = None
@@ -583,6 +702,7 @@ class AsyncFlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
+        legacy: AsyncOldReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
         """On Redis-compatible servers. See `FlowStateManager.from_url`."""
@@ -590,7 +710,16 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
 
         store = AsyncAtomicStateManager.from_url(url, durability=durability or "local")
-        manager = cls(flows, store, on_close=store.close, **options)
+        closing = AsyncExitStack()
+        closing.push_async_callback(store.close)
+        if isinstance(legacy, str | bool):
+            from vimbiso_fsm.old_records import AsyncOldRecords
+
+            old = AsyncOldRecords(legacy if isinstance(legacy, str) else url) if legacy else None
+            legacy = old
+            if old is not None:
+                closing.push_async_callback(old.close)
+        manager = cls(flows, store, legacy=legacy, on_close=closing.aclose, **options)
         admission = _Admission(durability, unsafe_store)
 
         async def start() -> None:
@@ -619,10 +748,12 @@ class AsyncFlowStateManager:
 
     @classmethod
     def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
-        """On the model of the laws: nothing outlives the process."""
+        """On the model of the laws: nothing outlives the process. `clock`: seconds since the epoch; tests turn it."""
         from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
 
-        return cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
+        manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
+        manager._desk.clock.follow(clock)
+        return manager
 
     @property
     def bot(self) -> Bot:
@@ -636,7 +767,7 @@ class AsyncFlowStateManager:
         try:
             await self._run(exchange, desk.queue(message), desk.call_wait)
         except NotAnswered as error:
-            error.reply = desk.bot.catalogue.say(Text(error.reply_key))
+            desk.not_answered(message, error)
             raise
         return _outcome(exchange)
 
@@ -680,10 +811,12 @@ class AsyncFlowStateManager:
         finally:
             desk.tell(turns)
 
-    async def _perform(self, step: Request | Pause) -> object:
+    async def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
             await _sleep(_delay(step.attempt))
             return None
+        if isinstance(step, ReadOld):
+            return await self._legacy.read(step.number) if self._legacy else None
         try:
             result = await self._store.perform(step)
         except DocumentTooLarge as error:
@@ -721,7 +854,7 @@ class AsyncFlowStateManager:
         """Store the answer of a call that nobody waits for any more."""
         member_id = step.caller.member_id
         try:
-            await self._run(self._desk.wake(member_id, answered(step.pending, await call)), member_id)
+            await self._run(self._desk.wake(member_id, answered(step, await call)), member_id)
         except VimbisoError as error:
             self._desk.lost(error)
 
@@ -753,15 +886,25 @@ class AsyncFlowStateManager:
         last: int | None = None,
     ) -> tuple[AuditEntry, ...]:
         """The member's audit entries, oldest first. See `FlowStateManager.history`."""
-        entries = FlowAuditLogger.read(await self.ask(ReadAudit(member_id, last)))
-        guests = [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
-        earlier = [entry for guest in guests for entry in FlowAuditLogger.read(await self.ask(ReadAudit(guest, last)))]
-        wanted = _filter(channel, flow, run, since, until)
-        return tuple(entry for entry in (*earlier, *entries) if wanted(entry))
+        wanted = _Wanted(channel, flow, run, since, until, last)
+        entries = FlowAuditLogger.read(await self.ask(ReadAudit(member_id, wanted.most)))
+        earlier = [FlowAuditLogger.read(await self.ask(ReadAudit(guest, wanted.most))) for guest in _guests(entries)]
+        return wanted.of((*chain.from_iterable(earlier), *entries))
 
-    async def incidents(self, member_id: str | None = None, *, last: int | None = None) -> tuple[Incident, ...]:
+    async def incidents(
+        self,
+        member_id: str | None = None,
+        *,
+        channel: Channel | None = None,
+        flow: str | None = None,
+        run: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
+    ) -> tuple[Incident, ...]:
         """What happened and changed no document. See `FlowStateManager.incidents`."""
-        return tuple(map(Incident.read, await self.ask(ReadIncidents(member_id, last))))
+        wanted = _Wanted(channel, flow, run, since, until, last)
+        return wanted.of(tuple(map(Incident.read, await self.ask(ReadIncidents(member_id, wanted.most)))))
 
     async def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
@@ -794,6 +937,40 @@ class AsyncFlowStateManager:
         if isinstance(result, Conflict):
             raise VersionConflict(document.member_id, document.version, result.current.head.version)
         return result
+
+    async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
+        """Mend a member's damaged document, or put them back to an earlier state. See `FlowStateManager.recover`."""
+        return await self._work(member_id, recovering(self.bot, member_id, to=to, dry_run=dry_run))
+
+    async def reset(self, member_id: str) -> Reset:
+        """End every open flow of a member. See `FlowStateManager.reset`."""
+        return await self._work(member_id, resetting(self.bot, member_id))
+
+    async def wipe(self, member_id: str) -> Wiped:
+        """Remove what is stored of a member but for tokens and audit. See `FlowStateManager.wipe`."""
+        return await self._work(member_id, wiping(self.bot, member_id))
+
+    async def aside(self, member_id: str) -> tuple[Aside, ...]:
+        """What was set aside of a member because it was damaged. See `FlowStateManager.aside`."""
+        found: tuple[Aside, ...] = await self.ask(ReadAside(member_id))
+        return found
+
+    async def _work(self, member_id: str, work: Work[R]) -> R:
+        """Perform all that an operator's work asks for."""
+        if self._start is not None:
+            await self._ready()
+        desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
+        try:
+            while True:
+                step = work.send(result)
+                if isinstance(step, Pause) and time.monotonic() > until:
+                    raise Contended(member_id, desk.patience, step.attempt)
+                result = await self._perform(step)
+        except StopIteration as ended:
+            done: Done[R] = ended.value
+            return desk.done(done)
+        finally:
+            desk.cache.forget(member_id)
 
     async def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
         decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
@@ -846,10 +1023,36 @@ def _saved(cache: Cache, document: Document, result: Result) -> Document | Confl
     return document
 
 
-def _filter(
-    channel: Channel | None, flow: str | None, run: str | None, since: datetime | None, until: datetime | None
-) -> Callable[[AuditEntry], bool]:
-    return lambda entry: FlowAuditLogger.fits(entry, channel=channel, flow=flow, run=run, since=since, until=until)
+_Told = TypeVar("_Told", AuditEntry, Incident)
+
+
+@attrs.frozen
+class _Wanted:
+    """What is asked for of an audit, or of the incidents: the latest `last` of those that fit."""
+
+    channel: Channel | None
+    flow: str | None
+    run: str | None
+    since: datetime | None
+    until: datetime | None
+    last: int | None
+
+    @property
+    def most(self) -> int | None:
+        """How many of the latest hold all that is wanted; None: nobody knows."""
+        filters = (self.channel, self.flow, self.run, self.since, self.until)
+        return self.last if filters == (None,) * 5 else None
+
+    def of(self, told: Sequence[_Told]) -> tuple[_Told, ...]:
+        """Those that are wanted, in their order."""
+        filters = {name: value for name, value in attrs.asdict(self, recurse=False).items() if name != "last"}
+        found = tuple(one for one in told if FlowAuditLogger.fits(one, **filters))
+        return found if self.last is None else found[max(len(found) - max(self.last, 0), 0) :]
+
+
+def _guests(entries: Iterable[AuditEntry]) -> list[str]:
+    """The guests that a member was."""
+    return [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
 
 
 async def _sleep(seconds: float) -> None:

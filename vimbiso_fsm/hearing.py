@@ -10,7 +10,8 @@ Whatever is refused costs nobody their place: why, the question again, counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
@@ -21,6 +22,7 @@ from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.messages import Message, Text
 from vimbiso_fsm.state import PendingCall
 from vimbiso_fsm.turn import Refused
+from vimbiso_fsm.versions import is_unasked
 
 __all__ = ["end_session", "go_on", "hear", "time_out", "waiting_words"]
 
@@ -30,12 +32,16 @@ def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrive
     `arrived`: when the message came in, on the store's clock."""
     if recovered is not None:
         talk.status = "recovered"
-        talk.say(recovered)
+        talk.say(Text(recovered.key, **recovered.params, reference=talk.token[:10]))
+    if _is_too_old(talk, message):
+        return _closed(talk, "message.too_late")
     if talk.pending is not None:
         return _wait(talk, talk.pending, message)
     if talk.run is None and talk.suspended:
         talk.kind = "session"
         return _reopen(talk)
+    if is_unasked(talk.run) and not _is_session_over(talk):
+        return _ask_anew(talk, message)
     if _is_time_over(talk) and time_out(talk):
         if not _is_session_over(talk):
             return _too_late(talk, message)
@@ -44,6 +50,8 @@ def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrive
     if _is_session_over(talk):
         end_session(talk)
         return _reopen(talk)
+    if talk.run is not None and talk.run.waits == "entry":
+        return _enter(talk, message)
     if recovered is not None and talk.run is not None:
         return _take_heart(talk, message)
     content = message.choice if message.choice is not None else message.text
@@ -105,7 +113,8 @@ def _closed(talk: Conversation, words: str = "choice.closed") -> None:
     """An answer to an earlier question: say so and repeat what is asked now. Nothing changes, the session is not
     renewed either."""
     talk.say(Text(words))
-    talk.ask()
+    if talk.pending is None:
+        talk.ask()
     talk.ignore()
 
 
@@ -139,6 +148,8 @@ def _try(talk: Conversation, trigger: str, answer: object = None) -> None:
     fired = talk.pull(trigger, answer)
     if fired.to is None:
         _refuse(talk, fired.reasons or [Refused("choice.unknown")])
+    elif talk.pending is None:
+        go_on(talk)
 
 
 def _refuse(talk: Conversation, reasons: Sequence[Refused]) -> None:
@@ -215,20 +226,47 @@ def _cancel(talk: Conversation) -> None:
 
 
 def _back(talk: Conversation) -> None:
-    """The previous question, with its earlier answer; later answers are kept until they are changed."""
-    run = talk.run
-    if run is None:
+    """The previous question, with its earlier answer; later answers are kept until they are changed. Before the first
+    question of a sub-flow comes the latest of the flow that called it. A sub-flow that has ended is one question: it
+    begins again."""
+    if talk.run is None:
         return talk.go_home()
+    chain = talk.called_by(talk.run)
+    left = next((place for place, run in enumerate(chain) if run.trail or run.made), 0)
+    run = chain[left]
     if not run.trail:
-        talk.say(Text("back.nowhere"))
+        crosses = run.made and run.step != talk.bot.definition(run).initial
+        talk.say(Text("back.made" if crosses else "back.nowhere"))
         return talk.ask()
-    talk.enter(run, run.trail[-1])
-    into = talk.state.into
-    shown = into and talk.flow.fields[into].metadata != SECRET
-    earlier = getattr(talk.data(run), into) if into and shown else None
-    if earlier not in (None, ""):
-        talk.say(Text("back.earlier", answer=str(earlier)))
+    for _ in range(left):
+        talk.pop()
+    talk.enter(attrs.evolve(run, waits=""), run.trail[-1])
+    earlier = _earlier_answer(talk)
+    if earlier is not None:
+        talk.say(Text("back.earlier", answer=earlier))
+    if talk.state.flow:
+        return talk.settle()
     talk.ask()
+
+
+def _earlier_answer(talk: Conversation) -> Text | str | None:
+    """What the current question was answered with, in words; None where there is nothing to show."""
+    flow, state, into = talk.flow, talk.state, talk.state.into
+    if into is None or flow.fields[into].metadata.get("vimbiso") == SECRET["vimbiso"]:
+        return None
+    turn = talk.turn(talk.standing)
+    answer = getattr(turn.data, into)
+    if answer in (None, "") or (into in flow.depends and answer == getattr(flow.data(), into)):
+        return None
+    for row in question.rows_of(state, turn):
+        if answer == (row.id if row.value is None else row.value):
+            return row.title
+    return str(answer) if _has_words(type(answer)) else None
+
+
+def _has_words(kind: type[Any]) -> bool:
+    """Whether `str` gives words for people: of a class of an author's, when they have said which."""
+    return not attrs.has(kind) or any("__str__" in vars(base) for base in kind.__mro__[:-1])
 
 
 def _help(talk: Conversation) -> None:
@@ -314,6 +352,42 @@ def _take_heart(talk: Conversation, message: Message) -> None:
     talk.ask()
 
 
+def _ask_anew(talk: Conversation, message: Message) -> None:
+    """A deploy has put another question in the place of the one that this answers: it is asked, and only a word that
+    always works is heard."""
+    run = talk.standing
+    talk.enter(run, run.step)
+    command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
+    if command == "help":
+        _say_help(talk)
+    elif command:
+        return _obey(talk, command)
+    elif not talk.outbox:  # else what waits there says what has happened
+        talk.say(Text("choice.late" if message.choice is None else "choice.closed"))
+    talk.settle()
+
+
+def _is_too_old(talk: Conversation, message: Message) -> bool:
+    """Whether the message was sent too long ago to be taken."""
+    age, sent = talk.bot.limits.age, message.sent_at
+    return age is not None and sent is not None and (talk.now - sent).total_seconds() > age
+
+
+def _enter(talk: Conversation, message: Message) -> None:
+    """The current run waits until the member is known: it was taken over from elsewhere. The way in comes first; then
+    what was typed answers the question it was meant for, but for a choice, which is asked for anew."""
+    text = message.text if message.choice is None and len(message.text or "") <= talk.bot.limits.text else None
+    command = talk.bot.commands.command(normal(text or ""))
+    run = talk.run = attrs.evolve(talk.standing, waits="")
+    if command in ("menu", "cancel"):
+        return _obey(talk, command)
+    if text and not command and talk.state.reads is not None:
+        run = talk.run = talk.with_answers(run, [text])
+    if talk.allowed(run):
+        talk.ask()
+        go_on(talk)
+
+
 def _is_session_over(talk: Conversation) -> bool:
     """Whether the session's end has passed; a call on its way, also one that has just been proposed, suspends it."""
     deadline = talk.before.deadline
@@ -323,10 +397,12 @@ def _is_session_over(talk: Conversation) -> bool:
 def end_session(talk: Conversation) -> None:
     """Say that the session ended and what was not sent. An open flow with answers in it is parked, the token is
     dropped."""
-    run = talk.run
-    talk.kind = "session"
+    run, since = talk.run, talk.session_since
+    talk.kind, talk.session_since = "session", None
     if run is not None:
-        talk.say(Text("session.ended"))
+        limit = timedelta(seconds=talk.bot.session.limit)
+        long = since is not None and talk.before.deadline is not None and since + limit <= talk.before.deadline
+        talk.say(Text("session.limit" if long else "session.ended"))
     talk.member = attrs.evolve(talk.member, authenticated=False, jwt_token=None)
     entry = talk.bot.entry.name if talk.bot.entry else ""
     while run is not None and (run.flow in (CARRY_ON.name, entry) or not talk.gathered(run)):

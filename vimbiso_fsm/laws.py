@@ -27,6 +27,7 @@ from vimbiso_fsm.store import (
     NO_HEAD,
     RECORDS_KEPT,
     TOKEN_LIFE,
+    Aside,
     AsyncStore,
     Attend,
     Broken,
@@ -45,6 +46,7 @@ from vimbiso_fsm.store import (
     Load,
     LookUp,
     Mismatch,
+    ReadAside,
     ReadAudit,
     ReadIncidents,
     ReadInherited,
@@ -55,10 +57,12 @@ from vimbiso_fsm.store import (
     Result,
     SetAside,
     Settle,
+    ShowAside,
     Store,
     Stored,
     Unlink,
     WakeUps,
+    Wipe,
     digest,
     shard_of,
 )
@@ -483,6 +487,57 @@ def law_10_a_broken_document_is_set_aside(store: Store) -> None:
     _same((head.version, trial.load().previous), (3, b"good"), "the version and the previous document")
 
 
+def law_10_what_was_set_aside_can_be_looked_at(store: Store) -> None:
+    """It is named, in order, and shown as it was."""
+    trial = _Trial(store)
+    _same(store.perform(ReadAside(trial.member_id)), (), "what was set aside of nobody")
+    head = trial.advance(trial.advance(NO_HEAD, b"good"), b"broken \x00\xff")
+    store.perform(SetAside(trial.member_id, head))
+    store.perform(SetAside(trial.member_id, trial.advance(head, b"broken again")))
+    found = _aside(trial)
+    _same(found, (Aside(2, "state", ""), Aside(3, "state", "")), "what was set aside")
+    for one, wanted in zip(found, (b"broken \x00\xff", b"broken again"), strict=True):
+        shown = cast(tuple[bytes, ...], store.perform(ShowAside(trial.member_id, one)))
+        _same(shown[shown.index(b"d") + 1], wanted, "what is shown of it")
+
+
+def law_12_a_wiped_member_is_gone(store: Store) -> None:
+    """Document, previous, records, wake-up and what was set aside; tokens and audit stay, and the version goes on."""
+    trial = _Trial(store)
+    head = trial.advance(trial.advance(NO_HEAD, b"one", token="used"), b"two")
+    store.perform(SetAside(trial.member_id, head))
+    head = trial.advance(trial.advance(head, b"three"), b"four", wake_at=100.0)
+    store.perform(Report(trial.member_id, b"incident"))
+    aside, before = _aside(trial), trial.kept()
+    wiped = Entry(head.version + 1, digest(b"wiped"), b"wiped")
+    refused = (
+        Wipe(trial.member_id, attrs.evolve(head, version=3), wiped, aside),
+        Wipe(trial.member_id, attrs.evolve(head, digest="another"), wiped, aside),
+        Wipe(trial.member_id, head, wiped),
+        Wipe(_Trial(store).member_id, head, wiped),
+    )
+    for wipe in refused:
+        _is(Conflict, store.perform(wipe), f"{wipe}, on another head or with something set aside that it does not name")
+    _same((trial.kept(), _aside(trial)), (before, aside), "what is kept after a wipe that was not made")
+    done = _is(Committed, store.perform(Wipe(trial.member_id, head, wiped, aside)), "a wipe")
+    _same(done.head, Head(wiped.version, wiped.digest), "the head after a wipe")
+    left = trial.load()
+    _same((left.document, left.previous, left.head), (None, None, done.head), "what is stored after a wipe")
+    _same((_records(trial), _aside(trial), trial.wakes(float("inf"))), ((), (), False), "what else is left")
+    for one in aside:
+        _same(store.perform(ShowAside(trial.member_id, one)), (), "what is left of what was set aside")
+    audit = cast(tuple[Entry, ...], store.perform(ReadAudit(trial.member_id)))
+    _same((len(audit), audit[-1]), (5, wiped), "the audit after a wipe")
+    _same(store.perform(ReadIncidents(trial.member_id)), (b"incident",), "the incidents after a wipe")
+    again = _is(Conflict, store.perform(Wipe(trial.member_id, head, wiped, aside)), "the wipe again")
+    _same(again.current.head, done.head, "what is stored then")
+    known = _is(Duplicate, trial.commit(head, token="used"), "a token from before the wipe")
+    _same(known.records, (), "its records")
+    _is(Conflict, trial.commit(head), "a commit on the head before the wipe")
+    _is(Conflict, trial.commit(NO_HEAD), "a commit that begins anew")
+    _same(trial.advance(done.head, b"new").version, wiped.version + 1, "the version after a wipe")
+
+
 def law_11_a_shard_has_one_worker(store: Store) -> None:
     """Until it gives it back; workers that are there are known to each other."""
     one, two = f"one-{token_hex(6)}", f"two-{token_hex(6)}"
@@ -547,6 +602,10 @@ def _records(trial: _Trial) -> tuple[Record, ...]:
     return cast(tuple[Record, ...], trial.store.perform(ReadRecords(trial.member_id)))
 
 
+def _aside(trial: _Trial) -> tuple[Aside, ...]:
+    return cast(tuple[Aside, ...], trial.store.perform(ReadAside(trial.member_id)))
+
+
 LAWS: Final[tuple[Law, ...]] = (
     law_1_a_commit_writes_all,
     law_1_a_refused_commit_writes_nothing,
@@ -568,7 +627,9 @@ LAWS: Final[tuple[Law, ...]] = (
     law_8_bytes_come_back_as_they_went,
     law_9_only_an_earlier_wake_up_is_written,
     law_10_a_broken_document_is_set_aside,
+    law_10_what_was_set_aside_can_be_looked_at,
     law_11_a_shard_has_one_worker,
+    law_12_a_wiped_member_is_gone,
     law_a_channel_has_one_owner,
 )
 """Every law, as a function that takes a store."""
@@ -635,8 +696,8 @@ def check_agreement(
 def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
-    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents")
-    kinds = (*("commit",) * 8, "verify", "set_aside", "link", "unlink", "settle", "report", "lease", *reads)
+    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside")
+    kinds = (*("commit",) * 8, "verify", "set_aside", "wipe", "link", "unlink", "settle", "report", "lease", *reads)
     documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
     return st.builds(
         _Step,
@@ -695,6 +756,10 @@ class _Pair:
                 return Load(member, previous=step.inherits)
             case "set_aside":
                 return SetAside(member, self._head(member, step.head))
+            case "aside":
+                return ReadAside(member)
+            case "wipe":
+                return self._wipe(step, member)
             case "audit":
                 return ReadAudit(member, last=None if step.inherits else step.head)
             case "records":
@@ -742,6 +807,13 @@ class _Pair:
             inherited if isinstance(inherited, Inherited) else None,
             step.shift,
         )
+
+    def _wipe(self, step: _Step, member: str) -> Wipe:
+        self._made += 1
+        expected, body = self._head(member, step.head), b"entry %d" % self._made
+        aside = cast(tuple[Aside, ...], self._store.perform(ReadAside(member)))
+        entry = Entry(expected.version + 1, digest(body), body)
+        return Wipe(member, expected, entry, () if step.inherits else aside)
 
     def _follow(self, request: Request, answer: object) -> None:
         """Set the model's clock to the instant of the answer, and remember the head it shows."""

@@ -80,13 +80,24 @@ def _prepare(flow: Flow[Any], transition: Transition[Any]) -> Callable[[_Model[A
         return begin
 
     def prepared(model: _Model[Any]) -> None:
-        result = prepare(model.start)
-        data, member = (result.data, result.member) if isinstance(result, Becomes) else (result, model.start.member)
-        if not isinstance(data, flow.data):
-            raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
+        turn, stale = model.start, frozenset[str]()
+        data, member = _made(flow, prepare, turn)
+        while more := flow.stale(model.start.data, data) - stale:  # without it, what is set anew can be told
+            stale |= more
+            turn = attrs.evolve(turn, data=flow.without(turn.data, more))
+            data, member = _made(flow, prepare, turn)
         model.turn = attrs.evolve(model.start, data=data, member=member)
 
     return prepared
+
+
+def _made(flow: Flow[Any], prepare: Callable[[Turn[Any]], Any], turn: Turn[Any]) -> tuple[Any, Member]:
+    """What a `prepare` makes of a turn: data and member."""
+    result = prepare(turn)
+    data, member = (result.data, result.member) if isinstance(result, Becomes) else (result, turn.member)
+    if not isinstance(data, flow.data):
+        raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
+    return data, member
 
 
 def _condition(guard: Guard[Any]) -> Callable[[_Model[Any]], bool]:

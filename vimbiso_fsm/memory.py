@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from vimbiso_fsm.store import (
+    ASIDE_LIFE,
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
@@ -19,6 +20,7 @@ from vimbiso_fsm.store import (
     NO_HEAD,
     RECORDS_KEPT,
     TOKEN_LIFE,
+    Aside,
     Attend,
     Commit,
     Committed,
@@ -35,6 +37,7 @@ from vimbiso_fsm.store import (
     Load,
     LookUp,
     Mismatch,
+    ReadAside,
     ReadAudit,
     ReadIncidents,
     ReadInherited,
@@ -45,9 +48,11 @@ from vimbiso_fsm.store import (
     Result,
     SetAside,
     Settle,
+    ShowAside,
     Stored,
     Unlink,
     WakeUps,
+    Wipe,
     check_commit,
     shard_of,
 )
@@ -61,6 +66,13 @@ class _State:
     document: bytes
 
 
+@attrs.frozen
+class _Aside(_State):
+    """A document that was set aside, and the instant at which that ends."""
+
+    ends: float
+
+
 @attrs.define
 class _Member:
     """What is kept of a member, and the instant (seconds since the epoch) at which each kind of it ends."""
@@ -70,7 +82,7 @@ class _Member:
     records: tuple[Record, ...] = ()
     audit: tuple[Entry, ...] = ()
     tokens: dict[str, float] = attrs.field(factory=dict[str, float])
-    set_aside: tuple[_State, ...] = ()
+    set_aside: tuple[_Aside, ...] = ()
     documents_end: float = 0.0
     turns_end: float = 0.0
     audit_ends: float = 0.0
@@ -91,6 +103,12 @@ class _Member:
             self.tokens.clear()
         if now >= self.audit_ends:
             self.audit = ()
+        self.set_aside = tuple(one for one in self.set_aside if now < one.ends)
+
+    @property
+    def aside(self) -> tuple[Aside, ...]:
+        """What was set aside."""
+        return tuple(Aside(one.head.version, "state", str(place)) for place, one in enumerate(self.set_aside))
 
     def stored(self, at: float, *, previous: bool = False) -> Stored:
         """What is stored now."""
@@ -125,6 +143,13 @@ class MemoryStore:
                 return self._member(member_id).stored(self._at(), previous=previous)
             case SetAside(member_id, expected):
                 return self._set_aside(self._member(member_id), expected)
+            case ReadAside(member_id):
+                return self._member(member_id).aside
+            case ShowAside(member_id, aside):
+                found = self._member(member_id).set_aside[int(aside.key) :][:1]
+                return tuple(part for one in found for part in (b"d", one.document))
+            case Wipe():
+                return self._wipe(self._member(request.member_id), request)
             case ReadAudit(member_id, last):
                 audit = self._member(member_id).audit
                 return audit if last is None else audit[max(len(audit) - max(last, 0), 0) :]
@@ -223,10 +248,22 @@ class MemoryStore:
 
     def _set_aside(self, member: _Member, expected: Head) -> Stored | Conflict:
         if member.state is not None and member.head == expected:
-            member.set_aside = (*member.set_aside, member.state)
+            ends = self._at() + ASIDE_LIFE
+            member.set_aside = (*member.set_aside, _Aside(member.state.head, member.state.document, ends))
             member.state = None
         stored = member.stored(self._at())
         return stored if member.state is None else Conflict(stored)
+
+    def _wipe(self, member: _Member, wipe: Wipe) -> Committed | Conflict:
+        at = self._at()
+        if member.head != wipe.expected or member.aside != wipe.aside:
+            return Conflict(member.stored(at))
+        member.state = member.previous = None
+        member.records = member.set_aside = ()
+        member.audit = (*member.audit, wipe.entry)[-AUDIT_KEPT:]
+        member.audit_ends = at + AUDIT_LIFE
+        self._due.pop(wipe.member_id, None)
+        return Committed(member.head, at)
 
 
 class AsyncMemoryStore:

@@ -106,6 +106,12 @@ class Channel:
         return self.type, self.identifier
 
 
+def _check_instant(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Attrs validator: an instant that can be compared with the store's clock."""
+    if value is not None and not (isinstance(value, datetime) and value.utcoffset() is not None):
+        raise InvalidMessage(attribute.name, "must be an instant with a time zone")
+
+
 @attrs.frozen
 class Message:
     """What came in: exactly one of `text` (typed), `choice` (the id of a pressed button or row) or neither (an
@@ -122,7 +128,7 @@ class Message:
     choice: str | None = attrs.field(default=None, repr=False, validator=_check_content)
     kind: str = attrs.field(default="text", kw_only=True, validator=_check_content)
     account: str = attrs.field(default="", kw_only=True, validator=_check_content)
-    sent_at: datetime | None = attrs.field(default=None, kw_only=True)
+    sent_at: datetime | None = attrs.field(default=None, kw_only=True, validator=_check_instant)
 
     def __attrs_post_init__(self) -> None:
         if self.text is not None and self.choice is not None:

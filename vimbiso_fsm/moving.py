@@ -4,19 +4,20 @@
     Load            the member's document, if there is one
     Commit          at the member: the guest's state, tokens and records in one
     Link            the channel is the member's
-    Settle          the guest needs no more waking
+    Wipe            nothing of them stays at the guest but tokens and audit, which says where they went
 
 Each step may be repeated, by anybody; whoever meets the guest's `moved` begins again at the top.
 
 The guest's last commit says where they went (`moved`). The member's document adopts the guest's run, session and
-profile under a token made of the guest's id and version, so adopting twice is adopting once. A flow with answers in it
+profile under a token made of the guest's id and version, so adopting twice is adopting once, for as long as tokens are
+remembered; what is older is not adopted any more. A flow with answers in it
 that was open at the member (on another channel, say) stays where it is: the member is in the middle of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -26,10 +27,11 @@ from vimbiso_fsm.codec import document_to_raw, dumps
 from vimbiso_fsm.conversation import has_answers, hashed
 from vimbiso_fsm.decision import Decision, commit_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
-from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
+from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest, seal
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Address, Document, Moved
 from vimbiso_fsm.store import (
+    TOKEN_LIFE,
     Broken,
     Committed,
     Conflict,
@@ -46,7 +48,9 @@ from vimbiso_fsm.store import (
     SetAside,
     Settle,
     Stored,
+    Wipe,
 )
+from vimbiso_fsm.versions import migrated
 
 __all__ = ["Move", "adopt", "move_token"]
 
@@ -77,6 +81,7 @@ class Move:
         self.owner: str | None = None
         self.told: list[Details] = []
         self.conflicts = 0
+        self._confirmed = True
         self.request: Request | None = ReadInherited(guest.member_id)
         self._then: Callable[[Any, datetime], None] = self._inherits
 
@@ -98,6 +103,8 @@ class Move:
             stored = stored.current
         if isinstance(stored, Broken):
             return self._do(SetAside(self._moved.to, stored.head), self._adopt)
+        if now - self._guest.last_updated >= timedelta(seconds=TOKEN_LIFE):  # nobody knows whether it was adopted
+            return self._leave(now)
         member = faults(self._bot, stored.document)[0] if stored.document is not None else None
         if stored.document is not None and member is None:
             return self._do(SetAside(self._moved.to, stored.head), self._adopt)
@@ -111,6 +118,7 @@ class Move:
                 assert adoption.entry is not None
                 self.told.append(Details(adoption.entry, self.conflicts + 1, result.head.digest))
                 self.head, self.document = result.head, adoption.document
+                self._confirmed = result.confirmed
                 self._link()
             case Duplicate():
                 current = result.current
@@ -118,7 +126,8 @@ class Move:
                 if member is not None and Address(*self._guest.channel.address) in member.channels:
                     self.head, self.document = current.head, member
                     self._link()
-                # else it was adopted once, and the channel was taken from the member since
+                else:  # it was adopted once, and the channel was taken from the member since
+                    self._leave(now)
             case Conflict() | Late():
                 self.conflicts += 1
                 self._adopt(result.current, now)
@@ -130,9 +139,23 @@ class Move:
     def _link(self) -> None:
         self._do(Link(self._guest.channel, self._moved.to), self._linked)
 
-    def _linked(self, linked: Linked, _: datetime) -> None:
+    def _linked(self, linked: Linked, now: datetime) -> None:
         if linked.member_id != self._moved.to:
             self.owner, self.document = linked.member_id, None
+        if self._confirmed:  # else the guest's wake-up stays: whoever wakes them looks again
+            self._leave(now)
+
+    def _leave(self, now: datetime) -> None:
+        """Nothing stays at the guest but what keeps the past true."""
+        farewell = _farewell(self._guest, self._guest_head, now)
+        sealed = seal(farewell, b"", self._guest_head.digest)
+        wipe = Wipe(self._guest.member_id, self._guest_head, sealed)
+        self._do(wipe, lambda result, _: self._wiped(Details(farewell, 1, sealed.digest), result))
+
+    def _wiped(self, farewell: Details, result: Any) -> None:
+        if isinstance(result, Committed):
+            return self.told.append(farewell)
+        # What was set aside of a broken guest stays for an operator, and the guest with it; or somebody was quicker.
         self._do(Settle(self._guest.member_id, self._guest_head), lambda result, now: None)
 
 
@@ -159,7 +182,7 @@ def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
         content="",
         raw=dumps(raw),
         record=record_of(bot, "advanced", (), document),
-        entry=_entry(guest, document, token),
+        entry=_entry(guest, member, document, token),
     )
 
 
@@ -172,6 +195,7 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         "version": version + 1,
         "last_updated": now,
         "channels": (address,),
+        "brought": (),
     }
     if member is not None:
         changes["last_updated"] = max(now, member.last_updated)
@@ -189,7 +213,24 @@ def _in_the_middle(bot: Bot, guest: Document, member: Document) -> bool:
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
-def _entry(guest: Document, document: Document, token: str) -> AuditEntry:
+def _farewell(guest: Document, head: Head, now: datetime) -> AuditEntry:
+    """The last entry of a guest: where they went."""
+    token = hashed("farewell", guest.member_id, str(head.version), head.digest)
+    assert guest.moved is not None
+    return AuditEntry(
+        version=head.version + 1,
+        at=max(now, guest.last_updated),
+        member_id=guest.member_id,
+        channel=channel_digest(guest.channel),
+        kind="wipe",
+        status="advanced",
+        token=token,
+        root=token,
+        detail={"moved_to": guest.moved.to},
+    )
+
+
+def _entry(guest: Document, member: Document | None, document: Document, token: str) -> AuditEntry:
     run = document.run
     return AuditEntry(
         version=document.version,
@@ -203,5 +244,6 @@ def _entry(guest: Document, document: Document, token: str) -> AuditEntry:
         dest=run.step if run else "",
         flow=run.flow if run else "",
         run=run.id if run else "",
-        detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0},
+        detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
+        | migrated(guest, member),
     )

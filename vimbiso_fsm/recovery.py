@@ -9,13 +9,15 @@ looked for, in this order:
     fresh      none: the way home
 
 An effect is a barrier: a state from before a call that was made since, or may have been, is not gone back to: it would
-be made twice.
+be made twice. Each place that was looked at in vain is named in the audit, with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import attrs
@@ -26,13 +28,26 @@ from vimbiso_fsm.commands import CARRY_ON
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import first_document
 from vimbiso_fsm.flow import Flow
-from vimbiso_fsm.flow_audit import AuditEntry, AuditStep
+from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData
 from vimbiso_fsm.state_validator import BOOKKEEPING, SEED
 from vimbiso_fsm.store import DOCUMENT_LIFE, Record
+from vimbiso_fsm.versions import migrated, renamed, today
 
-__all__ = ["Remains", "Salvage", "evicted", "faults", "recover", "salvage"]
+__all__ = [
+    "NoSuchState",
+    "Remains",
+    "Salvage",
+    "called",
+    "crossed",
+    "evicted",
+    "faults",
+    "put_back",
+    "readable",
+    "recover",
+    "salvage",
+]
 
 _CORE = (
     ("_guest",),
@@ -40,9 +55,9 @@ _CORE = (
     ("channel",),
     ("profile",),
     ("current_account",),
-    ("jwt_token", "authenticated"),
+    ("jwt_token", "authenticated", "_token"),
     ("_outbox",),
-    ("_deadline",),
+    ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
 )
 """Fields worth keeping on their own; those of one group only together."""
@@ -51,18 +66,20 @@ _CORE = (
 @attrs.frozen
 class Salvage:
     """What was saved of a broken document. `kept`, `lost`: names of fields. `words`: what the member is told. `source`:
-    where it is known from where the member stood."""
+    where it is known from where the member stood; `tried`: where that was looked for in vain, and why."""
 
     document: Document
     kept: tuple[str, ...]
     lost: tuple[str, ...]
     words: Text = attrs.field(factory=lambda: Text("recovered"))
     source: str = "fresh"
+    tried: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def detail(self) -> dict[str, Any]:
         """What the audit says of it."""
-        return {"kept": self.kept, "lost": self.lost, "from": self.source}
+        found = {"kept": self.kept, "lost": self.lost, "from": self.source, "tried": dict(self.tried)}
+        return {**found, **migrated(self.document)}
 
 
 @attrs.frozen
@@ -74,12 +91,31 @@ class Remains:
     records: tuple[Record, ...] = ()
     entries: tuple[AuditEntry, ...] = ()
 
+    @classmethod
+    def of(cls, previous: bytes | None, records: Any, entries: Any) -> Remains:
+        """What was read: of lists that are damaged themselves nothing, of entries those that are not."""
+        return cls(previous, records if isinstance(records, tuple) else (), readable(entries))
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of each turn by its token."""
+        return {entry.token: entry.version for entry in self.entries}
+
+
+def readable(read: Any) -> tuple[AuditEntry, ...]:
+    """Audit entries that were read, without those that are damaged themselves; none, where the list is."""
+    found: list[AuditEntry] = []
+    for entry in read if isinstance(read, tuple) else ():
+        with suppress(Unreadable):
+            found.append(unseal(entry))
+    return tuple(found)
+
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
-    """A stored document, and what is wrong with it: no JSON, against the rule book, a flow or a state that is gone,
-    data that does not fit the flow's."""
+    """A stored document, brought to today's flows, and what is wrong with it: no JSON, against the rule book, a flow, a
+    version or a state that is gone, data that does not fit the flow's."""
     try:
-        raw = loads(data)
+        raw, brought = today(bot, loads(data))
         verdict = bot.validator.validate(raw)
         if not verdict.valid:
             return None, tuple(map(str, verdict.faults))
@@ -89,12 +125,12 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
                 _read_data(bot, run)
     except Unreadable as error:
         return None, error.faults
-    return document, ()
+    return attrs.evolve(document, brought=brought) if brought else document, ()
 
 
 def _read_data(bot: Bot, run: Run) -> None:
     try:
-        structure(run.flow_data.data.fields, bot.flow(run.flow).data)
+        structure(run.flow_data.data.fields, bot.definition(run).data)
     except Unreadable as error:
         raise Unreadable(f"data of flow {run.flow!r}: {fault}" for fault in error.faults) from None
 
@@ -128,58 +164,140 @@ def salvage(
 
 def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     """What `salvage` saved of the broken `data` (`core`), and where the member stood, as far as that can be known."""
-    candidates = (
-        ("previous", _from_previous(bot, core, remains)),
-        ("turns", _from_turns(bot, core, remains)),
-        ("restart", _restarted(bot, core, _open_flow(data, remains))),
+    candidates: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
+        ("previous", lambda: _from_previous(bot, core, remains)),
+        ("turns", lambda: _from_turns(bot, core, remains)),
+        ("restart", lambda: _restarted(bot, core, _open_flow(data, remains))),
     )
-    for source, found in candidates:
-        if found is not None:
-            document, version, kept = found
-            if _may_be_crossed(bot, remains.entries, version, core.document.version):
-                return attrs.evolve(core, words=Text("recovered.unsure"))
-            turns = (f"turn {number}" for number in range(version + 1, core.document.version + 1))
-            lost = (*(name for name in core.lost if name not in kept), *turns)
-            return attrs.evolve(core, document=document, kept=(*core.kept, *kept), lost=lost, source=source)
-    return core
+    latest, tried = core.document.version, dict[str, str]()
+    for source, look in candidates:
+        found = look()
+        if isinstance(found, str):
+            tried[source] = found
+            continue
+        document, version, kept = found
+        made = crossed(bot, remains.entries, version, latest)
+        if made is not None:
+            tried[source] = f"a call with an effect may have been made since, in turn {made}"
+            return attrs.evolve(core, words=Text("recovered.unsure"), tried=tried)
+        turns = (f"turn {number}" for number in range(version + 1, latest + 1))
+        lost = (*(name for name in core.lost if name not in kept), *turns)
+        return attrs.evolve(core, document=document, kept=(*core.kept, *kept), lost=lost, source=source, tried=tried)
+    return attrs.evolve(core, tried=tried)
+
+
+class NoSuchState(LookupError):
+    """A member cannot be put back to a version. `barrier`: the turn that stands between, where one does."""
+
+    def __init__(self, fault: str, barrier: int | None = None) -> None:
+        self.fault, self.barrier = fault, barrier
+        super().__init__(fault)
+
+
+def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
+    """What is kept of a member now (`core`), and where they stood at version `to`.
+
+    Raises: NoSuchState.
+    """
+    latest = core.document.version
+    before = faults(bot, remains.previous)[0] if remains.previous is not None else None
+    records = [record for record in remains.records if remains.versions.get(record.token) == to]
+    found: _Found | str = f"no state of version {to} is kept"
+    if before is not None and before.version == to:
+        found = _from_previous(bot, core, remains)
+        if not isinstance(found, str) and not _waits_for_answer(bot, found[0]):
+            found = f"at version {to} they stood at no question, or at a call"
+    elif records:
+        found = _from_record(bot, core, records[-1], to)
+    if isinstance(found, str):
+        kept = sorted({*remains.versions.values()} & {remains.versions.get(r.token, 0) for r in remains.records})
+        kept += [before.version] if before is not None and before.version not in kept else []
+        raise NoSuchState(found + f"; kept are those of {', '.join(map(str, sorted(kept))) or 'none'}")
+    document, version, names = found
+    made = crossed(bot, remains.entries, version, latest)
+    if made is not None:
+        raise NoSuchState(f"a call with an effect was made in turn {made}, or may have been", made)
+    turns = tuple(f"turn {number}" for number in range(to + 1, latest + 1))
+    lost = (*(name for name in core.lost if name not in names), *turns)
+    kept_names = tuple(dict.fromkeys((*core.kept, *names)))
+    return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
+
+
+def _waits_for_answer(bot: Bot, document: Document) -> bool:
+    """Whether the member is asked something there, and no call is on its way."""
+    run = document.run
+    state = bot.definition(run)[run.step] if run is not None else None
+    return state is not None and state.asks and not state.call and document.call is None
 
 
 _Found: TypeAlias = tuple[Document, int, tuple[str, ...]]
 """A document, the version up to which its state knows of calls, and its fields beyond the core that was saved."""
 
 
-def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | None:
+def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     """The document before; what was saved of the broken one is newer and stays."""
-    before = faults(bot, remains.previous)[0] if remains.previous is not None else None
-    if before is None or before.member_id != core.document.member_id:
-        return None
+    if remains.previous is None:
+        return "there is none"
+    before = faults(bot, remains.previous)[0]
+    if before is None:
+        return "not readable"
+    if before.member_id != core.document.member_id:
+        return "it is another member's"
     old, raw = document_to_raw(before), document_to_raw(core.document)
     kept = [name for name in ("flow_data", "_run", "_suspended", "_call") if old.get(name)]
     missing = {name for group in _CORE for name in group if name in core.lost or "document" in core.lost}
     kept += [name for name in old if name in missing]
     document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
-    return (document, before.version, tuple(kept)) if document is not None else None
+    if document is None:
+        return "it does not fit what is newer"
+    return attrs.evolve(document, brought=before.brought), before.version, tuple(kept)
 
 
-def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | None:
-    """The latest recorded state that stands at a question of today's flows."""
-    versions = {entry.token: entry.version for entry in remains.entries}
-    raw = document_to_raw(core.document)
+def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
+    """The latest recorded state that stands at a question of today's flows. A record of a sub-flow is passed over: it
+    knows nothing of the flow that waits for it."""
+    inner = called(bot, remains.entries)
     for record in reversed(remains.records):
-        try:
-            flow_data = loads(record.body).get("flow_data")
-        except (Unreadable, AttributeError):
-            continue
-        document = faults(bot, dumps({**raw, "flow_data": flow_data}))[0] if flow_data else None
-        if document is None or document.run is None or record.token not in versions:
-            continue
-        flow = bot.flow(document.run.flow)
-        step = _earliest_unanswered(flow, document.run)
-        if flow[step].asks and not flow[step].call:
-            run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step))
-            # The record has the state without its call: had it stood at one, the call would be made anew.
-            return attrs.evolve(document, run=run), versions[record.token] - 1, ("flow_data",)
-    return None
+        version = remains.versions.get(record.token)
+        found = _from_record(bot, core, record, version) if version is not None else ""
+        if not isinstance(found, str) and (found[0].run is None or found[0].run.id not in inner):
+            return found
+    return "none stands at a question of today's flows" if remains.records else "there are none"
+
+
+def called(bot: Bot, entries: Sequence[AuditEntry]) -> frozenset[str]:
+    """The runs that began as another flow's sub-flow, not home's."""
+    found: set[str] = set()
+    for entry in entries:
+        for before, step in pairwise(entry.steps):
+            states = [flow.by_name.get(before.dest or "") for flow in bot.definitions(before.flow)]
+            begun = step.trigger == "start" and before.flow != bot.home.name
+            if begun and any(state is not None and state.flow is not None for state in states):
+                found.add(step.run)
+    return frozenset(found)
+
+
+def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Found | str:
+    """The state that a turn record keeps, if it stands at a question of today's flows."""
+    try:
+        body = loads(record.body)
+        place = {"flow_data": body.get("flow_data"), "_run": body.get("run", {})}
+    except (Unreadable, AttributeError):
+        return f"the record of version {version} is not readable"
+    if not place["flow_data"]:
+        return f"at version {version} no flow was open"
+    document = faults(bot, dumps({**document_to_raw(core.document), **place}))[0]
+    if document is None or document.run is None:
+        return f"the state of version {version} does not fit today's flows"
+    if body.get("called", bool(document.brought)):  # the record lacks the call; a deploy may have made a question of it
+        return f"at version {version} a call was on its way"
+    flow = bot.definition(document.run)
+    step = _earliest_unanswered(flow, document.run)
+    if not flow[step].asks or flow[step].call:
+        return f"at version {version} they stood at no question, or at a call"
+    run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step))
+    # The record has the state without its call: had it stood at one, the call would be made anew.
+    return attrs.evolve(document, run=run), version - 1, ("flow_data",)
 
 
 def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
@@ -201,13 +319,15 @@ def _open_flow(data: bytes, remains: Remains) -> str:
     return named if isinstance(named, str) else latest
 
 
-def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | None:
+def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
     """The flow from its beginning; not home, or the entry, which come by themselves."""
-    if name not in bot.machines or name in (bot.home.name, bot.entry.name if bot.entry else "", CARRY_ON.name):
-        return None
+    if name not in bot.machines:
+        return "nobody knows what was open"
+    if name in (bot.home.name, bot.entry.name if bot.entry else "", CARRY_ON.name):
+        return "what was open comes by itself"
     flow, document = bot.flow(name), core.document
     if not flow[flow.initial].asks or flow[flow.initial].call:
-        return None
+        return f"flow {name!r} does not begin with a question"
     fields = unstructure(flow.data())
     data = StepData(flow.name, Address(*document.channel.address), fields=fields)
     run_id = f"{flow.name}:{hashed('restart', document.member_id, str(document.version))[:16]}"
@@ -215,27 +335,36 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | None:
     return attrs.evolve(document, run=run), document.version, ()
 
 
-def _may_be_crossed(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> bool:
-    """Whether a call with an effect may have been made in the turns after `version`, up to the `latest`: the state of
-    that version would make it again. Of a turn without an entry nobody knows."""
-    later = {entry.version: entry for entry in entries if entry.version > version}
-    if version > latest or not later.keys() >= set(range(version + 1, latest + 1)):
-        return True
-    steps = (step for entry in later.values() for step in entry.steps)
-    return any(step.dest is not None and _has_effect(bot, step) for step in steps)
+def crossed(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> int | None:
+    """The first turn after `version`, up to `latest`, in which a call with an effect may have been made: from there it
+    would be made again. Of a turn without an entry nobody knows, nor of a state that is newer."""
+    if version > latest:
+        return latest
+    later = {entry.version: entry for entry in entries}
+    for number in range(version + 1, latest + 1):
+        entry = later.get(number)
+        if entry is None or any(step.dest is not None and _has_effect(bot, step) for step in entry.steps):
+            return number
+    return None
 
 
 def _has_effect(bot: Bot, step: AuditStep) -> bool:
-    flow = bot.flow(step.flow) if step.flow in bot.machines else None
-    state = flow.by_name.get(step.dest or "") if flow else None
-    if state is None:
+    dest = step.dest or ""
+    known = [
+        flow[name]
+        for flow in bot.definitions(step.flow)
+        for name in {dest, *renamed(flow, dest)}
+        if name in flow.by_name
+    ]
+    if not known:
         return True  # nobody knows any more what it did
-    return state.call is not None and state.call_policy.effect
+    return any(state.call is not None and state.call_policy.effect for state in known)
 
 
-def evicted(last: datetime, now: datetime) -> bool:
-    """Whether a document that is not there any more, last changed at `last`, has not reached its natural end."""
-    return now < last + timedelta(seconds=DOCUMENT_LIFE)
+def evicted(last: AuditEntry, now: datetime) -> bool:
+    """Whether a document that is not there any more, whose audit ends with `last`, has not reached its natural end, and
+    was not wiped."""
+    return last.kind != "wipe" and now < last.at + timedelta(seconds=DOCUMENT_LIFE)
 
 
 def _holds(bot: Bot, raw: dict[str, Any]) -> bool:

@@ -72,6 +72,7 @@ from vimbiso_fsm.store import (
     Settle,
     Stored,
     Unlink,
+    Wipe,
 )
 from vimbiso_fsm.wire import (
     RECORD_SHARDS,
@@ -201,13 +202,13 @@ class _Attempts:
         match self._request:
             case Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
                 return CommitUnknown(member_id, token, fault)
-            case SetAside() | Link() | Unlink() | Settle() | Report() as request if self._unknown:
+            case SetAside() | Link() | Unlink() | Settle() | Report() | Wipe() as request if self._unknown:
                 return CommitUnknown(request.member_id or "", type(request).__name__, fault)
             case _:
                 return StoreUnavailable(fault)
 
 
-_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle, Report)
+_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle, Report, Wipe)
 """Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
 
 

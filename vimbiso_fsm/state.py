@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "Shown",
     "StepData",
+    "TokenLife",
     "Undelivered",
     "guest_id",
 ]
@@ -78,11 +79,12 @@ class Run:
 
     `version`, `fingerprint`: of the flow's declaration the run was last stepped with. `entered`: the document's
     version at which the state was entered (fences buttons and timers). The seed's document has none of the three.
-    `trail`: the questions answered so far, for `back`. `page`: of a long list. `shown`: the choices shown, in order.
+    `trail`: the questions answered so far, for `back`, a sub-flow being one; `made`: whether a call with an effect was
+    made before them, or may have been. `page`: of a long list. `shown`: the choices shown, in order.
     `since`: when the state was entered. `due`: when its timer fires.
     `waits`: why it is suspended ("" while it is the current one): "sub" for its
     sub-flow, "under" a quick command, "asked" because the member said something else first, "entry" until they are
-    known.
+    known; so may the current one, when it was taken over from an old record.
     """
 
     flow_data: FlowData
@@ -90,6 +92,7 @@ class Run:
     fingerprint: str = ""
     entered: int = 0
     trail: tuple[str, ...] = ()
+    made: bool = False
     page: int = 0
     shown: tuple[Shown, ...] = ()
     since: datetime | None = None
@@ -116,7 +119,8 @@ class Run:
 class PendingCall:
     """An effect on its way. `key`: its idempotency key. `root`: the token of the message that caused it.
     `leased_until`: until then it is in the hands of whoever committed it. `again_at`: when it is taken up again though
-    nobody asks, after its outcome stayed unknown. `tries`: how often it was taken up."""
+    nobody asks, after its outcome stayed unknown. `tries`: how often it was taken up. `renewed`: whether the token it
+    is made with was renewed for this try."""
 
     key: str
     service: str
@@ -126,6 +130,15 @@ class PendingCall:
     leased_until: datetime
     tries: int = 1
     again_at: datetime | None = None
+    renewed: bool = False
+
+
+@attrs.frozen
+class TokenLife:
+    """When a token was issued and when it runs out, by its own word."""
+
+    issued: datetime
+    expires: datetime
 
 
 @attrs.frozen
@@ -153,8 +166,10 @@ class Document:
     """The stored state of a member.
 
     `channel`: of the latest turn. `run`: where the conversation stands; `suspended`: runs to come back to, the next
-    one last. `call`: an effect on its way. `deadline`: when the session ends unless something is said.
-    `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back.
+    one last. `call`: an effect on its way. `token`: the life of `jwt_token`, where it is known. `deadline`: when the
+    session ends unless something is said; `session_since`: when it began; `warn_at`: when the member is to be warned of
+    its end. `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back. `brought`:
+    the runs brought to today's flows when it was read; it is not stored, the next commit's audit says it.
     """
 
     member_id: str
@@ -164,6 +179,7 @@ class Document:
     guest: bool = True
     jwt_token: str | None = attrs.field(default=None, repr=False)
     authenticated: bool = False
+    token: TokenLife | None = None
     profile: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     run: Run | None = None
@@ -171,8 +187,11 @@ class Document:
     call: PendingCall | None = None
     outbox: tuple[Undelivered, ...] = ()
     deadline: datetime | None = None
+    session_since: datetime | None = None
+    warn_at: datetime | None = None
     channels: tuple[Address, ...] = ()
     moved: Moved | None = None
+    brought: tuple[Mapping[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
 
     @property
     def flow_data(self) -> FlowData | None:
@@ -185,6 +204,11 @@ class Document:
         return Member(
             self.member_id, self.guest, self.authenticated, self.jwt_token, self.profile, self.current_account
         )
+
+    def at(self, now: datetime) -> Document:
+        """This document as it is then: nobody is authenticated with a token that has run out."""
+        lapsed = self.authenticated and self.token is not None and self.token.expires <= now
+        return attrs.evolve(self, authenticated=False) if lapsed else self
 
     def with_member(self, member: Member) -> Document:
         """This document, the member changed. Another id is not taken here: that is a move (`exchange.py`)."""

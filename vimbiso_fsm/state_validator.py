@@ -6,16 +6,19 @@ The rules, in the order they are checked
  1.  Top level: the seed's fields, all of them; beyond them only the bookkeeping listed in `BOOKKEEPING`.
  2.  `member_id` is text, not empty, and stands at the top and nowhere else.
  3.  `channel` is an object of `type` (one of the known), `identifier` (text, not empty) and `metadata` (an object).
- 4.  `authenticated` is true or false; true only with a token. `jwt_token` is null or text, not empty.
+ 4.  `authenticated` is true or false; true only with a token. `jwt_token` is null or text, not empty. `_token`, when
+     there, has the instants `issued` and `expires`, and is there only with a token.
  5.  `profile` and `current_account` are objects; `profile.accounts`, when there, is a list;
      `current_account.account_id`, when there, is text, not empty.
  6.  `flow_data` is `{}` or an object of `id`, `step` and `data`; `_run`, an object, is there only with it. `data`
      has `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
- 7.  `id` begins with the flow's name and a colon; with `flows` given, the flow and its step are declared.
+ 7.  `id` begins with the flow's name and a colon; with `flows` given, the flow, its step and those of its trail
+     are declared, in the definition of the run's version where that is kept.
  8.  Suspended runs obey 6 and 7; no run is there twice.
  9.  The framework's own notes of a run, of a call on its way, of linked channels and of a move have all their fields,
      of their types, and no other.
- 10. `_version` is a whole number, not negative; `_last_updated` and `_deadline` are instants with a time zone.
+ 10. `_version` is a whole number, not negative; `_last_updated`, `_deadline`, `_session_since` and `_warn_at` are
+     instants with a time zone.
 
 The validator only looks: it changes nothing, knows no clock and writes nothing.
 """
@@ -49,7 +52,21 @@ SEED: Final = frozenset(
 )
 """The fields of the seed's document."""
 
-BOOKKEEPING: Final = frozenset({"_run", "_suspended", "_call", "_outbox", "_deadline", "_channels", "_moved", "_guest"})
+BOOKKEEPING: Final = frozenset(
+    {
+        "_run",
+        "_suspended",
+        "_call",
+        "_outbox",
+        "_token",
+        "_deadline",
+        "_session_since",
+        "_warn_at",
+        "_channels",
+        "_moved",
+        "_guest",
+    }
+)
 """What the framework adds."""
 
 CHANNEL_TYPES: Final = frozenset(
@@ -101,10 +118,12 @@ class StateValidator:
     """The rule book.
 
     `flows`: the steps of each declared flow; None judges the shape alone. `channel_types`: the types that are known.
+    `kept`: the steps of older definitions, by flow and version.
     """
 
     flows: Mapping[str, Collection[str]] | None = None
     channel_types: Collection[str] = CHANNEL_TYPES
+    kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
 
     def validate(self, document: Document | Mapping[str, Any]) -> Verdict:
         """The verdict on a document, as attrs objects or as plain data of the wire's shape."""
@@ -131,7 +150,9 @@ class StateValidator:
             yield Fault("authenticated", "is true without a token")
         yield from self._channel("channel", raw.get("channel"), metadata=True)
         yield from self._runs(raw)
-        for name, rules in (("_call", _CALL), ("_moved", _MOVED)):
+        if raw.get("_token") is not None and raw.get("jwt_token") is None:
+            yield Fault("_token", "is there without a token")
+        for name, rules in (("_call", _CALL), ("_moved", _MOVED), ("_token", _TOKEN)):
             if raw.get(name) is not None:
                 yield from _notes(name, raw[name], rules)
         outbox = raw.get("_outbox", ())
@@ -162,7 +183,7 @@ class StateValidator:
         elif "_run" in raw and not (flow_data and isinstance(raw["_run"], Mapping)):
             yield Fault("_run", "must be an object, and there only with flow_data")
         elif flow_data:
-            yield from self._run("flow_data", flow_data)
+            yield from self._run("flow_data", flow_data, raw.get("_run"))
             yield from _notes("_run", raw.get("_run", {}), _RUN)
         seen = [flow_data.get("id")] if isinstance(flow_data, Mapping) and flow_data else []
         suspended = raw.get("_suspended", ())
@@ -176,13 +197,13 @@ class StateValidator:
             if not isinstance(inner, Mapping):
                 yield Fault(path, "must be an object")
                 continue
-            yield from self._run(path, inner)
+            yield from self._run(path, inner, notes)
             yield from _notes(f"_suspended.{place}", notes, _RUN)
             if inner.get("id") in seen:
                 yield Fault(f"{path}.id", "is there twice")
             seen.append(inner.get("id"))
 
-    def _run(self, path: str, flow_data: Mapping[str, Any]) -> Iterator[Fault]:
+    def _run(self, path: str, flow_data: Mapping[str, Any], notes: Any) -> Iterator[Fault]:
         if flow_data.keys() != {"id", "step", "data"}:
             yield Fault(path, "must have exactly id, step and data")
         data = flow_data.get("data")
@@ -200,9 +221,9 @@ class StateValidator:
         if "member_id" in data:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
         yield from self._channel(f"{path}.data.channel", data.get("channel"), metadata=False)
-        yield from self._place(path, flow_data, data.get("flow_type"))
+        yield from self._place(path, flow_data, data.get("flow_type"), notes if isinstance(notes, Mapping) else {})
 
-    def _place(self, path: str, flow_data: Mapping[str, Any], flow: Any) -> Iterator[Fault]:
+    def _place(self, path: str, flow_data: Mapping[str, Any], flow: Any, notes: Mapping[str, Any]) -> Iterator[Fault]:
         run, step = flow_data.get("id"), flow_data.get("step")
         if not isinstance(flow, str) or not isinstance(run, str) or not run.startswith(f"{flow}:"):
             yield Fault(f"{path}.id", "must be text that begins with the flow's name and a colon")
@@ -211,12 +232,25 @@ class StateValidator:
         elif self.flows is not None and isinstance(flow, str):
             if flow not in self.flows:
                 yield Fault(f"{path}.data.flow_type", "names no declared flow")
-            elif step not in self.flows[flow]:
+            elif step not in self._steps(flow, notes):
                 yield Fault(f"{path}.step", f"names no state of flow {flow!r}")
+            elif not _strings(notes.get("trail", ())) <= self._steps(flow, notes):
+                yield Fault(path, f"has a trail with a step that is no state of flow {flow!r}")
+
+    def _steps(self, flow: str, notes: Mapping[str, Any]) -> frozenset[str]:
+        """The steps of a declared flow, as the run knows them."""
+        assert self.flows is not None
+        version = notes.get("version", 1)
+        kept = self.kept.get((flow, version)) if self.kept and type(version) is int else None
+        return frozenset(self.flows[flow] if kept is None else kept)
 
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
+
+
+def _strings(value: Any) -> set[str]:
+    return {one for one in value if isinstance(one, str)} if isinstance(value, list | tuple) else set()
 
 
 def _text(value: Any) -> str:
@@ -304,6 +338,7 @@ _RUN: Final[_Rules] = {
     "fingerprint": (_words, False),
     "entered": (_count, False),
     "trail": (_list_of(_words, "names of states"), False),
+    "made": (_flag, False),
     "page": (_count, False),
     "shown": (_list_of(_texts_called("choice", "title"), "what was shown"), False),
     "since": (_some_instant, False),
@@ -319,7 +354,9 @@ _CALL: Final[_Rules] = {
     "leased_until": (_instant, True),
     "again_at": (_some_instant, False),
     "tries": (_count, False),
+    "renewed": (_flag, False),
 }
+_TOKEN: Final[_Rules] = {"issued": (_instant, True), "expires": (_instant, True)}
 _UNDELIVERED: Final[_Rules] = {
     "id": (_text, True),
     "replies": (_replies, True),
@@ -353,5 +390,7 @@ _RULES: Final[tuple[tuple[str, Callable[[Any], str]], ...]] = (
     ("_version", _count),
     ("_last_updated", _instant),
     ("_deadline", _some_instant),
+    ("_session_since", _some_instant),
+    ("_warn_at", _some_instant),
     ("_channels", _list_of(_texts_called("type", "identifier"), "channels")),
 )

@@ -24,6 +24,8 @@ The laws of the commit
  10. A broken document (`SetAside`) is moved whole to a key of its own before anything is written over it.
  11. A shard is leased to one worker at a time. That saves work and no more: what two workers do at once is decided
      by the head.
+ 12. A wipe leaves of a member what must outlive them: the tokens, the audit with an entry of the wipe, the incidents.
+     It is made on a head, and knows of all that was set aside, or it is a `Conflict`.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages import Channel
 
 __all__ = [
+    "ASIDE_LIFE",
     "AUDIT_KEPT",
     "AUDIT_LIFE",
     "DOCUMENT_LIFE",
@@ -46,6 +49,7 @@ __all__ = [
     "RECORDS_KEPT",
     "SHARDS",
     "TOKEN_LIFE",
+    "Aside",
     "AsyncStore",
     "Attend",
     "Broken",
@@ -64,6 +68,7 @@ __all__ = [
     "Load",
     "LookUp",
     "Mismatch",
+    "ReadAside",
     "ReadAudit",
     "ReadIncidents",
     "ReadInherited",
@@ -74,10 +79,12 @@ __all__ = [
     "Result",
     "SetAside",
     "Settle",
+    "ShowAside",
     "Store",
     "Stored",
     "Unlink",
     "WakeUps",
+    "Wipe",
     "check_commit",
     "digest",
     "shard_of",
@@ -97,6 +104,8 @@ AUDIT_KEPT: Final = 10_000
 """Audit entries kept per member."""
 AUDIT_LIFE: Final = 400 * 86_400
 """Seconds after the last commit that the audit is kept."""
+ASIDE_LIFE: Final = 30 * 86_400
+"""Seconds that what was set aside is kept for somebody to look at."""
 INCIDENTS_KEPT: Final = 1_000
 """Incidents kept per member, and at the store as a whole, for `AUDIT_LIFE` after the last one."""
 
@@ -154,6 +163,15 @@ class Entry:
 
 
 @attrs.frozen
+class Aside:
+    """One key that was set aside: at which `version`, `what` it was ("state", "turns" …); `key`: where it is now."""
+
+    version: int
+    what: str
+    key: str = attrs.field(eq=False, repr=False)
+
+
+@attrs.frozen
 class Inherited:
     """What a member takes over from the guest they were: tokens with the instant each was used, and records."""
 
@@ -208,6 +226,36 @@ class SetAside:
 
     member_id: str
     expected: Head
+
+
+@attrs.frozen
+class ReadAside:
+    """What was set aside of a member and is still kept, oldest first -> `tuple[Aside, ...]`."""
+
+    member_id: str
+
+
+@attrs.frozen
+class ShowAside:
+    """What one of them holds -> `tuple[bytes, ...]`: of a hash names and values in turn, else the values. Secrets stand
+    in it as they were. Nothing, when it is not kept any more, or is of a type that no key of ours has."""
+
+    member_id: str
+    aside: Aside
+
+
+@attrs.frozen
+class Wipe:
+    """Remove the document, the one before it, the turn records, the wake-up and what was set aside; `entry` says so in
+    the audit -> `Committed | Conflict | Broken`. `aside`: all that was set aside, as it was read.
+
+    Raises: StoreUnavailable (nothing removed), CommitUnknown.
+    """
+
+    member_id: str
+    expected: Head
+    entry: Entry
+    aside: tuple[Aside, ...] = ()
 
 
 @attrs.frozen
@@ -314,6 +362,9 @@ Request: TypeAlias = (
     Load
     | Commit
     | SetAside
+    | ReadAside
+    | ShowAside
+    | Wipe
     | ReadAudit
     | ReadRecords
     | ReadInherited
@@ -388,11 +439,13 @@ class Late:
 
 @attrs.frozen
 class Broken:
-    """A key of the member is of a type that is not ours. `fault` names it."""
+    """A key of the member is of a type that is not ours. `fault` names it; `previous`: the document before, where that
+    can be read."""
 
     head: Head
     fault: str
     at: float
+    previous: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -420,6 +473,7 @@ Result: TypeAlias = (
     | Linked
     | Leased
     | Inherited
+    | tuple[Aside, ...]
     | tuple[Entry, ...]
     | tuple[Record, ...]
     | tuple[str, ...]

@@ -19,6 +19,7 @@ __all__ = ["ENGLISH", "Catalogue"]
 
 ENGLISH: Final[Mapping[str, str]] = {
     "back.earlier": "Your earlier answer: {answer}",
+    "back.made": "What came before this was already sent, so there is no way back over it.",
     "back.nowhere": "This is the first question; there is nothing to go back to.",
     "call.failed": "That did not work; please try again.",
     "call.unavailable": "We cannot find that out at the moment; please try again in a while.",
@@ -32,24 +33,35 @@ ENGLISH: Final[Mapping[str, str]] = {
     "carry_on.offered.yes": "Yes, carry on",
     "carry_on.offered.no": "No, leave it",
     "cancel.done": "Cancelled; nothing was sent.",
+    "flow.restarted": "We have changed how this works ({flow}); please begin it again.",
     "failure": "Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}",
     "help.words": "You can always say: menu, back, cancel, help.",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",
     "message.reused": "That message was answered before.",
+    "message.too_late": "That message reached us too late and was not taken; please send it again.",
     "message.too_long": "That is too long; please keep it under {limit} characters.",
     "message.unsupported": "We can only read text here: please write, or tap a button.",
     "pages.next": "Next",
     "pages.prev": "Previous",
-    "recovered": "We had to tidy up our notes about this conversation; let us start again from here.",
+    "recovered": (
+        "We had to tidy up our notes about this conversation; let us start again from here. Reference: {reference}"
+    ),
+    "recovered.put_back": "We put this conversation back to an earlier question; let us go on from here.",
     "recovered.unsure": (
         "We had to tidy up our notes about this conversation, and could not find out whether your last request was "
-        "done. Please check before you try again."
+        "done. Please check before you try again. Reference: {reference}"
     ),
-    "store.contended": "Many things came at once; that one was not taken. Please send it again.",
-    "store.unavailable": "We could not save that; nothing was changed. Please send it again in a while.",
-    "store.unknown": "We cannot tell whether that was saved. Please send it again; it counts once.",
+    "store.contended": "Many things came at once; that one was not taken. Please send it again. Reference: {reference}",
+    "store.unavailable": (
+        "We could not save that; nothing was changed. Please send it again in a while. Reference: {reference}"
+    ),
+    "store.unknown": (
+        "We cannot tell whether that was saved. Please send it again; it counts once. Reference: {reference}"
+    ),
     "session.ended": "Your session ended after a while of silence.",
+    "session.ending": "Your session ends in {seconds} seconds; what you have not confirmed ({flow}) is then not sent.",
+    "session.limit": "Your session ended, for it had been open very long.",
     "session.lost": "Your session ended. What you had not confirmed was not sent.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",
 }

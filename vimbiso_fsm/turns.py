@@ -16,11 +16,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import Answered, Decision, Event, Listener, caller, commit_of, failure
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow_audit import Details
@@ -41,20 +42,28 @@ from vimbiso_fsm.store import (
     Result,
     Stored,
 )
-from vimbiso_fsm.turn import Call, Caller, CallPolicy
+from vimbiso_fsm.turn import QUESTION, Call, Caller, CallPolicy
 
-__all__ = ["STILL_RUNNING", "Cache", "Deliver", "Pause", "RunCall", "Step", "Turns", "answered", "instant"]
+__all__ = ["STILL_RUNNING", "Cache", "Deliver", "Pause", "ReadOld", "RunCall", "Step", "Turns", "answered", "instant"]
+
+
+def _never(_: object) -> bool:
+    return False
 
 
 @attrs.frozen
 class RunCall:
     """Run a service's method -> what it returned, the exception it raised, or `STILL_RUNNING` when nobody can wait for
-    it any longer; its answer is then a turn of its own. `pending`: the call as it stands in the member's document."""
+    it any longer; its answer is then a turn of its own. `pending`: the call as it stands in the member's document;
+    `renews`: this asks for a new token, before that call. `refuses`: whether an answer says that the call's token was
+    not accepted, for which there is a remedy once."""
 
     call: Call[Any]
     caller: Caller
     policy: CallPolicy
     pending: PendingCall
+    renews: bool = False
+    refuses: Callable[[object], bool] = attrs.field(default=_never, eq=False, repr=False)
 
 
 STILL_RUNNING = object()
@@ -77,13 +86,21 @@ class Pause:
     attempt: int
 
 
-Step: TypeAlias = Request | RunCall | Deliver | Pause
+@attrs.frozen
+class ReadOld:
+    """Look for a record of the previous release -> `legacy.OldRecord`, None when there is none."""
+
+    number: str = attrs.field(repr=False)
 
 
-def answered(pending: PendingCall, result: object) -> Answered:
+Step: TypeAlias = Request | RunCall | Deliver | Pause | ReadOld
+
+
+def answered(step: RunCall, result: object) -> Answered:
     """The event that a call has come back with what it returned, or the exception it raised."""
-    unknown = isinstance(result, BaseException)
-    return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries)
+    pending, unknown = step.pending, isinstance(result, BaseException)
+    renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if step.refuses(result) else ""
+    return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries, renewal)
 
 
 def instant(at: float) -> datetime:
@@ -292,15 +309,22 @@ class Turns(ABC):
         if not self._confirmed or self._calls > self.bot.limits.autos:  # a flow that only calls is taken up later
             return self._finish(document)
         assert document.run is not None
-        policy = self.bot.flow(document.run.flow)[document.run.step].call_policy
-        step = RunCall(decision.call, caller(document, pending), policy, pending)
-        self._do(step, lambda result: self._called(pending, result))
+        who, tokens = caller(document, pending), self.bot.tokens
+        if decision.renews:
+            who = attrs.evolve(who, key=hashed("renewal", pending.key, str(pending.tries)))
+            step = RunCall(decision.call, who, QUESTION, pending, renews=True)
+        else:
+            policy = self.bot.definition(document.run)[document.run.step].call_policy
+            curable = tokens is not None and who.token is not None and not pending.renewed
+            refuses = tokens.is_refusal if tokens is not None and curable else _never
+            step = RunCall(decision.call, who, policy, pending, refuses=refuses)
+        self._do(step, lambda result: self._called(step, result))
 
-    def _called(self, pending: PendingCall, result: object) -> None:
+    def _called(self, step: RunCall, result: object) -> None:
         """The call is back: its answer is the next turn, under the same root."""
         if isinstance(result, BaseException):
-            self.errors.append((pending.key[:10], result))
-        self.event = answered(pending, result)
+            self.errors.append((step.pending.root[:10], result))
+        self.event = answered(step, result)
         self._decide()
 
     # A guest becomes a member -------------------------------------------------------------------------------------

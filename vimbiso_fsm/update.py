@@ -12,13 +12,14 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
-from vimbiso_fsm.decision import Decision, record_of
+from vimbiso_fsm.decision import Decision, life_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import Fault
 from vimbiso_fsm.store import Broken, Stored
+from vimbiso_fsm.versions import migrated
 
 __all__ = ["Change", "read", "updated"]
 
@@ -40,19 +41,20 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
         raise DamagedDocument(member_id, "; ".join(wrong[:3]))
     if document.member_id != member_id:
         raise DamagedDocument(member_id, "it is another member's")
-    return document
+    return document.at(datetime.fromtimestamp(stored.at, UTC))
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
     """The decision that stores `after`; the caller's object is left as it is, and what it holds is not shared.
     `version`: of the head it is made on.
 
-    Raises: InvalidState, also when it would become another member's; NotStorable.
+    Raises: InvalidState, also when it would become another member's; NotStorable; tokens.BadToken.
     """
     if before is not None and after.member_id != before.member_id:
         raise InvalidState((Fault("member_id", "is another than that of the document to be changed"),))
     now = datetime.fromtimestamp(at, UTC)
     latest = max(now, before.last_updated) if before else now
+    after = attrs.evolve(after, token=life_of(bot, before, after.member, latest)).at(latest)
     raw = document_to_raw(attrs.evolve(after, version=version + 1, last_updated=latest))
     data = dumps(raw)
     verdict = bot.validator.validate(raw)
@@ -73,7 +75,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
 
 
 def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
-    names = [field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated")]
+    names = [field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated", "brought")]
     changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
     run = after.run
     return AuditEntry(
@@ -89,5 +91,5 @@ def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
         dest=run.step if run else "",
         flow=run.flow if run else "",
         run=run.id if run else "",
-        detail={"fields": changed},
+        detail={"fields": changed, **migrated(before)},
     )

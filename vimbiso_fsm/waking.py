@@ -16,8 +16,9 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import replies_from_raw
 from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, wake_at
 from vimbiso_fsm.moving import Move
+from vimbiso_fsm.recovery import readable
 from vimbiso_fsm.state import Document, Undelivered
-from vimbiso_fsm.store import Broken, Conflict, Duplicate, Late, Load, Mismatch, Settle, Stored
+from vimbiso_fsm.store import Broken, Conflict, Duplicate, Late, Load, Mismatch, ReadAudit, Settle, Stored
 from vimbiso_fsm.turns import Cache, Deliver, Turns, instant
 
 __all__ = ["Waking"]
@@ -56,11 +57,21 @@ class Waking(Turns):
 
     def _loaded(self, stored: Stored | Broken) -> None:
         self._head = stored.head
+        if self._in_hand is not None and isinstance(stored, Stored) and stored.document is None and stored.head.version:
+            return self._do(ReadAudit(self._member_id, 1), self._went)
         document = self._read(stored) if isinstance(stored, Stored) else None
         if document is None:  # nothing can be due that cannot be read; the member's next message has it mended
             return self._do(Settle(self._member_id, stored.head), lambda _: None)
         self._document = document
         self._next(document)
+
+    def _went(self, latest: Any) -> None:
+        """Who is not here any more may have become a member, and what they asked for with them."""
+        entry = next(iter(readable(latest)), None)
+        member_id = entry.detail.get("moved_to") if entry else None
+        if isinstance(member_id, str):
+            self._member_id = member_id
+            self._do(Load(member_id), self._loaded)
 
     def _next(self, document: Document) -> None:
         """The next turn, or when to come again."""

@@ -12,6 +12,7 @@ live together. Ids are percent-encoded: no id can close a tag, and none can be a
     vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE
     vimbiso:{17}:member:m-42:tokens           sorted set, token by the instant of its use   TOKEN_LIFE
     vimbiso:{17}:member:m-42:aside:7:<ns>:…   a key set aside at version 7                  ASIDE_LIFE
+    vimbiso:{17}:member:m-42:asides           sorted set, those keys by the end of each     ASIDE_LIFE
     vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE
     vimbiso:{17}:due                          sorted set, member id by earliest wake-up     no end
     vimbiso:{17}:lease                        the worker that looks after the shard         as leased
@@ -36,6 +37,7 @@ from zlib import crc32
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.store import (
+    ASIDE_LIFE,
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
@@ -43,6 +45,7 @@ from vimbiso_fsm.store import (
     RECORDS_KEPT,
     SHARDS,
     TOKEN_LIFE,
+    Aside,
     Attend,
     Broken,
     Commit,
@@ -60,6 +63,7 @@ from vimbiso_fsm.store import (
     Load,
     LookUp,
     Mismatch,
+    ReadAside,
     ReadAudit,
     ReadIncidents,
     ReadInherited,
@@ -70,15 +74,16 @@ from vimbiso_fsm.store import (
     Result,
     SetAside,
     Settle,
+    ShowAside,
     Stored,
     Unlink,
     WakeUps,
+    Wipe,
     check_commit,
     shard_of,
 )
 
 __all__ = [
-    "ASIDE_LIFE",
     "RECORD_SHARDS",
     "SCRIPT",
     "SHA",
@@ -97,9 +102,6 @@ __all__ = [
     "unword",
 ]
 
-ASIDE_LIFE: Final = 30 * 86_400
-"""Seconds that what was set aside is kept for somebody to look at."""
-
 SCRIPT: Final = files("vimbiso_fsm").joinpath("commit.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _BOUNDS: Final = (DOCUMENT_LIFE, AUDIT_LIFE, RECORDS_KEPT, AUDIT_KEPT)
@@ -108,7 +110,7 @@ Decided: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
 """What a commit comes to."""
 Words: TypeAlias = tuple[bytes | str | int, ...]
 """A command, word by word."""
-Inspected: TypeAlias = Load | Commit | ReadAudit | ReadRecords | ReadInherited
+Inspected: TypeAlias = Load | Commit | Wipe | ReadAudit | ReadRecords | ReadInherited
 """Requests that may meet a member's key of a wrong type; `SetAside` gets round it."""
 _Framed = TypeVar("_Framed", Record, Entry)
 
@@ -177,6 +179,16 @@ def _index(channel: Channel) -> bytes:
     return b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
 
 
+def _asides_key(member_id: str) -> bytes:
+    """Where the keys are named that were set aside of a member."""
+    return keys_of(member_id)[0].removesuffix(b"state") + b"asides"
+
+
+def _read_aside(key: bytes) -> Aside:
+    *_, version, _, what = key.split(b":")
+    return Aside(int(version), what.decode(), key.decode())
+
+
 def _aside(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
     member = keys[0].removesuffix(b":state")
     nanoseconds = time.time_ns()
@@ -209,8 +221,16 @@ def _encode(request: Request) -> Command:
             return _command(keys_of(member_id), b"load_previous" if previous else b"load")
         case SetAside(member_id, expected):
             keys = keys_of(member_id)
-            keys_to = (*keys, *_aside(keys, expected.version))
+            keys_to = (*keys, *_aside(keys, expected.version), _asides_key(member_id))
             return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), ASIDE_LIFE)
+        case ReadAside(member_id):
+            return _command((_asides_key(member_id),), b"asides")
+        case ShowAside(_, aside):
+            return _command((aside.key.encode(),), b"aside")
+        case Wipe(member_id, expected, entry, aside):
+            keys_to = (*keys_of(member_id), _asides_key(member_id), *(one.key.encode() for one in aside))
+            wiped = (expected.version, _word(expected.digest), _entry_frame(entry), AUDIT_KEPT, AUDIT_LIFE)
+            return _command(keys_to, b"wipe", *wiped, _raw(member_id))
         case ReadAudit(member_id, last):
             return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case ReadRecords(member_id):
@@ -271,7 +291,7 @@ def _encode_commit(commit: Commit) -> Command:
         digest,
         document,
         _frame(commit.token, commit.root, commit.content, commit.record),
-        b"%d %b %b" % (entry.version, digest, entry.body),
+        _entry_frame(entry),
         _instant(commit.wake_at),
         _raw(commit.member_id),
         *_BOUNDS,
@@ -297,6 +317,10 @@ def _instant(seconds: float | None) -> str:
     return "" if seconds is None else repr(float(seconds))
 
 
+def _entry_frame(entry: Entry) -> bytes:
+    return b"%d %b %b" % (entry.version, _word(entry.digest), entry.body)
+
+
 def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
     return b"%b %b %b %b" % (_word(token), _word(root), _word(content), body)
 
@@ -317,6 +341,14 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
             return _stored(reply, reply[7] if previous else None)
         case SetAside():
             return Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
+        case ReadAside():
+            return tuple(map(_read_aside, reply[4]))
+        case ShowAside():
+            return tuple(reply[4])
+        case Wipe(_, _, entry):
+            if reply[2] == b"conflict":
+                return Conflict(_stored(reply))
+            return Committed(Head(entry.version, entry.digest), float(reply[3]))
         case ReadAudit(member_id):
             return _unframed(member_id, entry_of, reply[4])
         case ReadRecords(member_id):
@@ -392,9 +424,9 @@ def inspection(member_id: str) -> Command:
 def inspected(request: Request, member_id: str, command: Command, reply: Any, place: str) -> Broken:
     """What the reply to an inspection says of a request that met a key of a wrong type."""
     _check_tag(command, reply)
-    _, _, _, at, version, digest, fault = reply
+    _, _, _, at, version, digest, fault, previous = reply
     if not fault:
         raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
-    if not isinstance(request, Load | Commit):
+    if not isinstance(request, Load | Commit | Wipe):
         raise DamagedDocument(member_id, fault.decode())
-    return Broken(Head(int(version), unword(digest)), fault.decode(), float(at))
+    return Broken(Head(int(version), unword(digest)), fault.decode(), float(at), previous)

@@ -1,7 +1,8 @@
 """A whole turn beside a bare GET and SET, on the same server, in the same minute: `make bench`.
 
 Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `always`
-for `--fsync` measures the disk: the default is what measures the code.
+for `--fsync` measures the disk: the default is what measures the code. With `--length` instead: what is stored and what
+a turn takes, early and late in a long conversation (`length.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import attrs
 
 from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync
 from tests.bench.conversation import OFFER, TILL
+from tests.bench.length import CASES, EARLY, HEADING, NOTES, line, stages
 from tests.bench.measure import Row, measure
 from tests.bench.server import Placement, Server, placements
 
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with ExitStack() as stack:
             server = stack.enter_context(Server.start(options.fsync))
+            if options.length:
+                return _lengths(server, options, load)
             contenders: list[Contender] = [
                 Bare(server.url),
                 Turns(server.url, TILL),
@@ -57,16 +61,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(*_table(facts, rows), sep="\n")
 
 
+def _lengths(server: Server, options: argparse.Namespace, load: str) -> None:
+    """Print what a long conversation costs."""
+    if places := placements():
+        server.place(places[0])
+    milestones = sorted({EARLY, *(max(EARLY, options.length * tenths // 10) for tenths in (1, 10, 11))})
+    measured = stages(server, CASES, milestones, options.rounds)
+    if options.json:
+        rows = [attrs.asdict(stage) for stage in measured]
+        return print(json.dumps({"facts": {"server": str(server), "load": load}, "rows": rows}, indent=2))
+    print(f"server    {server}", f"load      {load}", sep="\n")
+    print(f"timed     {options.rounds} rounds at each milestone, in turn with rounds of members at turn {EARLY}\n")
+    print(HEADING, flush=True)
+    for stage in measured:
+        print(line(stage), flush=True)
+    print(f"\n{NOTES}")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.4, help="of one block (%(default)s)")
     parser.add_argument("--blocks", type=int, default=11, help="of each contender at each placement (%(default)s)")
     parser.add_argument("--fsync", choices=["everysec", "always", "no"], default="everysec", help="(%(default)s)")
+    parser.add_argument(
+        "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"
+    )
+    parser.add_argument("--rounds", type=int, default=100, help="timed at each milestone of --length (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON, with every figure")
-    parser.add_argument("--smoke", action="store_true", help="two very short blocks: only to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="very short: only to see that it runs")
     options = parser.parse_args(arguments)
     if options.smoke:
-        options.seconds, options.blocks = 0.04, 2
+        options.seconds, options.blocks, options.rounds = 0.04, 2, 1
     return options
 
 

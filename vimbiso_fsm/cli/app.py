@@ -9,8 +9,11 @@ import typer
 
 from vimbiso_fsm.cli.audit import as_commands
 from vimbiso_fsm.cli.chat import chat
+from vimbiso_fsm.cli.check import check
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.members import history, incidents, state
+from vimbiso_fsm.cli.migrate import migrate
+from vimbiso_fsm.cli.recover import aside, recover, reset, wipe
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.worker import worker
 
@@ -30,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # help, and mistakes in usage, as plain text: it reads the same in a log
     pretty_exceptions_enable=False,  # a bug shows a plain traceback, never the values in it
 )
-for command in (chat, worker, replay, state, history, incidents, doctor):
+for command in (chat, check, worker, replay, state, history, incidents, recover, reset, wipe, aside, doctor, migrate):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(as_commands(EXIT_CODES))
 

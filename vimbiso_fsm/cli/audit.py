@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -16,8 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vimbiso_fsm.audit_trail import Export, Trail, explain, faults, guests, members, read_trail
-from vimbiso_fsm.cli.chat import channel_of
-from vimbiso_fsm.cli.members import Who, _member_id
+from vimbiso_fsm.cli.members import OfFlow, OfRun, OnChannel, Since, Until, Who, _filters, _member_id
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
 from vimbiso_fsm.codec import Unreadable
@@ -57,13 +55,11 @@ def export(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="JSON Lines; a file that is there is gone on with.")],
     who: Several = None,
     everybody: All = False,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="ISO 8601; UTC if it has no zone.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="The same; the end is included.")] = None,
-    flow: Annotated[str | None, typer.Option("--flow", metavar="NAME", help="Only what concerns this flow.")] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Only what concerns this run.")] = None,
-    channel: Annotated[str | None, typer.Option("--channel", metavar="TYPE:IDENTIFIER", help="Only this one.")] = None,
+    since: Since = None,
+    until: Until = None,
+    flow: OfFlow = None,
+    run: OfRun = None,
+    channel: OnChannel = None,
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
@@ -73,15 +69,9 @@ def export(
     Run again it adds what is new and nothing twice, however it ended before. Use a file of its own for each choice of
     what to write. Exit code 1 when something could not be read, or is no longer what was exported.
     """
-    filters = {
-        "channel": None if channel is None else channel_of(channel),
-        "flow": flow,
-        "run": run,
-        "since": _instant(since, "--since"),
-        "until": _instant(until, "--until"),
-    }
+    filters = _filters(channel, flow, run, since, until)
     everything = all(value is None for value in filters.values())
-    wanted = partial(FlowAuditLogger.fits, **filters)  # type: ignore[arg-type]  # mypy joins the types of the values
+    wanted = partial(FlowAuditLogger.fits, **filters)
     written = broken = 0
     with _opened(who, everybody, redis, data, flows) as bot, Export(to) as file:
         for trail in _trails(bot, who):
@@ -146,16 +136,6 @@ def _trails(bot: Opened, who: Sequence[str] | None) -> Iterator[Trail]:
                 waiting[:0] = (guest for guest in guests(trail) if guest not in seen)
                 yield trail
             progress.update(task, advance=1, total=len(seen) + len(waiting))
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{shown(text)} is no time; say 2026-11-22T09:15", param_hint=option) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _plain(text: str) -> str:

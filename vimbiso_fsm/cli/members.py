@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Styled
 
+from vimbiso_fsm.audit_trail import guests, read_entries, read_incidents, read_trail
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.chat import channel_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
-from vimbiso_fsm.codec import document_to_raw, unstructure
+from vimbiso_fsm.codec import Unreadable, document_to_raw, unstructure
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
 from vimbiso_fsm.state import guest_id
@@ -23,10 +28,23 @@ from vimbiso_fsm.store import RECORDS_KEPT, Linked, LookUp, ReadAudit, ReadRecor
 
 __all__ = ["history", "incidents", "state"]
 
+T = TypeVar("T")
+
 MASK: Final = "•••"
 WIDTH: Final = 160
 """Columns of a table that goes to no terminal."""
 
+Since: TypeAlias = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="From then on; ISO 8601, UTC if it has no zone.")
+]
+Until: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Until then; the end is included.")
+]
+OfFlow: TypeAlias = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="Only what concerns this flow.")]
+OfRun: TypeAlias = Annotated[str | None, typer.Option("--run", metavar="ID", help="Only what concerns this run.")]
+OnChannel: TypeAlias = Annotated[
+    str | None, typer.Option("--channel", metavar="TYPE:IDENTIFIER", help="Only what came by this channel.")
+]
 Who: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="MEMBER", help="A member id, or a channel as TYPE:IDENTIFIER, as in whatsapp:263771234567."),
@@ -50,7 +68,10 @@ def state(
         if at is not None:
             member_id = _member_id(bot, who)
             kept = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
-            past = FlowAuditLogger.state_at(at, *kept)
+            try:
+                past = FlowAuditLogger.state_at(at, *kept)
+            except Unreadable as error:
+                fail(f"entry {at} of {shown(who)} cannot be read: {error}")
             if past is None:
                 fail(f"no state of version {at} is kept of {shown(who)}; of the latest {RECORDS_KEPT} turns it is")
             print(as_json(past, indent=2))
@@ -66,22 +87,34 @@ def history(
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
-    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest entries.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest of these entries.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    flow: OfFlow = None,
+    run: OfRun = None,
+    channel: OnChannel = None,
     json: Annotated[bool, typer.Option("--json", help="Whole entries, one JSON object a line.")] = False,
 ) -> None:
     """Print a member's audit, oldest entry first, with that of the guest they were.
 
-    Exit code 1 when there is none.
+    What of it cannot be read is said on standard error, a line each. Exit code 1 then, or when there is none.
     """
+    wanted = partial(FlowAuditLogger.fits, **_filters(channel, flow, run, since, until))
     with opened(redis, data, flows) as bot:
-        entries = bot.manager.history(_member_id(bot, who), last=last)[-(last or 0) :]
-        if not entries:
-            fail(f"no history is stored of {shown(who)}")
+        trail = read_trail(bot.store, _member_id(bot, who))
+        trails = (*(read_trail(bot.store, guest) for guest in guests(trail)), trail)
+        entries = _latest(filter(wanted, chain.from_iterable(read_entries(one)[0] for one in trails)), last)
+        faults = [*chain.from_iterable((*one.damaged, *read_entries(one)[1]) for one in trails)]
+        if not entries and not faults:
+            fail(f"no history is stored of {shown(who)}{', of what was asked for' if trail.entries else ''}")
         if json:
             for entry in entries:
                 print(as_json(unstructure(entry)))
-        else:
+        elif entries:
             _print_table(entries)
+        _tell(faults)
 
 
 def incidents(
@@ -91,16 +124,60 @@ def incidents(
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
-    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest.")] = None,
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the latest of these.")] = None,
+    since: Since = None,
+    until: Until = None,
+    flow: OfFlow = None,
+    run: OfRun = None,
+    channel: OnChannel = None,
 ) -> None:
     """Print what happened and changed no document, oldest first, one JSON object a line: a message id used twice, a
     start on a server that the doctor refuses.
 
-    Exit code 0 also when there is none.
+    Exit code 0 also when there is none; 1 when one cannot be read, which is said on standard error.
     """
+    wanted = partial(FlowAuditLogger.fits, **_filters(channel, flow, run, since, until))
     with opened(redis, data, flows) as bot:
-        for incident in bot.manager.incidents(None if who is None else _member_id(bot, who), last=last):
+        trail = read_trail(bot.store, None if who is None else _member_id(bot, who))
+        found, faults = read_incidents(trail)
+        for incident in _latest(filter(wanted, found), last):
             print(as_json(unstructure(incident)))
+        _tell([fault for fault in (*trail.damaged, *faults) if "incident" in fault])
+
+
+def _latest(found: Iterable[T], last: int | None) -> tuple[T, ...]:
+    return tuple(deque(found, last))
+
+
+def _tell(faults: Sequence[str]) -> None:
+    """Say what could not be read, and end."""
+    for fault in faults:
+        print(f"error: {clean(fault)}", file=sys.stderr)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _filters(
+    channel: str | None, flow: str | None, run: str | None, since: str | None, until: str | None
+) -> dict[str, Any]:
+    """What is asked for of an audit, as `FlowAuditLogger.fits` takes it."""
+    return {
+        "channel": None if channel is None else channel_of(channel),
+        "flow": flow,
+        "run": run,
+        "since": _instant(since, "--since"),
+        "until": _instant(until, "--until"),
+    }
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{shown(text)} is no time; say 2026-11-22T09:15", param_hint=option) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _member_id(bot: Opened, who: str) -> str:
@@ -131,8 +208,9 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
 def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:
     if not flow_data:
         return flow_data
-    fields = bot.flow(flow_data["data"]["flow_type"]).fields
-    secret = {name for name, field in fields.items() if field.metadata.get("vimbiso") == SECRET["vimbiso"]}
+    flows = bot.definitions(flow_data["data"]["flow_type"])
+    fields = [item for flow in flows for item in flow.fields.items()]
+    secret = {name for name, field in fields if field.metadata.get("vimbiso") == SECRET["vimbiso"]}
     data = {name: MASK if name in secret and value else value for name, value in flow_data["data"].items()}
     return {**flow_data, "data": data}
 

@@ -1,0 +1,203 @@
+"""Does a conversation that goes on for long cost more? What is stored of one member and what a turn takes, early and
+late: `make bench ARGS=--length`.
+
+Each kind of conversation goes round and round. When it has come to a milestone, what is stored is counted, and rounds
+of it are timed in turn with rounds of members who are only just at their tenth turn: so a slow minute hits both alike.
+Once with the documents in the worker's cache and once without it, where each turn looks up and loads what is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from statistics import median
+
+import attrs
+import redis
+
+from tests.bench.conversation import OFFER, TILL, Conversation, Script
+from tests.bench.server import Server
+from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text, Transition, Turn, call
+from vimbiso_fsm.answers import free_text
+from vimbiso_fsm.messages import Message
+from vimbiso_fsm.store import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
+from vimbiso_fsm.wire import keys_of
+
+__all__ = ["CASES", "EARLY", "HEADING", "NOTES", "Stage", "line", "stages"]
+
+EARLY = 10
+"""The turn that all later ones are compared with."""
+
+
+@attrs.frozen
+class Parcel:
+    """What the counter gathers."""
+
+    name: str = ""
+
+
+class Post:
+    """A service that does nothing and remembers nothing: it must not be what grows."""
+
+    def send(self, name: str) -> str:
+        """Say that it was sent."""
+        return name
+
+
+def sent(turn: Turn[Parcel]) -> Call[str]:
+    """The effect of each round."""
+    return call(Post.send, turn.data.name)
+
+
+counter = Flow(
+    "counter", data=Parcel, initial="name",
+    states=[
+        State("name", ask=Text("To whom?"), reads=free_text(40), into="name"),
+        State("sending", call=sent),
+        State("sent", say=Text("Sent."), final=True),
+    ],
+    transitions=[
+        Transition("answer", "name", "sending"),
+        Transition("done", "sending", "sent"),
+        Transition("failed", "sending", "name"),
+    ],
+)  # fmt: skip
+
+CASES = (
+    attrs.evolve(TILL, name="one run for ever"),
+    attrs.evolve(TILL, name="refused now and then", round=("nothing", "?", "12.50 USD", "bread and milk")),
+    attrs.evolve(TILL, name="refused for ever", round=("nothing", "at all")),
+    attrs.evolve(OFFER, name="back for ever"),
+    attrs.evolve(OFFER, name="parked and resumed", opening=(*OFFER.opening, "10 USD"), round=("menu", "yes")),
+    attrs.evolve(OFFER, name="parked and dropped", round=("10 USD", "menu", "no", "offer")),
+    attrs.evolve(OFFER, name="runs that end", round=("10 USD", "cancel", "offer")),
+    Script("runs that end with a call", Bot(counter, services={"post": Post()}), ("hi",), ("Alan", "hello")),
+)
+"""Every way round that a conversation can take without an end. `flows.bot` is VimbisoPay."""
+
+
+@attrs.frozen
+class Stage:
+    """A member at a milestone. `turn`: messages so far. Sizes in bytes: of the document, the one before it, the turn
+    records together, the audit entries together, the set of tokens as the server keeps it. `took`, `took_uncached`:
+    microseconds of a turn, medians; `early`, `early_uncached`: of members at turn `EARLY` in the same minute."""
+
+    case: str
+    turn: int
+    document: int
+    previous: int
+    records: int
+    entries: int
+    audit: int
+    tokens: int
+    took: float
+    early: float
+    took_uncached: float
+    early_uncached: float
+
+
+class _Member:
+    """Somebody who says the same round and round. `turn`: messages handled; between rounds each is where they began."""
+
+    _numbers = count(1)
+
+    def __init__(self, script: Script, manager: FlowStateManager) -> None:
+        self._conversation = Conversation(script, next(self._numbers))
+        self._length = len(script.round)
+        self.turn = 0
+        self.outcome: Outcome
+        for message in self._conversation.opening:
+            self._say(manager, message)
+
+    def age(self, manager: FlowStateManager, turn: int) -> None:
+        """Go on, in whole rounds, to that turn."""
+        while self.turn < turn:
+            self.round(manager)
+
+    def round(self, manager: FlowStateManager) -> float:
+        """Seconds of a turn, on the average of one round."""
+        messages = [next(self._conversation) for _ in range(self._length)]
+        since = time.perf_counter()
+        for message in messages:
+            self._say(manager, message)
+        return (time.perf_counter() - since) / self._length
+
+    def _say(self, manager: FlowStateManager, message: Message) -> None:
+        self.outcome = manager.handle(message)
+        self.turn += 1
+        if self.outcome.status not in ("advanced", "refused"):
+            raise RuntimeError(f"a turn of the benchmark was {self.outcome.status}: {message.text!r}")
+
+
+def stages(server: Server, scripts: Sequence[Script], milestones: Sequence[int], rounds: int) -> Iterator[Stage]:
+    """One conversation of each kind, at each milestone. `rounds`: timed at each, with and without the cache."""
+    with redis.Redis.from_url(server.url) as client:
+        for script in scripts:
+            cached = FlowStateManager.from_url(server.url, script.bot)
+            uncached = FlowStateManager.from_url(server.url, script.bot, cache=0)
+            with cached, uncached:
+                member = _Member(script, cached)
+                for milestone in milestones:
+                    member.age(cached, milestone)
+                    turn, sizes = member.turn, _sizes(client, member.outcome.state.member_id)
+                    took, early = _timed(script, cached, member, rounds)
+                    took_uncached, early_uncached = _timed(script, uncached, member, rounds)
+                    member.round(cached)  # its cache is behind
+                    yield Stage(script.name, turn, *sizes, took, early, took_uncached, early_uncached)
+
+
+def _timed(script: Script, manager: FlowStateManager, member: _Member, rounds: int) -> tuple[float, float]:
+    """Microseconds of a turn of the member, and of others at their tenth turn, in turn with theirs."""
+    late, early = [], []
+    for number in range(rounds):
+        young = _Member(script, manager)
+        young.age(manager, EARLY)
+        if number % 2:  # neither always follows the other
+            late.append(member.round(manager))
+        early.append(young.round(manager))
+        if not number % 2:
+            late.append(member.round(manager))
+    return median(late) * 1e6, median(early) * 1e6
+
+
+def _sizes(client: redis.Redis, member_id: str) -> tuple[int, int, int, int, int, int]:
+    state, previous, records, audit, tokens, *_ = keys_of(member_id)
+    entries: list[bytes] = client.lrange(audit, 0, -1)  # type: ignore[assignment]  # redis-py types sync and async at once
+    kept: list[bytes] = client.lrange(records, 0, -1)  # type: ignore[assignment]
+    return (
+        int(client.hstrlen(state, "d")),
+        int(client.hstrlen(previous, "d")),
+        sum(map(len, kept)),
+        len(entries),
+        sum(map(len, entries)),
+        int(client.memory_usage(tokens, samples=0) or 0),
+    )
+
+
+_COLUMNS = (
+    ("turn", 8, lambda stage: f"{stage.turn}"),
+    ("document", 10, lambda stage: f"{stage.document}"),
+    ("previous", 10, lambda stage: f"{stage.previous}"),
+    ("records", 9, lambda stage: f"{stage.records}"),
+    ("entries", 9, lambda stage: f"{stage.entries}"),
+    ("audit", 10, lambda stage: f"{stage.audit}"),
+    ("an entry", 10, lambda stage: f"{stage.audit / stage.entries:.0f}"),
+    ("tokens", 10, lambda stage: f"{stage.tokens}"),
+    ("µs", 7, lambda stage: f"{stage.took:.0f}"),
+    ("ratio", 7, lambda stage: f"{stage.took / stage.early:.2f}"),
+    ("uncached", 10, lambda stage: f"{stage.took_uncached:.0f}"),
+    ("ratio", 7, lambda stage: f"{stage.took_uncached / stage.early_uncached:.2f}"),
+)  # fmt: skip
+
+HEADING = f"  {'':<26}" + "".join(f"{name:>{width}}" for name, width, _ in _COLUMNS)
+"""Above the table's lines."""
+NOTES = f"""\
+Bytes. Bounded are: the records, the latest {RECORDS_KEPT}; the audit, the latest {AUDIT_KEPT} entries; the tokens,
+those of the latest {TOKEN_LIFE // 86_400} days. µs: of a turn, client and server, the median; ratio: to members at
+turn {EARLY} in the same minute. uncached: what is stored is looked up and loaded each turn."""
+
+
+def line(stage: Stage) -> str:
+    """A line of the table."""
+    return f"  {stage.case:<26}" + "".join(f"{cell(stage):>{width}}" for _, width, cell in _COLUMNS)

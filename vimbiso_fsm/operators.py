@@ -1,0 +1,498 @@
+"""What an operator does to one member without waiting for a message: recover, reset, wipe.
+
+    recovering   a damaged document is mended as a message would have it mended; with `to`, the member is put back to a
+                 state that is still kept
+    resetting    the flow is gone; who they are, their channel and their token stay
+    wiping       all that is stored of them is gone but for what keeps the past true: tokens and audit
+
+Each is a protocol without input and output: a generator that yields a request and is sent its result. The sync and the
+async manager perform the very same ones. What is done is done by an ordinary commit on the head that was read, has an
+entry in the audit that names an operator, and is begun anew when somebody else was quicker.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import Unreadable, dumps, loads, replies_to_raw
+from vimbiso_fsm.conversation import hashed
+from vimbiso_fsm.decision import commit_of
+from vimbiso_fsm.errors import InvalidMessage, VimbisoError
+from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest, seal
+from vimbiso_fsm.messages import Channel, Text
+from vimbiso_fsm.recovery import NoSuchState, Remains, Salvage, called, evicted, faults, put_back, recover, salvage
+from vimbiso_fsm.state import Document, Run, Undelivered, guest_id
+from vimbiso_fsm.store import (
+    RECORDS_KEPT,
+    Aside,
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Head,
+    Load,
+    ReadAside,
+    ReadAudit,
+    ReadRecords,
+    Request,
+    SetAside,
+    Stored,
+    Wipe,
+)
+from vimbiso_fsm.turns import Pause
+from vimbiso_fsm.update import read, updated
+from vimbiso_fsm.versions import is_unasked, unasked
+
+__all__ = [
+    "Done",
+    "NotRecovered",
+    "NothingStored",
+    "Recovery",
+    "Reset",
+    "Wiped",
+    "Work",
+    "recovering",
+    "resetting",
+    "wiping",
+]
+
+R = TypeVar("R")
+
+BY = "operator"
+"""Who did it, in the audit."""
+
+
+class NothingStored(VimbisoError, LookupError):
+    """Nothing is stored of a member. Attributes: `member_id`."""
+
+    def __init__(self, member_id: str) -> None:
+        self.member_id = member_id
+        super().__init__(f"nothing is stored of member {member_id!r}; see whether that is their id")
+
+
+class NotRecovered(VimbisoError):
+    """A member was not recovered, and nothing was changed. Attributes: `member_id`, `to` (a version, or None), `fault`,
+    `barrier` (the version of the turn that stands between, or None), `remedy`."""
+
+    def __init__(
+        self, member_id: str, to: int | None, fault: str, barrier: int | None = None, remedy: str = ""
+    ) -> None:
+        self.member_id, self.to, self.fault, self.barrier, self.remedy = member_id, to, fault, barrier, remedy
+        what = "recovered" if to is None else f"put back to version {to}"
+        super().__init__(f"member {member_id!r} was not {what}: {fault}" + (f"; {remedy}" if remedy else ""))
+
+
+@attrs.frozen
+class Done(Generic[R]):
+    """What came of it, and what observers are to be told."""
+
+    result: R
+    told: tuple[Details, ...] = ()
+
+
+Work: TypeAlias = Generator[Request | Pause, Any, Done[R]]
+"""Yields what is to be performed, is sent what came of it, returns what was done."""
+
+
+# Recover -------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Recovery:
+    """What was done, or would be, to recover a member; the same for both.
+
+    `outcome`: "left alone", "mended" or "put back". `version`: the one that was found. `faults`: what was wrong there;
+    no value is quoted. `kept`, `lost`: names of fields, and turns. `source`: where it is known from where they stood;
+    `tried`: where that was looked for in vain, and why. `flow`, `step`: where they stand then; "" at no question.
+    """
+
+    member_id: str
+    outcome: Literal["left alone", "mended", "put back"]
+    version: int
+    faults: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    source: str = ""
+    tried: tuple[tuple[str, str], ...] = ()
+    flow: str = ""
+    step: str = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it in words, a line each."""
+        return tuple(_words(self))
+
+
+def _words(recovery: Recovery) -> Iterator[str]:
+    yield f"member {recovery.member_id} at version {recovery.version}: {recovery.outcome}"
+    yield from (f"wrong: {fault}" for fault in recovery.faults)
+    if recovery.outcome == "left alone":
+        return
+    yield from (f"looked at {source} in vain: {why}" for source, why in recovery.tried)
+    yield f"from: {recovery.source}"
+    yield f"kept: {', '.join(recovery.kept) or 'nothing'}"
+    yield f"lost: {', '.join(recovery.lost) or 'nothing'}"
+    yield f"stands at: {recovery.flow}.{recovery.step}" if recovery.flow else "stands at: no question, the way home"
+
+
+@attrs.frozen
+class _Found:
+    """What there is of a member. `document`: the stored one, when it is sound; `data`: the bytes, else. `broken`: a key
+    of theirs is of a wrong type. `over`: their time is over, or they were wiped."""
+
+    head: Head
+    at: float
+    remains: Remains
+    document: Document | None = None
+    data: bytes = attrs.field(default=b"", repr=False)
+    faults: tuple[str, ...] = ()
+    broken: bool = False
+    over: str = ""
+
+
+def recovering(bot: Bot, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Work[Recovery]:
+    """Recover a member, or say only what would be done.
+
+    Raises: NothingStored; NotRecovered.
+    """
+    for attempt in itertools.count(1):
+        found = yield from _look(bot, member_id)
+        if found is not None:
+            recovery, saved = _planned(bot, member_id, found, to)
+            if saved is None or dry_run:
+                return Done(recovery)
+            told = yield from _save(bot, member_id, found, saved, recovery)
+            if told is not None:
+                return Done(recovery, (told,))
+        yield Pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def _look(bot: Bot, member_id: str) -> Generator[Request | Pause, Any, _Found | None]:
+    """What there is of the member; None when it changed meanwhile."""
+    stored: Stored | Broken = yield Load(member_id, previous=True)
+    records = yield ReadRecords(member_id)
+    entries = yield ReadAudit(member_id, 2 * RECORDS_KEPT)
+    found = _Found(stored.head, stored.at, Remains.of(stored.previous, records, entries))
+    if isinstance(stored, Broken):
+        found = attrs.evolve(found, faults=(stored.fault,), broken=True)
+        stored = yield Load(member_id)  # it may be the document before alone
+    if isinstance(stored, Broken):
+        return found
+    if stored.document is None:
+        return _missing(member_id, found)
+    document, wrong = faults(bot, stored.document)
+    if document is not None and document.member_id != member_id:
+        document, wrong = None, ("it is another member's",)
+    if document is None:
+        return attrs.evolve(found, data=stored.document, faults=(*found.faults, *wrong))
+    if found.broken:
+        return attrs.evolve(found, document=document)
+    token = hashed("verify", member_id, str(stored.head.version))
+    verified = yield Commit(member_id, stored.head, token, token, "", None, None)  # it looks at the other keys' types
+    if isinstance(verified, Broken):
+        return attrs.evolve(found, document=document, faults=(verified.fault,), broken=True)
+    return attrs.evolve(found, document=document) if isinstance(verified, Committed) else None
+
+
+def _missing(member_id: str, found: _Found) -> _Found:
+    entries = found.remains.entries
+    if not found.head.version:
+        raise NothingStored(member_id)
+    last = entries[-1] if entries else None
+    if last is not None and last.kind == "wipe":
+        return attrs.evolve(found, over="it was wiped")
+    if last is None or not evicted(last, _instant(found.at)):
+        return attrs.evolve(found, over="its time was over")
+    return attrs.evolve(found, faults=("the document is not there any more: the server has evicted it",))
+
+
+def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[Recovery, Salvage | None]:
+    """What is to be done: the report, and what is to be stored, if anything."""
+    version = found.head.version
+    if found.over:
+        if to is not None:
+            raise NotRecovered(member_id, to, found.over, remedy="the member's next message begins anew")
+        return Recovery(member_id, "left alone", version, (found.over,)), None
+    if to is None and not found.faults:
+        return _report(member_id, "left alone", found, Salvage(found.document, (), ())), None  # type: ignore[arg-type]
+    core = _core(bot, member_id, found)
+    if to is not None:
+        return _planned_back(bot, member_id, found, core, to)
+    if found.document is not None:  # only keys beside it are broken
+        return _report(member_id, "mended", found, core), core
+    saved = recover(bot, found.data, core, found.remains)
+    return _report(member_id, "mended", found, saved), saved
+
+
+def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: int) -> tuple[Recovery, Salvage | None]:
+    now = found.document
+    if now is not None and now.moved is not None:
+        raise NotRecovered(member_id, to, "this guest has become a member", remedy=f"recover {now.moved.to!r} instead")
+    if to > found.head.version:
+        raise NotRecovered(member_id, to, f"the latest version is {found.head.version}")
+    bare = attrs.evolve(core.document, run=None, suspended=(), call=None)
+    try:
+        saved = put_back(bot, attrs.evolve(core, document=bare), found.remains, to)
+    except NoSuchState as error:
+        remedy = f"version {error.barrier} and later are still possible" if error.barrier else ""
+        raise NotRecovered(member_id, to, error.fault, error.barrier, remedy) from None
+    run = saved.document.run
+    assert run is not None
+    if now is not None:
+        waiting = saved.document.suspended or _waiting_for(now, run)
+        if not waiting and run.id in called(bot, found.remains.entries):
+            fault = f"at version {to} they were in a flow that another had called, of which no record is kept"
+            raise NotRecovered(member_id, to, fault, remedy="choose the version before that flow began")
+        saved = attrs.evolve(saved, document=attrs.evolve(saved.document, suspended=waiting))
+        if now.run is not None and is_unasked(now.run) and _same_place(now.run, run) and not found.faults:
+            return _report(member_id, "left alone", found, attrs.evolve(saved, document=now)), None
+    saved = attrs.evolve(saved, words=Text("recovered.put_back"))
+    return _report(member_id, "put back", found, saved), saved
+
+
+def _same_place(one: Run, other: Run) -> bool:
+    """Whether two runs stand at the same question with the same answers."""
+    fields = one.flow_data.data.fields, other.flow_data.data.fields
+    same = all(fields[0].get(name) == value for name, value in fields[1].items())
+    return (one.id, one.step) == (other.id, other.step) and same
+
+
+def _waiting_for(now: Document, run: Run) -> tuple[Run, ...]:
+    """The runs that wait below `run`, as far as that is known from where the member stands now."""
+    stack = [*now.suspended, *([now.run] if now.run else [])]
+    places = [place for place, each in enumerate(stack) if each.id == run.id]
+    return tuple(stack[: places[0]]) if places else ()
+
+
+def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
+    """What is saved of the stored document by itself."""
+    version = found.head.version
+    if found.document is not None:
+        names = tuple(name for name in _CORE_NAMES if getattr(found.document, name))
+        return Salvage(found.document, names, (), source="document")
+    channel = _channel(bot, found)
+    if channel is None:
+        fault = "nothing that is kept says by which channel they are reached"
+        raise NotRecovered(member_id, None, fault, remedy="their next message will mend it")
+    guest = member_id == guest_id(channel)
+    return salvage(bot, found.data, channel, _instant(found.at), member_id=member_id, guest=guest, version=version)
+
+
+_CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "deadline", "channels")
+
+
+def _channel(bot: Bot, found: _Found) -> Channel | None:
+    """A channel of the member, from wherever one is kept."""
+    before = faults(bot, found.remains.previous)[0] if found.remains.previous is not None else None
+    kept: list[Any] = [_part(found.data, "channel")]
+    kept += [{"type": before.channel.type, "identifier": before.channel.identifier}] if before is not None else []
+    kept += [_part(record.body, "flow_data", "data", "channel") for record in reversed(found.remains.records)]
+    for raw in kept:
+        try:
+            channel = Channel(raw["type"], raw["identifier"])
+        except (TypeError, KeyError, InvalidMessage):
+            continue
+        if channel.type in bot.validator.channel_types:
+            return channel
+    return None
+
+
+def _part(data: bytes, *names: str) -> Any:
+    """What stands there in stored JSON, if anything does."""
+    try:
+        found = loads(data)
+        for name in names:
+            found = found[name]
+    except (Unreadable, TypeError, KeyError, IndexError):
+        return None
+    return found
+
+
+def _report(
+    member_id: str, outcome: Literal["left alone", "mended", "put back"], found: _Found, saved: Salvage
+) -> Recovery:
+    run = saved.document.run
+    return Recovery(
+        member_id,
+        outcome,
+        found.head.version,
+        found.faults,
+        saved.kept,
+        saved.lost if outcome != "mended" or found.document is None else found.faults,
+        saved.source,
+        tuple(saved.tried.items()),
+        run.flow if run else "",
+        run.step if run else "",
+    )
+
+
+def _save(
+    bot: Bot, member_id: str, found: _Found, saved: Salvage, recovery: Recovery
+) -> Generator[Request | Pause, Any, Details | None]:
+    """Store it; None when somebody else was quicker."""
+    head = found.head
+    if found.broken or (found.document is None and found.data):
+        aside = yield SetAside(member_id, head)
+        if found.broken and found.data and isinstance(aside, Conflict):  # the keys are moved first, then the document
+            aside = yield SetAside(member_id, head)
+        current = aside.current if isinstance(aside, Conflict) else aside
+        if isinstance(aside, Conflict) != (found.document is not None):
+            return None
+        head = current.head
+    token = hashed("recovery", member_id, str(head.version), head.digest)
+    document = saved.document
+    if found.document is None or recovery.outcome == "put back":
+        document = _told(bot, _awake(bot, document, head.version + 1), saved.words, token)
+    decision = updated(bot, document, document, token, found.at, version=head.version)
+    detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
+    assert decision.entry is not None
+    entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
+    result = yield commit_of(attrs.evolve(decision, entry=entry), head)
+    return Details(entry, 1, result.head.digest) if isinstance(result, Committed) else None
+
+
+def _awake(bot: Bot, document: Document, version: int) -> Document:
+    """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
+    run = document.run
+    if run is None:
+        return document
+    ends = document.deadline or document.last_updated + timedelta(seconds=bot.session.idle)
+    return attrs.evolve(document, run=unasked(attrs.evolve(run, entered=version)), deadline=ends)
+
+
+def _told(bot: Bot, document: Document, words: Text, token: str) -> Document:
+    """The document with a sentence for the member, which waits for their next message or for somebody who delivers."""
+    words = Text(words.key, **words.params, reference=token[:10])
+    said = loads(dumps(replies_to_raw(bot.catalogue.replies([words])), "replies"))
+    return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], tuple(said))))
+
+
+def _instant(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+# Reset ---------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Reset:
+    """What was ended. `document`: as it is stored now. `flows`: those that were open, the innermost last. `call`: one
+    that was on its way, "service.method", or ""; nobody waits for its answer any more, and it may have been made."""
+
+    document: Document
+    flows: tuple[str, ...] = ()
+    call: str = ""
+
+
+def resetting(bot: Bot, member_id: str) -> Work[Reset]:
+    """End every open flow of a member; the rest of the document stays.
+
+    Raises: NothingStored; DamagedDocument, which is to be recovered first.
+    """
+    for attempt in itertools.count(1):
+        stored: Stored | Broken = yield Load(member_id)
+        before = read(bot, member_id, stored)
+        if before is None:
+            raise NothingStored(member_id)
+        runs = (*before.suspended, *([before.run] if before.run else []))
+        reset = Reset(before, tuple(run.flow for run in runs), _call_of(before))
+        if not runs and not reset.call:
+            return Done(reset)
+        token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
+        after = attrs.evolve(before, run=None, suspended=(), call=None)
+        if reset.call:
+            after = _told(bot, after, Text("call.unsure"), token)
+        decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
+        assert decision.entry is not None
+        detail = {**decision.entry.detail, "flows": reset.flows, "call": reset.call, "by": BY}
+        entry = attrs.evolve(decision.entry, kind="reset", detail=detail)
+        result = yield commit_of(attrs.evolve(decision, entry=entry), stored.head)
+        if isinstance(result, Committed):
+            reset = attrs.evolve(reset, document=decision.document)
+            return Done(reset, (Details(entry, attempt, result.head.digest),))
+        yield Pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def _call_of(document: Document | None) -> str:
+    call = document.call if document is not None else None
+    return f"{call.service}.{call.method}" if call is not None else ""
+
+
+# Wipe ----------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Wiped:
+    """What was removed. `version`: of the entry that says so. `removed`: names of what there was; none when nothing was
+    left. `call`: as in `Reset`."""
+
+    member_id: str
+    version: int
+    removed: tuple[str, ...] = ()
+    call: str = ""
+
+
+def wiping(bot: Bot, member_id: str) -> Work[Wiped]:
+    """Remove what is stored of a member, damaged or not; tokens and audit stay, so nothing is done twice.
+
+    Raises: NothingStored.
+    """
+    for attempt in itertools.count(1):
+        stored: Stored | Broken = yield Load(member_id, previous=True)
+        if isinstance(stored, Broken):
+            yield SetAside(member_id, stored.head)
+            yield Pause(attempt)
+            continue
+        records, aside = (yield ReadRecords(member_id)), (yield ReadAside(member_id))
+        names = _removed(stored, records, aside)
+        if not names:
+            if not stored.head.version:
+                raise NothingStored(member_id)
+            return Done(Wiped(member_id, stored.head.version))
+        entry, wiped = _wipe_entry(bot, member_id, stored, names)
+        sealed = seal(entry, b"", stored.head.digest)
+        result = yield Wipe(member_id, stored.head, sealed, aside)
+        if isinstance(result, Broken):  # a key that a load does not look at
+            yield SetAside(member_id, result.head)
+            continue
+        made = Head(sealed.version, sealed.digest)
+        if isinstance(result, Committed) or (isinstance(result, Conflict) and result.current.head == made):
+            return Done(wiped, (Details(entry, attempt, made.digest),))  # the conflict: with our own, answered too late
+        yield Pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def _removed(stored: Stored, records: object, aside: tuple[Aside, ...]) -> tuple[str, ...]:
+    parts = {
+        "state": stored.document is not None,
+        "previous": stored.previous is not None,
+        "turns": bool(records),
+        "set aside": bool(aside),
+    }
+    return tuple(name for name, there in parts.items() if there)
+
+
+def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]) -> tuple[AuditEntry, Wiped]:
+    document = faults(bot, stored.document)[0] if stored.document is not None else None
+    wiped = Wiped(member_id, stored.head.version + 1, names, _call_of(document))
+    token = hashed("wipe", member_id, str(stored.head.version), stored.head.digest)
+    entry = AuditEntry(
+        version=wiped.version,
+        at=_instant(stored.at),
+        member_id=member_id,
+        channel=channel_digest(document.channel) if document is not None else ("", ""),
+        kind="wipe",
+        status="advanced",
+        token=token,
+        root=token,
+        detail={"removed": names, "call": wiped.call, "by": BY},
+    )
+    return entry, wiped
