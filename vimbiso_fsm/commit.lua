@@ -200,10 +200,11 @@ if mode == 'aside' then
 end
 
 -- KEYS 7 where it is named what was set aside, then all of that
--- ARGV 4 version  5 digest  6 audit entry  7 entries kept  8 seconds the audit lives  9 member
+-- ARGV 4 version  5 digest  6 audit entry  7 entries kept  8 seconds the audit lives  9 member  10 new digest
 if mode == 'wipe' then
   local version, digest = head()
-  if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
+  if digest == ARGV[10] then return {KEYS[1], token, 'committed', at} end -- it was made, and its answer lost
+  if not (version == ARGV[4] and digest == ARGV[5]) then return current('conflict') end
   if #asides(7) ~= #KEYS - 7 then return current('conflict') end
   call('ZCARD', KEYS[6])
   if call('RPUSH', KEYS[4], ARGV[6]) > tonumber(ARGV[7]) then call('LTRIM', KEYS[4], -ARGV[7], -1) end

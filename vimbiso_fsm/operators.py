@@ -463,9 +463,8 @@ def wiping(bot: Bot, member_id: str) -> Work[Wiped]:
         if isinstance(result, Broken):  # a key that a load does not look at
             yield SetAside(member_id, result.head)
             continue
-        made = Head(sealed.version, sealed.digest)
-        if isinstance(result, Committed) or (isinstance(result, Conflict) and result.current.head == made):
-            return Done(wiped, (Details(entry, attempt, made.digest),))  # the conflict: with our own, answered too late
+        if isinstance(result, Committed):
+            return Done(wiped, (Details(entry, attempt, sealed.digest),))
         yield Pause(attempt)
     raise AssertionError("unreachable")
 

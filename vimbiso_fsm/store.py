@@ -25,6 +25,7 @@ The laws of the commit
  11. A shard is leased to one worker at a time. That saves work and no more: what two workers do at once is decided
      by the head.
  12. A wipe leaves of a member what must outlive them: the tokens, the audit with an entry of the wipe, the incidents.
+     The same wipe again is the same wipe.
      It is made on a head, and knows of all that was set aside, or it is a `Conflict`.
 """
 

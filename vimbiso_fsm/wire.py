@@ -230,7 +230,7 @@ def _encode(request: Request) -> Command:
         case Wipe(member_id, expected, entry, aside):
             keys_to = (*keys_of(member_id), _asides_key(member_id), *(one.key.encode() for one in aside))
             wiped = (expected.version, _word(expected.digest), _entry_frame(entry), AUDIT_KEPT, AUDIT_LIFE)
-            return _command(keys_to, b"wipe", *wiped, _raw(member_id))
+            return _command(keys_to, b"wipe", *wiped, _raw(member_id), _word(entry.digest))
         case ReadAudit(member_id, last):
             return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case ReadRecords(member_id):

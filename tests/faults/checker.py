@@ -174,7 +174,7 @@ def _check_member(
     stored = store.load(member_id, previous=True)
     sealed = cast("tuple[Entry, ...]", store.perform(ReadAudit(member_id)))
     records = cast("tuple[Record, ...]", store.perform(ReadRecords(member_id)))
-    if not isinstance(stored, Stored) or stored.document is None or not sealed:
+    if not isinstance(stored, Stored) or not sealed:
         report.demand(
             not sealed and isinstance(stored, Stored) and not stored.head.version, f"{member_id}: no document"
         )
@@ -182,25 +182,34 @@ def _check_member(
     wrong = [*FlowAuditLogger.faults(sealed)]
     entries = FlowAuditLogger.read(sealed)
     version, latest = stored.head.version, entries[-1]
+    gone = latest.kind == "wipe"  # a guest who has become a member
     expected = [*range(max(0, version - AUDIT_KEPT) + 1, version + 1)]
     if [entry.version for entry in sealed] != expected:
         wrong.append(f"version {version} has {len(sealed)} audit entries, {sealed[0].version}…{sealed[-1].version}")
     repeated = [token for token, count in Counter(entry.token for entry in entries).items() if count > 1]
     wrong += [f"{len(repeated)} tokens were used twice"] if repeated else []
-    if (stored.head.digest, digest(stored.document)) != (sealed[-1].digest, latest.document):
+    if (stored.head.digest, digest(stored.document or b"")) != (sealed[-1].digest, latest.document):
         wrong.append(f"the digests of version {version} are not those of its audit entry")
-    if len(entries) > 1 and (stored.previous is None or digest(stored.previous) != entries[-2].document):
-        wrong.append("the previous document is not that of the audit entry before")
-    document = manager.state(member_id)
-    if document is None:
-        wrong.append("it cannot be read")
+    if gone:
+        wrong += ["something was left of a guest who is gone"] if stored.document or stored.previous or records else []
     else:
-        wrong += _reproduced(document, entries, records)
+        wrong += _kept(manager, stored, entries, records)
     texts = (*(entry.body for entry in sealed), *(record.body for record in records))
     if any(person.canary.encode() in text for text in texts):
         wrong.append("the PIN is in the audit or in a turn record")
     report.wrong += [f"{person.number}, {member_id[:5]}: {fault}" for fault in wrong]
     return entries
+
+
+def _kept(
+    manager: FlowStateManager, stored: Stored, entries: Sequence[AuditEntry], records: Sequence[Record]
+) -> list[str]:
+    """What is wrong with a member's document, the one before it and their turn records."""
+    wrong: list[str] = []
+    if len(entries) > 1 and (stored.previous is None or digest(stored.previous) != entries[-2].document):
+        wrong.append("the previous document is not that of the audit entry before")
+    document = manager.state(entries[-1].member_id)
+    return [*wrong, "it cannot be read"] if document is None else [*wrong, *_reproduced(document, entries, records)]
 
 
 def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequence[Record]) -> list[str]:
