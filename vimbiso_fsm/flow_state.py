@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import AsyncExitStack, ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from importlib import import_module
-from itertools import chain
 from os import PathLike
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
-
-import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.calls import (
@@ -39,45 +34,40 @@ from vimbiso_fsm.calls import (
     within,
 )
 from vimbiso_fsm.codec import Unreadable
-from vimbiso_fsm.decision import Answered, commit_of, turn_token
-from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
+from vimbiso_fsm.desk import Admission, Desk, delay
+from vimbiso_fsm.doctor import Durability, Finding
 from vimbiso_fsm.errors import (
     Contended,
     DamagedDocument,
     DocumentTooLarge,
-    InvalidMessage,
     NotAnswered,
     ServiceError,
-    VersionConflict,
     VimbisoError,
 )
 from vimbiso_fsm.exchange import Exchange, Outcome
-from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, Observer, error_record
+from vimbiso_fsm.flow_audit import AuditEntry, Incident, Observer
 from vimbiso_fsm.legacy import AsyncOldReader, OldReader
-from vimbiso_fsm.messages import Channel, Message, Reply, Text
-from vimbiso_fsm.operators import Done, Recovery, Reset, Wiped, Work, recovering, resetting, wiping
+from vimbiso_fsm.messages import Channel, Message, Reply
+from vimbiso_fsm.operators import Recovery, Reset, Wiped, recovering, resetting, wiping
 from vimbiso_fsm.queues import AsyncHeld, AsyncQueue, Held, Queue
+from vimbiso_fsm.reading import Wanted, reading_history, reading_incidents
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.store import (
     Aside,
     AsyncStore,
-    Committed,
-    Conflict,
     Linked,
     Load,
     LookUp,
     ReadAside,
     ReadAudit,
-    ReadIncidents,
     ReadRecords,
     Report,
     Request,
-    Result,
     Store,
 )
-from vimbiso_fsm.turns import STILL_RUNNING, Cache, Deliver, Pause, ReadOld, RunCall, Turns, answered
-from vimbiso_fsm.update import Change, read, updated
-from vimbiso_fsm.waking import Waking
+from vimbiso_fsm.turns import STILL_RUNNING, Deliver, Pause, ReadOld, RunCall, Turns, answered
+from vimbiso_fsm.update import Change, read, saving, updating
+from vimbiso_fsm.work import Done, Work
 
 __all__ = ["AsyncDelivery", "AsyncFlowStateManager", "Delivery", "FlowStateManager"]
 
@@ -112,165 +102,9 @@ class AsyncDelivery(Protocol):
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]: ...
 
 
-def the_bot(flows: Bot | str) -> Bot:
-    """The bot itself, or the one a package exports as `bot`.
-
-    Raises: TypeError when there is none.
-    """
-    found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
-    if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
-        found = getattr(found, "bot", None)
-    if not isinstance(found, Bot):
-        raise TypeError("flows= takes a Bot, or the name of a package that exports one as 'bot'")
-    return found
-
-
-class _Clock:
-    """The store's clock, kept between answers by the worker's own steady one."""
-
-    def __init__(self) -> None:
-        self._steady: Callable[[], float] = time.monotonic
-        self._offset = time.time() - time.monotonic()
-
-    def follow(self, clock: Callable[[], float]) -> None:
-        """Be the store's own clock, which is at hand here and may be turned."""
-        self._steady, self._offset = clock, 0.0
-
-    def now(self) -> float:
-        """Seconds since the epoch, on the store's clock as last heard."""
-        return self._steady() + self._offset
-
-    def hear(self, result: object) -> None:
-        """Set by the instant that a store's answer carries."""
-        at = getattr(result, "at", None)
-        if at is None:
-            at = getattr(getattr(result, "current", None), "at", None)
-        if isinstance(at, float) and self._steady is time.monotonic:
-            self._offset = at - time.monotonic()
-
-
-def _delay(attempt: int) -> float:
-    """Seconds to wait before a further attempt."""
-    return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
-
-
-class _Desk:
-    """What both shells share: the bot, the clock, the cache, the log."""
-
-    def __init__(
-        self,
-        flows: Bot | str,
-        services: Mapping[str, object] | None,
-        observers: Sequence[Observer],
-        cache: int,
-        patience: float,
-        call_wait: float,
-        deliver: Callable[..., Any] | None,
-        legacy: bool,
-    ) -> None:
-        self.bot = the_bot(flows).with_services(services or {})
-        self.clock = _Clock()
-        self.cache = Cache(cache)
-        self.patience = patience
-        self.call_wait = call_wait
-        self.deliver = deliver
-        self.legacy = legacy
-        self.audit = FlowAuditLogger(observers, _observer_failed)
-
-    def begin(self, message: Message) -> Exchange:
-        """The exchange of a message.
-
-        Raises: InvalidMessage when the channel's type is not known to the bot.
-        """
-        if not isinstance(message, Message):
-            raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
-        if message.channel.type not in self.bot.validator.channel_types:
-            raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
-        now = self.clock.now()
-        return Exchange(self.bot, self.cache, message, now, patience=self.patience, legacy=self.legacy)
-
-    def queue(self, message: Message) -> tuple[str, str] | str:
-        """Who must wait for whom: the member, as far as is known before anything is asked."""
-        address = message.channel.address
-        return self.cache.member(address) or address
-
-    def wake(self, member_id: str, answer: Answered | None = None) -> Waking:
-        """All that is due at a member; with `answer`, first that of a call that took long."""
-        return Waking(
-            self.bot,
-            self.cache,
-            member_id,
-            self.clock.now(),
-            delivers=self.deliver is not None,
-            answer=answer,
-            patience=self.patience,
-        )
-
-    def tell(self, turns: Turns) -> None:
-        """Tell observers and the log what has been stored, also when it ended in an error."""
-        for reference, error in turns.errors:
-            _log.error("a callback or call failed: %s", error_record(error, reference))
-        self._tell(turns.told)
-
-    def not_answered(self, message: Message, error: NotAnswered) -> None:
-        """Put into the error what to tell the member, with the reference by which the log, and once the message has
-        been handled again the audit, name it."""
-        error.reference = turn_token(message)[:10]
-        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference))
-        _log.error("a message was not answered: %s", error_record(error, error.reference))
-
-    def done(self, done: Done[R]) -> R:
-        """Tell observers of what an operator did -> what that was."""
-        self._tell(done.told)
-        return done.result
-
-    def _tell(self, told: Iterable[Details]) -> None:
-        for details in told:
-            entry = details.entry
-            if entry.kind == "recovery":
-                facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
-                _log.warning("a member was recovered: %s", facts)
-            self.audit.tell(details)
-
-    def lost(self, error: VimbisoError) -> None:
-        """The answer of a call that took long could not be stored: when its lease ends it is asked for again."""
-        _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
-
-
 def _outcome(exchange: Exchange) -> Outcome:
     assert exchange.outcome is not None
     return exchange.outcome
-
-
-@attrs.frozen
-class _Admission:
-    """Whether a manager may start on its servers."""
-
-    durability: Durability | None
-    unsafe: bool
-
-    def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
-        """What the doctor would refuse.
-
-        Raises: UnsafeStore, unless that is waived or no level was promised.
-        """
-        findings = tuple(one for one in examine(nodes, self.durability or "local") if one.serious)
-        if self.durability is not None and not self.unsafe:
-            insist(findings)
-        return findings
-
-    def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
-        """What is kept of a waiver. Nothing is promised without a level: that is only logged."""
-        for finding in findings:
-            _log.warning("the store may lose what it is given: %s", finding)
-        if not findings or self.durability is None:
-            return None
-        detail = {"durability": self.durability, "findings": [str(finding) for finding in findings]}
-        return Incident(datetime.fromtimestamp(at, UTC), "waiver", detail=detail)
-
-
-def _observer_failed(observer: str, error: BaseException) -> None:
-    _log.error("observer %s failed: %s", observer, error_record(error, ""))
 
 
 class FlowStateManager:
@@ -299,7 +133,7 @@ class FlowStateManager:
         legacy: OldReader | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        self._desk = Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         only_sync(self._desk.bot.services, deliver)
         self._store = store
         self._legacy = legacy
@@ -340,7 +174,7 @@ class FlowStateManager:
 
             legacy = closing.enter_context(OldRecords(legacy if isinstance(legacy, str) else url)) if legacy else None
         manager = cls(flows, store, legacy=legacy, on_close=closing.close, **options)
-        admission = _Admission(durability, unsafe_store)
+        admission = Admission(durability, unsafe_store)
         manager._start = lambda: manager._admit(admission.findings(ask_nodes(store.servers)), admission)
         return manager
 
@@ -409,7 +243,7 @@ class FlowStateManager:
                 self._start()
                 self._start = None
 
-    def _admit(self, findings: tuple[Finding, ...], admission: _Admission) -> None:
+    def _admit(self, findings: tuple[Finding, ...], admission: Admission) -> None:
         incident = admission.incident(findings, self._desk.clock.now())
         if incident is not None:
             self._store.perform(Report(None, incident.body))
@@ -439,7 +273,7 @@ class FlowStateManager:
 
     def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
-            time.sleep(_delay(step.attempt))
+            time.sleep(delay(step.attempt))
             return None
         if isinstance(step, ReadOld):
             return self._legacy.read(step.number) if self._legacy else None
@@ -516,10 +350,8 @@ class FlowStateManager:
 
         Raises: DamagedDocument; codec.Unreadable for an entry that cannot be read; StoreUnavailable.
         """
-        wanted = _Wanted(channel, flow, run, since, until, last)
-        entries = FlowAuditLogger.read(self.ask(ReadAudit(member_id, wanted.most)))
-        earlier = [FlowAuditLogger.read(self.ask(ReadAudit(guest, wanted.most))) for guest in _guests(entries)]
-        return wanted.of((*chain.from_iterable(earlier), *entries))
+        wanted = Wanted(channel, flow, run, since, until, last)
+        return self._work(reading_history(member_id, wanted))
 
     def incidents(
         self,
@@ -537,8 +369,8 @@ class FlowStateManager:
 
         Raises: codec.Unreadable for an incident that cannot be read; StoreUnavailable.
         """
-        wanted = _Wanted(channel, flow, run, since, until, last)
-        return wanted.of(tuple(map(Incident.read, self.ask(ReadIncidents(member_id, wanted.most)))))
+        wanted = Wanted(channel, flow, run, since, until, last)
+        return self._work(reading_incidents(member_id, wanted))
 
     def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
@@ -552,33 +384,14 @@ class FlowStateManager:
         Raises: InvalidState, NotStorable (nothing stored); DamagedDocument; KeyError when the member has no
         document; Contended.
         """
-        until = time.monotonic() + self._desk.patience
-        for attempt in range(1, 10_000):
-            stored = self.ask(Load(member_id))
-            before = read(self.bot, member_id, stored)
-            if before is None:
-                raise KeyError(member_id)
-            result = self._save(before, change(before), stored)
-            if not isinstance(result, Conflict):
-                return result
-            if time.monotonic() > until:
-                raise Contended(member_id, self._desk.patience, attempt)
-            time.sleep(_delay(attempt))
-        raise AssertionError("unreachable")
+        return self._work(updating(self.bot, member_id, change, partial(secrets.token_hex, 16)), member_id)
 
     def save(self, document: Document) -> Document:
         """Store a document that was read earlier, if it is still at that version; a new one at version 0.
 
         Raises: VersionConflict naming both versions; InvalidState, NotStorable.
         """
-        stored = self.ask(Load(document.member_id))
-        if stored.head.version != document.version:
-            raise VersionConflict(document.member_id, document.version, stored.head.version)
-        before = read(self.bot, document.member_id, stored)
-        result = self._save(before, document, stored)
-        if isinstance(result, Conflict):
-            raise VersionConflict(document.member_id, document.version, result.current.head.version)
-        return result
+        return self._work(saving(self.bot, document, secrets.token_hex(16)), document.member_id)
 
     def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
         """Mend a member's damaged document without waiting for a message, the damage set aside; a sound one is left
@@ -589,7 +402,7 @@ class FlowStateManager:
         Raises: operators.NothingStored; operators.NotRecovered (nothing was changed); StoreUnavailable, CommitUnknown,
         Contended.
         """
-        return self._work(member_id, recovering(self.bot, member_id, to=to, dry_run=dry_run))
+        return self._work(recovering(self.bot, member_id, to=to, dry_run=dry_run), member_id)
 
     def reset(self, member_id: str) -> Reset:
         """End every open flow of a member; who they are, their channels, their token and their session stay. Nobody
@@ -597,7 +410,7 @@ class FlowStateManager:
 
         Raises: operators.NothingStored; DamagedDocument: recover it first; StoreUnavailable, CommitUnknown, Contended.
         """
-        return self._work(member_id, resetting(self.bot, member_id))
+        return self._work(resetting(self.bot, member_id), member_id)
 
     def wipe(self, member_id: str) -> Wiped:
         """Remove the document of a member, damaged or not, the one before, the turn records and what was set aside.
@@ -605,7 +418,7 @@ class FlowStateManager:
 
         Raises: operators.NothingStored; StoreUnavailable, CommitUnknown, Contended.
         """
-        return self._work(member_id, wiping(self.bot, member_id))
+        return self._work(wiping(self.bot, member_id), member_id)
 
     def aside(self, member_id: str) -> tuple[Aside, ...]:
         """What was set aside of a member because it was damaged, oldest first; `ask(ShowAside(…))` shows one of them.
@@ -615,8 +428,8 @@ class FlowStateManager:
         found: tuple[Aside, ...] = self.ask(ReadAside(member_id))
         return found
 
-    def _work(self, member_id: str, work: Work[R]) -> R:
-        """Perform all that an operator's work asks for."""
+    def _work(self, work: Work[R], changed: str | None = None) -> R:
+        """Perform all that a work asks for. `changed`: the member whose document it may change."""
         if self._start is not None:
             self._ready()
         desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
@@ -624,18 +437,14 @@ class FlowStateManager:
             while True:
                 step = work.send(result)
                 if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(member_id, desk.patience, step.attempt)
+                    raise Contended(changed or "", desk.patience, step.attempt)
                 result = self._perform(step)
         except StopIteration as ended:
             done: Done[R] = ended.value
             return desk.done(done)
         finally:
-            desk.cache.forget(member_id)
-
-    def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
-        decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
-        result = self.ask(commit_of(decision, stored.head))
-        return _saved(self._desk.cache, decision.document, result)
+            if changed is not None:  # whoever changed it holds this very object
+                desk.cache.forget(changed)
 
     def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
@@ -686,12 +495,13 @@ class AsyncFlowStateManager:
         legacy: AsyncOldReader | None = None,
         on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._desk = _Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        self._desk = Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         self._store = store
         self._legacy = legacy
         self._queue = AsyncQueue()
         self._late: set[asyncio.Task[None]] = set()
         self._start: Callable[[], Awaitable[None]] | None = None
+        self._starting: asyncio.Future[None] | None = None
         self._on_close = on_close
 
     @classmethod
@@ -720,7 +530,7 @@ class AsyncFlowStateManager:
             if old is not None:
                 closing.push_async_callback(old.close)
         manager = cls(flows, store, legacy=legacy, on_close=closing.aclose, **options)
-        admission = _Admission(durability, unsafe_store)
+        admission = Admission(durability, unsafe_store)
 
         async def start() -> None:
             await manager._admit(admission.findings(await ask_nodes_awaited(store.servers)), admission)
@@ -778,12 +588,27 @@ class AsyncFlowStateManager:
         return tuple(details.entry for details in waking.told)
 
     async def _ready(self) -> None:
-        """Before the first use: may this manager start on its servers?"""
+        """Before the first use: may this manager start on its servers? One asks, the others wait; who gives up waiting
+        stops nobody."""
+        import asyncio
+
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._begin())
+            self._starting.add_done_callback(self._begun)
+        await asyncio.shield(self._starting)
+
+    async def _begin(self) -> None:
         if self._start is not None:
             await self._start()
             self._start = None
 
-    async def _admit(self, findings: tuple[Finding, ...], admission: _Admission) -> None:
+    def _begun(self, starting: asyncio.Future[None]) -> None:
+        """After a failure the next one asks again."""
+        self._starting = None
+        if not starting.cancelled():
+            starting.exception()  # those who waited have it; when nobody does any more, it is no loss
+
+    async def _admit(self, findings: tuple[Finding, ...], admission: Admission) -> None:
         incident = admission.incident(findings, self._desk.clock.now())
         if incident is not None:
             await self._store.perform(Report(None, incident.body))
@@ -813,7 +638,7 @@ class AsyncFlowStateManager:
 
     async def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
-            await _sleep(_delay(step.attempt))
+            await _sleep(delay(step.attempt))
             return None
         if isinstance(step, ReadOld):
             return await self._legacy.read(step.number) if self._legacy else None
@@ -886,10 +711,8 @@ class AsyncFlowStateManager:
         last: int | None = None,
     ) -> tuple[AuditEntry, ...]:
         """The member's audit entries, oldest first. See `FlowStateManager.history`."""
-        wanted = _Wanted(channel, flow, run, since, until, last)
-        entries = FlowAuditLogger.read(await self.ask(ReadAudit(member_id, wanted.most)))
-        earlier = [FlowAuditLogger.read(await self.ask(ReadAudit(guest, wanted.most))) for guest in _guests(entries)]
-        return wanted.of((*chain.from_iterable(earlier), *entries))
+        wanted = Wanted(channel, flow, run, since, until, last)
+        return await self._work(reading_history(member_id, wanted))
 
     async def incidents(
         self,
@@ -903,8 +726,8 @@ class AsyncFlowStateManager:
         last: int | None = None,
     ) -> tuple[Incident, ...]:
         """What happened and changed no document. See `FlowStateManager.incidents`."""
-        wanted = _Wanted(channel, flow, run, since, until, last)
-        return wanted.of(tuple(map(Incident.read, await self.ask(ReadIncidents(member_id, wanted.most)))))
+        wanted = Wanted(channel, flow, run, since, until, last)
+        return await self._work(reading_incidents(member_id, wanted))
 
     async def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
@@ -913,50 +736,31 @@ class AsyncFlowStateManager:
 
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a conversation. See `FlowStateManager.update`."""
-        until = time.monotonic() + self._desk.patience
-        for attempt in range(1, 10_000):
-            stored = await self.ask(Load(member_id))
-            before = read(self.bot, member_id, stored)
-            if before is None:
-                raise KeyError(member_id)
-            result = await self._save(before, change(before), stored)
-            if not isinstance(result, Conflict):
-                return result
-            if time.monotonic() > until:
-                raise Contended(member_id, self._desk.patience, attempt)
-            await _sleep(_delay(attempt))
-        raise AssertionError("unreachable")
+        return await self._work(updating(self.bot, member_id, change, partial(secrets.token_hex, 16)), member_id)
 
     async def save(self, document: Document) -> Document:
         """Store a document that was read earlier, if it is still at that version. See `FlowStateManager.save`."""
-        stored = await self.ask(Load(document.member_id))
-        if stored.head.version != document.version:
-            raise VersionConflict(document.member_id, document.version, stored.head.version)
-        before = read(self.bot, document.member_id, stored)
-        result = await self._save(before, document, stored)
-        if isinstance(result, Conflict):
-            raise VersionConflict(document.member_id, document.version, result.current.head.version)
-        return result
+        return await self._work(saving(self.bot, document, secrets.token_hex(16)), document.member_id)
 
     async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
         """Mend a member's damaged document, or put them back to an earlier state. See `FlowStateManager.recover`."""
-        return await self._work(member_id, recovering(self.bot, member_id, to=to, dry_run=dry_run))
+        return await self._work(recovering(self.bot, member_id, to=to, dry_run=dry_run), member_id)
 
     async def reset(self, member_id: str) -> Reset:
         """End every open flow of a member. See `FlowStateManager.reset`."""
-        return await self._work(member_id, resetting(self.bot, member_id))
+        return await self._work(resetting(self.bot, member_id), member_id)
 
     async def wipe(self, member_id: str) -> Wiped:
         """Remove what is stored of a member but for tokens and audit. See `FlowStateManager.wipe`."""
-        return await self._work(member_id, wiping(self.bot, member_id))
+        return await self._work(wiping(self.bot, member_id), member_id)
 
     async def aside(self, member_id: str) -> tuple[Aside, ...]:
         """What was set aside of a member because it was damaged. See `FlowStateManager.aside`."""
         found: tuple[Aside, ...] = await self.ask(ReadAside(member_id))
         return found
 
-    async def _work(self, member_id: str, work: Work[R]) -> R:
-        """Perform all that an operator's work asks for."""
+    async def _work(self, work: Work[R], changed: str | None = None) -> R:
+        """Perform all that a work asks for. `changed`: the member whose document it may change."""
         if self._start is not None:
             await self._ready()
         desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
@@ -964,18 +768,14 @@ class AsyncFlowStateManager:
             while True:
                 step = work.send(result)
                 if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(member_id, desk.patience, step.attempt)
+                    raise Contended(changed or "", desk.patience, step.attempt)
                 result = await self._perform(step)
         except StopIteration as ended:
             done: Done[R] = ended.value
             return desk.done(done)
         finally:
-            desk.cache.forget(member_id)
-
-    async def _save(self, before: Document | None, after: Document, stored: Any) -> Document | Conflict:
-        decision = updated(self.bot, before, after, secrets.token_hex(16), stored.at, version=stored.head.version)
-        result = await self.ask(commit_of(decision, stored.head))
-        return _saved(self._desk.cache, decision.document, result)
+            if changed is not None:  # whoever changed it holds this very object
+                desk.cache.forget(changed)
 
     async def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
@@ -1012,47 +812,6 @@ class AsyncFlowStateManager:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _saved(cache: Cache, document: Document, result: Result) -> Document | Conflict:
-    """What came of storing a document outside a conversation."""
-    if isinstance(result, Conflict):
-        return result
-    assert isinstance(result, Committed), result
-    cache.forget(document.member_id)  # the caller holds this very object and may change what is in it
-    return document
-
-
-_Told = TypeVar("_Told", AuditEntry, Incident)
-
-
-@attrs.frozen
-class _Wanted:
-    """What is asked for of an audit, or of the incidents: the latest `last` of those that fit."""
-
-    channel: Channel | None
-    flow: str | None
-    run: str | None
-    since: datetime | None
-    until: datetime | None
-    last: int | None
-
-    @property
-    def most(self) -> int | None:
-        """How many of the latest hold all that is wanted; None: nobody knows."""
-        filters = (self.channel, self.flow, self.run, self.since, self.until)
-        return self.last if filters == (None,) * 5 else None
-
-    def of(self, told: Sequence[_Told]) -> tuple[_Told, ...]:
-        """Those that are wanted, in their order."""
-        filters = {name: value for name, value in attrs.asdict(self, recurse=False).items() if name != "last"}
-        found = tuple(one for one in told if FlowAuditLogger.fits(one, **filters))
-        return found if self.last is None else found[max(len(found) - max(self.last, 0), 0) :]
-
-
-def _guests(entries: Iterable[AuditEntry]) -> list[str]:
-    """The guests that a member was."""
-    return [str(entry.detail["guest"]) for entry in entries if entry.kind == "move"]
 
 
 async def _sleep(seconds: float) -> None:

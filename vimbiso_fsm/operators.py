@@ -5,9 +5,9 @@
     resetting    the flow is gone; who they are, their channel and their token stay
     wiping       all that is stored of them is gone but for what keeps the past true: tokens and audit
 
-Each is a protocol without input and output: a generator that yields a request and is sent its result. The sync and the
-async manager perform the very same ones. What is done is done by an ordinary commit on the head that was read, has an
-entry in the audit that names an operator, and is begun anew when somebody else was quicker.
+Each is a `Work`: the sync and the async manager perform the very same ones. What is done is done by an ordinary commit
+on the head that was read, has an entry in the audit that names an operator, and is begun anew when somebody else was
+quicker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Literal
 
 import attrs
 
@@ -48,21 +48,18 @@ from vimbiso_fsm.store import (
 from vimbiso_fsm.turns import Pause
 from vimbiso_fsm.update import read, updated
 from vimbiso_fsm.versions import is_unasked, unasked
+from vimbiso_fsm.work import Done, Work
 
 __all__ = [
-    "Done",
     "NotRecovered",
     "NothingStored",
     "Recovery",
     "Reset",
     "Wiped",
-    "Work",
     "recovering",
     "resetting",
     "wiping",
 ]
-
-R = TypeVar("R")
 
 BY = "operator"
 """Who did it, in the audit."""
@@ -86,18 +83,6 @@ class NotRecovered(VimbisoError):
         self.member_id, self.to, self.fault, self.barrier, self.remedy = member_id, to, fault, barrier, remedy
         what = "recovered" if to is None else f"put back to version {to}"
         super().__init__(f"member {member_id!r} was not {what}: {fault}" + (f"; {remedy}" if remedy else ""))
-
-
-@attrs.frozen
-class Done(Generic[R]):
-    """What came of it, and what observers are to be told."""
-
-    result: R
-    told: tuple[Details, ...] = ()
-
-
-Work: TypeAlias = Generator[Request | Pause, Any, Done[R]]
-"""Yields what is to be performed, is sent what came of it, returns what was done."""
 
 
 # Recover -------------------------------------------------------------------------------------------------------------

@@ -1,27 +1,32 @@
 """A change to a stored document that is no turn of a conversation: an operator's, a migration's, another program's.
 
-It is held to the same laws: on the head that was read, valid before it is stored, with an audit entry.
+It is held to the same laws: on the head that was read, valid before it is stored, with an audit entry. `updating` and
+`saving` are a `Work` each: the sync and the async manager perform the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
-from vimbiso_fsm.decision import Decision, life_of, record_of
-from vimbiso_fsm.errors import DamagedDocument, InvalidState
-from vimbiso_fsm.flow_audit import AuditEntry, channel_digest
+from vimbiso_fsm.decision import Decision, commit_of, life_of, record_of
+from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge, InvalidState, VersionConflict
+from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import Fault
-from vimbiso_fsm.store import Broken, Stored
+from vimbiso_fsm.store import Broken, Committed, Conflict, Load, Request, Stored
+from vimbiso_fsm.turns import Pause
 from vimbiso_fsm.versions import migrated
+from vimbiso_fsm.work import Done, Work
 
-__all__ = ["Change", "read", "updated"]
+__all__ = ["Change", "read", "saving", "updated", "updating"]
 
 Change = Callable[[Document], Document]
 """A pure function from the document as it is to the document as it should be."""
@@ -42,6 +47,53 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
     if document.member_id != member_id:
         raise DamagedDocument(member_id, "it is another member's")
     return document.at(datetime.fromtimestamp(stored.at, UTC))
+
+
+def updating(bot: Bot, member_id: str, change: Change, token: Callable[[], str]) -> Work[Document]:
+    """Change a stored document; on a conflict the change is applied again to what is stored then. `token`: makes a new
+    one for each try.
+
+    Raises: as `updated`; DamagedDocument; DocumentTooLarge; KeyError when the member has no document.
+    """
+    for attempt in itertools.count(1):
+        stored = yield Load(member_id)
+        before = read(bot, member_id, stored)
+        if before is None:
+            raise KeyError(member_id)
+        done = yield from _storing(bot, before, change(before), stored, token())
+        if not isinstance(done, Conflict):
+            return done
+        yield Pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def saving(bot: Bot, document: Document, token: str) -> Work[Document]:
+    """Store a document that was read earlier, if it is still at that version; a new one at version 0.
+
+    Raises: as `updated`; DamagedDocument; DocumentTooLarge; VersionConflict naming both versions.
+    """
+    member_id = document.member_id
+    stored = yield Load(member_id)
+    if stored.head.version != document.version:
+        raise VersionConflict(member_id, document.version, stored.head.version)
+    done = yield from _storing(bot, read(bot, member_id, stored), document, stored, token)
+    if isinstance(done, Conflict):
+        raise VersionConflict(member_id, document.version, done.current.head.version)
+    return done
+
+
+def _storing(
+    bot: Bot, before: Document | None, after: Document, stored: Stored, token: str
+) -> Generator[Request | Pause, Any, Done[Document] | Conflict]:
+    decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
+    result = yield commit_of(decision, stored.head)
+    if isinstance(result, DocumentTooLarge):
+        raise result
+    if isinstance(result, Conflict):
+        return result
+    assert isinstance(result, Committed), result
+    assert decision.entry is not None
+    return Done(decision.document, (Details(decision.entry, 1, result.head.digest),))
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:

@@ -20,8 +20,9 @@ import typer
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.plain_text import clean
+from vimbiso_fsm.desk import the_bot
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow_state import FlowStateManager, the_bot
+from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.store import Store
 
 __all__ = ["Data", "Flows", "Opened", "Redis", "fail", "import_bot", "opened"]

@@ -1,0 +1,186 @@
+"""What both shells have on their desk: the bot, the clock, the cache, the log; and whether a manager may start."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from types import ModuleType
+from typing import Any, TypeVar
+
+import attrs
+
+from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.decision import Answered, turn_token
+from vimbiso_fsm.doctor import Durability, Finding, Node, examine, insist
+from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
+from vimbiso_fsm.exchange import Exchange
+from vimbiso_fsm.flow_audit import Details, FlowAuditLogger, Incident, Observer, error_record
+from vimbiso_fsm.messages import Message, Text
+from vimbiso_fsm.turns import Cache, Turns
+from vimbiso_fsm.waking import Waking
+from vimbiso_fsm.work import Done
+
+__all__ = ["Admission", "Clock", "Desk", "delay", "the_bot"]
+
+_log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
+
+
+def the_bot(flows: Bot | str) -> Bot:
+    """The bot itself, or the one a package exports as `bot`.
+
+    Raises: TypeError when there is none.
+    """
+    found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
+    if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
+        found = getattr(found, "bot", None)
+    if not isinstance(found, Bot):
+        raise TypeError("flows= takes a Bot, or the name of a package that exports one as 'bot'")
+    return found
+
+
+class Clock:
+    """The store's clock, kept between answers by the worker's own steady one."""
+
+    def __init__(self) -> None:
+        self._steady: Callable[[], float] = time.monotonic
+        self._offset = time.time() - time.monotonic()
+
+    def follow(self, clock: Callable[[], float]) -> None:
+        """Be the store's own clock, which is at hand here and may be turned."""
+        self._steady, self._offset = clock, 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch, on the store's clock as last heard."""
+        return self._steady() + self._offset
+
+    def hear(self, result: object) -> None:
+        """Set by the instant that a store's answer carries."""
+        at = getattr(result, "at", None)
+        if at is None:
+            at = getattr(getattr(result, "current", None), "at", None)
+        if isinstance(at, float) and self._steady is time.monotonic:
+            self._offset = at - time.monotonic()
+
+
+def delay(attempt: int) -> float:
+    """Seconds to wait before a further attempt."""
+    return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
+
+
+class Desk:
+    """What both shells share: the bot, the clock, the cache, the log."""
+
+    def __init__(
+        self,
+        flows: Bot | str,
+        services: Mapping[str, object] | None,
+        observers: Sequence[Observer],
+        cache: int,
+        patience: float,
+        call_wait: float,
+        deliver: Callable[..., Any] | None,
+        legacy: bool,
+    ) -> None:
+        self.bot = the_bot(flows).with_services(services or {})
+        self.clock = Clock()
+        self.cache = Cache(cache)
+        self.patience = patience
+        self.call_wait = call_wait
+        self.deliver = deliver
+        self.legacy = legacy
+        self.audit = FlowAuditLogger(observers, _observer_failed)
+
+    def begin(self, message: Message) -> Exchange:
+        """The exchange of a message.
+
+        Raises: InvalidMessage when the channel's type is not known to the bot.
+        """
+        if not isinstance(message, Message):
+            raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
+        if message.channel.type not in self.bot.validator.channel_types:
+            raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
+        now = self.clock.now()
+        return Exchange(self.bot, self.cache, message, now, patience=self.patience, legacy=self.legacy)
+
+    def queue(self, message: Message) -> tuple[str, str] | str:
+        """Who must wait for whom: the member, as far as is known before anything is asked."""
+        address = message.channel.address
+        return self.cache.member(address) or address
+
+    def wake(self, member_id: str, answer: Answered | None = None) -> Waking:
+        """All that is due at a member; with `answer`, first that of a call that took long."""
+        return Waking(
+            self.bot,
+            self.cache,
+            member_id,
+            self.clock.now(),
+            delivers=self.deliver is not None,
+            answer=answer,
+            patience=self.patience,
+        )
+
+    def tell(self, turns: Turns) -> None:
+        """Tell observers and the log what has been stored, also when it ended in an error."""
+        for reference, error in turns.errors:
+            _log.error("a callback or call failed: %s", error_record(error, reference))
+        self._tell(turns.told)
+
+    def not_answered(self, message: Message, error: NotAnswered) -> None:
+        """Put into the error what to tell the member, with the reference by which the log, and once the message has
+        been handled again the audit, name it."""
+        error.reference = turn_token(message)[:10]
+        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference))
+        _log.error("a message was not answered: %s", error_record(error, error.reference))
+
+    def done(self, done: Done[R]) -> R:
+        """Tell observers of what an operator did -> what that was."""
+        self._tell(done.told)
+        return done.result
+
+    def _tell(self, told: Iterable[Details]) -> None:
+        for details in told:
+            entry = details.entry
+            if entry.kind == "recovery":
+                facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
+                _log.warning("a member was recovered: %s", facts)
+            self.audit.tell(details)
+
+    def lost(self, error: VimbisoError) -> None:
+        """The answer of a call that took long could not be stored: when its lease ends it is asked for again."""
+        _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
+
+
+@attrs.frozen
+class Admission:
+    """Whether a manager may start on its servers."""
+
+    durability: Durability | None
+    unsafe: bool
+
+    def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
+        """What the doctor would refuse.
+
+        Raises: UnsafeStore, unless that is waived or no level was promised.
+        """
+        findings = tuple(one for one in examine(nodes, self.durability or "local") if one.serious)
+        if self.durability is not None and not self.unsafe:
+            insist(findings)
+        return findings
+
+    def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
+        """What is kept of a waiver. Nothing is promised without a level: that is only logged."""
+        for finding in findings:
+            _log.warning("the store may lose what it is given: %s", finding)
+        if not findings or self.durability is None:
+            return None
+        detail = {"durability": self.durability, "findings": [str(finding) for finding in findings]}
+        return Incident(datetime.fromtimestamp(at, UTC), "waiver", detail=detail)
+
+
+def _observer_failed(observer: str, error: BaseException) -> None:
+    _log.error("observer %s failed: %s", observer, error_record(error, ""))
