@@ -335,7 +335,9 @@ class Conversation:
         guards: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Note a step for the audit, with the declaration that decided it."""
-        step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint)
+        state = flow[dest] if dest is not None else None
+        effect = state is not None and state.call is not None and state.call_policy.effect
+        step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect)
         self.steps.append(step)
 
     def _begin(self, flow: Flow[Any], data: Any) -> Run:

@@ -654,12 +654,16 @@ def _moved(talk: Conversation) -> Moved | None:
     return Moved(talk.member.id, talk.version)
 
 
+_RECORDED = ("version", "fingerprint", "trail", "made", "waits")
+
+
 def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
-    """The turn record: what was answered, and the run's state verbatim but for fields marked secret."""
+    """The turn record: what was answered, and the run's state verbatim but for fields marked secret; of its bookkeeping,
+    what `back` and the way in need to know."""
     flow_data: Any = {}
     run: Any = {}
     if document.run is not None:
-        run = {"version": document.run.version, "fingerprint": document.run.fingerprint}
+        run = {name: unstructure(getattr(document.run, name)) for name in _RECORDED}
         flow_data = unstructure(document.run.flow_data)
         for name, field in bot.definition(document.run).fields.items():
             if field.metadata.get("vimbiso") == SECRET["vimbiso"]:

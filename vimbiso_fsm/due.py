@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.flow_audit import AuditEntry, error_record
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store import SHARDS, Attend, Lease, Leased, Request, WakeUps
@@ -139,7 +139,7 @@ class _Rounds:
         """Whatever it was, it is tried again; a member of whom it is not the store's fault, later."""
         with self._guard:
             self.metrics.failed += 1
-            if member is not None and not isinstance(error, VimbisoError):
+            if member is not None and (isinstance(error, NewerState) or not isinstance(error, VimbisoError)):
                 self._resting[member] = time.monotonic() + REST
         _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
 

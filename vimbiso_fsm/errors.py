@@ -21,6 +21,7 @@ __all__ = [
     "FlowError",
     "InvalidMessage",
     "InvalidState",
+    "NewerState",
     "NotAnswered",
     "NotStorable",
     "ServiceError",
@@ -137,6 +138,20 @@ class Contended(NotAnswered):
             else f"the messages before this one took more than {seconds:g} s"
         )
         super().__init__(f"{fault}; nothing of this message was stored; handle it again")
+
+
+class NewerState(NotAnswered):
+    """A worker of a newer release has stored the member's state just now: it is theirs to go on with. Nothing was
+    stored. Attributes: `member_id`, `flow`, `version` (of the run)."""
+
+    reply_key = "store.newer"
+
+    def __init__(self, member_id: str, flow: str, version: int) -> None:
+        self.member_id, self.flow, self.version = member_id, flow, version
+        super().__init__(
+            f"member {member_id!r} is in flow {flow!r} at version {version}, of a newer release than this one; "
+            "nothing was stored; handle the message again with that release, or end the workers of this one"
+        )
 
 
 class VersionConflict(VimbisoError):

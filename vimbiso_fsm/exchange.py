@@ -36,7 +36,7 @@ from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest
 from vimbiso_fsm.legacy import NotConverted, OldRecord, is_number
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
-from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, readable, recover, salvage
+from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, leave_to_newer, readable, recover, salvage
 from vimbiso_fsm.state import Address, Document, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
@@ -86,7 +86,7 @@ class Outcome:
 class Exchange(Turns):
     """One message on its way. Perform `request` and give the result to `take`, until `outcome` is there.
 
-    Raises (from `take`): Contended.
+    Raises (from `take`): Contended; NewerState.
     """
 
     def __init__(
@@ -148,6 +148,7 @@ class Exchange(Turns):
             return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
         document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
+            leave_to_newer(self.bot, self._member_id, stored.document, now)
             aside = SetAside(self._member_id, stored.head)
             core = self._saved(stored.document, now)
             return self._search(stored.head, stored.document, core, lambda: self._do(aside, self._set_aside))
@@ -206,6 +207,8 @@ class Exchange(Turns):
 
         def previous(found: Any) -> None:
             before = found.previous if isinstance(found, Stored) and found.head == head else None
+            if damaged:  # else it has been set aside by now
+                leave_to_newer(self.bot, member_id, before, instant(self.now))
             self._do(ReadRecords(member_id), lambda records: turns(before, records))
 
         def turns(before: bytes | None, records: Any) -> None:

@@ -43,7 +43,8 @@ __all__ = [
 class AuditStep:
     """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that
     begins is a step from "" by "start". `version`, `fingerprint`: of the flow's declaration that decided; 0 and "" in
-    an entry from before they were kept."""
+    an entry from before they were kept. `effect`: whether `dest` was a call with an effect then, whatever is declared
+    of it later; known where the version is."""
 
     flow: str
     run: str
@@ -53,6 +54,7 @@ class AuditStep:
     guards: tuple[tuple[str, str], ...] = ()
     version: int = 0
     fingerprint: str = ""
+    effect: bool = False
 
 
 @attrs.frozen
@@ -162,7 +164,7 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
 
 def _says_something(attribute: attrs.Attribute[Any], value: object) -> bool:
     """What an older release would not know stands in a step only when there is something to say."""
-    return bool(value) or attribute.name not in ("version", "fingerprint")
+    return bool(value) or attribute.name not in ("version", "fingerprint", "effect")
 
 
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:

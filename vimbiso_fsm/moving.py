@@ -28,7 +28,7 @@ from vimbiso_fsm.conversation import has_answers, hashed
 from vimbiso_fsm.decision import Decision, commit_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest, seal
-from vimbiso_fsm.recovery import faults
+from vimbiso_fsm.recovery import faults, leave_to_newer
 from vimbiso_fsm.state import Address, Document, Moved
 from vimbiso_fsm.store import (
     TOKEN_LIFE,
@@ -67,7 +67,7 @@ class Move:
     member's any more: nobody's (`owner` is None), so that whoever writes there is a guest again, or `owner`'s.
     `told`: what observers are to be told. `conflicts`: how often somebody else wrote first.
 
-    Raises (from `take`): DamagedDocument; InvalidState.
+    Raises (from `take`): DamagedDocument; InvalidState; NewerState.
     """
 
     def __init__(self, bot: Bot, guest: Document, head: Head) -> None:
@@ -107,6 +107,7 @@ class Move:
             return self._leave(now)
         member = faults(self._bot, stored.document)[0] if stored.document is not None else None
         if stored.document is not None and member is None:
+            leave_to_newer(self._bot, self._moved.to, stored.document, now)
             return self._do(SetAside(self._moved.to, stored.head), self._adopt)
         adoption = adopt(self._bot, self._guest, member, now, version=stored.head.version)
         commit = attrs.evolve(commit_of(adoption, stored.head), inherited=self._inherited)

@@ -26,7 +26,7 @@ from vimbiso_fsm.decision import commit_of
 from vimbiso_fsm.errors import InvalidMessage, VimbisoError
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest, seal
 from vimbiso_fsm.messages import Channel, Text
-from vimbiso_fsm.recovery import NoSuchState, Remains, Salvage, called, evicted, faults, put_back, recover, salvage
+from vimbiso_fsm.recovery import NoSuchState, Remains, Salvage, called, evicted, faults, leave_to_newer, put_back, recover, salvage
 from vimbiso_fsm.state import Document, Run, Undelivered, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
@@ -144,7 +144,7 @@ class _Found:
 def recovering(bot: Bot, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Work[Recovery]:
     """Recover a member, or say only what would be done.
 
-    Raises: NothingStored; NotRecovered.
+    Raises: NothingStored; NotRecovered; NewerState.
     """
     for attempt in itertools.count(1):
         found = yield from _look(bot, member_id)
@@ -176,6 +176,8 @@ def _look(bot: Bot, member_id: str) -> Generator[Request | Pause, Any, _Found | 
     if document is not None and document.member_id != member_id:
         document, wrong = None, ("it is another member's",)
     if document is None:
+        for data in (stored.document, found.remains.previous):
+            leave_to_newer(bot, member_id, data, _instant(stored.at))
         return attrs.evolve(found, data=stored.document, faults=(*found.faults, *wrong))
     if found.broken:
         return attrs.evolve(found, document=document)
@@ -379,7 +381,7 @@ class Reset:
 def resetting(bot: Bot, member_id: str) -> Work[Reset]:
     """End every open flow of a member; the rest of the document stays.
 
-    Raises: NothingStored; DamagedDocument, which is to be recovered first.
+    Raises: NothingStored; DamagedDocument, which is to be recovered first; NewerState.
     """
     for attempt in itertools.count(1):
         stored: Stored | Broken = yield Load(member_id)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -27,15 +27,17 @@ from vimbiso_fsm.codec import Unreadable, document_from_raw, document_to_raw, du
 from vimbiso_fsm.commands import CARRY_ON
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import first_document
-from vimbiso_fsm.flow import Flow
+from vimbiso_fsm.errors import NewerState
+from vimbiso_fsm.flow import SECRET, Flow
 from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData
 from vimbiso_fsm.state_validator import BOOKKEEPING, SEED
 from vimbiso_fsm.store import DOCUMENT_LIFE, Record
-from vimbiso_fsm.versions import migrated, renamed, today
+from vimbiso_fsm.versions import migrated, newer, renamed, today
 
 __all__ = [
+    "PATIENCE_WITH_NEWER",
     "NoSuchState",
     "Remains",
     "Salvage",
@@ -43,6 +45,7 @@ __all__ = [
     "crossed",
     "evicted",
     "faults",
+    "leave_to_newer",
     "put_back",
     "readable",
     "recover",
@@ -61,6 +64,11 @@ _CORE = (
     ("_last_updated",),
 )
 """Fields worth keeping on their own; those of one group only together."""
+
+
+PATIENCE_WITH_NEWER: Final = 3600.0
+"""Seconds since a newer release has stored a member's state, after which it is taken for rolled back: old and new
+workers do not run beside each other for so long."""
 
 
 @attrs.frozen
@@ -126,6 +134,22 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     except Unreadable as error:
         return None, error.faults
     return attrs.evolve(document, brought=brought) if brought else document, ()
+
+
+def leave_to_newer(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> None:
+    """Keep away from what a newer release has stored, while there is one: nothing of it is damaged, we only do not
+    know it.
+
+    Raises: NewerState.
+    """
+    try:
+        raw = loads(data or b"")
+        found = newer(bot, raw)
+        since = datetime.fromisoformat(raw["_last_updated"]) if found else now
+        if found and now - since < timedelta(seconds=PATIENCE_WITH_NEWER):
+            raise NewerState(member_id, *found)
+    except (Unreadable, TypeError, KeyError, ValueError):
+        return
 
 
 def _read_data(bot: Bot, run: Run) -> None:
@@ -281,8 +305,9 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
     """The state that a turn record keeps, if it stands at a question of today's flows."""
     try:
         body = loads(record.body)
-        place = {"flow_data": body.get("flow_data"), "_run": body.get("run", {})}
-    except (Unreadable, AttributeError):
+        entered = core.document.version + 1  # nothing that was pressed before the damage is an answer
+        place = {"flow_data": body.get("flow_data"), "_run": {**body.get("run", {}), "entered": entered}}
+    except (Unreadable, AttributeError, TypeError):
         return f"the record of version {version} is not readable"
     if not place["flow_data"]:
         return f"at version {version} no flow was open"
@@ -295,18 +320,25 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
     step = _earliest_unanswered(flow, document.run)
     if not flow[step].asks or flow[step].call:
         return f"at version {version} they stood at no question, or at a call"
-    run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step))
+    trail = document.run.trail
+    trail = trail[: trail.index(step)] if step in trail else trail
+    run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step), trail=trail)
     # The record has the state without its call: had it stood at one, the call would be made anew.
     return attrs.evolve(document, run=run), version - 1, ("flow_data",)
 
 
 def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
-    """Where the run stands, or the first question before it whose answer no record keeps: a field marked secret."""
+    """Where the run stands, or the first question before it whose answer no record keeps: a field marked secret, also
+    where a migration has filled in its default."""
     places = [state.name for state in flow.states]
     for state in flow.states[: places.index(run.step) + 1]:
-        if state.into and state.asks and state.into not in run.flow_data.data.fields:
+        if state.into and state.asks and (_is_secret(flow, state.into) or state.into not in run.flow_data.data.fields):
             return state.name
     return run.step
+
+
+def _is_secret(flow: Flow[Any], field: str) -> bool:
+    return flow.fields[field].metadata.get("vimbiso") == SECRET["vimbiso"]
 
 
 def _open_flow(data: bytes, remains: Remains) -> str:
@@ -349,6 +381,10 @@ def crossed(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) 
 
 
 def _has_effect(bot: Bot, step: AuditStep) -> bool:
+    """Whether a call with an effect was entered. The step says so itself; of one from before that was kept, judge by
+    what is declared today."""
+    if step.version:
+        return step.effect
     dest = step.dest or ""
     known = [
         flow[name]

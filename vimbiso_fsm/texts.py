@@ -52,6 +52,8 @@ ENGLISH: Final[Mapping[str, str]] = {
         "We had to tidy up our notes about this conversation, and could not find out whether your last request was "
         "done. Please check before you try again. Reference: {reference}"
     ),
+    "store.newer": "We are being renewed just now; nothing was saved. Please send that again in a moment. "
+    "Reference: {reference}",
     "store.contended": "Many things came at once; that one was not taken. Please send it again. Reference: {reference}",
     "store.unavailable": (
         "We could not save that; nothing was changed. Please send it again in a while. Reference: {reference}"

@@ -18,7 +18,7 @@ from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
 from vimbiso_fsm.decision import Decision, commit_of, life_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge, InvalidState, VersionConflict
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
-from vimbiso_fsm.recovery import faults
+from vimbiso_fsm.recovery import faults, leave_to_newer
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import Fault
 from vimbiso_fsm.store import Broken, Committed, Conflict, Load, Request, Stored
@@ -35,7 +35,7 @@ Change = Callable[[Document], Document]
 def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
     """The stored document, None when there is none.
 
-    Raises: DamagedDocument when what is stored is no valid document.
+    Raises: DamagedDocument when what is stored is no valid document; NewerState.
     """
     if isinstance(stored, Broken):
         raise DamagedDocument(member_id, stored.fault)
@@ -43,6 +43,7 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
         return None
     document, wrong = faults(bot, stored.document)
     if document is None:
+        leave_to_newer(bot, member_id, stored.document, datetime.fromtimestamp(stored.at, UTC))
         raise DamagedDocument(member_id, "; ".join(wrong[:3]))
     if document.member_id != member_id:
         raise DamagedDocument(member_id, "it is another member's")

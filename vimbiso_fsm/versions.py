@@ -17,8 +17,9 @@ that the meaning of its steps is unchanged.
 
 `today` applies this to a stored document when it is read, before the rule book judges it; it is stored with the next
 commit, whose audit entry names it. What cannot be brought to today is damage, and goes the way of recovery: a version
-that is not declared yet (a deploy was rolled back), one without a migration, a step that is gone, data that cannot be
-read, and whatever would lose a call on its way. `check.py` finds all that before the deploy, by the same function.
+without a migration, a step that is gone, data that cannot be read, and whatever would lose a call on its way.
+`check.py` finds all that before the deploy, by the same function. A version that is not declared yet is left to the
+newer release that has stored it (`recovery.leave_to_newer`), unless that was rolled back.
 
 A question that stands in the place of another was never shown: nothing the member said can be an answer to it. Such
 a run is `unasked` until it has been asked; so is one that an operator has put back.
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
@@ -65,6 +67,7 @@ __all__ = [
     "finishing",
     "is_unasked",
     "migrated",
+    "newer",
     "renamed",
     "today",
     "unasked",
@@ -542,14 +545,29 @@ def today(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
 def _is_older(bot: Bot, raw: Any) -> bool:
     """Whether a run is of another version than its flow; no, when that cannot be seen: the rule book will say why."""
     try:
-        placed = [(raw["flow_data"], raw.get("_run", {}))]
-        placed += [(run["flow_data"], run) for run in raw.get("_suspended", ())]
-        return any(
-            data and notes.get("version", 1) != bot.machines[data["data"]["flow_type"]].flow.version
-            for data, notes in placed
-        )
+        return any(version != bot.machines[flow].flow.version for flow, version in _places(raw))
     except (AttributeError, IndexError, KeyError, TypeError):
         return False
+
+
+def _places(raw: Any) -> list[tuple[str, int]]:
+    """Flow and version of each run of a stored document.
+
+    Raises: AttributeError, IndexError, KeyError, TypeError when that cannot be seen.
+    """
+    placed = [(raw["flow_data"], raw.get("_run", {}))]
+    placed += [(run["flow_data"], run) for run in raw.get("_suspended", ())]
+    return [(data["data"]["flow_type"], notes.get("version", 1)) for data, notes in placed if data]
+
+
+def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
+    """Flow and version of a run that only a newer release can have stored; None when there is none, or none to be
+    seen."""
+    with suppress(AttributeError, IndexError, KeyError, TypeError):
+        for flow, version in _places(raw):
+            if flow in bot.machines and (flow, version) not in bot.kept and version > bot.flow(flow).version:
+                return flow, version
+    return None
 
 
 def _brought(bot: Bot, document: Document, found: Sequence[Fate]) -> Document:

@@ -16,7 +16,7 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import replies_from_raw
 from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, wake_at
 from vimbiso_fsm.moving import Move
-from vimbiso_fsm.recovery import readable
+from vimbiso_fsm.recovery import leave_to_newer, readable
 from vimbiso_fsm.state import Document, Undelivered
 from vimbiso_fsm.store import Broken, Conflict, Duplicate, Late, Load, Mismatch, ReadAudit, Settle, Stored
 from vimbiso_fsm.turns import Cache, Deliver, Turns, instant
@@ -32,7 +32,7 @@ class Waking(Turns):
 
     `delivers`: whether the shell can deliver replies. `answer`: the answer of a call, to be taken first.
 
-    Raises (from `take`): Contended.
+    Raises (from `take`): Contended; NewerState.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class Waking(Turns):
         if self._in_hand is not None and isinstance(stored, Stored) and stored.document is None and stored.head.version:
             return self._do(ReadAudit(self._member_id, 1), self._went)
         document = self._read(stored) if isinstance(stored, Stored) else None
+        if isinstance(stored, Stored) and document is None:
+            leave_to_newer(self.bot, self._member_id, stored.document, instant(self.now))
         if document is None:  # nothing can be due that cannot be read; the member's next message has it mended
             return self._do(Settle(self._member_id, stored.head), lambda _: None)
         self._document = document

@@ -22,7 +22,7 @@ from rich.text import Text as Styled
 from vimbiso_fsm.channels import Delivery, terminal, whatsapp
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
-from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NewerState, StoreUnavailable, VimbisoError
 from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.messages import Message
@@ -143,7 +143,7 @@ class _Run:
         """Handle one message. Once the store fails, what follows would be answered out of turn: the run ends."""
         try:
             outcome = self.manager.handle(message)
-        except (StoreUnavailable, CommitUnknown, Contended) as error:
+        except (StoreUnavailable, CommitUnknown, Contended, NewerState) as error:
             fail(f"line {number}: {error}; the run ends here, and the file may be replayed again")
         except VimbisoError as error:
             self.errors += 1
