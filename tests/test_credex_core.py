@@ -115,7 +115,8 @@ def test_the_same_seed_makes_the_same_core():
 
     assert lived(1) == lived(1)
     assert lived(1) != lived(2)
-    calm, stormy = SimulatedCredexCore(), SimulatedCredexCore(faults=[Fault("slow", chance=0.5)])
+    calm = SimulatedCredexCore(clock=lambda: 1_700_000_000.0)
+    stormy = SimulatedCredexCore(faults=[Fault("slow", chance=0.5)], clock=lambda: 1_700_000_000.0)
     assert calm.login(phone=ADA) == stormy.login(phone=ADA)
 
 
