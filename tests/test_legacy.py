@@ -346,6 +346,35 @@ def test_a_declaration_that_fails_is_a_refusal(answers: Any, words: str):
         converted(offered(NUMBER, "m"), bot=Bot([flow], legacy=Legacy([old_small(flow, answers=answers)])))
 
 
+class Fussy(Exception):
+    """What an author's own check raises."""
+
+
+def fussy(instance: object, attribute: object, value: str) -> None:
+    """Refuses, and quotes what it was given."""
+    if value:
+        raise Fussy(value) if value == "my secret" else ValueError(f"no word: {value}")
+
+
+def test_what_an_authors_check_says_of_an_answer_is_not_repeated():
+    """It may quote the answer; whatever it raises, the record is refused and the run goes on."""
+
+    @attrs.frozen
+    class Said:
+        word: str = attrs.field(default="", validator=fussy)
+
+    flow = Flow(
+        "small", data=Said, initial="word",
+        states=[State("word", ask=Text("Which?"), reads=str, into="word"), State("end", final=True)],
+        transitions=[Transition("answer", "word", "end")],
+    )  # fmt: skip
+    for said in ("my secret", "my other secret"):
+        legacy = Legacy([old_small(flow, answers=lambda answers, said=said: {"word": said})])
+        with pytest.raises(NotConverted, match="does not fit the data of flow 'small'") as error:
+            converted(offered(NUMBER, "m"), bot=Bot([flow], legacy=legacy))
+        assert "secret" not in str(error.value)
+
+
 def test_profile_and_account_are_kept_as_they_are_unless_it_is_said_how():
     flow = small()
     record = {**offered(NUMBER, "m"), "profile": {"name": "Ada"}, "current_account": {"account_id": "a"}}

@@ -31,6 +31,7 @@ from vimbiso_fsm.old_records import AsyncOldRecords, OldRecords
 from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.state import Document, guest_id
 from vimbiso_fsm.store import Commit, Link, Load, LookUp, ReadAudit, Request, Result
+from vimbiso_fsm.versions import is_unasked, unasked
 
 pytestmark = pytest.mark.embedded
 
@@ -900,3 +901,89 @@ def test_one_record_is_read(manage: Manage, client: Any):
         assert len(found.data) == 65_537
         assert records.read(OTHER) == OldRecord(OTHER, kind="hash")
         assert records.read("263770000000") is None
+
+
+# Beside an operator, and beside who writes --------------------------------------------------------------------------
+
+
+def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Not to the guest, and not to the member whom a mapping names later, by a runner or on the way."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    migrate(manage.url)
+    manage().wipe(guest_id(ADA))
+    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    assert (counts.converted, counts.already, refusals) == (0, 1, [])
+    manage().ask(Link(ADA, MEMBER))
+    outcome = say(manage(), "hi")
+    assert outcome.state.run is None or outcome.state.run.flow != "offer"
+    assert migrations(manage(), MEMBER) == []
+
+
+def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
+    manage: Manage, client: Any, refusals: list[NotConverted]
+):
+    """The record waited beside what they began; a wipe does not let it in."""
+    say(manage(legacy=None, services={"credex_core": Down()}), "hi")
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    manage().wipe(guest_id(ADA))
+    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    assert (counts.converted, counts.refused) == (0, 1)
+    assert "comes too late" in refusals[0].fault
+
+
+def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
+    manage: Manage, client: Any, refusals: list[NotConverted]
+):
+    """Whoever was wiped has begun here once."""
+    client.set(OTHER, text(offered(OTHER, MEMBER)))
+    migrate(manage.url)
+    client.delete(OTHER)
+    manage().wipe(MEMBER)
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    assert migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append).refused == 1
+    assert manage().state(MEMBER) is None
+
+
+def test_a_record_under_no_bare_number_is_listed(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """One number in several records: that of the old release is converted, the others stay and are named."""
+    for name in (NUMBER, f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage", "+", "1 2"):
+        client.set(name, text(offered(NUMBER, MEMBER)))
+    counts = migrate(manage.url, refused=refusals.append, purge=True)
+    assert (counts.converted, counts.refused, counts.purged) == (1, 2, 1)
+    assert {refusal.fault for refusal in refusals} == {
+        "is kept under a number with other characters than digits, as the old release kept none"
+    }
+    assert client.exists(f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage") == 3
+
+
+def test_type_and_text_of_a_record_are_read_at_one_moment(manage: Manage, client: Any):
+    """Nothing that is written, or expires, in between can make a damaged record of a sound one."""
+    client.set(NUMBER, b"{}")
+    client.config_resetstat()
+    with OldRecords(manage.url) as records:
+        records.read(NUMBER)
+
+    async def read_all() -> None:
+        async with AsyncOldRecords(manage.url) as records:
+            await records.read_all([NUMBER, OTHER])
+
+    asyncio.run(read_all())
+    assert client.info("commandstats")["cmdstat_exec"]["calls"] == 2
+
+
+def test_the_way_in_comes_before_a_question_that_is_asked_anew(manage: Manage, client: Any):
+    """A deploy, or an operator, has put another question in the place of the one that the old release asked."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+
+    def moved(document: Document) -> Document:
+        assert document.run is not None
+        assert document.run.waits == "entry"
+        return attrs.evolve(document, run=unasked(document.run))
+
+    manage().update(MEMBER, moved)
+    outcome = say(manage(), "alan_turing")
+    assert (stands(outcome.state), outcome.state.authenticated) == (("offer", "handle"), True)
+    assert outcome.state.run is not None
+    assert (outcome.state.run.waits, is_unasked(outcome.state.run)) == ("", False)
+    assert stands(say(manage(), "menu").state)[0] == "carry_on"

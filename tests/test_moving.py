@@ -8,17 +8,22 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flows import bot
 from flows.credex_core import Fault, SimulatedCredexCore
+from tests.bots import Chat as Talking
 from tests.bots import fruit_bot, member_document
+from tests.test_tokens import Office, a_bot, a_token
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.codec import encode
 from vimbiso_fsm.decision import Decision, first_document
 from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.flow_audit import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.memory import MemoryStore
 from vimbiso_fsm.moving import Move, adopt, move_token
-from vimbiso_fsm.state import Address, Document, Moved, PendingCall
+from vimbiso_fsm.state import Address, Document, Moved, PendingCall, TokenLife
 from vimbiso_fsm.store import (
     Broken,
     Commit,
@@ -42,6 +47,8 @@ from vimbiso_fsm.store import (
     Unlink,
     Wipe,
 )
+from vimbiso_fsm.turn import Refused
+from vimbiso_fsm.turns import RunCall, answered
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
 ADA = "263771000001"
@@ -357,3 +364,195 @@ def test_who_is_looked_up_first():
     chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
     chat.say(SMS, "menu")
     assert asked == [LookUp, Load, Commit]
+
+
+# Whose session goes on ------------------------------------------------------------------------------------------------
+
+
+SESSION = ("authenticated", "jwt_token", "token", "deadline", "session_since", "warn_at")
+LATER = NOW + timedelta(minutes=4)
+
+
+def session(document: Document) -> list[object]:
+    return [getattr(document, name) for name in SESSION]
+
+
+@pytest.mark.parametrize("token", [None, "newer"])
+def test_a_logout_since_is_final(token: str | None):
+    """The guest logged in, and nobody finished their move; the member has logged out meanwhile, or in again."""
+    own = member(last_updated=LATER, jwt_token=token, authenticated=token is not None, deadline=LATER)
+    adopted = decision(guest(deadline=NOW), own).document
+    assert session(adopted) == session(own)
+
+
+def test_a_login_since_is_the_members():
+    """The member's session is older: the guest's is theirs now."""
+    own = member(last_updated=NOW - timedelta(seconds=1), jwt_token="old", deadline=NOW)
+    adopted = decision(guest(deadline=LATER, session_since=NOW), own).document
+    assert session(adopted) == session(guest(deadline=LATER, session_since=NOW))
+
+
+def test_a_token_that_ran_out_on_the_way_is_over():
+    """Nobody finished the move in time."""
+    life = TokenLife(NOW, NOW + timedelta(minutes=5))
+    adopted = adopt(fruit_bot(), guest(token=life), None, NOW + timedelta(minutes=6), version=0).document
+    assert (adopted.authenticated, adopted.jwt_token) == (False, "t")
+
+
+def test_what_is_not_confirmed_calls_nobody():
+    """The guest's last turn is safe, its adoption at the member is not: the call waits for whoever takes it up."""
+    office = Office()
+    chat = Talking(a_bot(office))
+    exchange = chat.begin(chat.message("hi"))
+    for _ in range(40):
+        if exchange.request is None:
+            break
+        request = exchange.request
+        result = chat.perform(request)
+        if isinstance(request, Commit) and request.member_id == "m-1" and isinstance(result, Committed):
+            result = attrs.evolve(result, confirmed=False)
+        exchange.take(result, chat.clock.at, 0.0)
+    assert exchange.outcome is not None
+    assert not exchange.outcome.confirmed
+    guest_id = first_document(chat.channel, NOW).member_id
+    assert chat.stored(guest_id).document is not None, "it may have to be adopted again"
+    chat.wake(guest_id)
+    assert chat.stored(guest_id).document is None
+    chat.check()
+
+
+# Any worker, at any step ----------------------------------------------------------------------------------------------
+
+
+def moving() -> tuple[Talking, Office]:
+    """Somebody who has never written; their first word logs them in."""
+    office = Office()
+    return Talking(a_bot(office), cached=False), office
+
+
+def settled(chat: Talking, office: Office) -> None:
+    """The move is done, once; nothing is left behind, nothing is due, and the chains are whole."""
+    chat.check()
+    guest_id = first_document(chat.channel, NOW).member_id
+    assert chat.member_id() == "m-1"
+    left_behind = chat.store.perform(Load(guest_id, previous=True))
+    assert isinstance(left_behind, Stored)
+    assert (left_behind.document, left_behind.previous) == (None, None)
+    assert chat.wakes_at(guest_id) is None
+    kinds = [unseal(entry).kind for entry in chat.entries(guest_id)]
+    assert (kinds.count("wipe"), kinds[-1]) == (1, "wipe")
+    assert [unseal(entry).kind for entry in chat.entries("m-1")].count("move") == 1
+    assert len(office.paid) <= 1
+
+
+@pytest.mark.parametrize("steps", range(1, 14))
+@pytest.mark.parametrize("heir", ["wake", "same", "other"])
+def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
+    """Whoever comes next finishes it: the timer, the same message again, or another one."""
+    chat, office = moving()
+    first = chat.message("hi")
+    dead = chat.begin(first)
+    for _ in range(steps):
+        if dead.request is not None:
+            chat.step(dead)
+    chat.wait(100)
+    guest_id = first_document(chat.channel, NOW).member_id
+    for _ in range(3):
+        if heir == "wake":
+            chat.wait(30).wake(guest_id)
+        else:
+            chat.wait(30).handle(first if heir == "same" else chat.message("menu"))
+    if heir == "wake" and chat.member_id() != "m-1":
+        chat.handle(first)  # nothing was stored before it died
+    chat.wake(guest_id)
+    settled(chat, office)
+
+
+@given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_any_workers_at_once(order: list[int], same: bool):
+    """Two messages (or one, delivered twice), a waking and a late redelivery, step by step in any order."""
+    chat, office = moving()
+    guest_id = first_document(chat.channel, NOW).member_id
+    first, second = chat.message("hi"), chat.message("help")
+    works: list[Any] = [chat.begin(first), chat.begin(first if same else second)]
+    works += [chat.waking(guest_id), chat.begin(first)]
+    for turn in order:
+        if works[turn].request is not None:
+            chat.clock.at += 0.5
+            chat.step(works[turn])
+    for work in works:
+        for _ in range(400):
+            if work.request is None:
+                break
+            chat.step(work)
+        assert work.request is None
+    chat.wait(60).wake(guest_id)
+    chat.wake("m-1")
+    settled(chat, office)
+
+
+def test_an_answer_for_a_guest_whose_channel_is_somebody_elses_now():
+    """Wiped, unlinked, and a new guest is there: the answer is not theirs."""
+    chat, office = moving()
+    dead = chat.begin(chat.message("hi"))
+    while not isinstance(dead.request, RunCall):
+        chat.step(dead)
+    request = dead.request
+    guest_id = first_document(chat.channel, NOW).member_id
+    chat.wait(100).wake(guest_id)
+    settled(chat, office)
+    chat.store.perform(Unlink(chat.channel, "m-1"))
+    own = chat.document("m-1")
+    chat.plant_bytes("m-1", encode(attrs.evolve(own, channels=(), version=own.version + 1)))
+    office.answers["login"] = [Refused("down")]
+    chat.wait(100).say("hi")
+    before = chat.document(guest_id)
+    assert before.guest
+    chat.wake(guest_id, answer=answered(request, a_token()))
+    assert chat.document(guest_id) == before
+    assert chat.document("m-1").channels == ()
+
+
+# History --------------------------------------------------------------------------------------------------------------
+
+
+def test_history_follows_a_guest_only_for_as_long_as_they_were_theirs():
+    """The channel was taken from them and given to somebody else: neither sees what the other said there."""
+    chat = Chat()
+    ada = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi")
+    chat.manager.update(
+        ada, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, ada))
+    chat.manager = chat.worker()
+    again = chat.say(SMS, "hi", "hi")
+    assert again.state.member_id == ada
+    history = chat.manager.history(ada)
+    told = [(entry.member_id, entry.version) for entry in history]
+    assert len(told) == len({*told}), "each is told once"
+    assert [entry.kind for entry in history].count("move") == 3
+
+
+def entry_at(version: int, kind: str) -> AuditEntry:
+    return AuditEntry(
+        version=version,
+        at=NOW,
+        member_id="guest-1",
+        channel=("sms", ""),
+        kind=kind,
+        status="advanced",
+        token="t",
+        root="t",
+    )
+
+
+def test_the_life_of_a_guest_is_from_wipe_to_wipe():
+    entries = [
+        entry_at(n, kind) for n, kind in enumerate(("start", "move", "wipe", "start", "move", "wipe", "start"), 1)
+    ]
+    assert [entry.version for entry in life_of_guest(entries, 2)] == [1, 2, 3]
+    assert [entry.version for entry in life_of_guest(entries, 5)] == [4, 5, 6]
+    assert [entry.version for entry in life_of_guest(entries[1:], 2)] == [2, 3]
+    assert [entry.version for entry in life_of_guest(entries[:5], 5)] == [4, 5]

@@ -162,7 +162,9 @@ def test_a_damaged_document_is_mended_without_a_message(
     assert both.do("recover").outcome == "left alone"
     after = both.document
     assert (after.member_id, after.channel, after.channels) == (MEMBER, CHANNEL, before.channels)
-    assert source != "previous" or (after.profile, after.jwt_token) == (before.profile, before.jwt_token)
+    assert source != "previous" or after.profile == before.profile
+    seen = before.jwt_token is not None and before.jwt_token.encode() in (data or b"")
+    assert after.jwt_token == (before.jwt_token if seen else None)
     assert both.say("4321").status == "advanced"
     assert both.chat.words[0].startswith("We had to tidy up our notes")
     assert both.chat.words[0].endswith(f"Reference: {told}")

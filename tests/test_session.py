@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bots import START, Talk, fruit_bot, member_document, one_flow
+from tests.bots import START, Chat, Talk, fruit_bot, member_document, one_flow
+from tests.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.bot import Bot, Limits, SessionLife
 from vimbiso_fsm.decision import DELIVERY_TRIES, Ending, Silence, due
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.flow import State, Transition
+from vimbiso_fsm.flow import NoData, State, Transition
 from vimbiso_fsm.messages import Channel, Message, Text
+from vimbiso_fsm.state import TokenLife
+from vimbiso_fsm.turn import Turn
 
 LIMITED = SessionLife(idle=300, limit=1000)
 WARNED = SessionLife(warning=60)
@@ -207,3 +211,160 @@ def test_the_end_may_be_left_to_the_next_message():
     assert due(talk.state) == []
     talk.say("hi")
     assert talk.words[:2] == [ENDED, UNSENT]
+
+
+# Woken for nothing, told in vain -------------------------------------------------------------------------------------
+
+
+def waked(chat: Chat) -> Chat:
+    """Woken, and not to be woken again at once."""
+    chat.wake()
+    chat.check()
+    at = chat.wakes_at()
+    assert at is None or at.timestamp() > chat.clock.at, "woken for nothing"
+    return chat
+
+
+def chatting(**options: Any) -> Chat:
+    """A member with an answer that is not confirmed, and somebody who delivers."""
+    chat = Chat(fruit_bot(**options))
+    chat.delivers = True
+    chat.plant(member_document(version=1))
+    chat.say("hi", "order", "ada")
+    return chat
+
+
+def test_at_the_limit_one_warning_is_enough():
+    """What is said after it does not move the end: it is not warned of again, and nobody is woken for it."""
+    chat = chatting(session=SessionLife(idle=300, limit=500, warning=60))
+    chat.wait(250).say("help")
+    waked(chat.wait(190))
+    assert len(chat.taken) == 1
+    chat.wait(10).say("help")
+    assert chat.document().deadline == START + timedelta(seconds=500)
+    waked(chat)
+    waked(chat.wait(20))
+    assert len(chat.taken) == 1
+    waked(chat.wait(31))
+    assert chat.taken[1:] == [LONG, UNSENT]
+
+
+def test_a_member_whose_flow_was_reset_is_not_warned():
+    """There is nothing to lose any more; and nobody is woken again and again for it."""
+    chat = chatting(session=WARNED)
+    document = chat.document()
+    assert document.warn_at is not None
+    chat.plant(attrs.evolve(document, run=None, suspended=(), version=document.version + 1))
+    waked(chat.wait(241))
+    assert chat.taken == []
+    waked(chat.wait(60))
+    assert chat.document().deadline is None
+
+
+def test_who_has_nothing_to_lose_any_more_is_not_warned():
+    """The state's time was over meanwhile: home has no answers."""
+    talk = ordering(session=WARNED).says("1234", "1").wait(60).wake(delivers=True)
+    assert talk.place == "home.menu"
+    said = len(talk.delivered)
+    talk.wait(200).wake(delivers=True)
+    assert talk.delivered[said:] == []
+    assert talk.state.warn_at is None
+
+
+def test_a_warning_is_delivered_though_the_end_is_not_announced():
+    talk = ordering(session=SessionLife(warning=60, announced=False)).wait(240).wake(delivers=True)
+    assert [word[:23] for word in talk.delivered] == ["Your session ends in 60"]
+    talk.wait(61).wake(delivers=True)
+    assert len(talk.delivered) == 1
+    talk.say("hi")
+    assert talk.words[:2] == [ENDED, UNSENT]
+
+
+@pytest.mark.parametrize("then", ["message", "silence"])
+def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
+    """Neither before the answer to a message nor before the end: it would be of a session that is another's or over."""
+    talk = ordering(session=WARNED).wait(240).wake(delivers=True, fails=True)
+    assert [waiting.tries for waiting in talk.state.outbox] == [1]
+    if then == "message":
+        talk.wait(30).say("help")
+        assert not [word for word in talk.words if "session ends in" in word]
+    else:
+        talk.wait(61).wake(delivers=True)
+        assert talk.delivered == [ENDED, UNSENT]
+    assert not talk.state.outbox
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["say", "wake", "wake", "answer"]), st.integers(1, 320)), min_size=1, max_size=14
+    ),
+    st.integers(300, 1200),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], limit: int, announced: bool):
+    """Whatever is said and whenever somebody wakes them: nothing due is left behind, no end is warned of twice, none
+    is warned of after it."""
+    chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))
+    warned: list[Any] = []
+    for move, pause in moves:
+        chat.wait(pause)
+        before, deadline = len(chat.taken), chat.document().deadline
+        if move == "wake":
+            waked(chat)
+        else:
+            chat.say("help" if move == "say" else "bob")
+        for word in chat.taken[before:]:
+            if "session ends in" in word:
+                assert deadline is not None
+                assert deadline.timestamp() > chat.clock.at
+                assert deadline not in warned
+                warned.append(deadline)
+    chat.check()
+
+
+# Nobody is taken for logged in longer than they are -----------------------------------------------------------------
+
+
+def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
+    """The turn fails after their token has run out: what is stored and shown says so."""
+
+    def fails(turn: Turn[NoData]) -> bool:
+        raise ValueError("of ours")
+
+    flow = one_flow(
+        [State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask", conditions=fails)]
+    )
+    life = TokenLife(START, START + timedelta(seconds=100))
+    talk = Talk(Bot([flow], tokens=TOKENS, session=100_000), member_document(token=life))
+    talk.say("hi").wait(101).say("a")
+    assert talk.last.status == "failed"
+    assert (talk.state.authenticated, talk.state.jwt_token) == (False, "token-0")
+
+
+def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
+    life = TokenLife(START, START + timedelta(seconds=100))
+    flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")])
+    chat = Chat(Bot([flow], tokens=TOKENS, session=100_000, limits=Limits(age=60)))
+    chat.plant(member_document(token=life, version=1))
+    chat.say("hi")
+    assert chat.outcome is not None
+    assert chat.outcome.state.authenticated
+    sent = START
+    outcome = chat.wait(101).handle(chat.message("old", sent_at=sent))
+    assert (outcome.status, outcome.state.authenticated) == ("ignored", False)
+
+
+def test_a_token_taken_within_the_leeway_is_over_all_the_same():
+    """The issuer's clock is behind ours: it is taken, and renewed before it is used."""
+    chat, office = shopping()
+    office.answers["login"] = [a_token(datetime.fromtimestamp(chat.clock.at + 397, UTC), life=0.0, iat=None)]
+    exchange = chat.begin(chat.wait(400).message("pay"))
+    over = []
+    while exchange.request is not None:
+        chat.step(exchange)
+        document = chat.document()
+        over.append(document.token is not None and document.token.expires <= document.last_updated)
+        assert not (over[-1] and document.authenticated)
+    assert any(over)
+    assert len(office.paid) == 0

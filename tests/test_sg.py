@@ -1336,10 +1336,12 @@ def test_sg37_logout_is_final(managed: Managed, client: Client):
     before = chat.say("hi", "offer", "5", "alan").state
     assert before.jwt_token is not None
     operator.update(before.member_id, lambda document: attrs.evolve(document, authenticated=False, jwt_token=None))
+    assert not any(before.jwt_token.encode() in client.dump(key) for key in client.keys("*"))
     asked = len(service.calls)
     for outcome in (chat.say("help"), chat.say("nonsense")):
         assert (outcome.state.authenticated, outcome.state.jwt_token, outcome.state.token) == (False, None, None)
-    assert not any(before.jwt_token.encode() in document for document in hashes(client, "state").values())
+    for name in ("state", "prev"):
+        assert not any(before.jwt_token.encode() in document for document in hashes(client, name).values())
     assert asked_core(service, asked) == []
     assert was_sent(chat.say("yes"))  # through the login, and back
     assert asked_core(service, asked) == ["login", "createCredex"]
@@ -1409,7 +1411,11 @@ def test_sg44_one_failure_no_success(managed: Managed):
     assert [(entry.kind, entry.status, entry.detail["type"]) for entry in entries] == [
         ("error", "failed", "DocumentTooLarge")
     ]
-    assert [details.entry.status for details in told] == ["advanced", "failed"]
+    assert [(each.entry.kind, each.entry.status) for each in told] == [
+        ("command", "advanced"),
+        ("update", "advanced"),
+        ("error", "failed"),
+    ]
     assert step(state_of(chat.manager, member)) == ("note", "text")
     assert chat.say("short").status == "advanced"
 

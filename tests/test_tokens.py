@@ -583,3 +583,61 @@ def test_the_sessions_end_drops_the_token():
     chat.wait(301).wake()
     document = chat.document()
     assert (document.jwt_token, document.token, document.authenticated) == (None, None, False)
+
+
+@pytest.mark.parametrize("operator", [True, False])
+@pytest.mark.parametrize("how", ["logout", "silence"])
+@pytest.mark.parametrize("spoilt", [b"{broken", b'{"member_id":"m-1"}'])
+def test_recovery_brings_no_token_back(operator: bool, how: str, spoilt: bytes):
+    """The document before still has it, but it is from before the end of it."""
+    office = Office()
+    chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
+    chat.say("hi")
+    old = chat.document().jwt_token
+    if how == "logout":
+        chat.say("leave")
+    else:
+        chat.wait(301).wake()
+    damage(chat, spoilt)
+    office.answers["login"] = [Refused("down")] * 10
+    if operator:
+        manager = FlowStateManager(chat.bot, chat.store)
+        manager.recover("m-1")
+    else:
+        chat.say("hello?")
+    document = chat.document()
+    assert (document.jwt_token, document.authenticated, document.token) == (None, False, None)
+    assert old is not None
+    assert old.encode() not in encode(document)
+
+
+def test_recovery_keeps_a_token_that_can_be_seen():
+    """One byte of the rest is spoilt: it was there when it was stored."""
+    chat, _ = shopping()
+    chat.say("help")
+    chat.cache.forget("m-1")
+    before = chat.document()
+    damage(chat, encode(before).replace(b'"authenticated":true', b'"authenticated"%true'))
+    chat.say("hello?")
+    assert (chat.document().jwt_token, chat.document().token) == (before.jwt_token, before.token)
+
+
+def damage(chat: Chat, data: bytes) -> None:
+    """Spoil what is stored of the member."""
+    member = chat.store._members["m-1"]
+    assert member.state is not None
+    member.state = attrs.evolve(member.state, document=data)
+
+
+def test_a_member_put_back_long_after_their_session_has_one():
+    """Nobody has said anything; what they are put back to does not end at once."""
+    office = Office()
+    chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
+    chat.say("hi", "help")
+    version = chat.document().version
+    chat.wait(301).wake()
+    chat.wait(3600)
+    FlowStateManager(chat.bot, chat.store).recover("m-1", to=version)
+    deadline = chat.document().deadline
+    assert deadline is not None
+    assert deadline.timestamp() == pytest.approx(chat.clock.at + 300)

@@ -20,7 +20,7 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow_audit import AuditEntry, unseal
 from vimbiso_fsm.messages import Message
 from vimbiso_fsm.moving import adopt
-from vimbiso_fsm.recovery import faults
+from vimbiso_fsm.recovery import PATIENCE_WITH_NEWER, faults
 from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData
 from vimbiso_fsm.turns import Cache
 from vimbiso_fsm.versions import fates, is_unasked, today
@@ -365,12 +365,14 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
 
 @pytest.mark.parametrize("version", [1, 3])
 def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
-    """An older one without a migration, or a newer one: what was said is not taken; recovery's path."""
+    """An older one without a migration, or a newer one of a deploy that was rolled back: what was said is not taken;
+    recovery's path."""
     chat = standing("confirm")
     flow = errand([], version=2) if version == 1 else errand_1
     if version == 3:
         deploy(chat, errand([FROM_1, Migration(2)], version=3)).say("help")
         assert place(chat) == "errand.confirm 3"
+        chat.wait(PATIENCE_WITH_NEWER)
     deploy(chat, flow)
     chat.say("yes")
     assert chat.outcome is not None
@@ -404,11 +406,11 @@ def test_a_run_that_does_not_say_its_version_is_taken_for_todays():
 
 
 @pytest.mark.parametrize(
-    ("flow", "stands", "source"), [(errand(), "recipient", "turns"), (errand([]), "menu", "fresh")]
+    ("flow", "stands", "source"), [(errand(), "recipient", "turns"), (errand([]), "menu", "turns")]
 )
 def test_recovery_reads_the_records_of_an_older_version(flow: Flow[Any], stands: str, source: str):
-    """The turn record says of which version it is, so it is brought to today; where no migration says what its steps
-    were, nobody knows whether one of them had an effect."""
+    """The turn record says of which version it is, so it is brought to today; where no migration does that, the one
+    before is taken, for none of the steps since was a call with an effect: the audit says so."""
     chat = standing("handle")
     member = chat.store._members["m-1"]
     assert member.state is not None

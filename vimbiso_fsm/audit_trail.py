@@ -21,7 +21,7 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import Unreadable, loads
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable, VimbisoError
 from vimbiso_fsm.flow import Flow, Transition
-from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, FlowAuditLogger, Incident, unseal
+from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, FlowAuditLogger, Incident, life_of_guest, unseal
 from vimbiso_fsm.machine import name_of
 from vimbiso_fsm.store import Broken, Entry, Head, Load, ReadAudit, ReadIncidents, Store, Stored, digest
 from vimbiso_fsm.wire import entry_of, incidents_key, keys_of, unword
@@ -35,6 +35,7 @@ __all__ = [
     "NotKept",
     "Trail",
     "Wanted",
+    "earlier",
     "explain",
     "faults",
     "guests",
@@ -176,8 +177,24 @@ def _asked(ask: Callable[[], T]) -> T:
 
 def guests(trail: Trail) -> tuple[str, ...]:
     """The guests that the member was, as far as the entries of their moves are kept."""
-    moves = [entry for entry in map(_readable, trail.entries) if isinstance(entry, AuditEntry) and entry.kind == "move"]
-    return tuple(dict.fromkeys(str(move.detail["guest"]) for move in moves if "guest" in move.detail))
+    return tuple(dict.fromkeys(str(move.detail["guest"]) for move in _moves(trail)))
+
+
+def earlier(store: Store, trail: Trail) -> Iterator[Trail]:
+    """The trail of each guest that the member was, for as long as they were that guest; what cannot be read is in it.
+
+    Raises: StoreUnavailable.
+    """
+    for move in _moves(trail):
+        guest = read_trail(store, str(move.detail["guest"]))
+        life = life_of_guest(read_entries(guest)[0], int(move.detail.get("guest_version", 0)))
+        others = {entry.version for entry in read_entries(guest)[0]} - {entry.version for entry in life}
+        yield attrs.evolve(guest, entries=tuple(entry for entry in guest.entries if entry.version not in others))
+
+
+def _moves(trail: Trail) -> list[AuditEntry]:
+    found = (entry for entry in map(_readable, trail.entries) if isinstance(entry, AuditEntry))
+    return [entry for entry in found if entry.kind == "move" and "guest" in entry.detail]
 
 
 def read_entries(trail: Trail) -> tuple[tuple[AuditEntry, ...], tuple[str, ...]]:
@@ -428,12 +445,14 @@ class Candidate:
 class Explained:
     """A step, and the transitions that were candidates, in the order of the declaration that decided it, where the bot
     still keeps it, or else of today's. `changed`: in which way that is not what was stepped; then there are no
-    candidates. `decided`: by which declaration it was decided, when today's is another."""
+    candidates. `decided`: by which declaration it was decided, when today's is another; `kept`: whether the candidates
+    are of that very one."""
 
     step: AuditStep
     candidates: tuple[Candidate, ...] = ()
     changed: str = ""
     decided: str = ""
+    kept: bool = False
 
 
 @attrs.frozen
@@ -486,6 +505,7 @@ def _matched(bot: Bot, step: AuditStep) -> Explained:
     if not step.source:
         return Explained(step)  # a run that begins: nothing was tried
     flow = next((flow for flow in bot.definitions(step.flow) if _declares(flow, step)), None)
+    kept = flow is not None
     if flow is None and step.flow not in bot.machines:
         return Explained(step, changed=f"the bot has no flow {step.flow!r} any more")
     flow = flow or bot.flow(step.flow)
@@ -494,7 +514,7 @@ def _matched(bot: Bot, step: AuditStep) -> Explained:
     candidates = _candidates(flow, step)
     if candidates is None:
         return Explained(step, changed="its transitions and guards there are not those that were tried")
-    return Explained(step, candidates)
+    return Explained(step, candidates, kept=kept)
 
 
 def _declares(flow: Flow[Any], step: AuditStep) -> bool:
@@ -566,6 +586,7 @@ def _words(explanation: Explanation) -> Iterator[str]:
 def _step_words(explained: Explained) -> Iterator[str]:
     step = explained.step
     went = f"to {step.dest}" if step.dest is not None else "nothing accepted it"
+    went += ", a call with an effect" if step.effect else ""
     began = f"run {step.run} began in {step.dest}"
     yield f"{step.trigger} in {step.source} of run {step.run}: {went}" if step.source else began
     if explained.decided:
@@ -577,6 +598,8 @@ def _step_words(explained: Explained) -> Iterator[str]:
         yield from (f"  {guard}: {verdict}" for guard, verdict in step.guards)
     elif not explained.candidates:
         yield "  no transition was a candidate"
+    elif explained.decided and not explained.kept:
+        yield "  which fits what is declared today:"
     for place, candidate in enumerate(explained.candidates, 1):
         yield f"  {place}. to {candidate.dest}: {candidate.outcome}"
         yield from (f"     {guard}: {verdict}" for guard, verdict in candidate.verdicts)

@@ -22,6 +22,7 @@ from vimbiso_fsm.turn import LONGEST_PAUSE, CallPolicy, Refused
 from vimbiso_fsm.turns import Deliver, RunCall
 
 if TYPE_CHECKING:
+    from tenacity import RetryCallState
     from tenacity.wait import wait_base
 
 __all__ = [
@@ -124,18 +125,30 @@ def within(work: Callable[[], R], seconds: float) -> R:
     return in_thread(work).result(seconds)
 
 
-def attempted(method: Callable[[], Any], policy: CallPolicy) -> object:
-    """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt."""
+def _never(_: object) -> bool:
+    return False
+
+
+def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
+    """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt.
+    `refuses`: whether an answer says only that the token was not accepted; of an effect that an attempt before it may
+    have had, that says nothing, and its exception is what it came to."""
     from tenacity import Retrying, stop_after_attempt
 
-    retrying = Retrying(stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), reraise=True)
+    raised: list[BaseException] = []
+    retrying = Retrying(
+        stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), after=_noting(raised), reraise=True
+    )
     try:
-        return _no_coroutine(retrying(within, method, policy.timeout))
+        answer = _no_coroutine(retrying(within, method, policy.timeout))
     except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
         return error
+    return raised[-1] if raised and policy.effect and refuses(answer) else answer
 
 
-async def attempted_async(method: Callable[[], Any], policy: CallPolicy) -> object:
+async def attempted_async(
+    method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never
+) -> object:
     """The same of a method that is sync or async."""
     from asyncio import timeout
 
@@ -145,11 +158,26 @@ async def attempted_async(method: Callable[[], Any], policy: CallPolicy) -> obje
         async with timeout(policy.timeout):
             return await awaited(method)
 
-    retrying = AsyncRetrying(stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), reraise=True)
+    raised: list[BaseException] = []
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), after=_noting(raised), reraise=True
+    )
     try:
-        return await retrying(attempt)
+        answer: object = await retrying(attempt)
     except Exception as error:  # noqa: BLE001  # as above
         return error
+    return raised[-1] if raised and policy.effect and refuses(answer) else answer
+
+
+def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
+    """Notes what attempts raise."""
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            raised.append(error)
+
+    return note
 
 
 def _pauses(policy: CallPolicy) -> wait_base:

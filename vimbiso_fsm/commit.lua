@@ -49,7 +49,8 @@ end
 -- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then only for a commit:
 --      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
 --      15 seconds a document lives  16 seconds the audit lives  17 records kept  18 entries kept
---      19 number of inherited tokens; each with its instant, then the inherited records
+--      19 '1' to forget the document before, or ''
+--      20 number of inherited tokens; each with its instant, then the inherited records
 if mode == 'commit' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
@@ -71,14 +72,15 @@ if mode == 'commit' or mode == 'verify' then
 
   call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- refused for memory, or nothing after it is
   call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
-  local after = 19 + 2 * ARGV[19]
-  for i = 20, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  local after = 20 + 2 * ARGV[20]
+  for i = 21, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
   for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
   if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[17]) then call('LTRIM', KEYS[3], -ARGV[17], -1) end
   if call('RPUSH', KEYS[4], ARGV[12]) > tonumber(ARGV[18]) then call('LTRIM', KEYS[4], -ARGV[18], -1) end
   call('ZADD', KEYS[5], at, token)
   call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
   if ARGV[13] ~= '' then call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14]) end
+  if ARGV[19] ~= '' then call('DEL', KEYS[2]) end
 
   local document_ends = string.format('%.0f', now + ARGV[15]) -- %.14g of tostring would cut digits
   local token_ends = string.format('%.0f', now + ARGV[7])

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -32,7 +32,10 @@ from vimbiso_fsm.state import Address, Document, FlowData, PendingCall, Run, Ste
 from vimbiso_fsm.turn import QUESTION, Becomes, Call, CallPolicy, Member, Refused, Turn
 from vimbiso_fsm.versions import asked, finishing, is_unasked
 
-__all__ = ["Conversation", "Stuck", "has_answers", "hashed"]
+__all__ = ["Conversation", "Stuck", "has_answers", "hashed", "is_entering"]
+
+_COUNTED: Final = frozenset({"attempts", "tries"})
+"""What a run counts at the state in which it stands."""
 
 
 def hashed(*parts: str) -> str:
@@ -101,6 +104,16 @@ class Conversation:
     def policy(self) -> CallPolicy:
         """How hard the current state's call is tried."""
         return self.state.call_policy
+
+    @property
+    def tries(self) -> int:
+        """Tries of the call on its way, but for those that are known to have done nothing."""
+        return attrs.evolve(self.before, run=self.run, call=self.pending).tries
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an effect on its way may have been made by an earlier try."""
+        return self.policy.effect and self.tries > 1
 
     @property
     def at_home(self) -> bool:
@@ -192,12 +205,13 @@ class Conversation:
         return done or (reason is not None and reason.code == state.call_policy.given_up.code)
 
     def enter(self, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None) -> None:
-        """Stand in a state from this version on. Coming back to a question on the trail cuts the trail there; refusals
-        are counted anew."""
+        """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
+        the trail there; refusals are counted anew."""
         flow = self.bot.definition(run)
         data = data or asked(run).flow_data.data
-        if "attempts" in data.context:
-            data = attrs.evolve(data, context={n: value for n, value in data.context.items() if n != "attempts"})
+        if _COUNTED & data.context.keys():
+            kept = {name: value for name, value in data.context.items() if name not in _COUNTED}
+            data = attrs.evolve(data, context=kept)
         timeout = flow[step].timeout
         self.run = Run(
             FlowData(run.id, step, data),
@@ -208,7 +222,6 @@ class Conversation:
             made=run.made,
             since=self.now,
             due=self.now + timedelta(seconds=timeout) if timeout else None,
-            waits=run.waits,
         )
 
     def settle(self) -> None:
@@ -246,6 +259,8 @@ class Conversation:
             arguments={name: unstructure(value) for name, value in proposed.arguments.items()},
             root=self.root,
             leased_until=self.now,
+            tries=run.flow_data.data.tries + 1,
+            renewed=self.member.jwt_token not in (None, self.before.jwt_token),  # there is no newer one to be had
         )
         self._make(pending, proposed)
 
@@ -255,9 +270,12 @@ class Conversation:
         self._make(attrs.evolve(pending, again_at=None, tries=pending.tries + 1, renewed=False))
 
     def make_renewed(self, pending: PendingCall, member: Member) -> None:
-        """Make the call with the token that the member has now; unless what the flow requires does not hold for it."""
-        self.member, self.pending = member, None
-        if self.allowed(self.standing):
+        """Make the call with the token that the member has now; unless what the flow requires does not hold for it.
+        What may have been made is asked for all the same. What is made after a login goes on counting its tries."""
+        sure, self.member, self.pending, run = not self.in_doubt, member, None, self.standing
+        data = run.flow_data.data
+        counted = _with_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
+        if not sure or self.allowed(counted):
             self._make(attrs.evolve(pending, renewed=True))
 
     def with_token(self, answer: Any) -> Member:
@@ -280,7 +298,7 @@ class Conversation:
         """Have a call made by whoever commits this turn. It is in their hands for as long as it can take; with a token
         that will not last, a new one is asked for first."""
         tokens, policy = self.bot.tokens, self.policy
-        needed = not pending.renewed and self.standing.flow != (self.bot.entry and self.bot.entry.name)
+        needed = not pending.renewed and not is_entering(self.bot, self.standing, self.suspended)
         self.renews = tokens is not None and (renews or (needed and self.token_ends(tokens.margin)))
         lease = policy.lease + (QUESTION.lease if self.renews else 0)
         self.pending = attrs.evolve(pending, leased_until=self.now + timedelta(seconds=lease))
@@ -478,6 +496,11 @@ class Conversation:
         if self.suspended:
             self.leave(cancelled=True)
         return False
+
+
+def is_entering(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
+    """Whether a run is the entry flow's, or of a flow that it calls: its calls are there to get a token."""
+    return bot.entry is not None and bot.entry.name in [each.flow for each in (run, *suspended)]
 
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:

@@ -156,8 +156,9 @@ def _run(bot: Bot, legacy: LegacyFlow, old: OldState, now: datetime) -> tuple[Ru
     try:
         fields = loads(dumps(unstructure(flow.data(**known))))
         structure(fields, flow.data)
-    except (TypeError, ValueError, NotStorable) as error:
-        fault = f"does not fit the data of flow {flow.name!r}: {error}"
+    except Exception as error:  # noqa: BLE001  # an author's class may check as it likes
+        ours = isinstance(error, Unreadable | NotStorable)  # anybody else's words may quote the answer
+        fault = f"does not fit the data of flow {flow.name!r}: {error if ours else type(error).__name__}"
         raise NotConverted(old.number, "flow_data.data", fault) from None
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
@@ -371,8 +372,11 @@ class Conversion:
         return self._wrong("", "comes too late: its member has begun a conversation here, which is not overwritten")
 
     def _loaded(self, guest: Any) -> None:
+        """Whoever was a guest here has begun, also when nothing of them is left: they were wiped, say."""
         if isinstance(guest, Broken) or guest.document is not None:
             raise self._begun()
+        if guest.head.version:
+            return self._do(ReadAudit(guest_id(self._state.channel)), self._remembered_as_guest)
         self._possible()
 
     def _possible(self) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "content_digest",
     "current_question",
     "decide",
+    "drops_token",
     "due",
     "failure",
     "first_document",
@@ -143,7 +144,8 @@ class Decision:
     `status`: "advanced", "refused", "ignored", "recovered" or "failed". `document`: the new one; the old one when
     `changed` is false, and then there is nothing to store but to verify. `raw`, `record`: document and turn record
     as bytes. `entry`: for the audit, still to be sealed. `call`: to be run, `delivery`: to be delivered, once it is
-    stored; `renews`: the call asks for a new token, before the one that the document holds. `not_after`: instant after
+    stored; `renews`: the call asks for a new token, before the one that the document holds. `forgets`: the document
+    before is not kept. `not_after`: instant after
     which the decision is worth nothing. `error`: what a callback raised.
     """
 
@@ -159,6 +161,7 @@ class Decision:
     entry: AuditEntry | None = None
     call: Call[Any] | None = None
     renews: bool = False
+    forgets: bool = False
     delivery: Undelivered | None = None
     not_after: datetime | None = None
     error: BaseException | None = attrs.field(default=None, eq=False)
@@ -362,6 +365,7 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         record=decision.record,
         not_after=decision.not_after.timestamp() if decision.not_after else None,
         wake_at=wake.timestamp() if wake else None,
+        forgets=decision.forgets,
     )
 
 
@@ -373,7 +377,9 @@ def _take_answer(talk: Conversation, answered: Answered, listener: Listener) -> 
     pending = talk.pending
     if pending is None or pending.key != answered.key or talk.run is None:
         return talk.ignore()
-    if answered.unknown and answered.tries != pending.tries:  # somebody else has taken it up since
+    tokens = talk.bot.tokens
+    silent = answered.unknown or (tokens is not None and tokens.is_refusal(answered.result))
+    if silent and answered.tries != pending.tries:  # somebody else has taken it up since
         return talk.ignore()
     if answered.renewal:
         return _take_renewal(talk, answered, pending, listener)
@@ -392,10 +398,10 @@ def _take_answer(talk: Conversation, answered: Answered, listener: Listener) -> 
 def _take_no_answer(talk: Conversation, pending: PendingCall, listener: Listener) -> None:
     """Nobody knows whether the call was made: it stays on its way for a while, then the flow hears so."""
     policy = talk.policy
-    if pending.tries < policy.rounds:
+    if talk.tries < policy.rounds:
         talk.kind, talk.status = "call", "failed"
         talk.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
-        rest = timedelta(seconds=policy.rest(pending.tries))
+        rest = timedelta(seconds=policy.rest(talk.tries))
         talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
         return talk.say(hearing.waiting_words(talk)) if listener == "handle" else None
     talk.fail(policy.given_up)
@@ -408,17 +414,21 @@ def _take_renewal(talk: Conversation, answered: Answered, pending: PendingCall, 
     if tokens is None or pending.renewed or answered.tries != pending.tries:
         return talk.ignore()
     talk.kind = "renewal"
-    if answered.renewal == "needed":
+    logged_out = talk.member.jwt_token is None  # by somebody else meanwhile; that is final
+    if answered.renewal == "needed" and not logged_out:
         return talk.renew_for(pending)
-    if answered.unknown or (isinstance(result, Refused) and not tokens.is_refusal(result)):
-        if pending.tries > 1:  # an earlier try may have done it
-            return _take_no_answer(talk, pending, listener)
+    refused = isinstance(result, Refused)
+    unavailable = answered.unknown or (refused and not tokens.is_refusal(result))
+    if talk.in_doubt and (logged_out or unavailable or refused or result is None):
+        return _take_no_answer(talk, pending, listener)
+    if unavailable and not logged_out:
         talk.fail(result if isinstance(result, Refused) else Refused("call.unavailable"))
-    elif result is None or isinstance(result, Refused):
+    elif logged_out or refused or result is None:
         talk.make_renewed(pending, attrs.evolve(talk.member, authenticated=False, jwt_token=None))
     else:
         talk.make_renewed(pending, talk.with_token(result))
-    hearing.go_on(talk)
+    if talk.pending is None:
+        hearing.go_on(talk)
 
 
 def _take_stray(talk: Conversation, stray: Stray) -> None:
@@ -426,7 +436,7 @@ def _take_stray(talk: Conversation, stray: Stray) -> None:
     pending = talk.pending
     if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or talk.now < pending.leased_until:
         return talk.ignore()
-    if pending.tries >= talk.policy.take_ups:
+    if talk.tries >= talk.policy.take_ups:
         talk.kind = "call"
         return talk.fail(talk.policy.given_up)
     talk.take_up(pending)
@@ -451,13 +461,13 @@ def _take_silence(talk: Conversation, silence: Silence) -> None:
 
 
 def _take_ending(talk: Conversation, ending: Ending) -> None:
-    """The session is about to be over: once it is, there is nothing to warn of any more."""
+    """The session is about to be over: once it is, or nothing is there to be lost, there is nothing to warn of."""
     at, run = talk.before.warn_at, talk.run
-    if talk.pending or at is None or at > talk.now or talk.before.deadline != ending.deadline or run is None:
+    if talk.pending or at is None or at > talk.now or talk.before.deadline != ending.deadline:
         return talk.ignore()
     talk.kind = "session"
     seconds = int((ending.deadline - talk.now).total_seconds())
-    if seconds > 0:
+    if seconds > 0 and run is not None and talk.gathered(run):
         talk.say(Text("session.ending", seconds=seconds, flow=Text(f"{run.flow}.title")))
 
 
@@ -467,8 +477,11 @@ def _take_send(talk: Conversation, send: Send) -> None:
     if waiting is None or waiting.tries != send.tries or (waiting.leased_until or talk.now) > talk.now:
         return talk.ignore()
     talk.kind = "delivery"
-    talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=waiting.tries + 1)
-    talk.outbox = tuple(talk.delivery if one is waiting else one for one in talk.outbox)
+    deadline, taken = talk.before.deadline, tuple[Undelivered, ...]()
+    if deadline is None or deadline > talk.now or not _is_warning(talk, waiting):  # else it comes too late
+        talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=waiting.tries + 1)
+        taken = (talk.delivery,)
+    talk.outbox = tuple(one for whole in talk.outbox for one in (taken if whole is waiting else (whole,)))
 
 
 def _take_sent(talk: Conversation, sent: Sent) -> None:
@@ -483,6 +496,12 @@ def _take_sent(talk: Conversation, sent: Sent) -> None:
         rest = timedelta(seconds=STANDARD.rest(waiting.tries))
         kept = (attrs.evolve(waiting, leased_until=talk.now + rest if waiting.tries < DELIVERY_TRIES else None),)
     talk.outbox = tuple(one for whole in talk.outbox for one in (kept if whole is waiting else (whole,)))
+
+
+def _is_warning(talk: Conversation, waiting: Undelivered) -> bool:
+    """Whether it warns of the end of the session as it was before this turn."""
+    deadline = talk.before.deadline
+    return deadline is not None and waiting.id == turn_token(Ending(deadline))[:16]
 
 
 def _waiting(talk: Conversation, id: str) -> Undelivered | None:
@@ -520,10 +539,12 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
     if not talk.changed:
         replies = talk.bot.catalogue.replies(talk.replies)
         return Decision(talk.status, talk.before, replies, talk.token, talk.root, content, changed=False)
+    if isinstance(event, Message | Silence) and talk.kind != "error":
+        _unwarn(talk)
     if isinstance(event, Message) and talk.kind != "error":
         talk.replies = [*_overdue(talk), *talk.replies]
     elif listener != "handle":
-        _put_out(talk, listener)
+        _put_out(talk, event, listener)
     replies = talk.bot.catalogue.replies(talk.replies)
     document = _document(talk, event)
     raw = document_to_raw(document)
@@ -542,6 +563,7 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
         entry=_entry(talk, document),
         call=talk.call,
         renews=talk.renews,
+        forgets=drops_token(talk.before, document),
         delivery=talk.delivery,
         not_after=_not_after(talk, event),
     )
@@ -555,13 +577,22 @@ def _overdue(talk: Conversation) -> list[Reply]:
     return [reply for one in free for reply in replies_from_raw(one.replies)]
 
 
-def _put_out(talk: Conversation, listener: Listener) -> None:
+def _unwarn(talk: Conversation) -> None:
+    """Who said something, or whose session is over, is not warned any more; unless somebody is doing it."""
+    talk.outbox = tuple(
+        one
+        for one in talk.outbox
+        if (one.leased_until is not None and one.leased_until > talk.now) or not _is_warning(talk, one)
+    )
+
+
+def _put_out(talk: Conversation, event: Event, listener: Listener) -> None:
     """Put the replies of a turn that answers no message into the outbox."""
     if not talk.replies:
         return
     said = tuple(loads(dumps(replies_to_raw(talk.bot.catalogue.replies(talk.replies)), "replies")))
     waiting = Undelivered(talk.token[:16], said)
-    if talk.kind == "session" and not talk.bot.session.announced:
+    if isinstance(event, Silence) and not talk.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # for the member's next message
     elif listener == "deliver" and _first_out(talk.outbox) is None:
         waiting = talk.delivery = attrs.evolve(waiting, leased_until=talk.now + DELIVERY_LEASE, tries=1)
@@ -584,6 +615,8 @@ def _with_session(talk: Conversation, event: Event, document: Document) -> Docum
     deadline = min(talk.now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
     warns = life.warning > 0 and talk.run is not None and talk.gathered(talk.run)
     warn_at = deadline - timedelta(seconds=life.warning) if warns else None
+    if warn_at is not None and warn_at <= talk.now and deadline == document.deadline:  # they were warned of it
+        warn_at = None
     return attrs.evolve(document, deadline=deadline, session_since=since, warn_at=warn_at)
 
 
@@ -602,7 +635,7 @@ def _document(talk: Conversation, event: Event) -> Document:
     """The new document. After an error only its version and instant are new."""
     before = talk.before
     if talk.kind == "error":
-        return attrs.evolve(before, version=talk.version, last_updated=talk.now, brought=())
+        return attrs.evolve(before, version=talk.version, last_updated=talk.now, brought=()).at(talk.now)
     member = talk.member
     document = attrs.evolve(
         before,
@@ -621,7 +654,7 @@ def _document(talk: Conversation, event: Event) -> Document:
         moved=_moved(talk),
         brought=(),
     )
-    return _with_session(talk, event, document)
+    return _with_session(talk, event, document.at(talk.now))
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -657,9 +690,14 @@ def _moved(talk: Conversation) -> Moved | None:
 _RECORDED = ("version", "fingerprint", "trail", "made", "waits")
 
 
+def drops_token(before: Document | None, after: Document) -> bool:
+    """Whether a token is gone: a logout is final, so the document before is not kept either."""
+    return before is not None and before.jwt_token is not None and after.jwt_token is None
+
+
 def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
-    """The turn record: what was answered, and the run's state verbatim but for fields marked secret; of its bookkeeping,
-    what `back` and the way in need to know."""
+    """The turn record: what was answered, and the run's state verbatim but for fields marked secret; of its
+    bookkeeping, what `back` and the way in need to know."""
     flow_data: Any = {}
     run: Any = {}
     if document.run is not None:

@@ -32,6 +32,7 @@ from vimbiso_fsm.decision import (
     first_document,
     turn_token,
 )
+from vimbiso_fsm.errors import NewerState
 from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest
 from vimbiso_fsm.legacy import NotConverted, OldRecord, is_number
 from vimbiso_fsm.messages import Message, Reply, Text
@@ -148,7 +149,8 @@ class Exchange(Turns):
             return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
         document, _ = faults(self.bot, stored.document)
         if document is None or document.member_id != self._member_id:
-            leave_to_newer(self.bot, self._member_id, stored.document, now)
+            if self._is_left_to_newer(stored.document, now):
+                return None
             aside = SetAside(self._member_id, stored.head)
             core = self._saved(stored.document, now)
             return self._search(stored.head, stored.document, core, lambda: self._do(aside, self._set_aside))
@@ -157,6 +159,20 @@ class Exchange(Turns):
             self.cache.forget(self._member_id, self.message.channel.address)
             return self._do(LookUp(self.message.channel), self._looked_up)
         self._decide()
+
+    def _is_left_to_newer(self, data: bytes, now: datetime) -> bool:
+        """Whether a newer release goes on with what this message began: then what was said so far is its answer.
+
+        Raises: NewerState when this message has begun nothing.
+        """
+        try:
+            leave_to_newer(self.bot, self._member_id, data, now)
+        except NewerState:
+            if not self._status or self._document is None:
+                raise
+            self._finish(self._document)
+            return True
+        return False
 
     # A record of the release before -------------------------------------------------------------------------------
 
@@ -336,7 +352,7 @@ class Exchange(Turns):
     def _finish(self, document: Document) -> None:
         """The end. Nobody is left without an answer: when there is none, it is what is asked now."""
         replies = tuple(self._replies) or current_question(self.bot, document, instant(self.now))
-        self.outcome = Outcome(self._status, replies, document, self._confirmed)
+        self.outcome = Outcome(self._status, replies, document.at(instant(self.now)), self._confirmed)
 
     # The same message again ---------------------------------------------------------------------------------------
 
@@ -440,6 +456,8 @@ class Exchange(Turns):
         elif self._decision is None:
             self._decide()
         else:
+            if _run_id(move.document) != _run_id(guest):  # in the middle of something: that is what they answer next
+                self._replies += current_question(self.bot, move.document, instant(self.now))
             self._go_on()
 
     def _start_over(self, guest: Document) -> None:
@@ -447,3 +465,7 @@ class Exchange(Turns):
         self._member_id, self._linked = guest.member_id, False
         self._document = self._fresh()
         self._decide()
+
+
+def _run_id(document: Document) -> str:
+    return document.run.id if document.run else ""

@@ -33,6 +33,7 @@ __all__ = [
     "Observer",
     "channel_digest",
     "error_record",
+    "life_of_guest",
     "redacted",
     "seal",
     "unseal",
@@ -160,6 +161,15 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
         "message": str(error) if isinstance(error, VimbisoError) else "",
         "where": [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames[-8:]],
     }
+
+
+def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
+    """Of a guest's entries, oldest first, those of the life that ended when they became a member at `version`: before
+    it, and since, their channel may have been somebody else's."""
+    known = list(entries)
+    begins = max((entry.version for entry in known if entry.kind == "wipe" and entry.version <= version), default=0)
+    ends = min((entry.version for entry in known if entry.kind == "wipe" and entry.version > version), default=version)
+    return [entry for entry in known if begins < entry.version <= ends]
 
 
 def _says_something(attribute: attrs.Attribute[Any], value: object) -> bool:

@@ -214,7 +214,8 @@ class FlowStateManager:
         """Decide a message, store the turn, run its calls, and say what came of it.
 
         Raises: InvalidMessage; StoreUnavailable (nothing was stored), CommitUnknown and Contended (handle the same
-        message again: it takes effect once); the latter three bring what to tell the member, `error.reply`.
+        message again: it takes effect once), NewerState (so does a worker of the newer release); the latter four bring
+        what to tell the member, `error.reply`.
         """
         desk = self._desk
         exchange = desk.begin(message)
@@ -230,7 +231,7 @@ class FlowStateManager:
 
         A worker calls it (`due.py`); whoever does, as often as they like, does no harm.
 
-        Raises: StoreUnavailable, CommitUnknown, Contended.
+        Raises: StoreUnavailable, CommitUnknown, Contended, NewerState.
         """
         waking = self._desk.wake(member_id)
         self._run(waking, member_id)
@@ -290,7 +291,7 @@ class FlowStateManager:
 
     def _call(self, step: RunCall, wait: float | None, place: Held) -> object:
         try:
-            future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy))
+            future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
             return error
         hold = HOLD * self._desk.patience
@@ -660,7 +661,7 @@ class AsyncFlowStateManager:
             method = bind(self.bot.services, step)
         except Unreadable as error:
             return error
-        call = asyncio.ensure_future(attempted_async(method, step.policy))
+        call = asyncio.ensure_future(attempted_async(method, step.policy, step.refuses))
         hold = HOLD * self._desk.patience
         done: set[asyncio.Task[object]] = set()
         try:

@@ -265,7 +265,10 @@ def _earlier_answer(talk: Conversation) -> Text | str | None:
 
 
 def _has_words(kind: type[Any]) -> bool:
-    """Whether `str` gives words for people: of a class of an author's, when they have said which."""
+    """Whether `str` gives words for people: never of a collection; of a class of an author's, when they have said
+    which."""
+    if issubclass(kind, list | tuple | dict | set | frozenset):
+        return False
     return not attrs.has(kind) or any("__str__" in vars(base) for base in kind.__mro__[:-1])
 
 
@@ -314,7 +317,7 @@ def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
     if talk.now < pending.leased_until:
         talk.say(waiting_words(talk))
         return talk.ignore()
-    if pending.tries >= talk.policy.take_ups:
+    if talk.tries >= talk.policy.take_ups:
         return _give_up(talk, message)
     talk.say(waiting_words(talk))
     talk.take_up(pending)
@@ -364,7 +367,8 @@ def _ask_anew(talk: Conversation, message: Message) -> None:
         return _obey(talk, command)
     elif not talk.outbox:  # else what waits there says what has happened
         talk.say(Text("choice.late" if message.choice is None else "choice.closed"))
-    talk.settle()
+    if run.waits != "entry" or talk.allowed(talk.standing):
+        talk.settle()
 
 
 def _is_too_old(talk: Conversation, message: Message) -> bool:

@@ -211,6 +211,21 @@ def law_1_a_commit_writes_all(store: Store) -> None:
     _same((plain.document, plain.previous), (b"two", None), "what a load that did not ask for the previous one gives")
 
 
+def law_1_a_commit_may_forget(store: Store) -> None:
+    """What was there before it is not kept; all else is as ever."""
+    trial = _Trial(store)
+    head = trial.advance(trial.advance(NO_HEAD, b"one"), b"secret")
+    head = trial.advance(head, b"three", forgets=True)
+    stored = trial.load()
+    _same((stored.document, stored.previous, stored.head), (b"three", None, head), "what is stored")
+    _same(len(cast(tuple[Entry, ...], store.perform(ReadAudit(trial.member_id)))), 3, "the audit")
+    trial.advance(head, b"four")
+    _same(trial.load().previous, b"three", "the document before the next one")
+    fresh = _Trial(store)
+    fresh.advance(NO_HEAD, b"one", forgets=True)
+    _same(fresh.load().previous, None, "the document before a first one")
+
+
 def law_1_a_refused_commit_writes_nothing(store: Store) -> None:
     """A commit that is not made leaves every key as it was."""
     trial = _Trial(store)
@@ -609,6 +624,7 @@ def _aside(trial: _Trial) -> tuple[Aside, ...]:
 
 LAWS: Final[tuple[Law, ...]] = (
     law_1_a_commit_writes_all,
+    law_1_a_commit_may_forget,
     law_1_a_refused_commit_writes_nothing,
     law_2_size_before_token,
     law_2_token_before_head_before_deadline,
@@ -668,6 +684,7 @@ class _Step:
     deadline: float | None
     wake: float | None
     inherits: bool
+    forgets: bool
 
 
 def check_agreement(
@@ -714,6 +731,7 @@ def _steps() -> SearchStrategy[_Step]:
         deadline=st.sampled_from((None, None, HOUR, -HOUR)),
         wake=st.sampled_from((None, 100.0, 200.5, 300.0)),
         inherits=st.sampled_from((False, False, True)),
+        forgets=st.sampled_from((False, False, True)),
     )
 
 
@@ -806,6 +824,7 @@ class _Pair:
             None if step.deadline is None else self._now + step.shift + step.deadline,
             step.wake,
             inherited if isinstance(inherited, Inherited) else None,
+            step.forgets,
             step.shift,
         )
 

@@ -38,6 +38,7 @@ __all__ = [
     "OldReader",
     "OldRecord",
     "OldState",
+    "is_nearly_number",
     "is_number",
     "masked",
     "read",
@@ -59,6 +60,11 @@ _NUMBER: Final = re.compile("[1-9][0-9]{6,14}")
 def is_number(text: str) -> bool:
     """Whether it may be a telephone number with its country code, as the records are kept under: 7 to 15 digits."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def is_nearly_number(text: str) -> bool:
+    """Whether it is one but for a plus, blanks, dots, dashes or brackets: the old release kept nothing so."""
+    return not is_number(text) and is_number(re.sub(r"[+ .()-]", "", text))
 
 
 def masked(number: str) -> str:
@@ -202,6 +208,9 @@ def read(record: OldRecord) -> OldState:
 
     Raises: NotConverted when it is none of the two shapes.
     """
+    if not is_number(record.number):
+        fault = "is kept under a number with other characters than digits, as the old release kept none"
+        raise NotConverted(record.number, "", fault)
     raw = _object(record)
 
     def wrong(field: str, fault: str) -> NotConverted:

@@ -234,6 +234,8 @@ class MemoryStore:
         inherited = commit.inherited or Inherited()
         if member.state is not None:
             member.previous = member.state.document
+        if commit.forgets:
+            member.previous = None
         member.state = state
         record = Record(commit.token, commit.root, commit.content, commit.record)
         member.records = (*member.records, *inherited.records, record)[-RECORDS_KEPT:]

@@ -11,14 +11,15 @@ Each step may be repeated, by anybody; whoever meets the guest's `moved` begins 
 The guest's last commit says where they went (`moved`). The member's document adopts the guest's run, session and
 profile under a token made of the guest's id and version, so adopting twice is adopting once, for as long as tokens are
 remembered; what is older is not adopted any more. A flow with answers in it
-that was open at the member (on another channel, say) stays where it is: the member is in the middle of it.
+that was open at the member (on another channel, say) stays where it is: the member is in the middle of it. When the
+member has been heard of since the guest was, their session is the later one, and goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -65,7 +66,8 @@ class Move:
 
     Then `document`, at `head`, is the member's with the guest's state in it. It is None when the channel is not the
     member's any more: nobody's (`owner` is None), so that whoever writes there is a guest again, or `owner`'s.
-    `told`: what observers are to be told. `conflicts`: how often somebody else wrote first.
+    `told`: what observers are to be told. `conflicts`: how often somebody else wrote first. `confirmed`: whether the
+    adoption is kept as safely as was asked for.
 
     Raises (from `take`): DamagedDocument; InvalidState; NewerState.
     """
@@ -81,7 +83,7 @@ class Move:
         self.owner: str | None = None
         self.told: list[Details] = []
         self.conflicts = 0
-        self._confirmed = True
+        self.confirmed = True
         self.request: Request | None = ReadInherited(guest.member_id)
         self._then: Callable[[Any, datetime], None] = self._inherits
 
@@ -119,7 +121,7 @@ class Move:
                 assert adoption.entry is not None
                 self.told.append(Details(adoption.entry, self.conflicts + 1, result.head.digest))
                 self.head, self.document = result.head, adoption.document
-                self._confirmed = result.confirmed
+                self.confirmed = result.confirmed
                 self._link()
             case Duplicate():
                 current = result.current
@@ -143,7 +145,7 @@ class Move:
     def _linked(self, linked: Linked, now: datetime) -> None:
         if linked.member_id != self._moved.to:
             self.owner, self.document = linked.member_id, None
-        if self._confirmed:  # else the guest's wake-up stays: whoever wakes them looks again
+        if self.confirmed:  # else the guest's wake-up stays: whoever wakes them looks again
             self._leave(now)
 
     def _leave(self, now: datetime) -> None:
@@ -204,7 +206,13 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         if _in_the_middle(bot, guest, member):
             changes |= {"run": member.run, "suspended": member.suspended, "call": member.call}
         changes["outbox"] = (*member.outbox, *guest.outbox)
-    return attrs.evolve(guest, **changes)
+        if member.last_updated > guest.last_updated:  # they may have logged out since: that is final
+            changes |= {name: getattr(member, name) for name in _SESSION}
+    return attrs.evolve(guest, **changes).at(changes["last_updated"])
+
+
+_SESSION: Final = ("authenticated", "jwt_token", "token", "deadline", "session_since", "warn_at")
+"""What belongs together: of two sessions the later one goes on."""
 
 
 def _in_the_middle(bot: Bot, guest: Document, member: Document) -> bool:

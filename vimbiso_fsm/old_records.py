@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from vimbiso_fsm.connecting import UNREACHABLE, AsyncCluster, Cluster, async_servers_at, servers_at
 from vimbiso_fsm.errors import StoreUnavailable
-from vimbiso_fsm.legacy import LARGEST, SIDE_KEYS, OldRecord, is_number
+from vimbiso_fsm.legacy import LARGEST, SIDE_KEYS, OldRecord, is_nearly_number, is_number
 
 __all__ = ["AsyncOldRecords", "OldRecords"]
 
@@ -39,7 +39,7 @@ class OldRecords:
     def read(self, number: str, /) -> OldRecord | None:
         """The record under a number. Raises: StoreUnavailable."""
         try:
-            pipe: Any = self._servers.client.pipeline(transaction=False)
+            pipe: Any = self._servers.client.pipeline()  # both at one moment: the old release may be at work
             _ask(pipe, number)
             kind, data = pipe.execute(raise_on_error=False)
             return _record(number, kind, data)
@@ -75,7 +75,7 @@ class AsyncOldRecords:
     async def read_all(self, numbers: Sequence[str]) -> list[OldRecord]:
         """The records under the numbers, without those that are gone. Raises: StoreUnavailable."""
         try:
-            pipe: Any = self._servers.client.pipeline(transaction=False)
+            pipe: Any = self._servers.client.pipeline()
             for number in numbers:
                 _ask(pipe, number)
             replies = await pipe.execute(raise_on_error=False)
@@ -91,10 +91,10 @@ class AsyncOldRecords:
         page: list[str] = []
         seen = 0
         try:
-            async for key in client.scan_iter(match="[1-9]*", count=PAGE):
+            async for key in client.scan_iter(match="[+(1-9]*", count=PAGE):
                 seen += 1
                 number = key.decode("ascii", "replace")
-                if is_number(number):
+                if is_number(number) or is_nearly_number(number):
                     page.append(number)
                 if len(page) == PAGE:
                     yield seen, page

@@ -23,10 +23,21 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import Unreadable, dumps, loads, replies_to_raw
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import commit_of
-from vimbiso_fsm.errors import InvalidMessage, VimbisoError
+from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage, VimbisoError
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest, seal
 from vimbiso_fsm.messages import Channel, Text
-from vimbiso_fsm.recovery import NoSuchState, Remains, Salvage, called, evicted, faults, leave_to_newer, put_back, recover, salvage
+from vimbiso_fsm.recovery import (
+    NoSuchState,
+    Remains,
+    Salvage,
+    called,
+    evicted,
+    faults,
+    leave_to_newer,
+    put_back,
+    recover,
+    salvage,
+)
 from vimbiso_fsm.state import Document, Run, Undelivered, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
@@ -46,7 +57,7 @@ from vimbiso_fsm.store import (
     Wipe,
 )
 from vimbiso_fsm.turns import Pause
-from vimbiso_fsm.update import read, updated
+from vimbiso_fsm.update import read, refuse_unstorable, updated
 from vimbiso_fsm.versions import is_unasked, unasked
 from vimbiso_fsm.work import Done, Work
 
@@ -144,7 +155,7 @@ class _Found:
 def recovering(bot: Bot, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Work[Recovery]:
     """Recover a member, or say only what would be done.
 
-    Raises: NothingStored; NotRecovered; NewerState.
+    Raises: NothingStored; NotRecovered; DocumentTooLarge; NewerState.
     """
     for attempt in itertools.count(1):
         found = yield from _look(bot, member_id)
@@ -336,21 +347,23 @@ def _save(
     token = hashed("recovery", member_id, str(head.version), head.digest)
     document = saved.document
     if found.document is None or recovery.outcome == "put back":
-        document = _told(bot, _awake(bot, document, head.version + 1), saved.words, token)
+        document = _told(bot, _awake(bot, document, head.version + 1, _instant(found.at)), saved.words, token)
     decision = updated(bot, document, document, token, found.at, version=head.version)
     detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
     assert decision.entry is not None
     entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
     result = yield commit_of(attrs.evolve(decision, entry=entry), head)
+    if isinstance(result, DocumentTooLarge):
+        raise result
     return Details(entry, 1, result.head.digest) if isinstance(result, Committed) else None
 
 
-def _awake(bot: Bot, document: Document, version: int) -> Document:
+def _awake(bot: Bot, document: Document, version: int, now: datetime) -> Document:
     """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
     run = document.run
     if run is None:
         return document
-    ends = document.deadline or document.last_updated + timedelta(seconds=bot.session.idle)
+    ends = document.deadline or now + timedelta(seconds=bot.session.idle)
     return attrs.evolve(document, run=unasked(attrs.evolve(run, entered=version)), deadline=ends)
 
 
@@ -381,7 +394,7 @@ class Reset:
 def resetting(bot: Bot, member_id: str) -> Work[Reset]:
     """End every open flow of a member; the rest of the document stays.
 
-    Raises: NothingStored; DamagedDocument, which is to be recovered first; NewerState.
+    Raises: NothingStored; DamagedDocument, which is to be recovered first; DocumentTooLarge; NewerState.
     """
     for attempt in itertools.count(1):
         stored: Stored | Broken = yield Load(member_id)
@@ -401,6 +414,7 @@ def resetting(bot: Bot, member_id: str) -> Work[Reset]:
         detail = {**decision.entry.detail, "flows": reset.flows, "call": reset.call, "by": BY}
         entry = attrs.evolve(decision.entry, kind="reset", detail=detail)
         result = yield commit_of(attrs.evolve(decision, entry=entry), stored.head)
+        refuse_unstorable(member_id, result)
         if isinstance(result, Committed):
             reset = attrs.evolve(reset, document=decision.document)
             return Done(reset, (Details(entry, attempt, result.head.digest),))

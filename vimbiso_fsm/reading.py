@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from vimbiso_fsm.errors import DamagedDocument
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident
+from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, Incident, life_of_guest
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.store import ReadAudit, ReadIncidents, Request
 from vimbiso_fsm.turns import Pause
@@ -56,7 +56,8 @@ def reading_history(member_id: str, wanted: Wanted) -> Work[tuple[AuditEntry, ..
     earlier: list[AuditEntry] = []
     for entry in entries:
         if entry.kind == "move":
-            earlier += yield from _audit(str(entry.detail["guest"]), wanted)
+            guest = yield from _audit(str(entry.detail["guest"]), Wanted())  # others' later lives may be the latest
+            earlier += life_of_guest(guest, int(entry.detail.get("guest_version", 0)))
     return Done(wanted.of((*earlier, *entries)))
 
 

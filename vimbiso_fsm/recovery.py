@@ -3,7 +3,7 @@
 The bytes themselves are set aside whole by the store before anything is written over them. Where the member stood is
 looked for, in this order:
 
-    previous   the document before the broken one
+    previous   the document before the broken one; its token, only if that can still be seen in the broken one
     turns      the latest turn record that stands at a question of today's flows; at the first whose answer it lacks
     restart    the flow that was open, from its beginning
     fresh      none: the way home
@@ -52,13 +52,15 @@ __all__ = [
     "salvage",
 ]
 
+_TOKEN = ("jwt_token", "authenticated", "_token")
+"""What the document before says of them may be from before a logout, which is final."""
 _CORE = (
     ("_guest",),
     ("_channels",),
     ("channel",),
     ("profile",),
     ("current_account",),
-    ("jwt_token", "authenticated", "_token"),
+    _TOKEN,
     ("_outbox",),
     ("_deadline", "_session_since", "_warn_at"),
     ("_last_updated",),
@@ -189,7 +191,7 @@ def salvage(
 def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     """What `salvage` saved of the broken `data` (`core`), and where the member stood, as far as that can be known."""
     candidates: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
-        ("previous", lambda: _from_previous(bot, core, remains)),
+        ("previous", lambda: _from_previous(bot, core, remains, data)),
         ("turns", lambda: _from_turns(bot, core, remains)),
         ("restart", lambda: _restarted(bot, core, _open_flow(data, remains))),
     )
@@ -258,7 +260,7 @@ _Found: TypeAlias = tuple[Document, int, tuple[str, ...]]
 """A document, the version up to which its state knows of calls, and its fields beyond the core that was saved."""
 
 
-def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
+def _from_previous(bot: Bot, core: Salvage, remains: Remains, data: bytes = b"") -> _Found | str:
     """The document before; what was saved of the broken one is newer and stays."""
     if remains.previous is None:
         return "there is none"
@@ -270,6 +272,8 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     old, raw = document_to_raw(before), document_to_raw(core.document)
     kept = [name for name in ("flow_data", "_run", "_suspended", "_call") if old.get(name)]
     missing = {name for group in _CORE for name in group if name in core.lost or "document" in core.lost}
+    if before.jwt_token is None or dumps(before.jwt_token) not in data:
+        missing -= {*_TOKEN}
     kept += [name for name in old if name in missing]
     document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
     if document is None:
@@ -338,7 +342,7 @@ def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
 
 
 def _is_secret(flow: Flow[Any], field: str) -> bool:
-    return flow.fields[field].metadata.get("vimbiso") == SECRET["vimbiso"]
+    return bool(flow.fields[field].metadata.get("vimbiso") == SECRET["vimbiso"])
 
 
 def _open_flow(data: bytes, remains: Remains) -> str:

@@ -55,6 +55,11 @@ class StepData:
         """Refusals in a row at this question."""
         return int(self.context.get("attempts", 0))
 
+    @property
+    def tries(self) -> int:
+        """Tries of this state's call that are known to have done nothing, before the login that it waits for."""
+        return int(self.context.get("tries", 0))
+
 
 @attrs.frozen
 class FlowData:
@@ -197,6 +202,11 @@ class Document:
     def flow_data(self) -> FlowData | None:
         """The current run's state and data; None when no flow is open."""
         return self.run.flow_data if self.run else None
+
+    @property
+    def tries(self) -> int:
+        """Tries of the call on its way, but for those that are known to have done nothing."""
+        return self.call.tries - (self.run.flow_data.data.tries if self.run else 0) if self.call else 0
 
     @property
     def member(self) -> Member:

@@ -6,7 +6,8 @@ as a test and `testing.check_agreement` runs generated programs on both.
 
 The laws of the commit
 
- 1.  All or nothing: a commit writes document, previous document, turn record, audit entry and token, or nothing.
+ 1.  All or nothing: a commit writes document, previous document, turn record, audit entry and token, or nothing. One
+     that forgets keeps no previous document.
  2.  Checked in this order: size, token, head, deadline, then the reads that may meet a key of a wrong type.
  3.  A token is used once. Used again it answers `Duplicate` with every record made under it (those of which it is
      the token or the root) and what is stored now; with other content than its record kept, it answers `Mismatch`.
@@ -197,7 +198,8 @@ class Commit:
 
     `document=None` only verifies. The new version is `expected.version + 1`; `entry.version` is the same.
     `not_after` and `wake_at` are instants on the store's clock (seconds since the epoch). `shift` moves the
-    store's clock (seconds; 0 in production, tests step it).
+    store's clock (seconds; 0 in production, tests step it). `forgets`: the document before is not kept, it holds what
+    must be gone.
 
     Raises: DocumentTooLarge (nothing written), StoreUnavailable (nothing written), CommitUnknown.
     """
@@ -213,6 +215,7 @@ class Commit:
     not_after: float | None = None
     wake_at: float | None = None
     inherited: Inherited | None = None
+    forgets: bool = False
     shift: float = 0.0
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.conversation import hashed
+from vimbiso_fsm.conversation import hashed, is_entering
 from vimbiso_fsm.decision import Answered, Decision, Event, Listener, caller, commit_of, failure
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow_audit import Details
@@ -56,7 +56,8 @@ class RunCall:
     """Run a service's method -> what it returned, the exception it raised, or `STILL_RUNNING` when nobody can wait for
     it any longer; its answer is then a turn of its own. `pending`: the call as it stands in the member's document;
     `renews`: this asks for a new token, before that call. `refuses`: whether an answer says that the call's token was
-    not accepted, for which there is a remedy once."""
+    not accepted; `curable`: there is a remedy for that, once; `in_doubt`: else it says nothing of an earlier try, which
+    may have been made."""
 
     call: Call[Any]
     caller: Caller
@@ -64,6 +65,8 @@ class RunCall:
     pending: PendingCall
     renews: bool = False
     refuses: Callable[[object], bool] = attrs.field(default=_never, eq=False, repr=False)
+    curable: bool = False
+    in_doubt: bool = False
 
 
 STILL_RUNNING = object()
@@ -98,8 +101,9 @@ Step: TypeAlias = Request | RunCall | Deliver | Pause | ReadOld
 
 def answered(step: RunCall, result: object) -> Answered:
     """The event that a call has come back with what it returned, or the exception it raised."""
-    pending, unknown = step.pending, isinstance(result, BaseException)
-    renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if step.refuses(result) else ""
+    pending, refused = step.pending, step.refuses(result)
+    unknown = isinstance(result, BaseException) or (refused and step.in_doubt and not step.curable)
+    renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.curable else ""
     return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries, renewal)
 
 
@@ -315,9 +319,16 @@ class Turns(ABC):
             step = RunCall(decision.call, who, QUESTION, pending, renews=True)
         else:
             policy = self.bot.definition(document.run)[document.run.step].call_policy
-            curable = tokens is not None and who.token is not None and not pending.renewed
-            refuses = tokens.is_refusal if tokens is not None and curable else _never
-            step = RunCall(decision.call, who, policy, pending, refuses=refuses)
+            entering = is_entering(self.bot, document.run, document.suspended)
+            step = RunCall(
+                decision.call,
+                who,
+                policy,
+                pending,
+                refuses=tokens.is_refusal if tokens is not None else _never,
+                curable=who.token is not None and not pending.renewed and not entering,
+                in_doubt=policy.effect and document.tries > 1,
+            )
         self._do(step, lambda result: self._called(step, result))
 
     def _called(self, step: RunCall, result: object) -> None:
@@ -341,6 +352,7 @@ class Turns(ABC):
         if move.request is not None:
             return self._do(move.request, lambda result: self._moving(move, guest, result))
         self.told += move.told
+        self._confirmed = self._confirmed and move.confirmed
         self.cache.forget(guest.member_id)
         if move.document is not None:
             self._member_id = move.document.member_id

@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_from_raw, document_to_raw, dumps, loads
-from vimbiso_fsm.decision import Decision, commit_of, life_of, record_of
+from vimbiso_fsm.decision import Decision, commit_of, drops_token, life_of, record_of
 from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge, InvalidState, VersionConflict
 from vimbiso_fsm.flow_audit import AuditEntry, Details, channel_digest
 from vimbiso_fsm.recovery import faults, leave_to_newer
@@ -26,7 +26,7 @@ from vimbiso_fsm.turns import Pause
 from vimbiso_fsm.versions import migrated
 from vimbiso_fsm.work import Done, Work
 
-__all__ = ["Change", "read", "saving", "updated", "updating"]
+__all__ = ["Change", "read", "refuse_unstorable", "saving", "updated", "updating"]
 
 Change = Callable[[Document], Document]
 """A pure function from the document as it is to the document as it should be."""
@@ -88,13 +88,23 @@ def _storing(
 ) -> Generator[Request | Pause, Any, Done[Document] | Conflict]:
     decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
     result = yield commit_of(decision, stored.head)
-    if isinstance(result, DocumentTooLarge):
-        raise result
+    refuse_unstorable(after.member_id, result)
     if isinstance(result, Conflict):
         return result
     assert isinstance(result, Committed), result
     assert decision.entry is not None
     return Done(decision.document, (Details(decision.entry, 1, result.head.digest),))
+
+
+def refuse_unstorable(member_id: str, result: Any) -> None:
+    """What a commit comes to that would come to the same again.
+
+    Raises: DocumentTooLarge; DamagedDocument when a key beside the document is broken, which recovery sets aside.
+    """
+    if isinstance(result, DocumentTooLarge):
+        raise result
+    if isinstance(result, Broken):
+        raise DamagedDocument(member_id, result.fault)
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
@@ -124,6 +134,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
         raw=data,
         record=record_of(bot, "advanced", (), document),
         entry=_entry(before, document, token),
+        forgets=drops_token(before, document),
     )
 
 

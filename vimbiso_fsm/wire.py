@@ -295,6 +295,7 @@ def _encode_commit(commit: Commit) -> Command:
         _instant(commit.wake_at),
         _raw(commit.member_id),
         *_BOUNDS,
+        b"1" if commit.forgets else b"",
         *(_encode_inherited(inherited) if inherited else (0,)),
     )
     return Command(words, keys[0], token)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Styled
 
-from vimbiso_fsm.audit_trail import guests, read_entries, read_incidents, read_trail
+from vimbiso_fsm.audit_trail import earlier, read_entries, read_incidents, read_trail
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.chat import channel_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
@@ -104,7 +104,7 @@ def history(
     wanted = partial(FlowAuditLogger.fits, **_filters(channel, flow, run, since, until))
     with opened(redis, data, flows) as bot:
         trail = read_trail(bot.store, _member_id(bot, who))
-        trails = (*(read_trail(bot.store, guest) for guest in guests(trail)), trail)
+        trails = (*earlier(bot.store, trail), trail)
         entries = _latest(filter(wanted, chain.from_iterable(read_entries(one)[0] for one in trails)), last)
         faults = [*chain.from_iterable((*one.damaged, *read_entries(one)[1]) for one in trails)]
         if not entries and not faults:
