@@ -15,7 +15,7 @@ from tests import bots
 from tests.bots import CHANNEL, START, Bank, Clock, Shell, Watched, fruit_bot, member_document, words
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.calls import attempted, attempted_async, bind, bind_delivery, only_sync
-from vimbiso_fsm.codec import decode
+from vimbiso_fsm.codec import Unreadable, decode
 from vimbiso_fsm.errors import ServiceError
 from vimbiso_fsm.flow import Flow, State, Transition
 from vimbiso_fsm.flow_state import AsyncFlowStateManager
@@ -499,3 +499,13 @@ def test_an_async_manager_delivers_by_either_kind():
             shell.wake()
             assert seen == ["Too slow.", "What now?"]
             assert shell.state().outbox == ()
+
+
+def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
+    """An effect that may have been made is not "failed" because this worker lacks the service."""
+    proposed, pending = Call("bank", "pay", {}), PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
+    request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
+    with pytest.raises(Unreadable, match="any more"):
+        bind({}, request)
+    assert bind({}, attrs.evolve(request, policy=QUESTION))() == Refused("call.failed")
+    assert bind({}, attrs.evolve(request, pending=attrs.evolve(pending, tries=1)))() == Refused("call.failed")

@@ -26,7 +26,7 @@ from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.legacy import SIDE_KEYS, NotConverted, OldRecord, record_digest
 from vimbiso_fsm.messages import Channel, Message
-from vimbiso_fsm.migration import Counts, Migration, Numbers, Report, find, read_mapping
+from vimbiso_fsm.migration import Counts, Numbers, Report, TakeOver, find, read_mapping
 from vimbiso_fsm.old_records import AsyncOldRecords, OldRecords
 from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.state import Document, guest_id
@@ -377,7 +377,7 @@ def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
 
     async def run() -> Counts:
         async with AsyncAtomicStateManager.from_url(url) as store, AsyncOldRecords(old or url) as records:
-            return await Migration(bot, options.pop("store", lambda s: s)(store), records, **options).run()
+            return await TakeOver(bot, options.pop("store", lambda s: s)(store), records, **options).run()
 
     return asyncio.run(run())
 
@@ -635,7 +635,7 @@ def test_two_runners_at_once_share_the_work(manage: Manage, client: Any):
 
     async def both() -> list[Counts]:
         async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncOldRecords(manage.url) as records:
-            return list(await asyncio.gather(*(Migration(bot, store, records).run() for _ in range(2))))
+            return list(await asyncio.gather(*(TakeOver(bot, store, records).run() for _ in range(2))))
 
     one, two = asyncio.run(both())
     assert one.converted + two.converted == 200
@@ -670,7 +670,7 @@ def test_a_run_can_be_cancelled_at_any_moment(manage: Manage, client: Any):
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
-            await Migration(bot, store, records).run()
+            await TakeOver(bot, store, records).run()
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run())
@@ -697,7 +697,7 @@ def test_a_number_that_comes_twice_counts_once(manage: Manage, client: Any):
 
     async def run() -> Counts:
         async with AsyncAtomicStateManager.from_url(manage.url) as store, Twice(manage.url) as records:
-            return await Migration(bot, store, records).run()
+            return await TakeOver(bot, store, records).run()
 
     assert asyncio.run(run()).seen == 1
 
@@ -880,7 +880,7 @@ def test_the_clock_is_the_stores(manage: Manage, client: Any):
         shift = 3600.0 * hours
         store, records = AsyncAtomicStateManager.from_url(manage.url, shift=shift), AsyncOldRecords(manage.url)
         async with store, records:
-            await Migration(bot, store, records).run()
+            await TakeOver(bot, store, records).run()
 
     now = manage().ask(Load("nobody")).at
     asyncio.run(run(5))

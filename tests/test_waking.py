@@ -20,15 +20,25 @@ from tests import bots
 from tests.bots import CHANNEL, START, Bank, Chat, Clock, Shell, fruit_bot, member_document, one_flow, words
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import encode, replies_from_raw
-from vimbiso_fsm.decision import DELIVERY_LEASE, DELIVERY_TRIES, OUTBOX, Answered, wake_at
+from vimbiso_fsm.decision import (
+    DELIVERY_LEASE,
+    DELIVERY_TRIES,
+    OUTBOX,
+    Answered,
+    Silence,
+    commit_of,
+    turn_token,
+    wake_at,
+)
 from vimbiso_fsm.flow import NoData, State, Transition
 from vimbiso_fsm.flow_audit import AuditEntry, unseal
 from vimbiso_fsm.memory import MemoryStore
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Document
-from vimbiso_fsm.store import Commit, Link, WakeUps, shard_of
+from vimbiso_fsm.store import Commit, Committed, Link, WakeUps, shard_of
 from vimbiso_fsm.turn import STANDARD, Call, Caller, CallPolicy, Refused, Turn, call
 from vimbiso_fsm.turns import Cache, Deliver, RunCall
+from vimbiso_fsm.update import updated
 
 MEMBER = "m-1"
 LOST = ConnectionError("lost")
@@ -1470,3 +1480,21 @@ def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_
             outcomes = shell.run(both())
         assert words(outcomes[0].replies) == ["PIN?"]
         assert step(outcomes[1].state) == ("one.pin" if late_text == "close" else "one.end")
+
+
+def test_what_is_due_though_it_was_done_is_left_for_a_while():
+    """Its token is used: taken again it would be the same duplicate, for ever."""
+    chat = at_confirm(delivers=True)
+    deadline = chat.document().deadline
+    assert deadline is not None
+    chat.wait(301)
+    document = chat.document()
+    used = commit_of(
+        updated(chat.bot, document, document, turn_token(Silence(deadline)), chat.clock.at, version=document.version),
+        chat.stored().head,
+    )
+    assert isinstance(chat.store.perform(used), Committed)
+    chat.wake()
+    wakes_at = chat.wakes_at()
+    assert wakes_at is not None
+    assert wakes_at.timestamp() == pytest.approx(chat.clock.at + 60, abs=1)

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from vimbiso_fsm.codec import structure
+from vimbiso_fsm.codec import Unreadable, structure
 from vimbiso_fsm.errors import ServiceError
 from vimbiso_fsm.turn import LONGEST_PAUSE, CallPolicy, Refused
 from vimbiso_fsm.turns import Deliver, RunCall
@@ -48,12 +48,15 @@ R = TypeVar("R")
 
 def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
     """The service's method with its arguments, ready to be called. The parameter `caller`, where the method has one,
-    is filled. A method that is not there answers `Refused("call.failed")`: it is known that nothing was done.
+    is filled. A method that is not there answers `Refused("call.failed")`: it is known that nothing was done, unless
+    an earlier try may have done it.
 
-    Raises: codec.Unreadable when stored arguments no longer fit the method.
+    Raises: codec.Unreadable when stored arguments no longer fit the method, or it is not there any more.
     """
     call = request.call
     method = getattr(services.get(call.service), call.method, None)
+    if not callable(method) and request.policy.effect and request.pending.tries > 1:
+        raise Unreadable([f"service {call.service!r} has no {call.method!r} any more"])
     if not callable(method):
         return lambda: Refused("call.failed")
     arguments = dict(call.arguments)

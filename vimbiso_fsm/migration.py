@@ -30,7 +30,7 @@ from vimbiso_fsm.legacy import NotConverted, OldRecord, is_number, masked, recor
 from vimbiso_fsm.old_records import AsyncOldRecords
 from vimbiso_fsm.store import AsyncStore, Commit, Link, Request
 
-__all__ = ["Counts", "LookUpNumber", "Migration", "Numbers", "Report", "find", "read_mapping"]
+__all__ = ["Counts", "LookUpNumber", "Numbers", "Report", "TakeOver", "find", "read_mapping"]
 
 AT_ONCE: Final = 256
 """Records that are converted at the same time."""
@@ -214,7 +214,7 @@ class _Pace:
             await _sleep(begin - now)
 
 
-class Migration:
+class TakeOver:
     """One run over all old records.
 
     `numbers`: of a mapping; `look_up`: asked for numbers that neither record nor mapping names a member for. With one

@@ -8,13 +8,14 @@ nobody could wait for.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import replies_from_raw
-from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, wake_at
+from vimbiso_fsm.decision import Answered, Decision, Sent, decide, due, turn_token, wake_at
 from vimbiso_fsm.moving import Move
 from vimbiso_fsm.recovery import leave_to_newer, readable
 from vimbiso_fsm.state import Document, Undelivered
@@ -25,6 +26,8 @@ __all__ = ["Waking"]
 
 MOST = 32
 """Turns made in one go; what is due then still is left for the next time."""
+LATER = timedelta(seconds=60)
+"""When to look again at what is due although it was done."""
 
 
 class Waking(Turns):
@@ -52,6 +55,7 @@ class Waking(Turns):
         self._in_hand: Answered | Sent | None = answer
         self._announced: Decision | None = None
         self._turns = 0
+        self._known: set[str] = set()
         self._member_id = member_id
         self._do(Load(member_id), self._loaded)
 
@@ -83,11 +87,13 @@ class Waking(Turns):
         if self._in_hand is not None:
             self.event, self._in_hand = self._in_hand, None
             return self._decide()
-        waiting = due(document, delivers=self._delivers)
+        waiting = [one for one in due(document, delivers=self._delivers) if turn_token(one[1]) not in self._known]
         if waiting and waiting[0][0] <= instant(self.now) and self._turns <= MOST:
             self.event = waiting[0][1]
             return self._decide()
         wake = wake_at(document, delivers=self._delivers)
+        if wake is not None and self._known:
+            wake = max(wake, instant(self.now) + LATER)
         self._do(Settle(self._member_id, self._head, wake.timestamp() if wake else None), lambda _: None)
 
     def _decide(self) -> None:
@@ -100,6 +106,8 @@ class Waking(Turns):
         super()._again(result)
 
     def _repeated(self, duplicate: Duplicate) -> None:
+        """It was done; were it due all the same, it would be taken again and again."""
+        self._known.add(turn_token(self.event))
         self._loaded(duplicate.current)
 
     def _mismatched(self, mismatch: Mismatch) -> None:

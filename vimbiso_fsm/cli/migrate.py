@@ -108,7 +108,7 @@ async def _find(wanted: _Wanted, digest: str) -> bool:
 
 async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
     """Run it -> whether nothing was left over."""
-    from vimbiso_fsm.migration import Migration, Report, read_mapping
+    from vimbiso_fsm.migration import Report, TakeOver, read_mapping
     from vimbiso_fsm.old_records import AsyncOldRecords
 
     numbers = read_mapping(wanted.mapping) if wanted.mapping else None
@@ -134,7 +134,7 @@ async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
         bar = closing.enter_context(Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal))
         task = bar.add_task("keys", total=total)
         store = await _store(wanted, closing)
-        migration = Migration(
+        migration = TakeOver(
             bot,
             store,
             records,
