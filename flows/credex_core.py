@@ -1,4 +1,5 @@
 """credex-core, the judge of all money: the port that the conversations talk to, and a simulated one in this process.
+The real one is talked to by `HttpCredexCore`, which needs the extra `http` and is loaded when it is asked for.
 
 Every method of the port returns what it is for, or `Refused` when it is known that nothing was done – also when
 credex-core cannot be reached. It raises only when nobody knows whether the effect took place; the same idempotency
@@ -16,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 import jwt
@@ -24,13 +25,18 @@ import jwt
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.turn import Caller, Refused
 
+if TYPE_CHECKING:
+    from flows.http_core import AsyncHttpCredexCore, HttpCredexCore
+
 __all__ = [
     "DECIMALS",
     "DEFAULT_DENOMINATION",
     "Account",
+    "AsyncHttpCredexCore",
     "CredexCore",
     "Dashboard",
     "Fault",
+    "HttpCredexCore",
     "LedgerEntry",
     "Offer",
     "PendingOffer",
@@ -40,6 +46,7 @@ __all__ = [
     "ReplyLost",
     "Session",
     "SimulatedCredexCore",
+    "phone_of",
 ]
 
 DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
@@ -47,6 +54,15 @@ DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "C
 DEFAULT_DENOMINATION: Final = "USD"
 
 ANYBODY: Final = Caller()
+
+
+def __getattr__(name: str) -> Any:
+    """The adapters over HTTP, and httpx with them, for those who want them."""
+    if name in ("AsyncHttpCredexCore", "HttpCredexCore"):
+        from flows import http_core
+
+        return getattr(http_core, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # What it answers ---------------------------------------------------------------------------------------------------
@@ -200,15 +216,24 @@ class CredexCore(Protocol):
         ...
 
 
+class ReplyLost(ConnectionError):
+    """The work may have been done; its reply did not arrive, or says nothing. Attributes: `call`, `fault`."""
+
+    def __init__(self, call: str, fault: str = "was lost") -> None:
+        self.call, self.fault = call, fault
+        super().__init__(f"the reply to {call} {fault}; nobody knows whether it was done, ask again with the same key")
+
+
+def phone_of(phone: str, caller: Caller) -> str:
+    """The telephone number that is meant, without its +: the caller's own when none is named."""
+    return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")
+
+
 # The simulated one -------------------------------------------------------------------------------------------------
 
 R = TypeVar("R")
 
 Status: TypeAlias = Literal["pending", "accepted", "declined", "cancelled"]
-
-
-class ReplyLost(ConnectionError):
-    """The work may have been done; its reply did not arrive."""
 
 
 @attrs.frozen
@@ -405,7 +430,7 @@ class SimulatedCredexCore:
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
-        phone = _phone(phone, caller)
+        phone = phone_of(phone, caller)
         return self._serve("login", caller, lambda: self._session(phone), effect=False)
 
     def onboard_member(
@@ -418,7 +443,7 @@ class SimulatedCredexCore:
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
         """See `CredexCore.onboard_member`."""
-        phone = _phone(phone, caller)
+        phone = phone_of(phone, caller)
 
         def onboard() -> Session | Refused:
             if phone in self._phones:
@@ -578,7 +603,7 @@ class SimulatedCredexCore:
             result = self._once(key, (name, about), work)
         if "lost" in kinds:
             if effect:
-                raise ReplyLost(f"the reply to {name} was lost")
+                raise ReplyLost(name)
             return Refused("core.down")
         return result
 
@@ -723,10 +748,6 @@ class SimulatedCredexCore:
 
 _RUN_OUT: Final = Refused("core.unauthorised")
 """The 401: the token is unknown or has run out."""
-
-
-def _phone(phone: str, caller: Caller) -> str:
-    return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")
 
 
 def _payable(money: Money) -> bool:

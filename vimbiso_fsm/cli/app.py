@@ -10,6 +10,7 @@ import typer
 from vimbiso_fsm.cli.audit import as_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
+from vimbiso_fsm.cli.core import core
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.members import history, incidents, state
 from vimbiso_fsm.cli.migrate import migrate
@@ -33,7 +34,22 @@ app = typer.Typer(
     rich_markup_mode=None,  # help, and mistakes in usage, as plain text: it reads the same in a log
     pretty_exceptions_enable=False,  # a bug shows a plain traceback, never the values in it
 )
-for command in (chat, check, worker, replay, state, history, incidents, recover, reset, wipe, aside, doctor, migrate):
+for command in (
+    chat,
+    core,
+    check,
+    worker,
+    replay,
+    state,
+    history,
+    incidents,
+    recover,
+    reset,
+    wipe,
+    aside,
+    doctor,
+    migrate,
+):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(as_commands(EXIT_CODES))
 

@@ -17,7 +17,7 @@ from rich.text import Text as Styled
 from vimbiso_fsm.channels import terminal
 from vimbiso_fsm.channels.plain import options, question
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
-from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, opened
+from vimbiso_fsm.cli.store_options import Core, Data, Flows, Opened, Redis, opened
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, InvalidMessage, VimbisoError
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import guest_id
@@ -35,6 +35,7 @@ def chat(
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
+    core: Core = None,
     channel: Annotated[
         str, typer.Option("--channel", metavar="TYPE:IDENTIFIER", help="Who talks, and how they are reached.")
     ] = SOMEBODY,
@@ -46,7 +47,7 @@ def chat(
     exit code is 1 when one of them could not be saved. Without --redis and --data every run starts afresh.
     """
     address = channel_of(channel)
-    with opened(redis, data, flows, fresh=True) as bot:
+    with opened(redis, data, flows, fresh=True, core=core) as bot:
         if address.type not in bot.manager.bot.validator.channel_types:
             raise typer.BadParameter(f"--channel: {address.type!r} is no type of channel that the bot knows")
         with suppress(DamagedDocument):  # a turn sets it aside; here it only matters that the store answers

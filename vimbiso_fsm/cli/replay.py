@@ -21,7 +21,7 @@ from rich.text import Text as Styled
 
 from vimbiso_fsm.channels import Delivery, terminal, whatsapp
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
-from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
+from vimbiso_fsm.cli.store_options import Core, Data, Flows, Redis, fail, opened
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NewerState, StoreUnavailable, VimbisoError
 from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow_state import FlowStateManager
@@ -37,6 +37,7 @@ def replay(
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
+    core: Core = None,
     replies: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +53,7 @@ def replay(
     """
     with ExitStack() as closing:
         source = _open(file, closing)
-        bot = closing.enter_context(opened(redis, data, flows, fresh=True))
+        bot = closing.enter_context(opened(redis, data, flows, fresh=True, core=core))
         run = _Run(bot.manager, _create(replies, file, closing))
         try:
             run.read(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path, PurePath
-from typing import Annotated, NoReturn, TypeAlias
+from typing import Annotated, Final, NoReturn, TypeAlias
 
 import attrs
 import typer
@@ -25,7 +26,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.store import Store
 
-__all__ = ["Data", "Flows", "Opened", "Redis", "fail", "import_bot", "opened"]
+__all__ = ["Core", "Data", "Flows", "Opened", "Redis", "fail", "import_bot", "opened", "talking_to"]
 
 Redis: TypeAlias = Annotated[
     str | None,
@@ -39,6 +40,17 @@ Flows: TypeAlias = Annotated[
     str,
     typer.Option(
         "--flows", metavar="PACKAGE", help="The package that exports the Bot as 'bot'; looked for here first."
+    ),
+]
+
+API_KEY: Final = "CREDEX_API_KEY"
+"""The variable of the environment that holds the API key: a command line can be read by everybody on a machine."""
+Core: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--core",
+        metavar="URL",
+        help=f"The credex-core that the bot talks to, instead of its own; with the key in {API_KEY}, if there is one.",
     ),
 ]
 
@@ -59,10 +71,13 @@ def fail(fault: object) -> NoReturn:
 
 
 @contextmanager
-def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = False) -> Generator[Opened]:
+def opened(
+    redis: str | None, data: Path | None, flows: str, *, fresh: bool = False, core: str | None = None
+) -> Generator[Opened]:
     """The bot at the store that was asked for. Whatever this library raises meanwhile ends the command with a line.
 
     Without a server and a folder, `fresh` gives an empty store that is removed at the end; else one must be named.
+    `core`: the credex-core that the bot talks to, by its URL.
     """
     if redis is not None and data is not None:
         raise typer.BadParameter("--redis and --data name two stores; give one of them")
@@ -73,6 +88,7 @@ def opened(redis: str | None, data: Path | None, flows: str, *, fresh: bool = Fa
     bot = import_bot(flows)
     try:
         with ExitStack() as closing:
+            bot = talking_to(core, bot, closing)
             closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
             store = _open_store(redis, data, closing)
             closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server
@@ -118,3 +134,20 @@ def import_bot(flows: str) -> Bot:
         return the_bot(flows)
     except TypeError:
         fail(f"the package {flows!r} exports no Bot as 'bot'")
+
+
+def talking_to(core: str | None, bot: Bot, closing: ExitStack) -> Bot:
+    """The bot, talking to the credex-core at a URL until `closing`; without one, to its own."""
+    if core is None:
+        return bot
+    if "credex_core" not in bot.services:
+        fail("--core: the bot talks to no credex-core, its services do not name one")
+    try:
+        from flows.http_core import HttpCredexCore
+    except ModuleNotFoundError as missing:
+        fail(f"--core needs {missing.name}; run: pip install 'vimbiso_fsm[http]'")
+    try:
+        client = closing.enter_context(HttpCredexCore(core, api_key=os.environ.get(API_KEY, "")))
+    except ValueError as error:
+        raise typer.BadParameter(f"--core: {error}") from None
+    return bot.with_services({"credex_core": client})

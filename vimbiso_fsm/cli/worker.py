@@ -6,15 +6,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
+from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.plain_text import clean, shown
-from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, import_bot
+from vimbiso_fsm.cli.store_options import Core, Data, Flows, Redis, fail, import_bot, talking_to
 from vimbiso_fsm.due import EVERY, LEASE, AsyncWorker
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow_state import AsyncFlowStateManager
@@ -26,6 +27,7 @@ def worker(
     redis: Redis = None,
     data: Data = None,
     flows: Flows = "flows",
+    core: Core = None,
     deliver: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +61,7 @@ def worker(
         fail(f"there is no folder {data}")
     promised, bot, takes = level(durability), import_bot(flows), _delivery(deliver)
 
-    def manager() -> AsyncFlowStateManager:
+    def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
             return AsyncFlowStateManager.embedded(data, bot, deliver=takes)
         return AsyncFlowStateManager.from_url(
@@ -67,7 +69,9 @@ def worker(
         )
 
     try:
-        asyncio.run(_work(manager, every, lease, metrics))
+        with ExitStack() as closing:
+            talking = talking_to(core, bot, closing)
+            asyncio.run(_work(lambda: manager(talking), every, lease, metrics))
     except VimbisoError as error:
         fail(error)
 
