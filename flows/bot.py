@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from flows import texts
+from flows.answer_offers import accept, cancel, decline
+from flows.choose_account import choose_account
 from flows.credex_core import SimulatedCredexCore
 from flows.dashboard import dashboard
+from flows.ledger import ledger
 from flows.legacy import legacy
 from flows.login import log_in, login
 from flows.members import logged_in
 from flows.offer import offer, quick
 from flows.onboard import onboard
+from flows.refresh import refresh
+from flows.upgrade import upgrade
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.tokens import Tokens
@@ -17,7 +22,7 @@ from vimbiso_fsm.tokens import Tokens
 __all__ = ["bot"]
 
 bot = Bot(
-    flows=[dashboard, offer, onboard, login],
+    flows=[dashboard, offer, accept, decline, cancel, ledger, upgrade, choose_account, refresh, onboard, login],
     home=dashboard,
     entry=login,
     shortcuts=[Shortcut(offer, quick)],

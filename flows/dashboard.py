@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from flows.members import me
+from flows.answer_offers import accept, cancel, decline
+from flows.choose_account import choose_account
+from flows.ledger import ledger
+from flows.members import me, owns_several, upgradable, using
 from flows.offer import offer
+from flows.upgrade import upgrade
 from vimbiso_fsm.flow import Flow, NoData, State, Transition
 from vimbiso_fsm.messages import Text
 from vimbiso_fsm.turn import Turn, authenticated
 
 __all__ = ["dashboard"]
+
+ERRANDS = ["offering", "accepting", "declining", "cancelling", "reading", "upgrading"]
+"""The states in which another flow runs, and leaves nothing to be done here."""
 
 
 def summary(turn: Turn[NoData]) -> Text:
@@ -18,7 +25,7 @@ def summary(turn: Turn[NoData]) -> Text:
         "dashboard.limited" if you.limited_daily else "dashboard.summary",
         name=you.account.name,
         handle=you.account.handle,
-        balances="\n".join(map(str, you.account.balances)),
+        balances=you.account.balances,
         net_assets=you.account.net_assets,
         incoming=you.account.incoming_count,
         outgoing=you.account.outgoing_count,
@@ -26,15 +33,38 @@ def summary(turn: Turn[NoData]) -> Text:
     )
 
 
+def came_in(turn: Turn[NoData]) -> bool:
+    """Offers wait for the member's answer."""
+    return bool(me(turn).account.incoming)
+
+
+def went_out(turn: Turn[NoData]) -> bool:
+    """The member's offers wait for others' answers."""
+    return bool(me(turn).account.outgoing)
+
+
 dashboard = Flow(
     "dashboard", version=1, data=NoData, initial="menu", requires=authenticated,
     states=[
-        State("menu",     ask=summary),
-        State("offering", flow=offer),
+        State("menu",       ask=summary),
+        State("offering",   flow=offer),
+        State("accepting",  flow=accept),
+        State("declining",  flow=decline),
+        State("cancelling", flow=cancel),
+        State("reading",    flow=ledger),
+        State("upgrading",  flow=upgrade),
+        State("switching",  flow=choose_account),
     ],
     transitions=[
-        Transition("offer_secured", "menu", "offering", words="offer"),
-        Transition("done",      "offering", "menu"),
-        Transition("cancelled", "offering", "menu"),
+        Transition("offer_secured",      "menu", "offering",   words="offer"),
+        Transition("accept_offer",       "menu", "accepting",  words="accept",  conditions=came_in),
+        Transition("decline_offer",      "menu", "declining",  words="decline", conditions=came_in),
+        Transition("cancel_offer",       "menu", "cancelling", conditions=went_out),
+        Transition("view_ledger",        "menu", "reading",    words="ledger"),
+        Transition("upgrade_membertier", "menu", "upgrading",  words="upgrade", conditions=upgradable),
+        Transition("switch_account",     "menu", "switching",  words="switch",  conditions=owns_several),
+        Transition("done",               "switching", "menu",  prepare=using),
+        Transition("done",               ERRANDS, "menu"),
+        Transition("cancelled",          [*ERRANDS, "switching"], "menu"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import structure, unstructure
 from vimbiso_fsm.turn import Becomes, Guard, Member, Refused, Turn
 
-__all__ = ["Me", "logged_in", "me", "refreshed", "tier", "using"]
+__all__ = ["Me", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
 
 D = TypeVar("D")
 
@@ -38,11 +38,6 @@ class Me:
         return tuple(account for account in self.dashboard.accounts if account.owned)
 
     @property
-    def several_accounts(self) -> bool:
-        """Whether they choose an account when they log in."""
-        return self.tier >= 5 and len(self.accounts) > 1
-
-    @property
     def limited_daily(self) -> bool:
         """Whether their offers of a day are limited."""
         return self.tier <= 2
@@ -51,9 +46,17 @@ class Me:
         """Whether an account of that handle is theirs."""
         return handle in [account.handle.lower() for account in self.accounts]
 
+    def owned(self, handle: str) -> Account:
+        """Their account of that handle; without one, the account they are using."""
+        return next((account for account in self.accounts if account.handle == handle), self.account)
+
+    def payers(self, amount: Money) -> tuple[Account, ...]:
+        """Their accounts that hold the amount, or need not."""
+        return tuple(account for account in self.accounts if self.tier >= 5 or account.holds(amount))
+
     def covers(self, amount: Money) -> bool:
-        """Whether the account they are using holds the amount, or need not."""
-        return self.tier >= 5 or self.account.holds(amount)
+        """Whether the account they are using is one of those."""
+        return self.account in self.payers(amount)
 
     def within_limit(self, amount: Money) -> bool:
         """Whether they may still offer the amount today."""
@@ -90,6 +93,16 @@ def tier(at_least: int) -> Guard[object]:
 
     of_tier.__name__ = f"tier_{at_least}"
     return of_tier
+
+
+def upgradable(turn: Turn[object]) -> bool:
+    """Guard: the member may subscribe to a higher tier."""
+    return me(turn).tier <= 2
+
+
+def owns_several(turn: Turn[object]) -> bool:
+    """Guard: the member has accounts to choose from."""
+    return len(me(turn).accounts) > 1
 
 
 def refreshed(turn: Turn[D]) -> Becomes[D]:

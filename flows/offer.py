@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import attrs
 
-from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, CredexCore, Receipt, Recipient
-from flows.members import me, refreshed
+from flows.choose_account import Choice, choose_account
+from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, Account, CredexCore, Receipt, Recipient
+from flows.members import me, owns_several, refreshed
+from flows.refresh import refresh
 from vimbiso_fsm.answers import Money, amount, handle
 from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
 from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
+from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, because, call
 
 __all__ = ["Offer", "offer", "quick"]
 
@@ -20,11 +22,12 @@ money = amount(DECIMALS, default=DEFAULT_DENOMINATION)
 
 @attrs.frozen
 class Offer:
-    """What an offer is made of."""
+    """What an offer is made of. `own`: the handle of the account that pays, when it is not the one in use."""
 
     amount: Money = attrs.field(default=Money.zero(DEFAULT_DENOMINATION), metadata=PUBLIC)
     handle: str = ""
     to: Recipient = attrs.field(factory=Recipient)
+    own: str = ""
 
 
 def within_limit(turn: Turn[Offer]) -> bool | Refused:
@@ -48,9 +51,14 @@ def not_own(turn: Turn[Offer]) -> bool | Refused:
     return not me(turn).owns(turn.data.handle) or Refused("handle.own", field="handle")
 
 
-def unsure(turn: Turn[Offer]) -> bool:
-    """Nobody knows whether the offer was made: confirming once more might make it twice."""
-    return turn.reason is not None and turn.reason.code == "call.unsure"
+def payers(turn: Turn[Offer]) -> Choice:
+    """Another account may pay, if it holds what is offered."""
+    return Choice(paying=turn.data.amount)
+
+
+def payer(turn: Turn[Offer]) -> Account:
+    """The account that pays."""
+    return me(turn).owned(turn.data.own)
 
 
 def find(turn: Turn[Offer]) -> Call[Recipient | Refused]:
@@ -60,12 +68,12 @@ def find(turn: Turn[Offer]) -> Call[Recipient | Refused]:
 
 def create(turn: Turn[Offer]) -> Call[Receipt | Refused]:
     """Make the offer."""
-    return call(CredexCore.create_credex, issuer=me(turn).account.id, receiver=turn.data.to.id, amount=turn.data.amount)
+    return call(CredexCore.create_credex, issuer=payer(turn).id, receiver=turn.data.to.id, amount=turn.data.amount)
 
 
 def summary(turn: Turn[Offer]) -> Text:
     """The offer, to be confirmed."""
-    own, to = me(turn).account, turn.data.to
+    own, to = payer(turn), turn.data.to
     return Text(
         "offer.confirm", amount=turn.data.amount, own=own.name, own_handle=own.handle, name=to.name, handle=to.handle
     )
@@ -77,27 +85,34 @@ def sent(turn: Turn[Offer]) -> Text:
 
 
 offer = Flow(
-    "offer", version=1, data=Offer, initial="amount", requires=authenticated, depends={"to": "handle"},
+    "offer", version=1, data=Offer, initial="amount", requires=authenticated, depends={"to": "handle", "own": "amount"},
     states=[
-        State("amount",   ask=Text("offer.amount"), reads=money,  into="amount"),
-        State("handle",   ask=Text("offer.handle"), reads=handle, into="handle"),
-        State("checking", ask=Text("offer.checking"), call=find, policy=QUESTION, into="to"),
-        State("confirm",  ask=summary),
-        State("creating", ask=Text("offer.creating"), call=create),
-        State("sent",     say=sent, final=True),
-        State("unsure",   say=Text("offer.unsure"), final=True),
-        State("dropped",  say=Text("offer.dropped"), final=True, cancels=True),
+        State("amount",     ask=Text("offer.amount"), reads=money,  into="amount"),
+        State("handle",     ask=Text("offer.handle"), reads=handle, into="handle"),
+        State("checking",   ask=Text("offer.checking"), call=find, policy=QUESTION, into="to"),
+        State("confirm",    ask=summary),
+        State("paying",     flow=choose_account, given=payers, into="own"),
+        State("creating",   ask=Text("offer.creating"), call=create),
+        State("refreshing", flow=refresh),
+        State("sent",       say=sent, final=True),
+        State("unsure",     say=Text("offer.unsure"), final=True),
+        State("dropped",    say=Text("offer.dropped"), final=True, cancels=True),
     ],
     transitions=[
-        Transition("answer", "amount",   "handle",   conditions=[within_limit, affordable]),
-        Transition("answer", "handle",   "checking", conditions=not_own),
-        Transition("done",   "checking", "confirm"),
-        Transition("failed", "checking", "handle"),
-        Transition("yes",    "confirm",  "creating"),
-        Transition("no",     "confirm",  "dropped"),
-        Transition("done",   "creating", "sent",     prepare=refreshed),
-        Transition("failed", "creating", "unsure",   conditions=unsure),
-        Transition("failed", "creating", "confirm"),
+        Transition("answer",        "amount",     "handle",     conditions=[within_limit, affordable]),
+        Transition("answer",        "handle",     "checking",   conditions=not_own),
+        Transition("done",          "checking",   "confirm"),
+        Transition("failed",        "checking",   "handle"),
+        Transition("yes",           "confirm",    "creating"),
+        Transition("no",            "confirm",    "dropped"),
+        Transition("other_account", "confirm",    "paying",     conditions=owns_several),
+        Transition("done",          "paying",     "confirm"),
+        Transition("cancelled",     "paying",     "confirm"),
+        Transition("done",          "creating",   "sent",       prepare=refreshed),
+        Transition("failed",        "creating",   "refreshing", conditions=because("call.unsure")),
+        Transition("failed",        "creating",   "confirm"),
+        Transition("done",          "refreshing", "unsure"),
+        Transition("cancelled",     "refreshing", "unsure"),
     ],
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from flows.members import logged_in
 from vimbiso_fsm.answers import name
 from vimbiso_fsm.flow import Flow, State, Transition
 from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Call, Refused, Turn, call
+from vimbiso_fsm.turn import Call, Refused, Turn, because, call
 
 __all__ = ["Names", "onboard"]
 
@@ -32,9 +32,7 @@ def register(turn: Turn[Names]) -> Call[Session | Refused]:
     return call(CredexCore.onboard_member, firstname=turn.data.firstname, lastname=turn.data.lastname)
 
 
-def may_exist(turn: Turn[Names]) -> bool:
-    """There is such a member already, or there may be since this attempt."""
-    return turn.reason is not None and turn.reason.code in ("core.member_exists", "call.unsure")
+may_exist = because("core.member_exists", "call.unsure")
 
 
 def welcome(turn: Turn[Names]) -> Text:

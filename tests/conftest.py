@@ -15,6 +15,11 @@ settings.register_profile("deep", settings.get_profile("default"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The flag that writes the transcripts of the conversations anew."""
+    parser.addoption("--rewrite-transcripts", action="store_true", help="write the transcripts anew (test_transcripts)")
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Generator[Server, None, None]:
     """The embedded engine's server, one for the whole run."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vimbiso_fsm import answers
-from vimbiso_fsm.answers import ANSWER_TEXTS, Money, amount, choice, date, free_text, handle, name, phone
+from vimbiso_fsm.answers import ANSWER_TEXTS, Money, amount, choice, date, free_text, handle, name, phone, totals
 from vimbiso_fsm.codec import dumps, loads, structure, unstructure
 from vimbiso_fsm.texts import Catalogue
 from vimbiso_fsm.turn import Refused
@@ -31,6 +31,12 @@ def code(answer):
 
 
 # Money -------------------------------------------------------------------------------------------------------------
+
+
+def test_totals_are_of_each_currency():
+    amounts = [usd("1.00"), Money(Decimal("2.0000"), "XAU"), usd("0.50")]
+    assert totals(amounts) == (usd("1.50"), Money(Decimal("2.0000"), "XAU"))
+    assert totals([]) == ()
 
 
 def test_money_is_said_with_all_its_decimals():

@@ -503,7 +503,8 @@ def test_an_async_manager_delivers_by_either_kind():
 
 def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
     """An effect that may have been made is not "failed" because this worker lacks the service."""
-    proposed, pending = Call("bank", "pay", {}), PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
+    proposed: Call[Any] = Call("bank", "pay", {})
+    pending = PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
     request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
     with pytest.raises(Unreadable, match="any more"):
         bind({}, request)

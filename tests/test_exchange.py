@@ -697,7 +697,7 @@ def test_any_conversation_with_vimbisopay(
             break
     assert document is not None
     assert document.call is None
-    assert document.run is None or document.run.flow in ("dashboard", "carry_on", "login", "onboard")
+    assert document.run is None or document.run.flow in ("dashboard", "carry_on", "login", "onboard", "choose_account")
 
 
 def test_the_cache_makes_room():

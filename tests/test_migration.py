@@ -294,7 +294,7 @@ def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, cli
     number, core = "263771000005", SimulatedCredexCore()
     client.set(number, text(offered(number, None)))
     manager, channel = manage(services={"credex_core": core}), Channel("whatsapp", number)
-    assert stands(say(manager, "alan", "1", channel).state) == ("login", "choosing")
+    assert stands(say(manager, "alan", "1", channel).state) == ("choose_account", "choosing")
     outcome = say(manager, "2", "2", channel)
     assert stands(outcome.state) == ("offer", "confirm")
     assert fields(outcome.state)["handle"] == "alan"

@@ -1188,9 +1188,9 @@ def test_sg27_unknown_choice_does_not_advance(managed: Managed, unknown: str):
 def test_sg27_unknown_account_does_not_advance(managed: Managed):
     """The same where a member of several accounts chooses one."""
     chat = Chat(managed("flows", services=core()), KATHERINE)
-    assert step(chat.say("hi").state) == ("login", "choosing")
+    assert step(chat.say("hi").state) == ("choose_account", "choosing")
     outcome = chat.say("ada")
-    assert (outcome.status, step(outcome.state)) == ("refused", ("login", "choosing"))
+    assert (outcome.status, step(outcome.state)) == ("refused", ("choose_account", "choosing"))
     assert step(chat.say("shop_two").state) == ("dashboard", "menu")
 
 

@@ -33,6 +33,13 @@ def test_a_template_takes_its_parameters_by_name():
     assert said("{{literally}}") == "{literally}"
 
 
+def test_of_a_list_each_is_on_a_line_of_its_own():
+    """Also texts, in their own words; of an empty one nothing is said."""
+    lines = [Text("line", n=1), Text("line", n=2)]
+    assert Catalogue.of({"k": "All:\n{a}", "line": "no. {n}"}).say(Text("k", a=lines)).text == "All:\nno. 1\nno. 2"
+    assert said("{a}.{b}", a=(Decimal("1.0"), "x"), b=[]) == "1.0\nx."
+
+
 def test_what_a_member_wrote_is_never_a_template():
     """Braces in a parameter stay braces; no attribute of a parameter is reached."""
     assert said("Hello {name}", name="{secret}") == "Hello {secret}"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bots import CHANNEL, START, Bank
 from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Becomes, Call, Caller, Member, Refused, Turn, authenticated, call, snake_case
+from vimbiso_fsm.turn import Becomes, Call, Caller, Member, Refused, Turn, authenticated, because, call, snake_case
 
 
 def turn(**changes: Any) -> Turn[str]:
@@ -82,6 +82,18 @@ def test_a_call_takes_a_method_of_a_class():
         call(Bank.pay, "ada")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         call(Bank.pay, name="ada", fruit="a", price=3)  # type: ignore[call-overload]
+
+
+def test_a_failure_is_told_by_its_reason():
+    """Of `failed` by code, of anything else never; the audit names the codes."""
+    guard = because("core.gone", "call.unsure")
+    assert [guard(turn(reason=Refused(code))) for code in ("core.gone", "call.unsure", "core.down")] == [
+        True,
+        True,
+        False,
+    ]
+    assert guard(turn()) is False
+    assert guard.__name__ == "because core.gone or call.unsure"
 
 
 def test_secrets_are_not_in_a_repr():

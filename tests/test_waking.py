@@ -1088,9 +1088,9 @@ class Life:
                 dying_turn = chat.begin(chat.message(value))
                 while dying_turn.outcome is None and not isinstance(dying_turn.request, RunCall):
                     chat.step(dying_turn)
-                if dying_turn.outcome is not None:
-                    for id in [one for one in self.put_out if one not in {w.id for w in chat.document().outbox}]:
-                        self.heard.setdefault(id, 1)
+                # What has left the outbox stands in the first result of this message, which a redelivery gets.
+                for id in [one for one in self.put_out if one not in {w.id for w in chat.document().outbox}]:
+                    self.heard.setdefault(id, 1)
         self.note()
 
     def wake(self, delivers: bool) -> None:

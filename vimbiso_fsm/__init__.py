@@ -25,6 +25,7 @@ from vimbiso_fsm.turn import (
     Refused,
     Turn,
     authenticated,
+    because,
     call,
 )
 from vimbiso_fsm.versions import Finish, Instead, Migration, Restart, Split
@@ -76,5 +77,6 @@ __all__ = [
     "Turn",
     "VimbisoError",
     "authenticated",
+    "because",
     "call",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Final, TypeAlias, TypeVar
 
@@ -29,6 +29,7 @@ __all__ = [
     "handle",
     "name",
     "phone",
+    "totals",
 ]
 
 T = TypeVar("T")
@@ -105,6 +106,14 @@ class Money:
         if other.currency != self.currency:
             raise TypeError(f"{self.currency} and {other.currency} cannot be compared or added; convert one first")
         return other.amount
+
+
+def totals(amounts: Iterable[Money]) -> tuple[Money, ...]:
+    """The sum of each currency among them, in the order in which they first come."""
+    sums: dict[str, Money] = {}
+    for money in amounts:
+        sums[money.currency] = sums[money.currency] + money if money.currency in sums else money
+    return tuple(sums.values())
 
 
 MAX_DIGITS: Final = 15

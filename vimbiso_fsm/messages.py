@@ -140,7 +140,8 @@ class Message:
 
 
 Parameter: TypeAlias = str | int | Decimal | Any
-"""A text's parameter: said with `str()` unless the catalogue knows better (money, dates)."""
+"""A text's parameter: said with `str()` unless the catalogue knows better (money, dates, another text). Of a list or a
+tuple, each on a line of its own."""
 
 
 @attrs.frozen(init=False)

@@ -134,6 +134,8 @@ class Catalogue:
     def _parameter(self, value: Any, language: str) -> str | int:
         if isinstance(value, Text):
             return self.say(value, language).text
+        if isinstance(value, list | tuple):
+            return "\n".join(str(self._parameter(each, language)) for each in value)
         return value if type(value) in (str, int) else str(value)
 
     def _row(self, row: Row, language: str) -> Row:

@@ -18,7 +18,7 @@ import attrs
 
 from vimbiso_fsm.messages import NOTHING, Channel, Text
 
-__all__ = ["Becomes", "Call", "Caller", "Guard", "Member", "Refused", "Turn", "authenticated", "call"]
+__all__ = ["Becomes", "Call", "Caller", "Guard", "Member", "Refused", "Turn", "authenticated", "because", "call"]
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
@@ -100,6 +100,16 @@ Guard: TypeAlias = Callable[[Turn[D]], bool | Refused]
 def authenticated(turn: Turn[object]) -> bool | Refused:
     """Guard: the member is logged in. Refused leads to the bot's entry flow, and back."""
     return turn.member.authenticated or Refused("member.login")
+
+
+def because(*codes: str) -> Guard[object]:
+    """Guard for `failed`: the call failed for one of these reasons, `because("call.unsure")`."""
+
+    def because_of(turn: Turn[object]) -> bool:
+        return turn.reason is not None and turn.reason.code in codes
+
+    because_of.__name__ = f"because {' or '.join(codes)}"
+    return because_of
 
 
 @attrs.frozen

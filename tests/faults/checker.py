@@ -205,11 +205,18 @@ def _kept(
     manager: FlowStateManager, stored: Stored, entries: Sequence[AuditEntry], records: Sequence[Record]
 ) -> list[str]:
     """What is wrong with a member's document, the one before it and their turn records."""
-    wrong: list[str] = []
-    if len(entries) > 1 and (stored.previous is None or digest(stored.previous) != entries[-2].document):
-        wrong.append("the previous document is not that of the audit entry before")
     document = manager.state(entries[-1].member_id)
-    return [*wrong, "it cannot be read"] if document is None else [*wrong, *_reproduced(document, entries, records)]
+    if document is None:
+        return ["it cannot be read"]
+    wrong = _reproduced(document, entries, records)
+    if stored.previous is None:
+        forgets = (
+            entries[-1].kind == "session" and document.jwt_token is None
+        )  # the token was dropped, and all that had it
+        wrong += ["the previous document is gone"] if len(entries) > 1 and not forgets else []
+    elif digest(stored.previous) != entries[-2].document:
+        wrong.append("the previous document is not that of the audit entry before")
+    return wrong
 
 
 def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequence[Record]) -> list[str]:

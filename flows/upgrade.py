@@ -1,0 +1,63 @@
+"""Upgrade the membership: what it costs, yes or no."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from flows.credex_core import CredexCore, Receipt
+from flows.members import me, refreshed, upgradable
+from flows.refresh import refresh
+from vimbiso_fsm.answers import Money
+from vimbiso_fsm.flow import Flow, NoData, State, Transition
+from vimbiso_fsm.messages import Text
+from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, because, call
+
+__all__ = ["upgrade"]
+
+TIER: Final = 3
+PRICE: Final = Money(Decimal("1.00"), "USD")
+DAYS: Final = 28
+
+
+def subscribe(turn: Turn[NoData]) -> Call[Receipt | Refused]:
+    """Pay for it, from now on."""
+    return call(
+        CredexCore.create_recurring,
+        source_account_id=me(turn).account.id,
+        member_tier=TIER,
+        amount=PRICE,
+        pay_frequency=DAYS,
+        start_date=turn.now.date(),
+    )
+
+
+def price(turn: Turn[NoData]) -> Text:
+    """What it costs, and from which account."""
+    own = me(turn).account
+    return Text("upgrade.confirm", price=PRICE, days=DAYS, tier=TIER, own=own.name, own_handle=own.handle)
+
+
+upgrade = Flow(
+    "upgrade", version=1, initial="confirm", requires=[authenticated, upgradable],
+    states=[
+        State("confirm",    ask=price),
+        State("paying",     ask=Text("upgrade.paying"), call=subscribe),
+        State("refreshing", flow=refresh),
+        State("upgraded",   say=Text("upgrade.upgraded", tier=TIER), final=True),
+        State("short",      say=Text("upgrade.short", price=PRICE), final=True),
+        State("unsure",     say=Text("upgrade.unsure"), final=True),
+        State("dropped",    say=Text("upgrade.dropped"), final=True, cancels=True),
+    ],
+    transitions=[
+        Transition("yes",       "confirm",    "paying"),
+        Transition("no",        "confirm",    "dropped"),
+        Transition("done",      "paying",     "upgraded",   prepare=refreshed),
+        Transition("failed",    "paying",     "short",      conditions=because("core.insufficient_secured_balance")),
+        Transition("failed",    "paying",     "refreshing", conditions=because("call.unsure")),
+        Transition("failed",    "paying",     "confirm"),
+        Transition("done",      "refreshing", "unsure",     conditions=upgradable),
+        Transition("done",      "refreshing", "upgraded"),
+        Transition("cancelled", "refreshing", "unsure"),
+    ],
+)  # fmt: skip

@@ -1,0 +1,40 @@
+"""Every conversation of VimbisoPay, happy and unhappy, on the shapes of every channel, as it is written down.
+
+`pytest tests/test_transcripts.py --rewrite-transcripts` writes the transcripts anew, to be read before they are kept.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import flows
+from tests.transcripts.player import CHANNELS, SCRIPTS, play
+
+NAMES = sorted(path.stem for path in SCRIPTS.glob("*.txt"))
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_transcript_is_what_happens(name: str, channel: str, request: pytest.FixtureRequest) -> None:
+    """What was written down is what the bot says, where it stands and what it calls, message by message."""
+    written = SCRIPTS.with_name(channel) / f"{name}.txt"
+    played = play((SCRIPTS / f"{name}.txt").read_text(encoding="utf-8"), channel)
+    if request.config.getoption("--rewrite-transcripts"):
+        written.parent.mkdir(exist_ok=True)
+        written.write_text(played, encoding="utf-8")
+    assert played.splitlines() == written.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_transcript_has_its_script() -> None:
+    """None is left over from a script that is gone."""
+    for channel in CHANNELS:
+        assert sorted(path.stem for path in SCRIPTS.with_name(channel).glob("*.txt")) == NAMES
+
+
+def test_every_state_where_somebody_waits_is_met() -> None:
+    """The scripts leave out no question and no ending."""
+    written = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.with_name("whatsapp").glob("*.txt"))
+    asked = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.asks}
+    met = {line[2:].partition(";")[0] for line in written.splitlines() if line.startswith("= ")}
+    calls = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.call}
+    assert asked - calls - met == set()
