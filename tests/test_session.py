@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -10,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.credex_core import SimulatedCredexCore
 from tests.bots import START, Chat, Talk, fruit_bot, member_document, one_flow
 from tests.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.bot import Bot, Limits, SessionLife
 from vimbiso_fsm.decision import DELIVERY_TRIES, Ending, Silence, due
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.flow import NoData, State, Transition
+from vimbiso_fsm.flow_state import FlowStateManager
 from vimbiso_fsm.messages import Channel, Message, Text
 from vimbiso_fsm.state import TokenLife
 from vimbiso_fsm.turn import Turn
@@ -368,3 +372,21 @@ def test_a_token_taken_within_the_leeway_is_over_all_the_same():
         assert not (over[-1] and document.authenticated)
     assert any(over)
     assert len(office.paid) == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
+    monkeypatch: pytest.MonkeyPatch, valkey_url: str, hours: int
+):
+    """Neither does the session end, nor is a fresh token refused or one that lives renewed."""
+    off = SimpleNamespace(time=lambda: time.time() + hours * 3600, monotonic=time.monotonic)
+    monkeypatch.setattr("vimbiso_fsm.desk.time", off)
+    service, ada = SimulatedCredexCore(), Channel("whatsapp", "263771000001")
+    for place, text in enumerate(("hi", "offer", "5", "alan", "yes")):  # each at a worker that has not heard the time
+        with FlowStateManager.from_url(valkey_url, "flows", services={"credex_core": service}) as manager:
+            outcome = manager.handle(Message(ada, f"m{place}", text))
+    state = outcome.state
+    assert [call.name for call in service.calls] == ["login", "getAccountByHandle", "createCredex"]
+    assert state.authenticated
+    assert state.deadline is not None
+    assert abs(state.deadline.timestamp() - time.time() - 300) < 120
