@@ -433,7 +433,8 @@ def _session(action: Action) -> Session:
 
 
 def _receipt(action: Action) -> Receipt:
-    return Receipt(action.id, _dashboard(action))
+    """What was done stays done, also where it is answered without a dashboard."""
+    return Receipt(action.id, _dashboard(action) if action.dashboard else Dashboard())
 
 
 def _recipient(action: Action) -> Recipient:

@@ -135,7 +135,8 @@ class Recipient:
 
 @attrs.frozen
 class Receipt:
-    """Something was done: the id of what was made or changed, and the member's dashboard after it."""
+    """Something was done: the id of what was made or changed, and the member's dashboard after it: the accounts that it
+    touched, or all; of nobody (`member_id` is "") where nothing is said of it."""
 
     id: str
     dashboard: Dashboard

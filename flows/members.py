@@ -106,8 +106,14 @@ def owns_several(turn: Turn[object]) -> bool:
 
 
 def refreshed(turn: Turn[D]) -> Becomes[D]:
-    """Prepare: the member's accounts as they are after what was just done."""
-    return turn.becomes(member=_with(turn.member, cast(Receipt, turn.answer).dashboard))
+    """Prepare: the member's accounts as they are after what was just done; those that nothing is said of are as they
+    were."""
+    before, after = me(turn).dashboard, cast(Receipt, turn.answer).dashboard
+    if not after.member_id:
+        return turn.becomes()
+    said = {account.id: account for account in after.accounts}
+    kept = tuple(said.pop(account.id, account) for account in before.accounts)
+    return turn.becomes(member=_with(turn.member, attrs.evolve(after, accounts=(*kept, *said.values()))))
 
 
 def using(turn: Turn[D]) -> Becomes[D]:

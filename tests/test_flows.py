@@ -18,6 +18,7 @@ from flows.choose_account import Choice, choose_account
 from flows.credex_core import (
     Account,
     CredexCore,
+    Dashboard,
     Fault,
     LedgerEntry,
     PendingOffer,
@@ -151,6 +152,24 @@ def test_the_ways_of_an_offer(state, trigger, reason, to):
     answer = TEN.to if (state, trigger) == ("checking", "done") else None
     fired = fire(offer, state, trigger, who=member(ADA), data=TEN, answer=answer, reason=reason and Refused(reason))
     assert (fired.to, fired.data) == (to, TEN)
+
+
+def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
+    """The real core answers some calls with the account it touched, or with nothing."""
+    core = SimulatedCredexCore()
+    katherine = member(KATHERINE, core)
+    session = core.login(phone=KATHERINE)
+    assert isinstance(session, Session)
+    before = session.dashboard
+    touched = attrs.evolve(before.accounts[1], balances=(money("1.00 USD"),))
+    for said, expected in (
+        (attrs.evolve(before, accounts=(touched,)), (before.accounts[0], touched, before.accounts[2])),
+        (attrs.evolve(before, accounts=()), before.accounts),
+        (Dashboard(), before.accounts),
+    ):
+        fired = fire(offer, "creating", "done", who=katherine, data=TEN, answer=Receipt("credex-1", said))
+        found = structure(dict(fired.member.profile), Dashboard)
+        assert (fired.to, found.accounts, found.tier) == ("sent", expected, 5)
 
 
 def test_an_offer_made_refreshes_the_accounts():

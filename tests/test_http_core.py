@@ -351,7 +351,10 @@ def http(body: object = b"", *, status="200 OK", type="application/json", length
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = f"Content-Type: {type}\r\n" if type else ""
     size = len(body) if length is None else length
-    return f"HTTP/1.1 {status}\r\n{kind}Content-Length: {size}\r\n{more}\r\n".encode() + body
+    head = (
+        f"HTTP/1.1 {status}\r\n{kind}Content-Length: {size}\r\nConnection: close\r\n{more}\r\n"  # it hangs up after it
+    )
+    return head.encode() + body
 
 
 BODIES = {
@@ -491,7 +494,7 @@ UNKNOWN = {
     "half a head": b"HTTP/1.1 200 OK\r\nContent-Ty",
     "half a body": http(json.dumps(ACCEPTED).encode()[:40], length=4000),
     "an empty body": http(),
-    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "204": b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
     "no JSON": http(b"{'data': 1}"),
     "no UTF-8": http(b'{"message": "\xff"}'),
     "a list": http([ACCEPTED]),
@@ -512,7 +515,6 @@ UNKNOWN = {
     "details that are a text": http(
         {"data": {"action": {"type": "CREDEX_ACCEPTED", "details": "x"}, "dashboard": DASHBOARD}}
     ),
-    "no dashboard": http(message("CREDEX_ACCEPTED", dashboard={})),
     "a dashboard without accounts": http(message("CREDEX_ACCEPTED", dashboard={"member": {"memberID": "m"}})),
     "accounts that are none": http(message("CREDEX_ACCEPTED", dashboard={**DASHBOARD, "accounts": [1]})),
     "an account without an id": http(message("CREDEX_ACCEPTED", dashboard={**DASHBOARD, "accounts": [{}]})),
@@ -552,6 +554,14 @@ def test_what_says_nothing_leaves_it_open(row):
         assert client.get_account_by_handle("alan", caller=CALLER) == DOWN
         assert client.login(caller=CALLER) == DOWN
     assert len(core.got) == 3, "it was asked more than once, or somewhere else"
+
+
+def test_what_was_done_is_done_though_no_dashboard_comes_with_it():
+    with Wrong(http(message("CREDEX_ACCEPTED", dashboard={}))) as core, HttpCredexCore(core.url) as client:
+        receipt = client.accept_credex("c", caller=CALLER)
+        assert isinstance(receipt, Receipt)
+        assert receipt.dashboard == Dashboard()
+        assert client.login(caller=CALLER) == DOWN
 
 
 @pytest.mark.parametrize("row", UNKNOWN)
