@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vimbiso_fsm.audit_trail import Export, Trail, explain, faults, guests, members, read_trail
-from vimbiso_fsm.cli.members import OfFlow, OfRun, OnChannel, Since, Until, Who, _filters, _member_id
+from vimbiso_fsm.cli.members import OfFlow, OfRun, OnChannel, Since, Until, Who, filters_of, member_id_of
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
 from vimbiso_fsm.codec import Unreadable
@@ -69,7 +69,7 @@ def export(
     Run again it adds what is new and nothing twice, however it ended before. Use a file of its own for each choice of
     what to write. Exit code 1 when something could not be read, or is no longer what was exported.
     """
-    filters = _filters(channel, flow, run, since, until)
+    filters = filters_of(channel, flow, run, since, until)
     everything = all(value is None for value in filters.values())
     wanted = partial(FlowAuditLogger.fits, **filters)
     written = broken = 0
@@ -97,7 +97,7 @@ def explain_entry(
     Exit code 1 when the entry is not kept.
     """
     with opened(redis, data, flows) as bot:
-        trail = read_trail(bot.store, _member_id(bot, who))
+        trail = read_trail(bot.store, member_id_of(bot, who))
         try:
             explanation = explain(bot.manager.bot, trail, version)
         except Unreadable as error:
@@ -119,7 +119,7 @@ def _opened(
 def _trails(bot: Opened, who: Sequence[str] | None) -> Iterator[Trail]:
     """The trails of those who were named and of the guests they were, or of all and of the store itself; each once.
     At a terminal a bar shows how far it is."""
-    named = tuple(_member_id(bot, name) for name in who or ())
+    named = tuple(member_id_of(bot, name) for name in who or ())
     waiting: list[str | None] = [*named] if who else [None, *members(bot.store)]
     seen: set[str | None] = set()
     notes = Console(stderr=True, highlight=False)

@@ -26,7 +26,19 @@ from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
 from vimbiso_fsm.state import guest_id
 from vimbiso_fsm.store import RECORDS_KEPT, Linked, LookUp, ReadAudit, ReadRecords
 
-__all__ = ["history", "incidents", "state"]
+__all__ = [
+    "OfFlow",
+    "OfRun",
+    "OnChannel",
+    "Since",
+    "Until",
+    "Who",
+    "filters_of",
+    "history",
+    "incidents",
+    "member_id_of",
+    "state",
+]
 
 T = TypeVar("T")
 
@@ -66,7 +78,7 @@ def state(
     """
     with opened(redis, data, flows) as bot:
         if at is not None:
-            member_id = _member_id(bot, who)
+            member_id = member_id_of(bot, who)
             kept = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
             try:
                 past = FlowAuditLogger.state_at(at, *kept)
@@ -76,7 +88,7 @@ def state(
                 fail(f"no state of version {at} is kept of {shown(who)}; of the latest {RECORDS_KEPT} turns it is")
             print(as_json(past, indent=2))
             return
-        document = bot.manager.state(_member_id(bot, who))
+        document = bot.manager.state(member_id_of(bot, who))
         if document is None:
             fail(f"no document is stored of {shown(who)}")
         print(as_json(_masked(bot.manager.bot, document_to_raw(document)), indent=2))
@@ -101,9 +113,9 @@ def history(
 
     What of it cannot be read is said on standard error, a line each. Exit code 1 then, or when there is none.
     """
-    wanted = partial(FlowAuditLogger.fits, **_filters(channel, flow, run, since, until))
+    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
     with opened(redis, data, flows) as bot:
-        trail = read_trail(bot.store, _member_id(bot, who))
+        trail = read_trail(bot.store, member_id_of(bot, who))
         trails = (*earlier(bot.store, trail), trail)
         entries = _latest(filter(wanted, chain.from_iterable(read_entries(one)[0] for one in trails)), last)
         faults = [*chain.from_iterable((*one.damaged, *read_entries(one)[1]) for one in trails)]
@@ -136,9 +148,9 @@ def incidents(
 
     Exit code 0 also when there is none; 1 when one cannot be read, which is said on standard error.
     """
-    wanted = partial(FlowAuditLogger.fits, **_filters(channel, flow, run, since, until))
+    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
     with opened(redis, data, flows) as bot:
-        trail = read_trail(bot.store, None if who is None else _member_id(bot, who))
+        trail = read_trail(bot.store, None if who is None else member_id_of(bot, who))
         found, faults = read_incidents(trail)
         for incident in _latest(filter(wanted, found), last):
             print(as_json(unstructure(incident)))
@@ -157,7 +169,7 @@ def _tell(faults: Sequence[str]) -> None:
         raise typer.Exit(1)
 
 
-def _filters(
+def filters_of(
     channel: str | None, flow: str | None, run: str | None, since: str | None, until: str | None
 ) -> dict[str, Any]:
     """What is asked for of an audit, as `FlowAuditLogger.fits` takes it."""
@@ -180,7 +192,7 @@ def _instant(text: str | None, option: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _member_id(bot: Opened, who: str) -> str:
+def member_id_of(bot: Opened, who: str) -> str:
     """Whom an argument names: who has the channel, else the guest there; without a known type it is an id."""
     type, colon, _ = who.partition(":")
     if not colon or type not in bot.manager.bot.validator.channel_types:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vimbiso_fsm.cli.members import Who, _member_id
+from vimbiso_fsm.cli.members import Who, member_id_of
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
 from vimbiso_fsm.store import Aside, ShowAside
@@ -31,7 +31,7 @@ def recover(
     with an effect was made since: it would be made again. Exit code 1 when that is so, or nothing is stored.
     """
     with opened(redis, data, flows) as bot:
-        for line in bot.manager.recover(_member_id(bot, who), to=to, dry_run=dry_run).lines:
+        for line in bot.manager.recover(member_id_of(bot, who), to=to, dry_run=dry_run).lines:
             print(_plain(line))
 
 
@@ -41,7 +41,7 @@ def reset(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flow
     Exit code 1 when nothing is stored of them, or what is stored is damaged.
     """
     with opened(redis, data, flows) as bot:
-        done = bot.manager.reset(_member_id(bot, who))
+        done = bot.manager.reset(member_id_of(bot, who))
         print(_plain(f"ended: {', '.join(done.flows) or 'nothing, no flow was open'}"))
         _tell_of_call(done.call)
 
@@ -52,7 +52,7 @@ def wipe(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flows
     Exit code 1 when nothing was ever stored of them.
     """
     with opened(redis, data, flows) as bot:
-        done = bot.manager.wipe(_member_id(bot, who))
+        done = bot.manager.wipe(member_id_of(bot, who))
         print(_plain(f"removed: {', '.join(done.removed) or 'nothing, nothing was left'}"))
         _tell_of_call(done.call)
 
@@ -73,7 +73,7 @@ def aside(
     Exit code 1 when there is nothing.
     """
     with opened(redis, data, flows) as bot:
-        member_id = _member_id(bot, who)
+        member_id = member_id_of(bot, who)
         found: tuple[Aside, ...] = bot.manager.aside(member_id)
         if len(found) < (unmasked or 1):
             fail(f"{f'only {len(found)} are' if found else 'nothing is'} set aside of {shown(who)}")
