@@ -170,9 +170,10 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     lines = "\n".join(webhook((EMMY, f"wamid.{number}", "become_member")) for number in range(2, 5))
     out, err = process.communicate(lines.encode(), timeout=60)
     assert process.returncode == 1
-    assert re.fullmatch(
+    assert re.fullmatch(  # whether the commit had left before the end was noticed is the system's business
         r"a message was not answered: [^\n]+\n"
-        r"error: line 3: the store is not available: [^\n]+; nothing was saved; "
+        r"error: line 3: (the store is not available: [^\n]+; nothing was saved|"
+        r"it is not known whether turn [^\n]+; handle the same message again, it takes effect once); "
         r"the run ends here, and the file may be replayed again\n",
         err.decode(),
     )
