@@ -272,8 +272,8 @@ def test_the_other_ways_of_login(state, trigger, who, to):
 def test_the_dashboard_leads_to_an_offer_and_back():
     for state, trigger, to in (
         ("menu", "offer_secured", "offering"),
-        ("offering", "done", "menu"),
-        ("offering", "cancelled", "menu"),
+        ("offering", "done", "arriving"),
+        ("offering", "cancelled", "arriving"),
     ):
         assert fire(dashboard, state, trigger, who=member(ADA)).to == to
 
@@ -442,7 +442,7 @@ def test_somebody_new_becomes_a_member_and_offers():
 def test_a_member_is_greeted_with_the_dashboard():
     talk = known(ALAN)
     assert talk.said == [
-        "Alan Turing (@alan)\n500.00 USD\n1000.00 ZWG\n2.0000 XAU\nNet assets: 5540.00 USD\nOffers waiting: 2 in, 0 out"
+        "Alan Turing (@alan)\n500.00 USD\n1,000.00 ZWG\n2.0000 XAU\nNet assets: 5,540.00 USD\nOffers waiting: 2 in, 0 out"
     ]
     assert talk.outcome.state.authenticated
 

@@ -16,12 +16,13 @@ import vimbiso_fsm
 
 PACKAGE = Path(vimbiso_fsm.__file__).parent
 CORE = (
-    "messages", "state", "codec", "state_validator", "turn", "tokens", "answers", "texts", "flow", "machine", "commands", "question", "bot",
+    "messages", "state", "codec", "state_validator", "turn", "tokens", "answers", "locales", "texts", "flow", "machine", "commands", "question", "bot",
     "conversation", "hearing", "decision", "moving", "recovery", "update", "legacy", "converting", "turns", "exchange", "waking", "flow_audit", "store", "errors", "doctor", "versions", "check",
     "work", "reading", "operators",
 )  # fmt: skip
 IMPURE = {"redis", "asyncio", "time", "random", "logging"}
 DOORS = {
+    "babel": {"locales.py"},
     "transitions": {"machine.py"},
     "cattrs": {"codec.py"},
     "jwt": {"tokens.py"},

@@ -16,7 +16,7 @@ from vimbiso_fsm.channels import ChannelFormat, telegram
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Row, Text
 
-ADA = Channel("telegram", "4711", {"name": "Ada"})
+ADA = Channel("telegram", "4711", {"name": "Ada", "language": "en"})
 SENDER = {"id": 4711, "is_bot": False, "first_name": " Ada\n", "language_code": "en"}
 CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
 
@@ -38,7 +38,7 @@ def parsed(update: Any) -> Any:
 def test_a_typed_text():
     (said,) = parsed(message(text="10 USD")).messages
     assert (said.channel, said.id, said.text, said.choice, said.kind) == (ADA, "77", "10 USD", None, "text")
-    assert said.channel.metadata == {"name": "Ada"}
+    assert said.channel.metadata == {"name": "Ada", "language": "en"}  # what Bot.language goes by
     assert said.account == "vimbiso_bot"
     assert said.sent_at == datetime.fromtimestamp(1_760_000_000, UTC)
 

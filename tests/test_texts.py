@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import texts
+from vimbiso_fsm.answers import Money
 from vimbiso_fsm.messages import Button, Buttons, Menu, Row, Text
-from vimbiso_fsm.texts import ENGLISH, Catalogue
+from vimbiso_fsm.texts import ENGLISH, Catalogue, Plural
 
 
 def said(template: str, /, **params: Any) -> str:
@@ -85,6 +86,41 @@ def test_languages_fall_back_to_the_default():
     assert catalogue.template("nothing", "sn") is None
 
 
+def test_a_text_may_differ_by_number():
+    """The form is that of the language's own rule; one that is not given is "other"; so is what is no whole number."""
+    days = Plural("n", one="{n} day", other="{n} days")
+    czech = Plural("n", one="{n} den", few="{n} dny", many="{n} dne", other="{n} dní")
+    catalogue = Catalogue.of({"en": {"k": days, "only": days}, "cs": {"k": czech}})
+
+    def spoken(language: str, key: str = "k") -> list[str]:
+        return [catalogue.say(Text(key, n=n), language).text for n in (0, 1, 2, 5)]
+
+    assert spoken("en") == ["0 days", "1 day", "2 days", "5 days"]
+    assert spoken("cs") == ["0 dní", "1 den", "2 dny", "5 dní"]
+    assert spoken("cs", "only") == spoken("en"), "a text that is lacking is said, and counted, in the default language"
+    assert Catalogue.of({"k": Plural("n", other="{n} days")}).say(Text("k", n=1)).text == "1 days"
+    assert [catalogue.say(Text("k", n=n)).text for n in ("1", True, Decimal(1))] == ["1 days", "True days", "1 days"]
+    assert catalogue.say(Text("k")).text == "{n} days", "a parameter that is not there"
+    once = catalogue.say(Text("k", n=1))
+    assert catalogue.say(Text(once.key, **once.params)).text == "1 day", "said again from what is stored"
+
+
+def test_money_is_written_as_the_language_does():
+    """Also in a list; with its currency's code, and all the decimals it has."""
+    catalogue = Catalogue.of({"en": {"k": "{held}"}, "de": {"k": "{held}"}})
+    held = [Money(Decimal("1234.50"), "USD"), Money(Decimal("2.0000"), "XAU")]
+    assert catalogue.say(Text("k", held=held[0])).text == "1,234.50 USD"
+    assert catalogue.say(Text("k", held=held), "de").text == "1.234,50 USD\n2,0000 XAU"
+
+
+def test_the_language_is_the_first_that_there_is():
+    """What is asked for is looked up as RFC 4647 says; nothing that is there is the default."""
+    catalogue = Catalogue.of({"sn": {}, "pt-BR": {}})
+    assert [catalogue.language(tags) for tags in (["sn"], ["SN_zw"], ["sn-Latn-ZW"], ["fr", "sn"])] == ["sn"] * 4
+    assert catalogue.language(["pt-br"]) == "pt-BR"
+    assert [catalogue.language(tags) for tags in ([], ["pt"], ["s"], [""], ["-"], ["sna"])] == ["en"] * 6
+
+
 def test_a_bot_may_replace_the_frameworks_words():
     """Its own entry wins; the others stay."""
     catalogue = Catalogue.of({"failure": "Oops {reference}"})
@@ -115,5 +151,6 @@ def test_all_of_a_reply_is_said():
 def test_every_text_of_the_framework_can_be_said():
     """No template of the framework's own misses a parameter that is not named in it, and none is empty."""
     for key, template in ENGLISH.items():
-        assert template.strip()
+        forms = template.forms.values() if isinstance(template, Plural) else [template]
+        assert all(form.strip() for form in forms)
         assert key == key.lower()

@@ -41,7 +41,7 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "amount.currency": "We do not know {currency}. You can use {known}.",
     "amount.decimals": "{currency} has at most {decimals} digits after the point.",
     "amount.digits": "That number is too long; please keep it to {limit} digits.",
-    "amount.format": "Please write an amount like 10 or 10.50 {currency}.",
+    "amount.format": "Please write an amount like 10 or 10.50 {currency}, without commas.",
     "amount.zero": "The amount must be more than 0.",
     "choice.unknown": "That is not one of the choices.",
     "date.early": "That is too early; the first possible day is {earliest}.",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from vimbiso_fsm import locales
 from vimbiso_fsm.commands import CARRY_ON, Commands, Shortcut
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow import Flow
 from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.machine import Machine
-from vimbiso_fsm.messages import Text
+from vimbiso_fsm.messages import Channel, Reply, Text
 from vimbiso_fsm.state import Run
 from vimbiso_fsm.state_validator import CHANNEL_TYPES, StateValidator
-from vimbiso_fsm.texts import Catalogue
+from vimbiso_fsm.texts import Catalogue, Templates
 
 if TYPE_CHECKING:
     from vimbiso_fsm.tokens import Tokens  # not at run time: a bot without tokens loads nothing for them
@@ -78,7 +79,8 @@ class Bot:
     """A set of flows and what they share.
 
     `home`: the flow a member comes back to (the first flow, when not given); `entry`: the flow that makes them
-    known, entered when a flow's `requires` refuses. `texts`: templates by key, or by language and key. `services`:
+    known, entered when a flow's `requires` refuses. `texts`: templates by key, or by language and key; a member is
+    spoken to in the `language` that their profile names, else the one that their channel knows of them. `services`:
     what calls are made to, by the port's name in snake case. `channels`: channel types beyond the known ones.
     `session`: how long a session lives, or just the seconds of silence after which it ends. `tokens`: what is known of
     members' tokens; without it they are opaque, and live until somebody takes them away. `legacy`: what is made of the
@@ -92,7 +94,7 @@ class Bot:
     entry: Flow[Any] | None = attrs.field(default=None, kw_only=True)
     commands: Commands = attrs.field(factory=Commands, kw_only=True)
     shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
-    texts: Catalogue | Mapping[str, str] | Mapping[str, Mapping[str, str]] = attrs.field(factory=dict, kw_only=True)
+    texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=_session_life, kw_only=True)
@@ -153,6 +155,15 @@ class Bot:
     def button_title(self, flow: str, state: str, trigger: str) -> Text:
         """A button's title: the key `<flow>.<state>.<trigger>`."""
         return Text(f"{flow}.{state}.{trigger}")
+
+    def language(self, profile: Mapping[str, Any], channel: Channel) -> str:
+        """The language that is spoken with a member: the one that their profile names, else their channel, as far as
+        the catalogue has it."""
+        return self.catalogue.language(locales.preferred(profile, channel.metadata))
+
+    def say(self, replies: Iterable[Reply], profile: Mapping[str, Any], channel: Channel) -> tuple[Reply, ...]:
+        """The replies with their final words, in the member's language."""
+        return self.catalogue.replies(replies, self.language(profile, channel))
 
     def with_services(self, services: Mapping[str, object]) -> Bot:
         """This bot, some of its services replaced by name."""

@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "loads",
     "replies_from_raw",
+    "replies_to_keep",
     "replies_to_raw",
     "structure",
     "unstructure",
@@ -329,6 +330,14 @@ def _text_from_raw(raw: Any) -> Text:
 def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
     """Replies as keys and parameters; their final words are said anew when they are read back."""
     return [_reply_to_raw(reply) for reply in replies]
+
+
+def replies_to_keep(replies: Iterable[Reply]) -> tuple[Any, ...]:
+    """The same as they will be read back from a document.
+
+    Raises: NotStorable.
+    """
+    return tuple(loads(dumps(replies_to_raw(replies), "replies")))
 
 
 def _reply_to_raw(reply: Reply) -> Any:

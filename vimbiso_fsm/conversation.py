@@ -137,6 +137,11 @@ class Conversation:
         """Reply with a text."""
         self.replies.append(text)
 
+    @property
+    def said(self) -> tuple[Reply, ...]:
+        """The replies with their final words, in the member's language."""
+        return self.bot.say(self.replies, self.member.profile, self.channel)
+
     def give(self, reasons: Iterable[Refused]) -> None:
         """Say reasons, each once."""
         for reason in reasons:

@@ -17,7 +17,15 @@ import attrs
 
 from vimbiso_fsm import hearing
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_to_raw, dumps, loads, replies_from_raw, replies_to_raw, unstructure
+from vimbiso_fsm.codec import (
+    document_to_raw,
+    dumps,
+    loads,
+    replies_from_raw,
+    replies_to_keep,
+    replies_to_raw,
+    unstructure,
+)
 from vimbiso_fsm.conversation import Conversation, hashed
 from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
 from vimbiso_fsm.flow import SECRET
@@ -340,7 +348,7 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
             talk.ask()
     except Exception:  # noqa: BLE001  # a question that cannot be drawn is met, said and reported when the next message comes
         return ()
-    return bot.catalogue.replies(talk.replies)
+    return talk.said
 
 
 def caller(document: Document, pending: PendingCall) -> Caller:
@@ -537,15 +545,14 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
     """
     content = content_digest(event)
     if not talk.changed:
-        replies = talk.bot.catalogue.replies(talk.replies)
-        return Decision(talk.status, talk.before, replies, talk.token, talk.root, content, changed=False)
+        return Decision(talk.status, talk.before, talk.said, talk.token, talk.root, content, changed=False)
     if isinstance(event, Message | Silence) and talk.kind != "error":
         _unwarn(talk)
     if isinstance(event, Message) and talk.kind != "error":
         talk.replies = [*_overdue(talk), *talk.replies]
     elif listener != "handle":
         _put_out(talk, event, listener)
-    replies = talk.bot.catalogue.replies(talk.replies)
+    replies = talk.said
     document = _document(talk, event)
     raw = document_to_raw(document)
     verdict = talk.bot.validator.validate(raw)
@@ -590,8 +597,7 @@ def _put_out(talk: Conversation, event: Event, listener: Listener) -> None:
     """Put the replies of a turn that answers no message into the outbox."""
     if not talk.replies:
         return
-    said = tuple(loads(dumps(replies_to_raw(talk.bot.catalogue.replies(talk.replies)), "replies")))
-    waiting = Undelivered(talk.token[:16], said)
+    waiting = Undelivered(talk.token[:16], replies_to_keep(talk.said))
     if isinstance(event, Silence) and not talk.bot.session.announced:
         waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # for the member's next message
     elif listener == "deliver" and _first_out(talk.outbox) is None:

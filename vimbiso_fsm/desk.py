@@ -20,6 +20,7 @@ from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
 from vimbiso_fsm.exchange import Exchange
 from vimbiso_fsm.flow_audit import Details, FlowAuditLogger, Incident, Observer, error_record
 from vimbiso_fsm.messages import Message, Text
+from vimbiso_fsm.state import guest_id
 from vimbiso_fsm.turns import Cache, Turns
 from vimbiso_fsm.waking import Waking
 from vimbiso_fsm.work import Done
@@ -134,7 +135,10 @@ class Desk:
         """Put into the error what to tell the member, with the reference by which the log, and once the message has
         been handled again the audit, name it."""
         error.reference = turn_token(message)[:10]
-        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference))
+        channel = message.channel
+        known = self.cache.document(self.cache.member(channel.address) or guest_id(channel))
+        language = self.bot.language(known.document.profile if known else {}, channel)
+        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language)
         _log.error("a message was not answered: %s", error_record(error, error.reference))
 
     def done(self, done: Done[R]) -> R:

@@ -10,7 +10,7 @@ a guest who moved     finish the move; the message is decided at the member
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -358,8 +358,8 @@ class Exchange(Turns):
 
     def _mismatched(self, mismatch: Mismatch) -> None:
         """Another content under a token that was used: nothing is done, and the incident kept."""
-        self._status, self._replies = "refused", [*self.bot.catalogue.replies([Text("message.reused")])]
         document = self._current(mismatch.current)
+        self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
         incident = Incident(
             instant(mismatch.current.at),
             "mismatch",
@@ -381,9 +381,10 @@ class Exchange(Turns):
         if isinstance(self.event, Message):
             self._status = "duplicate"
             self._replies = []
-        self._replies += self._first(duplicate.records)
+        document = self._current(duplicate.current)
+        self._replies += self._first(duplicate.records, document)
         self._repeating = True
-        self._repeat(self._current(duplicate.current))
+        self._repeat(document)
 
     def _repeat(self, document: Document) -> None:
         """The first result is only whole when the call it made has been answered: wait for whoever makes it, and take
@@ -406,12 +407,15 @@ class Exchange(Turns):
         token = turn_token(self.message)
         return Commit(self._member_id, self._head, token, token, content_digest(self.message), None, None)
 
-    def _first(self, records: tuple[Record, ...]) -> tuple[Reply, ...]:
+    def _first(self, records: tuple[Record, ...], document: Document) -> tuple[Reply, ...]:
         """The replies of records, said again."""
         replies: list[Reply] = []
         for record in records:
             replies += replies_from_raw(loads(record.body)["replies"])
-        return self.bot.catalogue.replies(replies)
+        return self._said(replies, document)
+
+    def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
+        return self.bot.say(replies, document.profile, document.channel)
 
     def _current(self, stored: Stored) -> Document:
         """What is stored now, as a document; the rest of the exchange builds on it."""

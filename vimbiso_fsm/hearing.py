@@ -249,7 +249,7 @@ def _back(talk: Conversation) -> None:
     talk.ask()
 
 
-def _earlier_answer(talk: Conversation) -> Text | str | None:
+def _earlier_answer(talk: Conversation) -> Any:
     """What the current question was answered with, in words; None where there is nothing to show."""
     flow, state, into = talk.flow, talk.state, talk.state.into
     if into is None or flow.fields[into].metadata.get("vimbiso") == SECRET["vimbiso"]:
@@ -261,7 +261,7 @@ def _earlier_answer(talk: Conversation) -> Text | str | None:
     for row in question.rows_of(state, turn):
         if answer == (row.id if row.value is None else row.value):
             return row.title
-    return str(answer) if _has_words(type(answer)) else None
+    return answer if _has_words(type(answer)) else None
 
 
 def _has_words(kind: type[Any]) -> bool:
@@ -319,7 +319,6 @@ def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
         return talk.ignore()
     if talk.tries >= talk.policy.take_ups:
         return _give_up(talk, message)
-    talk.say(waiting_words(talk))
     talk.take_up(pending)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import Unreadable, dumps, loads, replies_to_raw
+from vimbiso_fsm.codec import Unreadable, loads, replies_to_keep
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import commit_of
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage, VimbisoError
@@ -370,8 +370,8 @@ def _awake(bot: Bot, document: Document, version: int, now: datetime) -> Documen
 def _told(bot: Bot, document: Document, words: Text, token: str) -> Document:
     """The document with a sentence for the member, which waits for their next message or for somebody who delivers."""
     words = Text(words.key, **words.params, reference=token[:10])
-    said = loads(dumps(replies_to_raw(bot.catalogue.replies([words])), "replies"))
-    return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], tuple(said))))
+    said = replies_to_keep(bot.say([words], document.profile, document.channel))
+    return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], said)))
 
 
 def _instant(at: float) -> datetime:

@@ -60,7 +60,8 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     """The question of the state where `run` stands."""
     flow = machine.flow
     state = flow[run.step]
-    body = bot.catalogue.say(text_of(state.ask, turn)) if state.ask is not None else Text("")
+    language = bot.language(turn.member.profile, turn.channel)
+    body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
     choices: list[tuple[str, Text, Text | None]] = [
         (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)
     ]
@@ -73,7 +74,8 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
             *((way, Text(f"pages.{way[1:]}"), None) for way in paging),
             *choices,
         ]
-    said = [(choice, bot.catalogue.say(title), about and bot.catalogue.say(about)) for choice, title, about in choices]
+    say = bot.catalogue.say
+    said = [(choice, say(title, language), about and say(about, language)) for choice, title, about in choices]
     shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
     prefix = f"{run.id[-8:]}.{run.entered}."
     if state.rows is not None and said:

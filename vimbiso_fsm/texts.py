@@ -1,23 +1,58 @@
-"""Words: catalogues of texts by key, and how a key and its parameters become the words a member reads.
+"""Words: catalogues of texts by language and key, and how a key and its parameters become the words a member reads.
 
-A template is `str.format` with named fields: `"You hold {held}."`. What a member wrote is only ever a parameter, so
-nothing in it is read as a template.
+A template is `str.format` with named fields: `"You hold {held}."`. Where the words differ by number it is a `Plural`.
+What a member wrote is only ever a parameter, so nothing in it is read as a template.
 """
 
 from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.answers import ANSWER_TEXTS
+from vimbiso_fsm import locales
+from vimbiso_fsm.answers import ANSWER_TEXTS, Money
 from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
 
-__all__ = ["ENGLISH", "Catalogue"]
+__all__ = ["ENGLISH", "Catalogue", "Plural", "Template", "Templates"]
 
-ENGLISH: Final[Mapping[str, str]] = {
+
+@attrs.frozen
+class Plural:
+    """A template that differs by number: `Plural("days", one="{days} day", other="{days} days")`.
+
+    `by`: the parameter that counts, a whole number. The others are the categories of the CLDR; which of them a language
+    has, and what they mean there, is the language's business. `other` serves those that are not given.
+    """
+
+    by: str
+    other: str = attrs.field(kw_only=True)
+    zero: str | None = attrs.field(default=None, kw_only=True)
+    one: str | None = attrs.field(default=None, kw_only=True)
+    two: str | None = attrs.field(default=None, kw_only=True)
+    few: str | None = attrs.field(default=None, kw_only=True)
+    many: str | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """The templates that are given, by category."""
+        return {name: form for name, form in attrs.asdict(self).items() if name != "by" and form is not None}
+
+    def form(self, count: object, language: str) -> str:
+        """The template for a number; what is no whole number is called "other"."""
+        if type(count) is not int:
+            return self.other
+        form: str | None = getattr(self, locales.plural(count, language))
+        return self.other if form is None else form
+
+
+Template: TypeAlias = str | Plural
+Templates: TypeAlias = Mapping[str, Template]
+"""One language's templates by key."""
+
+ENGLISH: Final[Templates] = {
     "back.earlier": "Your earlier answer: {answer}",
     "back.made": "What came before this was already sent, so there is no way back over it.",
     "back.nowhere": "This is the first question; there is nothing to go back to.",
@@ -40,7 +75,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "member.login": "Please log in first.",
     "message.reused": "That message was answered before.",
     "message.too_late": "That message reached us too late and was not taken; please send it again.",
-    "message.too_long": "That is too long; please keep it under {limit} characters.",
+    "message.too_long": "That is too long; please keep it to {limit} characters.",
     "message.unsupported": "We can only read text here: please write, or tap a button.",
     "pages.next": "Next",
     "pages.prev": "Previous",
@@ -62,7 +97,11 @@ ENGLISH: Final[Mapping[str, str]] = {
         "We cannot tell whether that was saved. Please send it again; it counts once. Reference: {reference}"
     ),
     "session.ended": "Your session ended after a while of silence.",
-    "session.ending": "Your session ends in {seconds} seconds; what you have not confirmed ({flow}) is then not sent.",
+    "session.ending": Plural(
+        "seconds",
+        one="Your session ends in {seconds} second; what you have not confirmed ({flow}) is then not sent.",
+        other="Your session ends in {seconds} seconds; what you have not confirmed ({flow}) is then not sent.",
+    ),
     "session.limit": "Your session ended, for it had been open very long.",
     "session.lost": "Your session ended. What you had not confirmed was not sent.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",
@@ -74,20 +113,18 @@ ENGLISH: Final[Mapping[str, str]] = {
 class Catalogue:
     """Templates by language and key. `languages[default]` serves every key another language lacks."""
 
-    languages: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    languages: Mapping[str, Templates] = attrs.field(factory=dict)
     default: str = "en"
 
     @classmethod
-    def of(
-        cls, texts: Mapping[str, str] | Mapping[str, Mapping[str, str]] | Catalogue, flows: Iterable[str] = ()
-    ) -> Catalogue:
-        """A catalogue from what a bot's author gives: one language's templates, or several languages'. Each of `flows`
-        has a title, `<flow>.title`: its name, unless the author says better."""
+    def of(cls, texts: Templates | Mapping[str, Templates] | Catalogue, flows: Iterable[str] = ()) -> Catalogue:
+        """A catalogue from what a bot's author gives: English templates by key, or templates by language and key. Each
+        of `flows` has a title, `<flow>.title`: its name, unless the author says better."""
         if isinstance(texts, Catalogue):
             return texts
-        given: dict[str, dict[str, str]] = {}
+        given: dict[str, dict[str, Template]] = {}
         for name, value in texts.items():
-            if isinstance(value, str):
+            if isinstance(value, str | Plural):
                 given.setdefault("en", {})[name] = value
             else:
                 given[name] = dict(value)
@@ -98,20 +135,34 @@ class Catalogue:
     def __contains__(self, key: str) -> bool:
         return key in self.languages.get(self.default, {})
 
-    def template(self, key: str, language: str = "") -> str | None:
+    def language(self, tags: Iterable[str]) -> str:
+        """The language to speak with somebody who would like one of these, the best first: the first that there is,
+        else the default one."""
+        return locales.looked_up(tags, self.languages) or self.default
+
+    def template(self, key: str, language: str = "") -> Template | None:
         """The template of a key, in `language` or else the default one; None when there is none."""
-        words = self.languages.get(language, {}).get(key)
-        return self.languages.get(self.default, {}).get(key) if words is None else words
+        return self._found(key, language)[0]
+
+    def _found(self, key: str, language: str) -> tuple[Template | None, str]:
+        """The template of a key, and the language it is in."""
+        for known in (language or self.default, self.default):
+            template = self.languages.get(known, {}).get(key)
+            if template is not None:
+                return template, known
+        return None, language or self.default
 
     def say(self, text: Text, language: str = "") -> Text:
         """The text with its final words; one that has them is left as it is. A key without an entry is said as it
         stands; so is a template whose parameters are not all there, for a member must hear something."""
         if text.text:
             return text
-        template = self.template(text.key, language)
+        template, spoken = self._found(text.key, language)
+        if isinstance(template, Plural):
+            template = template.form(text.params.get(template.by), spoken)
         if not text.params:
             return text.said(text.key if template is None else _plain(template), {})
-        params = {name: self._parameter(value, language) for name, value in text.params.items()}
+        params = {name: self._parameter(value, spoken) for name, value in text.params.items()}
         words = text.key if template is None else template
         try:
             return text.said(_FORMATTER.vformat(words, (), params), params)
@@ -134,6 +185,8 @@ class Catalogue:
     def _parameter(self, value: Any, language: str) -> str | int:
         if isinstance(value, Text):
             return self.say(value, language).text
+        if isinstance(value, Money):
+            return locales.money(value, language)
         if isinstance(value, list | tuple):
             return "\n".join(str(self._parameter(each, language)) for each in value)
         return value if type(value) in (str, int) else str(value)

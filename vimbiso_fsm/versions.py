@@ -41,7 +41,7 @@ from vimbiso_fsm.codec import (
     document_to_raw,
     dumps,
     loads,
-    replies_to_raw,
+    replies_to_keep,
     structure,
     unstructure,
 )
@@ -573,15 +573,15 @@ def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
 def _brought(bot: Bot, document: Document, found: Sequence[Fate]) -> Document:
     runs = [fate.after for fate in found if fate.after is not None]
     run = runs.pop() if document.run is not None and runs else None
-    told = [_notice(bot, fate) for fate in found if fate.say is not None]
+    told = [_notice(bot, document, fate) for fate in found if fate.say is not None]
     return attrs.evolve(document, run=run, suspended=tuple(runs), outbox=(*document.outbox, *told))
 
 
-def _notice(bot: Bot, fate: Fate) -> Undelivered:
+def _notice(bot: Bot, document: Document, fate: Fate) -> Undelivered:
     """What is said of a restart: it waits in the outbox, so it is said once, by whoever comes first."""
     assert fate.say is not None
-    said = loads(dumps(replies_to_raw(bot.catalogue.replies([fate.say])), "replies"))
-    return Undelivered(f"{fate.before.id}.{bot.flow(fate.before.flow).version}", tuple(said))
+    said = replies_to_keep(bot.say([fate.say], document.profile, document.channel))
+    return Undelivered(f"{fate.before.id}.{bot.flow(fate.before.flow).version}", said)
 
 
 def _notes(found: Sequence[Fate]) -> Iterator[dict[str, Any]]:

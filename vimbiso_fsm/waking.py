@@ -131,8 +131,9 @@ class Waking(Turns):
         self._next(document)
 
     def _deliver(self, decision: Decision, waiting: Undelivered) -> None:
-        replies = self.bot.catalogue.replies(replies_from_raw(waiting.replies))
-        step = Deliver(decision.document.channel, replies, waiting.id)
+        document = decision.document
+        replies = self.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
+        step = Deliver(document.channel, replies, waiting.id)
         self._do(step, lambda result: self._delivered(waiting, result))
 
     def _delivered(self, waiting: Undelivered, result: Any) -> None:

@@ -96,8 +96,9 @@ def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Del
 
 def _channel(said: Mapping[str, Any]) -> Channel:
     """The sender's private chat, which has the sender's own id."""
-    name = one_line(maybe(said, "from.first_name", TEXT) or "")
-    metadata = {"name": shorten(name, MAX_NAME)} if name else {}
+    name = shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), MAX_NAME)
+    language = shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), MAX_NAME)
+    metadata = {known: value for known, value in (("name", name), ("language", language)) if value}
     return Channel("telegram", str(take(said, "from.id", NUMBER)), metadata)
 
 
