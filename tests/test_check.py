@@ -19,7 +19,7 @@ from tests.strategies import plain_values
 from tests.test_versions import deploy, old_documents, standing
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Instead, Message, Migration, State, Text, Transition
 from vimbiso_fsm.audit_trail import members
-from vimbiso_fsm.check import Census, missing_texts
+from vimbiso_fsm.check import Census
 from vimbiso_fsm.codec import decode, dumps, encode
 from vimbiso_fsm.flow import Flow
 from vimbiso_fsm.flow_audit import FlowAuditLogger, unseal
@@ -161,24 +161,6 @@ def test_anything_is_counted(raw: Any):
     census = Census(bot_of(errand()))
     census.add(dumps(raw))
     assert census.broken.total() == 1
-
-
-def test_missing_texts_are_keys_that_nothing_defines():
-    """Titles of buttons, and what looks like a key; words are words. Kept definitions are looked at too."""
-    assert missing_texts(bot_of(errand())) == (
-        "errand.colour.yes",
-        "errand.confirm.no",
-        "errand.gift.no",
-        "errand.gift.yes",
-        "home.menu.go",
-        "pick.fruit.none",
-    )
-    flow: Flow[Any] = Flow(
-        "f", initial="a", states=[State("a", ask=Text("f.ask")), State("b", say=Text("Well. Done."), final=True)],
-        transitions=[Transition("yes", "a", "b")],
-    )  # fmt: skip
-    assert missing_texts(Bot([flow])) == ("f.a.yes", "f.ask")
-    assert missing_texts(Bot([flow], texts={"f.ask": "?", "f.a.yes": "Yes"})) == ()
 
 
 # A thousand runs ---------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ TEXTS = {
         ("pick", "fruit", ("none",)),
     )
     for button in buttons
-}
+} | {"line.empty": "Please write something."}
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytes
         ("colour", "migrated", 0),
         ("paying", "lost", 1),
     ]
-    assert found["missing_texts"] == []
+    assert found["texts"] == []
     assert {"flow": "errand", "version": 2, "fingerprint": loses.fingerprint} in found["flows"]
 
 
@@ -140,13 +140,17 @@ def test_a_store_without_members_stays_empty(
 
 def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a store: the flows, and texts that nobody wrote."""
-    assert invoke("check", "--flows", package(monkeypatch, errand())) == (0, "4 flows, each as it should be\n", "")
+    assert invoke("check", "--flows", package(monkeypatch, errand())) == (
+        0,
+        "4 flows in en, each as it should be\n",
+        "",
+    )
     module = ModuleType("wordless_flows")
     module.bot = bot_of(errand_1)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wordless_flows", module)
     code, out, _ = invoke("check", "--flows", "wordless_flows")
     assert code == 1
-    assert "no text for errand.gift.no: members would read the key" in out
+    assert "text errand.gift.no in 'en': there is none; members would read the key" in out
     assert json.loads(invoke("check", "--flows", "wordless_flows", "--json")[1])["live"] is None
 
 

@@ -7,23 +7,20 @@ then the deploy must wait for one.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import Unreadable, document_from_raw, loads
-from vimbiso_fsm.flow import Flow
-from vimbiso_fsm.messages import Text
 from vimbiso_fsm.recovery import faults
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import StateValidator
 from vimbiso_fsm.versions import Fate, fates
 
-__all__ = ["Census", "Place", "missing_texts"]
+__all__ = ["Census", "Place"]
 
 
 @attrs.frozen(order=True)
@@ -153,26 +150,3 @@ class Census:
         run = fate.before
         known: Mapping[int, str] = {flow.version: flow.fingerprint for flow in self._bot.definitions(run.flow)}
         return run.fingerprint == known[run.version] if run.fingerprint and run.version in known else None
-
-
-# Texts -------------------------------------------------------------------------------------------------------------
-
-_KEY: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
-"""What is meant as a key; anything else is words, said as they stand."""
-
-
-def missing_texts(bot: Bot) -> tuple[str, ...]:
-    """The keys that a member would read as they stand, because no catalogue has them. Texts that a function makes are
-    not known before it is called."""
-    declared = [definition for flow in bot.flows for definition in bot.definitions(flow.name)]
-    keys = {key for flow in declared for key in _keys(bot, flow)}
-    return tuple(sorted(key for key in keys if key not in bot.catalogue))
-
-
-def _keys(bot: Bot, flow: Flow[Any]) -> Iterator[str]:
-    for state in flow.states:
-        for text in (state.ask, state.say):
-            if isinstance(text, Text) and not text.text and _KEY.fullmatch(text.key):
-                yield text.key
-        for trigger in flow.buttons.get(state.name, ()):
-            yield bot.button_title(flow.name, state.name, trigger).key

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
+import attrs
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -14,10 +15,11 @@ from rich.text import Text as Styled
 
 from vimbiso_fsm.audit_trail import members
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.check import Census, Place, missing_texts
+from vimbiso_fsm.check import Census, Place
 from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, Flows, import_bot, opened
 from vimbiso_fsm.store import Broken, Load, Store, Stored
+from vimbiso_fsm.wording import TextFault, text_faults
 
 __all__ = ["check"]
 
@@ -36,8 +38,9 @@ def check(
 ) -> None:
     """Check a bot before it is deployed; with --live or --data, also what that would do to each run that is open.
 
-    The census only reads, a document at a time, beside live traffic. Exit code 1 when a text is missing, or when a
-    run stands where the bot has no mapping; broken documents are only counted.
+    Texts are looked for in the declaration and in the code of callbacks and services, and compared between languages.
+    The census only reads, a document at a time, beside live traffic. Exit code 1 when a text has a fault, or when a run
+    stands where the bot has no mapping; broken documents are only counted.
     """
     if live is not None and data is not None:
         raise typer.BadParameter("--live and --data name two stores; give one of them")
@@ -46,12 +49,13 @@ def check(
     else:
         with opened(live, data, flows) as at:
             bot, census = at.manager.bot, _census(at.manager.bot, at.store)
-    missing = missing_texts(bot)
+    texts = text_faults(bot)
     if json:
-        print(as_json({"flows": _declared(bot), "missing_texts": missing, "live": _raw(census)}, indent=2))
+        told = {"flows": _declared(bot), "texts": [attrs.asdict(fault) for fault in texts], "live": _raw(census)}
+        print(as_json(told, indent=2))
     else:
-        _tell(bot, missing, census)
-    if missing or (census is not None and census.lost):
+        _tell(bot, texts, census)
+    if texts or (census is not None and census.lost):
         raise typer.Exit(1)
 
 
@@ -98,10 +102,11 @@ def _raw(census: Census | None) -> dict[str, Any] | None:
     }
 
 
-def _tell(bot: Bot, missing: tuple[str, ...], census: Census | None) -> None:
-    print(f"{len(bot.flows)} flows" + ("" if missing else ", each as it should be"))
-    for key in missing:
-        print(f"no text for {clean(key)}: members would read the key")
+def _tell(bot: Bot, texts: tuple[TextFault, ...], census: Census | None) -> None:
+    languages = ", ".join(map(clean, sorted(bot.catalogue.languages)))
+    print(f"{len(bot.flows)} flows in {languages}" + ("" if texts else ", each as it should be"))
+    for text in texts:
+        print(f"text {clean(str(text))}")
     if census is None:
         return
     _print_table(census)
