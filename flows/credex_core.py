@@ -106,7 +106,8 @@ class Account:
 
 @attrs.frozen
 class Dashboard:
-    """A member with their accounts, as every action answers it. `remaining_usd`: what may still be offered today."""
+    """A member with their accounts, as every action answers it. `remaining_usd`: what may still be offered today.
+    `told`: when credex-core said so, where it was noted."""
 
     member_id: str = ""
     firstname: str = ""
@@ -114,6 +115,7 @@ class Dashboard:
     tier: int = 1
     remaining_usd: Money = attrs.field(default=Money.zero("USD"))
     accounts: tuple[Account, ...] = ()
+    told: dt.datetime | None = None
 
 
 @attrs.frozen

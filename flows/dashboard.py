@@ -1,12 +1,13 @@
-"""The dashboard: what the member has, and what they can do."""
+"""The dashboard: what the member has, as credex-core says now, and what they can do."""
 
 from __future__ import annotations
 
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
 from flows.ledger import ledger
-from flows.members import me, owns_several, upgradable, using
+from flows.members import just_told, me, owns_several, upgradable, using
 from flows.offer import offer
+from flows.refresh import refresh
 from flows.upgrade import upgrade
 from vimbiso_fsm.flow import Flow, NoData, State, Transition
 from vimbiso_fsm.messages import Text
@@ -44,8 +45,10 @@ def went_out(turn: Turn[NoData]) -> bool:
 
 
 dashboard = Flow(
-    "dashboard", version=1, data=NoData, initial="menu", requires=authenticated,
+    "dashboard", version=1, data=NoData, initial="arriving", requires=authenticated,
     states=[
+        State("arriving"),
+        State("refreshing", flow=refresh),
         State("menu",       ask=summary),
         State("offering",   flow=offer),
         State("accepting",  flow=accept),
@@ -56,6 +59,10 @@ dashboard = Flow(
         State("switching",  flow=choose_account),
     ],
     transitions=[
+        Transition("auto",               "arriving", "menu",   conditions=just_told),
+        Transition("auto",               "arriving", "refreshing"),
+        Transition("done",               "refreshing", "menu"),
+        Transition("cancelled",          "refreshing", "menu"),
         Transition("offer_secured",      "menu", "offering",   words="offer"),
         Transition("accept_offer",       "menu", "accepting",  words="accept",  conditions=came_in),
         Transition("decline_offer",      "menu", "declining",  words="decline", conditions=came_in),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -11,7 +12,7 @@ from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import structure, unstructure
 from vimbiso_fsm.turn import Becomes, Guard, Member, Refused, Turn
 
-__all__ = ["Me", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
+__all__ = ["Me", "just_told", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
 
 D = TypeVar("D")
 
@@ -82,7 +83,7 @@ def logged_in(turn: Turn[D]) -> Becomes[D]:
     member = attrs.evolve(
         turn.member, id=session.dashboard.member_id, guest=False, authenticated=True, jwt_token=session.token
     )
-    return turn.becomes(member=_with(member, session.dashboard))
+    return turn.becomes(member=_with(member, attrs.evolve(session.dashboard, told=turn.now)))
 
 
 def tier(at_least: int) -> Guard[object]:
@@ -100,6 +101,11 @@ def upgradable(turn: Turn[object]) -> bool:
     return me(turn).tier <= 2
 
 
+def just_told(turn: Turn[object]) -> bool:
+    """Guard: what is known of the member's accounts was said in this very turn."""
+    return me(turn).dashboard.told == turn.now
+
+
 def owns_several(turn: Turn[object]) -> bool:
     """Guard: the member has accounts to choose from."""
     return len(me(turn).accounts) > 1
@@ -113,7 +119,8 @@ def refreshed(turn: Turn[D]) -> Becomes[D]:
         return turn.becomes()
     said = {account.id: account for account in after.accounts}
     kept = tuple(said.pop(account.id, account) for account in before.accounts)
-    return turn.becomes(member=_with(turn.member, attrs.evolve(after, accounts=(*kept, *said.values()))))
+    now = attrs.evolve(after, accounts=(*kept, *said.values()), told=turn.now)
+    return turn.becomes(member=_with(turn.member, now))
 
 
 def using(turn: Turn[D]) -> Becomes[D]:
@@ -123,7 +130,7 @@ def using(turn: Turn[D]) -> Becomes[D]:
 
 def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) -> Member:
     """The member with this dashboard, using the account of that handle, the same as before or else their first."""
-    share = KEPT // max(1, len(dashboard.accounts))
+    share = _share([max(len(account.incoming), len(account.outgoing)) for account in dashboard.accounts])
     accounts = tuple(
         attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
         for account in dashboard.accounts
@@ -133,3 +140,8 @@ def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) ->
     member = attrs.evolve(member, profile=profile, current_account=current)
     account = _me(member).account
     return attrs.evolve(member, current_account={"id": account.id, "handle": account.handle, "name": account.name})
+
+
+def _share(waiting: Sequence[int]) -> int:
+    """How many offers of each account are kept, so that all of them together are at most `KEPT`."""
+    return next((most for most in range(KEPT, 0, -1) if sum(min(most, each) for each in waiting) <= KEPT), 0)
