@@ -24,7 +24,7 @@ chat: $(CHAT) ## talk to VimbisoPay: at a terminal, or one message a line from a
 
 test: $(DEV) ## every test, with the coverage it must reach; a part of them: .venv/bin/pytest -k WORD
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses=auto
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

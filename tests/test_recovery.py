@@ -336,7 +336,8 @@ def mended(chat: Chat, spoilt: bytes, *, previous_too: bool, operator: bool, hit
     conversation goes on."""
     before = damage(chat, spoilt, previous=b"{" if previous_too else None)
     calls = [*chat.bot.services["bank"].calls]  # type: ignore[attr-defined]
-    readable_before = faults(chat.bot, spoilt)[0] is not None
+    found_there = faults(chat.bot, spoilt)[0]
+    readable_before = found_there is not None and found_there.member_id == before.member_id  # else it is a foreign one
     if operator:
         with FlowStateManager(chat.bot, chat.store) as manager:
             found = manager.recover(before.member_id)
@@ -369,6 +370,7 @@ LOOKS = {"previous_too": st.booleans(), "operator": st.booleans()}
 
 
 @given(st.sampled_from(CONVERSATIONS), st.integers(0, 10**6), st.integers(0, 255), st.fixed_dictionaries(LOOKS))
+@example(CONVERSATIONS[0], 14, ord(" "), {"previous_too": False, "operator": False})  # the id of somebody else
 def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, look: dict[str, bool]):
     """At any place of the stored bytes."""
     chat = rich_chat(said)
