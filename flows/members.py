@@ -135,7 +135,7 @@ def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) ->
         attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
         for account in dashboard.accounts
     )
-    profile = unstructure(attrs.evolve(dashboard, accounts=accounts))
+    profile = {**member.profile, **unstructure(attrs.evolve(dashboard, accounts=accounts))}
     current = {"handle": handle} if handle else member.current_account
     member = attrs.evolve(member, profile=profile, current_account=current)
     account = _me(member).account

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document
