@@ -319,8 +319,9 @@ def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any]
             return Refused("core.member_exists")
         case "INSUFFICIENT_SECURED_BALANCE":
             held = _held(details)
-            if held is not None:
-                return Refused(asked.short[0], field=asked.short[1], held=held)
+            if held is None:
+                return Refused("core.balance_short")
+            return Refused(asked.short[0], field=asked.short[1], held=held)
         case "DAILY_LIMIT_EXCEEDED":
             remaining = _usd(details.get("remainingAvailableUSD"))
             if remaining is not None:

@@ -38,6 +38,9 @@ def price(turn: Turn[NoData]) -> Text:
     return Text("upgrade.confirm", price=PRICE, days=DAYS, tier=TIER, own=own.name, own_handle=own.handle)
 
 
+too_little = because("core.insufficient_secured_balance", "core.balance_short")
+
+
 upgrade = Flow(
     "upgrade", version=1, initial="confirm", requires=[authenticated, upgradable],
     states=[
@@ -53,7 +56,7 @@ upgrade = Flow(
         Transition("yes",       "confirm",    "paying"),
         Transition("no",        "confirm",    "dropped"),
         Transition("done",      "paying",     "upgraded",   prepare=refreshed),
-        Transition("failed",    "paying",     "short",      conditions=because("core.insufficient_secured_balance")),
+        Transition("failed",    "paying",     "short",      conditions=too_little),
         Transition("failed",    "paying",     "refreshing", conditions=because("call.unsure")),
         Transition("failed",    "paying",     "confirm"),
         Transition("done",      "refreshing", "unsure",     conditions=upgradable),

@@ -167,6 +167,7 @@ def test_seven_entries_are_shown_and_eight_asked_for():
         ("confirm", "yes", None, ADA, "paying"),
         ("confirm", "no", None, ADA, "dropped"),
         ("paying", "failed", "core.insufficient_secured_balance", GRACE, "short"),
+        ("paying", "failed", "core.balance_short", GRACE, "short"),
         ("paying", "failed", "core.down", ADA, "confirm"),
         ("paying", "failed", "call.unsure", ADA, "refreshing"),
         ("refreshing", "done", None, ADA, "unsure"),

@@ -616,7 +616,7 @@ REFUSED = {
     ),
     "short, by nothing": (
         http(message("ERROR_VALIDATION", {"code": "INSUFFICIENT_SECURED_BALANCE", "reason": "No"}), status="400 No"),
-        Refused("core.rejected", reason="No"),
+        Refused("core.balance_short"),
     ),
     "a limit without a number": (
         http(message("CREDEX_CREATE_FAILED", {"code": "DAILY_LIMIT_EXCEEDED", "remainingAvailableUSD": True})),
