@@ -22,7 +22,7 @@ from tests.engines import Proxy, Server
 from vimbiso_fsm import connecting, redis_atomic
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages import Channel
-from vimbiso_fsm.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.redis_atomic import ATTEMPTS, MOST_GROUPED, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store import (
     ASIDE_LIFE,
     AUDIT_KEPT,
@@ -667,6 +667,33 @@ class TestGroupCommit:
         before = client.info("stats")["total_connections_received"]
         assert all(isinstance(answer, Committed) for answer in asyncio.run(flood()))
         assert client.info("stats")["total_connections_received"] - before == 2
+
+    def test_who_waits_in_line_never_gives_up_while_the_server_answers(self, server: Server):
+        """The pool would, after its own while: with thousands at once that is no sign of a fault."""
+
+        async def flood() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
+                client: Any = manager._client
+                client.connection_pool.timeout = 0.001
+                return await asyncio.gather(*(manager.load(f"m{i}") for i in range(100 * MOST_GROUPED)))
+
+        assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
+
+    def test_a_loop_that_ends_leaves_nobody_in_line(self, proxy: Proxy):
+        proxy.plan = ["hang"]
+
+        async def leave() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(proxy.url, connections=1) as manager:
+                tasks = [asyncio.create_task(manager.load("m")) for _ in range(MOST_GROUPED + 1)]
+                while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
+                    await asyncio.sleep(0.001)
+                for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
+                    await asyncio.sleep(0)
+                [sending] = manager._sending
+                sending.cancel()
+                return await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert {type(answer) for answer in asyncio.run(leave())} == {asyncio.CancelledError}
 
     def test_threads_wait_for_a_connection_of_the_pool(self, server: Server):
         answers: list[Any] = []

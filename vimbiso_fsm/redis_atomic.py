@@ -20,8 +20,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import attrs
 import redis
@@ -402,13 +405,26 @@ class AtomicStateManager:
 class _Waiting(NamedTuple):
     """A command that goes out with those of the same moment and the same pool, and who waits for its answer."""
 
-    pool: Any
     sent: Sent
     answer: asyncio.Future[Answer]
 
 
+class _Line:
+    """The commands that wait for a connection of one pool, and how many pipelines are out on its connections."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.out = 0
+
+    def group(self) -> list[_Waiting]:
+        """Those that go out next, together; who has given up waiting is left out."""
+        taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), MOST_GROUPED))]
+        return [waiting for waiting in taken if not waiting.answer.done()]
+
+
 class AsyncAtomicStateManager:
-    """The same, awaited, on one event loop. Requests made at the same moment go out in one pipeline.
+    """The same, awaited, on one event loop. Requests made at the same moment go out in one pipeline; when all
+    connections are in use they wait in line, as long as it takes: who comes back takes the next ones along.
 
     Raises, from `perform` and all that leads to it: DocumentTooLarge; StoreUnavailable when nothing was stored;
     CommitUnknown when a write was sent and its answer was lost, also on the repeats. A request that is cancelled
@@ -435,7 +451,7 @@ class AsyncAtomicStateManager:
         self._timeout = timeout
         self._shift = shift
         self._checked = False
-        self._waiting: list[_Waiting] = []
+        self._lines: WeakKeyDictionary[Any, _Line] = WeakKeyDictionary()  # by pool; a cluster's come and go
         self._sending: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -538,24 +554,31 @@ class AsyncAtomicStateManager:
         except UNREACHABLE as error:
             raise _NotSent from error
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._send_waiting)  # runs when all that is ready now has joined
-        sent = Sent(words, _is_ask(attempts.redirect), attempts.lasting)
-        waiting = _Waiting(pool, sent, loop.create_future())
-        self._waiting.append(waiting)
+        line = self._lines.setdefault(pool, _Line())
+        if not line.waiting:
+            loop.call_soon(self._send_waiting, pool, line)  # runs when all that is ready now has joined
+        waiting = _Waiting(Sent(words, _is_ask(attempts.redirect), attempts.lasting), loop.create_future())
+        line.waiting.append(waiting)
         return await waiting.answer
 
-    def _send_waiting(self) -> None:
-        groups: dict[Any, list[_Waiting]] = {}
-        for waiting in self._waiting:
-            if not waiting.answer.done():
-                groups.setdefault(waiting.pool, []).append(waiting)
-        self._waiting.clear()
-        for pool, group in groups.items():
-            for first in range(0, len(group), MOST_GROUPED):
-                task = asyncio.ensure_future(self._send(pool, group[first : first + MOST_GROUPED]))
+    def _send_waiting(self, pool: Any, line: _Line) -> None:
+        """Send what waits, as far as there are connections. The pool's own way of waiting for one is left alone: it
+        gives up after a while, also when the server answers all the time and there is only much to do."""
+        while line.waiting and line.out < pool.max_connections:
+            if group := line.group():
+                line.out += 1
+                task = asyncio.ensure_future(self._send(pool, group))
                 self._sending.add(task)
-                task.add_done_callback(self._sending.discard)
+                task.add_done_callback(partial(self._sent, pool, line))
+
+    def _sent(self, pool: Any, line: _Line, task: asyncio.Task[None]) -> None:
+        """A pipeline is back: its connection takes the next ones."""
+        self._sending.discard(task)
+        line.out -= 1
+        if task.cancelled():  # the loop is being shut down
+            for waiting in line.waiting:
+                waiting.answer.cancel()
+        self._send_waiting(pool, line)
 
     async def _send(self, pool: Any, group: list[_Waiting]) -> None:
         """One pipeline. It is a task of its own: no waiter's cancellation reaches the connection."""
