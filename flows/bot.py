@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flows import texts
+from flows import texts, texts_sn
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
 from flows.credex_core import SimulatedCredexCore
 from flows.dashboard import dashboard
+from flows.language import language, named
 from flows.ledger import ledger
 from flows.legacy import legacy
 from flows.login import log_in, login
@@ -16,18 +17,23 @@ from flows.onboard import onboard
 from flows.refresh import refresh
 from flows.upgrade import upgrade
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.commands import Shortcut
+from vimbiso_fsm.commands import Commands, Shortcut
 from vimbiso_fsm.tokens import Tokens
 
 __all__ = ["bot"]
 
 bot = Bot(
-    flows=[dashboard, offer, accept, decline, cancel, ledger, upgrade, choose_account, refresh, onboard, login],
+    flows=[
+        dashboard, offer, accept, decline, cancel, ledger, upgrade, choose_account, refresh, onboard, login, language,
+    ],
     home=dashboard,
     entry=login,
-    shortcuts=[Shortcut(offer, quick)],
+    commands=Commands().also(
+        yes=["hongu", "ehe"], no=["kwete", "aiwa"], back=["dzokera"], cancel=["kanzura"], help=["rubatsiro"]
+    ),
+    shortcuts=[Shortcut(offer, quick), Shortcut(language, named)],
     tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
-    texts=texts.ENGLISH,
+    texts={"en": texts.ENGLISH, "sn": texts_sn.SHONA},
     services={"credex_core": SimulatedCredexCore()},
     legacy=legacy,
-)
+)  # fmt: skip

@@ -1,16 +1,18 @@
-"""What VimbisoPay says, in English."""
+"""What VimbisoPay says, in English. Every key has its words in Shona too (`texts_sn.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
+
+from vimbiso_fsm.texts import Plural, Templates
 
 __all__ = ["ENGLISH"]
 
-ENGLISH: Final[Mapping[str, str]] = {
+ENGLISH: Final[Templates] = {
     # reasons
     "amount.balance": "Your account holds {held}; please offer no more than that.",
     "amount.limit": "You may offer {remaining} more today; please offer no more than that.",
+    "core.balance_short": "Your secured balance is not enough for this.",
     "core.down": "Sorry, we cannot reach the credex network right now; nothing was done.",
     "core.insufficient_secured_balance": "Your account holds {held}, which is not enough for this.",
     "core.key_reused": "That was answered before; please start again.",
@@ -33,6 +35,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "choose_account.title": "choosing an account",
     "refresh.asking": "One moment, we are looking at your account.",
     # onboard
+    "onboard.title": "becoming a member",
     "onboard.welcome": "Welcome to VimbisoPay! With an account you can offer credex to others and accept theirs.",
     "onboard.welcome.become_member": "Become a member",
     "onboard.welcome.help": "Tap the button, or say 1, to open an account.",
@@ -61,7 +64,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "dashboard.menu.view_ledger": "View ledger",
     "dashboard.menu.upgrade_membertier": "Upgrade",
     "dashboard.menu.switch_account": "Switch account",
-    "dashboard.menu.help": "Tap or say what you want to do, for example: offer. In a hurry? 0.5=>handle starts one.",
+    "dashboard.menu.help": (
+        "Tap or say what you want to do, for example: offer. In a hurry? 0.5=>handle starts one. "
+        "NechiShona? Itii: Shona."
+    ),
     # offer
     "offer.amount": "How much do you want to offer?",
     "offer.amount.help": "An amount, with its denomination unless it is USD; for example: 10, or 2.5 CAD",
@@ -86,13 +92,19 @@ ENGLISH: Final[Mapping[str, str]] = {
     "accept_offer.list.accept_all": "Accept all",
     "accept_offer.list.help": "Tap an offer, or send its number on the list. All of them? Say: accept all.",
     "accept_offer.confirm": "Accept {amount} from {name} (@{handle})?",
-    "accept_offer.confirm_all": "Accept all {count} offers? In all:\n{total}",
+    "accept_offer.confirm_all": Plural(
+        "count", one="Accept {count} offer? In all:\n{total}", other="Accept all {count} offers? In all:\n{total}"
+    ),
     "accept_offer.confirm.yes": "Yes, accept",
     "accept_offer.confirm.no": "No",
     "accept_offer.confirm.help": "Say yes to accept, no to see the offers again.",
     "accept_offer.answering": "We are sending your answer; you will hear from us.",
     "accept_offer.answered": "You accepted {amount} from {name} (@{handle}).",
-    "accept_offer.answered_all": "You accepted {count} offers. In all:\n{total}",
+    "accept_offer.answered_all": Plural(
+        "count",
+        one="You accepted {count} offer. In all:\n{total}",
+        other="You accepted {count} offers. In all:\n{total}",
+    ),
     # decline
     "decline_offer.title": "declining an offer",
     "decline_offer.list": "Which offer do you want to decline?",
@@ -130,9 +142,16 @@ ENGLISH: Final[Mapping[str, str]] = {
     "ledger.unread.help": "Say again to try once more, dashboard to leave.",
     # upgrade
     "upgrade.title": "upgrading your membership",
-    "upgrade.confirm": (
-        "Become a Hustler (tier {tier}): no daily limit. It costs {price} every {days} days, "
-        "paid from {own} (@{own_handle}). Shall we?"
+    "upgrade.confirm": Plural(
+        "days",
+        one=(
+            "Become a Hustler (tier {tier}): no daily limit. It costs {price} every day, "
+            "paid from {own} (@{own_handle}). Shall we?"
+        ),
+        other=(
+            "Become a Hustler (tier {tier}): no daily limit. It costs {price} every {days} days, "
+            "paid from {own} (@{own_handle}). Shall we?"
+        ),
     ),
     "upgrade.confirm.yes": "Yes, upgrade",
     "upgrade.confirm.no": "No",
@@ -142,4 +161,9 @@ ENGLISH: Final[Mapping[str, str]] = {
     "upgrade.short": "An upgrade takes a secured balance of {price}; somebody can offer it to you.",
     "upgrade.unsure": "Please look at your ledger before you try again.",
     "upgrade.dropped": "Nothing was paid.",
+    # language
+    "language.naming": "Which language shall we speak? Say English, or Shona.",
+    "language.naming.help": "The name of a language; for example: English",
+    "language.speaking": "We speak English now.",
+    "language.title": "choosing a language",
 }

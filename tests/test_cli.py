@@ -88,6 +88,14 @@ def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
     assert out.endswith("And your last name?\n")
 
 
+def test_a_language_that_the_channel_knows(tmp_path):
+    """VimbisoPay in Shona, from the first word on."""
+    code, out, err = run("chat", "--language", "sn-ZW", cwd=tmp_path, stdin="mhoro\n")
+    assert (code, err) == (0, "")
+    assert out.startswith("> mhoro\nMauya kuVimbisoPay!")
+    assert run("chat", "--language", "x" * 5000, cwd=tmp_path)[0] == 2
+
+
 def test_nothing_is_said_to_nothing():
     assert invoke("chat") == (0, "", "")
 

@@ -49,6 +49,16 @@ class Commands:
     yes: frozenset[str] = attrs.field(converter=_words, default=_words(["yes", "y", "ok", "confirm"]))
     no: frozenset[str] = attrs.field(converter=_words, default=_words(["no", "n"]))
 
+    def also(self, **words: str | Iterable[str]) -> Commands:
+        """These and further words, of another language say: `Commands().also(yes=["hongu"], no=["kwete"])`.
+
+        Raises: TypeError for a command that there is not.
+        """
+        known = attrs.fields_dict(Commands)
+        if unknown := sorted(words.keys() - known.keys()):
+            raise TypeError(f"there is no command {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+        return attrs.evolve(self, **{name: getattr(self, name) | _words(more) for name, more in words.items()})
+
     def command(self, word: str) -> str:
         """ "menu", "cancel", "back" or "help" for a normal word, "" for any other."""
         for name in ("menu", "cancel", "back", "help"):

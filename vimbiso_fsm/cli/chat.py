@@ -39,6 +39,9 @@ def chat(
     channel: Annotated[
         str, typer.Option("--channel", metavar="TYPE:IDENTIFIER", help="Who talks, and how they are reached.")
     ] = SOMEBODY,
+    language: Annotated[
+        str, typer.Option("--language", metavar="TAG", help="Their language, as some channels know it: sn, en-ZW …")
+    ] = "",
 ) -> None:
     """Talk to the bot.
 
@@ -46,7 +49,7 @@ def chat(
     pipe: every line that is not blank is a message; it is repeated after '> ', with the replies below it, and the
     exit code is 1 when one of them could not be saved. Without --redis and --data every run starts afresh.
     """
-    address = channel_of(channel)
+    address = channel_of(channel, language)
     with opened(redis, data, flows, fresh=True, core=core) as bot:
         if address.type not in bot.manager.bot.validator.channel_types:
             raise typer.BadParameter(f"--channel: {address.type!r} is no type of channel that the bot knows")
@@ -61,14 +64,14 @@ def chat(
         raise typer.Exit(1)
 
 
-def channel_of(address: str) -> Channel:
-    """The channel that `TYPE:IDENTIFIER` names.
+def channel_of(address: str, language: str = "") -> Channel:
+    """The channel that `TYPE:IDENTIFIER` names, and the language that it knows of.
 
     Raises: typer.BadParameter.
     """
     type, _, identifier = address.partition(":")
     try:
-        return Channel(type, identifier)
+        return Channel(type, identifier, {"language": language} if language else {})
     except InvalidMessage as error:
         raise typer.BadParameter(
             f"a channel is TYPE:IDENTIFIER, as in {SOMEBODY}; {error.field} {error.fault}"
