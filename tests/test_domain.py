@@ -42,8 +42,8 @@ from vimbiso_fsm.turn import Refused
 
 WORDS = Commands()
 GREETINGS = [
-    "hi", "hie", "hy", "hey", "hello", "start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo", "habari", "bonjour",
-    "salut", "hola", "buenos dias",
+    "hi", "hie", "hy", "hey", "hello", "start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo", "habari",
+    "bonjour", "salut", "hola", "buenos dias",
 ]  # fmt: skip
 HOME = ("dashboard.menu", "onboard.welcome")
 """Where a member comes to, and a guest."""
