@@ -13,11 +13,12 @@ from hypothesis import given
 
 from tests.bots import home, order, pick
 from tests.strategies import flows
+from vimbiso_fsm.answers import Money
 from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow import Flow, NoData, State, Transition
 from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Refused, Turn
+from vimbiso_fsm.turn import Call, Refused, Turn, call
 
 ASK = Text("ask")
 
@@ -223,3 +224,135 @@ def test_generated_flows_are_whole(flow: Flow[Any]):
 def test_refused_is_no_exception():
     """A reason is returned, never raised."""
     assert not isinstance(Refused("x"), BaseException)
+
+
+# What is given fits where it goes ---------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Basket:
+    price: Money | None = None
+    count: int = 0
+    weight: float = 0.0
+    names: tuple[str, ...] = ()
+    anything: Any = None
+
+
+class Till:
+    """A port."""
+
+    def price(self) -> Money | Refused:
+        raise NotImplementedError
+
+    def receipt(self) -> str | None:
+        raise NotImplementedError
+
+
+def reads_money(text: str) -> Money | Refused:
+    return Refused("none")
+
+
+def reads_count(text: str) -> int:
+    return len(text)
+
+
+def reads_names(text: str) -> tuple[str, ...]:
+    return (text,)
+
+
+def reads_something(text: str) -> object:
+    return text
+
+
+def asks_price(turn: Turn[Basket]) -> Call[Money | Refused]:
+    return call(Till.price)
+
+
+def asks_receipt(turn: Turn[Basket]) -> Call[str | None]:
+    return call(Till.receipt)
+
+
+def unannotated(text):
+    return text
+
+
+def filling(into: str, **answer: Any) -> Flow[Basket]:
+    """A flow whose first state fills a field."""
+    ways = ["done", "failed"] if "call" in answer else ["done", "cancelled"] if "flow" in answer else ["answer"]
+    asked: dict[str, Any] = {"ask": Text("?")} if ways == ["answer"] else {}
+    states = [State("filling", into=into, **answer, **asked), State("over", final=True)]
+    return Flow(
+        "basket",
+        data=Basket,
+        initial="filling",
+        states=states,
+        transitions=[Transition(way, "filling", "over") for way in ways],
+    )
+
+
+def picking(result: Any = None) -> Flow[Any]:
+    """A sub-flow, and what it ends with."""
+    states: list[State[Any]] = [
+        State("asking", ask=Text("?"), reads=str),
+        State("picked", final=True, result=result),
+        State("left", final=True, cancels=True),
+    ]
+    ways: list[Transition[Any]] = [Transition("answer", "asking", "picked"), Transition("no", "asking", "left")]
+    return Flow("picking", data=Basket, initial="asking", states=states, transitions=ways)
+
+
+def picked_count(turn: Turn[Basket]) -> int:
+    return turn.data.count
+
+
+@pytest.mark.parametrize(
+    ("into", "answer"),
+    [
+        ("price", {"reads": reads_money}),
+        ("price", {"call": asks_price}),
+        ("count", {"reads": reads_count}),
+        ("weight", {"reads": reads_count}),
+        ("names", {"reads": reads_names}),
+        ("count", {"reads": unannotated}),
+        ("count", {"reads": reads_something}),
+        ("anything", {"reads": reads_money}),
+        ("count", {"flow": picking(picked_count)}),
+    ],
+)
+def test_an_answer_that_fits_its_field(into: str, answer: dict[str, Any]):
+    """By the annotations; one that says nothing is taken at its word."""
+    assert filling(into, **answer)["filling"].into == into
+
+
+@pytest.mark.parametrize(
+    ("into", "answer", "fault"),
+    [
+        ("count", {"reads": str}, "reads gives str, but field 'count' takes int"),
+        ("names", {"reads": reads_money}, "reads gives .*Money.*, but field 'names' takes tuple"),
+        ("count", {"call": asks_price}, "the call gives .*Money.*, but field 'count' takes int"),
+        ("anything", {"call": asks_receipt}, ""),
+        ("count", {"flow": picking()}, "state 'picked' of flow 'picking' gives None, but field 'count' takes int"),
+        ("price", {"flow": picking(picked_count)}, "state 'picked' of flow 'picking' gives int, but field 'price'"),
+    ],
+)
+def test_an_answer_that_its_field_cannot_hold(into: str, answer: dict[str, Any], fault: str):
+    """Is found when the flow is made, not when the first member has given it."""
+    if not fault:
+        filling(into, **answer)
+        return
+    with pytest.raises(FlowError, match=fault):
+        filling(into, **answer)
+
+
+def test_what_a_sub_flow_is_given_is_its_data():
+    """By the annotation of `given`."""
+
+    def gives_count(turn: Turn[Basket]) -> int:
+        raise NotImplementedError
+
+    def gives_basket(turn: Turn[Basket]) -> Basket:
+        raise NotImplementedError
+
+    with pytest.raises(FlowError, match="given returns int, but flow 'picking' takes Basket; return a Basket"):
+        filling("count", flow=picking(picked_count), given=gives_count)
+    assert filling("count", flow=picking(picked_count), given=gives_basket)

@@ -16,7 +16,7 @@ import vimbiso_fsm
 
 PACKAGE = Path(vimbiso_fsm.__file__).parent
 CORE = (
-    "messages", "state", "codec", "state_validator", "turn", "tokens", "answers", "locales", "texts", "flow", "machine", "commands", "question", "bot",
+    "messages", "state", "codec", "state_validator", "turn", "tokens", "answers", "locales", "texts", "fitting", "flow", "machine", "commands", "question", "bot",
     "conversation", "hearing", "decision", "moving", "recovery", "update", "legacy", "converting", "turns", "exchange", "waking", "flow_audit", "store", "errors", "doctor", "versions", "check", "wording",
     "work", "reading", "operators",
 )  # fmt: skip

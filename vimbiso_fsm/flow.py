@@ -24,6 +24,7 @@ import attrs
 
 from vimbiso_fsm.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.fitting import called, field_type, fits, name_of, returned
 from vimbiso_fsm.messages import Row, Text
 from vimbiso_fsm.turn import STANDARD, Becomes, Call, CallPolicy, Guard, Turn
 from vimbiso_fsm.versions import Migration, check_migrations
@@ -423,6 +424,30 @@ def _into_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]
         yield "it takes an answer but asks no question", "give it ask=Text(…)"
     if state.given and not state.flow:
         yield "it has given but no flow", "name the sub-flow with flow="
+    if state.into is not None and state.into in flow.fields:
+        yield from _answer_faults(flow, state, state.into)
+    if state.given and isinstance(state.flow, Flow) and not fits(returned(state.given), state.flow.data):
+        given, taken = name_of(returned(state.given)), state.flow.data.__name__
+        yield f"given returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
+
+
+def _answer_faults(flow: Flow[Any], state: State[Any], into: str) -> Iterator[tuple[str, str]]:
+    """An answer that its field cannot hold, as far as annotations tell."""
+    answers: list[tuple[str, object]] = []
+    if state.reads:
+        answers.append(("reads", returned(state.reads)))
+    if state.call:
+        answers.append(("the call", called(state.call)))
+    if isinstance(state.flow, Flow):
+        for end in state.flow.states:
+            if end.final and not end.cancels:
+                ending = f"state {end.name!r} of flow {state.flow.name!r}"
+                answers.append((ending, returned(end.result) if end.result else None))
+    wanted = field_type(flow.data, into)
+    for source, given in answers:
+        if not fits(given, wanted):
+            fault = f"{source} gives {name_of(given)}, but field {into!r} takes {name_of(wanted)}"
+            yield fault, "give the field that type, or the answer"
 
 
 def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
