@@ -319,6 +319,7 @@ def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
         return talk.ignore()
     if talk.tries >= talk.policy.take_ups:
         return _give_up(talk, message)
+    talk.say(waiting_words(talk))
     talk.take_up(pending)
 
 
