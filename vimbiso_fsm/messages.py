@@ -32,8 +32,8 @@ MAX_METADATA = 4096
 
 
 def plain(value: str) -> str:
-    """`value` without lone surrogates, which no store and no channel can encode."""
-    return value.encode("utf-8", "replace").decode("utf-8")
+    """`value` without lone surrogates, which no store and no channel can encode: they become U+FFFD, no word of ours."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
