@@ -72,7 +72,7 @@ def answering(
         return bool(waiting(me(turn).account))
 
     return Flow(
-        name, version=1, data=Answer, initial="list", requires=authenticated,
+        name, data=Answer, initial="list", requires=authenticated,
         states=[
             State("list",       ask=Text(f"{name}.list"), rows=rows, into="offers"),
             State("confirm",    ask=words("confirm")),

@@ -42,7 +42,7 @@ def chosen(turn: Turn[Choice]) -> str:
 
 
 choose_account = Flow(
-    "choose_account", version=1, data=Choice, initial="choosing",
+    "choose_account", data=Choice, initial="choosing",
     states=[
         State("choosing", ask=Text("choose_account.choosing"), rows=accounts, into="handle"),
         State("chosen",   final=True, result=chosen),

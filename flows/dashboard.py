@@ -45,7 +45,7 @@ def went_out(turn: Turn[NoData]) -> bool:
 
 
 dashboard = Flow(
-    "dashboard", version=1, data=NoData, initial="arriving", requires=authenticated,
+    "dashboard", data=NoData, initial="arriving", requires=authenticated,
     states=[
         State("arriving"),
         State("refreshing", flow=refresh),

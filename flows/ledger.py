@@ -81,7 +81,7 @@ def more(turn: Turn[Ledger]) -> bool:
 
 
 ledger = Flow(
-    "ledger", version=1, data=Ledger, initial="reading", requires=authenticated,
+    "ledger", data=Ledger, initial="reading", requires=authenticated,
     states=[
         State("reading", ask=Text("ledger.reading"), call=read, policy=QUESTION, into="entries"),
         State("page",    ask=page),

@@ -29,7 +29,7 @@ def chooses(turn: Turn[object]) -> bool:
 
 
 login = Flow(
-    "login", version=1, initial="asking",
+    "login", initial="asking",
     states=[
         State("asking",      ask=Text("login.asking"), call=log_in, policy=QUESTION),
         State("unavailable", ask=Text("login.unavailable"), reads=str),

@@ -85,7 +85,7 @@ def sent(turn: Turn[Offer]) -> Text:
 
 
 offer = Flow(
-    "offer", version=1, data=Offer, initial="amount", requires=authenticated, depends={"to": "handle", "own": "amount"},
+    "offer", data=Offer, initial="amount", requires=authenticated, depends={"to": "handle", "own": "amount"},
     states=[
         State("amount",     ask=Text("offer.amount"), reads=money,  into="amount"),
         State("handle",     ask=Text("offer.handle"), reads=handle, into="handle"),

@@ -41,7 +41,7 @@ def welcome(turn: Turn[Names]) -> Text:
 
 
 onboard = Flow(
-    "onboard", version=1, data=Names, initial="welcome",
+    "onboard", data=Names, initial="welcome",
     states=[
         State("welcome",   ask=Text("onboard.welcome")),
         State("firstname", ask=Text("onboard.firstname"), reads=name(), into="firstname"),

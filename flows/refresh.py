@@ -11,7 +11,7 @@ from vimbiso_fsm.turn import QUESTION
 __all__ = ["refresh"]
 
 refresh = Flow(
-    "refresh", version=1, initial="asking",
+    "refresh", initial="asking",
     states=[
         State("asking", ask=Text("refresh.asking"), call=log_in, policy=QUESTION),
         State("fresh",  final=True),

@@ -42,7 +42,7 @@ too_little = because("core.insufficient_secured_balance", "core.balance_short")
 
 
 upgrade = Flow(
-    "upgrade", version=1, initial="confirm", requires=[authenticated, upgradable],
+    "upgrade", initial="confirm", requires=[authenticated, upgradable],
     states=[
         State("confirm",    ask=price),
         State("paying",     ask=Text("upgrade.paying"), call=subscribe),

@@ -1,6 +1,7 @@
 """The conversations of VimbisoPay: each transition and guard by the machine alone, then whole conversations."""
 
 import itertools
+import re
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -359,6 +360,18 @@ def test_every_key_has_words():
         for part in source.split(word)[1:]:
             key = part.lstrip().split('"')[1] if part.lstrip().startswith('"') else ""
             assert not key or key in known, key
+
+
+def test_a_flow_file_says_nothing_of_how_it_is_kept_or_sent():
+    """No line of it is about the store, channels, JSON, versions or repeats: that is the framework's business."""
+    folder = Path(flows.__file__).parent
+    declaring = [path for path in folder.glob("*.py") if "Flow(\n" in path.read_text(encoding="utf-8")]
+    assert len(declaring) >= 10
+    for path in declaring:
+        found = re.findall(
+            "(?i)redis|valkey|channel|json|version|retr[iy]|whatsapp|sms", path.read_text(encoding="utf-8")
+        )
+        assert not found, path.name
 
 
 @pytest.mark.parametrize("language", flows.bot.catalogue.languages)
