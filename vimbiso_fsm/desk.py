@@ -96,17 +96,17 @@ class Desk:
         self.legacy = legacy
         self.audit = FlowAuditLogger(observers, _observer_failed)
 
-    def begin(self, message: Message) -> Exchange:
-        """The exchange of a message.
-
-        Raises: InvalidMessage when the channel's type is not known to the bot.
-        """
+    def check(self, message: Message) -> None:
+        """Raises: InvalidMessage when it is none, or its channel's type is not known to the bot."""
         if not isinstance(message, Message):
             raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
         if message.channel.type not in self.bot.validator.channel_types:
             raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
+
+    def begin(self, message: Message, waited: float) -> Exchange:
+        """The exchange of a message that came so many seconds ago."""
         now = self.clock.now()
-        return Exchange(self.bot, self.cache, message, now, patience=self.patience, legacy=self.legacy)
+        return Exchange(self.bot, self.cache, message, now, patience=self.patience, waited=waited, legacy=self.legacy)
 
     def queue(self, message: Message) -> tuple[str, str] | str:
         """Who must wait for whom: the member, as far as is known before anything is asked."""

@@ -91,10 +91,18 @@ class Exchange(Turns):
     """
 
     def __init__(
-        self, bot: Bot, cache: Cache, message: Message, now: float, *, patience: float = 5.0, legacy: bool = False
+        self,
+        bot: Bot,
+        cache: Cache,
+        message: Message,
+        now: float,
+        *,
+        patience: float = 5.0,
+        waited: float = 0.0,
+        legacy: bool = False,
     ) -> None:
         """`legacy`: whether there is anything to be read of the release before."""
-        super().__init__(bot, cache, now, patience=patience)
+        super().__init__(bot, cache, now, patience=patience, waited=waited)
         self._legacy = legacy and is_number(message.channel.identifier)
         self.message = message
         self.event: Event = message
@@ -397,7 +405,7 @@ class Exchange(Turns):
         if instant(self.now) >= call.leased_until:
             self.event = Stray(call.key, call.root, call.tries)
             return self._decide()
-        if self.waited > self.patience:
+        if self.waited > self._until:
             return self._finish(document)
         self._attempts += 1
         self._do(Pause(self._attempts), lambda _: self._do(self._verify(), self._committed))

@@ -44,7 +44,7 @@ from vimbiso_fsm.errors import (
     ServiceError,
     VimbisoError,
 )
-from vimbiso_fsm.exchange import Exchange, Outcome
+from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow_audit import AuditEntry, Incident, Observer
 from vimbiso_fsm.legacy import AsyncOldReader, OldReader
 from vimbiso_fsm.messages import Channel, Message, Reply
@@ -76,14 +76,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
+T = TypeVar("T", bound=Turns)
 
 PATIENCE = 5.0
-"""Seconds that a message waits for its turn and fights conflicts, before `Contended`."""
+"""Seconds that a message waits for those of its member before it, and that it then fights conflicts, before
+`Contended`."""
 CALL_WAIT = 10.0
 """Seconds that `handle` waits for its own calls; then the member hears that it is being worked on."""
 HOLD = 0.4
 """The part of the patience for which a call keeps the member's place. A message that comes meanwhile waits as long, and
 is decided on the call's answer; after that it hears that it is being worked on."""
+AT_ONCE = 500
+"""Messages in hand at the same moment in an async manager, not counted those that wait for a call or a delivery."""
 
 
 class Delivery(Protocol):
@@ -100,11 +104,6 @@ class AsyncDelivery(Protocol):
     """The same, awaited."""
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]: ...
-
-
-def _outcome(exchange: Exchange) -> Outcome:
-    assert exchange.outcome is not None
-    return exchange.outcome
 
 
 class FlowStateManager:
@@ -218,13 +217,14 @@ class FlowStateManager:
         what to tell the member, `error.reply`.
         """
         desk = self._desk
-        exchange = desk.begin(message)
+        desk.check(message)
         try:
-            self._run(exchange, desk.queue(message), desk.call_wait)
+            exchange = self._run(partial(desk.begin, message), desk.queue(message), desk.call_wait)
         except NotAnswered as error:
             desk.not_answered(message, error)
             raise
-        return _outcome(exchange)
+        assert exchange.outcome is not None
+        return exchange.outcome
 
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Do what is due at a member though nobody says anything -> the audit entries of what was done.
@@ -233,8 +233,7 @@ class FlowStateManager:
 
         Raises: StoreUnavailable, CommitUnknown, Contended, NewerState.
         """
-        waking = self._desk.wake(member_id)
-        self._run(waking, member_id)
+        waking = self._run(lambda _: self._desk.wake(member_id), member_id)
         return tuple(details.entry for details in waking.told)
 
     def _ready(self) -> None:
@@ -249,13 +248,15 @@ class FlowStateManager:
         if incident is not None:
             self._store.perform(Report(None, incident.body))
 
-    def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
-        """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+    def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
+        """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
+        `call_wait`: seconds for all calls together; None waits for their end."""
         if self._start is not None:
             self._ready()
         desk, began, called = self._desk, time.monotonic(), 0.0
-        try:
-            with self._queue.place(key, desk.patience) as place:
+        with self._queue.place(key, desk.patience) as place:
+            turns = begin(time.monotonic() - began)
+            try:
                 while (step := turns.request) is not None:
                     if isinstance(step, RunCall | Deliver):
                         since = time.monotonic()
@@ -269,8 +270,9 @@ class FlowStateManager:
                     else:
                         result = self._perform(step)
                     turns.take(result, desk.clock.now(), time.monotonic() - began - called)
-        finally:
-            desk.tell(turns)
+                return turns
+            finally:
+                desk.tell(turns)
 
     def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
@@ -309,7 +311,8 @@ class FlowStateManager:
     def _bring_home(self, step: RunCall, home: Future[None], future: Future[object]) -> None:
         """Store the answer of a call that nobody waits for any more."""
         try:
-            self._run(self._desk.wake(step.caller.member_id, answered(step, future.result())), step.caller.member_id)
+            member_id, answer = step.caller.member_id, answered(step, future.result())
+            self._run(lambda _: self._desk.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._desk.lost(error)
         finally:
@@ -480,7 +483,8 @@ class FlowStateManager:
 
 class AsyncFlowStateManager:
     """The same for asyncio: safe to share between the tasks of one event loop. Services may be sync or async; a sync
-    one runs in a thread of its own, so it holds nobody up."""
+    one runs in a thread of its own, so it holds nobody up. Of more messages than `AT_ONCE` the later ones wait, in the
+    order in which they came, as long as it takes."""
 
     def __init__(
         self,
@@ -499,7 +503,7 @@ class AsyncFlowStateManager:
         self._desk = Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         self._store = store
         self._legacy = legacy
-        self._queue = AsyncQueue()
+        self._queue = AsyncQueue(AT_ONCE)
         self._late: set[asyncio.Task[None]] = set()
         self._start: Callable[[], Awaitable[None]] | None = None
         self._starting: asyncio.Future[None] | None = None
@@ -574,18 +578,18 @@ class AsyncFlowStateManager:
     async def handle(self, message: Message) -> Outcome:
         """Decide a message, store the turn, run its calls, and say what came of it. See `FlowStateManager.handle`."""
         desk = self._desk
-        exchange = desk.begin(message)
+        desk.check(message)
         try:
-            await self._run(exchange, desk.queue(message), desk.call_wait)
+            exchange = await self._run(partial(desk.begin, message), desk.queue(message), desk.call_wait)
         except NotAnswered as error:
             desk.not_answered(message, error)
             raise
-        return _outcome(exchange)
+        assert exchange.outcome is not None
+        return exchange.outcome
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Do what is due at a member though nobody says anything. See `FlowStateManager.wake`."""
-        waking = self._desk.wake(member_id)
-        await self._run(waking, member_id)
+        waking = await self._run(lambda _: self._desk.wake(member_id), member_id)
         return tuple(details.entry for details in waking.told)
 
     async def _ready(self) -> None:
@@ -614,16 +618,19 @@ class AsyncFlowStateManager:
         if incident is not None:
             await self._store.perform(Report(None, incident.body))
 
-    async def _run(self, turns: Turns, key: object, call_wait: float | None = None) -> None:
-        """Perform all that the turns ask for. `call_wait`: seconds for all calls together; None waits for their end."""
+    async def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
+        """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
+        `call_wait`: seconds for all calls together; None waits for their end."""
         if self._start is not None:
             await self._ready()
         desk, began, called = self._desk, time.monotonic(), 0.0
-        try:
-            async with self._queue.place(key, desk.patience) as place:
+        async with self._queue.place(key, desk.patience) as place:
+            turns = begin(time.monotonic() - began)
+            try:
                 while (step := turns.request) is not None:
                     if isinstance(step, RunCall | Deliver):
                         since = time.monotonic()
+                        place.rise()
                         wait = None if call_wait is None else max(call_wait - called, 0)
                         if isinstance(step, Deliver):
                             result = await self._deliver(step, place)
@@ -634,8 +641,9 @@ class AsyncFlowStateManager:
                     else:
                         result = await self._perform(step)
                     turns.take(result, desk.clock.now(), time.monotonic() - began - called)
-        finally:
-            desk.tell(turns)
+                return turns
+            finally:
+                desk.tell(turns)
 
     async def _perform(self, step: Request | Pause | ReadOld) -> object:
         if isinstance(step, Pause):
@@ -678,9 +686,9 @@ class AsyncFlowStateManager:
 
     async def _bring_home(self, step: RunCall, call: asyncio.Future[object]) -> None:
         """Store the answer of a call that nobody waits for any more."""
-        member_id = step.caller.member_id
+        member_id, answer = step.caller.member_id, answered(step, await call)
         try:
-            await self._run(self._desk.wake(member_id, answered(step, await call)), member_id)
+            await self._run(lambda _: self._desk.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._desk.lost(error)
 

@@ -77,11 +77,18 @@ class Queue:
 
 
 class AsyncHeld:
-    """The same for the tasks of one event loop."""
+    """The same for the tasks of one event loop; with a seat, from which it rises while it only waits."""
 
-    def __init__(self, lock: asyncio.Lock, patience: float) -> None:
-        self._lock, self._patience = lock, patience
+    def __init__(self, lock: asyncio.Lock, seats: asyncio.Semaphore, patience: float) -> None:
+        self._lock, self._seats, self._patience = lock, seats, patience
         self.held = True
+        self._seated = False
+
+    def rise(self) -> None:
+        """Give the seat to somebody else, and keep the place."""
+        if self._seated:
+            self._seats.release()
+        self._seated = False
 
     def let_go(self) -> None:
         """Let the next one in, if the place is held."""
@@ -90,15 +97,21 @@ class AsyncHeld:
         self.held = False
 
     async def take_back(self) -> None:
-        """Have the place again, if that can be within the patience."""
+        """Have the place again, if that can be within the patience; and a seat, however long that takes."""
         self.held = self.held or await _acquired(self._lock, self._patience)
+        self._seated = self._seated or await self._seats.acquire()
 
 
 class AsyncQueue:
-    """The same for the tasks of one event loop."""
+    """The same for the tasks of one event loop, and no more than `seats` of them at a time. The others wait, in the
+    order in which they came, as long as it takes: thousands at once would hold one another up until each time limit
+    seems to be over, that of the server's reply too, though it has long been there."""
 
-    def __init__(self) -> None:
+    def __init__(self, seats: int) -> None:
+        import asyncio
+
         self._places: dict[object, _Place] = {}
+        self._seats = asyncio.Semaphore(seats)
 
     @asynccontextmanager
     async def place(self, key: object, patience: float) -> AsyncGenerator[AsyncHeld]:
@@ -113,10 +126,12 @@ class AsyncQueue:
         try:
             if not await _acquired(place.lock, patience):
                 raise Contended("", patience, 0)
-            held = AsyncHeld(place.lock, patience)
+            held = AsyncHeld(place.lock, self._seats, patience)
             try:
+                await held.take_back()
                 yield held
             finally:
+                held.rise()
                 held.let_go()
         finally:
             place.waiting -= 1

@@ -161,9 +161,9 @@ class Cache:
 class Turns(ABC):
     """Turns of one member on their way. Perform `request` and give the result to `take`, until there is none.
 
-    `now`: the store's clock as far as the worker knows it, seconds since the epoch. `patience`: seconds of
-    conflicts after which it gives up, on the worker's own steady clock. `told`: what observers are to be told;
-    `errors`: what callbacks raised, by reference.
+    `now`: the store's clock as far as the worker knows it, seconds since the epoch. `waited`: seconds since what causes
+    the turns came, on the worker's own steady clock; `patience`: seconds of conflicts from now on, after which it gives
+    up. `told`: what observers are to be told; `errors`: what callbacks raised, by reference.
 
     Raises (from `take`): Contended.
     """
@@ -171,12 +171,13 @@ class Turns(ABC):
     event: Event
     listener: Listener = "handle"
 
-    def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0) -> None:
+    def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
         self.cache = cache
         self.now = now
-        self.waited = 0.0
+        self.waited = waited
         self.patience = patience
+        self._until = waited + patience
         self.told: list[Details] = []
         self.errors: list[tuple[str, BaseException]] = []
         self.request: Step | None = None
@@ -284,7 +285,7 @@ class Turns(ABC):
     def _again(self, result: Conflict | Late) -> None:
         """Somebody was quicker, or the moment has passed: decide again on what is stored now. After a pause that is not
         what it was before: who decided on the older document would lose to busy writers each time."""
-        if self.waited > self.patience:
+        if self.waited > self._until:
             raise Contended(self._member_id, self.patience, self._attempts)
         self.cache.forget(self._member_id)
         if self._attempts < 2:
@@ -347,7 +348,7 @@ class Turns(ABC):
 
     def _moving(self, move: Move, guest: Document, result: Any) -> None:
         move.take(result, instant(self.now))
-        if move.conflicts and self.waited > self.patience:
+        if move.conflicts and self.waited > self._until:
             raise Contended(guest.member_id, self.patience, move.conflicts)
         if move.request is not None:
             return self._do(move.request, lambda result: self._moving(move, guest, result))
