@@ -14,6 +14,7 @@ from vimbiso_fsm.legacy import Legacy, LegacyFlow
 from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Message, Reply, Row, Text
 from vimbiso_fsm.state import Document
 from vimbiso_fsm.state_validator import StateValidator
+from vimbiso_fsm.texts import Plural
 from vimbiso_fsm.turn import (
     QUESTION,
     Becomes,
@@ -64,6 +65,7 @@ __all__ = [
     "NoData",
     "Observer",
     "Outcome",
+    "Plural",
     "Refused",
     "Reply",
     "Restart",
