@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import itertools
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, member_document
-from tests.strategies import documents, json_values, plain_texts
+from tests.strategies import documents, json_values, plain_texts, plain_values
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import (
     Unreadable,
@@ -26,6 +27,7 @@ from vimbiso_fsm.codec import (
     document_to_raw,
     dumps,
     encode,
+    fragments,
     loads,
     replies_from_raw,
     replies_to_raw,
@@ -220,6 +222,50 @@ def test_a_field_that_is_unknown_is_refused():
         document_from_raw(raw | {"extra": 1})
     with pytest.raises(Unreadable):
         document_from_raw({name: value for name, value in raw.items() if name != "channel"})
+
+
+NAMES = ("channel", "profile", "_run", "_call", "n")
+objects = st.recursive(
+    plain_values,
+    lambda inner: st.dictionaries(st.sampled_from(NAMES), inner) | st.lists(inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), objects, min_size=1), st.integers(0, 10**6), st.integers(0, 255))
+def test_what_one_spoilt_byte_leaves_is_read_field_by_field(raw: dict[str, Any], place: int, byte: int):
+    """All fields but the one it stands in; of inner objects none, though their fields have the same names. Where it
+    stands between two fields, the first may have become another, as 1 has before a comma that became a 2."""
+    raw["last"] = {}
+    data = bytearray(dumps(raw))
+    place %= len(data)
+    data[place] = byte
+    ends = list(itertools.accumulate((len(dumps({name: value})) - 1 for name, value in raw.items()), initial=1))
+    hit = next(name for name, end in zip(raw, ends[1:], strict=True) if place < end)
+    try:
+        loads(bytes(data))
+    except Unreadable:
+        found = fragments(bytes(data), (*NAMES, "last"), "last")
+        found.pop(hit, None)
+        del raw[hit]
+        assert found == raw
+
+
+@pytest.mark.parametrize("inner", [1, {"channel": 1}, {"channel": {"_run": {}}}])
+def test_what_is_cut_off_is_read_up_to_there(inner: Any):
+    """Of a field that may go on nothing is read, nor of what is inside it."""
+    raw = {"n": 12, "profile": {"channel": inner}, "channel": {"n": inner}, "last": {}}
+    data = dumps(raw)
+    found = [fragments(data[:end], (*NAMES, "last"), "last") for end in range(len(data) + 1)]
+    assert (found[0], found[-1]) == ({}, raw)
+    for one in found:
+        assert list(one.items()) == list(raw.items())[: len(one)]
+
+
+def test_bytes_of_nothing_known_are_nothing():
+    """However deep."""
+    for data in (b"", b"{", b"[" * 99_999, b'{"n":' * 99_999, b"\xff" * 99, b"[1]"):
+        assert fragments(data, NAMES, "n") == {}
 
 
 REPLIES: list[Reply] = [

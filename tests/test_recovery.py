@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document
-from tests.strategies import json_values
+from tests.strategies import WORDS, json_values
 from tests.test_exchange import member_chat
 from tests.test_state_validator import FULL
 from vimbiso_fsm.codec import document_to_raw, dumps, encode
@@ -296,10 +296,13 @@ CONVERSATIONS = [
     ("hi", "order", "ada", "1234", "fruit02", "yes"),
     ("hi", "order", "ada", "1234", "fruit02", "yes", "order", "vip"),
 ]
+"""One of each kind."""
+conversations = st.sampled_from(CONVERSATIONS) | st.lists(st.sampled_from(WORDS), min_size=1, max_size=9).map(tuple)
 
 
-def rich_chat(said: Sequence[str]) -> Chat:
-    """A member of whom everything is known, in the middle of a conversation."""
+def rich_chat(said: Sequence[str], *, newer: bool = False) -> Chat:
+    """A member of whom everything is known, in the middle of a conversation. `newer`: their profile and account are not
+    those of the document before."""
     chat = Chat(fruit_bot())
     chat.plant(
         member_document(
@@ -309,6 +312,14 @@ def rich_chat(said: Sequence[str]) -> Chat:
         )
     )
     chat.say(*said)
+    if newer:
+        known: dict[str, Any] = {
+            "profile": {"name": "Countess", "channel": {"_run": []}},
+            "current_account": {"account_id": "a-2"},
+        }
+        with FlowStateManager(chat.bot, chat.store) as manager:
+            manager.update(chat.member_id(), lambda document: attrs.evolve(document, **known))
+        chat.cache = Cache()
     return chat
 
 
@@ -330,14 +341,14 @@ def damaged(raw: dict[str, Any], path: PATHS, change: Callable[[Any, Any], None]
     return json.dumps(spoilt).encode()
 
 
-def mended(chat: Chat, spoilt: bytes, *, previous_too: bool, operator: bool, hit: str) -> None:
-    """The stored bytes are spoiled at the field `hit` ("" when nobody can know), and looked at by a message or by an
+def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator: bool) -> None:
+    """The stored bytes are spoiled at the field `hit` ("" at none), and looked at by a message or by an
     operator: it ends in a valid document with every core field that was not hit, it is said what was lost, and the
     conversation goes on."""
     before = damage(chat, spoilt, previous=b"{" if previous_too else None)
     calls = [*chat.bot.services["bank"].calls]  # type: ignore[attr-defined]
-    found_there = faults(chat.bot, spoilt)[0]
-    readable_before = found_there is not None and found_there.member_id == before.member_id  # else it is a foreign one
+    readable = faults(chat.bot, spoilt)[0]
+    sound = readable is not None and readable.member_id == before.member_id
     if operator:
         with FlowStateManager(chat.bot, chat.store) as manager:
             found = manager.recover(before.member_id)
@@ -349,58 +360,61 @@ def mended(chat: Chat, spoilt: bytes, *, previous_too: bool, operator: bool, hit
     state = chat.document()
     kinds = [json.loads(entry.body) for entry in chat.entries()]
     recoveries = [entry["detail"] for entry in kinds if entry["kind"] == "recovery"]
-    assert len(recoveries) == (not readable_before)
+    assert len(recoveries) == (not sound)
     for detail in recoveries:
         assert detail["lost"]
         assert set(detail["tried"]) <= {"previous", "turns", "restart"}
-    lost = {name for detail in recoveries for name in detail["lost"]}
-    whole = "document" in lost and recoveries[0]["from"] != "previous"
-    for name in () if hit == "" and (whole or not recoveries) else CORE:
-        wire = "_channels" if name == "channels" else name
-        if wire != hit and not (hit == "" and wire in lost):
+    for name in CORE:
+        if hit != ("_channels" if name == "channels" else name):
             assert getattr(state, name) == getattr(before, name), name
     assert state.member_id == before.member_id
+    chat.wait(31)  # a call on its way is taken up then
     for text in ("hi", "no", "order", "sesame", "ada"):
         assert chat.say(text).status != "failed"
-    assert chat.bot.services["bank"].calls == calls  # type: ignore[attr-defined]
+    assert {*chat.bot.services["bank"].calls} == {*calls}  # type: ignore[attr-defined]  # with the same key, or not at all
     chat.check()
 
 
-LOOKS = {"previous_too": st.booleans(), "operator": st.booleans()}
+LOOKS = st.fixed_dictionaries({"previous_too": st.booleans(), "operator": st.booleans()})
 
 
-@given(st.sampled_from(CONVERSATIONS), st.integers(0, 10**6), st.integers(0, 255), st.fixed_dictionaries(LOOKS))
-@example(CONVERSATIONS[0], 14, ord(" "), {"previous_too": False, "operator": False})  # the id of somebody else
-def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, look: dict[str, bool]):
+@given(conversations, st.integers(0, 10**6), st.integers(0, 255), st.booleans(), LOOKS)
+@example(CONVERSATIONS[0], 14, ord(" "), False, {"previous_too": False, "operator": False})  # the id of somebody else
+def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer: bool, look: dict[str, bool]):
     """At any place of the stored bytes."""
-    chat = rich_chat(said)
+    chat = rich_chat(said, newer=newer)
     spoilt = bytearray(chat.stored().document or b"")
+    hit = field_at(chat.document(), place % len(spoilt))
     spoilt[place % len(spoilt)] = byte
-    mended(chat, bytes(spoilt), **look, hit=_hit(chat, bytes(spoilt)))
+    mended(chat, bytes(spoilt), hit, **look)
 
 
-def _hit(chat: Chat, spoilt: bytes) -> str:
-    """The one field whose value differs; "" when a name differs, or nothing can be read."""
-    try:
-        found = json.loads(spoilt)
-    except ValueError:
-        return ""
-    raw = document_to_raw(chat.document())
-    if found.keys() != raw.keys():
-        return ""
-    return next((name for name in raw if json.dumps(found[name]) != json.dumps(json.loads(dumps(raw[name])))), "_none")
+def field_at(document: Document, place: int) -> str:
+    """The field in whose name or value that byte of the document stands; "" between two of them."""
+    end = 1
+    for name, value in document_to_raw(document).items():
+        end += len(dumps({name: value})) - 2
+        if place < end:
+            return name
+        end += 1
+        if place < end:
+            return ""
+    return ""
 
 
 @given(
-    st.sampled_from(CONVERSATIONS),
+    conversations,
     st.data(),
     st.sampled_from(["removed", "replaced", "added"]),
     json_values,
-    st.fixed_dictionaries(LOOKS),
+    st.booleans(),
+    LOOKS,
 )
-def test_any_one_damaged_field(said: Sequence[str], data: st.DataObject, how: str, value: Any, look: dict[str, bool]):
+def test_any_one_damaged_field(
+    said: Sequence[str], data: st.DataObject, how: str, value: Any, newer: bool, look: dict[str, bool]
+):
     """Any field, however deep, is gone, is something else, or has a stranger beside it."""
-    chat = rich_chat(said)
+    chat = rich_chat(said, newer=newer)
     raw = json.loads(chat.stored().document or b"")
     path = data.draw(st.sampled_from(sorted(paths(raw), key=repr)))
 
@@ -414,18 +428,18 @@ def test_any_one_damaged_field(said: Sequence[str], data: st.DataObject, how: st
         else:
             holder.append(value)
 
-    # A stranger at the top may be any field whose name was spoilt, one that was removed is there no more.
-    mended(chat, damaged(raw, path, change), **look, hit="" if how == "added" and len(path) == 1 else str(path[0]))
+    mended(chat, damaged(raw, path, change), "" if how == "added" and len(path) == 1 else str(path[0]), **look)
 
 
 @given(
-    st.sampled_from(CONVERSATIONS),
+    conversations,
     st.sampled_from(["nowhere", "", "menu", "list", "name", "paying", "chosen", "offered", "asking", "picking"]),
-    st.fixed_dictionaries(LOOKS),
+    st.booleans(),
+    LOOKS,
 )
-def test_any_one_damaged_step(said: Sequence[str], step: str, look: dict[str, bool]):
+def test_any_one_damaged_step(said: Sequence[str], step: str, newer: bool, look: dict[str, bool]):
     """The stored step is one that nobody knows, another flow's, or another of the same flow's."""
-    chat = rich_chat(said)
+    chat = rich_chat(said, newer=newer)
     raw = json.loads(chat.stored().document or b"")
     assume(raw["flow_data"] and step in ("nowhere", "", "menu", "list", "offered", "asking"))
     assume(step not in chat.bot.flow(raw["flow_data"]["data"]["flow_type"]).by_name)
@@ -433,4 +447,4 @@ def test_any_one_damaged_step(said: Sequence[str], step: str, look: dict[str, bo
     def change(holder: Any, name: Any) -> None:
         holder[name] = step
 
-    mended(chat, damaged(raw, ("flow_data", "step"), change), **look, hit="flow_data")
+    mended(chat, damaged(raw, ("flow_data", "step"), change), "flow_data", **look)

@@ -7,8 +7,10 @@ nothing to say. Scalars are never coerced: a text where a number belongs is a fa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from operator import ne
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 import attrs
@@ -29,6 +31,7 @@ __all__ = [
     "document_to_raw",
     "dumps",
     "encode",
+    "fragments",
     "loads",
     "replies_from_raw",
     "replies_to_keep",
@@ -105,6 +108,54 @@ def loads(data: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unreadable([f"it is no JSON{where}"]) from None
+
+
+def fragments(data: bytes, names: Collection[str], last: str) -> dict[str, Any]:
+    """What can still be read, field by field, of an object that `dumps` has written and that is no JSON any more: what
+    stands before the damage, and what stands after it up to the end. `names`: those the object's fields may have;
+    `last`: one that stands behind the others.
+
+    A field of an inner object is never taken for one: after it, more than one brace is left to be closed; and where
+    the end was cut off, `last` does not follow it.
+    """
+    text = data.decode(errors="surrogateescape")  # a byte that is no UTF-8 spoils the field it stands in, no other
+    found, end, whole = _fields(text, 1, names)
+    quoted = "|".join(map(re.escape, names))
+    starts = () if whole else (match.start() for match in re.finditer(f'"(?:{quoted})":', text[end:]))
+    for start in starts:
+        rest, _, whole = _fields(text, end + start, names)
+        if whole and last in rest:
+            return {**rest, **found}
+    return found
+
+
+def _fields(text: str, at: int, names: Collection[str]) -> tuple[dict[str, Any], int, bool]:
+    """The fields of an object from `at` on -> those that can be read, where the next one begins, whether that is the
+    object's end and the text's. The sign after a field may be any: it may be the one that was spoilt."""
+    found: dict[str, Any] = {}
+    name = _name_at(text, at, names)
+    while name is not None and name not in found:
+        try:
+            value, end = _decoder.raw_decode(text, at + len(name) + 3)
+            _encoder.encode(value).encode()
+        except (ValueError, RecursionError):
+            break
+        follows = _name_at(text, end + 1, names)
+        if follows is None and end + 1 != len(text):
+            break
+        found[name], at, name = value, end + 1, follows
+    return found, at, at == len(text)
+
+
+def _name_at(text: str, at: int, names: Collection[str]) -> str | None:
+    """The field whose name begins there; one sign of it may be spoilt."""
+    for spoilt in (0, 1):
+        for name in names:
+            written = f'"{name}":'
+            there = text[at : at + len(written)]
+            if len(there) == len(written) and sum(map(ne, there, written)) == spoilt:
+                return name
+    return None
 
 
 # Scalars -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,16 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import Unreadable, document_from_raw, document_to_raw, dumps, loads, structure, unstructure
+from vimbiso_fsm.codec import (
+    Unreadable,
+    document_from_raw,
+    document_to_raw,
+    dumps,
+    fragments,
+    loads,
+    structure,
+    unstructure,
+)
 from vimbiso_fsm.commands import CARRY_ON
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import first_document
@@ -33,7 +42,7 @@ from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.messages import Channel, Text
 from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData
 from vimbiso_fsm.state_validator import BOOKKEEPING, SEED
-from vimbiso_fsm.store import DOCUMENT_LIFE, Record
+from vimbiso_fsm.store import DOCUMENT_LIFE, MAX_DOCUMENT, Record
 from vimbiso_fsm.versions import migrated, newer, renamed, today
 
 __all__ = [
@@ -66,6 +75,8 @@ _CORE = (
     ("_last_updated",),
 )
 """Fields worth keeping on their own; those of one group only together."""
+_MAY_LACK = frozenset({"_token", "_warn_at"})
+"""Without them the others of their group say nothing wrong: a token of unknown life is not believed."""
 
 
 PATIENCE_WITH_NEWER: Final = 3600.0
@@ -164,23 +175,29 @@ def _read_data(bot: Bot, run: Run) -> None:
 def salvage(
     bot: Bot, data: bytes, channel: Channel, now: datetime, *, member_id: str, guest: bool, version: int
 ) -> Salvage:
-    """A valid document with every core field of the broken one that still obeys the rule book. No run is kept: what
-    was asked last cannot be known."""
+    """A valid document with every core field of the broken one that still obeys the rule book, also where it is no JSON
+    any more. No run is kept: what was asked last cannot be known."""
     fresh = first_document(channel, now, member_id="" if guest else member_id, version=version)
     whole = document_to_raw(attrs.evolve(fresh, member_id=member_id))
+    torn = False
     try:
         found = loads(data)
     except Unreadable:
-        found = None
-    if not isinstance(found, Mapping):
+        torn = len(data) <= MAX_DOCUMENT
+        found = fragments(data, SEED | BOOKKEEPING, "flow_data") if torn else None
+    if not isinstance(found, Mapping) or not found:
         return Salvage(document_from_raw(whole), (), ("document",))
     kept: list[str] = []
-    lost = [name for name in ("flow_data", "_suspended", "_call") if found.get(name)]
-    strange = found.keys() - SEED - BOOKKEEPING  # a field whose name was spoilt: any that is not there may have been it
+    lost = [name for name in ("flow_data", "_suspended", "_call") if found.get(name, torn and name in SEED)]
+    # A field that cannot be read, or whose name was spoilt: any that is not there may have been it.
+    strange = torn or found.keys() - SEED - BOOKKEEPING
     for group in _CORE:
         names = [name for name in group if name in found]
         trial = {**whole, **{name: found[name] for name in names}}
-        if any(name not in found and (name in SEED or strange) for name in group) or (names and not _holds(bot, trial)):
+        missing = [
+            name for name in group if name not in found and (name in SEED or (strange and name not in _MAY_LACK))
+        ]
+        if missing or (names and not _holds(bot, trial)):
             lost += group
         elif names:
             whole = trial
@@ -191,10 +208,11 @@ def salvage(
 def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     """What `salvage` saved of the broken `data` (`core`), and where the member stood, as far as that can be known."""
     candidates: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
-        ("previous", lambda: _from_previous(bot, core, remains, data)),
+        ("previous", lambda: _from_previous(bot, core, remains)),
         ("turns", lambda: _from_turns(bot, core, remains)),
         ("restart", lambda: _restarted(bot, core, _open_flow(data, remains))),
     )
+    core = _filled(bot, data, core, remains)
     latest, tried = core.document.version, dict[str, str]()
     for source, look in candidates:
         found = look()
@@ -260,21 +278,41 @@ _Found: TypeAlias = tuple[Document, int, tuple[str, ...]]
 """A document, the version up to which its state knows of calls, and its fields beyond the core that was saved."""
 
 
-def _from_previous(bot: Bot, core: Salvage, remains: Remains, data: bytes = b"") -> _Found | str:
-    """The document before; what was saved of the broken one is newer and stays."""
+def _before(bot: Bot, core: Salvage, remains: Remains) -> Document | str:
+    """The document before the broken one, if it can be used; else why not."""
     if remains.previous is None:
         return "there is none"
     before = faults(bot, remains.previous)[0]
     if before is None:
         return "not readable"
-    if before.member_id != core.document.member_id:
-        return "it is another member's"
+    return before if before.member_id == core.document.member_id else "it is another member's"
+
+
+def _filled(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
+    """What was saved of the broken `data`, and the core fields that are lost there as the document before has them."""
+    before = _before(bot, core, remains)
+    if isinstance(before, str):
+        return core
     old, raw = document_to_raw(before), document_to_raw(core.document)
-    kept = [name for name in ("flow_data", "_run", "_suspended", "_call") if old.get(name)]
     missing = {name for group in _CORE for name in group if name in core.lost or "document" in core.lost}
     if before.jwt_token is None or dumps(before.jwt_token) not in data:
         missing -= {*_TOKEN}
-    kept += [name for name in old if name in missing]
+    names = [name for name in old if name in missing]
+    document = faults(bot, dumps({**raw, **{name: old[name] for name in names}}))[0]
+    if document is None:
+        return core
+    never = BOOKKEEPING - old.keys() - {"_suspended", "_call"}  # nothing says that they were there
+    lost = tuple(name for name in core.lost if name not in names and name not in never)
+    return attrs.evolve(core, document=document, kept=(*core.kept, *names), lost=lost)
+
+
+def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
+    """The document before; what was saved of the broken one is newer and stays."""
+    before = _before(bot, core, remains)
+    if isinstance(before, str):
+        return before
+    old, raw = document_to_raw(before), document_to_raw(core.document)
+    kept = [name for name in ("flow_data", "_run", "_suspended", "_call") if old.get(name)]
     document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
     if document is None:
         return "it does not fit what is newer"
