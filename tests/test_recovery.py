@@ -280,6 +280,53 @@ def test_a_broken_document_is_mended_once_by_two_messages():
         chat.check()
 
 
+@pytest.mark.parametrize("wake", [False, True])
+def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake: bool):
+    """A message that comes again finds the damage, and is answered as before: it stores nothing. What is said next is
+    no answer to a question from before the damage."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada")
+    again = chat.message("1234", id="again")
+    chat.handle(again)
+    damage(chat)
+    chat.handle(again)
+    assert chat.outcome is not None
+    assert (chat.outcome.status, chat.words) == ("duplicate", ["Which fruit?"])
+    said: list[str] = []
+    if wake:
+        chat.delivers = True
+        chat.wake()
+        said += chat.taken
+    chat.say("9999")
+    said += chat.words
+    assert said[0].startswith("We had to tidy up our notes about this conversation;")
+    late = ["That came when the question before was over; here is where you are now."]
+    assert said[1:] == [*(late if wake else []), "Your PIN?"]
+    assert chat.say("1234").replies[-1].text == "Which fruit?"
+    chat.check()
+
+
+def test_whoever_waits_for_a_call_is_told_when_it_is_taken_up():
+    """While it is on its way, a message is answered and stores nothing."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = chat.begin(chat.message("yes"))
+    while not isinstance(exchange.request, RunCall):
+        chat.step(exchange)
+    with FlowStateManager(chat.bot, chat.store) as manager:
+        manager.update(chat.member_id(), lambda document: attrs.evolve(document, profile={"name": "Newer"}))
+    damage(chat)
+    chat.say("and now?")
+    assert chat.words == ["We are still working on your last answer; you will hear from us."]
+    chat.clock.at += 31
+    chat.say("and now?")
+    assert chat.words[0].startswith("We had to tidy up our notes about this conversation;")
+    assert chat.words[-2:] == ["Paid: receipt-1", "What now?"]
+    assert len(bank.calls) == 1
+    chat.check()
+
+
 # Any one damage ------------------------------------------------------------------------------------------------------
 
 PATHS: TypeAlias = tuple[str | int, ...]
@@ -355,6 +402,7 @@ def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
         assert found.outcome in ("mended", "left alone")
         assert (found.outcome == "left alone") is (chat.document().version == before.version)
     outcome = chat.say("help")
+    said = [*chat.words]
     assert outcome.replies
     chat.check()
     state = chat.document()
@@ -371,6 +419,8 @@ def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
     chat.wait(31)  # a call on its way is taken up then
     for text in ("hi", "no", "order", "sesame", "ada"):
         assert chat.say(text).status != "failed"
+        said += chat.words
+    assert sum(words.startswith("We had to tidy up") for words in said) == len(recoveries)
     assert {*chat.bot.services["bank"].calls} == {*calls}  # type: ignore[attr-defined]  # with the same key, or not at all
     chat.check()
 

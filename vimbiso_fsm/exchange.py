@@ -37,7 +37,18 @@ from vimbiso_fsm.flow_audit import AuditEntry, Details, Incident, channel_digest
 from vimbiso_fsm.legacy import NotConverted, OldRecord, is_number
 from vimbiso_fsm.messages import Message, Reply, Text
 from vimbiso_fsm.moving import Move
-from vimbiso_fsm.recovery import Remains, Salvage, evicted, faults, leave_to_newer, readable, recover, salvage
+from vimbiso_fsm.recovery import (
+    Remains,
+    Salvage,
+    awake,
+    evicted,
+    faults,
+    leave_to_newer,
+    readable,
+    recover,
+    salvage,
+    told,
+)
 from vimbiso_fsm.state import Address, Document, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
@@ -300,12 +311,14 @@ class Exchange(Turns):
         self._decide()
 
     def _restore(self, saved: Salvage) -> None:
-        """The message brings nothing new, so its turn stores nothing; what was saved is stored by itself, and the
-        message looked at again."""
+        """The message brings nothing new, so its turn stores nothing; what was saved is stored by itself, the member is
+        told as soon as something answers them, and the message looked at again."""
         self._salvage = None
         token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
         detail = saved.detail
-        decision = updated(self.bot, saved.document, saved.document, token, self.now, version=self._head.version)
+        document = awake(self.bot, saved.document, self._head.version + 1, instant(self.now))
+        document = told(self.bot, document, saved.words, token)
+        decision = updated(self.bot, document, document, token, self.now, version=self._head.version)
         assert decision.entry is not None
         entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
         restored = commit_of(attrs.evolve(decision, entry=entry), self._head)

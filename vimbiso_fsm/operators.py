@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import attrs
 
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import Unreadable, loads, replies_to_keep
+from vimbiso_fsm.codec import Unreadable, loads
 from vimbiso_fsm.conversation import hashed
 from vimbiso_fsm.decision import commit_of
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage, VimbisoError
@@ -30,6 +30,7 @@ from vimbiso_fsm.recovery import (
     NoSuchState,
     Remains,
     Salvage,
+    awake,
     called,
     evicted,
     faults,
@@ -37,8 +38,9 @@ from vimbiso_fsm.recovery import (
     put_back,
     recover,
     salvage,
+    told,
 )
-from vimbiso_fsm.state import Document, Run, Undelivered, guest_id
+from vimbiso_fsm.state import Document, Run, guest_id
 from vimbiso_fsm.store import (
     RECORDS_KEPT,
     Aside,
@@ -58,7 +60,7 @@ from vimbiso_fsm.store import (
 )
 from vimbiso_fsm.turns import Pause
 from vimbiso_fsm.update import read, refuse_unstorable, updated
-from vimbiso_fsm.versions import is_unasked, unasked
+from vimbiso_fsm.versions import is_unasked
 from vimbiso_fsm.work import Done, Work
 
 __all__ = [
@@ -347,7 +349,7 @@ def _save(
     token = hashed("recovery", member_id, str(head.version), head.digest)
     document = saved.document
     if found.document is None or recovery.outcome == "put back":
-        document = _told(bot, _awake(bot, document, head.version + 1, _instant(found.at)), saved.words, token)
+        document = told(bot, awake(bot, document, head.version + 1, _instant(found.at)), saved.words, token)
     decision = updated(bot, document, document, token, found.at, version=head.version)
     detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
     assert decision.entry is not None
@@ -356,22 +358,6 @@ def _save(
     if isinstance(result, DocumentTooLarge):
         raise result
     return Details(entry, 1, result.head.digest) if isinstance(result, Committed) else None
-
-
-def _awake(bot: Bot, document: Document, version: int, now: datetime) -> Document:
-    """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
-    run = document.run
-    if run is None:
-        return document
-    ends = document.deadline or now + timedelta(seconds=bot.session.idle)
-    return attrs.evolve(document, run=unasked(attrs.evolve(run, entered=version)), deadline=ends)
-
-
-def _told(bot: Bot, document: Document, words: Text, token: str) -> Document:
-    """The document with a sentence for the member, which waits for their next message or for somebody who delivers."""
-    words = Text(words.key, **words.params, reference=token[:10])
-    said = replies_to_keep(bot.say([words], document.profile, document.channel))
-    return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], said)))
 
 
 def _instant(at: float) -> datetime:
@@ -408,7 +394,7 @@ def resetting(bot: Bot, member_id: str) -> Work[Reset]:
         token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
         after = attrs.evolve(before, run=None, suspended=(), call=None)
         if reset.call:
-            after = _told(bot, after, Text("call.unsure"), token)
+            after = told(bot, after, Text("call.unsure"), token)
         decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
         assert decision.entry is not None
         detail = {**decision.entry.detail, "flows": reset.flows, "call": reset.call, "by": BY}

@@ -30,6 +30,7 @@ from vimbiso_fsm.codec import (
     dumps,
     fragments,
     loads,
+    replies_to_keep,
     structure,
     unstructure,
 )
@@ -40,16 +41,17 @@ from vimbiso_fsm.errors import NewerState
 from vimbiso_fsm.flow import SECRET, Flow
 from vimbiso_fsm.flow_audit import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.messages import Channel, Text
-from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData
+from vimbiso_fsm.state import Address, Document, FlowData, Run, StepData, Undelivered
 from vimbiso_fsm.state_validator import BOOKKEEPING, SEED
 from vimbiso_fsm.store import DOCUMENT_LIFE, MAX_DOCUMENT, Record
-from vimbiso_fsm.versions import migrated, newer, renamed, today
+from vimbiso_fsm.versions import migrated, newer, renamed, today, unasked
 
 __all__ = [
     "PATIENCE_WITH_NEWER",
     "NoSuchState",
     "Remains",
     "Salvage",
+    "awake",
     "called",
     "crossed",
     "evicted",
@@ -59,6 +61,7 @@ __all__ = [
     "readable",
     "recover",
     "salvage",
+    "told",
 ]
 
 _TOKEN = ("jwt_token", "authenticated", "_token")
@@ -265,6 +268,22 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
     lost = (*(name for name in core.lost if name not in names), *turns)
     kept_names = tuple(dict.fromkeys((*core.kept, *names)))
     return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
+
+
+def awake(bot: Bot, document: Document, version: int, now: datetime) -> Document:
+    """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
+    run = document.run
+    if run is None:
+        return document
+    ends = document.deadline or now + timedelta(seconds=bot.session.idle)
+    return attrs.evolve(document, run=unasked(attrs.evolve(run, entered=version)), deadline=ends)
+
+
+def told(bot: Bot, document: Document, words: Text, token: str) -> Document:
+    """The document with a sentence for the member, which waits for their next message or for somebody who delivers."""
+    words = Text(words.key, **words.params, reference=token[:10])
+    said = replies_to_keep(bot.say([words], document.profile, document.channel))
+    return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], said)))
 
 
 def _waits_for_answer(bot: Bot, document: Document) -> bool:
