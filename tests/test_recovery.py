@@ -12,14 +12,18 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document
+from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document, one_flow
 from tests.strategies import WORDS, json_values
 from tests.test_exchange import member_chat
 from tests.test_state_validator import FULL
+from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import document_to_raw, dumps, encode
+from vimbiso_fsm.flow import SECRET, State, Transition
 from vimbiso_fsm.flow_state import FlowStateManager
+from vimbiso_fsm.messages import Text
 from vimbiso_fsm.recovery import Salvage, faults, salvage
 from vimbiso_fsm.state import Document
+from vimbiso_fsm.turn import Call, Turn, call
 from vimbiso_fsm.turns import Cache, RunCall
 
 BOT = fruit_bot()
@@ -278,6 +282,74 @@ def test_a_broken_document_is_mended_once_by_two_messages():
         assert chat.finish(second).replies
         assert [json.loads(entry.body)["kind"] for entry in chat.entries()].count("recovery") == 1, steps
         chat.check()
+
+
+@attrs.frozen
+class Trip:
+    """Two ways to say who travels, one of them a secret."""
+
+    who: str = ""
+    pin: str = attrs.field(default="", metadata=SECRET)
+    name: str = ""
+    receipt: str = ""
+    stars: str = ""
+
+
+def book(turn: Turn[Trip]) -> Call[Any]:
+    """An effect."""
+    return call(Bank.pay, name=turn.data.who, fruit="")
+
+
+TRIP = one_flow(
+    [
+        State("who",    ask=Text("Who?"), reads=str, into="who"),
+        State("pin",    ask=Text("Their PIN?"), reads=str, into="pin"),
+        State("name",   ask=Text("Their name?"), reads=str, into="name"),
+        State("sure",   ask=Text("Sure?")),
+        State("paying", call=book, into="receipt"),
+        State("stars",  ask=Text("How many stars?"), reads=str, into="stars"),
+        State("thanks", ask=Text("Anything else?")),
+        State("end",    final=True),
+    ],
+    [
+        Transition("answer", "who",    "pin", conditions=lambda turn: turn.data.who == "agent"),
+        Transition("answer", "who",    "name"),
+        Transition("answer", "pin",    "sure"),
+        Transition("answer", "name",   "sure"),
+        Transition("yes",    "sure",   "paying"),
+        Transition("done",   "paying", "stars"),
+        Transition("failed", "paying", "sure"),
+        Transition("answer", "stars",  "thanks"),
+        Transition("no",     "thanks", "end"),
+    ],
+    data=Trip,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        (("agent", "1234"), "Their PIN?"),
+        (("ada", "Ada"), "Sure?"),
+        (("agent", "1234", "yes", "5"), "Anything else?"),
+    ],
+    ids=["missing", "never asked", "used by a call that was made"],
+)
+def test_only_an_answer_that_is_still_wanted_is_asked_for_again(said: Sequence[str], asked: str):
+    """Of the questions that were answered, and since the last call that was made."""
+    bank = Bank()
+    chat = Chat(Bot(TRIP, services={"bank": bank}))
+    chat.plant(member_document(version=1))
+    chat.say("hi", *said)
+    made = len(bank.calls)
+    damage(chat, previous=b"{")
+    assert chat.say("and now").status == "recovered"
+    assert chat.words[1:] == [asked]
+    assert last(chat)["detail"]["from"] == "turns"
+    for text in ("1234", "yes", "no"):
+        chat.say(text)
+    assert len(bank.calls) == max(made, 1)
+    chat.check()
 
 
 @pytest.mark.parametrize("wake", [False, True])

@@ -389,12 +389,15 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
 
 
 def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
-    """Where the run stands, or the first question before it whose answer no record keeps: a field marked secret, also
-    where a migration has filled in its default."""
-    places = [state.name for state in flow.states]
-    for state in flow.states[: places.index(run.step) + 1]:
-        if state.into and state.asks and (_is_secret(flow, state.into) or state.into not in run.flow_data.data.fields):
-            return state.name
+    """Where the run stands, or the first question on its way there whose answer no record keeps: a field marked secret,
+    also where a migration has filled in its default. What was answered before a call that was made is not on that way:
+    from there it would be made again."""
+    for name in run.trail:
+        state = flow.by_name.get(name)
+        if state is None or not state.into or not state.asks:
+            continue
+        if _is_secret(flow, state.into) or state.into not in run.flow_data.data.fields:
+            return name
     return run.step
 
 
