@@ -252,6 +252,7 @@ def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
             break
         talk.at[0] += 61
         talk.say("yes")
+        assert len(set(talk.said)) == len(talk.said)
         said += [getattr(reply, "key", "") for reply in talk.outcome.replies]
     assert "call.unsure" in said
     assert not talk.place.endswith(".confirm")

@@ -411,7 +411,9 @@ def _take_no_answer(talk: Conversation, pending: PendingCall, listener: Listener
         talk.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
         rest = timedelta(seconds=policy.rest(talk.tries))
         talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
-        return talk.say(hearing.waiting_words(talk)) if listener == "handle" else None
+        if listener == "handle" and talk.tries == 1:  # whoever had it taken up again has heard so
+            talk.say(hearing.waiting_words(talk))
+        return None
     talk.fail(policy.given_up)
     hearing.go_on(talk)
 
