@@ -413,7 +413,7 @@ def _take_no_answer(talk: Conversation, pending: PendingCall, listener: Listener
         talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
         if listener == "handle" and talk.tries == 1:  # whoever had it taken up again has heard so
             talk.say(hearing.waiting_words(talk))
-        return None
+        return
     talk.fail(policy.given_up)
     hearing.go_on(talk)
 
