@@ -528,6 +528,22 @@ def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, re
     ]
 
 
+def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Whom it does not know, or knows under another id, is listed; what the record itself names is not asked for."""
+    third, fourth = "263771234569", "263771234570"
+    for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():
+        client.set(number, text(offered(number, member_id)))
+    mapping = Numbers({NUMBER: MEMBER, OTHER: "m-of-nobody", third: "m-of-another", fourth: "m-70"})
+    known = {NUMBER: MEMBER, third: f"m-{third}"}
+    counts = migrate(manage.url, numbers=mapping, look_up=known.get, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (2, 2)
+    assert {(refusal.digest, refusal.field, refusal.fault) for refusal in refusals} == {
+        (record_digest(OTHER), "member_id", "is not known: the mapping names a member whom the look-up does not know"),
+        (record_digest(third), "member_id", "is not known: the mapping names another member than the look-up"),
+    }
+    assert client.get(OTHER) == text(offered(OTHER, None))
+
+
 def test_the_bots_own_look_up_asks_credex_core(core: Everybody):
     """Known, nobody's, and not to be had."""
     assert bot.legacy is not None

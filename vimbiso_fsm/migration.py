@@ -217,10 +217,10 @@ class _Pace:
 class TakeOver:
     """One run over all old records.
 
-    `numbers`: of a mapping; `look_up`: asked for numbers that neither record nor mapping names a member for. With one
-    of them every record must have a member; only a flow that asks nobody to be known goes on without. `rate`:
-    conversions a second. `refused`: told of each record that stays as it is. `progress`: told how many keys were
-    looked at.
+    `numbers`: of a mapping; `look_up`: asked for numbers whose record names no member; it must not contradict the
+    mapping. With one of them every record must have a member; only a flow that asks nobody to be known goes on without.
+    `rate`: conversions a second. `refused`: told of each record that stays as it is. `progress`: told how many keys
+    were looked at.
     """
 
     def __init__(
@@ -307,10 +307,13 @@ class TakeOver:
                 record.number, "member_id", f"is not known: the mapping names several members (lines {lines})"
             )
         mapped = self._numbers.members.get(record.number)
-        conversion = self._conversion(record, mapped)
-        if not conversion.unnamed or self._look_up is None:
-            return conversion
-        return self._conversion(record, await self._looked_up(record.number, self._look_up))
+        if self._look_up is None or not self._conversion(record, None).unnamed:
+            return self._conversion(record, mapped)
+        found = await self._looked_up(record.number, self._look_up)
+        if mapped is not None and found != mapped:
+            other = "a member whom the look-up does not know" if found is None else "another member than the look-up"
+            raise NotConverted(record.number, "member_id", f"is not known: the mapping names {other}")
+        return self._conversion(record, found)
 
     def _conversion(self, record: OldRecord, mapped: str | None) -> Conversion:
         return Conversion(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)

@@ -53,7 +53,7 @@ def migrate(
         typer.Option("--mapping", metavar="FILE", help="Numbers and member ids, JSON Lines or CSV: number,member_id."),
     ] = None,
     look_up: Annotated[
-        bool, typer.Option("--look-up", help="Ask the bot's service whose a number is that nothing else names.")
+        bool, typer.Option("--look-up", help="Ask the bot's service whose a number is that no record says.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, only say what would be done.")] = False,
     report: Annotated[
