@@ -209,6 +209,7 @@ SHONA: Final[Templates] = {
     "choice.late": "Izvozvo zvasvika mubvunzo wekutanga wapera; hezvino zvamuri zvino.",
     "carry_on.ask": "Hamuna kupedza: {flow}. Moenderera mberi here?",
     "carry_on.dropped": "Tazvisiya ipapo; hapana chatumirwa.",
+    "carry_on.offered.help": "Itii hongu kuti muenderere mberi pamanga muri, kwete kuti muzvisiye.",
     "carry_on.offered.yes": "Hongu, enderera",
     "carry_on.offered.no": "Kwete, zvisiye",
     "cancel.done": "Zvakanzurwa; hapana chatumirwa.",

@@ -236,6 +236,24 @@ def test_after_three_refusals_help_after_six_the_menu(place: str) -> None:
     assert met == [(number == 3, number == 6) for number in range(1, 8)]
 
 
+def test_what_credex_core_refuses_counts_as_refused_too() -> None:
+    """A handle that nobody has is an answer that is no answer, like one that cannot be read; an outage is not."""
+    talk = talking("offer.handle")
+    met = []
+    for text in ("nobody_1", "?!#", "nobody_2", "nobody_3", "nobody_4", "?!#"):
+        talk.say(text)
+        met.append(("help.words" in keys(talk), "limits.menu" in keys(talk)))
+        assert talk.place == "offer.handle"
+        assert keys(talk)[-1] == "offer.handle"
+    assert met == [(number == 3, number == 6) for number in range(1, 7)]
+    talk.say("alan", "back", "nobody_5")
+    assert keys(talk) == ["handle.unknown", "offer.handle"]
+    talk.core.faults = [Fault("down", call="getAccountByHandle")]
+    for _ in range(7):
+        talk.say("alan")
+        assert keys(talk) == ["core.down", "offer.handle"]
+
+
 def test_every_help_of_a_typed_answer_has_an_example() -> None:
     """Whoever was refused three times sees what would do."""
     typed = [place for place in PLACES if flows.bot.flow(place.split(".")[0])[place.split(".")[1]].reads]

@@ -35,7 +35,7 @@ from vimbiso_fsm.versions import asked, finishing, is_unasked
 __all__ = ["Conversation", "Stuck", "has_answers", "hashed", "is_entering"]
 
 _COUNTED: Final = frozenset({"attempts", "tries"})
-"""What a run counts at the state in which it stands."""
+"""What a run counts at the state in which it stands; refusals also while a call judges the answer."""
 
 
 def hashed(*parts: str) -> str:
@@ -177,6 +177,10 @@ class Conversation:
             self.trigger = self.trigger or trigger
             self.give(fired.reasons)
             self._move(run, state, fired, fired.to, turn)
+            if (
+                reason is not None and reason.field and run.trail[-1:] == (fired.to,)
+            ):  # the answer was refused after all
+                self.count_refusal(reason, run.flow_data.data.attempts)
             self.settle()
         return fired
 
@@ -211,11 +215,12 @@ class Conversation:
 
     def enter(self, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None) -> None:
         """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
-        the trail there; refusals are counted anew."""
+        the trail there; refusals are counted anew, unless a call is to judge what was answered."""
         flow = self.bot.definition(run)
         data = data or asked(run).flow_data.data
-        if _COUNTED & data.context.keys():
-            kept = {name: value for name, value in data.context.items() if name not in _COUNTED}
+        over = _COUNTED - {"attempts"} if flow[step].call else _COUNTED
+        if over & data.context.keys():
+            kept = {name: value for name, value in data.context.items() if name not in over}
             data = attrs.evolve(data, context=kept)
         timeout = flow[step].timeout
         self.run = Run(
@@ -326,14 +331,24 @@ class Conversation:
         if self.pull("failed", reason=reason).to is None:
             self.leave(cancelled=True)
 
-    def count_refusal(self, reason: Refused) -> int:
-        """Note a refused answer on the current run, and nothing else -> refusals in a row at this question."""
-        run = self.standing
+    def count_refusal(self, reason: Refused, before: int) -> None:
+        """Note a refused answer at the current question, one more than `before` in a row. Every so many lead to help,
+        then to the menu."""
+        run, attempts, limits = self.standing, before + 1, self.bot.limits
         data = run.flow_data.data
-        attempts = data.attempts + 1
         verdict = {"step": run.step, "ok": False, "code": reason.code}
         self.run = _with_data(run, attrs.evolve(data, context={**data.context, "attempts": attempts}, verdict=verdict))
-        return attempts
+        if attempts % limits.menu == 0:
+            self.say(Text("limits.menu"))
+        elif attempts % limits.help == 0:
+            self.say_help()
+
+    def say_help(self) -> None:
+        """The current question's own help, when the catalogue has it, and the words that always work."""
+        key = f"{self.standing.flow}.{self.standing.step}.help"
+        if key in self.bot.catalogue:
+            self.say(Text(key))
+        self.say(Text("help.words"))
 
     # The stack of runs --------------------------------------------------------------------------------------------
 

@@ -158,11 +158,7 @@ def _refuse(talk: Conversation, reasons: Sequence[Refused]) -> None:
     talk.give(reasons)
     if talk.run is None:
         return talk.go_home()
-    attempts = talk.count_refusal(reasons[0])
-    if attempts % talk.bot.limits.menu == 0:
-        talk.say(Text("limits.menu"))
-    elif attempts % talk.bot.limits.help == 0:
-        _say_help(talk)
+    talk.count_refusal(reasons[0], talk.run.flow_data.data.attempts)
     talk.ask()
 
 
@@ -276,16 +272,8 @@ def _help(talk: Conversation) -> None:
     """What can be said here, then the question again."""
     if talk.run is None:
         return talk.go_home()
-    _say_help(talk)
+    talk.say_help()
     talk.ask()
-
-
-def _say_help(talk: Conversation) -> None:
-    """The state's own help, when the catalogue has it, and the words that always work."""
-    key = f"{talk.standing.flow}.{talk.standing.step}.help"
-    if key in talk.bot.catalogue:
-        talk.say(Text(key))
-    talk.say(Text("help.words"))
 
 
 _COMMANDS = {"menu": _menu, "cancel": _cancel, "back": _back, "help": _help}
@@ -362,7 +350,7 @@ def _ask_anew(talk: Conversation, message: Message) -> None:
     talk.enter(run, run.step)
     command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
     if command == "help":
-        _say_help(talk)
+        talk.say_help()
     elif command:
         return _obey(talk, command)
     elif not talk.outbox:  # else what waits there says what has happened

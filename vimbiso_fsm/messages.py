@@ -32,7 +32,7 @@ MAX_METADATA = 4096
 
 
 def plain(value: str) -> str:
-    """`value` without lone surrogates, which no store and no channel can encode: they become U+FFFD, no word of ours."""
+    """`value` without lone surrogates, which no store and no channel can encode: they become U+FFFD, no word."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

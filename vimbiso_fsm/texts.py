@@ -65,6 +65,7 @@ ENGLISH: Final[Templates] = {
     "choice.unknown": "That is not one of the choices.",
     "carry_on.ask": "You have not finished: {flow}. Carry on with it?",
     "carry_on.dropped": "Left it there; nothing was sent.",
+    "carry_on.offered.help": "Say yes to carry on where you were, no to leave it.",
     "carry_on.offered.yes": "Yes, carry on",
     "carry_on.offered.no": "No, leave it",
     "cancel.done": "Cancelled; nothing was sent.",
