@@ -564,6 +564,18 @@ def test_the_commands(at: tuple[str, ...], client: Client):
     assert invoke("recover", "nobody", *at)[0] == 1
 
 
+@embedded
+@pytest.mark.embedded
+def test_where_a_member_stood_by_the_document_before(at: tuple[str, ...], client: Client):
+    """It is kept for thirty days, the turn records for eight."""
+    version = talk(at[1], "hi", "offer", "5").state.version
+    shown = [invoke("state", ADA, "--at", str(number), *at) for number in (version, version - 1)]
+    client.delete(*client.keys("*:turns"))
+    assert [invoke("state", ADA, "--at", str(number), *at) for number in (version, version - 1)] == shown
+    assert [(code, json.loads(out)["step"]) for code, out, _ in shown] == [(0, "handle"), (0, "amount")]
+    assert invoke("state", ADA, "--at", str(version - 2), *at)[0] == 1
+
+
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", ["state", "prev", "turns", "audit", "tokens"])
 def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -20,11 +21,11 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.chat import channel_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
-from vimbiso_fsm.codec import Unreadable, document_to_raw, unstructure
+from vimbiso_fsm.codec import Unreadable, decode, document_to_raw, unstructure
 from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
 from vimbiso_fsm.state import guest_id
-from vimbiso_fsm.store import RECORDS_KEPT, Linked, LookUp, ReadAudit, ReadRecords
+from vimbiso_fsm.store import RECORDS_KEPT, Linked, Load, LookUp, ReadAudit, ReadRecords, Stored
 
 __all__ = [
     "OfFlow",
@@ -72,7 +73,8 @@ def state(
         int | None, typer.Option("--at", metavar="VERSION", min=1, help="Where they stood at a version still kept.")
     ] = None,
 ) -> None:
-    """Print a member's stored document as JSON, secrets masked; with --at, the state that a turn record keeps.
+    """Print a member's stored document as JSON, secrets masked; with --at, the state that a turn record, or the
+    document before, keeps.
 
     Exit code 1 when there is none, or when what is stored is damaged.
     """
@@ -84,6 +86,7 @@ def state(
                 past = FlowAuditLogger.state_at(at, *kept)
             except Unreadable as error:
                 fail(f"entry {at} of {shown(who)} cannot be read: {error}")
+            past = past or _whole_state_at(bot, member_id, at)
             if past is None:
                 fail(f"no state of version {at} is kept of {shown(who)}; of the latest {RECORDS_KEPT} turns it is")
             print(as_json(past, indent=2))
@@ -92,6 +95,19 @@ def state(
         if document is None:
             fail(f"no document is stored of {shown(who)}")
         print(as_json(_masked(bot.manager.bot, document_to_raw(document)), indent=2))
+
+
+def _whole_state_at(bot: Opened, member_id: str, at: int) -> Mapping[str, Any] | None:
+    """The `flow_data` of that version as a whole document keeps it, longer than turn records are kept: the latest, or
+    the one before it."""
+    stored = bot.manager.ask(Load(member_id, previous=True))
+    for data in (stored.document, stored.previous) if isinstance(stored, Stored) else ():
+        with suppress(Unreadable):
+            document = decode(data or b"")
+            if document.version == at:
+                found: Mapping[str, Any] = _masked(bot.manager.bot, document_to_raw(document))["flow_data"]
+                return found
+    return None
 
 
 def history(
