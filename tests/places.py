@@ -47,13 +47,14 @@ PLACES: Final = {
     "upgrade.confirm": _by(GRACE, "hi upgrade"),
     "choose_account.choosing": _by(KATHERINE, "hi"),
     "carry_on.offered": _by(ADA, "hi offer 10 menu"),
+    "language.naming": _by(ADA, "hi language"),
 }
 """How each question is come to."""
 
 ASKED: Final = {
     f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.asks and not state.call
-} - {"language.naming"}
-"""All questions, but for one that nobody meets: its flow is begun by the answer to it."""
+}
+"""All questions."""
 
 
 def talking(name: str, **rest: Any) -> Talk:
