@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
 from flows.ledger import ledger
-from flows.members import just_told, me, owns_several, upgradable, using
+from flows.members import lately_told, me, owns_several, upgradable, using
 from flows.offer import offer
 from flows.refresh import refresh
 from flows.upgrade import upgrade
@@ -59,7 +59,7 @@ dashboard = Flow(
         State("switching",  flow=choose_account),
     ],
     transitions=[
-        Transition("auto",               "arriving", "menu",   conditions=just_told),
+        Transition("auto",               "arriving", "menu",   conditions=lately_told),
         Transition("auto",               "arriving", "refreshing"),
         Transition("done",               "refreshing", "menu"),
         Transition("cancelled",          "refreshing", "menu"),

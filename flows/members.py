@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -12,10 +13,12 @@ from vimbiso_fsm.answers import Money
 from vimbiso_fsm.codec import structure, unstructure
 from vimbiso_fsm.turn import Becomes, Guard, Member, Refused, Turn
 
-__all__ = ["Me", "just_told", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
+__all__ = ["Me", "lately_told", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
 
 D = TypeVar("D")
 
+FRESH: Final = timedelta(seconds=10)
+"""For so long, what credex-core says of a member is taken to be so: it is not asked again for a second "menu"."""
 KEPT: Final = 60
 """Offers waiting in, and as many out, that a member's profile keeps of all accounts, the oldest: whoever is flooded
 with offers must not outgrow what can be stored."""
@@ -101,9 +104,10 @@ def upgradable(turn: Turn[object]) -> bool:
     return me(turn).tier <= 2
 
 
-def just_told(turn: Turn[object]) -> bool:
-    """Guard: what is known of the member's accounts was said in this very turn."""
-    return me(turn).dashboard.told == turn.now
+def lately_told(turn: Turn[object]) -> bool:
+    """Guard: what is known of the member's accounts is as good as new."""
+    told = me(turn).dashboard.told
+    return told is not None and turn.now - told <= FRESH
 
 
 def owns_several(turn: Turn[object]) -> bool:

@@ -15,7 +15,7 @@ import flows
 from flows.answer_offers import incoming
 from flows.credex_core import DECIMALS, Fault, SimulatedCredexCore
 from flows.ledger import PAGE
-from flows.members import KEPT, me
+from flows.members import FRESH, KEPT, me
 from flows.offer import money as read_amount
 from flows.offer import offer
 from flows.texts import ENGLISH
@@ -311,12 +311,17 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
 
 
 def test_who_greets_sees_what_has_happened_meanwhile() -> None:
-    """Offers come in while a member is logged in: the next greeting shows them, and they can be accepted."""
-    core = SimulatedCredexCore()
-    with FlowStateManager.in_memory("flows", services={"credex_core": core}) as manager:
+    """Offers come in while a member is logged in: the next greeting shows them, and they can be accepted. Who greets
+    again at once is not asked about again."""
+    clock = [1_760_000_000.0]
+    core = SimulatedCredexCore(clock=lambda: clock[0])
+    with FlowStateManager.in_memory("flows", services={"credex_core": core}, clock=lambda: clock[0]) as manager:
         alan, ada = Live(manager, ALAN), Live(manager, ADA)
         alan.say("hi")
         ada.say("hi", "3=>alan", "yes")
+        clock[0] += FRESH.total_seconds()
+        assert alan.say("menu").replies[-1].body.params["incoming"] == 2
+        clock[0] += 0.1
         greeted = alan.say("menu")
         assert greeted.replies[-1].body.params["incoming"] == 3
         alan.say("accept", "3", "yes")
@@ -326,11 +331,13 @@ def test_who_greets_sees_what_has_happened_meanwhile() -> None:
 
 def test_who_greets_while_the_network_is_down_hears_so_and_keeps_what_they_have() -> None:
     """An apology, and the dashboard as it was; nobody is logged out, let alone invited to register."""
-    core = SimulatedCredexCore()
-    with FlowStateManager.in_memory("flows", services={"credex_core": core}) as manager:
+    clock = [1_760_000_000.0]
+    core = SimulatedCredexCore(clock=lambda: clock[0])
+    with FlowStateManager.in_memory("flows", services={"credex_core": core}, clock=lambda: clock[0]) as manager:
         ada = Live(manager, ADA)
         before = ada.say("hi").state
         core.faults = [Fault("down")]
+        clock[0] += 11
         greeted = ada.say("hello")
         assert greeted.replies[0].key == "core.down"
         assert (greeted.state.run.flow, greeted.state.run.step) == ("dashboard", "menu")

@@ -40,6 +40,8 @@ __all__ = ["CHANNELS", "SCRIPTS", "play"]
 
 SCRIPTS: Final = Path(__file__).with_name("scripts")
 START: Final = 1_760_000_000.0
+PACE: Final = 5.0
+"""Seconds between a message and the next."""
 
 PHONES: Final = {"ada": "263771000001", "alan": "263771000002", "grace": "263771000003", "katherine": "263771000005"}
 NEWCOMER: Final = "263770000001"
@@ -171,6 +173,7 @@ class Play:
         (message,) = shape.format.parse(body).messages
         before = len(self.core.calls)
         document, payloads = self.turn(message, shape)
+        self.now += PACE
         for payload in payloads:
             words, options = shape.shows(payload)
             speaker.options = {title: identity for title, _, identity in options}
