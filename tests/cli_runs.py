@@ -133,7 +133,7 @@ class Terminal:
         prompt and the reading after it."""
         self.type(press)
         while True:
-            if not select.select([self._line], [], [], 0.5)[0]:
+            if not select.select([self._line], [], [], 5.0)[0]:  # pressed too soon again, it would meet the end
                 with suppress(OSError):
                     self.type(press)
                 continue
