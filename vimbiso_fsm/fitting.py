@@ -40,7 +40,11 @@ def _hints(of: object) -> dict[str, Any]:
 def fits(given: object, wanted: object) -> bool:
     """Whether every value of one may stand where the other is wanted. A `Refused` never gets there."""
     takes = list(_parts(wanted))
-    return all(part is Refused or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
+    return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
+
+
+def _is_refused(part: object) -> bool:
+    return isinstance(part, type) and issubclass(part, Refused)
 
 
 def _parts(annotation: object) -> Iterator[object]:
