@@ -264,7 +264,7 @@ def test_what_is_cut_off_is_read_up_to_there(inner: Any):
 
 def test_bytes_of_nothing_known_are_nothing():
     """However deep."""
-    for data in (b"", b"{", b"[" * 99_999, b'{"n":' * 99_999, b"\xff" * 99, b"[1]"):
+    for data in (b"", b"{", b"[" * 99_999, b'{"n":' * 9_999, b"\xff" * 99, b"[1]"):
         assert fragments(data, NAMES, "n") == {}
 
 
