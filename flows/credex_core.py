@@ -1,10 +1,11 @@
 """credex-core, the judge of all money: the port that the conversations talk to, and a simulated one in this process.
 The real one is talked to by `HttpCredexCore`, which needs the extra `http` and is loaded when it is asked for.
 
-Every method of the port returns what it is for, or `Refused` when it is known that nothing was done – also when
-credex-core cannot be reached. It raises only when nobody knows whether the effect took place; the same idempotency
-key may then be tried again, it acts once. A token that is not accepted is `Refused("core.unauthorised")`, and nothing
-was done: whoever asks gets a new one by `login` and asks again with the same key (`flows.bot`).
+Every method of the port returns what it is for, or `Refused` when it is known that nothing was done; when credex-core
+cannot be reached, `Unreached`, which speaks of this try alone. It raises only when nobody knows whether the effect took
+place; the same idempotency key may then be tried again, it acts once. A token that is not accepted is
+`Refused("core.unauthorised")`, and nothing was done: whoever asks gets a new one by `login` and asks again with the
+same key (`flows.bot`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import attrs
 import jwt
 
 from vimbiso_fsm.answers import Money
-from vimbiso_fsm.turn import Caller, Refused
+from vimbiso_fsm.turn import Caller, Refused, Unreached
 
 if TYPE_CHECKING:
     from flows.http_core import AsyncHttpCredexCore, HttpCredexCore
@@ -599,7 +600,7 @@ class SimulatedCredexCore:
             time.sleep(slow)
         kinds = {fault.kind for fault in faults}
         if "down" in kinds:
-            return Refused("core.down")
+            return Unreached("core.down")
         if "401" in kinds:
             return _RUN_OUT
         with self._lock:
@@ -607,7 +608,7 @@ class SimulatedCredexCore:
         if "lost" in kinds:
             if effect:
                 raise ReplyLost(name)
-            return Refused("core.down")
+            return Unreached("core.down")
         return result
 
     def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:

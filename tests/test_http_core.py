@@ -38,10 +38,10 @@ from tests.test_credex_core import ADA, ALAN, DAY, FAULTS, GRACE, KATHERINE, PHO
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.messages import Channel, Message
-from vimbiso_fsm.turn import Caller, Refused
+from vimbiso_fsm.turn import Caller, Refused, Unreached
 
 NOW = 1_790_000_000.0
-DOWN, UNAUTHORISED = Refused("core.down"), Refused("core.unauthorised")
+DOWN, UNAUTHORISED = Unreached("core.down"), Refused("core.unauthorised")
 LIMIT = 60.0
 """Seconds after which something that must happen has failed."""
 

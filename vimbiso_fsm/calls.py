@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from vimbiso_fsm.codec import Unreadable, structure
 from vimbiso_fsm.errors import ServiceError
-from vimbiso_fsm.turn import LONGEST_PAUSE, CallPolicy, Refused
+from vimbiso_fsm.turn import LONGEST_PAUSE, CallPolicy, Refused, Unreached
 from vimbiso_fsm.turns import Deliver, RunCall
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _never(_: object) -> bool:
 def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
     """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt.
     `refuses`: whether an answer says only that the token was not accepted; of an effect that an attempt before it may
-    have had, that says nothing, and its exception is what it came to."""
+    have had, that says nothing, no more than `Unreached` does, and its exception is what it came to."""
     from tenacity import Retrying, stop_after_attempt
 
     raised: list[BaseException] = []
@@ -146,7 +146,8 @@ def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[
         answer = _no_coroutine(retrying(within, method, policy.timeout))
     except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
         return error
-    return raised[-1] if raised and policy.effect and refuses(answer) else answer
+    says_nothing = isinstance(answer, Unreached) or refuses(answer)
+    return raised[-1] if raised and policy.effect and says_nothing else answer
 
 
 async def attempted_async(
@@ -169,7 +170,8 @@ async def attempted_async(
         answer: object = await retrying(attempt)
     except Exception as error:  # noqa: BLE001  # as above
         return error
-    return raised[-1] if raised and policy.effect and refuses(answer) else answer
+    says_nothing = isinstance(answer, Unreached) or refuses(answer)
+    return raised[-1] if raised and policy.effect and says_nothing else answer
 
 
 def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:

@@ -18,7 +18,19 @@ import attrs
 
 from vimbiso_fsm.messages import NOTHING, Channel, Text
 
-__all__ = ["Becomes", "Call", "Caller", "Guard", "Member", "Refused", "Turn", "authenticated", "because", "call"]
+__all__ = [
+    "Becomes",
+    "Call",
+    "Caller",
+    "Guard",
+    "Member",
+    "Refused",
+    "Turn",
+    "Unreached",
+    "authenticated",
+    "because",
+    "call",
+]
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
@@ -48,6 +60,11 @@ class Refused:
     def words(self) -> Text:
         """The reason as a text."""
         return Text(self.code, **self.params)
+
+
+class Unreached(Refused):
+    """The reason that a service could not be reached. It did nothing this time, and that says nothing of an earlier try
+    of the same call: where that may have been made, nobody hears that nothing was done."""
 
 
 @attrs.frozen

@@ -42,7 +42,7 @@ from vimbiso_fsm.store import (
     Result,
     Stored,
 )
-from vimbiso_fsm.turn import QUESTION, Call, Caller, CallPolicy
+from vimbiso_fsm.turn import QUESTION, Call, Caller, CallPolicy, Unreached
 
 __all__ = ["STILL_RUNNING", "Cache", "Deliver", "Pause", "ReadOld", "RunCall", "Step", "Turns", "answered", "instant"]
 
@@ -102,7 +102,8 @@ Step: TypeAlias = Request | RunCall | Deliver | Pause | ReadOld
 def answered(step: RunCall, result: object) -> Answered:
     """The event that a call has come back with what it returned, or the exception it raised."""
     pending, refused = step.pending, step.refuses(result)
-    unknown = isinstance(result, BaseException) or (refused and step.in_doubt and not step.curable)
+    says_nothing = isinstance(result, Unreached) or (refused and not step.curable)
+    unknown = isinstance(result, BaseException) or (step.in_doubt and says_nothing)
     renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.curable else ""
     return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries, renewal)
 
