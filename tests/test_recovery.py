@@ -235,6 +235,35 @@ def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
     chat.check()
 
 
+@pytest.mark.parametrize(("times", "woken"), [(1, False), (2, False), (1, True)])
+def test_a_call_whose_answer_was_lost_with_the_document_is_answered_again(times: int, woken: bool):
+    """Its answer is a turn of its own each time, not the repetition of the one that was lost: asked again under the
+    same key, the conversation goes on from it."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02", "yes")
+    assert chat.words == ["Paid: receipt-1", "What now?"]
+    for _ in range(times):
+        damage(chat)
+        chat.say("well?")
+        assert chat.document().call is not None
+        chat.wait(31)
+        heard = len(chat.taken)
+        if woken:
+            chat.delivers = True
+            chat.wake()
+        else:
+            chat.say("well?")
+        said = chat.taken[heard:] if woken else chat.words
+        run = chat.document().run
+        assert run is not None
+        assert (run.flow, run.step, chat.document().call) == ("home", "menu", None)
+        assert said[0].startswith("We had to tidy up our notes about this conversation;")
+        assert f"Paid: receipt-{len(bank.calls)}" in said
+    assert len({key for _, key in bank.calls}) == 1
+    chat.check()
+
+
 @pytest.mark.parametrize("harm", ["no entry", "an entry is missing", "an entry cannot be read"])
 def test_a_call_that_no_audit_tells_of_is_not_gone_back_over(harm: str):
     """Where the entries since the document before are damaged too, nobody knows that no call was made since."""
@@ -493,6 +522,7 @@ def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
         assert chat.say(text).status != "failed"
         said += chat.words
     assert sum(words.startswith("We had to tidy up") for words in said) == len(recoveries)
+    assert chat.document().call is None
     assert {*chat.bot.services["bank"].calls} == {*calls}  # type: ignore[attr-defined]  # with the same key, or not at all
     chat.check()
 

@@ -68,7 +68,8 @@ __all__ = [
 class Answered:
     """A call has come back. `result` is what the service returned, a `Refused` among it; `unknown`: it raised, and
     nobody knows whether it was done. `tries`: how often the call has been taken up. `renewal`: "needed" when the call's
-    token was not accepted, "done" when it was not the call that came back but the renewal of its token."""
+    token was not accepted, "done" when it was not the call that came back but the renewal of its token. `again`: as the
+    call's."""
 
     key: str
     root: str
@@ -76,6 +77,7 @@ class Answered:
     unknown: bool = False
     tries: int = 1
     renewal: Literal["", "needed", "done"] = ""
+    again: int = 0
 
 
 @attrs.frozen
@@ -195,7 +197,7 @@ def turn_token(event: Event) -> str:
         case Answered(unknown=True):
             return hashed("no answer", event.key, str(event.tries))
         case Answered():
-            return hashed("answer", event.key)
+            return hashed("answer", event.key, *([str(event.again)] if event.again else []))
         case Due():
             return hashed("due", event.run, str(event.entered), event.at.isoformat())
         case Silence():

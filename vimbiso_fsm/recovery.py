@@ -335,7 +335,10 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
     if document is None:
         return "it does not fit what is newer"
-    return attrs.evolve(document, brought=before.brought), before.version, tuple(kept)
+    call = document.call
+    if call is not None:  # the turn that was lost may have taken it up, or its answer: what comes now is no repetition
+        call = attrs.evolve(call, tries=call.tries + 1, again=call.again + 1)
+    return attrs.evolve(document, call=call, brought=before.brought), before.version, tuple(kept)
 
 
 def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:

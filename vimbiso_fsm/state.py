@@ -125,7 +125,8 @@ class PendingCall:
     """An effect on its way. `key`: its idempotency key. `root`: the token of the message that caused it.
     `leased_until`: until then it is in the hands of whoever committed it. `again_at`: when it is taken up again though
     nobody asks, after its outcome stayed unknown. `tries`: how often it was taken up. `renewed`: whether the token it
-    is made with was renewed for this try."""
+    is made with was renewed for this try. `again`: how often recovery has gone back to it, whose answer was lost with
+    the document."""
 
     key: str
     service: str
@@ -136,6 +137,7 @@ class PendingCall:
     tries: int = 1
     again_at: datetime | None = None
     renewed: bool = False
+    again: int = 0
 
 
 @attrs.frozen

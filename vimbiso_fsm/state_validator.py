@@ -355,6 +355,7 @@ _CALL: Final[_Rules] = {
     "again_at": (_some_instant, False),
     "tries": (_count, False),
     "renewed": (_flag, False),
+    "again": (_count, False),
 }
 _TOKEN: Final[_Rules] = {"issued": (_instant, True), "expires": (_instant, True)}
 _UNDELIVERED: Final[_Rules] = {

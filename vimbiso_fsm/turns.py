@@ -105,7 +105,8 @@ def answered(step: RunCall, result: object) -> Answered:
     says_nothing = isinstance(result, Unreached) or (refused and not step.curable)
     unknown = isinstance(result, BaseException) or (step.in_doubt and says_nothing)
     renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.curable else ""
-    return Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries, renewal)
+    answer = None if unknown else result
+    return Answered(pending.key, pending.root, answer, unknown, pending.tries, renewal, pending.again)
 
 
 def instant(at: float) -> datetime:
