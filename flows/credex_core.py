@@ -449,7 +449,7 @@ class SimulatedCredexCore:
         """See `CredexCore.onboard_member`."""
         phone = phone_of(phone, caller)
 
-        def onboard() -> Session | Refused:
+        def onboard() -> _Member | Refused:
             if phone in self._phones:
                 return Refused("core.member_exists")
             if default_denom not in DECIMALS:
@@ -457,9 +457,13 @@ class SimulatedCredexCore:
             member = self._new_member(phone, firstname, lastname, 1, _DAILY_LIMIT)
             account = self._new_account(member, self._free_handle(firstname, lastname), f"{firstname} {lastname}")
             self._transfer(self._treasury, account, _OPENING_BALANCE)
-            return Session(self._new_token(member), self._dashboard(member))
+            return member
 
-        return self._serve("onboardMember", caller, onboard, about=(firstname, lastname, phone, default_denom))
+        member = self._serve("onboardMember", caller, onboard, about=(firstname, lastname, phone, default_denom))
+        if isinstance(member, Refused):
+            return member
+        with self._lock:  # also who asks again with the same key, and has had no answer yet, is logged in now
+            return Session(self._new_token(member), self._dashboard(member))
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
         """See `CredexCore.get_account_by_handle`."""

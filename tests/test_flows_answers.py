@@ -1,15 +1,9 @@
-"""Accepting, declining, cancelling, the ledger, the upgrade and the accounts: by the machine, then whole conversations;
-and any conversation of three members on a network that fails.
-"""
+"""Accepting, declining, cancelling, the ledger, the upgrade and the accounts: by the machine, then in conversations."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 import attrs
 import pytest
-from hypothesis import event, given, settings
-from hypothesis import strategies as st
 
 from flows.answer_offers import Answer, accept, cancel, decline
 from flows.choose_account import Choice, choose_account
@@ -25,8 +19,6 @@ from tests.test_flows import (
     ALAN,
     GRACE,
     KATHERINE,
-    STRANGER,
-    Talk,
     codes,
     fire,
     known,
@@ -385,86 +377,3 @@ def test_the_account_switched_to_is_used():
     assert "Ledger of Shop One" in talk.said[-1]
     talk.say("dashboard", "offer", "1", "alan", "yes")
     assert talk.made()[-1][0] == "shop_one"
-
-
-# Three members, and a network that fails -----------------------------------------------------------------------------
-
-ERRANDS = [
-    "offer 10 alan yes", "offer 5 ada yes", "1=>alan yes", "0.5=>ada yes", "2=>shop_one yes",
-    "offer 1 alan other_account 2 yes",
-    "accept 1 yes", "accept accept_all yes", "accept 2 no 1 yes", "accept 1 yes 1 yes", "decline 1 yes",
-    "decline 2 yes", "cancel_offer 1 yes", "cancel_offer 1 yes", "upgrade yes",
-    "ledger next prev dashboard", "switch 2", "become_member Emmy Noether yes", "menu", "hi",
-]  # fmt: skip
-NOISE = ["yes", "no", "back", "cancel", "help", "menu", "1", "2", "again", "credex-0", "grace", "0"]
-ERRAND = st.sampled_from(ERRANDS)
-WORDS = st.builds(
-    lambda first, more: " ".join(["hi", first, *more]).split(),
-    ERRAND,
-    st.lists(st.one_of(ERRAND, ERRAND, ERRAND, st.sampled_from(NOISE)), min_size=5, max_size=10),
-)
-ORDER = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([*[0] * 20, 1, 31, 301])), min_size=30, max_size=30)
-TROUBLES = st.lists(
-    st.builds(
-        Fault,
-        st.sampled_from(["down", "401", "lost", "lost", "slow"]),
-        call=st.sampled_from(
-            ["", "createCredex", "acceptCredex", "acceptCredexBulk", "cancelCredex", "createRecurring"]
-        ),
-        times=st.integers(1, 4),
-        chance=st.sampled_from([1.0, 1.0, 0.5]),
-        seconds=st.just(0.001),
-    ),
-    max_size=3,
-)
-THREE = [(ALAN, ADA, KATHERINE), (ALAN, ADA, STRANGER), (ALAN, KATHERINE, GRACE)]
-OUTCOMES = {"accept_offer": "accepted", "decline_offer": "declined", "cancel_offer": "cancelled"}
-
-
-def confirms(talk: Talk, word: str) -> Counter[str]:
-    """What a word confirms where the member stands, by flow: so many effects may follow, and no more."""
-    flow, _, step = talk.place.partition(".")
-    if step != "confirm" or word not in ("yes", "1"):
-        return Counter()
-    return Counter({flow: len(talk.data["offers"]) if flow in OUTCOMES else 1})
-
-
-def effects(core: SimulatedCredexCore) -> Counter[str]:
-    """What has happened, by the flow that does it."""
-    statuses: Counter[str] = Counter(offer.status for offer in core.offers)
-    done = {flow: statuses[outcome] for flow, outcome in OUTCOMES.items()}
-    upgraded = sum(t.target == core._treasury.id for t in core._transfers)
-    return Counter({**done, "offer": len(core.offers) - 2, "upgrade": upgraded})
-
-
-@settings(deadline=None, max_examples=80)
-@given(st.sampled_from(THREE), st.tuples(WORDS, WORDS, WORDS), ORDER, TROUBLES)
-def test_any_conversation_of_three_on_a_network_that_fails(phones, words, order, faults):
-    """Value is conserved; nothing is made or answered without a yes to its question, and once for each; everybody is
-    always answered, and finds home again."""
-    core = SimulatedCredexCore(faults=faults)
-    first = Talk(phones[0], core=core)
-    talks = [first, *(Talk(phone, core=core, store=first.store, at=first.at) for phone in phones[1:])]
-    saying = [iter([*said, *["menu"] * 30]) for said in words]
-    confirmed: Counter[str] = Counter()
-    for who, pause in order:
-        talk, word = talks[who], next(saying[who])
-        first.at[0] += pause
-        confirmed += confirms(talk, word)
-        talk.say(word)
-        assert talk.said, word
-        assert all(talk.said), word
-        core.check_conservation()
-        assert effects(core) <= confirmed, (word, core.calls)
-    for flow in +effects(core):
-        event(f"{flow} happened")
-    core.faults = []
-    for talk in talks:
-        for _ in range(12):
-            first.at[0] += 61
-            talk.say("no" if talk.place == "carry_on.offered" else "menu")
-            if talk.place == "choose_account.choosing":
-                talk.say("1")
-            if talk.place in ("dashboard.menu", "onboard.welcome"):
-                break
-        assert talk.place == ("onboard.welcome" if talk.outcome.state.guest else "dashboard.menu")

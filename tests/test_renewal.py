@@ -316,6 +316,7 @@ def test_a_worker_dead_before_a_refused_renewal_stops_nobody():
     office.answers["login"] = [NO]
     chat.wait(400).wake()
     assert chat.document().call is None
+    chat.say("well?")  # nobody delivers: only now the PIN is asked for
     chat.say("1234")
     dead = chat.begin(chat.message("read"))
     while type(dead.request).__name__ != "RunCall":

@@ -2,7 +2,7 @@
 
     a call on its way?  ->  session parked?  ->  the state's time over?  ->  an old button?  ->  session over?
     pressed
-    typed          ->  command  ->  shortcut  ->  sent too early?  ->  a choice shown  ->  the state's reader
+    typed          ->  command  ->  shortcut  ->  sent too early, or asked and not shown?  ->  a choice  ->  the reader
 
 Whatever is refused costs nobody their place: why, the question again, counted.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm import question
+from vimbiso_fsm.codec import replies_to_keep
 from vimbiso_fsm.commands import CARRY_ON, Shortcut, normal
 from vimbiso_fsm.conversation import Conversation
 from vimbiso_fsm.flow import SECRET
@@ -82,10 +83,27 @@ def _listen(talk: Conversation, text: str, arrived: datetime) -> None:
         return talk.go_home()
     if talk.flow.late_text == "close" and talk.run.since is not None and arrived < talk.run.since:
         return _closed(talk, "choice.late")
+    if _is_unseen(talk):
+        return _show(talk)
     choice = question.chosen(talk.bot, talk.flow, talk.run, text)
     if choice:
         return _choose(talk, choice)
     _read(talk, text)
+
+
+def _is_unseen(talk: Conversation) -> bool:
+    """Whether what is asked now still waits in the outbox, because a call has come home since: no text answers it."""
+    if not talk.outbox:
+        return False
+    reply = question.build(talk.bot, talk.bot.machine(talk.standing), talk.standing, talk.turn(talk.standing)).reply
+    [asked] = replies_to_keep(talk.bot.say([reply], talk.member.profile, talk.channel))
+    return any(asked in waiting.replies for waiting in talk.outbox)
+
+
+def _show(talk: Conversation) -> None:
+    """What waits in the outbox is the answer; the text is not taken."""
+    talk.status = "refused"
+    talk.codes.append("choice.late")
 
 
 def _press(talk: Conversation, choice: str) -> None:
