@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows import texts, texts_sn
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
-from flows.credex_core import SimulatedCredexCore
+from flows.credex_core import Dashboard, SimulatedCredexCore
 from flows.dashboard import dashboard
 from flows.language import language, named
 from flows.ledger import ledger
@@ -36,4 +36,5 @@ bot = Bot(
     texts={"en": texts.ENGLISH, "sn": texts_sn.SHONA},
     services={"credex_core": SimulatedCredexCore()},
     legacy=legacy,
+    profile=Dashboard,
 )  # fmt: skip

@@ -292,3 +292,25 @@ def test_without_flows_the_shape_alone_is_judged():
     assert StateValidator().validate(raw).valid
     assert StateValidator(channel_types={"sms"}).validate(raw).faults
     assert CHANNEL.type in StateValidator().channel_types
+
+
+@attrs.frozen
+class Person:
+    """What the flows of a bot read a profile as."""
+
+    name: str = ""
+    age: int = 0
+
+
+def test_a_profile_is_what_the_flows_read_it_as():
+    """An empty one always is; one that knows more is, too; of one that cannot be read no value is quoted."""
+    validator = StateValidator(profile=Person)
+    for profile in ({}, {"name": "Ada"}, {"age": 36, "language": "sn"}):
+        assert validator.validate(document_to_raw(FULL) | {"profile": profile}).valid
+    faults = validator.validate(document_to_raw(FULL) | {"profile": {"age": "s3cret"}}).faults
+    assert [fault.path for fault in faults] == ["profile"]
+    assert str(faults[0]).startswith("profile is no Person: ")
+    assert "s3cret" not in str(faults[0])
+    assert validator.validate(document_to_raw(FULL) | {"profile": "Ada"}).faults == (
+        StateValidator().validate(document_to_raw(FULL) | {"profile": "Ada"}).faults
+    )

@@ -84,7 +84,8 @@ class Bot:
     what calls are made to, by the port's name in snake case. `channels`: channel types beyond the known ones.
     `session`: how long a session lives, or just the seconds of silence after which it ends. `tokens`: what is known of
     members' tokens; without it they are opaque, and live until somebody takes them away. `legacy`: what is made of the
-    records of the release before (`legacy.py`).
+    records of the release before (`legacy.py`). `profile`: the class that the flows read a member's profile as; one
+    that cannot be read so is not stored, and is damage when it is found.
 
     Raises: FlowError when two flows share a name, or a flow is no flow.
     """
@@ -100,6 +101,7 @@ class Bot:
     session: SessionLife = attrs.field(factory=SessionLife, converter=_session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
     legacy: Legacy | None = attrs.field(default=None, kw_only=True)
+    profile: type | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, Machine[Any]] = attrs.field(init=False, repr=False)
@@ -121,7 +123,7 @@ class Bot:
         fill("kept", _kept(self.flows))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
-        fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels)), kept))
+        fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels)), kept, self.profile))
 
     def __repr__(self) -> str:
         return f"Bot({[flow.name for flow in self.flows]})"

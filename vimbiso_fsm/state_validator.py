@@ -9,7 +9,8 @@ The rules, in the order they are checked
  4.  `authenticated` is true or false; true only with a token. `jwt_token` is null or text, not empty. `_token`, when
      there, has the instants `issued` and `expires`, and is there only with a token.
  5.  `profile` and `current_account` are objects; `profile.accounts`, when there, is a list;
-     `current_account.account_id`, when there, is text, not empty.
+     `current_account.account_id`, when there, is text, not empty. A profile that is not empty can be read as the class
+     that `profile` names, if it names one.
  6.  `flow_data` is `{}` or an object of `id`, `step` and `data`; `_run`, an object, is there only with it. `data`
      has `flow_type`, `channel`, `_validation_context`, `_validation_state`; no field of it is called `member_id`.
  7.  `id` begins with the flow's name and a colon; with `flows` given, the flow, its step and those of its trail
@@ -31,7 +32,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.codec import RESERVED, Unreadable, document_to_raw, replies_from_raw
+from vimbiso_fsm.codec import RESERVED, Unreadable, document_to_raw, replies_from_raw, structure
 from vimbiso_fsm.errors import InvalidState
 from vimbiso_fsm.state import Document
 
@@ -118,12 +119,13 @@ class StateValidator:
     """The rule book.
 
     `flows`: the steps of each declared flow; None judges the shape alone. `channel_types`: the types that are known.
-    `kept`: the steps of older definitions, by flow and version.
+    `kept`: the steps of older definitions, by flow and version. `profile`: the class that the flows read a profile as.
     """
 
     flows: Mapping[str, Collection[str]] | None = None
     channel_types: Collection[str] = CHANNEL_TYPES
     kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
+    profile: type | None = None
 
     def validate(self, document: Document | Mapping[str, Any]) -> Verdict:
         """The verdict on a document, as attrs objects or as plain data of the wire's shape."""
@@ -146,6 +148,7 @@ class StateValidator:
         for name, rule in _RULES:
             if name in raw and (fault := rule(raw[name])):
                 yield Fault(name, fault)
+        yield from self._profile(raw.get("profile"))
         if raw.get("authenticated") is True and raw.get("jwt_token") is None:
             yield Fault("authenticated", "is true without a token")
         yield from self._channel("channel", raw.get("channel"), metadata=True)
@@ -161,6 +164,14 @@ class StateValidator:
             return
         for place, waiting in enumerate(outbox):
             yield from _notes(f"_outbox.{place}", waiting, _UNDELIVERED)
+
+    def _profile(self, profile: Any) -> Iterator[Fault]:
+        if self.profile is None or not profile or not isinstance(profile, Mapping):
+            return
+        try:
+            structure(profile, self.profile)
+        except Unreadable as error:
+            yield Fault("profile", f"is no {self.profile.__name__}: {error}")
 
     def _channel(self, path: str, channel: Any, *, metadata: bool) -> Iterator[Fault]:
         if not isinstance(channel, Mapping):
