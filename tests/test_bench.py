@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from flows.credex_core import ANYBODY, Receipt, SimulatedCredexCore
+from tests.bench import members
+from tests.bench.server import Server
+from vimbiso_fsm.answers import Money
+from vimbiso_fsm.turn import Caller, Refused, Unreached
 
 pytestmark = [
     pytest.mark.embedded,
@@ -41,6 +49,44 @@ def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
         assert row["commands"]["median"] == pytest.approx(expected, abs=0.01), row
         if row["style"] == "sync":
             assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row
+
+
+def test_members_in_the_middle_of_their_conversations_all_at_once():
+    printed = bench("--members", "30", "--seed", "7")
+    assert "30 onboard.confirm, 30 offer.confirm" in printed
+    assert printed.endswith("\nnothing wrong\n")
+    made = re.search(r"offers +(\d+) made, (\d+) said", printed)
+    assert made
+    assert int(made[1]) >= 30
+
+
+def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPatch):
+    """A core that makes an offer and says that it is down, and the member who is therefore not home at the end."""
+    broken = iter([True])
+
+    class Broken(SimulatedCredexCore):
+        def create_credex(
+            self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+        ) -> Receipt | Refused:
+            if next(broken, False):
+                super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
+                return Unreached("core.down")
+            return super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
+
+    def acts(member: members.Member) -> Iterator[Sequence[str]]:
+        yield "hi", "become_member", "Emmy", member.lastname
+        yield "yes", "offer", "1", members.Member(member.number ^ 1, member.of, 0).handle
+        yield ("yes",)
+
+    monkeypatch.setattr(members, "SimulatedCredexCore", Broken)
+    monkeypatch.setattr(members.Member, "acts", acts)
+    with Server.start("everysec") as server:
+        report = members.talk(server, 4, seed=0)
+    told, ends, made = report.wrong
+    assert told.endswith(": 'yes' was advanced: ['core.down', 'offer.confirm']")
+    assert ends.endswith(": ends at offer.confirm")
+    assert made == "4 offers were made, 3 said to be"
+    assert [*report.lines][-1] == "3 wrong"
 
 
 def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():

@@ -2,7 +2,8 @@
 
 Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `always`
 for `--fsync` measures the disk: the default is what measures the code. With `--length` instead: what is stored and what
-a turn takes, early and late in a long conversation (`length.py`).
+a turn takes, early and late in a long conversation (`length.py`). With `--members`: so many members at once, and what
+is wrong afterwards (`members.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -22,10 +24,12 @@ from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, T
 from tests.bench.conversation import OFFER, TILL
 from tests.bench.length import CASES, EARLY, HEADING, NOTES, line, stages
 from tests.bench.measure import Row, measure
+from tests.bench.members import talk
 from tests.bench.server import Placement, Server, placements
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 when anything was wrong with the members."""
     options = _options(arguments)
     logging.getLogger("vimbiso_fsm").setLevel(logging.ERROR)  # that everysec can lose a second is meant here
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs before it began; much more than 0 disturbs the figures"
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             server = stack.enter_context(Server.start(options.fsync))
             if options.length:
                 return _lengths(server, options, load)
+            if options.members:
+                return _members(server, options, load)
             contenders: list[Contender] = [
                 Bare(server.url),
                 Turns(server.url, TILL),
@@ -59,9 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"facts": facts, "rows": [attrs.asdict(row) for row in rows]}, indent=2))
     else:
         print(*_table(facts, rows), sep="\n")
+    return 0
 
 
-def _lengths(server: Server, options: argparse.Namespace, load: str) -> None:
+def _members(server: Server, options: argparse.Namespace, load: str) -> int:
+    """Print what came of so many members at once."""
+    print(f"server    {server}", f"load      {load}", f"seed      {options.seed}", sep="\n", flush=True)
+    report = talk(server, options.members, options.seed)
+    print(*report.lines, sep="\n")
+    return 1 if report.wrong else 0
+
+
+def _lengths(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print what a long conversation costs."""
     if places := placements():
         server.place(places[0])
@@ -69,13 +84,15 @@ def _lengths(server: Server, options: argparse.Namespace, load: str) -> None:
     measured = stages(server, CASES, milestones, options.rounds)
     if options.json:
         rows = [attrs.asdict(stage) for stage in measured]
-        return print(json.dumps({"facts": {"server": str(server), "load": load}, "rows": rows}, indent=2))
+        print(json.dumps({"facts": {"server": str(server), "load": load}, "rows": rows}, indent=2))
+        return 0
     print(f"server    {server}", f"load      {load}", sep="\n")
     print(f"timed     {options.rounds} rounds at each milestone, in turn with rounds of members at turn {EARLY}\n")
     print(HEADING, flush=True)
     for stage in measured:
         print(line(stage), flush=True)
     print(f"\n{NOTES}")
+    return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -86,6 +103,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"
     )
+    parser.add_argument("--members", type=int, metavar="NUMBER", help="instead: so many at once, 2 or more")
+    parser.add_argument("--seed", type=int, default=0, help="of what the members say (%(default)s)")
     parser.add_argument("--rounds", type=int, default=100, help="timed at each milestone of --length (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON, with every figure")
     parser.add_argument("--smoke", action="store_true", help="very short: only to see that it runs")
@@ -146,4 +165,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -93,6 +93,10 @@ class Server:
         _pin(self._pid, placement.server)
         _pin(os.getpid(), placement.client)
 
+    def memory(self) -> int:
+        """The most that it has used, in bytes."""
+        return int(self._client.info("memory")["used_memory_peak"])
+
     def counters(self) -> Counters:
         """The counters now."""
         info = self._client.info("everything")

@@ -1,0 +1,252 @@
+"""Ten thousand members, all in the middle of a conversation, in one process: `make bench ARGS="--members 10000"`.
+
+Newcomers to VimbisoPay (`flows`) open an account, offer credex to one another, accept, decline and take back offers,
+read their ledgers, upgrade, lose their way and come home. Each is a task; they wait for one another but twice: when all
+stand at the last question before their account is opened, and when all stand before their first offer is made. What a
+member says depends on the seed alone, what they hear on the others.
+
+It counts what the members were answered, and what is wrong: an error, a failure, a member who was told that nobody
+knows, or who is not back at the dashboard at the end; an offer that was made and not said to be, or said to be and not
+made; money that came from nowhere; an audit that does not hold. How fast it all is, is nobody's law.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from string import ascii_lowercase
+from typing import Final
+
+import attrs
+
+import flows
+from flows.credex_core import SimulatedCredexCore
+from tests.bench.server import Server
+from vimbiso_fsm.audit_trail import faults, read_trail
+from vimbiso_fsm.exchange import Outcome
+from vimbiso_fsm.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply
+from vimbiso_fsm.redis_atomic import AtomicStateManager
+
+__all__ = ["Report", "Told", "talk"]
+
+ERRANDS: Final = 3
+"""That a member runs after their first offer."""
+SAMPLE: Final = 200
+"""Members whose audit is verified at most."""
+SHOWN: Final = 20
+"""Of what is wrong, there may be one a message."""
+NOBODY_KNOWS: Final = frozenset(
+    {
+        "failure", "call.failed", "call.unsure", "call.unavailable", "call.waiting", "core.down", "core.unauthorised",
+        "core.key_reused", "core.rejected", "session.lost",
+    }
+)  # fmt: skip
+"""What nobody is told where nothing fails."""
+
+
+@attrs.frozen
+class Member:
+    """One of so many; `number` begins at 0."""
+
+    number: int
+    of: int
+    seed: int
+
+    @property
+    def channel(self) -> Channel:
+        """Where they write from."""
+        return Channel("whatsapp", f"2638{self.number:08}")
+
+    @property
+    def lastname(self) -> str:
+        """Nobody else's."""
+        letters, rest = "", self.number
+        for _ in range(4):
+            rest, letter = divmod(rest, len(ascii_lowercase))
+            letters += ascii_lowercase[letter]
+        return f"Noether{letters}"
+
+    @property
+    def handle(self) -> str:
+        """That of their account, once it is open."""
+        return f"emmy_{self.lastname.lower()}"
+
+    def acts(self) -> Iterator[Sequence[str]]:
+        """What they say, in three acts: up to where their account will be opened; up to their first offer; the rest."""
+        dice = random.Random(f"{self.seed} {self.number}")
+        yield "hi", "become_member", "Emmy", self.lastname
+        yield "yes", "offer", f"{dice.randint(1, 9)} USD", self._peer(dice)
+        errands = [errand for chosen in dice.choices(_ERRANDS, k=ERRANDS) for errand in chosen(self, dice)]
+        yield ("yes", *errands, "menu", "no", "menu")
+
+    def _peer(self, dice: random.Random) -> str:
+        """The handle of somebody near, so that everybody is offered something."""
+        return attrs.evolve(self, number=(self.number + dice.randint(1, min(9, self.of - 1))) % self.of).handle
+
+    def _offers(self, dice: random.Random) -> list[str]:
+        return ["offer", f"{dice.randint(1, 9)}", f"@{self._peer(dice)}", "yes"]
+
+    def _offers_quickly(self, dice: random.Random) -> list[str]:
+        return [f"0.5=>{self._peer(dice)}", "yes"]
+
+    def _thinks_again(self, dice: random.Random) -> list[str]:
+        return ["offer", "ten", "help", "2 USD", self._peer(dice), "back", "back", "3 USD", self._peer(dice), "no"]
+
+    def _is_called_away(self, dice: random.Random) -> list[str]:
+        return ["offer", "2", "menu", "yes", self._peer(dice), "cancel"]
+
+
+_ERRANDS: Final[Sequence[Callable[[Member, random.Random], list[str]]]] = (
+    Member._offers,
+    Member._offers_quickly,
+    Member._thinks_again,
+    Member._is_called_away,
+    lambda *_: ["accept", "1", "yes", "menu"],
+    lambda *_: ["accept", "accept_all", "yes", "menu"],
+    lambda *_: ["decline", "1", "yes", "menu"],
+    lambda *_: ["cancel_offer", "1", "yes", "menu"],
+    lambda *_: ["ledger", "next", "dashboard"],
+    lambda *_: ["upgrade", "yes"],
+    lambda *_: ["what can I do?", "help"],
+)
+
+
+@attrs.define
+class Told:
+    """What all members were answered. `took`: seconds of each message; `together`: how many were in the middle of a
+    conversation when they waited for each other."""
+
+    took: list[float] = attrs.field(factory=list[float])
+    statuses: Counter[str] = attrs.field(factory=Counter[str])
+    keys: Counter[str] = attrs.field(factory=Counter[str])
+    together: Counter[str] = attrs.field(factory=Counter[str])
+    wrong: list[str] = attrs.field(factory=list[str])
+
+    def hear(self, member: Member, word: str, outcome: Outcome) -> None:
+        """Count an answer."""
+        self.statuses[outcome.status] += 1
+        keys = [_key(reply) for reply in outcome.replies]
+        self.keys.update(keys)
+        if outcome.status not in ("advanced", "refused") or not keys or not NOBODY_KNOWS.isdisjoint(keys):
+            self.wrong.append(f"{member.number}: {word!r} was {outcome.status}: {keys}")
+
+
+def _key(reply: Reply) -> str:
+    return (reply.body if isinstance(reply, Buttons | Menu) else reply).key
+
+
+def _place(outcome: Outcome | None) -> str:
+    run = outcome.state.run if outcome else None
+    return f"{run.flow}.{run.step}" if run else "nowhere"
+
+
+async def _speak(manager: AsyncFlowStateManager, member: Member, told: Told, meeting: asyncio.Barrier) -> None:
+    """All that a member says, each word when the one before was answered."""
+    outcome: Outcome | None = None
+    said = 0
+    for act, words in enumerate(member.acts()):
+        if act:
+            told.together[_place(outcome)] += 1
+            await meeting.wait()
+        for word in words:
+            said += 1
+            began = time.perf_counter()
+            try:
+                outcome = await manager.handle(Message(member.channel, f"{member.number}.{said}", word))
+            except Exception as error:
+                told.wrong.append(f"{member.number}: {word!r} raised {type(error).__name__}: {error}")
+                continue
+            told.took.append(time.perf_counter() - began)
+            told.hear(member, word, outcome)
+    if (place := _place(outcome)) != "dashboard.menu":
+        told.wrong.append(f"{member.number}: ends at {place}")
+
+
+@attrs.frozen
+class Report:
+    """What came of it. `seconds`: from the first message to the last answer; `memory`, `server_memory`: most that the
+    process, and the server, had of it, in bytes; `audits`: entries that were verified, of a sample."""
+
+    members: int
+    seconds: float
+    told: Told
+    offers: int
+    audits: int
+    memory: int
+    server_memory: int
+    wrong: Sequence[str]
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """To be printed."""
+        told, took, size = self.told, sorted(self.told.took), 2**20
+        turns = max(len(took), 1)
+        yield f"members   {self.members}, all at once in the middle of a conversation: {_counted(told.together)}"
+        yield f"answers   {_counted(told.statuses)}"
+        yield f"offers    {self.offers} made, {told.keys['offer.sent']} said to be made"
+        yield f"audit     {self.audits} entries of {min(SAMPLE, self.members)} members verified"
+        yield (
+            f"took      {self.seconds:.1f} s: {turns / self.seconds:.0f} messages a second, "
+            f"{self.members / self.seconds:.1f} conversations a second, each of {turns / self.members:.1f} messages"
+        )
+        if took:
+            yield (
+                f"a message {median(took):.3f} s the median, {took[turns * 99 // 100]:.3f} s all but one in a hundred, "
+                f"{took[-1]:.3f} s the slowest (nobody pauses to think: each waits for all)"
+            )
+        yield f"memory    {self.memory / size:.0f} MiB the process at most, {self.server_memory / size:.0f} the server"
+        yield from (f"WRONG     {wrong}" for wrong in self.wrong[:SHOWN])
+        yield f"{len(self.wrong)} wrong" if self.wrong else "nothing wrong"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
+
+
+def talk(server: Server, members: int, seed: int) -> Report:
+    """Let so many members talk at once, and look at what is there afterwards."""
+    core = SimulatedCredexCore(seed)
+    before = len(core.offers)
+    people = [Member(number, members, seed) for number in range(members)]
+    told = Told()
+
+    async def together() -> float:
+        meeting = asyncio.Barrier(members)
+        async with AsyncFlowStateManager.from_url(server.url, flows.bot, services={"credex_core": core}) as manager:
+            began = time.perf_counter()
+            async with asyncio.TaskGroup() as tasks:
+                for member in people:
+                    tasks.create_task(_speak(manager, member, told, meeting))
+            return time.perf_counter() - began
+
+    seconds = asyncio.run(together())
+    wrong = [*told.wrong]
+    made = len(core.offers) - before
+    if made != told.keys["offer.sent"]:
+        wrong.append(f"{made} offers were made, {told.keys['offer.sent']} said to be")
+    try:
+        core.check_conservation()
+    except AssertionError as error:
+        wrong.append(str(error))
+    audits = 0
+    with AtomicStateManager.from_url(server.url) as store:
+        for phone in random.Random(seed).sample([member.channel.identifier for member in people], min(SAMPLE, members)):
+            trail = read_trail(store, core._phones[phone].id)
+            audits += len(trail.entries)
+            wrong += [f"the audit of {phone}: {fault}" for fault in faults(trail)]
+            if not trail.entries:
+                wrong.append(f"{phone} has no audit")
+    return Report(members, seconds, told, made, audits, _memory(), server.memory(), wrong)
+
+
+def _memory() -> int:
+    """The most that this process has had, in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
