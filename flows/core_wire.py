@@ -24,7 +24,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import attrs
 
-from flows.credex_core import (
+from flows.core_port import (
     DECIMALS,
     Account,
     Dashboard,

@@ -16,8 +16,8 @@ from typing import Final, Self, TypeVar
 import httpx
 
 from flows import core_wire
+from flows.core_port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
 from flows.core_wire import DOWN, MAX_BODY, Answer, Asked, unanswered, understood
-from flows.credex_core import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.turn import Caller, Refused
 
