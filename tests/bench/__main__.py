@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _members(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print what came of so many members at once."""
+    logging.getLogger("vimbiso_fsm").setLevel(logging.CRITICAL)  # what is not answered is counted, and shown at the end
     print(f"server    {server}", f"load      {load}", f"seed      {options.seed}", sep="\n", flush=True)
     report = talk(server, options.members, options.seed)
     print(*report.lines, sep="\n")

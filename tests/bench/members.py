@@ -8,6 +8,9 @@ member says depends on the seed alone, what they hear on the others.
 It counts what the members were answered, and what is wrong: an error, a failure, a member who was told that nobody
 knows, or who is not back at the dashboard at the end; an offer that was made and not said to be, or said to be and not
 made; money that came from nowhere; an audit that does not hold. How fast it all is, is nobody's law.
+
+So many write some hundred MB of log. A disk that makes the server wait for more than two seconds, the time limit of a
+reply, shows as `CommitUnknown`; `--fsync no` leaves the disk out.
 """
 
 from __future__ import annotations
