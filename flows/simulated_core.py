@@ -10,7 +10,7 @@ import random
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -168,6 +168,7 @@ class SimulatedCredexCore:
         self._handles: dict[str, _Account] = {}
         self._phones: dict[str, _Member] = {}
         self._secret = f"{self._random.getrandbits(256):064x}"
+        self._made = Counter[str]()
         self._tokens: dict[str, tuple[_Member, float]] = {}
         self._offers: dict[str, Offer] = {}
         self._transfers: list[_Transfer] = []
@@ -440,7 +441,10 @@ class SimulatedCredexCore:
     # What is in it --------------------------------------------------------------------------------------------------
 
     def _id(self, kind: str) -> str:
-        return f"{kind}-{self._random.getrandbits(64):016x}"
+        """The next one of a kind: how many there were of other kinds, logins say, makes no difference to it."""
+        self._made[kind] += 1
+        chance = random.Random(f"{self._secret} {kind} {self._made[kind]}")  # noqa: S311  # as above
+        return f"{kind}-{chance.getrandbits(64):016x}"
 
     def _new_member(self, phone: str, firstname: str, lastname: str, tier: int, remaining: Decimal) -> _Member:
         member = self._phones[phone] = _Member(self._id("member"), phone, firstname, lastname, tier, remaining)
