@@ -218,12 +218,12 @@ def _obey(talk: Conversation, command: str) -> None:
 
 
 def _menu(talk: Conversation) -> None:
-    """The way home. A flow with answers in it is first offered back."""
+    """The way home. A flow with answers in it is first offered back; who says so again does not want it back."""
     run = talk.run
     if run is None:
         talk.go_home()
     elif run.flow == CARRY_ON.name:
-        talk.ask()
+        talk.pull("no")
     elif talk.gathered(run):
         talk.offer_back(run)
     else:

@@ -10,7 +10,8 @@ knows, or who is not back at the dashboard at the end; an offer that was made an
 made; money that came from nowhere; an audit that does not hold. How fast it all is, is nobody's law.
 
 So many write some hundred MB of log. A disk that makes the server wait for more than two seconds, the time limit of a
-reply, shows as `CommitUnknown`; `--fsync no` leaves the disk out.
+reply, shows as `CommitUnknown` or `StoreUnavailable`: nothing is lost, the message is delivered again, as a webhook
+would be, and takes effect once. Such deliveries are counted apart; `--fsync no` leaves the disk out.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.bench.server import Server
 from vimbiso_fsm.audit_trail import faults, read_trail
+from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.exchange import Outcome
 from vimbiso_fsm.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply
@@ -43,6 +45,8 @@ ERRANDS: Final = 3
 """That a member runs after their first offer."""
 SAMPLE: Final = 200
 """Members whose audit is verified at most."""
+DELIVERIES: Final = 10
+"""Of one message at most, while the server does not answer in time."""
 SHOWN: Final = 20
 """Of what is wrong, there may be one a message."""
 NOBODY_KNOWS: Final = frozenset(
@@ -124,20 +128,22 @@ _ERRANDS: Final[Sequence[Callable[[Member, random.Random], list[str]]]] = (
 @attrs.define
 class Told:
     """What all members were answered. `took`: seconds of each message; `together`: how many were in the middle of a
-    conversation when they waited for each other."""
+    conversation when they waited for each other; `again`: deliveries that were not answered in time, by why."""
 
     took: list[float] = attrs.field(factory=list[float])
     statuses: Counter[str] = attrs.field(factory=Counter[str])
     keys: Counter[str] = attrs.field(factory=Counter[str])
     together: Counter[str] = attrs.field(factory=Counter[str])
+    again: Counter[str] = attrs.field(factory=Counter[str])
     wrong: list[str] = attrs.field(factory=list[str])
 
-    def hear(self, member: Member, word: str, outcome: Outcome) -> None:
-        """Count an answer."""
+    def hear(self, member: Member, word: str, outcome: Outcome, *, again: bool) -> None:
+        """Count an answer; `again`: the message was delivered before, and not answered."""
         self.statuses[outcome.status] += 1
         keys = [_key(reply) for reply in outcome.replies]
         self.keys.update(keys)
-        if outcome.status not in ("advanced", "refused") or not keys or not NOBODY_KNOWS.isdisjoint(keys):
+        usual = {"advanced", "refused", "duplicate"} if again else {"advanced", "refused"}
+        if outcome.status not in usual or not keys or not NOBODY_KNOWS.isdisjoint(keys):
             self.wrong.append(f"{member.number}: {word!r} was {outcome.status}: {keys}")
 
 
@@ -162,14 +168,26 @@ async def _speak(manager: AsyncFlowStateManager, member: Member, told: Told, mee
             said += 1
             began = time.perf_counter()
             try:
-                outcome = await manager.handle(Message(member.channel, f"{member.number}.{said}", word))
+                outcome, again = await _deliver(manager, Message(member.channel, f"{member.number}.{said}", word), told)
             except Exception as error:
                 told.wrong.append(f"{member.number}: {word!r} raised {type(error).__name__}: {error}")
                 continue
             told.took.append(time.perf_counter() - began)
-            told.hear(member, word, outcome)
+            told.hear(member, word, outcome, again=again)
     if (place := _place(outcome)) != "dashboard.menu":
         told.wrong.append(f"{member.number}: ends at {place}")
+
+
+async def _deliver(manager: AsyncFlowStateManager, message: Message, told: Told) -> tuple[Outcome, bool]:
+    """What a message is answered, and whether it had to be delivered again for that: as a webhook is that gets no
+    answer, a little later each time."""
+    for delivery in range(1, DELIVERIES):
+        try:
+            return await manager.handle(message), delivery > 1
+        except NotAnswered as error:
+            told.again[type(error).__name__] += 1
+            await asyncio.sleep(0.1 * 2**delivery)
+    return await manager.handle(message), True
 
 
 @attrs.frozen
@@ -193,6 +211,8 @@ class Report:
         turns = max(len(took), 1)
         yield f"members   {self.members}, all at once in the middle of a conversation: {_counted(told.together)}"
         yield f"answers   {_counted(told.statuses)}"
+        if told.again:
+            yield f"again     {_counted(told.again)}: delivered again, for the server took more than the time limit"
         yield f"offers    {self.offers} made, {told.keys['offer.sent']} said to be made"
         yield f"audit     {self.audits} entries of {min(SAMPLE, self.members)} members verified"
         yield (
