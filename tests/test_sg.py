@@ -26,9 +26,14 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 import flows as vimbisopay
-from flows.credex_core import Fault, SimulatedCredexCore
+from flows import core_server
+from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
 from tests.bots import on_clock
 from tests.engines import Proxy, Server, running, valkey_program
 from vimbiso_fsm.bot import Bot, Limits
@@ -955,17 +960,40 @@ def test_sg17_known_member_logs_in(managed: Managed):
     assert "100.00 USD" in words(outcome)
 
 
-@pytest.mark.parametrize("channel", [ADA, ALAN], ids=["tier 1", "tier 3"])
-def test_sg18_a_flow_starts(managed: Managed, channel: Channel):
+FIRST_QUESTIONS = {
+    "offer_secured": ("offer", "amount"),
+    "accept_offer": ("accept_offer", "list"),
+    "decline_offer": ("decline_offer", "list"),
+    "cancel_offer": ("cancel_offer", "list"),
+    "view_ledger": ("ledger", "page"),
+    "upgrade_membertier": ("upgrade", "confirm"),
+    "switch_account": ("choose_account", "choosing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("phone", "shown"),
+    [
+        ("263771000001", "offer_secured cancel_offer view_ledger upgrade_membertier"),  # tier 1, one offer out
+        ("263771000002", "offer_secured accept_offer decline_offer view_ledger"),  # tier 3, two offers in
+        ("263771000003", "offer_secured view_ledger upgrade_membertier"),  # tier 2
+        ("263771000005", "offer_secured view_ledger switch_account"),  # tier 5, several accounts
+    ],
+    ids=["tier 1", "tier 3", "tier 2", "tier 5"],
+)
+def test_sg18_a_flow_starts(managed: Managed, phone: str, shown: str):
     """Given a logged-in member; when they pick any row of the menu; then its first question appears. The original:
     none of them starts."""
-    rows = choices(Chat(managed("flows", services=core()), channel).say("hi"))
-    assert rows
-    for row in rows:
-        chat = Chat(managed("flows", services=core()), channel)
-        outcome = chat.press(choices(chat.say("menu"))[row])
+    for row in shown.split():
+        chat = Chat(managed("flows", services=core()), Channel("whatsapp", phone))
+        greeted = chat.say("hi")
+        if step(greeted.state) == ("choose_account", "choosing"):  # of tier 5, at the login
+            greeted = chat.say("1")
+        rows = choices(greeted)
+        assert list(rows) == shown.split()
+        outcome = chat.press(rows[row])
         assert outcome.status == "advanced"
-        assert step(outcome.state)[0] != "dashboard"
+        assert step(outcome.state) == FIRST_QUESTIONS[row]
         assert outcome.replies[-1].text
         chat.say("cancel")
 
@@ -1853,19 +1881,46 @@ def test_sg57_a_member_who_stayed_away_is_no_loss(managed: Managed, client: Clie
 # Errors towards the member -------------------------------------------------------------------------------------------
 
 
-def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
-    """Given the API is down; when a member greets; then an apology, the session kept, retry later. The original:
-    invited to register."""
-    service = SimulatedCredexCore(faults=[Fault("down")])
-    chat = Chat(managed("flows", services={"credex_core": service}))
+def apologises(chat: Chat) -> None:
+    """Whatever is said, no more than that: no invitation, and the member stays where the login is tried again."""
     for text in ("hi", "hello", "menu", "anything"):
         outcome = chat.say(text)
         assert step(outcome.state)[0] == "login"
         assert "cannot reach" in words(outcome)
         assert "member" not in words(outcome).lower()
+
+
+def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
+    """Given the API is down; when a member greets; then an apology, the session kept, retry later. The original:
+    invited to register."""
+    service = SimulatedCredexCore(faults=[Fault("down")])
+    chat = Chat(managed("flows", services={"credex_core": service}))
+    apologises(chat)
     assert len(service.calls) == 4
     service.faults = ()
     assert step(chat.say("hi").state) == ("dashboard", "menu")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_sg59_an_answer_of_500_is_an_outage(managed: Managed, status: int):
+    """Given the API answers 500, over HTTP as it does; when a member greets; then the same apology. Well again, it
+    knows them. The original: invited to register."""
+    real = core_server.application(SimulatedCredexCore())
+    broken = Starlette(routes=[Route("/{path:path}", lambda _: Response("oops", status), methods=["POST"])])
+    serves = [broken]
+
+    async def core_or_none(scope: Scope, receive: Receive, send: Send) -> None:
+        await serves[-1](scope, receive, send)
+
+    with (
+        core_server.listening() as bound,
+        core_server.running(core_or_none, bound) as url,
+        HttpCredexCore(url) as service,
+    ):
+        chat = Chat(managed("flows", services={"credex_core": service}))
+        apologises(chat)
+        serves.append(real)
+        assert step(chat.say("hi").state) == ("dashboard", "menu")
 
 
 @pytest.mark.parametrize(
