@@ -274,10 +274,11 @@ def test_a_call_that_no_audit_tells_of_is_not_gone_back_over(harm: str):
     assert chat.say("yes").status == "advanced"
     before = damage(chat, previous=confirming)
     member = chat.store._members[before.member_id]
-    spoilt = attrs.evolve(member.audit[-1], body=b"{")
+    *others, (at, entry) = member.audit
+    spoilt = attrs.evolve(entry, body=b"{")
     member.audit = {
-        "no entry": (), "an entry is missing": (*member.audit[:-2], member.audit[-1]),
-        "an entry cannot be read": (*member.audit[:-1], spoilt),
+        "no entry": (), "an entry is missing": (*others[:-1], (at, entry)),
+        "an entry cannot be read": (*others, (at, spoilt)),
     }[harm]  # fmt: skip
     outcome = chat.say("yes")
     assert outcome.status == "recovered"
@@ -292,7 +293,8 @@ def test_a_missing_document_whose_audit_cannot_be_read():
     chat.say("hi", "order", "ada")
     member = chat.store._members[chat.member_id()]
     member.state = member.previous = None
-    member.audit = (*member.audit[:-1], attrs.evolve(member.audit[-1], body=b"{"))
+    *others, (at, entry) = member.audit
+    member.audit = (*others, (at, attrs.evolve(entry, body=b"{")))
     chat.cache = Cache()
     assert chat.say("1234").replies
 

@@ -44,8 +44,10 @@ from vimbiso_fsm.store import (
     Load,
     LookUp,
     ReadAudit,
+    ReadIncidents,
     ReadInherited,
     ReadRecords,
+    Report,
     Request,
     SetAside,
     Settle,
@@ -148,6 +150,33 @@ class TestKeys:
         assert (len(entries), client.llen(key("audit"))) == (AUDIT_KEPT, AUDIT_KEPT)
         assert entries[0] == Entry(2, "d2", b"body")
         assert client.lindex(key("audit"), -1).startswith(b"%d %b " % (head.version, head.digest.encode()))
+
+    def test_entries_of_unknown_age_are_kept_and_read(self, manager: AtomicStateManager, client: Any):
+        """Those from before the script wrote instants; what stands behind them waits for them."""
+        client.rpush(key("audit"), b'1 d1 {"a": "@1.5 "}', b"2 d2 @1.5 body", b"3 d3 @2.5 body")
+        head = made(manager, turn(Head(3, "d3")))
+        assert client.lindex(key("audit"), 0) == b'1 d1 {"a": "@1.5 "}'
+        entries = manager.perform(ReadAudit("m"))
+        assert isinstance(entries, tuple)
+        assert entries[:3] == (Entry(1, "d1", b'{"a": "@1.5 "}'), Entry(2, "d2", b"body"), Entry(3, "d3", b"body"))
+        client.lpop(key("audit"))
+        made(manager, turn(head, token="next"))
+        assert client.llen(key("audit")) == 2
+
+    def test_an_incident_of_unknown_age_is_kept_and_told_once(self, manager: AtomicStateManager, client: Any):
+        client.rpush(key("incidents"), b"{}")
+        for body in (b"{}", b"{}", b"[]", b"[]"):
+            manager.perform(Report("m", body))
+        assert manager.perform(ReadIncidents("m")) == (b"{}", b"[]")
+        assert client.lindex(key("incidents"), 0) == b"{}"
+
+    def test_an_instant_in_a_frame_is_the_commits(self, manager: AtomicStateManager, client: Any):
+        answer = manager.commit(turn(shift=-3600.0))
+        assert isinstance(answer, Committed)
+        entry = turn().entry
+        assert entry is not None
+        frame = b"1 %b @%.6f %b" % (entry.digest.encode(), answer.at, entry.body)
+        assert client.lrange(key("audit"), 0, -1) == [frame]
 
     def test_a_big_version_keeps_its_digits(self, manager: AtomicStateManager, client: Any):
         version = 2**53 - 2

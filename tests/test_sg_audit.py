@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +38,7 @@ from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.messages import Channel, Message
 from vimbiso_fsm.redis_atomic import AtomicStateManager
 from vimbiso_fsm.state import guest_id
-from vimbiso_fsm.store import AUDIT_KEPT
+from vimbiso_fsm.store import AUDIT_KEPT, AUDIT_LIFE, DROPPED_AT_ONCE
 from vimbiso_fsm.turn import Becomes, Turn
 from vimbiso_fsm.wire import keys_of
 
@@ -81,15 +82,17 @@ async def test_sg49_audit_is_shared(tmp_path: Path):
     assert longer[:-1] == history
 
 
-def old_audit(server: Server, member_id: str, count: int) -> None:
-    """So many entries of long ago, one after the other."""
+def old_audit(server: Server, member_id: str, count: int, ends: float | None = None) -> None:
+    """So many entries of long ago, one after the other. `ends`: they were appended a minute apart, the latest a minute
+    before this instant; without it, their frames are of the time before instants stood in them."""
     frames, previous = [], ""
     for version in range(1, count + 1):
         at = START - timedelta(days=300) + timedelta(minutes=version)
         entry = AuditEntry(version, at, member_id, channel_digest(HERE), "transition", "advanced", "t", "t")
         sealed = seal(entry, b"document", previous)
         previous = sealed.digest
-        frames.append(b"%d %b %b" % (version, previous.encode(), sealed.body))
+        dated = b"" if ends is None else b"@%.6f " % (ends - 60 * (count + 1 - version))
+        frames.append(b"%d %b %b%b" % (version, previous.encode(), dated, sealed.body))
     with server.client() as client:
         client.rpush(keys_of(member_id)[3], *frames)
 
@@ -114,6 +117,27 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
         assert (len(trail.entries), faults(trail)) == (AUDIT_KEPT, ())
     with valkey_server.client() as client:
         assert client.llen(keys_of(member)[3]) == AUDIT_KEPT
+
+
+def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
+    """Given a member who goes on for longer than an entry is kept; when more is said; then what is too old makes room,
+    a few with each message, either worker reads the same, and the chain is whole from the first that is kept."""
+    member = guest_id(HERE)
+    too_old = DROPPED_AT_ONCE + 5
+    old_audit(valkey_server, member, too_old + 3, ends=time.time() - AUDIT_LIFE + 3.5 * 60)
+    with (
+        FlowStateManager.from_url(valkey_url, COUNTER) as one,
+        FlowStateManager.from_url(valkey_url, COUNTER) as two,
+        AtomicStateManager.from_url(valkey_url) as store,
+    ):
+        assert faults(read_trail(store, member)) == ()
+        chat = Chat(one, HERE)
+        for place, first in enumerate((DROPPED_AT_ONCE + 1, too_old + 1, too_old + 1)):
+            chat.say(str(place))
+            versions = [entry.version for entry in one.history(member)]
+            assert versions == list(range(first, too_old + 5 + place))
+            assert [entry.version for entry in two.history(member)] == versions
+            assert faults(read_trail(store, member)) == ()
 
 
 # SG-58: no internals -------------------------------------------------------------------------------------------------

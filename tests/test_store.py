@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import attrs
@@ -16,24 +16,31 @@ import redis.cluster
 
 from tests.deployments import Nodes, cluster
 from tests.engines import Server, free_port, running, valkey_program
+from tests.faults.mutants import mutated
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.pipelines import Answer
 from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store import (
+    AUDIT_LIFE,
     Commit,
     Committed,
     Conflict,
     Duplicate,
+    Entry,
     Head,
     Late,
     Load,
+    ReadAudit,
+    ReadIncidents,
+    Report,
     Request,
     Result,
     SetAside,
     Settle,
     Store,
     Stored,
+    Wipe,
 )
 from vimbiso_fsm.testing import LAWS, Law, Make, check_agreement, check_store, waiting
 
@@ -239,6 +246,55 @@ def test_a_faulty_store_breaks_a_law(spoil):
 def test_a_faulty_store_disagrees_with_the_model(spoil):
     with pytest.raises(AssertionError, match="the model answers"):
         check_agreement(lambda: Faulty(spoil), examples=500)
+
+
+@pytest.mark.parametrize("mutant", ["no age", "all ages at once"])
+def test_a_script_that_drops_none_or_all_by_age_breaks_a_law(mutant: str, server: Server):
+    with mutated(mutant), pytest.raises(AssertionError, match="the entries kept by a commit"):
+        check_store(sync_manager(server.url))
+
+
+def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server):
+    with mutated("no age"), pytest.raises(AssertionError, match="the model answers"):
+        check_agreement(sync_manager(server.url))
+
+
+# Whatever appends drops what is too old ----------------------------------------------------------------------------
+
+
+def appended(at: Callable[[float], Store]) -> tuple[Result, Result]:
+    """What is left of two entries and incidents when the first of each is too old, after a wipe and a report. `at`: the
+    store, its clock moved by so many seconds."""
+    head = Head()
+    for number, shift in enumerate((0.0, 7200.0), 1):
+        entry = Entry(number, f"d{number}", b"body")
+        made = at(shift).perform(Commit("m", head, f"t{number}", "t", "said", b"{}", entry))
+        assert isinstance(made, Committed)
+        head = made.head
+        at(shift).perform(Report("m", b"incident %d" % number))
+    late = at(AUDIT_LIFE + 3600.0)
+    assert isinstance(late.perform(Wipe("m", head, Entry(3, "d3", b"wiped"))), Committed)
+    late.perform(Report("m", b"incident 3"))
+    return late.perform(ReadAudit("m")), late.perform(ReadIncidents("m"))
+
+
+LEFT = ((Entry(2, "d2", b"body"), Entry(3, "d3", b"wiped")), (b"incident 2", b"incident 3"))
+
+
+def test_a_wipe_and_a_report_drop_what_is_too_old(server: Server):
+    with ExitStack() as closing:
+        assert appended(lambda by: closing.enter_context(AtomicStateManager.from_url(server.url, shift=by))) == LEFT
+
+
+def test_a_wipe_and_a_report_drop_what_is_too_old_in_memory():
+    now = [0.0]
+    store = MemoryStore(lambda: 1_000.0 + now[0])
+
+    def at(shift: float) -> Store:
+        now[0] = shift
+        return store
+
+    assert appended(at) == LEFT
 
 
 # The model in its own right ----------------------------------------------------------------------------------------

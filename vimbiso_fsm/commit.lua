@@ -15,7 +15,7 @@ local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
 local at = string.format('%.6f', now)
 
--- The head, from the state or, when none lives, from the latest audit entry ("<version> <digest> <body>").
+-- The head, from the state or, when none lives, from the latest audit entry ("<version> <digest> @<at> <body>").
 local function head()
   local state = call('HMGET', KEYS[1], 'v', 'h')
   if state[1] then
@@ -46,11 +46,26 @@ local function records()
   return found
 end
 
+-- Append to a list that is kept by count and by age; a frame is its words, "@<at> " and its body. From the old end goes
+-- what is one too many and, so much at once, what is too old. The loop ends at the frame of now if not before, so the
+-- latest stays; and at one without an instant, whose age nobody knows.
+local function append(i, words, body, kept, life, most)
+  local dropped = math.max(call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body) - kept, 0)
+  local dated = words == '' and '^@(%d+%.%d+) ' or '^%d+ %S* @(%d+%.%d+) '
+  for _ = 1, most do
+    local appended = string.match(call('LINDEX', KEYS[i], dropped), dated)
+    if not appended or tonumber(appended) > now - life then break end
+    dropped = dropped + 1
+  end
+  if dropped > 0 then call('LTRIM', KEYS[i], dropped, -1) end
+  call('EXPIREAT', KEYS[i], string.format('%.0f', now + life)) -- %.14g of tostring would cut digits
+end
+
 -- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then only for a commit:
 --      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
---      15 seconds a document lives  16 seconds the audit lives  17 records kept  18 entries kept
---      19 '1' to forget the document before, or ''
---      20 number of inherited tokens; each with its instant, then the inherited records
+--      15 seconds a document lives  16 records kept  17 entries kept  18 seconds they live  19 most too old to drop
+--      20 '1' to forget the document before, or ''
+--      21 number of inherited tokens; each with its instant, then the inherited records
 if mode == 'commit' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
@@ -72,23 +87,22 @@ if mode == 'commit' or mode == 'verify' then
 
   call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- refused for memory, or nothing after it is
   call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
-  local after = 20 + 2 * ARGV[20]
-  for i = 21, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  local after = 21 + 2 * ARGV[21]
+  for i = 22, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
   for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
-  if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[17]) then call('LTRIM', KEYS[3], -ARGV[17], -1) end
-  if call('RPUSH', KEYS[4], ARGV[12]) > tonumber(ARGV[18]) then call('LTRIM', KEYS[4], -ARGV[18], -1) end
+  if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then call('LTRIM', KEYS[3], -ARGV[16], -1) end
+  append(4, ARGV[8] .. ' ' .. ARGV[9] .. ' ', ARGV[12], ARGV[17], ARGV[18], ARGV[19])
   call('ZADD', KEYS[5], at, token)
   call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
   if ARGV[13] ~= '' then call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14]) end
-  if ARGV[19] ~= '' then call('DEL', KEYS[2]) end
+  if ARGV[20] ~= '' then call('DEL', KEYS[2]) end
 
-  local document_ends = string.format('%.0f', now + ARGV[15]) -- %.14g of tostring would cut digits
+  local document_ends = string.format('%.0f', now + ARGV[15])
   local token_ends = string.format('%.0f', now + ARGV[7])
   call('EXPIREAT', KEYS[1], document_ends)
   call('EXPIREAT', KEYS[2], document_ends)
   call('EXPIREAT', KEYS[3], token_ends)
   call('EXPIREAT', KEYS[5], token_ends)
-  call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[16]))
   return {KEYS[1], token, 'committed', at}
 end
 
@@ -135,10 +149,10 @@ if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
 end
 
 -- The one key of these modes is a list of incidents.
-if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live
-  if call('LINDEX', KEYS[1], -1) ~= ARGV[4] then -- else it is the same report, whose first answer was lost
-    if call('RPUSH', KEYS[1], ARGV[4]) > tonumber(ARGV[5]) then call('LTRIM', KEYS[1], -ARGV[5], -1) end
-    call('EXPIREAT', KEYS[1], string.format('%.0f', now + ARGV[6]))
+if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
+  local latest = call('LINDEX', KEYS[1], -1)
+  if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- else its first answer was lost
+    append(1, '', ARGV[4], ARGV[5], ARGV[6], ARGV[7])
   end
   return {KEYS[1], token, 'read', at}
 end
@@ -202,16 +216,16 @@ if mode == 'aside' then
 end
 
 -- KEYS 7 where it is named what was set aside, then all of that
--- ARGV 4 version  5 digest  6 audit entry  7 entries kept  8 seconds the audit lives  9 member  10 new digest
+-- ARGV 4 version  5 digest  6 new version  7 new digest  8 audit entry  9 entries kept  10 seconds they live
+--      11 most too old to drop  12 member
 if mode == 'wipe' then
   local version, digest = head()
-  if digest == ARGV[10] then return {KEYS[1], token, 'committed', at} end -- it was made, and its answer lost
+  if digest == ARGV[7] then return {KEYS[1], token, 'committed', at} end -- it was made, and its answer lost
   if not (version == ARGV[4] and digest == ARGV[5]) then return current('conflict') end
   if #asides(7) ~= #KEYS - 7 then return current('conflict') end
   call('ZCARD', KEYS[6])
-  if call('RPUSH', KEYS[4], ARGV[6]) > tonumber(ARGV[7]) then call('LTRIM', KEYS[4], -ARGV[7], -1) end
-  call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[8]))
-  call('ZREM', KEYS[6], ARGV[9])
+  append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], ARGV[9], ARGV[10], ARGV[11])
+  call('ZREM', KEYS[6], ARGV[12])
   call('DEL', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
   return {KEYS[1], token, 'committed', at}
 end

@@ -23,6 +23,7 @@ from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.store import (
     AUDIT_LIFE,
     DOCUMENT_LIFE,
+    DROPPED_AT_ONCE,
     MAX_DOCUMENT,
     NO_HEAD,
     RECORDS_KEPT,
@@ -441,6 +442,21 @@ def law_7_each_thing_has_its_life(store: Store) -> None:
         _same(found, wanted, f"document, previous, records, audit {age / 86_400:.2f} days after the latest commit")
 
 
+def law_7_audit_entries_end_one_by_one(store: Store) -> None:
+    """Each `AUDIT_LIFE` after its commit, with a later one: the oldest first, a few at once, never the latest."""
+    trial = _Trial(store)
+    head = NO_HEAD
+    hours = range(DROPPED_AT_ONCE + 3)
+    for hour in hours:
+        head = trial.advance(head, shift=hour * HOUR)
+    _same(_versions(trial), [hour + 1 for hour in hours], "the entries of which none is too old")
+    last = hours[-1]
+    for age, first in ((1.5, 3), (last, 3 + DROPPED_AT_ONCE), (last + 1, last + 2), (30_000, last + 5)):
+        head = trial.advance(head, shift=AUDIT_LIFE + age * HOUR)
+        what = f"the entries kept by a commit {age} hours after the first is too old"
+        _same(_versions(trial), list(range(first, head.version + 1)), what)
+
+
 def law_8_bytes_come_back_as_they_went(store: Store) -> None:
     """Documents, records and entries are opaque; ids and tokens may be any text."""
     every = bytes(range(256))
@@ -455,7 +471,8 @@ def law_8_bytes_come_back_as_they_went(store: Store) -> None:
     _same(store.perform(ReadAudit(trial.member_id)), (entry,), "the audit entry")
     _is(Duplicate, store.perform(commit), "the commit again")
     _same(neighbour.kept()[1:4], ((), (), Inherited()), "what is kept of a member with a similar id")
-    empty = trial.advance(head, b"", record=b"")
+    empty = trial.advance(head, b"", record=b"", entry=Entry(2, "dated", b"@1.5 @2.5 "))
+    _same(store.perform(ReadAudit(trial.member_id, 1)), (Entry(2, "dated", b"@1.5 @2.5 "),), "an entry like a frame")
     _same((trial.load().document, trial.load().head), (b"", empty), "an empty document")
 
 
@@ -582,7 +599,7 @@ def law_7_incidents_are_kept_beside_the_chain(store: Store) -> None:
     trial = _Trial(store)
     trial.advance(NO_HEAD)
     before = trial.kept()
-    bodies = tuple(b"incident %d \x00\xff" % number for number in range(3))
+    bodies = (b"incident \n\x00\xff", b"@1.5 x", b"@1.5 @1.5 x")
     for body in (*bodies, bodies[-1]):
         _same(store.perform(Report(trial.member_id, body)), None, "the answer of Report")
     _same(store.perform(ReadIncidents(trial.member_id)), bodies, "the incidents")
@@ -618,6 +635,11 @@ def _records(trial: _Trial) -> tuple[Record, ...]:
     return cast(tuple[Record, ...], trial.store.perform(ReadRecords(trial.member_id)))
 
 
+def _versions(trial: _Trial) -> list[int]:
+    """Of the audit entries kept."""
+    return [entry.version for entry in cast(tuple[Entry, ...], trial.store.perform(ReadAudit(trial.member_id)))]
+
+
 def _aside(trial: _Trial) -> tuple[Aside, ...]:
     return cast(tuple[Aside, ...], trial.store.perform(ReadAside(trial.member_id)))
 
@@ -640,6 +662,7 @@ LAWS: Final[tuple[Law, ...]] = (
     law_7_tokens_live_eight_days,
     law_7_the_latest_records_are_kept,
     law_7_each_thing_has_its_life,
+    law_7_audit_entries_end_one_by_one,
     law_7_incidents_are_kept_beside_the_chain,
     law_8_bytes_come_back_as_they_went,
     law_9_only_an_earlier_wake_up_is_written,
@@ -662,6 +685,7 @@ _SHIFTS: Final = (
     DOCUMENT_LIFE + HOUR,
     -DOCUMENT_LIFE - HOUR,
     -AUDIT_LIFE - HOUR,
+    AUDIT_LIFE + 2 * HOUR,
 )
 _FORGED: Final = 3
 """Added to a choice of head: its version with a digest it never had."""
@@ -687,6 +711,11 @@ class _Step:
     forgets: bool
 
 
+_STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
+_AGED: Final = [_STEP, attrs.evolve(_STEP, token="t1", shift=AUDIT_LIFE + 2 * HOUR)]
+"""A program in which an audit entry becomes too old: chance seldom finds one."""
+
+
 def check_agreement(
     make: Make, model: Callable[[Callable[[], float]], Store] = MemoryStore, *, examples: int | None = None
 ) -> None:
@@ -697,7 +726,7 @@ def check_agreement(
 
     Raises: AssertionError with the shortest program found on which they differ.
     """
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, example, given, settings
     from hypothesis import strategies as st
 
     with _opened(make) as store:
@@ -708,7 +737,7 @@ def check_agreement(
         chosen = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large))
         if examples is not None:
             chosen = settings(chosen, max_examples=examples)
-        chosen(given(st.lists(_steps(), max_size=30))(agree))()
+        chosen(example(_AGED)(given(st.lists(_steps(), max_size=30))(agree)))()
 
 
 def _steps() -> SearchStrategy[_Step]:
@@ -750,17 +779,20 @@ class _Pair:
     def run(self, program: list[_Step]) -> None:
         """Perform each step on both and compare."""
         for step in program:
-            request = self._request(step)
-            found = _answer(self._store, request)
-            self._follow(request, found)
-            wanted = _answer(self._model, request)
-            if isinstance(request, WakeUps):
-                found = self._own(found)
-            _holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
+            self._compare(self._request(step))
         for member in map(self._member, range(len(_MEMBERS))):
+            self._compare(ReadAudit(member))
             self._store.perform(Settle(member, _is(Stored, self._store.perform(Load(member)), "a load").head))
             for token in _TOKENS:
                 self._store.perform(Lease(shard_of(member), f"{token} {self._tail}", 0.0))
+
+    def _compare(self, request: Request) -> None:
+        found = _answer(self._store, request)
+        self._follow(request, found)
+        wanted = _answer(self._model, request)
+        if isinstance(request, WakeUps):
+            found = self._own(found)
+        _holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
 
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"

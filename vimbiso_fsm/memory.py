@@ -6,8 +6,9 @@ It is the model the engines must agree with (`testing.check_agreement`), and eno
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -16,6 +17,7 @@ from vimbiso_fsm.store import (
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
+    DROPPED_AT_ONCE,
     INCIDENTS_KEPT,
     NO_HEAD,
     RECORDS_KEPT,
@@ -59,6 +61,28 @@ from vimbiso_fsm.store import (
 
 __all__ = ["AsyncMemoryStore", "MemoryStore"]
 
+_T = TypeVar("_T")
+_Dated: TypeAlias = tuple[tuple[float, _T], ...]
+"""Things with the instant at which each was appended, oldest first."""
+
+
+def _appended(kept: _Dated[_T], at: float, one: _T, most: int) -> _Dated[_T]:
+    """With one more, and without those it is too many for, or that are too old."""
+    kept = (*kept, (at, one))[-most:]
+    old = takewhile(lambda dated: dated[0] <= at - AUDIT_LIFE, kept[:DROPPED_AT_ONCE])
+    return kept[len(tuple(old)) :]
+
+
+def _living(kept: _Dated[_T], now: float) -> _Dated[_T]:
+    """All of it; nothing when the latest is too old."""
+    return kept if kept and now < kept[-1][0] + AUDIT_LIFE else ()
+
+
+def _latest(kept: _Dated[_T], last: int | None) -> tuple[_T, ...]:
+    """The latest so many, or all, without their instants."""
+    start = 0 if last is None else max(len(kept) - max(last, 0), 0)
+    return tuple(one for _, one in kept[start:])
+
 
 @attrs.frozen
 class _State:
@@ -80,19 +104,18 @@ class _Member:
     state: _State | None = None
     previous: bytes | None = None
     records: tuple[Record, ...] = ()
-    audit: tuple[Entry, ...] = ()
+    audit: _Dated[Entry] = ()
     tokens: dict[str, float] = attrs.field(factory=dict[str, float])
     set_aside: tuple[_Aside, ...] = ()
     documents_end: float = 0.0
     turns_end: float = 0.0
-    audit_ends: float = 0.0
 
     @property
     def head(self) -> Head:
         """The document's; when none lives, that of the latest audit entry."""
         if self.state is not None:
             return self.state.head
-        return Head(self.audit[-1].version, self.audit[-1].digest) if self.audit else NO_HEAD
+        return next((Head(entry.version, entry.digest) for entry in _latest(self.audit, 1)), NO_HEAD)
 
     def forget(self, now: float) -> None:
         """Drop what has ended."""
@@ -101,8 +124,7 @@ class _Member:
         if now >= self.turns_end:
             self.records = ()
             self.tokens.clear()
-        if now >= self.audit_ends:
-            self.audit = ()
+        self.audit = _living(self.audit, now)
         self.set_aside = tuple(one for one in self.set_aside if now < one.ends)
 
     @property
@@ -128,7 +150,7 @@ class MemoryStore:
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
-        self._incidents: dict[str | None, tuple[tuple[bytes, ...], float]] = {}
+        self._incidents: dict[str | None, _Dated[bytes]] = {}
 
     def perform(self, request: Request) -> Result:
         """Do what `request` says; see the request's class for the result and what is raised."""
@@ -151,8 +173,7 @@ class MemoryStore:
             case Wipe():
                 return self._wipe(self._member(request.member_id), request)
             case ReadAudit(member_id, last):
-                audit = self._member(member_id).audit
-                return audit if last is None else audit[max(len(audit) - max(last, 0), 0) :]
+                return _latest(self._member(member_id).audit, last)
             case ReadRecords(member_id):
                 return self._member(member_id).records
             case ReadInherited(member_id):
@@ -184,14 +205,16 @@ class MemoryStore:
             case Lease():
                 return Leased(self._lease(request))
             case Report(member_id, body):
-                kept, _ = self._incidents.get(member_id, ((), 0.0))
-                if kept[-1:] != (body,):  # else it is the same report, made once more
-                    self._incidents[member_id] = ((*kept, body)[-INCIDENTS_KEPT:], self._at() + AUDIT_LIFE)
+                kept = self._told(member_id)
+                if _latest(kept, 1) != (body,):  # else it is the same report, made once more
+                    self._incidents[member_id] = _appended(kept, self._at(), body, INCIDENTS_KEPT)
                 return None
             case ReadIncidents(member_id, last):
-                kept, end = self._incidents.get(member_id, ((), 0.0))
-                kept = kept if self._at() < end else ()
-                return kept if last is None else kept[max(len(kept) - max(last, 0), 0) :]
+                return _latest(self._told(member_id), last)
+
+    def _told(self, member_id: str | None) -> _Dated[bytes]:
+        """The incidents."""
+        return _living(self._incidents.get(member_id, ()), self._at())
 
     def _lease(self, lease: Lease) -> str | None:
         """Who holds the shard after this."""
@@ -239,14 +262,13 @@ class MemoryStore:
         member.state = state
         record = Record(commit.token, commit.root, commit.content, commit.record)
         member.records = (*member.records, *inherited.records, record)[-RECORDS_KEPT:]
-        member.audit = (*member.audit, entry)[-AUDIT_KEPT:]
+        member.audit = _appended(member.audit, at, entry, AUDIT_KEPT)
         tokens = dict(inherited.tokens) | member.tokens | {commit.token: at}
         member.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
         if commit.wake_at is not None:
             self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
         member.documents_end = at + DOCUMENT_LIFE
         member.turns_end = at + TOKEN_LIFE
-        member.audit_ends = at + AUDIT_LIFE
 
     def _set_aside(self, member: _Member, expected: Head) -> Stored | Conflict:
         if member.state is not None and member.head == expected:
@@ -264,8 +286,7 @@ class MemoryStore:
             return Conflict(member.stored(at))
         member.state = member.previous = None
         member.records = member.set_aside = ()
-        member.audit = (*member.audit, wipe.entry)[-AUDIT_KEPT:]
-        member.audit_ends = at + AUDIT_LIFE
+        member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
         self._due.pop(wipe.member_id, None)
         return Committed(member.head, at)
 

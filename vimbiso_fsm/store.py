@@ -17,8 +17,12 @@ The laws of the commit
      entry is kept, even when the document has expired.
  5.  After `not_after`, on the store's clock, a commit is `Late` and brings what is stored now.
  6.  A commit without a document only verifies (2 to 5) and writes nothing, not even its token.
- 7.  Tokens live `TOKEN_LIFE`; records the latest `RECORDS_KEPT` for as long; the audit the latest `AUDIT_KEPT`
-     entries; the document and its previous one `DOCUMENT_LIFE` after the last commit.
+ 7.  Tokens live `TOKEN_LIFE`; records the latest `RECORDS_KEPT` for as long; the document and its previous one
+     `DOCUMENT_LIFE` after the last commit. Of audit entries and incidents the latest `AUDIT_KEPT` and `INCIDENTS_KEPT`
+     are kept, each for `AUDIT_LIFE` on the store's clock: whatever appends one drops those that are older from the old
+     end of the list, `DROPPED_AT_ONCE` at most, so that no commit pays for many. The latest goes with the list itself,
+     `AUDIT_LIFE` after it was appended. One that was stored without its instant goes by the count alone, and what is
+     behind it waits for it.
  8.  What is stored is given back byte for byte. The store never looks inside.
  9.  A commit writes a wake-up only when it is earlier than the one there; `Settle` sets it, but only on the head it
      was read at. So a wake-up is never lost, and one that has lost its reason costs a look.
@@ -46,6 +50,7 @@ __all__ = [
     "AUDIT_KEPT",
     "AUDIT_LIFE",
     "DOCUMENT_LIFE",
+    "DROPPED_AT_ONCE",
     "INCIDENTS_KEPT",
     "MAX_DOCUMENT",
     "RECORDS_KEPT",
@@ -105,11 +110,13 @@ RECORDS_KEPT: Final = 16
 AUDIT_KEPT: Final = 10_000
 """Audit entries kept per member."""
 AUDIT_LIFE: Final = 400 * 86_400
-"""Seconds after the last commit that the audit is kept."""
+"""Seconds that an audit entry, or an incident, is kept."""
+DROPPED_AT_ONCE: Final = 16
+"""Entries older than `AUDIT_LIFE` that go when one is appended, at most; the next goes on with what is left."""
 ASIDE_LIFE: Final = 30 * 86_400
 """Seconds that what was set aside is kept for somebody to look at."""
 INCIDENTS_KEPT: Final = 1_000
-"""Incidents kept per member, and at the store as a whole, for `AUDIT_LIFE` after the last one."""
+"""Incidents kept per member, and at the store as a whole."""
 
 
 def digest(data: bytes) -> str:

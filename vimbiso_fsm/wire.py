@@ -9,23 +9,25 @@ live together. Ids are percent-encoded: no id can close a tag, and none can be a
     vimbiso:{17}:member:m-42:state            hash v, h, d: version, digest, document       DOCUMENT_LIFE
     vimbiso:{17}:member:m-42:prev             the same, of the document before              DOCUMENT_LIFE
     vimbiso:{17}:member:m-42:turns            list of records, RECORDS_KEPT                 TOKEN_LIFE
-    vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE
+    vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE each
     vimbiso:{17}:member:m-42:tokens           sorted set, token by the instant of its use   TOKEN_LIFE
     vimbiso:{17}:member:m-42:aside:7:<ns>:…   a key set aside at version 7                  ASIDE_LIFE
     vimbiso:{17}:member:m-42:asides           sorted set, those keys by the end of each     ASIDE_LIFE
-    vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE
+    vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE each
     vimbiso:{17}:due                          sorted set, member id by earliest wake-up     no end
     vimbiso:{17}:lease                        the worker that looks after the shard         as leased
     vimbiso:workers                           sorted set, worker by the end of its word     no end
-    vimbiso:incidents                         list of the store's own incidents             AUDIT_LIFE
+    vimbiso:incidents                         list of the store's own incidents             AUDIT_LIFE each
     vimbiso:{5}:channel:whatsapp:2637…        the member's id; shard of the channel         no end
 
-Lives count from the latest commit, in the server's time.
+Lives count from the latest commit, in the server's time; "each": and, for what stands in the list, from the instant in
+its frame (law 7).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -41,6 +43,7 @@ from vimbiso_fsm.store import (
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
+    DROPPED_AT_ONCE,
     INCIDENTS_KEPT,
     RECORDS_KEPT,
     SHARDS,
@@ -104,7 +107,11 @@ __all__ = [
 
 SCRIPT: Final = files("vimbiso_fsm").joinpath("commit.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
-_BOUNDS: Final = (DOCUMENT_LIFE, AUDIT_LIFE, RECORDS_KEPT, AUDIT_KEPT)
+_AGES: Final = (AUDIT_LIFE, DROPPED_AT_ONCE)
+_BOUNDS: Final = (DOCUMENT_LIFE, RECORDS_KEPT, AUDIT_KEPT, *_AGES)
+_DATED: Final = re.compile(rb"@\d+\.\d+ ")
+"""What the script writes before the body of an entry or an incident: when it was appended. Older ones have none, and
+their bodies, JSON objects, begin otherwise."""
 
 Decided: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
 """What a commit comes to."""
@@ -229,8 +236,8 @@ def _encode(request: Request) -> Command:
             return _command((aside.key.encode(),), b"aside")
         case Wipe(member_id, expected, entry, aside):
             keys_to = (*keys_of(member_id), _asides_key(member_id), *(one.key.encode() for one in aside))
-            wiped = (expected.version, _word(expected.digest), _entry_frame(entry), AUDIT_KEPT, AUDIT_LIFE)
-            return _command(keys_to, b"wipe", *wiped, _raw(member_id), _word(entry.digest))
+            heads = (expected.version, _word(expected.digest), entry.version, _word(entry.digest))
+            return _command(keys_to, b"wipe", *heads, entry.body, AUDIT_KEPT, *_AGES, _raw(member_id))
         case ReadAudit(member_id, last):
             return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case ReadRecords(member_id):
@@ -253,7 +260,7 @@ def _encode(request: Request) -> Command:
         case Lease(shard, worker, seconds):
             return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
         case Report(member_id, body):
-            return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, AUDIT_LIFE)
+            return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
         case ReadIncidents(member_id, last):
             return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
 
@@ -291,7 +298,7 @@ def _encode_commit(commit: Commit) -> Command:
         digest,
         document,
         _frame(commit.token, commit.root, commit.content, commit.record),
-        _entry_frame(entry),
+        entry.body,
         _instant(commit.wake_at),
         _raw(commit.member_id),
         *_BOUNDS,
@@ -316,10 +323,6 @@ def _latest(last: int | None, kept: int) -> tuple[int, int]:
 
 def _instant(seconds: float | None) -> str:
     return "" if seconds is None else repr(float(seconds))
-
-
-def _entry_frame(entry: Entry) -> bytes:
-    return b"%d %b %b" % (entry.version, _word(entry.digest), entry.body)
 
 
 def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
@@ -367,7 +370,7 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
         case Lease():
             return Leased(None if reply[4] is None else _text(reply[4]))
         case ReadIncidents():
-            return tuple(reply[4])
+            return tuple(map(_undated, reply[4]))
 
 
 def _check_tag(command: Command, reply: Any) -> None:
@@ -409,12 +412,17 @@ def _record(frame: bytes) -> Record:
 
 
 def entry_of(frame: bytes) -> Entry:
-    """An audit entry in its frame, "<version> <digest> <body>".
+    """An audit entry in its frame, "<version> <digest> @<at> <body>".
 
     Raises: ValueError when it is none.
     """
     version, digest, body = frame.split(b" ", 2)
-    return Entry(int(version), unword(digest), body)
+    return Entry(int(version), unword(digest), _undated(body))
+
+
+def _undated(body: bytes) -> bytes:
+    dated = _DATED.match(body)
+    return body[dated.end() :] if dated else body
 
 
 def inspection(member_id: str) -> Command:

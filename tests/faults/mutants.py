@@ -16,6 +16,8 @@ __all__ = ["mutated", "script"]
 
 _CUTS = {
     "no token": (b"if used and tonumber(used) > oldest then", b"if false then"),
+    "no age": (b"if not appended or tonumber(appended) > now - life then break end", b"if true then break end"),
+    "all ages at once": (b"for _ = 1, most do", b"for _ = 1, kept do"),
     "no digest": (b"if version ~= ARGV[4] or digest ~= ARGV[5] then", b"if version ~= ARGV[4] then"),
 }
 
