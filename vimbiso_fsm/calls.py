@@ -146,8 +146,7 @@ def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[
         answer = _no_coroutine(retrying(within, method, policy.timeout))
     except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
         return error
-    says_nothing = isinstance(answer, Unreached) or refuses(answer)
-    return raised[-1] if raised and policy.effect and says_nothing else answer
+    return _came_to(answer, raised, policy, refuses)
 
 
 async def attempted_async(
@@ -170,6 +169,13 @@ async def attempted_async(
         answer: object = await retrying(attempt)
     except Exception as error:  # noqa: BLE001  # as above
         return error
+    return _came_to(answer, raised, policy, refuses)
+
+
+def _came_to(
+    answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
+) -> object:
+    """The last answer; or what an attempt before it raised, where the answer speaks of the last attempt alone."""
     says_nothing = isinstance(answer, Unreached) or refuses(answer)
     return raised[-1] if raised and policy.effect and says_nothing else answer
 

@@ -177,9 +177,8 @@ class Conversation:
             self.trigger = self.trigger or trigger
             self.give(fired.reasons)
             self._move(run, state, fired, fired.to, turn)
-            if (
-                reason is not None and reason.field and run.trail[-1:] == (fired.to,)
-            ):  # the answer was refused after all
+            if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
+                # The call judged the answer to the question it goes back to, and refused it.
                 self.count_refusal(reason, run.flow_data.data.attempts)
             self.settle()
         return fired
