@@ -14,6 +14,7 @@ were shown and what they said to it, compares credex-core with what follows from
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter, defaultdict, deque
 from concurrent.futures import wait
 from decimal import Decimal
@@ -25,7 +26,7 @@ from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 
 import flows
-from flows.credex_core import ANYBODY, Fault, Offer, Receipt, SimulatedCredexCore
+from flows.credex_core import ANYBODY, Fault, Offer, Receipt, Recipient, SimulatedCredexCore
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.commands import Commands
 from vimbiso_fsm.exchange import Outcome
@@ -420,14 +421,27 @@ def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now
     assert len(core.offers) == 3
 
 
+class Holding(SimulatedCredexCore):
+    """Finds no account before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
+        assert self.let.wait(60)
+        return super().get_account_by_handle(handle, caller=caller)
+
+
 def test_a_yes_confirms_no_question_that_was_not_shown():
     """Looking the account up takes long; its answer, and the question with it, waits for the member's next message."""
-    world = World()
+    core = Holding()
+    world = World(core)
     ada = Customer(world, ADA)
     ada.say("hi")
     world.settle()
-    world.core.faults = [Fault("slow", "getAccountByHandle", times=1, seconds=0.1)]
     ada.say("1=>alan")
+    core.let.set()
     world.settle()
     [outcome] = ada.say("yes")
     assert [reply.text for reply in outcome.replies] == [
