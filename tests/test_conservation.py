@@ -436,10 +436,10 @@ class Holding(SimulatedCredexCore):
 def test_a_yes_confirms_no_question_that_was_not_shown():
     """Looking the account up takes long; its answer, and the question with it, waits for the member's next message."""
     core = Holding()
-    world = World(core)
+    world = World(core, call_wait=10.0)
     ada = Customer(world, ADA)
     ada.say("hi")
-    world.settle()
+    world.workers[0]._desk.call_wait = CALL_WAIT
     ada.say("1=>alan")
     core.let.set()
     world.settle()
