@@ -26,7 +26,8 @@ DOORS = {
     "transitions": {"machine.py"},
     "cattrs": {"codec.py"},
     "jwt": {"tokens.py"},
-    "redis": {"redis_atomic.py", "connecting.py", "pipelines.py", "embedded.py", "nodes.py"},
+    "hiredis": {"pipelines.py"},
+    "redis": {"redis_atomic.py", "connecting.py", "connections.py", "pipelines.py", "embedded.py", "nodes.py"},
 }
 
 

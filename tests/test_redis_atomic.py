@@ -16,10 +16,12 @@ import attrs
 import pytest
 import redis
 import redis.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, ClusterDownError, NoPermissionError, ReadOnlyError
 
 from tests.engines import Proxy, Server
-from vimbiso_fsm import connecting, redis_atomic
+from vimbiso_fsm import connecting, pipelines, redis_atomic
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.redis_atomic import ATTEMPTS, MOST_GROUPED, AsyncAtomicStateManager, AtomicStateManager
@@ -604,8 +606,8 @@ class TestNoMemory:
 class TestMisplacedReply:
     def test_all_connections_are_dropped(self, manager: AtomicStateManager, client: Any, monkeypatch):
         made(manager, turn(member="n"))
-        real = manager._call
-        monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
+        real = manager._once
+        monkeypatch.setattr(manager, "_once", lambda _: real(encode(Load("n")).words))
         before = len(client.client_list())
         with pytest.raises(CommitUnknown, match="another request"):
             manager.commit(turn())
@@ -623,7 +625,7 @@ class TestMisplacedReply:
                 await manager.load("n")
                 before = len(client.client_list())
                 real = manager._call
-                monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
+                monkeypatch.setattr(manager, "_call", lambda _, attempts=None: real(encode(Load("n")).words, attempts))
                 with pytest.raises(CommitUnknown, match="another request"):
                     await manager.commit(turn())
                 monkeypatch.undo()
@@ -893,3 +895,54 @@ class TestEngineFacts:
 def test_a_command_says_what_its_reply_must_carry():
     commit = turn(token="a token")
     assert encode(commit)[1:] == Command((), key("state"), b"a%20token")[1:]
+
+
+# The bytes on the wire ---------------------------------------------------------------------------------------------
+
+commands = st.lists(st.binary() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])), min_size=1).map(
+    tuple
+)
+
+
+@given(commands)
+def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | str, ...]):
+    """An array of bulk strings, each with its length in bytes; numbers in decimal, texts in UTF-8."""
+    raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    bulk = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
+    assert pipelines._packed(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
+
+
+def test_a_text_that_is_no_utf_8_is_not_sent():
+    with pytest.raises(UnicodeEncodeError):
+        pipelines._packed(("GET", "\ud800"))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_replies_are_read_in_order_whatever_protocol_a_client_speaks(server: Server, protocol: int):
+    """Those that have arrived together are taken from the buffer only where nothing else can stand among them."""
+
+    async def asked() -> list[Any]:
+        client = redis.asyncio.Redis(unix_socket_path=str(server.socket), protocol=protocol)
+        async with client, AsyncAtomicStateManager(client) as manager:
+            await asyncio.gather(*(manager.commit(turn(member=f"m{i}", document=b"%d" % i)) for i in range(30)))
+            return await asyncio.gather(*(manager.load(f"m{i}") for i in range(30)))
+
+    assert [answer.document for answer in asyncio.run(asked())] == [b"%d" % i for i in range(30)]
+
+
+class TestFirstAttempt:
+    def test_the_servers_are_looked_for_once_by_many_that_failed_together(self, server: Server, monkeypatch):
+        """`refresh` is told the view from before the attempt: it is skipped where another thread has looked since."""
+        with AtomicStateManager.from_url(server.url) as manager:
+            manager.load("m")
+            views: list[int] = []
+            monkeypatch.setattr(manager.servers, "refresh", views.append)
+            monkeypatch.setattr(redis_atomic, "FIRST_WAIT", 0.0)
+
+            def fails(_: Any) -> Exception:
+                manager.servers.seen += 1  # another thread looks meanwhile
+                return redis.ConnectionError("gone")
+
+            monkeypatch.setattr(manager, "_once", fails)
+            assert isinstance(manager.load("m"), Stored)
+            assert views == [0]

@@ -134,7 +134,7 @@ class TestCluster:
             AtomicStateManager(client) as manager,
         ):
             manager.load("m")
-            monkeypatch.setattr(manager, "_call", lambda *_: Answer([], True))
+            monkeypatch.setattr(manager, "_once", lambda *_: [])
             with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
                 manager.load("m")
             monkeypatch.undo()

@@ -7,14 +7,16 @@ has refused, and neither raises for a reply that is an error: it stands in its p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import hiredis
 import redis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from vimbiso_fsm.wire import SCRIPT, Words
 
-__all__ = ["Answer", "Sent", "converse", "converse_awaited"]
+__all__ = ["Answer", "Sent", "converse", "converse_awaited", "converse_once"]
 
 
 class Sent(NamedTuple):
@@ -54,6 +56,27 @@ async def converse_awaited(connection: Any, batch: Sequence[Sent], confirm: Word
         for place, answer in zip(places, _answers(again, confirm, replies), strict=True):
             answers[place] = answer
     return answers
+
+
+def converse_once(connection: Any, words: Words) -> Any:
+    """The reply to one command, or the error in its place: `converse` for one command that needs no confirmation."""
+    usable = False
+    try:
+        connection.send_packed_command((_packed(words),))
+        reply = connection.read_response(disable_decoding=True)
+        usable = True
+    except ResponseError as error:
+        usable = _whole([error])
+        reply = error
+    except (RedisError, OSError) as error:
+        reply = error
+    finally:
+        if not usable:
+            connection.disconnect()
+    if isinstance(reply, NoScriptError):
+        [answer] = converse(connection, [Sent(words)], None)
+        return answer.reply
+    return reply
 
 
 # What is sent, and what the replies mean ---------------------------------------------------------------------
@@ -99,11 +122,15 @@ def _forgotten(batch: Sequence[Sent], answers: Sequence[Answer]) -> tuple[list[i
 
 def _packed(words: Words) -> bytes:
     """The words as the protocol has them. redis-py's own packing costs several times this, above all awaited."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        raw = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
+    return cast(bytes, hiredis.pack_command(cast(Any, words)))
+
+
+def _reader_of(connection: Any) -> Any:
+    """The hiredis reader of an async connection, from which replies that have already arrived are read without a
+    coroutine each; None where the connection has another parser, or where push messages may stand among the replies."""
+    if str(connection.protocol) != "2":
+        return None
+    return getattr(connection._parser, "_reader", None)
 
 
 def _exchange(connection: Any, commands: list[Words]) -> list[Any]:
@@ -131,11 +158,17 @@ async def _exchange_awaited(connection: Any, commands: list[Words]) -> list[Any]
     whole = False
     try:
         await connection.send_packed_command(b"".join(map(_packed, commands)))
+        reader = _reader_of(connection)
         for _ in commands:
             try:
-                replies.append(await connection.read_response(disable_decoding=True))
+                reply = NOT_ENOUGH_DATA if reader is None else reader.gets(False)
+                if reply is NOT_ENOUGH_DATA:
+                    reply = await connection.read_response(disable_decoding=True)
             except ResponseError as error:
-                replies.append(error)
+                reply = error
+            if isinstance(reply, redis.ConnectionError):
+                raise reply
+            replies.append(reply)
         whole = _whole(replies)
     except (RedisError, OSError) as error:
         _cut(replies, error, len(commands))

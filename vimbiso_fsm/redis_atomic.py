@@ -24,7 +24,7 @@ from collections import deque
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import attrs
 import redis
@@ -57,8 +57,9 @@ from vimbiso_fsm.connecting import (
     servers_at,
     servers_of,
 )
+from vimbiso_fsm.connections import Connections, connections_of
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
-from vimbiso_fsm.pipelines import Answer, Sent, converse, converse_awaited
+from vimbiso_fsm.pipelines import Answer, Sent, converse, converse_awaited, converse_once
 from vimbiso_fsm.store import (
     SHARDS,
     Broken,
@@ -151,12 +152,13 @@ def _is_elsewhere(error: Exception) -> bool:
 class _Attempts:
     """How often one command is sent: a bounded number of times, always the same bytes, so the same token.
 
-    `redirect`: where the next attempt goes, when a node of a cluster has named another.
+    `redirect`: where the next attempt goes, when a node of a cluster has named another. `began`: when the first attempt
+    began, where it was made without this object.
     """
 
-    def __init__(self, request: Request | None, place: str, timeout: float) -> None:
+    def __init__(self, request: Request | None, place: str, timeout: float, began: float | None = None) -> None:
         self._request, self._place = request, place
-        self._last = time.monotonic() + PATIENCE * timeout
+        self._last = (time.monotonic() if began is None else began) + PATIENCE * timeout
         self._made = 0
         self._unknown = False
         self.redirect: AskError | None = None
@@ -290,6 +292,7 @@ class AtomicStateManager:
         self._timeout = timeout
         self._shift = shift
         self._checked = False
+        self._pools: WeakSet[Any] = WeakSet()  # those used so far; a cluster's come and go
 
     @classmethod
     def from_url(
@@ -322,9 +325,16 @@ class AtomicStateManager:
         command = encode(request, self._shift)
         if not self._checked:
             self._check()
-        attempts = self._attempts(request)
+        began, attempts, seen = time.monotonic(), None, self.servers.seen
         try:
             try:
+                if self._confirm is None:
+                    reply = self._once(command.words)
+                    if not isinstance(reply, Exception):
+                        return decode(request, command, reply)
+                    attempts = self._attempts(request, began)
+                    self._failed(reply, attempts, seen)
+                attempts = attempts or self._attempts(request, began)
                 reply, confirmed = self._repeat(command.words, attempts)
                 return attempts.result(decode(request, command, reply), confirmed)
             except _WrongType as wrong:
@@ -333,7 +343,7 @@ class AtomicStateManager:
                 return inspected(request, wrong.member_id, question, reply, self.servers.place)
         except MisplacedReply as error:
             self.servers.disconnect()
-            raise attempts.misplaced() from error
+            raise (attempts or self._attempts(request, began)).misplaced() from error
 
     def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
         """What is stored of a member; with `previous`, the document before it too."""
@@ -345,6 +355,8 @@ class AtomicStateManager:
 
     def close(self) -> None:
         """Close what the manager made, not a client it was given; may be called twice."""
+        for pool in list(self._pools):
+            connections_of(pool).close(pool)
         self.servers.close()
 
     def __enter__(self) -> Self:
@@ -361,8 +373,8 @@ class AtomicStateManager:
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
-    def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self.servers.place, self._timeout)
+    def _attempts(self, request: Request | None, began: float | None = None) -> _Attempts:
+        return _Attempts(request, self.servers.place, self._timeout, began)
 
     def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
@@ -373,30 +385,56 @@ class AtomicStateManager:
                 break
         self._checked = True
 
+    def _once(self, words: Words) -> Any:
+        """The first attempt: the reply, or the error in its place. It is that of `_call`, without what only a retry
+        needs."""
+        try:
+            pool = self.servers.pool(_first_key(words), None)
+            connections = self._connections(pool)
+            connection = connections.take(pool)
+        except UNREACHABLE as error:
+            failure = _NotSent()
+            failure.__cause__ = error
+            return failure
+        try:
+            return converse_once(connection, words)
+        finally:
+            connections.give(pool, connection)
+
+    def _connections(self, pool: Any) -> Connections:
+        if pool not in self._pools:
+            self._pools.add(pool)
+        return connections_of(pool)
+
+    def _failed(self, error: Exception, attempts: _Attempts, seen: int) -> None:
+        """Wait after a failed attempt, or raise when there is no next one. `seen`: the servers' `seen` before it."""
+        wait = attempts.wait(error)
+        if _is_elsewhere(error):
+            self.servers.refresh(seen)
+        time.sleep(wait)
+
     def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
             seen = self.servers.seen
             try:
                 return self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
-                wait = attempts.wait(error)
-                if _is_elsewhere(error):
-                    self.servers.refresh(seen)
-            time.sleep(wait)
+                self._failed(error, attempts, seen)
 
     def _call(self, words: Words, attempts: _Attempts) -> Answer:
         """Send the words once. redis-py's `execute_command` is passed by: it repeats what it must not, hides whether
         anything was sent, takes any connection for WAIT, and costs more than the rest of the call."""
         try:
             pool = self.servers.pool(_first_key(words), attempts.redirect)
-            connection = pool.get_connection()
+            connections = self._connections(pool)
+            connection = connections.take(pool)
         except UNREACHABLE as error:
             raise _NotSent from error
         try:
             batch = [Sent(words, _is_ask(attempts.redirect), attempts.lasting)]
             [answer] = converse(connection, batch, self._confirm)
         finally:
-            pool.release(connection)
+            connections.give(pool, connection)
         if isinstance(answer.reply, Exception):
             raise answer.reply
         return answer
@@ -485,9 +523,16 @@ class AsyncAtomicStateManager:
         command = encode(request, self._shift)
         if not self._checked:
             await self._check()
-        attempts = self._attempts(request)
+        began, attempts, seen = time.monotonic(), None, self.servers.seen
         try:
             try:
+                if self._confirm is None:
+                    try:
+                        return decode(request, command, (await self._call(command.words)).reply)
+                    except (RedisError, OSError, _NotSent) as error:
+                        attempts = self._attempts(request, began)
+                        await self._failed(error, attempts, seen)
+                attempts = attempts or self._attempts(request, began)
                 reply, confirmed = await self._repeat(command.words, attempts)
                 return attempts.result(decode(request, command, reply), confirmed)
             except _WrongType as wrong:
@@ -496,7 +541,7 @@ class AsyncAtomicStateManager:
                 return inspected(request, wrong.member_id, question, reply, self.servers.place)
         except MisplacedReply as error:
             await self.servers.disconnect()
-            raise attempts.misplaced() from error
+            raise (attempts or self._attempts(request, began)).misplaced() from error
 
     async def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
         """What is stored of a member; with `previous`, the document before it too."""
@@ -525,8 +570,8 @@ class AsyncAtomicStateManager:
     def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
         return self.servers.client
 
-    def _attempts(self, request: Request | None) -> _Attempts:
-        return _Attempts(request, self.servers.place, self._timeout)
+    def _attempts(self, request: Request | None, began: float | None = None) -> _Attempts:
+        return _Attempts(request, self.servers.place, self._timeout, began)
 
     async def _check(self) -> None:
         """Record the number of shards, or refuse a store that has another."""
@@ -537,29 +582,36 @@ class AsyncAtomicStateManager:
                 break
         self._checked = True
 
+    async def _failed(self, error: Exception, attempts: _Attempts, seen: int) -> None:
+        """Wait after a failed attempt, or raise when there is no next one. `seen`: the servers' `seen` before it."""
+        wait = attempts.wait(error)
+        if _is_elsewhere(error):
+            await self.servers.refresh(seen)
+        await asyncio.sleep(wait)
+
     async def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
         while True:
             seen = self.servers.seen
             try:
                 return await self._call(words, attempts)
             except (RedisError, OSError, _NotSent) as error:
-                wait = attempts.wait(error)
-                if _is_elsewhere(error):
-                    await self.servers.refresh(seen)
-            await asyncio.sleep(wait)
+                await self._failed(error, attempts, seen)
 
-    async def _call(self, words: Words, attempts: _Attempts) -> Answer:
+    async def _call(self, words: Words, attempts: _Attempts | None = None) -> Answer:
+        redirect = attempts.redirect if attempts else None
         try:
-            pool = await self.servers.pool(_first_key(words), attempts.redirect)
+            pool = await self.servers.pool(_first_key(words), redirect)
         except UNREACHABLE as error:
             raise _NotSent from error
         loop = asyncio.get_running_loop()
-        line = self._lines.setdefault(pool, _Line())
+        line = self._lines.get(pool)
+        if line is None:
+            line = self._lines[pool] = _Line()
         if not line.waiting:
             loop.call_soon(self._send_waiting, pool, line)  # runs when all that is ready now has joined
-        waiting = _Waiting(Sent(words, _is_ask(attempts.redirect), attempts.lasting), loop.create_future())
-        line.waiting.append(waiting)
-        return await waiting.answer
+        answer: asyncio.Future[Answer] = loop.create_future()
+        line.waiting.append(_Waiting(Sent(words, _is_ask(redirect), attempts is not None and attempts.lasting), answer))
+        return await answer
 
     def _send_waiting(self, pool: Any, line: _Line) -> None:
         """Send what waits, as far as there are connections. The pool's own way of waiting for one is left alone: it
