@@ -15,7 +15,7 @@ from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.exchange import Exchange
 from vimbiso_fsm.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.messages import Channel, Message
-from vimbiso_fsm.queues import AsyncQueue
+from vimbiso_fsm.queues import AsyncQueue, Queue
 from vimbiso_fsm.store import Commit, Conflict, Head, Linked, Stored
 from vimbiso_fsm.turns import Cache
 
@@ -155,3 +155,51 @@ def test_the_patience_with_conflicts_begins_when_a_message_is_served():
     assert isinstance(exchange.request, Commit)
     with pytest.raises(Contended):
         exchange.take(Conflict(stored), 1_000.0, 65.1)
+
+
+# A wait that does not end well -------------------------------------------------------------------------------------
+
+
+def test_a_member_who_is_not_served_in_time_is_not_counted_any_longer():
+    """Neither the one that gave up nor the one that was served leaves its place behind."""
+    queue = Queue()
+    with queue.place("m", 5.0), pytest.raises(Contended), queue.place("m", 0.0):
+        pass
+    assert queue._places == {}
+    with queue.place("m", 0.0) as place:
+        assert place.held
+
+
+def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPatch):
+    """Also where it is no time limit that ends it."""
+
+    class Interrupted:
+        def acquire(self, timeout: float) -> bool:
+            raise KeyboardInterrupt
+
+    queue = Queue()
+    monkeypatch.setattr("vimbiso_fsm.queues.threading.Lock", Interrupted)
+    with pytest.raises(KeyboardInterrupt), queue.place("m", 5.0):
+        pass
+    assert queue._places == {}
+
+
+def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
+    """The task that waits for its member, and the one that waits for a seat."""
+
+    async def cancelled() -> tuple[int, dict[object, Any]]:
+        queue = AsyncQueue(1)
+
+        async def served(key: str) -> None:
+            async with queue.place(key, 60.0):
+                pass
+
+        async with queue.place("m", 60.0):
+            tasks = [asyncio.create_task(served("m")), asyncio.create_task(served("other"))]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return queue.seats._value, queue._places
+
+    assert asyncio.run(cancelled()) == (1, {})

@@ -4,9 +4,7 @@ the queue spares conflicts."""
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -27,12 +25,34 @@ class _Place:
 
 
 class Held:
-    """A place that is held, and may be let go for a while. Who cannot take it back in time goes on without it: the
-    place only spares conflicts."""
+    """A member's place in the queue, held within its `with`; it may be let go for a while. When it cannot be taken back
+    in time the work goes on without it: the place only spares conflicts."""
 
-    def __init__(self, lock: threading.Lock, patience: float) -> None:
-        self._lock, self._patience = lock, patience
-        self.held = True
+    __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "held")
+
+    def __init__(self, queue: Queue, key: object, patience: float) -> None:
+        self._queue, self._key, self._patience = queue, key, patience
+        self.held = False
+
+    def __enter__(self) -> Self:
+        """Hold the member's place.
+
+        Raises: Contended when it does not come free within the patience.
+        """
+        self._place = self._queue.join(self._key)
+        self._lock = self._place.lock
+        try:
+            self.held = self._lock.acquire(timeout=self._patience)
+        finally:
+            if not self.held:
+                self._queue.leave(self._key, self._place)
+        if not self.held:
+            raise Contended("", self._patience, 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        self._queue.leave(self._key, self._place)
 
     def let_go(self) -> None:
         """Let the next one in, if the place is held."""
@@ -52,42 +72,67 @@ class Queue:
         self._places: dict[object, _Place] = {}
         self._guard = threading.Lock()
 
-    @contextmanager
-    def place(self, key: object, patience: float) -> Generator[Held]:
-        """Hold the member's place.
+    def place(self, key: object, patience: float) -> Held:
+        """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
+        return Held(self, key, patience)
 
-        Raises: Contended when it does not come free within `patience` seconds.
-        """
+    def join(self, key: object) -> _Place:
+        """Count a waiter of a member's place."""
         with self._guard:
-            place = self._places.setdefault(key, _Place(threading.Lock()))
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = _Place(threading.Lock())
             place.waiting += 1
-        try:
-            if not place.lock.acquire(timeout=patience):
-                raise Contended("", patience, 0)
-            held = Held(place.lock, patience)
-            try:
-                yield held
-            finally:
-                held.let_go()
-        finally:
-            with self._guard:
-                place.waiting -= 1
-                if not place.waiting:
-                    self._places.pop(key, None)
+            return place
+
+    def leave(self, key: object, place: _Place) -> None:
+        """Count it no more; the place of the last one is removed."""
+        with self._guard:
+            place.waiting -= 1
+            if not place.waiting:
+                self._places.pop(key, None)
 
 
 class AsyncHeld:
     """The same for the tasks of one event loop; with a seat, from which it rises while it only waits."""
 
-    def __init__(self, lock: asyncio.Lock, seats: asyncio.Semaphore, patience: float) -> None:
-        self._lock, self._seats, self._patience = lock, seats, patience
-        self.held = True
-        self._seated = False
+    __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "_seated", "held")
+
+    def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
+        self._queue, self._key, self._patience = queue, key, patience
+        self.held = self._seated = False
+
+    async def __aenter__(self) -> Self:
+        """Hold the member's place.
+
+        Raises: Contended when it does not come free within the patience.
+        """
+        self._place = self._queue.join(self._key)
+        self._lock = self._place.lock
+        try:
+            self.held = await _acquired(self._lock, self._patience)
+            if self.held:
+                await self.take_back()
+        except BaseException:
+            self._leave()
+            raise
+        if not self.held:
+            self._leave()
+            raise Contended("", self._patience, 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.rise()
+        self.let_go()
+        self._queue.leave(self._key, self._place)
 
     def rise(self) -> None:
         """Give the seat to somebody else, and keep the place."""
         if self._seated:
-            self._seats.release()
+            self._queue.seats.release()
         self._seated = False
 
     def let_go(self) -> None:
@@ -99,7 +144,7 @@ class AsyncHeld:
     async def take_back(self) -> None:
         """Have the place again, if that can be within the patience; and a seat, however long that takes."""
         self.held = self.held or await _acquired(self._lock, self._patience)
-        self._seated = self._seated or await self._seats.acquire()
+        self._seated = self._seated or await self._queue.seats.acquire()
 
 
 class AsyncQueue:
@@ -111,39 +156,35 @@ class AsyncQueue:
         import asyncio
 
         self._places: dict[object, _Place] = {}
-        self._seats = asyncio.Semaphore(seats)
+        self._lock = asyncio.Lock
+        self.seats = asyncio.Semaphore(seats)
 
-    @asynccontextmanager
-    async def place(self, key: object, patience: float) -> AsyncGenerator[AsyncHeld]:
-        """Hold the member's place.
+    def place(self, key: object, patience: float) -> AsyncHeld:
+        """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
+        return AsyncHeld(self, key, patience)
 
-        Raises: Contended when it does not come free within `patience` seconds.
-        """
-        import asyncio
-
-        place = self._places.setdefault(key, _Place(asyncio.Lock()))
+    def join(self, key: object) -> _Place:
+        """Count a waiter of a member's place."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = _Place(self._lock())
         place.waiting += 1
-        try:
-            if not await _acquired(place.lock, patience):
-                raise Contended("", patience, 0)
-            held = AsyncHeld(place.lock, self._seats, patience)
-            try:
-                await held.take_back()
-                yield held
-            finally:
-                held.rise()
-                held.let_go()
-        finally:
-            place.waiting -= 1
-            if not place.waiting:
-                self._places.pop(key, None)
+        return place
+
+    def leave(self, key: object, place: _Place) -> None:
+        """Count it no more; the place of the last one is removed."""
+        place.waiting -= 1
+        if not place.waiting:
+            self._places.pop(key, None)
 
 
 async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
+    if not lock.locked():  # no time limit is set up where there is nothing to wait for
+        return await lock.acquire()
     import asyncio
 
     try:
-        async with asyncio.timeout(patience if lock.locked() else None):
+        async with asyncio.timeout(patience):
             return await lock.acquire()
     except TimeoutError:
         return False
