@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import decimal
+import itertools
 import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from babel.localedata import locale_identifiers
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from vimbiso_fsm import locales
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.locales import looked_up, money, plural, plurals, preferred
 
@@ -74,3 +77,35 @@ def test_no_digit_of_an_amount_is_lost(amount: Decimal, language: str, precision
         words = money(Money(amount, "USD"), language)
     assert re.sub("[^0-9]", "", words) == re.sub("[^0-9]", "", f"{amount:f}")
     assert words.endswith(" USD")
+
+
+def test_amounts_are_those_of_babel_in_every_language():
+    """Grouping without Babel, where it is done, writes what Babel writes; with any signs, sizes and decimals."""
+    small = ["0", "0.00", "7", "999.9", "1000", "9999.99", "10000", "-1234.5"]
+    for language, text in itertools.product(
+        locale_identifiers(), [*small, "1234567.50", "98765432109876543210.123456"]
+    ):
+        amount = Decimal(text)
+        with decimal.localcontext(decimal.Context(prec=400)):
+            pattern = locales._pattern(language, -int(amount.as_tuple().exponent))
+            words = pattern.apply(amount, locales._locale(language))
+        assert money(Money(amount, "USD"), language) == f"{words} USD", language
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from([*LANGUAGES, "de-CH", "es", "pl", "my", "bn"])
+)
+def test_any_amount_is_that_of_babel(amount: Decimal, language: str):
+    """The same for any amount that is formatted at all."""
+    exponent = int(amount.as_tuple().exponent)
+    assume(max(abs(exponent), abs(amount.adjusted())) <= locales.MAX_DIGITS)
+    with decimal.localcontext(decimal.Context(prec=400)):
+        words = locales._pattern(language, max(0, -exponent)).apply(amount, locales._locale(language))
+    assert money(Money(amount, "USD"), language) == f"{words} USD"
+
+
+def test_some_languages_are_grouped_without_babel_and_some_are_not():
+    """So the two tests above compare two ways."""
+    assert locales._signs("en") == {ord(","): ",", ord("."): "."}
+    assert locales._signs("de") == {ord(","): ".", ord("."): ","}
+    assert locales._signs("hi") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import texts
+from vimbiso_fsm import texts as catalogues
 from vimbiso_fsm.answers import Money
 from vimbiso_fsm.messages import Button, Buttons, Menu, Row, Text
 from vimbiso_fsm.texts import ENGLISH, Catalogue, Plural
@@ -154,3 +156,24 @@ def test_every_text_of_the_framework_can_be_said():
         forms = template.forms.values() if isinstance(template, Plural) else [template]
         assert all(form.strip() for form in forms)
         assert key == key.lower()
+
+
+# Templates are taken apart once ------------------------------------------------------------------------------------
+
+pieces = st.sampled_from(
+    ["{a}", "{b}", "{c}", "{{", "}}", "{", "}", "{a!r}", "{a:>5}", "{}", "{0}", "{a.b}", "{a[0]}", "{a:{b}}", " ", "é"]
+)
+
+
+def filled(fill: Callable[[str, Mapping[str, str | int]], str], template: str) -> str | None:
+    try:
+        return fill(template, {"a": "one", "b": 2})
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+
+
+@given(st.lists(pieces, max_size=5).map("".join))
+def test_a_template_is_filled_as_the_formatter_fills_it(template: str):
+    """With its braces, its conversions and its format specifications; refused where the formatter refuses it."""
+    whole = filled(lambda words, params: catalogues._FORMATTER.vformat(words, (), params), template)
+    assert filled(catalogues._filled, template) == whole

@@ -22,11 +22,16 @@ MAX_TAG: Final = 35
 MAX_DIGITS: Final = 100
 """Digits of an amount that is formatted; a longer one is written as it is."""
 
+_EXACT: Final = decimal.Context(prec=4 * MAX_DIGITS)
+"""Amounts are formatted in this context; the thread's own may have any precision."""
+
 
 def preferred(profile: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """The language tags that are known of a member, the one that counts first: `language` of their profile, then of
     what their channel knows of them. Anything that is no tag is passed over."""
     tags = (profile.get("language"), metadata.get("language"))
+    if tags == (None, None):
+        return ()
     return tuple(tag[:MAX_TAG] for tag in tags if isinstance(tag, str) and tag)
 
 
@@ -62,9 +67,28 @@ def money(value: Money, language: str) -> str:
     amount, exponent = value.amount, value.amount.as_tuple().exponent
     if not isinstance(exponent, int) or max(abs(exponent), abs(amount.adjusted())) > MAX_DIGITS:
         return str(value)
-    with decimal.localcontext(decimal.Context(prec=4 * MAX_DIGITS)):  # the thread's own may be of any precision
+    signs = _signs(language)
+    if signs is not None and exponent <= 0 and not amount.is_signed():
+        with decimal.localcontext(_EXACT):
+            return f"{format(amount, ',f').translate(signs)} {value.currency}"
+    with decimal.localcontext(_EXACT):
         words = _pattern(language, max(0, -exponent)).apply(amount, _locale(language))
     return f"{words} {value.currency}"
+
+
+@lru_cache(maxsize=64)
+def _signs(language: str) -> dict[int, str] | None:
+    """A language's signs in place of "," and "."; None for a language that writes numbers otherwise than by groups of
+    three digits, which is found out by comparing some numbers with Babel's."""
+    symbols = _locale(language).number_symbols.get("latn", {})
+    signs = {ord(","): symbols.get("group", ","), ord("."): symbols.get("decimal", ".")}
+    with decimal.localcontext(_EXACT):
+        for tried in ("0", "999", "1234", "12345.6", "123456789", "1234567.89"):
+            amount = decimal.Decimal(tried)
+            decimals = len(tried.partition(".")[2])
+            if format(amount, ",f").translate(signs) != _pattern(language, decimals).apply(amount, _locale(language)):
+                return None
+    return signs
 
 
 @lru_cache(maxsize=256)

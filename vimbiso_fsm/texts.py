@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -139,6 +140,8 @@ class Catalogue:
     def language(self, tags: Iterable[str]) -> str:
         """The language to speak with somebody who would like one of these, the best first: the first that there is,
         else the default one."""
+        if not tags:
+            return self.default
         return locales.looked_up(tags, self.languages) or self.default
 
     def template(self, key: str, language: str = "") -> Template | None:
@@ -166,7 +169,7 @@ class Catalogue:
         params = {name: self._parameter(value, spoken) for name, value in text.params.items()}
         words = text.key if template is None else template
         try:
-            return text.said(_FORMATTER.vformat(words, (), params), params)
+            return text.said(_filled(words, params), params)
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return text.said(words, params)
 
@@ -205,6 +208,27 @@ class _Fields(string.Formatter):
 
 
 _FORMATTER: Final = _Fields()
+
+
+@lru_cache(maxsize=4096)
+def _parts(template: str) -> tuple[tuple[str, str | None], ...] | None:
+    """The words of a template, each with the name of the parameter that follows; None for a template with format
+    specifications or conversions."""
+    parts = tuple(_FORMATTER.parse(template))
+    if any(spec or conversion or (name is not None and not name.isidentifier()) for _, name, spec, conversion in parts):
+        return None
+    return tuple((words, name) for words, name, _, _ in parts)
+
+
+def _filled(template: str, params: Mapping[str, str | int]) -> str:
+    """The words of a template with its parameters.
+
+    Raises: ArithmeticError, LookupError, TypeError or ValueError when it cannot be filled.
+    """
+    parts = _parts(template)
+    if parts is None:
+        return _FORMATTER.vformat(template, (), params)
+    return "".join([words if name is None else f"{words}{params[name]}" for words, name in parts])
 
 
 def _plain(template: str) -> str:
