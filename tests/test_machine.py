@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, one_flow
+from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.machine import Fired, Machine, WrongCallback, name_of
+from vimbiso_fsm.machine import Fired, Machine, WrongCallback, _Model, name_of
 from vimbiso_fsm.messages import Text
 from vimbiso_fsm.turn import Becomes, Member, Refused, Turn
 
@@ -210,3 +214,75 @@ def test_a_machine_is_shared_by_threads():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+# One step is what `transitions` makes of a trigger -----------------------------------------------------------------
+
+
+def raises(turn: Turn[Data]) -> bool:
+    """Fails."""
+    raise ArithmeticError
+
+
+GUARDS = (accepts, declines, refuses, refuses_again, raises)
+ways = st.builds(
+    lambda dest, conditions, unless, prepare: go(dest, conditions=conditions, unless=unless, prepare=prepare),
+    st.sampled_from(["one", "two", "three"]),
+    st.lists(st.sampled_from(GUARDS), max_size=2, unique=True),
+    st.lists(st.sampled_from(GUARDS), max_size=2, unique=True),
+    st.sampled_from([None, adds]),
+)
+
+
+def triggered(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
+    """What `Event.trigger` does: whether it fired, the model's state, its verdicts and reasons, and the turn then."""
+    model = _Model(turn.state, turn)
+    fired = machine._machine.events[turn.trigger].trigger(model, model)
+    after = model.turn if fired else turn
+    return model.state if fired else None, after.data, after.member, tuple(model.reasons), tuple(model.verdicts)
+
+
+def executed(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
+    """The same of `Machine.fire`."""
+    fired = machine.fire(turn)
+    return fired.to, fired.data, fired.member, fired.reasons, fired.verdicts
+
+
+def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machine: Machine[Data]) -> Any:
+    turn = Turn(Data(3), Member("m"), CHANNEL, START, "one", "start", "go")
+    try:
+        return step(machine, turn)
+    except ArithmeticError as error:
+        return type(error)
+
+
+@given(st.lists(ways, min_size=1, max_size=4))
+def test_a_step_is_what_a_trigger_does(tried: list[Transition[Data]]):
+    """Candidates in order, conditions before `unless`, the first that accepts, and errors passed on."""
+    try:
+        flow: Flow[Data] = one_flow(
+            [State("start", ask=Text("?")), *[end for end in ENDS if end.name in {way.dest for way in tried}]],
+            tried,
+            data=Data,
+        )
+    except FlowError:
+        reject()  # a guard on both sides of a transition, or a transition that can never be reached
+    machine = Machine(flow)
+    assert outcome(executed, machine) == outcome(triggered, machine)
+
+
+def test_the_machine_has_nothing_that_only_a_trigger_would_serve():
+    """No queue, no callbacks of the machine or of its states, no handler of errors: `fire` may pass them by."""
+    flow: Flow[Data] = one_flow([State("start", ask=Text("?")), ENDS[0]], [go("one")], data=Data)
+    machine = Machine(flow)._machine
+    assert not machine.has_queue
+    callbacks = (
+        "prepare_event",
+        "before_state_change",
+        "after_state_change",
+        "finalize_event",
+        "on_exception",
+        "on_final",
+    )
+    assert not any(getattr(machine, name) for name in callbacks)
+    assert not any((state.on_enter, state.on_exit) != ([], []) for state in machine.states.values())

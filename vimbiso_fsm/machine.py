@@ -1,8 +1,9 @@
 """A flow compiled to a shared `transitions` machine, and one step on it. The only module that knows `transitions`.
 
-One machine serves every run of a flow: it is stepped with `events[trigger].trigger(model)` on a model made for one
-trigger and thrown away. Every candidate starts from the same turn again, because `prepare` would leak its changes to
-the next one; guards note their verdicts and reasons on the model, because the machine itself only says yes or no.
+One machine serves every run of a flow: its transitions are executed on a model made for one trigger and thrown away.
+`Event.trigger` does the same, and also serves what these machines do not have: a queue, callbacks of the machine, and
+handlers of errors. Every candidate starts from the same turn again, because `prepare` would leak its changes to the
+next one; guards note their verdicts and reasons on the model, because the machine itself only says yes or no.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import transitions
+from transitions.core import EventData
 
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow import Flow, Transition
@@ -140,7 +142,13 @@ class Machine(Generic[D]):
         model = _Model(turn.state, turn)
         fired = False
         if self.flow.ways(turn.state, turn.trigger):
-            fired = bool(self._machine.events[turn.trigger].trigger(model, model))
+            event = self._machine.events[turn.trigger]
+            step = EventData(self._machine.states[turn.state], event, self._machine, model, (model,), {})
+            for candidate in event.transitions[turn.state]:
+                step.transition = candidate
+                if candidate.execute(step):
+                    fired = True
+                    break
         settled = model.turn if fired else turn
         return Fired(
             model.state if fired else None,
