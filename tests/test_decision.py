@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests import bots
@@ -38,6 +38,7 @@ from tests.bots import (
 from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.codec import document_to_raw
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.decision import (
     DELIVERY_TRIES,
@@ -1329,3 +1330,19 @@ def test_the_bot_of_the_tests_has_every_kind_of_state():
     metadata = [field.metadata for flow in FLOWS for field in flow.fields.values()]
     assert PUBLIC in metadata
     assert SECRET in metadata
+
+
+@given(documents(), documents())
+def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Document):
+    """Whatever two documents share, the faults are those that a whole look finds."""
+    rules = fruit_bot().validator
+    before, after = document_to_raw(one), document_to_raw(other)
+    assume(rules.validate(before).valid)
+    for names in ([], [*before][::2], [*before]):
+        mixed = {**after, **{name: before[name] for name in names}}
+        assert rules.validate(mixed, before) == rules.validate(mixed)
+        for name in names:
+            less = {key: value for key, value in mixed.items() if key != name}
+            assert rules.validate(less, before) == rules.validate(less)
+            broken = {**mixed, name: object()}
+            assert rules.validate(broken, before) == rules.validate(broken)

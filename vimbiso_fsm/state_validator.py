@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import attrs
 
@@ -127,12 +127,18 @@ class StateValidator:
     kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
     profile: type | None = None
 
-    def validate(self, document: Document | Mapping[str, Any]) -> Verdict:
-        """The verdict on a document, as attrs objects or as plain data of the wire's shape."""
+    def validate(self, document: Document | Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Verdict:
+        """The verdict on a document, as attrs objects or as plain data of the wire's shape.
+
+        Args:
+            document: What is judged.
+            known: Plain data that this validator found valid. Fields that are the same object in both are not judged
+                again, so no value in it may have been changed in place.
+        """
         raw: object = document_to_raw(document) if isinstance(document, Document) else document
-        if not isinstance(raw, Mapping):
+        if not _is_object(raw):
             return Verdict((Fault("document", f"is a {_kind(raw)}, not an object"),))
-        return Verdict(tuple(self._faults(raw)))
+        return Verdict(tuple(self._faults(raw, known or {})))
 
     def check(self, document: Document | Mapping[str, Any]) -> None:
         """Raises: InvalidState naming every broken rule."""
@@ -140,33 +146,38 @@ class StateValidator:
         if verdict.faults:
             raise InvalidState(verdict.faults)
 
-    def _faults(self, raw: Mapping[str, Any]) -> Iterator[Fault]:
-        for name in SEED - raw.keys():
-            yield Fault(name, "is missing")
-        for name in raw.keys() - SEED - BOOKKEEPING:
-            yield Fault(str(name)[:40], "is no field of a document")
+    def _faults(self, raw: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Fault]:
+        if raw.keys() != known.keys():
+            for name in SEED - raw.keys():
+                yield Fault(name, "is missing")
+            for name in raw.keys() - SEED - BOOKKEEPING:
+                yield Fault(str(name)[:40], "is no field of a document")
+        new = {name for name, value in raw.items() if value is not known.get(name, _NOT_THERE)}
         for name, rule in _RULES:
-            if name in raw and (fault := rule(raw[name])):
+            if name in new and (fault := rule(raw[name])):
                 yield Fault(name, fault)
-        yield from self._profile(raw.get("profile"))
+        if "profile" in new:
+            yield from self._profile(raw["profile"])
         if raw.get("authenticated") is True and raw.get("jwt_token") is None:
             yield Fault("authenticated", "is true without a token")
-        yield from self._channel("channel", raw.get("channel"), metadata=True)
-        yield from self._runs(raw)
+        if "channel" in new or "channel" not in raw:
+            yield from self._channel("channel", raw.get("channel"), metadata=True)
+        if new & _RUNS or "flow_data" not in raw or not raw.keys() >= known.keys():
+            yield from self._runs(raw, new)
         if raw.get("_token") is not None and raw.get("jwt_token") is None:
             yield Fault("_token", "is there without a token")
-        for name, rules in (("_call", _CALL), ("_moved", _MOVED), ("_token", _TOKEN)):
-            if raw.get(name) is not None:
+        for name, rules in _NOTES:
+            if name in new and raw[name] is not None:
                 yield from _notes(name, raw[name], rules)
         outbox = raw.get("_outbox", ())
         if not isinstance(outbox, list | tuple):
             yield Fault("_outbox", "must be a list")
             return
-        for place, waiting in enumerate(outbox):
+        for place, waiting in enumerate(outbox if "_outbox" in new else ()):
             yield from _notes(f"_outbox.{place}", waiting, _UNDELIVERED)
 
     def _profile(self, profile: Any) -> Iterator[Fault]:
-        if self.profile is None or not profile or not isinstance(profile, Mapping):
+        if self.profile is None or not profile or not _is_object(profile):
             return
         try:
             structure(profile, self.profile)
@@ -174,7 +185,7 @@ class StateValidator:
             yield Fault("profile", f"is no {self.profile.__name__}: {error}")
 
     def _channel(self, path: str, channel: Any, *, metadata: bool) -> Iterator[Fault]:
-        if not isinstance(channel, Mapping):
+        if not _is_object(channel):
             yield Fault(path, f"is a {_kind(channel)}, not an object")
             return
         kind = channel.get("type")
@@ -182,34 +193,35 @@ class StateValidator:
             yield Fault(f"{path}.type", "is no known channel type; name it in Bot(channels=…)")
         if fault := _text(channel.get("identifier")):
             yield Fault(f"{path}.identifier", fault)
-        if metadata and not isinstance(channel.get("metadata"), Mapping):
+        if metadata and not _is_object(channel.get("metadata")):
             yield Fault(f"{path}.metadata", "must be an object")
         if channel.keys() - {"type", "identifier", "metadata"}:
             yield Fault(path, "has fields besides type, identifier and metadata")
 
-    def _runs(self, raw: Mapping[str, Any]) -> Iterator[Fault]:
+    def _runs(self, raw: Mapping[str, Any], new: Collection[str]) -> Iterator[Fault]:
         flow_data = raw.get("flow_data")
-        if not isinstance(flow_data, Mapping):
+        if not _is_object(flow_data):
             yield Fault("flow_data", f"is a {_kind(flow_data)}, not an object")
-        elif "_run" in raw and not (flow_data and isinstance(raw["_run"], Mapping)):
+        elif "_run" in raw and not (flow_data and _is_object(raw["_run"])):
             yield Fault("_run", "must be an object, and there only with flow_data")
-        elif flow_data:
+        elif flow_data and ("flow_data" in new or "_run" in new):
             yield from self._run("flow_data", flow_data, raw.get("_run"))
             yield from _notes("_run", raw.get("_run", {}), _RUN)
-        seen = [flow_data.get("id")] if isinstance(flow_data, Mapping) and flow_data else []
+        seen = [flow_data.get("id")] if _is_object(flow_data) and flow_data else []
         suspended = raw.get("_suspended", ())
         if not isinstance(suspended, list | tuple):
             yield Fault("_suspended", "must be a list")
             return
         for place, run in enumerate(suspended):
             path = f"_suspended.{place}.flow_data"
-            notes = dict(run) if isinstance(run, Mapping) else {}
-            inner = notes.pop("flow_data", None)
-            if not isinstance(inner, Mapping):
+            notes = {name: run[name] for name in run if name != "flow_data"} if _is_object(run) else {}
+            inner = run.get("flow_data") if _is_object(run) else None
+            if not _is_object(inner):
                 yield Fault(path, "must be an object")
                 continue
-            yield from self._run(path, inner, notes)
-            yield from _notes(f"_suspended.{place}", notes, _RUN)
+            if "_suspended" in new:
+                yield from self._run(path, inner, notes)
+                yield from _notes(f"_suspended.{place}", notes, _RUN)
             if inner.get("id") in seen:
                 yield Fault(f"{path}.id", "is there twice")
             seen.append(inner.get("id"))
@@ -218,21 +230,21 @@ class StateValidator:
         if flow_data.keys() != {"id", "step", "data"}:
             yield Fault(path, "must have exactly id, step and data")
         data = flow_data.get("data")
-        if not isinstance(data, Mapping):
+        if not _is_object(data):
             yield Fault(f"{path}.data", f"is a {_kind(data)}, not an object")
             return
         for name in RESERVED - data.keys():
             yield Fault(f"{path}.data.{name}", "is missing")
         for name in ("_validation_context", "_validation_state"):
-            if name in data and not isinstance(data[name], Mapping):
+            if name in data and not _is_object(data[name]):
                 yield Fault(f"{path}.data.{name}", "must be an object")
         context = data.get("_validation_context")
-        if isinstance(context, Mapping) and _count(context.get("attempts", 0)):
+        if _is_object(context) and _count(context.get("attempts", 0)):
             yield Fault(f"{path}.data._validation_context.attempts", "must be a whole number, not negative")
         if "member_id" in data:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
         yield from self._channel(f"{path}.data.channel", data.get("channel"), metadata=False)
-        yield from self._place(path, flow_data, data.get("flow_type"), notes if isinstance(notes, Mapping) else {})
+        yield from self._place(path, flow_data, data.get("flow_type"), notes if _is_object(notes) else {})
 
     def _place(self, path: str, flow_data: Mapping[str, Any], flow: Any, notes: Mapping[str, Any]) -> Iterator[Fault]:
         run, step = flow_data.get("id"), flow_data.get("step")
@@ -256,6 +268,11 @@ class StateValidator:
         return frozenset(self.flows[flow] if kept is None else kept)
 
 
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    # `isinstance` of an abstract class costs more than most rules, and nearly all objects are dictionaries.
+    return type(value) is dict or isinstance(value, Mapping)
+
+
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
 
@@ -277,13 +294,13 @@ def _flag(value: Any) -> str:
 
 
 def _account(value: Any) -> str:
-    if not isinstance(value, Mapping):
+    if not _is_object(value):
         return "must be an object"
     return _text(value["account_id"]) and "has an account_id that is no text" if "account_id" in value else ""
 
 
 def _profile(value: Any) -> str:
-    if not isinstance(value, Mapping):
+    if not _is_object(value):
         return "must be an object"
     return "" if isinstance(value.get("accounts", []), list) else "has accounts that are no list"
 
@@ -311,7 +328,7 @@ def _words(value: Any) -> str:
 
 
 def _object(value: Any) -> str:
-    return "" if isinstance(value, Mapping) else "must be an object"
+    return "" if _is_object(value) else "must be an object"
 
 
 def _list_of(one: Callable[[Any], str], what: str) -> Callable[[Any], str]:
@@ -324,7 +341,7 @@ def _texts_called(*names: str) -> Callable[[Any], str]:
     """A rule for an object of exactly these fields, each a text."""
     return lambda value: (
         ""
-        if isinstance(value, Mapping) and value.keys() == {*names} and not any(map(_words, value.values()))
+        if _is_object(value) and value.keys() == {*names} and not any(map(_words, value.values()))
         else "must have exactly " + " and ".join(names)
     )
 
@@ -377,9 +394,13 @@ _UNDELIVERED: Final[_Rules] = {
 }
 _MOVED: Final[_Rules] = {"to": (_text, True), "version": (_count, True)}
 
+_NOTES: Final[tuple[tuple[str, _Rules], ...]] = (("_call", _CALL), ("_moved", _MOVED), ("_token", _TOKEN))
+_RUNS: Final = frozenset({"flow_data", "_run", "_suspended"})
+_NOT_THERE: Final = object()
+
 
 def _notes(path: str, notes: Any, rules: _Rules) -> Iterator[Fault]:
-    if not isinstance(notes, Mapping):
+    if not _is_object(notes):
         yield Fault(path, f"is a {_kind(notes)}, not an object")
         return
     for name, (rule, needed) in rules.items():
