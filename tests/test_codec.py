@@ -8,13 +8,16 @@ import datetime as dt
 import enum
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from math import isfinite
+from typing import Any, Literal, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, member_document
@@ -26,11 +29,16 @@ from vimbiso_fsm.codec import (
     document_from_raw,
     document_to_raw,
     dumps,
+    dumps_unstructured,
     encode,
     fragments,
+    is_intact,
+    keep_judged,
     loads,
     replies_from_raw,
     replies_to_raw,
+    restored,
+    stable,
     structure,
     unstructure,
 )
@@ -294,3 +302,183 @@ def test_an_instant_keeps_its_microseconds():
     """And its time zone."""
     assert decode(encode(member_document())).last_updated == START
     assert decode(encode(member_document())).channel == CHANNEL
+
+
+# Written by orjson: the bytes are those of the standard library ----------------------------------------------------
+
+BIG = st.integers(-(2**70), 2**70)
+FOREIGN = st.sampled_from([float("nan"), float("inf"), -float("inf"), UUID(int=7), dt.time(9, 15, 2), b"bytes".hex, 1j])
+"""What JSON cannot say, though orjson writes most of it."""
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+storable: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | BIG
+    | numbers
+    | st.text()
+    | st.sampled_from(["\ud800", '\x00\x1f\x7f\u2028"\\/', "💣", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def written(write: Callable[[], bytes]) -> bytes | tuple[str, str]:
+    """The bytes, or what is said of the field that cannot be written down."""
+    try:
+        return write()
+    except NotStorable as error:
+        return error.path, error.type_name
+
+
+@given(storable)
+def test_plain_data_has_the_bytes_of_the_standard_library(value: Any):
+    """Also big integers, lone surrogates, control characters, empty lists, keys that are numbers."""
+    plain = unstructure(value)
+    assert written(lambda: dumps_unstructured(plain)) == written(lambda: dumps(value))
+
+
+@given(FOREIGN, st.lists(storable, max_size=2), st.booleans())
+def test_what_json_cannot_say_is_named_and_not_written(value: Any, others: list[Any], in_object: bool):
+    """orjson alone would write `null` for NaN and infinities, and texts for UUIDs and times of day."""
+    whole: Any = {"a": others, "b": {"c": value}} if in_object else [*others, value]
+    found = written(lambda: dumps_unstructured(unstructure(whole), "it"))
+    assert isinstance(found, tuple)
+    assert found == written(lambda: dumps(whole, "it"))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.floats(1e-10, 1e-3))
+@example(1e-09)
+@example(1.5e-05)
+@example(-9.999999999999998e-05)
+@example(1e16)
+@example(5e-324)
+def test_a_float_has_the_bytes_of_the_standard_library(value: float):
+    """Digests are made of the bytes: a float is written the same, whatever its exponent."""
+    written = dumps_unstructured(unstructure({"n": value, "in a text": f"{value} one-way 0.00001 1e-7"}))
+    assert written == dumps({"n": value, "in a text": f"{value} one-way 0.00001 1e-7"})
+    assert dumps_unstructured(unstructure([value])) == dumps([value])
+
+
+@pytest.mark.parametrize("depth", [10, 200, 300, 600])
+def test_nesting_is_written_as_deep_as_by_the_standard_library(depth: int):
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    assert dumps_unstructured(value) == dumps(value)
+
+
+def test_a_circle_is_named_too():
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(NotStorable, match="nested more than 50 deep"):
+        dumps_unstructured(circle)
+
+
+offsets = st.integers(-86_399, 86_399).map(lambda seconds: dt.timezone(dt.timedelta(seconds=seconds)))
+zones = st.none() | st.just(dt.UTC) | offsets | st.sampled_from(["Africa/Harare", "Europe/Paris"]).map(ZoneInfo)
+
+
+@given(st.datetimes(timezones=zones), st.booleans(), st.booleans())
+def test_an_instant_is_written_as_isoformat_writes_it(instant: dt.datetime, whole_second: bool, beside_big: bool):
+    """With microseconds of 0 and without, in any time zone, also where the standard library has to write the rest."""
+    instant = instant.replace(microsecond=0) if whole_second else instant
+    rest = [2**80] if beside_big else []
+    document = attrs.evolve(member_document(), last_updated=instant, deadline=instant)
+    before = member_document()
+    keep_judged(before, document_to_raw(before), None)
+    raw = document_to_raw(document, before)
+    assert loads(dumps_unstructured([raw["_last_updated"], raw["_deadline"], *rest]))[:2] == [instant.isoformat()] * 2
+    assert dumps_unstructured(raw) == encode(document)
+
+
+@given(
+    documents(), documents(), st.sets(st.sampled_from([field.name for field in attrs.fields(Document) if field.init]))
+)
+def test_a_document_made_from_another_has_the_bytes_it_has_alone(one: Document, other: Document, changed: set[str]):
+    """Whichever of its attributes are the same objects."""
+    keep_judged(one, document_to_raw(one), None)
+    after = attrs.evolve(one, **{name: getattr(other, name) for name in changed})
+    assert dumps_unstructured(document_to_raw(after, one)) == encode(after)
+    keep_judged(after, document_to_raw(after, one), None)
+    again = attrs.evolve(after, version=after.version + 1)
+    assert dumps_unstructured(document_to_raw(again, after)) == encode(again)
+
+
+# Values that callbacks could change in place -----------------------------------------------------------------------
+
+
+def test_a_change_in_place_is_noticed_and_can_be_taken_back():
+    """Of the profile, the current account, and what the channel knows of the member."""
+    for name in ("profile", "current_account", "metadata"):
+        channel = attrs.evolve(CHANNEL, metadata={"a": [1]})
+        document = member_document(channel=channel, profile={"a": [1]}, current_account={"a": [1]})
+        keep_judged(document, document_to_raw(document), None)
+        assert is_intact(document)
+        getattr(document.channel if name == "metadata" else document, name)["a"].append(2)
+        assert not is_intact(document)
+        whole = restored(document)
+        assert whole.profile == whole.current_account == whole.channel.metadata == {"a": [1]}
+
+
+def test_a_document_that_cannot_be_compared_is_never_called_intact():
+    document = member_document(profile={"n": 2**80})
+    keep_judged(document, document_to_raw(document), None)
+    assert not is_intact(document)
+    assert restored(document) is document
+
+
+@attrs.frozen
+class Fixed:
+    """Nothing of it can change."""
+
+    word: str = ""
+    amount: Decimal | None = None
+    price: Money = attrs.field(factory=lambda: Money(Decimal(1), "USD"))
+    sizes: tuple[Literal["s", "m"], ...] = ()
+    numbers: tuple[tuple[int, ...], ...] = ()
+    yes: bool = False
+    share: float = 0.5
+
+
+@attrs.define
+class Open:
+    """It can be assigned to."""
+
+    word: str = ""
+
+
+@attrs.frozen
+class WithList:
+    """Its list can change."""
+
+    words: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Tree:
+    """It holds others of its kind."""
+
+    inner: tuple[Tree, ...] = ()
+
+
+@given(st.from_type(Fixed))
+def test_stable_data_is_what_would_be_read_back(data: Fixed):
+    """Equal, and of the same types, so that keeping it changes nothing."""
+    assume(isfinite(data.share) and data.price.amount.is_finite() and (data.amount is None or data.amount.is_finite()))
+    assert stable(Fixed)(data)
+    again = structure(loads(dumps_unstructured(unstructure(data))), Fixed)
+    assert (again, repr(again)) == (data, repr(data))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Open, Open()), (WithList, WithList()), (Tree, Tree((Tree(),))), (Data, Data()), (list[str], []), (dict[str, str], {}), (Any, 1),
+        (Fixed, Fixed(word=cast(Any, 5))), (Fixed, Fixed(amount=cast(Any, 1))), (Fixed, Fixed(sizes=cast(Any, ["s"]))),
+        (Fixed, Fixed(sizes=cast(Any, ("l",)))), (Fixed, Fixed(yes=cast(Any, 1))), (Fixed, Fixed(share=1)), (Fixed, None),
+        (Fixed, Fixed(price=cast(Any, None))), (dt.datetime, START),
+    ],
+)  # fmt: skip
+def test_other_data_is_never_stable(kind: Any, value: Any):
+    """What can change, what is read back as another type, and what the annotations do not promise."""
+    assert not stable(kind)(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -38,10 +38,11 @@ from tests.bots import (
 from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import document_to_raw
+from vimbiso_fsm.codec import decode, document_to_raw, dumps_unstructured, encode
 from vimbiso_fsm.commands import Shortcut
 from vimbiso_fsm.decision import (
     DELIVERY_TRIES,
+    Decision,
     Listener,
     content_digest,
     current_question,
@@ -50,10 +51,11 @@ from vimbiso_fsm.decision import (
     turn_token,
     wake_at,
 )
+from vimbiso_fsm.errors import InvalidState, NotStorable
 from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, State, Transition
 from vimbiso_fsm.flow_audit import unseal
 from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Row, Text
-from vimbiso_fsm.state import Document, Undelivered
+from vimbiso_fsm.state import Address, Document, Undelivered
 from vimbiso_fsm.turn import STANDARD, Call, Refused, Turn, call
 
 
@@ -1332,6 +1334,135 @@ def test_the_bot_of_the_tests_has_every_kind_of_state():
     assert SECRET in metadata
 
 
+# Callbacks that change what they are given ----------------------------------------------------------------------------
+
+
+def changing(change: Callable[[dict[str, Any]], object], *, fails: bool = False) -> tuple[Document, Decision]:
+    """A member who is asked something by a flow whose guard changes the profile in place, and the turn that does so."""
+
+    def guard(turn: Turn[Any]) -> bool:
+        change(cast("dict[str, Any]", turn.member.profile))
+        if fails:
+            raise ArithmeticError
+        return True
+
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
+    bot = Bot(one_flow(states, [Transition("answer", "ask", "end", conditions=[guard])]))
+    before = Talk(bot, member_document(profile={"accounts": ["a"], "name": "Ada"})).say("hi").document
+    assert before is not None
+    return before, decide(bot, before, Message(CHANNEL, "m", "go"), START)
+
+
+def test_a_document_is_judged_by_what_is_new_in_it():
+    """A decision leaves what the next one is compared with."""
+    before, decision = changing(dict.copy)
+    assert before.judged is not None
+    assert decision.document.judged is not None
+    assert decision.document.judged.rules is before.judged.rules
+    assert decision.document.judged.plain["profile"] is before.judged.plain["profile"]
+    assert dumps_unstructured(decision.document.judged.plain) == decision.raw == encode(decision.document)
+
+
+def test_a_profile_that_was_changed_in_place_is_judged_again():
+    """The rule book holds for it though it is the same object."""
+    _, decision = changing(lambda profile: profile.update(accounts="none"))
+    assert isinstance(decision.error, InvalidState)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+@pytest.mark.parametrize("value", [float("nan"), object()], ids=["nan", "object"])
+def test_a_profile_that_was_changed_in_place_is_stored_only_where_it_can_be(value: object):
+    """No NaN becomes `null` on its way."""
+    _, decision = changing(lambda profile: profile.update(name=value))
+    assert isinstance(decision.error, NotStorable)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+def test_a_sound_change_in_place_is_stored_as_it_will_be_read():
+    """It always was; a callback should rather return `turn.becomes(member=…)`."""
+    _, decision = changing(lambda profile: profile.update(name=START, sizes=(1, 2)))
+    assert decision.error is None
+    assert decision.document.profile == {"accounts": ["a"], "name": START.isoformat(), "sizes": [1, 2]}
+    assert decode(decision.raw) == decision.document
+
+
+def test_a_change_in_place_does_not_outlast_a_failure():
+    """After an error only version and instant of the document are new."""
+    _, decision = changing(lambda profile: profile.update(name="Eve"), fails=True)
+    assert isinstance(decision.error, ArithmeticError)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+@attrs.frozen
+class Words:
+    """A list, which a callback can change."""
+
+    said: list[str] = attrs.field(factory=list)
+    word: str = ""
+
+
+@attrs.frozen
+class Word:
+    """Nothing that a callback can change."""
+
+    said: tuple[str, ...] = ()
+    word: str = ""
+
+
+def listening(data: type[Any]) -> tuple[Bot, list[Any]]:
+    """A bot whose guard sees the flow's data, declines, and adds to the list there if there is one."""
+    seen: list[Any] = []
+
+    def guard(turn: Turn[Any]) -> bool:
+        seen.append(attrs.evolve(turn.data, said=tuple(turn.data.said)))
+        if isinstance(turn.data.said, list):
+            turn.data.said.append(turn.data.word)
+        return False
+
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str, into="word"), State("end", final=True)]
+    return Bot(one_flow(states, [Transition("answer", "ask", "end", conditions=[guard])], data=data)), seen
+
+
+def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
+    """The next turn reads what is stored, whether the document was kept in memory or not."""
+    bot, seen = listening(Words)
+    document = Talk(bot, member_document()).say("hi").document
+    assert document is not None
+    assert document.run is not None
+    assert document.run.flow_data.data.typed is None
+    for number in range(3):
+        document = decide(bot, document, Message(CHANNEL, f"m{number}", f"w{number}"), START).document
+    assert [data.said for data in seen] == [(), (), ()]
+
+
+def test_typed_data_that_cannot_change_is_kept():
+    """So it need not be read from its plain form by the next turn of the same worker."""
+    bot, _ = listening(Word)
+    document = Talk(bot, member_document()).say("hi").document
+    assert document is not None
+    assert document.run is not None
+    assert document.run.flow_data.data.typed == Word()
+
+
+@attrs.frozen
+class Aged:
+    """A profile that must have an age."""
+
+    age: int
+
+
+def test_a_document_of_another_bot_is_judged_as_a_whole():
+    """What was found valid by other rules counts for nothing here."""
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
+    flow = one_flow(states, [Transition("answer", "ask", "end", conditions=[lambda turn: False])])
+    document = Talk(Bot(flow), member_document(profile={"name": "Ada"})).say("hi").document
+    with pytest.raises(InvalidState, match="profile is no Aged"):
+        decide(Bot(flow, profile=Aged), document, Message(CHANNEL, "m", "x"), START)
+
+
 @given(documents(), documents())
 def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Document):
     """Whatever two documents share, the faults are those that a whole look finds."""
@@ -1346,3 +1477,17 @@ def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Docu
             assert rules.validate(less, before) == rules.validate(less)
             broken = {**mixed, name: object()}
             assert rules.validate(broken, before) == rules.validate(broken)
+
+
+def test_every_attribute_of_a_document_outlasts_a_turn():
+    """An attribute that is added to the document is no longer forgotten by the decision."""
+    kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
+    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "brought", "judged"}
+    session = {"deadline", "session_since", "warn_at"}
+    assert {field.name for field in attrs.fields(Document)} == kept | made | session
+    document = member_document(
+        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),)
+    )
+    after = Talk(fruit_bot(), document).say("hi").document
+    assert after is not None
+    assert all(getattr(after, name) == getattr(document, name) for name in kept)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, timedelta
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Talk, fruit_bot, member_document
 from vimbiso_fsm.codec import Unreadable, dumps, loads
-from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.errors import InvalidMessage, NotStorable
 from vimbiso_fsm.flow_audit import (
     AuditEntry,
     AuditStep,
@@ -193,3 +194,47 @@ def test_what_members_write_is_not_in_the_audit():
     assert '"name":"ada"' in text
     assert '"pin":"•"' in text
     assert channel_digest(CHANNEL)[1] in text
+
+
+plain_fields = st.dictionaries(
+    st.text(max_size=4), st.none() | st.integers() | st.text(max_size=4) | st.lists(st.integers())
+)
+steps = st.builds(
+    AuditStep, st.text(), st.text(), st.text(), st.none() | st.text(), st.text(),
+    st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple), st.integers(0, 3), st.text(max_size=2), st.booleans(),
+)  # fmt: skip
+kept_entries = st.builds(
+    AuditEntry, st.integers(0, 9), st.datetimes(timezones=st.just(UTC)), st.text(), st.tuples(st.text(), st.text()),
+    *[st.text()] * 4,
+    steps=st.lists(steps, max_size=2).map(tuple), codes=st.lists(st.text()).map(tuple), before=plain_fields,
+    after=plain_fields, changed=st.lists(st.text()).map(tuple), verdict=plain_fields, detail=plain_fields,
+)  # fmt: skip
+
+
+def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
+    """The bytes of an entry as the standard library writes them."""
+    known_since = ("version", "fingerprint", "effect")
+    raw = {name: value for name in attrs.fields_dict(AuditEntry) if (value := getattr(entry, name))}
+    raw["version"] = entry.version
+    raw["at"] = entry.at.isoformat()
+    raw["steps"] = [
+        attrs.asdict(step, recurse=False, filter=lambda field, value: bool(value) or field.name not in known_since)
+        for step in entry.steps
+    ]
+    raw["document"] = digest(document)
+    raw["previous"] = previous
+    return dumps(raw)
+
+
+def outcome(write: Callable[[AuditEntry, bytes, str], bytes], *given: Any) -> bytes | type[NotStorable]:
+    try:
+        return write(*given)
+    except NotStorable as error:
+        return type(error)
+
+
+@given(kept_entries, st.binary(), st.text())
+def test_an_entry_has_the_bytes_of_the_standard_library(entry: AuditEntry, document: bytes, previous: str):
+    """In the order of its attributes, with instants as `isoformat` writes them, whatever stands in it."""
+    found = outcome(lambda *given: seal(*given).body, entry, document, previous)
+    assert found == outcome(written_before, entry, document, previous)

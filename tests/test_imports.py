@@ -27,6 +27,7 @@ DOORS = {
     "cattrs": {"codec.py"},
     "jwt": {"tokens.py"},
     "hiredis": {"pipelines.py"},
+    "orjson": {"codec.py"},
     "redis": {"redis_atomic.py", "connecting.py", "connections.py", "pipelines.py", "embedded.py", "nodes.py"},
 }
 

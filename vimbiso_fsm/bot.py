@@ -140,7 +140,8 @@ class Bot:
 
         Raises: KeyError when the bot has none.
         """
-        return self.kept.get((run.flow, run.version)) or self.machines[run.flow]
+        flow = run.flow_data.data.flow_type
+        return (self.kept.get((flow, run.version)) if self.kept else None) or self.machines[flow]
 
     def definition(self, run: Run) -> Flow[Any]:
         """The flow as a run is stepped with it.

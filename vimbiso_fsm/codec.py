@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from operator import ne
-from typing import Any, TypeVar, cast, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import attrs
+import orjson
 from cattrs import BaseValidationError, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -21,7 +26,7 @@ from cattrs.preconf.json import make_converter
 
 from vimbiso_fsm.errors import NotStorable
 from vimbiso_fsm.messages import Button, Buttons, Menu, Reply, Row, Text
-from vimbiso_fsm.state import Address, Document, PendingCall, Run, StepData, Undelivered
+from vimbiso_fsm.state import Address, Document, Judged, PendingCall, Run, StepData, Undelivered
 
 __all__ = [
     "RESERVED",
@@ -30,12 +35,17 @@ __all__ = [
     "document_from_raw",
     "document_to_raw",
     "dumps",
+    "dumps_unstructured",
     "encode",
     "fragments",
+    "is_intact",
+    "keep_judged",
     "loads",
     "replies_from_raw",
     "replies_to_keep",
     "replies_to_raw",
+    "restored",
+    "stable",
     "structure",
     "unstructure",
 ]
@@ -58,7 +68,22 @@ class Unreadable(ValueError):
 
 # JSON --------------------------------------------------------------------------------------------------------------
 
+_STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+_SMALL: Final = re.compile(rb"[0-9]e-[0-9](?![0-9])|(?<![0-9])0\.0000[0-9]")
+"""Floats from 1e-9 to 1e-4, which orjson writes as 1e-7 or 0.000015 and the standard library as 1e-07 or 1.5e-05."""
+
+
+def _instant_as_text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError
+
+
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+_encoder_of_instants = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False, default=_instant_as_text
+)
 
 
 def dumps(raw: Any, path: str = "document") -> bytes:
@@ -66,13 +91,34 @@ def dumps(raw: Any, path: str = "document") -> bytes:
 
     Raises: NotStorable, naming the field below `path` that cannot be written down.
     """
+    return _dumped(_encoder, raw, path)
+
+
+def dumps_unstructured(raw: Any, path: str = "document") -> bytes:
+    """Plain data made by `unstructure` or `document_to_raw` as JSON in UTF-8, with orjson.
+
+    The bytes are those of `dumps`. Not for other data: orjson also writes values that JSON cannot hold, such as NaN (as
+    `null`) and UUIDs, and `unstructure` marks them for this function.
+
+    Raises: NotStorable, naming the field below `path` that cannot be written down.
+    """
     try:
-        return _encoder.encode(raw).encode()
+        data = orjson.dumps(raw, option=_STRICT)
+    except TypeError:  # the standard library also writes longer integers, keys that are numbers, and deeper nesting
+        return _dumped(_encoder_of_instants, raw, path)
+    if (b"e-" in data or b"0.0000" in data) and _SMALL.search(data):
+        return _dumped(_encoder_of_instants, raw, path)
+    return data
+
+
+def _dumped(encoder: json.JSONEncoder, raw: Any, path: str) -> bytes:
+    try:
+        return encoder.encode(raw).encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
-        raise _culprit(raw, path, 0) from None
+        raise _culprit(encoder, raw, path, 0) from None
 
 
-def _culprit(raw: Any, path: str, depth: int) -> NotStorable:
+def _culprit(encoder: json.JSONEncoder, raw: Any, path: str, depth: int) -> NotStorable:
     """The error for the first value below `path` that JSON cannot hold."""
     if depth > 50:
         return NotStorable(path, "structure nested more than 50 deep")
@@ -85,9 +131,9 @@ def _culprit(raw: Any, path: str, depth: int) -> NotStorable:
         if not isinstance(name, str | int):
             return NotStorable(path, f"key of type {type(name).__name__}")
         try:
-            _encoder.encode(value).encode()
+            encoder.encode(value).encode()
         except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
-            return _culprit(value, f"{path}.{name}", depth + 1)
+            return _culprit(encoder, value, f"{path}.{name}", depth + 1)
     return NotStorable(path, type(raw).__name__ if inner == () else "value that JSON cannot hold")
 
 
@@ -176,6 +222,25 @@ def _float(value: Any, _: Any) -> float:
     return float(value)
 
 
+# orjson refuses subclasses of built-in types, so that the standard library writes these values, or names the culprit.
+_ForeignFloat: Final = type("float", (float,), {"__slots__": ()})
+_ForeignTime: Final = type("time", (time,), {"__slots__": ()})
+_ForeignUUID: Final = type("UUID", (UUID,), {"__slots__": ()})
+
+
+def _number(value: float) -> float:
+    """A float, marked where it is none that JSON can say: orjson would write `null`."""
+    return value if isfinite(value) else cast(float, _ForeignFloat(value))
+
+
+def _time(value: time) -> time:
+    return cast(time, _ForeignTime(value.hour))
+
+
+def _uuid(value: UUID) -> UUID:
+    return cast(UUID, _ForeignUUID(int=value.int))
+
+
 def _decimal(value: Any, _: Any) -> Decimal:
     try:
         if isinstance(value, str):
@@ -190,6 +255,9 @@ for _kind in (str, int, bool):
 _converter.register_structure_hook(float, _float)
 _converter.register_structure_hook(Decimal, _decimal)
 _converter.register_unstructure_hook(Decimal, str)
+_converter.register_unstructure_hook(float, _number)
+_converter.register_unstructure_hook(time, _time)
+_converter.register_unstructure_hook(UUID, _uuid)
 
 
 # Containers: an object is no list, a text is no list of characters --------------------------------------------------
@@ -257,6 +325,58 @@ def structure(raw: Any, kind: type[T]) -> T:
         raise Unreadable([f"is no {getattr(kind, '__name__', kind)}: {type(error).__name__}"]) from None
 
 
+# Typed data that may be kept beside its plain form -----------------------------------------------------------------
+
+_SCALARS: Final = frozenset({str, int, bool, float, Decimal, NoneType})
+
+
+def stable(kind: Any) -> Callable[[Any], bool]:
+    """A test for values of a type: whether one can never change, and `structure` would give an equal one of the same
+    types for its plain data.
+
+    A value that passes may be kept in place of being read again. Values of other types (lists, mappings, instants,
+    classes that are not frozen) never pass.
+    """
+    try:
+        return _stable(kind, ())
+    except (AttributeError, KeyError, NameError, TypeError):  # annotations that cannot be resolved
+        return _never
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _stable(kind: Any, within: tuple[Any, ...]) -> Callable[[Any], bool]:
+    kind = NoneType if kind is None else kind
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind in _SCALARS:
+        return lambda value: type(value) is kind
+    if origin is Literal:
+        allowed = {(type(each), each) for each in inner if type(each) in _SCALARS}
+        return lambda value: type(value) in _SCALARS and (type(value), value) in allowed
+    if origin in (Union, UnionType):
+        tests = tuple(_stable(each, within) for each in inner)
+        return lambda value: any(test(value) for test in tests)
+    if origin is tuple and len(inner) == 2 and inner[1] is ...:
+        test = _stable(inner[0], within)
+        return lambda value: type(value) is tuple and all(map(test, value))
+    if isinstance(kind, type) and attrs.has(kind) and kind not in within and _is_frozen(kind):
+        types = get_type_hints(kind)  # not attrs.resolve_types: that would change the fields of an author's class
+        fields = tuple((field.name, _stable(types[field.name], (*within, kind))) for field in attrs.fields(kind))
+        if not any(test is _never for _, test in fields):
+            return lambda value: type(value) is kind and all(test(getattr(value, name)) for name, test in fields)
+    return _never
+
+
+def _is_frozen(kind: type) -> bool:
+    try:
+        object.__new__(kind).__setattr__("", None)
+    except Exception as error:  # noqa: BLE001 – a slot or a `__setattr__` of the class's own may refuse it as well
+        return isinstance(error, attrs.exceptions.FrozenInstanceError)
+    return False
+
+
 # The document ------------------------------------------------------------------------------------------------------
 
 
@@ -309,23 +429,133 @@ _absent = override(omit=True)
 _always = ("guest", "version", "last_updated")
 _written: Any = {name: override(rename=wire, omit_if_default=name not in _always) for name, wire in _FIELDS.items()}
 _unstructure_document = make_dict_unstructure_fn(
-    Document, _converter, run=_absent, brought=_absent, profile=_as_it_is, current_account=_as_it_is, **_written
+    Document,
+    _converter,
+    run=_absent,
+    brought=_absent,
+    judged=_absent,
+    profile=_as_it_is,
+    current_account=_as_it_is,
+    **_written,
 )
 _structure_document = make_dict_structure_fn(
     Document, _converter, _cattrs_forbid_extra_keys=True, brought=_absent, **_written
 )
 
 
-def document_to_raw(document: Document) -> dict[str, Any]:
-    """The document as plain data, in the wire's shape."""
-    raw = _unstructure_document(document)
-    run = document.run
+class _Part(NamedTuple):
+    """How an attribute of a document is written. `omitted`: it is left out while it is the default."""
+
+    name: str
+    wire: str
+    omitted: bool
+    default: Any
+    write: Callable[[Any], Any]
+
+
+def _instant(value: datetime | None) -> datetime | str | None:
+    """orjson writes instants as `isoformat` does, but for time zones with seconds in their offset."""
+    return value if value is None or value.tzinfo is UTC else value.isoformat()
+
+
+def _parts() -> Iterator[_Part]:
+    for field in attrs.fields(Document):
+        if not field.init or field.name in ("run", "brought"):
+            continue
+        default: Any = field.default
+        if field.name in ("profile", "current_account"):
+            write: Callable[[Any], Any] = _same
+        elif datetime in (field.type, *get_args(field.type)):
+            write = _instant
+        else:
+            write = _converter.get_unstructure_hook(field.type)
+        yield _Part(
+            field.name,
+            _FIELDS.get(field.name, field.name),
+            field.name in _FIELDS and field.name not in _always,
+            default.factory() if hasattr(default, "factory") else default,
+            write,
+        )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)  # the order of `_unstructure_document`
+_write_run = _converter.get_unstructure_hook(Run)
+_as_instant: Any = override(unstruct_hook=_instant, omit_if_default=True)
+_write_run_with_instants = make_dict_unstructure_fn(
+    Run, _converter, _cattrs_omit_if_default=True, since=_as_instant, due=_as_instant
+)
+
+
+def document_to_raw(document: Document, before: Document | None = None) -> dict[str, Any]:
+    """The document as plain data, in the wire's shape.
+
+    Args:
+        document: The document to write.
+        before: The document that it was made from. Where the plain data of `before` is known, an attribute that is the
+            same object in both is taken from there, and instants stay instants, for `dumps_unstructured`.
+    """
+    if before is None or before.judged is None:
+        raw: dict[str, Any] = _unstructure_document(document)
+        run: dict[str, Any] | None = _write_run(document.run) if document.run else None
+    else:
+        known = before.judged.plain
+        raw = _changed_parts(document, before, known)
+        if document.run is not None and document.run is before.run:
+            return {**raw, "flow_data": known["flow_data"], "_run": known["_run"]}
+        run = _write_run_with_instants(document.run) if document.run else None
     if run is None:
         raw["flow_data"] = {}
     else:
-        bookkeeping = _converter.unstructure(run)
-        raw["flow_data"] = bookkeeping.pop("flow_data")
-        raw["_run"] = bookkeeping
+        raw["flow_data"] = run.pop("flow_data")
+        raw["_run"] = run
+    return raw
+
+
+def keep_judged(document: Document, raw: Mapping[str, Any], rules: object) -> None:
+    """Note on a document that its plain data was found valid by `rules`."""
+    document.keep_judged(Judged(raw, rules, _exposed(document)))
+
+
+def is_intact(document: Document) -> bool:
+    """Whether the values that callbacks are given to read are what they were when the document was judged.
+
+    A document is a value, but its profile, current account and channel metadata are plain dictionaries. A callback that
+    changes one in place would go unnoticed where the same object counts as unchanged.
+    """
+    judged = document.judged
+    return judged is None or (judged.exposed is not None and judged.exposed == _exposed(document))
+
+
+def restored(document: Document) -> Document:
+    """The document without what callbacks changed in place, as far as that is known."""
+    if document.judged is None or document.judged.exposed is None:
+        return document
+    profile, current_account, metadata = loads(document.judged.exposed)
+    channel = attrs.evolve(document.channel, metadata=metadata)
+    return attrs.evolve(document, profile=profile, current_account=current_account, channel=channel)
+
+
+def _exposed(document: Document) -> bytes | None:
+    try:
+        return orjson.dumps((document.profile, document.current_account, document.channel.metadata), option=_STRICT)
+    except TypeError:  # longer integers, for example: such a document is always judged as a whole
+        return None
+
+
+def _changed_parts(document: Document, before: Document, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything but the run; what is not another object is taken from the known plain data."""
+    raw: dict[str, Any] = {}
+    for name, wire, omitted, default, write in _PARTS:
+        value = getattr(document, name)
+        if value is getattr(before, name):
+            if wire in known:
+                raw[wire] = known[wire]
+        elif not omitted or value != default:
+            raw[wire] = write(value)
     return raw
 
 

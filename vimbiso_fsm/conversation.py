@@ -40,7 +40,12 @@ _COUNTED: Final = frozenset({"attempts", "tries"})
 
 def hashed(*parts: str) -> str:
     """32 hex digits; no two lists of parts share them."""
-    return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join([f"{len(part)}:{part}" for part in parts]).encode()).hexdigest()[:32]
+
+
+def _kept(flow: Flow[Any], data: Any) -> Any:
+    """The typed data, where it may stay with the run; None where a callback could change it later."""
+    return data if flow.stable(data) else None
 
 
 class Stuck(VimbisoError):
@@ -124,7 +129,9 @@ class Conversation:
         """The run's typed data."""
         data = self._typed.get(run.id)
         if data is None:
-            data = self._typed[run.id] = structure(run.flow_data.data.fields, self.bot.definition(run).data)
+            kept, kind = run.flow_data.data.typed, self.bot.definition(run).data
+            data = kept if type(kept) is kind else structure(run.flow_data.data.fields, kind)  # another definition's
+            self._typed[run.id] = data
         return data
 
     def turn(self, run: Run) -> Turn[Any]:
@@ -153,8 +160,11 @@ class Conversation:
         """Ask the current state's question."""
         if self.run is None:
             return
-        built = question.build(self.bot, self.bot.machine(self.run), self.run, self.turn(self.run))
-        self.run = attrs.evolve(asked(self.run), shown=built.shown, page=built.page)
+        run = asked(self.run)
+        built = question.build(self.bot, self.bot.machine(run), run, self.turn(run))
+        if (built.shown, built.page) != (run.shown, run.page):
+            run = attrs.evolve(run, shown=built.shown, page=built.page)
+        self.run = run
         self.replies.append(built.reply)
 
     def ignore(self) -> None:
@@ -166,13 +176,15 @@ class Conversation:
     def pull(self, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
         """Pull a trigger in the current state and settle the new one. When nothing accepted it, `to` is None and only
         the audit knows of the try."""
-        run, state = self.standing, self.state
+        run = self.standing
+        machine = self.bot.machine(run)
+        flow, state = machine.flow, machine.flow[run.step]
         data = self.data(run)
         if state.into and trigger in ("answer", "done"):
-            data = self.flow.data_with(data, state.into, answer)
-        turn = Turn(data, self.member, self.channel, self.now, run.flow, run.step, trigger, answer, reason)
-        fired = self.bot.machine(run).fire(turn)
-        self._tried(self.flow, run.id, run.step, fired.to, trigger, fired.verdicts)
+            data = flow.data_with(data, state.into, answer)
+        turn = Turn(data, self.member, self.channel, self.now, flow.name, state.name, trigger, answer, reason)
+        fired = machine.fire(turn)
+        self._tried(flow, run.id, state.name, fired.to, trigger, fired.verdicts)
         if fired.to is not None:
             self.trigger = self.trigger or trigger
             self.give(fired.reasons)
@@ -190,7 +202,11 @@ class Conversation:
         self.member = fired.member
         data = run.flow_data.data
         verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
-        data = StepData(data.flow_type, data.channel, data.context, verdict, unstructure(fired.data))
+        if fired.data is data.typed:
+            fields, typed = data.fields, data.typed
+        else:
+            fields, typed = unstructure(fired.data), _kept(self.bot.definition(run), fired.data)
+        data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
         if self._was_made(run, state, turn.reason):
             return self.enter(attrs.evolve(run, made=True, trail=()), to, data)
         answered = self._was_answered(state, turn.trigger)
@@ -216,12 +232,14 @@ class Conversation:
         """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
         the trail there; refusals are counted anew, unless a call is to judge what was answered."""
         flow = self.bot.definition(run)
+        state = flow[step]
         data = data or asked(run).flow_data.data
-        over = _COUNTED - {"attempts"} if flow[step].call else _COUNTED
-        if over & data.context.keys():
-            kept = {name: value for name, value in data.context.items() if name not in over}
-            data = attrs.evolve(data, context=kept)
-        timeout = flow[step].timeout
+        if data.context:
+            over = _COUNTED - {"attempts"} if state.call else _COUNTED
+            if over & data.context.keys():
+                kept = {name: value for name, value in data.context.items() if name not in over}
+                data = attrs.evolve(data, context=kept)
+        timeout = state.timeout
         self.run = Run(
             FlowData(run.id, step, data),
             flow.version,
@@ -385,7 +403,9 @@ class Conversation:
         if self._begun > self.bot.limits.autos:
             raise Stuck(flow.name, flow.initial, f"more than {self.bot.limits.autos} flows were begun in one turn")
         run_id = f"{flow.name}:{hashed('run', self.token, str(self._begun))[:16]}"
-        step_data = StepData(flow.name, Address(*self.channel.address), fields=unstructure(data))
+        step_data = StepData(
+            flow.name, Address(*self.channel.address), fields=unstructure(data), typed=_kept(flow, data)
+        )
         self._typed[run_id] = data
         self._tried(flow, run_id, "", flow.initial, "start")
         fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, self.version)

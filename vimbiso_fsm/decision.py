@@ -20,15 +20,18 @@ from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.codec import (
     document_to_raw,
     dumps,
+    dumps_unstructured,
+    is_intact,
+    keep_judged,
     loads,
     replies_from_raw,
     replies_to_keep,
     replies_to_raw,
+    restored,
     unstructure,
 )
 from vimbiso_fsm.conversation import Conversation, hashed
 from vimbiso_fsm.errors import InvalidMessage, InvalidState, VimbisoError
-from vimbiso_fsm.flow import SECRET
 from vimbiso_fsm.flow_audit import AuditEntry, channel_digest, error_record, redacted, seal
 from vimbiso_fsm.messages import Channel, Message, Reply, Text
 from vimbiso_fsm.state import Address, Document, Moved, PendingCall, Run, TokenLife, Undelivered, guest_id
@@ -311,8 +314,10 @@ def decide(
 def failure(
     bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, *, listener: Listener = "handle"
 ) -> Decision:
-    """The decision when something raised: the document as before, an error entry. A member who said something gets a
+    """The decision when something raised: the document as before, also where a callback changed it in place, and an
+    error entry. A member who said something gets a
     plain sentence; what was due by itself is tried again later."""
+    document = document if is_intact(document) else restored(document)
     talk = _open(bot, document, event, now)
     reference = talk.token[:10]
     talk.kind, talk.status, talk.detail = "error", "failed", error_record(error, reference)
@@ -558,10 +563,12 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
         _put_out(talk, event, listener)
     replies = talk.said
     document = _document(talk, event)
-    raw = document_to_raw(document)
-    verdict = talk.bot.validator.validate(raw)
+    raw = document_to_raw(document, talk.before)
+    rules, judged = talk.bot.validator, talk.before.judged
+    verdict = rules.validate(raw, judged.plain if judged is not None and judged.rules is rules else None)
     if not verdict.valid:
         raise InvalidState(verdict.faults)
+    keep_judged(document, raw, rules)
     return Decision(
         status=talk.status,
         document=document,
@@ -569,8 +576,8 @@ def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
         token=talk.token,
         root=talk.root,
         content=content,
-        raw=dumps(raw),
-        record=record_of(talk.bot, talk.status, replies, document),
+        raw=dumps_unstructured(raw),
+        record=record_of(talk.bot, talk.status, replies, document, raw),
         entry=_entry(talk, document),
         call=talk.call,
         renews=talk.renews,
@@ -612,22 +619,23 @@ def _put_out(talk: Conversation, event: Event, listener: Listener) -> None:
     talk.outbox = outbox[-OUTBOX:]
 
 
-def _with_session(talk: Conversation, event: Event, document: Document) -> Document:
-    """The document, and when its session ends now. What is said, and the answer of a call, keeps it alive."""
+def _session(talk: Conversation, event: Event) -> tuple[datetime | None, datetime | None, datetime | None]:
+    """The session's deadline, its beginning and the instant of its warning. Messages and answers of calls renew it."""
+    before = talk.before
     if isinstance(event, Silence):
-        return attrs.evolve(document, deadline=None, session_since=None, warn_at=None)
+        return None, None, None
     if isinstance(event, Ending):
-        return attrs.evolve(document, warn_at=None)
+        return before.deadline, before.session_since, None
     if not isinstance(event, Message | Answered):
-        return document
+        return before.deadline, before.session_since, before.warn_at
     life, since = talk.bot.session, talk.session_since or talk.now
     idle = talk.flow.session if talk.run and talk.flow.session is not None else life.idle
     deadline = min(talk.now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
     warns = life.warning > 0 and talk.run is not None and talk.gathered(talk.run)
     warn_at = deadline - timedelta(seconds=life.warning) if warns else None
-    if warn_at is not None and warn_at <= talk.now and deadline == document.deadline:  # they were warned of it
+    if warn_at is not None and warn_at <= talk.now and deadline == before.deadline:  # they were warned of it
         warn_at = None
-    return attrs.evolve(document, deadline=deadline, session_since=since, warn_at=warn_at)
+    return deadline, since, warn_at
 
 
 def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:
@@ -643,36 +651,42 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
 
 def _document(talk: Conversation, event: Event) -> Document:
     """The new document. After an error only its version and instant are new."""
-    before = talk.before
+    before, intact = talk.before, is_intact(talk.before)
     if talk.kind == "error":
         return attrs.evolve(before, version=talk.version, last_updated=talk.now, brought=()).at(talk.now)
     member = talk.member
-    document = attrs.evolve(
-        before,
-        version=talk.version,
+    channel = talk.channel if intact or talk.channel is not before.channel else attrs.evolve(talk.channel)
+    token = life_of(talk.bot, before, member, talk.now)
+    deadline, session_since, warn_at = _session(talk, event)
+    return Document(
+        member_id=before.member_id,
+        channel=channel,
         last_updated=talk.now,
-        channel=talk.channel,
-        authenticated=member.authenticated,
+        version=talk.version,
+        guest=before.guest,
         jwt_token=member.jwt_token,
-        token=life_of(talk.bot, before, member, talk.now),
-        profile=_as_stored(before.profile, member.profile, "profile"),
-        current_account=_as_stored(before.current_account, member.current_account, "current_account"),
+        authenticated=member.authenticated and (token is None or token.expires > talk.now),
+        token=token,
+        profile=_as_stored(before.profile, member.profile, "profile", intact),
+        current_account=_as_stored(before.current_account, member.current_account, "current_account", intact),
         run=talk.run,
         suspended=talk.suspended,
         call=talk.pending,
         outbox=talk.outbox,
+        deadline=deadline,
+        session_since=session_since,
+        warn_at=warn_at,
+        channels=before.channels,
         moved=_moved(talk),
-        brought=(),
     )
-    return _with_session(talk, event, document.at(talk.now))
 
 
-def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What a flow made of a field, as it will be read back.
+def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:
+    """What a flow made of a field, as it will be read back. `intact`: the old value was not changed in place.
 
     Raises: NotStorable, naming the field.
     """
-    return before if after is before else loads(dumps(unstructure(after), name))
+    return before if after is before and intact else loads(dumps(unstructure(after), name))
 
 
 def _not_after(talk: Conversation, event: Event) -> datetime | None:
@@ -705,17 +719,19 @@ def drops_token(before: Document | None, after: Document) -> bool:
     return before is not None and before.jwt_token is not None and after.jwt_token is None
 
 
-def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Document) -> bytes:
+def record_of(
+    bot: Bot, status: str, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any] | None = None
+) -> bytes:
     """The turn record: what was answered, and the run's state verbatim but for fields marked secret; of its
-    bookkeeping, what `back` and the way in need to know."""
+    bookkeeping, what `back` and the way in need to know. `raw`: the document's plain data, if at hand."""
     flow_data: Any = {}
     run: Any = {}
     if document.run is not None:
-        run = {name: unstructure(getattr(document.run, name)) for name in _RECORDED}
-        flow_data = unstructure(document.run.flow_data)
-        for name, field in bot.definition(document.run).fields.items():
-            if field.metadata.get("vimbiso") == SECRET["vimbiso"]:
-                flow_data["data"].pop(name, None)
+        run = {name: getattr(document.run, name) for name in _RECORDED}
+        flow_data = unstructure(document.run.flow_data) if raw is None else raw["flow_data"]
+        if secrets := bot.definition(document.run).secrets:
+            data = {name: value for name, value in flow_data["data"].items() if name not in secrets}
+            flow_data = {**flow_data, "data": data}
     record = {
         "status": status,
         "replies": replies_to_raw(replies),
@@ -723,7 +739,7 @@ def record_of(bot: Bot, status: str, replies: Sequence[Reply], document: Documen
         "run": run,
         "called": document.call is not None,
     }
-    return dumps(record, "turn record")
+    return dumps_unstructured(record, "turn record")
 
 
 def _entry(talk: Conversation, document: Document) -> AuditEntry:

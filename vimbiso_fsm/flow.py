@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.codec import RESERVED
+from vimbiso_fsm.codec import RESERVED, stable
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.fitting import called, field_type, fits, name_of, returned
 from vimbiso_fsm.messages import Row, Text
@@ -170,6 +170,9 @@ class Flow(Generic[D]):
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     fields: Mapping[str, attrs.Attribute[Any]] = attrs.field(init=False)
+    stable: Callable[[Any], bool] = attrs.field(init=False)
+    public: frozenset[str] = attrs.field(init=False)
+    secrets: frozenset[str] = attrs.field(init=False)
     dependents: Mapping[str, frozenset[str]] = attrs.field(init=False)
     fingerprint: str = attrs.field(init=False)
 
@@ -180,6 +183,9 @@ class Flow(Generic[D]):
         fill("transitions", tuple(self.transitions))
         _check_data(self)
         fill("fields", attrs.fields_dict(cast(Any, self.data)))
+        fill("stable", stable(self.data))
+        fill("public", _marked(self, PUBLIC))
+        fill("secrets", _marked(self, SECRET))
         _check_depends(self)
         fill("depends", {name: _sequence(sources) for name, sources in self.depends.items()})
         fill("dependents", _dependents(self))
@@ -220,8 +226,10 @@ class Flow(Generic[D]):
 
     def data_with(self, data: D, name: str, value: object) -> D:
         """The data with another value in a field, and without what was made from the old one."""
-        changed = cast(D, attrs.evolve(cast(Any, data), **{name: value}))
-        return self.without(changed, self.stale(data, changed))
+        values = {str(field.alias): getattr(data, key) for key, field in self.fields.items() if field.init}
+        values[str(self.fields[name].alias)] = value
+        changed = self.data(**values)  # what `attrs.evolve` does, with the fields at hand
+        return self.without(changed, self.stale(data, changed)) if self.dependents else changed
 
     def without(self, data: D, names: frozenset[str]) -> D:
         """The data with these fields at their defaults."""
@@ -234,6 +242,11 @@ class Flow(Generic[D]):
 def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
     """Sets the derived attributes of the frozen `flow` while it is made."""
     return lambda name, value: object.__setattr__(flow, name, value)
+
+
+def _marked(flow: Flow[Any], mark: Mapping[str, Any]) -> frozenset[str]:
+    """The fields with a mark."""
+    return frozenset(name for name, field in flow.fields.items() if field.metadata.get("vimbiso") == mark["vimbiso"])
 
 
 def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:

@@ -12,14 +12,15 @@ import hashlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
-from vimbiso_fsm.codec import Unreadable, dumps, loads, structure
+from vimbiso_fsm.codec import Unreadable, dumps, dumps_unstructured, loads, structure
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow import PUBLIC, Flow
+from vimbiso_fsm.flow import Flow
 from vimbiso_fsm.messages import Channel
 from vimbiso_fsm.state import FlowData
 from vimbiso_fsm.store import Entry, Record, digest
@@ -135,20 +136,24 @@ _NAMES = tuple(attrs.fields_dict(AuditEntry))
 
 def channel_digest(channel: Channel) -> tuple[str, str]:
     """A channel as it stands in the audit: its type, and a digest that finds it again but does not show it."""
-    name = f"{len(channel.type)}:{channel.type}:{channel.identifier}"
-    return channel.type, hashlib.sha256(name.encode()).hexdigest()[:16]
+    return _channel_digest(channel.type, channel.identifier)
+
+
+@lru_cache(maxsize=4096)
+def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
+    return type, hashlib.sha256(f"{len(type)}:{type}:{identifier}".encode()).hexdigest()[:16]
+
+
+_EMPTY: Final[Sequence[Any]] = ("", [], {})
 
 
 def redacted(flow: Flow[Any], flow_data: FlowData) -> dict[str, Any]:
     """A run's data as it stands in the audit: public values, a mark for any other that is set."""
-    shown: dict[str, Any] = {}
-    for name, value in flow_data.data.fields.items():
-        field = flow.fields.get(name)
-        if field is not None and field.metadata.get("vimbiso") == PUBLIC["vimbiso"]:
-            shown[name] = value
-        else:
-            shown[name] = None if value in (None, "", [], {}) else "•"
-    return shown
+    public = flow.public
+    return {
+        name: value if name in public else None if value is None or value in _EMPTY else "•"
+        for name, value in flow_data.data.fields.items()
+    }
 
 
 def error_record(error: BaseException, reference: str) -> dict[str, Any]:
@@ -172,9 +177,23 @@ def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntr
     return [entry for entry in known if begins < entry.version <= ends]
 
 
-def _says_something(attribute: attrs.Attribute[Any], value: object) -> bool:
-    """What an older release would not know stands in a step only when there is something to say."""
-    return bool(value) or attribute.name not in ("version", "fingerprint", "effect")
+def _step_to_raw(step: AuditStep) -> dict[str, Any]:
+    """A step as it is stored. Fields that older releases do not know are left out while they are empty."""
+    raw: dict[str, Any] = {
+        "flow": step.flow,
+        "run": step.run,
+        "source": step.source,
+        "dest": step.dest,
+        "trigger": step.trigger,
+        "guards": step.guards,
+    }
+    if step.version:
+        raw["version"] = step.version
+    if step.fingerprint:
+        raw["fingerprint"] = step.fingerprint
+    if step.effect:
+        raw["effect"] = True
+    return raw
 
 
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
@@ -182,10 +201,10 @@ def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
     raw["version"] = entry.version
     raw["at"] = entry.at.isoformat()
-    raw["steps"] = [attrs.asdict(step, recurse=False, filter=_says_something) for step in entry.steps]
+    raw["steps"] = [_step_to_raw(step) for step in entry.steps]
     raw["document"] = digest(document)
     raw["previous"] = previous
-    body = dumps(raw, "audit entry")
+    body = dumps_unstructured(raw, "audit entry")
     return Entry(entry.version, digest(body), body)
 
 

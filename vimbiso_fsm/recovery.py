@@ -29,6 +29,7 @@ from vimbiso_fsm.codec import (
     document_to_raw,
     dumps,
     fragments,
+    keep_judged,
     loads,
     replies_to_keep,
     structure,
@@ -144,6 +145,9 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
         if not verdict.valid:
             return None, tuple(map(str, verdict.faults))
         document = document_from_raw(raw)
+        plain = document_to_raw(document)
+        if plain == raw:  # nothing was upgraded, and nothing is written differently today
+            keep_judged(document, plain, bot.validator)
         for run in (document.run, *document.suspended):
             if run is not None:
                 _read_data(bot, run)

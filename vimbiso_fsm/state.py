@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -41,7 +42,8 @@ class Address:
 
 @attrs.frozen
 class StepData:
-    """What a run has gathered. `fields`: the flow's typed data, unstructured. `attempts`: refusals in a row at this
+    """What a run has gathered. `fields`: the flow's typed data, unstructured; `typed`: the same data as the flow's
+    class, or None; it is kept only where it is `codec.stable`, and never stored. `attempts`: refusals in a row at this
     question. `verdict`: the latest verdict on an answer: step, ok, code."""
 
     flow_type: str
@@ -49,6 +51,7 @@ class StepData:
     context: Mapping[str, Any] = attrs.field(factory=dict)
     verdict: Mapping[str, Any] = attrs.field(factory=dict)
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    typed: Any = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def attempts(self) -> int:
@@ -169,6 +172,16 @@ class Moved:
 
 
 @attrs.frozen
+class Judged:
+    """What is known of a document that was judged valid. `plain`: its plain data; `rules`: the validator that judged
+    it; `exposed`: the bytes of those mutable values that callbacks see, or None."""
+
+    plain: Mapping[str, Any]
+    rules: object
+    exposed: bytes | None
+
+
+@attrs.frozen
 class Document:
     """The stored state of a member.
 
@@ -176,7 +189,8 @@ class Document:
     one last. `call`: an effect on its way. `token`: the life of `jwt_token`, where it is known. `deadline`: when the
     session ends unless something is said; `session_since`: when it began; `warn_at`: when the member is to be warned of
     its end. `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back. `brought`:
-    the runs brought to today's flows when it was read; it is not stored, the next commit's audit says it.
+    the runs brought to today's flows when it was read; it is not stored, the next commit's audit says it. `judged`: set
+    once the document was found valid; the next document is then written and judged by what is not the same object.
     """
 
     member_id: str
@@ -199,6 +213,12 @@ class Document:
     channels: tuple[Address, ...] = ()
     moved: Moved | None = None
     brought: tuple[Mapping[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
+    judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
+
+    def keep_judged(self, judged: Judged) -> None:
+        """Remember that the document was found valid. It is a note, no part of the value: two equal documents may
+        differ in it, and `attrs.evolve` drops it."""
+        object.__setattr__(self, "judged", judged)
 
     @property
     def flow_data(self) -> FlowData | None:
@@ -235,5 +255,9 @@ class Document:
 
 def guest_id(channel: Channel) -> str:
     """The provisional member id of who is reached there: a digest, so that no key shows a phone number."""
-    name = f"{len(channel.type)}:{channel.type}:{channel.identifier}".encode()
-    return "guest-" + hashlib.sha256(name).hexdigest()[:24]
+    return _guest_id(channel.type, channel.identifier)
+
+
+@lru_cache(maxsize=4096)
+def _guest_id(type: str, identifier: str) -> str:
+    return "guest-" + hashlib.sha256(f"{len(type)}:{type}:{identifier}".encode()).hexdigest()[:24]

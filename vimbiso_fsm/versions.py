@@ -467,7 +467,7 @@ def _moved(flow: Flow[Any], run: Run, place: _Place) -> Run:
     moved = attrs.evolve(
         run,
         flow_data=attrs.evolve(
-            run.flow_data, step=place.step, data=attrs.evolve(data, fields=place.fields, verdict=verdict)
+            run.flow_data, step=place.step, data=attrs.evolve(data, fields=place.fields, typed=None, verdict=verdict)
         ),
         version=flow.version,
         fingerprint=flow.fingerprint,
@@ -477,7 +477,7 @@ def _moved(flow: Flow[Any], run: Run, place: _Place) -> Run:
 
 
 def _restarted(flow: Flow[Any], run: Run) -> Run:
-    data = attrs.evolve(run.flow_data.data, context={}, verdict={}, fields=unstructure(flow.data()))
+    data = attrs.evolve(run.flow_data.data, context={}, verdict={}, fields=unstructure(flow.data()), typed=None)
     begun = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, step=flow.initial, data=data), trail=())
     return unasked(attrs.evolve(begun, version=flow.version, fingerprint=flow.fingerprint))
 
