@@ -180,6 +180,18 @@ def test_a_single_guard_needs_no_list():
     assert Transition("go", "a", "b", conditions=guard, unless=[other]).guards == (guard, other)
 
 
+def test_a_fingerprint_does_not_depend_on_whether_annotations_were_resolved():
+    """attrs and cattrs replace the text of an annotation by the type it names; a run must not notice."""
+
+    @attrs.frozen
+    class Once:
+        amount: int = 0
+
+    before = made([A, END], [GO], data=Once).fingerprint
+    attrs.resolve_types(Once)
+    assert made([A, END], [GO], data=Once).fingerprint == before
+
+
 def test_the_fingerprint_is_of_what_runs_depend_on():
     """Words and code may change under a run; states, ways and fields may not."""
     same = made([State("a", ask=Text("other words")), END], [Transition("go", "a", "end", conditions=guard)])

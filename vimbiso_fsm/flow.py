@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
@@ -530,10 +531,19 @@ def _check_reachable(flow: Flow[Any]) -> None:
 
 def _fingerprint(flow: Flow[Any]) -> str:
     """A digest of what runs depend on: fields, states, ways between them. Words and code are no part of it."""
-    parts = [f"{field.name}:{field.type}" for field in flow.fields.values()]
+    parts = [f"{field.name}:{_annotation(flow.data, field)}" for field in flow.fields.values()]
     for state in flow.states:
         sub = f"flow {state.flow.name}" if state.flow else ""
         kind = "final" if state.final else "call" if state.call else sub or "ask"
         parts.append(f"{state.name}={kind}>{state.into}")
     parts += [f"{source}-{trigger}->{t.dest}" for (source, trigger), ways in flow.by_trigger.items() for t in ways]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]
+
+
+def _annotation(kind: type[Any], field: attrs.Attribute[Any]) -> object:
+    """The type of a field as it is written in its class. `field.type` changes when attrs or cattrs resolve it."""
+    for base in kind.__mro__:
+        written = inspect.get_annotations(base)
+        if field.name in written:
+            return written[field.name]
+    return field.type
