@@ -1,0 +1,78 @@
+"""Several bots, and several accounts of one bot, that talk to the same member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.bots import Clock, words
+from tests.cases.small_flows import YOU, Answer, gift, seat
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Reply, State, Text, Transition
+
+
+def asking(name: str) -> Bot:
+    """A bot that asks for one thing and whether it is sure."""
+    flow = Flow(
+        name, data=Answer, initial="ask",
+        states=[
+            State("ask",  ask=Text(name + "?"), reads=str, into="value"),
+            State("sure", ask=Text("Sure?")),
+            State("end",  say=Text(name + " done"), final=True),
+        ],
+        transitions=[
+            Transition("answer", "ask",  "sure"),
+            Transition("yes",    "sure", "end"),
+        ],
+    )  # fmt: skip
+    return Bot(flow)
+
+
+@pytest.mark.embedded
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="Two bots on one Redis use the same keys; the second takes the run of the first for damaged and mends it.",
+)
+def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
+    """Two bots that share a Redis and a member keep each its own run of that member (Case 05)."""
+    with (
+        FlowStateManager.from_url(valkey_url, asking("bank")) as bank,
+        FlowStateManager.from_url(valkey_url, asking("clinic")) as clinic,
+    ):
+        bank.handle(Message(YOU, "m1", "hi", account="bank"))
+        bank.handle(Message(YOU, "m2", "500", account="bank"))
+        clinic.handle(Message(YOU, "m3", "hi", account="clinic"))
+        outcome = bank.handle(Message(YOU, "m4", "yes", account="bank"))
+    assert (outcome.status, words(outcome.replies)) == ("advanced", ["bank done"])
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The account of a message is not compared with that of the question, so a yes counts from any of them.",
+)
+def test_a_yes_to_one_account_confirms_nothing_of_another():
+    """A yes said to one of the bot's numbers does not confirm what another of its numbers asked (Case 06)."""
+    manager = FlowStateManager.in_memory(Bot(gift))
+    manager.handle(Message(YOU, "m1", "hi", account="1001"))
+    manager.handle(Message(YOU, "m2", "5", account="1001"))
+    assert "Given." not in words(manager.handle(Message(YOU, "m3", "yes", account="2002")).replies)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="deliver() is not told to which account the member wrote."
+)
+def test_a_delivery_knows_the_account_it_leaves_from():
+    """The function that sends a timer's reply can know which number the member wrote to (Case 07)."""
+    clock, delivered = Clock(), list[tuple[Channel, str | None]]()
+
+    def deliver(channel: Channel, replies: Sequence[Reply], key: str | None = None, account: str | None = None) -> None:
+        delivered.append((channel, account))
+
+    manager = FlowStateManager.in_memory(Bot(seat()), clock=clock, deliver=deliver)
+    member_id = manager.handle(Message(YOU, "m1", "hi", account="2002")).state.member_id
+    clock.at += 61
+    manager.wake(member_id)
+    ((channel, account),) = delivered
+    assert "2002" in repr((dict(channel.metadata), getattr(channel, "account", None), account))

@@ -1,0 +1,220 @@
+"""What a channel's webhook body says, and what a channel is given to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+import pytest
+
+from tests.bots import words
+from tests.cases.small_flows import YOU, Answer, door
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Row, State, Text, Transition, Turn
+from vimbiso_fsm.channels import Delivery, sms, telegram, whatsapp
+from vimbiso_fsm.errors import InvalidMessage
+
+NOW = datetime(2026, 9, 20, tzinfo=UTC)
+PARSERS = {"sms": sms.parse, "telegram": telegram.parse, "whatsapp": whatsapp.parse}
+
+
+def parsed(body: str) -> Delivery:
+    """What is made of a body in the folder `bodies`, named "channel/name"."""
+    channel = body.partition("/")[0]
+    content = json.loads((Path(__file__).parent / "bodies" / f"{body}.json").read_text(encoding="utf-8"))
+    encoded = urlencode(content) if channel == "sms" else json.dumps(content)
+    return PARSERS[channel](encoded.encode(), now=NOW)
+
+
+def everything(value: Any) -> str:
+    """All that a value holds, what its `repr` hides too."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{everything(key)} {everything(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(everything, value))
+    if attrs.has(type(value)):
+        return " ".join(everything(getattr(value, field.name)) for field in attrs.fields(type(value)))
+    return str(value)
+
+
+# WhatsApp's bodies
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="A message without a telephone number is noted as a fault, though from_user_id names its sender.",
+)
+def test_a_user_with_a_username_is_known_by_their_user_id():
+    """Of a user with a username Meta sends `from` and `wa_id` empty: `from_user_id` identifies them (Case 02)."""
+    delivery = parsed("whatsapp/username-without-number")
+    assert not delivery.faults
+    assert [message.channel.identifier for message in delivery.messages] == ["US.10000000000000000001"]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The group_id is not looked at, so what is said in a group counts as said in the private conversation.",
+)
+def test_a_message_in_a_group_is_ignored():
+    """A message in a group is none of the private conversation with its sender (Case 19)."""
+    delivery = parsed("whatsapp/text-in-a-group")
+    assert (len(delivery.messages), len(delivery.faults), len(delivery.ignored)) == (0, 0, 1)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="The caption of a picture is dropped.")
+def test_the_caption_of_a_picture_is_read():
+    """The words that come with a picture are part of the message (Case 20)."""
+    (message,) = parsed("whatsapp/picture-with-caption").messages
+    assert "10 USD" in everything(message)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="The response_json of a submitted form is dropped.")
+def test_what_was_filled_into_a_form_is_read():
+    """What a member filled into a WhatsApp Flow reaches the conversation (Case 21)."""
+    (message,) = parsed("whatsapp/submitted-form").messages
+    assert "12.50" in everything(message)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The system message is ignored and the new number with it, so an embedder cannot move the member.",
+)
+def test_a_changed_number_is_reported():
+    """A delivery that tells of a changed number says the new number (Case 26)."""
+    delivery = parsed("whatsapp/changed-number")
+    assert not delivery.faults
+    assert "16505550002" in everything(delivery)
+
+
+def test_a_message_of_an_unsupported_type_is_a_message():
+    """A message of type `unsupported` carries `errors` in place of a content, and is no fault (Case 73)."""
+    delivery = parsed("whatsapp/unsupported-with-errors")
+    assert not delivery.faults
+    assert [message.kind for message in delivery.messages] == ["unsupported"]
+
+
+def test_a_status_needs_no_name_in_its_contact():
+    """A failed status is counted though its contact has nothing but a `wa_id` (Case 74)."""
+    delivery = parsed("whatsapp/failed-status-with-a-lean-contact")
+    assert (len(delivery.messages), len(delivery.faults), delivery.statuses) == (0, 0, 1)
+
+
+# Telegram's bodies
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="The parameter behind /start is dropped.")
+def test_the_parameter_of_a_deep_link_is_read():
+    """The parameter of a link t.me/bot?start=ref_42 reaches the conversation (Case 24)."""
+    (message,) = parsed("telegram/start-with-payload").messages
+    assert "ref_42" in everything(message)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=InvalidMessage,
+    reason="A callback without data is refused as a whole, so Telegram sends the update again and again.",
+)
+def test_a_pressed_game_button_is_no_invalid_update():
+    """A game button has a game_short_name and no data; the update is valid and holds no message (Case 33)."""
+    assert not parsed("telegram/game-button").messages
+
+
+def test_a_button_of_a_message_too_old_to_be_shown_is_pressed():
+    """Of a very old message Telegram sends only the chat, the id and the date 0; its button counts (Case 63)."""
+    (message,) = parsed("telegram/button-of-an-old-message").messages
+    assert message.choice == "ab12cd34.7.yes"
+
+
+def test_an_edited_message_answers_no_question():
+    """An edited message is ignored (Case 64)."""
+    delivery = parsed("telegram/edited-message")
+    assert (len(delivery.messages), len(delivery.ignored)) == (0, 1)
+
+
+# Twilio's bodies
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="A shared place is read as an empty text.")
+def test_a_shared_place_is_no_empty_text():
+    """Twilio sends a place of WhatsApp with an empty Body, a Latitude and a Longitude (Case 38)."""
+    (message,) = parsed("sms/location").messages
+    assert message.kind == "location"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The ButtonPayload is dropped and the title read as typed text, which is not fenced against old questions.",
+)
+def test_a_pressed_button_is_a_choice():
+    """Twilio sends a pressed button of WhatsApp with a ButtonPayload: that is the choice (Case 39)."""
+    (message,) = parsed("sms/pressed-button").messages
+    assert message.choice == "ab12cd34.7.yes"
+
+
+# What is shown
+
+
+def picking(rows: list[Row]) -> FlowStateManager:
+    """A manager of a bot that asks which of the rows."""
+
+    def listed(turn: Turn[Answer]) -> list[Row]:
+        return rows
+
+    pick = Flow(
+        "pick", data=Answer, initial="which",
+        states=[
+            State("which", ask=Text("Which?"), rows=listed, into="value"),
+            State("end",   say=Text("ok"), final=True),
+        ],
+        transitions=[Transition("answer", "which", "end")],
+    )  # fmt: skip
+    return FlowStateManager.in_memory(Bot(pick))
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="The message_thread_id is dropped, so the reply leaves the topic."
+)
+def test_a_reply_stays_in_the_topic_of_a_private_chat():
+    """A message in a topic of a private chat (message_thread_id) is answered in that topic (Case 34)."""
+    said = {
+        "message_id": 5,
+        "message_thread_id": 77,
+        "is_topic_message": True,
+        "date": 1758000000,
+        "from": {"id": 11, "is_bot": False, "first_name": "Pat"},
+        "chat": {"id": 11, "type": "private"},
+        "text": "hi",
+    }
+    (message,) = telegram.parse(json.dumps({"update_id": 1, "message": said}).encode(), now=NOW).messages
+    replies = FlowStateManager.in_memory(Bot(door)).handle(message).replies
+    (payload,) = telegram.render(message.channel, replies)
+    assert payload.get("message_thread_id") == 77
+
+
+def test_a_row_id_that_telegram_cannot_carry_makes_the_list_numbers():
+    """With a row id of more than 64 bytes the whole list is numbers, which can be typed (Case 65)."""
+    you = Channel("telegram", "11")
+    manager = picking([Row("accounts/x/deployments/" + "é" * 40, "Long"), Row("b", "B")])
+    (payload,) = telegram.render(you, manager.handle(Message(you, "1", "hi")).replies)
+    assert payload["text"] == "Which?\n1. Long\n2. B"
+    assert "reply_markup" not in payload
+    assert words(manager.handle(Message(you, "2", "1")).replies) == ["ok"]
+
+
+def test_titles_too_long_and_alike_are_told_apart():
+    """Titles that are too long and the same are cut and told apart, so that WhatsApp takes the message (Case 66)."""
+    manager = picking([Row(str(number), "The very same title, and much too long") for number in range(15)])
+    (payload,) = whatsapp.render(YOU, manager.handle(Message(YOU, "1", "hi")).replies)
+    (section,) = payload["interactive"]["action"]["sections"]
+    titles = [row["title"] for row in section["rows"]]
+    assert 2 < len(titles) <= 10
+    assert len(set(titles)) == len(titles)
+    assert all(len(title) <= 24 for title in titles)

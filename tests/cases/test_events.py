@@ -1,0 +1,98 @@
+"""What a channel reports that answers no question: reactions, welcomes, albums, opt-outs, redeliveries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.bots import words
+from tests.cases.small_flows import YOU, door
+from vimbiso_fsm import Bot, FlowStateManager, Message
+from vimbiso_fsm.channels import sms, whatsapp
+
+
+def webhook(*messages: dict[str, Any]) -> tuple[Message, ...]:
+    """What is parsed of a WhatsApp body with these messages of one member."""
+    said = [{"from": YOU.identifier, "timestamp": "1758000000", **message} for message in messages]
+    entry = {"changes": [{"field": "messages", "value": {"messages": said}}]}
+    body = {"object": "whatsapp_business_account", "entry": [entry]}
+    return tuple(whatsapp.parse(json.dumps(body).encode()).messages)
+
+
+def asked() -> tuple[FlowStateManager, str]:
+    """A manager and its member, who was just asked a question."""
+    manager = FlowStateManager.in_memory(Bot(door))
+    return manager, manager.handle(Message(YOU, "m1", "hi")).state.member_id
+
+
+def attempts(manager: FlowStateManager, member_id: str) -> int:
+    """How many wrong answers are counted at the question."""
+    state = manager.state(member_id)
+    if state is None or state.flow_data is None:  # no verdict on a case
+        raise LookupError(f"nothing is stored of {member_id}")
+    return state.flow_data.data.attempts
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="A reaction is refused and counted like a wrong answer.")
+def test_a_reaction_answers_no_question():
+    """A thumbs-up on a message of the bot is not replied to and not counted, however often (Case 14)."""
+    manager, member_id = asked()
+    for number in range(3):
+        reaction = {"message_id": "wamid.Q", "emoji": "\N{THUMBS UP SIGN}"}
+        for message in webhook({"id": f"wamid.{number}", "type": "reaction", "reaction": reaction}):
+            assert words(manager.handle(message).replies) == []
+    assert attempts(manager, member_id) == 0
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The opening of a chat is refused as unreadable before the member is welcomed.",
+)
+def test_a_customer_who_opens_the_chat_is_welcomed():
+    """WhatsApp's `request_welcome` is answered with the first question and nothing else (Case 17)."""
+    (message,) = webhook({"id": "wamid.A", "type": "request_welcome"})
+    assert words(FlowStateManager.in_memory(Bot(door)).handle(message).replies) == ["Open?"]
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="Each picture of an album is refused and counted by itself."
+)
+def test_an_album_is_one_wrong_answer():
+    """Four pictures sent at once come in one body and count as one attempt (Case 18)."""
+    manager, member_id = asked()
+    picture = {"mime_type": "image/jpeg", "sha256": "x"}
+    album = [{"id": f"wamid.{n}", "type": "image", "image": {"id": str(n), **picture}} for n in range(4)]
+    for message in webhook(*album):
+        manager.handle(message)
+    assert attempts(manager, member_id) <= 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The OptOutType is not looked at, so the bot replies to a word that Twilio has answered.",
+)
+@pytest.mark.parametrize("word", ["STOP", "HELP"])
+def test_a_word_that_twilio_has_answered_is_not_replied_to(word: str):
+    """With an OptOutType Twilio has replied itself; whatever else is sent is unwanted and refused (Case 28)."""
+    manager = FlowStateManager.in_memory(Bot(door))
+    sent: list[dict[str, Any]] = []
+    for number, (text, more) in enumerate([("hi", {}), (word, {"OptOutType": word})]):
+        form = {"MessageSid": f"SM{number}", "From": "+16505550001", "To": "+15550001111", "Body": text, **more}
+        for message in sms.parse(urlencode({"NumMedia": "0", **form}).encode()).messages:
+            replies = sms.render(message.channel, manager.handle(message).replies)
+            sent += replies if more else []
+    assert sent == []
+
+
+def test_the_same_message_twice_in_a_body_is_one_turn():
+    """A message that stands twice in a body, and a body that comes twice, are one turn (Case 62)."""
+    said = {"id": "wamid.A", "type": "text", "text": {"body": "hi"}}
+    manager = FlowStateManager.in_memory(Bot(door))
+    outcomes = [manager.handle(message) for _ in range(2) for message in webhook(said, said)]
+    assert [outcome.status for outcome in outcomes] == ["advanced", "duplicate", "duplicate", "duplicate"]
+    assert outcomes[-1].state.version == 1

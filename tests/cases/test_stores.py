@@ -1,0 +1,91 @@
+"""A real store under forks, flushed scripts and event loops that follow one another; and what a wipe leaves of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import attrs
+import pytest
+import redis
+
+from tests.bots import words
+from tests.cases.small_flows import YOU, door
+from vimbiso_fsm import Becomes, Bot, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
+
+pytestmark = pytest.mark.embedded
+
+
+def ran(program: str, url: str) -> list[str]:
+    """The lines that a program prints; one that fails is no verdict on a case and raises CalledProcessError."""
+    done = subprocess.run(
+        [sys.executable, "-m", program, url],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The connections of the first event loop are used in the second, whose turn is cancelled.",
+)
+def test_a_manager_serves_one_event_loop_after_the_other(valkey_url: str):
+    """A manager under asyncio.run() once a request works, or says that its event loop has changed (Case 13)."""
+    seen = ran("tests.cases.many_loops", valkey_url)
+    assert seen == ["advanced"] * 4 or any("event loop" in line for line in seen)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The key that links the channel to the member names the phone number, stays and has no lifetime.",
+)
+def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
+    """After a wipe no key shows the phone number, and no value leads from it to the member (Case 45)."""
+
+    def known(turn: Turn[NoData]) -> Becomes[NoData]:
+        return turn.becomes(member=attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t"))
+
+    welcome: Flow[NoData] = Flow(
+        "welcome", initial="greeted",
+        states=[
+            State("greeted", ask=Text("Is that you?")),
+            State("known",   ask=Text("Welcome.")),
+        ],
+        transitions=[
+            Transition("yes",   "greeted", "known", prepare=known),
+            Transition("leave", "known",   "greeted"),
+        ],
+    )  # fmt: skip
+    with FlowStateManager.from_url(valkey_url, Bot(welcome)) as manager:
+        manager.handle(Message(YOU, "m1", "hi"))
+        member_id = manager.handle(Message(YOU, "m2", "yes")).state.member_id
+        manager.wipe(member_id)
+    left: list[str] = []
+    with redis.Redis.from_url(valkey_url, decode_responses=True) as client:
+        for key in cast("list[str]", client.keys("*")):
+            value = str(client.get(key)) if client.type(key) == "string" else ""
+            if YOU.identifier in key or member_id in value:
+                left.append(key)
+    assert left == []
+
+
+def test_a_manager_that_has_talked_may_be_forked(valkey_url: str):
+    """A manager that is forked after use goes on in four children and in the parent (Case 70)."""
+    assert ran("tests.cases.forked", valkey_url) == ["before True", "parent True", "children [0, 0, 0, 0]"]
+
+
+def test_flushed_scripts_are_not_noticed(valkey_url: str):
+    """SCRIPT FLUSH, or a failover to a server without the script, between two turns changes nothing (Case 72)."""
+    with FlowStateManager.from_url(valkey_url, Bot(door)) as manager, redis.Redis.from_url(valkey_url) as client:
+        you = Channel("sms", "16505550001")
+        manager.handle(Message(you, "1", "hi"))
+        client.script_flush()
+        assert words(manager.handle(Message(you, "2", "yes")).replies)[0] == "Open."

@@ -1,0 +1,233 @@
+"""Timers, sessions, bounds that move, and deliveries that have to wait."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from tests.bots import Clock, words
+from tests.cases.small_flows import YOU, gift, seat
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Refused, Reply, State, Text, Transition
+from vimbiso_fsm.answers import date
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store import Request, Result
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The session ends before the timer of its state, and nothing said so when the bot was made.",
+)
+def test_a_timer_longer_than_the_session_ends():
+    """A state's hour ends after an hour though the session is 300 s, or the bot is refused (Case 08)."""
+    try:
+        bot = Bot(seat(timeout=3600), session=300.0)
+    except FlowError:
+        return
+    clock, delivered = Clock(), list[Reply]()
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+        delivered.extend(replies)
+
+    manager = FlowStateManager.in_memory(bot, clock=clock, deliver=deliver)
+    member_id = manager.handle(Message(YOU, "m1", "hi")).state.member_id
+    for _ in range(3 * 120):
+        clock.at += 30
+        manager.wake(member_id)
+    assert "Too late." in words(delivered)
+
+
+class RetryAfter(Exception):
+    """As the libraries for Telegram raise it: `retry_after` is in seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.retry_after = seconds
+        super().__init__(f"Flood control exceeded. Retry in {seconds} s")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="A delivery is tried again by its own schedule and given up before the channel allows it.",
+)
+def test_a_delivery_waits_as_long_as_it_is_told():
+    """A deliver() that is told to retry after 400 s is not asked again before, and delivers then (Case 30)."""
+    clock, tries, delivered = Clock(), list[float](), list[Reply]()
+    begin = clock.at
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+        tries.append(clock.at - begin)
+        if clock.at < begin + 460:
+            raise RetryAfter(begin + 460 - clock.at)
+        delivered.extend(replies)
+
+    manager = FlowStateManager.in_memory(Bot(seat(), session=86400.0), clock=clock, deliver=deliver)
+    member_id = manager.handle(Message(Channel("telegram", "11"), "m1", "hi")).state.member_id
+    for _ in range(1200):
+        clock.at += 1
+        manager.wake(member_id)
+    assert words(delivered) == ["Too late."]
+    assert len(tries) <= 3
+
+
+def made(timeout: Any) -> str:
+    """What becomes of a flow with that timeout: "refused", or the status of its first turn, or another error."""
+    try:
+        bot = Bot(seat(timeout))
+    except FlowError:
+        return "refused"
+    except TypeError as error:
+        return type(error).__name__
+    return FlowStateManager.in_memory(bot).handle(Message(Channel("sms", "16505550001"), "1", "hi")).status
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="A timeout beyond all dates passes and fails at the first turn; one that is no number is a bare TypeError.",
+)
+@pytest.mark.parametrize(
+    "timeout",
+    [
+        pytest.param(float("inf"), id="infinite"),
+        pytest.param(1e12, id="30000-years"),
+        pytest.param("60", id="text"),
+        pytest.param(lambda turn: 60.0, id="function"),
+    ],
+)
+def test_a_timeout_that_cannot_be_kept_is_refused(timeout: Any):
+    """A timeout that no clock can keep is refused when the flow is made, or does no harm (Case 41)."""
+    assert made(timeout) in {"refused", "advanced"}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="The bounds of date() are fixed when the bot starts; a bound that is asked each time cannot be given.",
+)
+def test_the_earliest_day_moves_with_the_calendar():
+    """A bound of a date that is asked each time refuses what has become too early (Case 42)."""
+    today = dt.date(2026, 9, 20)
+    reads = date(earliest=cast(Any, lambda: today))
+    today = dt.date(2026, 9, 25)
+    try:
+        answer = reads("2026-09-21")
+    except TypeError as error:
+        raise AssertionError("there is no bound that is asked each time") from error
+    assert isinstance(answer, Refused)
+
+
+def test_the_time_of_a_caller_stands_still_during_its_sub_flow():
+    """A sub-flow's question times out by itself; the state it returns to counts anew (Case 68)."""
+    inner: Flow[NoData] = Flow(
+        "inner", initial="q",
+        states=[
+            State("q",    ask=Text("inner?"), timeout=30),
+            State("late", say=Text("inner late"), final=True, cancels=True),
+            State("end",  final=True),
+        ],
+        transitions=[
+            Transition("yes",     "q", "end"),
+            Transition("timeout", "q", "late"),
+        ],
+    )  # fmt: skip
+    outer: Flow[NoData] = Flow(
+        "outer", initial="go",
+        states=[
+            State("go",    ask=Text("go?"), timeout=50),
+            State("sub",   flow=inner),
+            State("after", ask=Text("after?"), timeout=20),
+            State("over",  say=Text("outer late"), final=True),
+            State("end",   final=True),
+        ],
+        transitions=[
+            Transition("yes",       "go",            "sub"),
+            Transition("timeout",   ["go", "after"], "over"),
+            Transition("done",      "sub",           "after"),
+            Transition("cancelled", "sub",           "after"),
+            Transition("yes",       "after",         "end"),
+        ],
+    )  # fmt: skip
+    clock, delivered = Clock(), list[Sequence[Reply]]()
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+        delivered.append(replies)
+
+    manager, you = FlowStateManager.in_memory(Bot(outer), clock=clock, deliver=deliver), Channel("sms", "16505550001")
+    member_id = manager.handle(Message(you, "1", "hi")).state.member_id
+    clock.at += 40
+    manager.handle(Message(you, "2", "yes"))
+    for seconds in (31, 19, 2):
+        clock.at += seconds
+        manager.wake(member_id)
+    assert [words(replies) for replies in delivered] == [["inner late", "after?"], ["outer late"]]
+
+
+def raced(bot: Bot) -> list[str]:
+    """The triggers of a member who answers at the moment when the timer runs out, twice each and all at once."""
+    clock, you, together = Clock(), Channel("sms", "16505550001"), threading.Barrier(4)
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None: ...
+
+    manager = FlowStateManager.in_memory(bot, clock=clock, deliver=deliver)
+    member_id = manager.handle(Message(you, "1", "hi")).state.member_id
+    clock.at += 60
+
+    def wake() -> None:
+        together.wait()
+        manager.wake(member_id)
+
+    def say() -> None:
+        together.wait()
+        manager.handle(Message(you, "2", "yes"))
+
+    threads = [threading.Thread(target=act) for act in (wake, wake, say, say)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [entry.trigger for entry in manager.history(member_id) if entry.trigger in {"yes", "timeout"}]
+
+
+def test_a_timer_and_an_answer_at_the_same_moment_are_one_turn():
+    """Of a timer and the answer at the very moment it runs out exactly one happens, in any order (Case 69)."""
+    bot = Bot(seat())
+    for _ in range(60):
+        assert raced(bot) in (["yes"], ["timeout"])
+
+
+class Suspended:
+    """A store whose server goes on while the machine of the manager is suspended."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store = AtomicStateManager.from_url(url)
+
+    def sleep(self, seconds: float) -> None:
+        """Be suspended: the server's time is `seconds` later than before, this process's own clock is not."""
+        self.store.close()
+        self.store = AtomicStateManager.from_url(self.url, shift=seconds)
+
+    def perform(self, request: Request) -> Result:
+        """Do what `request` says."""
+        return self.store.perform(request)
+
+
+@pytest.mark.embedded
+def test_a_yes_after_a_suspend_confirms_nothing(valkey_url: str):
+    """A manager whose machine slept for ten minutes knows from the store that the question is over (Case 71)."""
+    store = Suspended(valkey_url)
+    with FlowStateManager(Bot(gift), store) as manager:
+        you = Channel("sms", "16505550001")
+        manager.handle(Message(you, "1", "hi"))
+        manager.handle(Message(you, "2", "5"))
+        store.sleep(600.0)
+        said = words(manager.handle(Message(you, "3", "yes")).replies)
+    store.store.close()
+    assert "Given." not in said
+    assert said[0].startswith("Your session ended")

@@ -1,0 +1,109 @@
+"""Words that always work, commands with an argument, and languages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.bots import words
+from tests.cases.small_flows import YOU, Answer
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Shortcut, State, Text, Transition, Turn
+from vimbiso_fsm.answers import free_text
+from vimbiso_fsm.locales import looked_up
+
+
+def kept(turn: Turn[Answer]) -> Text:
+    """The note as it was kept."""
+    return Text("Kept: {words}", words=turn.data.value)
+
+
+note = Flow(
+    "note", data=Answer, initial="words",
+    states=[
+        State("words", ask=Text("Your note?"), reads=free_text(200), into="value"),
+        State("kept",  say=kept, final=True),
+    ],
+    transitions=[Transition("answer", "words", "kept")],
+)  # fmt: skip
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="A slash command in a message that did not pass the channel's parse() is stored as the answer.",
+)
+@pytest.mark.parametrize("word", ["/cancel", "/help", "/menu", "/back", "/start ref_42", "/start@our_bot"])
+def test_a_slash_command_is_no_answer(word: str):
+    """Telegram's spelling of the words that always work is never kept as the answer of a free text (Case 27)."""
+    manager, you = FlowStateManager.in_memory(Bot(note)), Channel("telegram", "11")
+    manager.handle(Message(you, "1", "hi"))
+    assert not [text for text in words(manager.handle(Message(you, "2", word)).replies) if "Kept" in text]
+
+
+def asks(name: str) -> Flow[Answer]:
+    """A flow that asks for one thing and says it."""
+
+    def named(turn: Turn[Answer]) -> Text:
+        return Text(name + " {value}", value=turn.data.value)
+
+    return Flow(
+        name, data=Answer, initial="ask",
+        states=[
+            State("ask", ask=Text(name + "?"), reads=str, into="value"),
+            State("end", say=named, final=True),
+        ],
+        transitions=[Transition("answer", "ask", "end")],
+    )  # fmt: skip
+
+
+def code(text: str) -> list[str] | None:
+    """`VERIFY 123456`: a code."""
+    found = re.fullmatch(r"(?i)verify\s+(\d{6})", text.strip())
+    return [found[1]] if found else None
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="A question that reads text takes the words of a shortcut as its answer."
+)
+def test_a_command_with_an_argument_is_heard_at_every_question():
+    """A shortcut such as VERIFY 123456 works at a question that reads text too (Case 32)."""
+    verify, offer = asks("verified"), asks("offered")
+    home: Flow[NoData] = Flow(
+        "home", initial="menu",
+        states=[
+            State("menu",  ask=Text("Menu")),
+            State("offer", flow=offer),
+        ],
+        transitions=[
+            Transition("go",        "menu",  "offer"),
+            Transition("done",      "offer", "menu"),
+            Transition("cancelled", "offer", "menu"),
+        ],
+    )  # fmt: skip
+    manager = FlowStateManager.in_memory(Bot([home, verify], shortcuts=[Shortcut(verify, code)]))
+    manager.handle(Message(YOU, "m0", "hi"))
+    manager.handle(Message(YOU, "m1", "go"))
+    assert "verified 123456" in words(manager.handle(Message(YOU, "m2", "VERIFY 123456")).replies)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="A tag matches only itself and what is left when its end is cut off; aliases and scripts are unknown.",
+)
+@pytest.mark.parametrize(
+    ("tag", "available"),
+    [
+        ("zh-TW", "zh-Hant"),
+        ("zh-CN", "zh-Hans"),
+        ("pt", "pt-BR"),
+        ("nb", "no"),
+        ("no", "nb"),
+        ("iw", "he"),
+        ("in", "id"),
+    ],
+)
+def test_a_language_matches_one_that_means_the_same(tag: str, available: str):
+    """A tag that Telegram sends finds the catalogue that its readers understand (Case 43)."""
+    assert looked_up([tag], ["en", available]) == available
