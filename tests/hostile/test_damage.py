@@ -1,0 +1,156 @@
+"""Damage to one entry or reply of the store does not spread, and raises only the library's own errors."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import pytest
+from redis.connection import AbstractConnection
+
+import flows
+from flows.credex_core import SimulatedCredexCore
+from tests.hostile.kit import client_of, foreign_error, known_fault, message, only_key, pay_bot, require
+from vimbiso_fsm import FlowStateManager
+from vimbiso_fsm.due import Worker
+from vimbiso_fsm.redis_atomic import AtomicStateManager
+
+pytestmark = pytest.mark.embedded
+
+
+# What is stored -------------------------------------------------------------------------------------------------------
+
+
+@known_fault("One broken entry of a due set ends the round of each worker, and no member is woken any more.")
+def test_the_members_beside_a_broken_entry_of_a_due_set_are_woken(valkey_url: str):
+    """A worker passes over an entry of a due set that is no member id, and wakes the members beside it."""
+    with FlowStateManager.from_url(valkey_url, pay_bot(session=300.0)) as manager:
+        manager.handle(message("hi"))
+        manager.handle(message("100"))
+        with client_of(valkey_url) as client:
+            due = only_key(client, "*:due")
+            require(client.zcard(due) == 1, "the member is not the only one in the due set")
+            client.zadd(due, {client.zrange(due, 0, 0)[0]: 1.0, b"member-\xff": 0.0})
+        worker = Worker(manager)
+        try:
+            ended = foreign_error(lambda: [waking.result() for waking in worker.round()], UnicodeDecodeError)
+        finally:
+            worker.leave()
+    assert (ended, worker.metrics.woken) == ("", 1)
+
+
+@pytest.mark.parametrize("entry", [b"\xff\xfe", b"membex-1"], ids=["no-text", "no-member"])
+@known_fault("An index of a channel that names no member is not set aside, and each message of the channel fails.")
+def test_a_member_is_served_when_the_index_of_their_channel_is_damaged(valkey_url: str, entry: bytes):
+    """A member whose channel is linked to an entry that is no member id is served all the same."""
+    statuses: list[str] = []
+
+    def served() -> None:
+        with FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": core}) as manager:
+            statuses.extend(manager.handle(message("hi")).status for _ in range(2))
+
+    core = SimulatedCredexCore()
+    served()
+    require(statuses == ["advanced", "advanced"], "the member is not served while the index is sound")
+    with client_of(valkey_url) as client:
+        client.set(only_key(client, "*:channel:*"), entry)
+    statuses.clear()
+    raised = foreign_error(served, UnicodeDecodeError)
+    assert (raised, "failed" in statuses) == ("", False)
+
+
+# What the server answers ----------------------------------------------------------------------------------------------
+
+
+class Interruption:
+    """Drops all connections while one of them is checked after it was taken from the pool.
+
+    The drop comes after a given number of steps of the check, each a line of the client's code. Each moment at which
+    another thread may drop the connection can be met in this way, independent of the machine's load.
+    """
+
+    def __init__(self, drop: Callable[[], None], after: int) -> None:
+        """Prepare the interruption.
+
+        Args:
+            drop: Drops all connections, as another thread would.
+            after: The number of steps before the drop.
+        """
+        self._drop, self._after = drop, after
+        self.steps = 0
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Interrupt each check from now on."""
+        check = AbstractConnection.can_read
+
+        def can_read(connection: AbstractConnection, *args: Any, **options: Any) -> Any:
+            before = sys.gettrace()
+            sys.settrace(self._trace)
+            try:
+                return check(connection, *args, **options)
+            finally:
+                sys.settrace(before)
+
+        patch.setattr(AbstractConnection, "can_read", can_read)
+
+    def _trace(self, _: FrameType, event: str, __: object) -> Any:
+        if event == "line":
+            self.steps += 1
+            if self.steps == self._after:
+                self._drop()
+        return self._trace
+
+
+@known_fault("A connection that is dropped while it is taken from the pool raises the client's TypeError.")
+def test_a_dropped_connection_raises_only_the_errors_of_the_store(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
+    """When one misplaced reply drops all connections, other threads go on or raise the store's documented errors."""
+    raised: dict[int, str] = {}
+    with AtomicStateManager.from_url(valkey_url) as store:
+        load, drop = partial(store.load, "m-1"), store.servers.disconnect
+        load()
+        for after in count(1):
+            interruption = Interruption(drop, after)
+            with monkeypatch.context() as patch:
+                interruption.install(patch)
+                error = foreign_error(load, TypeError, AttributeError, ValueError)
+            if error:
+                raised[after] = error
+            if interruption.steps < after:
+                require(after > 3, "no connection was checked")
+                break
+    assert raised == {}
+
+
+def _with_spoilt_instants(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_with_spoilt_instants(part) for part in reply]
+    if isinstance(reply, bytes) and re.fullmatch(rb"\d+\.\d+", reply):
+        return reply.replace(b".", b"x")
+    return reply
+
+
+@known_fault("An instant in a reply that is no number raises a bare ValueError, after the commit was made.")
+def test_a_spoilt_number_in_a_reply_says_whether_anything_was_stored(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
+    """A reply that cannot be understood raises StoreUnavailable or CommitUnknown, as a reply that is lost does."""
+    spoilt: list[Any] = []
+    read = AbstractConnection.read_response
+
+    def read_response(connection: AbstractConnection, *args: Any, **options: Any) -> Any:
+        reply = read(connection, *args, **options)
+        found = _with_spoilt_instants(reply)
+        if found != reply:
+            spoilt.append(found)
+        return found
+
+    with FlowStateManager.from_url(valkey_url, pay_bot()) as manager:
+        manager.handle(message("hi"))
+        with monkeypatch.context() as patch:
+            patch.setattr(AbstractConnection, "read_response", read_response)
+            raised = foreign_error(lambda: manager.handle(message("7")), ValueError)
+    require(spoilt, "no reply held an instant")
+    assert raised == ""

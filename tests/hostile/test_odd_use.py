@@ -1,0 +1,69 @@
+"""Odd but harmless use is answered, or refused with the library's own errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+
+import pytest
+
+import flows
+from flows.credex_core import SimulatedCredexCore
+from tests.cli_runs import invoke
+from tests.hostile.kit import foreign_error, known_fault, message, pay_bot
+from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager
+
+BAD_HOST = "redis://cache..internal:6379/0"
+"""No host has such a name: a label between two dots is empty."""
+
+
+@pytest.mark.embedded
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@known_fault("Every other message raises a CancelledError, because connections of a loop that ended are used again.")
+def test_an_async_manager_answers_on_a_loop_for_each_message(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
+    """A message that is not cancelled is answered, also when each message runs on an event loop of its own."""
+    # The records of asyncio's log hold the connections, and pytest keeps the records until the end of the run.
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", True)
+    manager = AsyncFlowStateManager.from_url(valkey_url, pay_bot())
+    seen: list[str] = []
+    for _ in range(4):
+        try:
+            seen.append(asyncio.run(manager.handle(message("hi"))).status)
+        except asyncio.CancelledError as error:
+            seen.append(type(error).__name__)
+    del manager
+    gc.collect()  # the connections of loops that ended warn here, and not in another test
+    assert "CancelledError" not in seen
+
+
+@known_fault("A host name that is none raises a UnicodeError.")
+def test_a_url_whose_host_is_none_is_refused_by_the_manager():
+    """A URL with a host name that is none raises one of the library's own errors."""
+    with FlowStateManager.from_url(BAD_HOST, pay_bot()) as manager:
+        raised = foreign_error(lambda: manager.handle(message("hi")), UnicodeError)
+    assert raised == ""
+
+
+@known_fault("A host name that is none ends the command with the traceback of a UnicodeError.")
+def test_a_url_whose_host_is_none_is_refused_by_the_doctor():
+    """`vimbiso doctor` says in a line that a URL has a host name that is none."""
+    assert foreign_error(lambda: invoke("doctor", BAD_HOST), UnicodeError) == ""
+
+
+@pytest.mark.embedded
+@known_fault("A number too large for the store ends the command with the traceback of an OverflowError.")
+def test_a_last_that_is_too_large_is_refused(valkey_url: str):
+    """`vimbiso incidents --last` takes any number, or says in a line that it is too large."""
+    with FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": SimulatedCredexCore()}) as manager:
+        member_id = manager.handle(message("hi")).state.member_id
+    command = ("incidents", member_id, "--last", "9" * 20, "--redis", valkey_url)
+    assert foreign_error(lambda: invoke(*command), OverflowError) == ""
+
+
+@pytest.mark.embedded
+@known_fault("A member id that is no text ends the command with the traceback of a UnicodeEncodeError.")
+def test_a_member_id_that_is_no_text_is_refused(valkey_url: str):
+    """`vimbiso audit verify` says in a line that a word of the command line is no text."""
+    command = ("audit", "verify", "\udc80", "--redis", valkey_url)
+    assert foreign_error(lambda: invoke(*command), UnicodeEncodeError) == ""
