@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,33 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKING = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")})
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+URLS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 _BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
+_INLINE = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_DEFINITION = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
+_OWN = re.compile(r"https?://[^/]+/[^/]+/vimbiso_fsm(?=/|$)")
+
+
+def _targets(page: Path) -> list[str]:
+    """The addresses that a page links to, without their fragments."""
+    text = page.read_text(encoding="utf-8")
+    found = [*_INLINE.findall(text), *(address for _, address in _DEFINITION.findall(text))]
+    return [target.partition("#")[0] for target in found]
+
+
+def _path_in_tree(address: str) -> str | None:
+    """The path that an absolute address of this repository names; None where it names no file of it."""
+    if not _OWN.match(address):
+        return None
+    assert address.startswith(URLS["Source"]), f"{address} is an address of another repository"
+    page = address.removeprefix(URLS["Source"]).strip("/")
+    if page in {"", "issues", "security/advisories/new"}:
+        return None
+    named = re.fullmatch(r"(?:blob|tree)/main/(.+)", page)
+    assert named, f"{address} names neither a file on main nor a page of the repository that is known"
+    return named[1]
 
 
 def _blocks(quoted: bool) -> Iterator[tuple[Path, str, str]]:
@@ -76,12 +103,56 @@ def test_the_readme_shows_what_its_commands_print() -> None:
     assert done.stdout.strip() == shown[1].strip()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """A link to a file of the project leads to a file that is there."""
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
+    """A link to a file of the project, relative or absolute, leads to a file that is there."""
+    for target in _targets(page):
+        path = _path_in_tree(target)
+        if path is not None:
+            assert (ROOT / path).exists(), f"{page.name} links to {target}"
+        elif "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_links_to_absolute_addresses() -> None:
+    """The package index shows the README without the tree around it, so a relative link would be dead there."""
+    targets = _targets(ROOT / "README.md")
+    assert targets
+    assert [target for target in targets if "://" not in target] == []
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_definition_is_used(page: Path) -> None:
+    """A `[name]: address` line defines a link that the text contains."""
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    for name, _ in _DEFINITION.findall(page.read_text(encoding="utf-8")):
+        assert text.count(f"[{name}]") >= 2, f"{page.name} defines [{name}] and does not use it"
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_a_project_url_leads_somewhere(name: str) -> None:
+    """Each address of the package's metadata is one of the repository's, and names a file that is there."""
+    path = _path_in_tree(URLS[name])
+    assert URLS[name].startswith(URLS["Source"])
+    assert path is None or (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_record_is_short_and_complete(page: Path) -> None:
+    """A record has the three sections, at most 50 lines, its number in its title and its title in the index."""
+    text = page.read_text(encoding="utf-8")
+    title = text.splitlines()[0]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    assert len(text.splitlines()) <= 50
+    assert title.startswith(f"# {int(page.stem[:4])}. ")
+    index = (page.parent / "README.md").read_text(encoding="utf-8")
+    assert f"[{title.partition('. ')[2]}]({page.name})" in index
+
+
+def test_decision_records_are_numbered_without_a_gap() -> None:
+    """Records are numbered from 1, and no number is used twice."""
+    assert [int(page.stem[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    assert DECISIONS
 
 
 def test_the_guarantees_name_the_rows_that_try_to_break_them() -> None:
