@@ -10,8 +10,8 @@ import attrs
 from aiogram import F, types
 
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition
-from vimbiso_fsm.answers import choice
 from vimbiso_fsm.channels import telegram
+from vimbiso_fsm.messages.readers import choice
 
 
 @attrs.frozen

@@ -10,8 +10,8 @@ import uuid
 import attrs
 
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Refused, Row, State, Text, Transition, Turn
-from vimbiso_fsm.answers import name
 from vimbiso_fsm.channels import terminal
+from vimbiso_fsm.messages.readers import name
 
 PRICES = {"margherita": "9.00", "funghi": "10.50", "calzone": "12.00"}
 

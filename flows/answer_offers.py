@@ -15,10 +15,13 @@ import attrs
 from flows.credex_core import Account, CredexCore, PendingOffer, Receipt
 from flows.members import me, refreshed
 from flows.refresh import refresh
-from vimbiso_fsm.answers import totals
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, because, call
+from vimbiso_fsm.flow.calls import Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.messages.money import totals
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Row, Text
 
 __all__ = ["Answer", "accept", "cancel", "decline"]
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from flows import texts, texts_sn
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
 from flows.credex_core import Dashboard, SimulatedCredexCore
 from flows.dashboard import dashboard
 from flows.language import language, named
 from flows.ledger import ledger
-from flows.legacy import legacy
+from flows.legacy_records import legacy
 from flows.login import log_in, login
 from flows.members import logged_in
 from flows.offer import offer, quick
 from flows.onboard import onboard
 from flows.refresh import refresh
+from flows.texts import english as texts
+from flows.texts import shona as texts_sn
 from flows.upgrade import upgrade
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.commands import Commands, Shortcut
-from vimbiso_fsm.tokens import Tokens
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.commands import Commands, Shortcut
+from vimbiso_fsm.flow.tokens import Tokens
 
 __all__ = ["bot"]
 

@@ -8,10 +8,11 @@ import attrs
 
 from flows.credex_core import DEFAULT_DENOMINATION
 from flows.members import me
-from vimbiso_fsm.answers import Money
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Row, Text
-from vimbiso_fsm.turn import Turn
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.replies import Row, Text
 
 __all__ = ["Choice", "choose_account"]
 

@@ -9,9 +9,10 @@ from flows.members import lately_told, me, owns_several, upgradable, using
 from flows.offer import offer
 from flows.refresh import refresh
 from flows.upgrade import upgrade
-from vimbiso_fsm.flow import Flow, NoData, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Turn, authenticated
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["dashboard"]
 

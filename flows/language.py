@@ -7,10 +7,12 @@ from typing import Final
 
 import attrs
 
-from vimbiso_fsm.answers import choice
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Becomes, Refused, Turn
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.messages.readers import choice
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["Language", "language", "named"]
 

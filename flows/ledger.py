@@ -8,10 +8,13 @@ import attrs
 
 from flows.credex_core import CredexCore, LedgerEntry
 from flows.members import me
-from vimbiso_fsm.answers import Money
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
+from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["Ledger", "ledger"]
 

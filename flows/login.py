@@ -6,9 +6,12 @@ from flows.choose_account import choose_account
 from flows.credex_core import CredexCore, Session
 from flows.members import logged_in, me, owns_several, using
 from flows.onboard import onboard
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, call
+from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["known", "log_in", "login"]
 

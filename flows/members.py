@@ -9,9 +9,11 @@ from typing import Final, TypeVar, cast
 import attrs
 
 from flows.credex_core import Account, Dashboard, Receipt, Session
-from vimbiso_fsm.answers import Money
-from vimbiso_fsm.codec import structure, unstructure
-from vimbiso_fsm.turn import Becomes, Guard, Member, Refused, Turn
+from vimbiso_fsm.document.codec import structure, unstructure
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.flow.turn import Becomes, Guard, Turn
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
 
 __all__ = ["Me", "lately_told", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
 

@@ -10,10 +10,15 @@ from flows.choose_account import Choice, choose_account
 from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, Account, CredexCore, Receipt, Recipient
 from flows.members import me, owns_several, refreshed
 from flows.refresh import refresh
-from vimbiso_fsm.answers import Money, amount, handle
-from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import QUESTION, Call, Refused, Turn, authenticated, because, call
+from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.privacy import PUBLIC
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.readers import amount, handle
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["Offer", "offer", "quick"]
 

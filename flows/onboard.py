@@ -6,10 +6,13 @@ import attrs
 
 from flows.credex_core import CredexCore, Session
 from flows.members import logged_in
-from vimbiso_fsm.answers import name
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Call, Refused, Turn, because, call
+from vimbiso_fsm.flow.calls import Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, because
+from vimbiso_fsm.messages.readers import name
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["Names", "onboard"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flows.login import known, log_in
 from flows.members import logged_in
-from vimbiso_fsm.flow import Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import QUESTION
+from vimbiso_fsm.flow.calls import QUESTION
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["refresh"]
 

@@ -8,10 +8,13 @@ from typing import Final
 from flows.credex_core import CredexCore, Receipt
 from flows.members import me, refreshed, upgradable
 from flows.refresh import refresh
-from vimbiso_fsm.answers import Money
-from vimbiso_fsm.flow import Flow, NoData, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Call, Refused, Turn, authenticated, because, call
+from vimbiso_fsm.flow.calls import Call, call
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["upgrade"]
 

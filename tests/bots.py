@@ -14,36 +14,34 @@ from typing import Any, Literal, Self
 
 import attrs
 
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.codec import decode, encode, replies_from_raw
-from vimbiso_fsm.commands import Shortcut
-from vimbiso_fsm.decision import (
-    Answered,
-    Decision,
-    Due,
-    Event,
-    Listener,
-    Send,
-    Sent,
-    Silence,
-    Stray,
-    caller,
-    decide,
-    due,
-    wake_at,
-)
+from vimbiso_fsm.audit.entries import AuditEntry, seal, unseal
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.document.codec import decode, encode
+from vimbiso_fsm.document.document import Address, Document
+from vimbiso_fsm.document.replies_codec import replies_from_raw
+from vimbiso_fsm.engine.commit import Decision, caller
+from vimbiso_fsm.engine.decide import decide
+from vimbiso_fsm.engine.events import Answered, Due, Event, Listener, Send, Sent, Silence, Stray
+from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import DocumentTooLarge
-from vimbiso_fsm.exchange import Exchange, Outcome
-from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger, seal, unseal
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply, Row, Text
-from vimbiso_fsm.state import Address, Document
-from vimbiso_fsm.store import Commit, Entry, Link, Load, LookUp, ReadAudit, Request, Result, Stored
-from vimbiso_fsm.turn import Becomes, Call, Caller, CallPolicy, Refused, Turn, authenticated, call
-from vimbiso_fsm.turns import Cache, Deliver, Pause, ReadOld, RunCall, Step, Turns
-from vimbiso_fsm.waking import Waking
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.commands import Shortcut
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.effects import Deliver, Pause, ReadOld, RunCall, Step
+from vimbiso_fsm.operations.handle import Exchange, Outcome
+from vimbiso_fsm.operations.turn import Turns
+from vimbiso_fsm.operations.wake import Waking
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.store.requests import Commit, Entry, Link, Load, LookUp, ReadAudit, Request, Result, Stored
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -731,7 +729,7 @@ class Chat:
 
     def member_id(self) -> str:
         """Whose the channel is."""
-        from vimbiso_fsm.state import guest_id
+        from vimbiso_fsm.document.ids import guest_id
 
         linked: Any = self.store.perform(LookUp(self.channel))
         return linked.member_id or guest_id(self.channel)

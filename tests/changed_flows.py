@@ -27,7 +27,7 @@ from vimbiso_fsm import (
     Turn,
     call,
 )
-from vimbiso_fsm.flow import PUBLIC
+from vimbiso_fsm.flow.privacy import PUBLIC
 
 
 class Till:

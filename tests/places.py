@@ -8,7 +8,7 @@ import attrs
 
 import flows
 from flows.credex_core import Fault
-from tests.test_flows import ADA, ALAN, GRACE, KATHERINE, STRANGER, Talk
+from tests.vimbisopay.test_flows import ADA, ALAN, GRACE, KATHERINE, STRANGER, Talk
 
 __all__ = ["ASKED", "PLACES", "Place", "kept", "talking"]
 

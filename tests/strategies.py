@@ -11,11 +11,26 @@ import attrs
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Bank, fruit_bot
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.flow import PUBLIC, Flow, State, Transition
-from vimbiso_fsm.messages import Channel, Message, Row, Text
-from vimbiso_fsm.state import Address, Document, FlowData, Moved, PendingCall, Run, Shown, StepData, Undelivered
-from vimbiso_fsm.turn import Call, Refused, Turn, call
+from vimbiso_fsm.document.document import (
+    Address,
+    Document,
+    FlowData,
+    Moved,
+    PendingCall,
+    Run,
+    Shown,
+    StepData,
+    Undelivered,
+)
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.privacy import PUBLIC
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Row, Text
 
 # Texts ----------------------------------------------------------------------------------------------------------
 

@@ -3,34 +3,26 @@
 What an author and an embedder need is here; everything else is imported from its module.
 """
 
-from vimbiso_fsm.bot import Bot, Limits
-from vimbiso_fsm.commands import Commands, Shortcut
+from vimbiso_fsm.audit.entries import AuditEntry, Incident
+from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger, Observer
+from vimbiso_fsm.document.document import Document, Member
+from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, NoData, State, Transition
-from vimbiso_fsm.flow_audit import AuditEntry, Details, FlowAuditLogger, Incident, Observer
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.legacy import Legacy, LegacyFlow
-from vimbiso_fsm.messages import Button, Buttons, Channel, Menu, Message, Reply, Row, Text
-from vimbiso_fsm.state import Document
-from vimbiso_fsm.state_validator import StateValidator
-from vimbiso_fsm.texts import Plural
-from vimbiso_fsm.turn import (
-    QUESTION,
-    Becomes,
-    Call,
-    Caller,
-    CallPolicy,
-    Guard,
-    Member,
-    Refused,
-    Turn,
-    Unreached,
-    authenticated,
-    because,
-    call,
-)
-from vimbiso_fsm.versions import Finish, Instead, Migration, Restart, Split
+from vimbiso_fsm.flow.bot import Bot, Limits
+from vimbiso_fsm.flow.calls import QUESTION, Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.commands import Commands, Shortcut
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.migrations import Finish, Instead, Migration, Restart, Split
+from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Guard, Turn, authenticated, because
+from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
+from vimbiso_fsm.messages.catalogue import Plural
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 
 __all__ = [
     "PUBLIC",

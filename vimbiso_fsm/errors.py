@@ -10,25 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vimbiso_fsm.messages import Text
-
-__all__ = [
-    "CommitUnknown",
-    "Contended",
-    "DamagedDocument",
-    "DocumentTooLarge",
-    "EngineError",
-    "FlowError",
-    "InvalidMessage",
-    "InvalidState",
-    "NewerState",
-    "NotAnswered",
-    "NotStorable",
-    "ServiceError",
-    "StoreUnavailable",
-    "VersionConflict",
-    "VimbisoError",
-]
+    from vimbiso_fsm.messages.replies import Text
 
 
 class VimbisoError(Exception):

@@ -9,8 +9,9 @@ import attrs
 
 import flows
 from vimbiso_fsm import Bot, Channel, Flow, Message, Outcome, Refused, State, Text, Transition, Turn
-from vimbiso_fsm.answers import Money, amount, free_text
-from vimbiso_fsm.codec import encode
+from vimbiso_fsm.document.codec import encode
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.readers import amount, free_text
 
 __all__ = ["OFFER", "TILL", "Conversation", "Script", "advanced", "size"]
 

@@ -19,10 +19,10 @@ import redis
 from tests.bench.conversation import OFFER, TILL, Conversation, Script
 from tests.bench.server import Server
 from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text, Transition, Turn, call
-from vimbiso_fsm.answers import free_text
-from vimbiso_fsm.messages import Message
-from vimbiso_fsm.store import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
-from vimbiso_fsm.wire import keys_of
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.readers import free_text
+from vimbiso_fsm.store.requests import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
+from vimbiso_fsm.store.script import keys_of
 
 __all__ = ["CASES", "EARLY", "HEADING", "NOTES", "Stage", "line", "stages"]
 

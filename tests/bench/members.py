@@ -32,12 +32,13 @@ import attrs
 import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.bench.server import Server
-from vimbiso_fsm.audit_trail import faults, read_trail
+from vimbiso_fsm.audit.trail import faults, read_trail
 from vimbiso_fsm.errors import NotAnswered
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.messages import Buttons, Channel, Menu, Message, Reply
-from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 __all__ = ["Report", "Told", "talk"]
 

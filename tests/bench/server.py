@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import attrs
 import redis
 
-from vimbiso_fsm.embedded import Engine
+from vimbiso_fsm.store.embedded import Engine
 
 __all__ = ["Counters", "Placement", "Server", "placements"]
 

@@ -9,8 +9,8 @@ import pytest
 from tests.bots import words
 from tests.cases.small_flows import YOU, Answer
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Shortcut, State, Text, Transition, Turn
-from vimbiso_fsm.answers import free_text
-from vimbiso_fsm.locales import looked_up
+from vimbiso_fsm.messages.locales import looked_up
+from vimbiso_fsm.messages.readers import free_text
 
 
 def kept(turn: Turn[Answer]) -> Text:

@@ -11,10 +11,14 @@ from typing import Protocol
 
 import attrs
 
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.flow import PUBLIC, SECRET, Flow, State, Transition
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.turn import Becomes, Call, Caller, Refused, Turn, call
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call, Caller, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 __all__ = ["TALLY", "Sale", "Tally", "Till", "till_bot"]
 

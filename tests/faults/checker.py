@@ -22,12 +22,13 @@ from tests.faults.clock import Clock, Clocked
 from tests.faults.members import PAST_LEASE, Person
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Report
-from vimbiso_fsm.codec import document_to_raw, loads
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.redis_atomic import AtomicStateManager
-from vimbiso_fsm.state import Document
-from vimbiso_fsm.store import AUDIT_KEPT, RECORDS_KEPT, Entry, ReadAudit, ReadRecords, Record, Stored, digest
+from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.document.codec import document_to_raw, loads
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import AUDIT_KEPT, RECORDS_KEPT, Entry, ReadAudit, ReadRecords, Record, Stored, digest
 
 __all__ = ["check", "check_tally"]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from vimbiso_fsm.store import AsyncStore, Commit, Request, Result, Store, Stored
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result, Store, Stored
 
 __all__ = ["AsyncClocked", "Clock", "Clocked"]
 

@@ -20,7 +20,7 @@ from tests.faults.records import Folder
 from tests.faults.replies import people_for
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.worker import crews, working
-from vimbiso_fsm.store import shard_of
+from vimbiso_fsm.store.requests import shard_of
 
 __all__: list[str] = []
 

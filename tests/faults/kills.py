@@ -34,11 +34,11 @@ from tests.faults.replies import people_for
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import crews, logged, working
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Message
-from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store import AsyncStore, Request, Result, Store, WakeUps, shard_of
-from vimbiso_fsm.turn import Caller
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import AsyncStore, Request, Result, Store, WakeUps, shard_of
 
 __all__ = ["AsyncMortal", "Lines", "Mortal", "MortalTill", "Steps", "in_child", "nowhere", "run_alone", "wake_due"]
 

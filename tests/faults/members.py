@@ -16,13 +16,13 @@ import attrs
 
 from tests.faults.clock import Clock
 from tests.faults.records import Folder
-from vimbiso_fsm.decision import turn_token
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Channel, Message
-from vimbiso_fsm.state import guest_id
-from vimbiso_fsm.turn import STANDARD
+from vimbiso_fsm.flow.calls import STANDARD
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 
 __all__ = ["PAST_LEASE", "Person", "deliver", "deliver_async", "judge"]
 

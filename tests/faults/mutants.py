@@ -8,7 +8,8 @@ import sys
 from collections.abc import Generator
 from unittest import mock
 
-from vimbiso_fsm import redis_atomic, wire
+from vimbiso_fsm.store import redis_atomic
+from vimbiso_fsm.store import script as wire
 
 assert redis_atomic  # it must be there to be looked through
 

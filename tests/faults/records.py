@@ -15,8 +15,9 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.messages import Channel, Reply
-from vimbiso_fsm.turn import Caller
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
 
 __all__ = ["Folder", "LedgerTill"]
 

@@ -23,12 +23,14 @@ from tests.faults.replies import people_for
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import OwnServer, own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.decision import current_question, turn_token
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.messages import Message, Reply
-from vimbiso_fsm.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store import Head, Load, ReadRecords, Record, Stored
+from vimbiso_fsm.engine.decide import current_question
+from vimbiso_fsm.engine.events import turn_token
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Head, Load, ReadRecords, Record, Stored
 
 __all__ = ["restored_store"]
 

@@ -22,11 +22,11 @@ from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import crews, logged, working
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Message
-from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store import AsyncStore, Commit, Request, Result
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result
 
 __all__ = ["lost_replies", "people_for"]
 

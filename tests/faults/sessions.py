@@ -22,11 +22,11 @@ from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Text
-from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store import AsyncStore, Commit, Request, Result, Store
+from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result, Store
 
 __all__: list[str] = []
 

@@ -17,15 +17,17 @@ from tests.faults.clock import Clock, Clocked
 from tests.faults.members import Person
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.server import own_server
+from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
-from vimbiso_fsm.exchange import Exchange
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.memory import MemoryStore
-from vimbiso_fsm.messages import Channel, Reply
-from vimbiso_fsm.redis_atomic import AtomicStateManager
-from vimbiso_fsm.state import Document
-from vimbiso_fsm.store import Commit, Conflict, Entry, Head, ReadRecords, Record, digest
-from vimbiso_fsm.turns import Cache, Deliver, Pause, ReadOld, RunCall
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.effects import Deliver, Pause, ReadOld, RunCall
+from vimbiso_fsm.operations.handle import Exchange
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Commit, Conflict, Entry, Head, ReadRecords, Record, digest
 
 PERSON = Person(1, 1)
 

@@ -24,9 +24,10 @@ from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.messages import Channel, Reply
-from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 __all__: list[str] = []
 

@@ -20,10 +20,10 @@ from tests.faults.clock import AsyncClocked, Clock, Clocked
 from tests.faults.members import Person, deliver, deliver_async
 from tests.faults.mutants import mutated
 from tests.faults.records import Folder, LedgerTill
-from vimbiso_fsm.decision import turn_token
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Message
-from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.engine.events import turn_token
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 
 __all__ = ["Job", "Workers", "crews", "logged", "working"]
 

@@ -15,10 +15,10 @@ from tests.faults.records import Folder
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.decision import turn_token
+from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
-from vimbiso_fsm.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.messages import Message
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 
 __all__: list[str] = []
 

@@ -13,7 +13,7 @@ from typing import Any
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm import AsyncFlowStateManager, Bot, FlowStateManager
-from vimbiso_fsm.store import (
+from vimbiso_fsm.store.requests import (
     Attend,
     Commit,
     Entry,
@@ -32,7 +32,7 @@ from vimbiso_fsm.store import (
     Wipe,
     shard_of,
 )
-from vimbiso_fsm.wire import SCRIPT, encode
+from vimbiso_fsm.store.script import SCRIPT, encode
 
 __all__ = [
     "Fault",

@@ -17,14 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.golden.house import (
-    due_at,
-    fill_common_keys,
-    latest_entry,
-    latest_incident,
-    latest_record,
-    stored_document,
-)
+from tests.golden.house import due_at, fill_common_keys, latest_entry, latest_incident, latest_record, stored_document
 from tests.golden.play import SCRIPTS, STAGES, Play, play, script
 from vimbiso_fsm import FlowStateManager
 

@@ -35,16 +35,7 @@ from typing import Any, Final
 
 import attrs
 
-from tests.golden.house import (
-    Fault,
-    SimulatedCredexCore,
-    commit_parts,
-    damage,
-    member_of,
-    tapped,
-    vimbisopay,
-    words_of,
-)
+from tests.golden.house import Fault, SimulatedCredexCore, commit_parts, damage, member_of, tapped, vimbisopay, words_of
 from tests.golden.stall import Till, stall
 from vimbiso_fsm import Bot, Buttons, Channel, Menu, Message, Reply
 

@@ -17,8 +17,8 @@ import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.hostile.kit import client_of, foreign_error, known_fault, message, only_key, pay_bot, require
 from vimbiso_fsm import FlowStateManager
-from vimbiso_fsm.due import Worker
-from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.runtime.worker import Worker
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 pytestmark = pytest.mark.embedded
 

@@ -13,7 +13,7 @@ pytest.importorskip("opentelemetry.metrics")
 
 from opentelemetry.metrics import NoOpCounter, NoOpMeter, NoOpMeterProvider
 
-from vimbiso_fsm.telemetry import ObservedManager, Telemetry
+from vimbiso_fsm.runtime.telemetry import ObservedManager, Telemetry
 
 
 class KeepingProvider(NoOpMeterProvider):

@@ -10,7 +10,7 @@ from flows.credex_core import SimulatedCredexCore
 from tests.cli_runs import invoke
 from tests.hostile.kit import ADA, client_of, known_fault, message, pay_bot, require
 from vimbiso_fsm import SECRET, Bot, Flow, FlowStateManager, State, Text, Transition
-from vimbiso_fsm.store import ReadRecords
+from vimbiso_fsm.store.requests import ReadRecords
 
 
 def _names_of(number: str) -> set[str]:

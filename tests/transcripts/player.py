@@ -28,13 +28,13 @@ import attrs
 
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
-from vimbiso_fsm.answers import Money
 from vimbiso_fsm.channels import ChannelFormat, sms, telegram, whatsapp
-from vimbiso_fsm.codec import document_from_raw, encode, loads, structure
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.memory import MemoryStore
-from vimbiso_fsm.messages import Message
-from vimbiso_fsm.state import Document
+from vimbiso_fsm.document.codec import document_from_raw, encode, loads, structure
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
 
 __all__ = ["CHANNELS", "SCRIPTS", "play"]
 

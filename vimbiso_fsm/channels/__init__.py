@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from vimbiso_fsm.channels.delivery import Delivery, Note
-from vimbiso_fsm.messages import Channel, Reply
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
 
 __all__ = ["ChannelFormat", "Delivery", "Note"]
 

@@ -15,26 +15,7 @@ from typing import Any, Final, Generic, Never, TypedDict, TypeGuard, TypeVar
 import attrs
 
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages import Message
-
-__all__ = [
-    "LIST",
-    "NUMBER",
-    "OBJECT",
-    "TEXT",
-    "Content",
-    "Delivery",
-    "Findings",
-    "Kind",
-    "Note",
-    "instant",
-    "is_name",
-    "maybe",
-    "one_line",
-    "read_object",
-    "same_secret",
-    "take",
-]
+from vimbiso_fsm.messages.message import Message
 
 T = TypeVar("T")
 

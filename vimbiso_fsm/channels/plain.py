@@ -13,21 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.messages import Buttons, Menu, Reply, Text
-
-__all__ = [
-    "Option",
-    "Size",
-    "numbered",
-    "options",
-    "pressable",
-    "question",
-    "shorten",
-    "split",
-    "split_off_end",
-    "titles",
-    "utf16",
-]
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
 
 Size: TypeAlias = Callable[[str], int]
 """How long a channel finds a text: the sum over its characters, 1 or 2 units each."""

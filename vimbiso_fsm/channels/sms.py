@@ -19,9 +19,8 @@ import attrs
 from vimbiso_fsm.channels.delivery import TEXT, Content, Delivery, same_secret, take
 from vimbiso_fsm.channels.plain import Option, Size, numbered, options, question, shorten, split, utf16
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages import Channel, Message, Reply
-
-__all__ = ["form", "parse", "render", "segments", "verify_signature"]
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
 

@@ -35,9 +35,8 @@ from vimbiso_fsm.channels.plain import (
     split_off_end,
     titles,
 )
-from vimbiso_fsm.messages import Channel, Message, Reply
-
-__all__ = ["parse", "render", "verify_secret"]
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from vimbiso_fsm.channels.plain import numbered, options, question
-from vimbiso_fsm.messages import Channel, Reply
-
-__all__ = ["render"]
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Reply
 
 CONTROLS: Final = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 """Control characters: a terminal would obey them, so what somebody else wrote must not bring them along."""

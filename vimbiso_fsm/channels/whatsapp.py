@@ -43,9 +43,8 @@ from vimbiso_fsm.channels.plain import (
     utf16,
 )
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages import Buttons, Channel, Message, Reply
-
-__all__ = ["parse", "render", "verify_signature", "verify_subscription"]
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Buttons, Reply
 
 Payload: TypeAlias = dict[str, Any]
 

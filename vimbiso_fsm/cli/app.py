@@ -7,18 +7,16 @@ from typing import Annotated
 
 import typer
 
+from flows.cli import core
 from vimbiso_fsm.cli.audit import as_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
-from vimbiso_fsm.cli.core import core
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.members import history, incidents, state
 from vimbiso_fsm.cli.migrate import migrate
 from vimbiso_fsm.cli.recover import aside, recover, reset, wipe
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.worker import worker
-
-__all__ = ["app"]
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 something was wrong, and said on standard error; 2 wrong usage; "

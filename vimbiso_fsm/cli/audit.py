@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from vimbiso_fsm.audit_trail import Export, Trail, explain, faults, guests, members, read_trail
+from vimbiso_fsm.audit.explain import explain
+from vimbiso_fsm.audit.export import Export
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
 from vimbiso_fsm.cli.members import OfFlow, OfRun, OnChannel, Since, Until, Who, filters_of, member_id_of
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
-from vimbiso_fsm.codec import Unreadable
-from vimbiso_fsm.flow_audit import FlowAuditLogger
-
-__all__ = ["as_commands", "explain_entry", "export", "verify"]
+from vimbiso_fsm.document.codec import Unreadable
 
 Several: TypeAlias = Annotated[
     list[str] | None,

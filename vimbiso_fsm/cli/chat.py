@@ -18,11 +18,10 @@ from vimbiso_fsm.channels import terminal
 from vimbiso_fsm.channels.plain import options, question
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.store_options import Core, Data, Flows, Opened, Redis, opened
+from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, InvalidMessage, VimbisoError
-from vimbiso_fsm.messages import Channel, Message, Reply, Text
-from vimbiso_fsm.state import guest_id
-
-__all__ = ["SOMEBODY", "channel_of", "chat"]
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Reply, Text
 
 SOMEBODY: Final = "terminal:263779990001"
 """Whom the simulated credex-core does not know: it takes the identifier for a telephone number."""

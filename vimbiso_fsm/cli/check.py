@@ -13,15 +13,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text as Styled
 
-from vimbiso_fsm.audit_trail import members
-from vimbiso_fsm.bot import Bot
-from vimbiso_fsm.check import Census, Place
+from vimbiso_fsm.audit.trail import members
 from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, Flows, import_bot, opened
-from vimbiso_fsm.store import Broken, Load, Store, Stored
-from vimbiso_fsm.wording import TextFault, text_faults
-
-__all__ = ["check"]
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.text_check import TextFault, text_faults
+from vimbiso_fsm.operations.census import Census, Place
+from vimbiso_fsm.store.requests import Broken, Load, Store, Stored
 
 WIDTH: Final = 160
 """Columns of a table that goes to no terminal."""

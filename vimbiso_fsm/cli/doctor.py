@@ -8,10 +8,8 @@ import typer
 
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.store_options import fail
-from vimbiso_fsm.doctor import Durability, examine
 from vimbiso_fsm.errors import StoreUnavailable
-
-__all__ = ["doctor", "level"]
+from vimbiso_fsm.store.doctor import Durability, examine
 
 LEVELS = get_args(Durability)
 """What a turn that was answered can be promised to survive."""
@@ -38,7 +36,7 @@ def doctor(
     Exit code 1 when anything is refused, or no server answers; warnings alone are 0.
     """
     promised = level(durability)
-    from vimbiso_fsm.nodes import ask_url
+    from vimbiso_fsm.store.health import ask_url
 
     try:
         nodes = ask_url(url)

@@ -16,30 +16,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Styled
 
-from vimbiso_fsm.audit_trail import earlier, read_entries, read_incidents, read_trail
-from vimbiso_fsm.bot import Bot
+from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.audit.trail import earlier, read_entries, read_incidents, read_trail
 from vimbiso_fsm.cli.chat import channel_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
-from vimbiso_fsm.codec import Unreadable, decode, document_to_raw, unstructure
-from vimbiso_fsm.flow import SECRET
-from vimbiso_fsm.flow_audit import AuditEntry, FlowAuditLogger
-from vimbiso_fsm.state import guest_id
-from vimbiso_fsm.store import RECORDS_KEPT, Linked, Load, LookUp, ReadAudit, ReadRecords, Stored
-
-__all__ = [
-    "OfFlow",
-    "OfRun",
-    "OnChannel",
-    "Since",
-    "Until",
-    "Who",
-    "filters_of",
-    "history",
-    "incidents",
-    "member_id_of",
-    "state",
-]
+from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw, unstructure
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.privacy import SECRET
+from vimbiso_fsm.store.requests import RECORDS_KEPT, Linked, Load, LookUp, ReadAudit, ReadRecords, Stored
 
 T = TypeVar("T")
 

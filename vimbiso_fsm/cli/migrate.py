@@ -15,14 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, import_bot
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.legacy import NotConverted
-from vimbiso_fsm.store import AsyncStore
-
-__all__ = ["migrate"]
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.legacy.records import NotConverted
+from vimbiso_fsm.store.requests import AsyncStore
 
 
 @attrs.frozen
@@ -97,8 +95,8 @@ def migrate(
 
 
 async def _find(wanted: _Wanted, digest: str) -> bool:
-    from vimbiso_fsm.migration import find
-    from vimbiso_fsm.old_records import AsyncOldRecords
+    from vimbiso_fsm.legacy.bulk import find
+    from vimbiso_fsm.legacy.source import AsyncOldRecords
 
     async with AsyncOldRecords(wanted.old or str(wanted.redis)) as records:
         found = await find(records, digest.lower())
@@ -108,8 +106,8 @@ async def _find(wanted: _Wanted, digest: str) -> bool:
 
 async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
     """Run it -> whether nothing was left over."""
-    from vimbiso_fsm.migration import Report, TakeOver, read_mapping
-    from vimbiso_fsm.old_records import AsyncOldRecords
+    from vimbiso_fsm.legacy.bulk import Report, TakeOver, read_mapping
+    from vimbiso_fsm.legacy.source import AsyncOldRecords
 
     numbers = read_mapping(wanted.mapping) if wanted.mapping else None
     member_of = bot.legacy.member_of if bot.legacy else None
@@ -158,10 +156,10 @@ async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
 
 
 async def _store(wanted: _Wanted, closing: AsyncExitStack) -> AsyncStore:
-    from vimbiso_fsm.redis_atomic import AsyncAtomicStateManager
+    from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
     if wanted.data is not None:
-        from vimbiso_fsm.embedded import Engine
+        from vimbiso_fsm.store.embedded import Engine
 
         engine = closing.enter_context(Engine.start(wanted.data))
         return await closing.enter_async_context(AsyncAtomicStateManager.from_url(engine.url))

@@ -9,8 +9,6 @@ from typing import Any, BinaryIO, Final
 
 from vimbiso_fsm.channels.terminal import CONTROLS
 
-__all__ = ["MAX_LINE", "as_json", "clean", "lines", "shown"]
-
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of a line that are looked at."""
 MAX_SHOWN: Final = 200

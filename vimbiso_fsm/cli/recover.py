@@ -10,9 +10,7 @@ import typer
 from vimbiso_fsm.cli.members import Who, member_id_of
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
-from vimbiso_fsm.store import Aside, ShowAside
-
-__all__ = ["aside", "recover", "reset", "wipe"]
+from vimbiso_fsm.store.requests import Aside, ShowAside
 
 
 def recover(

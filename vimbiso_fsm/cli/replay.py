@@ -23,11 +23,9 @@ from vimbiso_fsm.channels import Delivery, terminal, whatsapp
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.store_options import Core, Data, Flows, Redis, fail, opened
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NewerState, StoreUnavailable, VimbisoError
-from vimbiso_fsm.exchange import Outcome
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.messages import Message
-
-__all__ = ["replay"]
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
 
 STATUSES: Final = ("advanced", "refused", "duplicate", "recovered", "ignored", "failed")
 

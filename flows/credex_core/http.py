@@ -1,0 +1,342 @@
+"""credex-core over HTTP: the port `CredexCore` by httpx, sync and async. It needs the extra `http`.
+
+What goes over the wire and what comes back is `core_wire`'s business; here it is sent. A connection that was never
+made has done nothing: `Unreached("core.down")`. From then on, whatever breaks leaves it open whether the call was done.
+Nothing is tried twice here and no token is renewed: whoever asks does that, with the same key (`vimbiso_fsm.calls`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import httpx
+
+from flows.credex_core import wire as core_wire
+from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
+from flows.credex_core.wire import DOWN, MAX_BODY, Answer, Asked, unanswered, understood
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+
+__all__ = ["AsyncHttpCredexCore", "HttpCredexCore"]
+
+R = TypeVar("R")
+
+CONNECT: Final = 2.0
+READ: Final = 5.0
+"""Seconds; a call with both of them ends before whoever waits for it gives up (`CallPolicy.timeout`)."""
+
+_NEVER_SENT: Final = (
+    httpx.ConnectError,  # refused, no such host, no certificate that holds
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class _TooLong(Exception):
+    """More comes back than is read, or longer."""
+
+
+class _Address:
+    """Where credex-core is, who we are there, and how long we wait."""
+
+    def __init__(self, url: str, api_key: str, connect: float, read: float) -> None:
+        try:
+            parts = httpx.URL(url)
+        except httpx.InvalidURL:
+            parts = httpx.URL()
+        if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+            raise ValueError("url is no address of credex-core; give https://HOST/PATH")
+        if parts.userinfo:
+            raise ValueError("url holds a name or a password; give credex-core's address alone, and api_key=…")
+        if not (connect > 0 and read > 0):
+            raise ValueError(f"connect is {connect!r} and read {read!r}; both are seconds, more than 0")
+        self.url = url.rstrip("/")
+        self._api_key = api_key
+        self._connect, self._read = connect, read
+
+    def request(self, client: httpx.Client | httpx.AsyncClient, asked: Asked[object]) -> httpx.Request:
+        """The call as it is sent."""
+        request = client.build_request(
+            "POST",
+            f"{self.url}/{asked.name}",
+            content=asked.content,
+            headers=core_wire.headers(asked, self._api_key),
+            timeout=httpx.Timeout(self._read, connect=self._connect, pool=self._connect),
+        )
+        request.headers.pop("Cookie", None)  # set by the answer to another member
+        return request
+
+    def reading(self) -> _Reading:
+        """An answer that is awaited from now on."""
+        return _Reading(time.monotonic() + self._connect + self._read)
+
+    def meaning(self, asked: Asked[R], response: httpx.Response, reading: _Reading) -> R | Refused:
+        """What the answer means.
+
+        Raises: ReplyLost when the call has an effect, and nobody knows whether it was done.
+        """
+        kind = response.headers.get("content-type", "")
+        return understood(asked, Answer(response.status_code, kind, bytes(reading.body)), self._api_key)
+
+
+class _Reading:
+    """An answer while it comes in, piece by piece."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self.body = bytearray()
+
+    def take(self, piece: bytes) -> None:
+        """Raises: _TooLong."""
+        self.body += piece
+        if len(self.body) > MAX_BODY or time.monotonic() > self._until:
+            raise _TooLong
+
+
+def _failed(asked: Asked[object], error: Exception) -> Refused:
+    """What an exception means.
+
+    Raises: ReplyLost when the call has an effect, and may have been done.
+    """
+    if isinstance(error, _NEVER_SENT):
+        return DOWN
+    return unanswered(asked, f"did not come ({type(error).__name__.strip('_')})")
+
+
+class HttpCredexCore:
+    """The real credex-core, or `vimbiso core`, at `url`: the methods are `CredexCore`'s.
+
+    `api_key`: sent as x-client-api-key. `connect`, `read`: seconds until a connection stands, and for the answer.
+    `client`: one of your own, for proxies and certificates; close it yourself. Safe to share between threads.
+
+    Raises: ValueError when `url` is no address, or holds a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str = "",
+        connect: float = CONNECT,
+        read: float = READ,
+        client: httpx.Client | None = None,
+    ) -> None:
+        self._address = _Address(url, api_key, connect, read)
+        self._own = client is None
+        self._client = httpx.Client() if client is None else client
+
+    def __repr__(self) -> str:
+        return f"HttpCredexCore({self._address.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        if self._own:
+            self._client.close()
+
+    def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
+        """See `CredexCore.login`."""
+        return self._ask(core_wire.login(phone, caller))
+
+    def onboard_member(
+        self,
+        *,
+        firstname: str,
+        lastname: str,
+        phone: str = "",
+        default_denom: str = DEFAULT_DENOMINATION,
+        caller: Caller = ANYBODY,
+    ) -> Session | Refused:
+        """See `CredexCore.onboard_member`."""
+        return self._ask(core_wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+
+    def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
+        """See `CredexCore.get_account_by_handle`."""
+        return self._ask(core_wire.get_account_by_handle(handle, caller))
+
+    def create_credex(
+        self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_credex`."""
+        return self._ask(core_wire.create_credex(issuer, receiver, amount, caller))
+
+    def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex`."""
+        return self._ask(core_wire.accept_credex(credex_id, caller))
+
+    def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex_bulk`."""
+        return self._ask(core_wire.accept_credex_bulk(credex_ids, caller))
+
+    def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.decline_credex`."""
+        return self._ask(core_wire.decline_credex(credex_id, caller))
+
+    def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.cancel_credex`."""
+        return self._ask(core_wire.cancel_credex(credex_id, caller))
+
+    def get_ledger(
+        self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
+    ) -> tuple[LedgerEntry, ...] | Refused:
+        """See `CredexCore.get_ledger`."""
+        return self._ask(core_wire.get_ledger(account_id, start_row, num_rows, caller))
+
+    def create_recurring(
+        self,
+        *,
+        source_account_id: str,
+        member_tier: int,
+        amount: Money,
+        pay_frequency: int,
+        start_date: dt.date,
+        caller: Caller = ANYBODY,
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_recurring`."""
+        return self._ask(
+            core_wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
+        )
+
+    def _ask(self, asked: Asked[R]) -> R | Refused:
+        request = self._address.request(self._client, asked)
+        reading = self._address.reading()
+        failure: Exception
+        try:
+            response = self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                for piece in response.iter_raw():
+                    reading.take(piece)
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
+            failure = error
+        else:
+            return self._address.meaning(asked, response, reading)
+        return _failed(asked, failure)
+
+
+class AsyncHttpCredexCore:
+    """The same for an `AsyncFlowStateManager`; it belongs to one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str = "",
+        connect: float = CONNECT,
+        read: float = READ,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._address = _Address(url, api_key, connect, read)
+        self._own = client is None
+        self._client = httpx.AsyncClient() if client is None else client
+
+    def __repr__(self) -> str:
+        return f"AsyncHttpCredexCore({self._address.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        if self._own:
+            await self._client.aclose()
+
+    async def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
+        """See `CredexCore.login`."""
+        return await self._ask(core_wire.login(phone, caller))
+
+    async def onboard_member(
+        self,
+        *,
+        firstname: str,
+        lastname: str,
+        phone: str = "",
+        default_denom: str = DEFAULT_DENOMINATION,
+        caller: Caller = ANYBODY,
+    ) -> Session | Refused:
+        """See `CredexCore.onboard_member`."""
+        return await self._ask(core_wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+
+    async def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
+        """See `CredexCore.get_account_by_handle`."""
+        return await self._ask(core_wire.get_account_by_handle(handle, caller))
+
+    async def create_credex(
+        self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_credex`."""
+        return await self._ask(core_wire.create_credex(issuer, receiver, amount, caller))
+
+    async def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex`."""
+        return await self._ask(core_wire.accept_credex(credex_id, caller))
+
+    async def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex_bulk`."""
+        return await self._ask(core_wire.accept_credex_bulk(credex_ids, caller))
+
+    async def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.decline_credex`."""
+        return await self._ask(core_wire.decline_credex(credex_id, caller))
+
+    async def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.cancel_credex`."""
+        return await self._ask(core_wire.cancel_credex(credex_id, caller))
+
+    async def get_ledger(
+        self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
+    ) -> tuple[LedgerEntry, ...] | Refused:
+        """See `CredexCore.get_ledger`."""
+        return await self._ask(core_wire.get_ledger(account_id, start_row, num_rows, caller))
+
+    async def create_recurring(
+        self,
+        *,
+        source_account_id: str,
+        member_tier: int,
+        amount: Money,
+        pay_frequency: int,
+        start_date: dt.date,
+        caller: Caller = ANYBODY,
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_recurring`."""
+        return await self._ask(
+            core_wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
+        )
+
+    async def _ask(self, asked: Asked[R]) -> R | Refused:
+        request = self._address.request(self._client, asked)
+        reading = self._address.reading()
+        failure: Exception
+        try:
+            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                async for piece in response.aiter_raw():
+                    reading.take(piece)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
+            failure = error
+        else:
+            return self._address.meaning(asked, response, reading)
+        return _failed(asked, failure)

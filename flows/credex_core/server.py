@@ -1,0 +1,403 @@
+"""A credex-core over HTTP: the simulated one, served as `HttpCredexCore` asks for it. It needs the extra `serve`.
+
+`answered` and the table `CALLS` are the other side of `core_wire`: what arrives becomes a call of the port, what the
+port answers becomes a status and a body. A reply that is lost breaks the connection in the middle of the answer.
+`GET /` shows what was received. It serves this machine only, any key of an API is good, and pages may ask it too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import socket
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn, TypeVar
+
+import attrs
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flows.credex_core import (
+    Account,
+    CredexCore,
+    Dashboard,
+    LedgerEntry,
+    PendingOffer,
+    Receipt,
+    Recipient,
+    ReplyLost,
+    Session,
+    SimulatedCredexCore,
+)
+from flows.credex_core.wire import exact
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+
+__all__ = ["CALLS", "address", "answered", "application", "listening", "running", "served", "server"]
+
+T = TypeVar("T")
+Body = Mapping[str, Any]
+
+MAX_BODY: Final = 1 << 20
+"""Bytes that a request may have."""
+
+
+# What arrives ------------------------------------------------------------------------------------------------------
+
+
+class _Invalid(ValueError):
+    """A request that is none; why."""
+
+
+@attrs.frozen
+class Served:
+    """One call of the API: how the port is asked, and the type of action that a success is."""
+
+    ask: Callable[[CredexCore, Body, Caller], object]
+    does: str
+
+
+def _get(body: Body, name: str, kind: type[T]) -> T:
+    value = body.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _Invalid(f"{name} is missing or wrong")
+    return value
+
+
+def _amount(body: Body, name: str, currency: str) -> Money:
+    """An amount, as a number or as a text."""
+    value: Any = body.get(name)
+    try:
+        return exact(Decimal("" if isinstance(value, bool) else value), _get(body, currency, str))
+    except (InvalidOperation, TypeError, ValueError):
+        raise _Invalid(f"{name} is missing or wrong") from None
+
+
+def _says(body: Body, **words: object) -> None:
+    """Raises: _Invalid unless the request says just that."""
+    for name, word in words.items():
+        if body.get(name) != word:
+            raise _Invalid(f"{name} is not {word!r}")
+
+
+def _onboard(core: CredexCore, body: Body, caller: Caller) -> object:
+    return core.onboard_member(
+        firstname=_get(body, "firstname", str),
+        lastname=_get(body, "lastname", str),
+        phone=_get(body, "phone", str),
+        default_denom=_get(body, "defaultDenom", str),
+        caller=caller,
+    )
+
+
+def _create(core: CredexCore, body: Body, caller: Caller) -> object:
+    _says(body, credexType="PURCHASE", OFFERSorREQUESTS="OFFERS", securedCredex=True)
+    return core.create_credex(
+        issuer=_get(body, "issuerAccountID", str),
+        receiver=_get(body, "receiverAccountID", str),
+        amount=_amount(body, "InitialAmount", "Denomination"),
+        caller=caller,
+    )
+
+
+def _subscribe(core: CredexCore, body: Body, caller: Caller) -> object:
+    _says(body, templateType="MEMBERTIER_SUBSCRIPTION", securedCredex=True)
+    try:
+        start_date = dt.date.fromisoformat(_get(body, "startDate", str))
+    except ValueError:
+        raise _Invalid("startDate is missing or wrong") from None
+    return core.create_recurring(
+        source_account_id=_get(body, "sourceAccountID", str),
+        member_tier=_get(body, "memberTier", int),
+        amount=_amount(body, "amount", "denomination"),
+        pay_frequency=_get(body, "payFrequency", int),
+        start_date=start_date,
+        caller=caller,
+    )
+
+
+def _ids(body: Body) -> list[str]:
+    ids = _get(body, "credexIDs", list)
+    if not all(isinstance(one, str) for one in ids):
+        raise _Invalid("credexIDs is missing or wrong")
+    return ids
+
+
+CALLS: Final[Mapping[str, Served]] = {
+    "login": Served(
+        lambda core, body, caller: core.login(phone=_get(body, "phone", str), caller=caller), "MEMBER_LOGIN"
+    ),
+    "onboardMember": Served(_onboard, "MEMBER_ONBOARDED"),
+    "getAccountByHandle": Served(
+        lambda core, body, caller: core.get_account_by_handle(_get(body, "accountHandle", str), caller=caller),
+        "ACCOUNT_FOUND",
+    ),
+    "createCredex": Served(_create, "CREDEX_CREATED"),
+    "acceptCredex": Served(
+        lambda core, body, caller: core.accept_credex(_get(body, "credexID", str), caller=caller), "CREDEX_ACCEPTED"
+    ),
+    "acceptCredexBulk": Served(
+        lambda core, body, caller: core.accept_credex_bulk(_ids(body), caller=caller), "CREDEX_ACCEPTED"
+    ),
+    "declineCredex": Served(
+        lambda core, body, caller: core.decline_credex(_get(body, "credexID", str), caller=caller), "CREDEX_DECLINED"
+    ),
+    "cancelCredex": Served(
+        lambda core, body, caller: core.cancel_credex(_get(body, "credexID", str), caller=caller), "CREDEX_CANCELLED"
+    ),
+    "getLedger": Served(
+        lambda core, body, caller: core.get_ledger(
+            _get(body, "accountID", str),
+            start_row=_get(body, "startRow", int),
+            num_rows=_get(body, "numRows", int),
+            caller=caller,
+        ),
+        "LEDGER_RETRIEVED",
+    ),
+    "createRecurring": Served(_subscribe, "RECURRING_CREATED"),
+}
+"""The calls by name."""
+
+
+def _read(content: bytes) -> Body:
+    try:
+        body = json.loads(content.decode(), parse_float=Decimal, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise _Invalid("the body is no JSON object")
+    return body
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no numbers of JSON")
+
+
+# What is answered --------------------------------------------------------------------------------------------------
+
+_REFUSALS: Final = {
+    "amount.balance": (400, "CREDEX_CREATE_FAILED", "INSUFFICIENT_SECURED_BALANCE"),
+    "amount.limit": (400, "CREDEX_CREATE_FAILED", "DAILY_LIMIT_EXCEEDED"),
+    "core.down": (503, "ERROR_INTERNAL", "SERVICE_UNAVAILABLE"),
+    "core.insufficient_secured_balance": (400, "ERROR_VALIDATION", "INSUFFICIENT_SECURED_BALANCE"),
+    "core.key_reused": (422, "ERROR_VALIDATION", "IDEMPOTENCY_KEY_REUSED"),
+    "core.member_exists": (409, "ERROR_VALIDATION", "MEMBER_EXISTS"),
+    "core.offer_gone": (404, "ERROR_NOT_FOUND", "CREDEX_NOT_FOUND"),
+    "core.rejected": (400, "ERROR_VALIDATION", "REJECTED"),
+    "core.unauthorised": (401, "ERROR_UNAUTHORIZED", "INVALID_TOKEN"),
+    "handle.unknown": (404, "ERROR_NOT_FOUND", "ACCOUNT_NOT_FOUND"),
+}
+"""Status, type of action and code of each refusal."""
+
+
+def answered(name: str, result: object) -> tuple[int, Body]:
+    """Status and body of what the port answered to a call."""
+    if result is None:
+        return 404, _message("ERROR_NOT_FOUND", {"code": "NOT_FOUND", "reason": "Member not found"})
+    if isinstance(result, Refused):
+        status, failed, code = _REFUSALS[result.code]
+        if name == "createCredex" and failed == "ERROR_VALIDATION":
+            failed = "CREDEX_CREATE_FAILED"
+        return status, _message(failed, {"code": code, "reason": _why(result), **_facts(result)})
+    does = CALLS[name].does
+    match result:
+        case Session(token=token, dashboard=dashboard):
+            details: Body = {"memberID": dashboard.member_id, "token": token}
+            return 200, _message(does, details, dashboard.member_id, _dashboard(dashboard))
+        case Receipt(id=id, dashboard=dashboard):
+            return 200, _message(does, {}, id, _dashboard(dashboard))
+        case Recipient(id=id, handle=handle, name=account):
+            details = {"accountID": id, "accountHandle": handle, "accountName": account}
+            return 200, _message(does, details, id)
+        case tuple():
+            return 200, _message(does, {"ledger": [_entry(one) for one in result if isinstance(one, LedgerEntry)]})
+        case _:
+            raise TypeError(f"{name} answered a {type(result).__name__}, which is no answer of credex-core")
+
+
+def _why(refused: Refused) -> str:
+    return str(refused.params.get("reason", refused.code))
+
+
+def _facts(refused: Refused) -> Body:
+    match refused.params:
+        case {"held": Money() as held}:
+            return {"available": str(held)}
+        case {"remaining": Money() as remaining}:
+            return {"remainingAvailableUSD": float(remaining.amount)}
+        case _:
+            return {}
+
+
+def _message(type: str, details: Body, id: str | None = None, dashboard: Body | None = None) -> Body:
+    action = {"id": id, "type": type, "timestamp": dt.datetime.now(dt.UTC).isoformat(), "details": details}
+    return {"message": type.replace("_", " ").capitalize(), "data": {"action": action, "dashboard": dashboard or {}}}
+
+
+def _dashboard(dashboard: Dashboard) -> Body:
+    return {
+        "member": {
+            "memberID": dashboard.member_id,
+            "memberTier": dashboard.tier,
+            "firstname": dashboard.firstname,
+            "lastname": dashboard.lastname,
+            "remainingAvailableUSD": float(dashboard.remaining_usd.amount),
+        },
+        "accounts": [_account(account) for account in dashboard.accounts],
+    }
+
+
+def _account(account: Account) -> Body:
+    return {
+        "accountID": account.id,
+        "accountHandle": account.handle,
+        "accountName": account.name,
+        "isOwnedAccount": account.owned,
+        "balanceData": {
+            "securedNetBalancesByDenom": [str(balance) for balance in account.balances],
+            "netCredexAssetsInDefaultDenom": str(account.net_assets),
+        },
+        "pendingInData": [_pending(offer) for offer in account.incoming],
+        "pendingOutData": [_pending(offer) for offer in account.outgoing],
+    }
+
+
+def _pending(offer: PendingOffer) -> Body:
+    return {
+        "credexID": offer.id,
+        "formattedInitialAmount": str(offer.amount),
+        "counterpartyAccountHandle": offer.handle,
+        "counterpartyAccountName": offer.name,
+    }
+
+
+def _entry(entry: LedgerEntry) -> Body:
+    return {
+        "credexID": entry.id,
+        "formattedAmount": str(entry.amount),
+        "counterpartyAccountHandle": entry.handle,
+        "counterpartyAccountName": entry.name,
+    }
+
+
+# The server --------------------------------------------------------------------------------------------------------
+
+
+class _Broken(Response):
+    """An answer that is promised and does not come: the connection ends in the middle of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+def application(core: SimulatedCredexCore) -> Starlette:
+    """The application; its `state.core` may be replaced by another simulator at any time."""
+    pages = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"])
+    routes = [Route("/", _look), Route("/{name}", _call, methods=["POST"])]
+    app = Starlette(routes=routes, middleware=[pages])
+    app.state.core = core
+    return app
+
+
+async def _call(request: Request) -> Response:
+    """One call."""
+    name, core = request.path_params["name"], request.app.state.core
+    if name not in CALLS:
+        raise HTTPException(404)
+    headers = request.headers
+    token = headers.get("authorization", "").removeprefix("Bearer ")
+    try:
+        body = _read(await _content(request))
+        caller = Caller(headers.get("idempotency-key", ""), str(body.get("memberID", "")), token or None)
+        status, message = answered(name, await run_in_threadpool(CALLS[name].ask, core, body, caller))
+    except _Invalid as invalid:
+        status, message = 400, _message("ERROR_VALIDATION", {"code": "INVALID_REQUEST", "reason": str(invalid)})
+    except ReplyLost:
+        return _Broken()
+    return JSONResponse(message, status)
+
+
+async def _content(request: Request) -> bytes:
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MAX_BODY:
+            raise HTTPException(413)
+    return bytes(content)
+
+
+async def _look(request: Request) -> Response:
+    """What it is, and what it received so far."""
+    core: SimulatedCredexCore = request.app.state.core
+    seen = {
+        "calls": list(CALLS),
+        "received": [attrs.asdict(one) for one in core.calls],
+        "offers": [{**attrs.asdict(one), "amount": str(one.amount)} for one in core.offers],
+        "faults": [attrs.asdict(one) for one in core.faults],
+    }
+    return JSONResponse(seen)
+
+
+def listening(port: int = 0) -> socket.socket:
+    """A socket of this machine that takes connections from now on; port 0 is any that is free.
+
+    Raises: OSError when it is taken.
+    """
+    bound = socket.create_server(("127.0.0.1", port))
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # connections inherit it: head and body go at once
+    return bound
+
+
+def address(bound: socket.socket) -> str:
+    """Its URL."""
+    return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """What serves it, and logs nothing."""
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def served(core: SimulatedCredexCore, port: int = 0) -> Generator[str]:
+    """The simulator over HTTP while the block lasts, in a thread; its URL."""
+    with listening(port) as bound, running(application(core), bound) as url:
+        yield url
+
+
+@contextmanager
+def running(app: ASGIApp, bound: socket.socket) -> Generator[str]:
+    """An application at a socket while the block lasts, in a thread; its URL."""
+    serving = server(app)
+    thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]}, name="credex-core", daemon=True)
+    thread.start()
+    try:
+        yield address(bound)
+    finally:
+        serving.should_exit = True
+        thread.join()

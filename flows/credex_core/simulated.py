@@ -1,0 +1,573 @@
+"""A simulated credex-core in this process: members, accounts, offers and a ledger, deterministic under a seed. It can
+be told to be slow, down, to answer 401, or to lose its reply after doing the work. What one account gives another
+receives, and one idempotency key acts once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import re
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import attrs
+import jwt
+
+from flows.credex_core.port import (
+    ANYBODY,
+    DECIMALS,
+    DEFAULT_DENOMINATION,
+    Account,
+    Dashboard,
+    LedgerEntry,
+    PendingOffer,
+    Receipt,
+    Recipient,
+    ReplyLost,
+    Session,
+    phone_of,
+)
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused, Unreached
+
+__all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
+
+R = TypeVar("R")
+
+Status: TypeAlias = Literal["pending", "accepted", "declined", "cancelled"]
+
+
+@attrs.frozen
+class Offer:
+    """An offer as credex-core keeps it; issuer and receiver are handles."""
+
+    id: str
+    issuer: str
+    receiver: str
+    amount: Decimal
+    denom: str
+    status: Status = "pending"
+
+    @property
+    def money(self) -> Money:
+        """Amount and denomination."""
+        return Money(self.amount, self.denom)
+
+
+@attrs.frozen
+class Received:
+    """A call that arrived: its name in the API, and its idempotency key ("" when it has none)."""
+
+    name: str
+    key: str
+
+
+@attrs.frozen
+class Fault:
+    """What goes wrong. `kind`: "down" (nothing is done), "401", "lost" (done, but the reply is lost) or "slow".
+
+    `call`: only with calls of this name. `times`: so often, then no more; None for ever. `chance`: how likely each
+    time, by the seed. `seconds`: how slow.
+    """
+
+    kind: Literal["down", "401", "lost", "slow"]
+    call: str = ""
+    times: int | None = None
+    chance: float = 1.0
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class _Transfer:
+    id: str
+    source: str
+    target: str
+    money: Money
+
+
+@attrs.define
+class _Account:
+    """`incoming`, `outgoing`: ids of its open offers, oldest first."""
+
+    id: str
+    handle: str
+    name: str
+    owner: str
+    balances: dict[str, Decimal] = attrs.field(factory=dict[str, Decimal])
+    incoming: dict[str, None] = attrs.field(factory=dict[str, None])
+    outgoing: dict[str, None] = attrs.field(factory=dict[str, None])
+    transfers: list[_Transfer] = attrs.field(factory=list[_Transfer])
+
+
+@attrs.define
+class _Member:
+    id: str
+    phone: str
+    firstname: str
+    lastname: str
+    tier: int
+    remaining: Decimal
+    accounts: list[_Account] = attrs.field(factory=list[_Account])
+
+
+_RATES: Final = {"USD": "1", "ZWG": "0.04", "CAD": "0.70", "XAU": "2500", "CXX": "1"}
+"""US dollars for one of each, for net assets."""
+
+_MEMBERS: Final = (
+    ("263771000001", "Ada", "Lovelace", 1, "25.00", (("ada", "Ada Lovelace", "100.00 USD"),)),
+    ("263771000002", "Alan", "Turing", 3, "0.00", (("alan", "Alan Turing", "500.00 USD, 1000.00 ZWG, 2.0000 XAU"),)),
+    ("263771000003", "Grace", "Hopper", 2, "100.00", (("grace", "Grace Hopper", "0.00 USD"),)),
+    (
+        "263771000005",
+        "Katherine",
+        "Johnson",
+        5,
+        "0.00",
+        (
+            ("katherine", "Katherine Johnson", "50.00 USD"),
+            ("shop_one", "Shop One", "250.00 USD"),
+            ("shop_two", "Shop Two", "0.00 USD"),
+        ),
+    ),
+)
+_OFFERS: Final = (("ada", "alan", "5.00"), ("shop_one", "alan", "7.50"))
+
+_OPENING_BALANCE: Final = Money(Decimal("20.00"), "USD")
+_DAILY_LIMIT: Final = Decimal("25.00")
+_TOKEN_LIFE: Final = 300.0
+"""Seconds (domain: §3)."""
+
+
+class SimulatedCredexCore:
+    """credex-core in this process, with members and accounts to play with (domain: §5), deterministic under a seed.
+
+    An offer moves no money but binds it: an account of a member below tier 5 cannot offer more than it holds beyond
+    its open offers. Money moves by transfers only, from one account to another, so that nothing is made or lost
+    (`check_conservation`).
+    A token is a JSON Web Token and lives 300 seconds by `clock` (seconds since the epoch).
+    `faults` may be replaced at any time. Safe to share between threads.
+    """
+
+    def __init__(
+        self, seed: int = 0, faults: Iterable[Fault] | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.clock = clock
+        self._lock = threading.RLock()
+        self._random = random.Random(seed)  # noqa: S311  # a simulation must be repeatable
+        self._dice = random.Random(seed)  # noqa: S311  # of its own: faults change no ids
+        self._faults: list[Fault] = []
+        self.faults = tuple(faults or ())
+        # Opening balances come from the treasury and subscriptions go to it; its balances go below zero.
+        self._treasury = _Account("treasury", "", "credex", "")
+        self._accounts: dict[str, _Account] = {}
+        self._handles: dict[str, _Account] = {}
+        self._phones: dict[str, _Member] = {}
+        self._secret = f"{self._random.getrandbits(256):064x}"
+        self._made = Counter[str]()
+        self._tokens: dict[str, tuple[_Member, float]] = {}
+        self._offers: dict[str, Offer] = {}
+        self._transfers: list[_Transfer] = []
+        self._calls: list[Received] = []
+        self._results: dict[str, tuple[object, object]] = {}
+        for phone, firstname, lastname, tier, remaining, accounts in _MEMBERS:
+            member = self._new_member(phone, firstname, lastname, tier, Decimal(remaining))
+            for handle, name, balances in accounts:
+                account = self._new_account(member, handle, name)
+                for balance in balances.split(", "):
+                    amount, denom = balance.split()
+                    self._transfer(self._treasury, account, Money(Decimal(amount), denom))
+        for issuer, receiver, amount in _OFFERS:
+            self._new_offer(self._handles[issuer], self._handles[receiver], Money(Decimal(amount), "USD"))
+
+    # To look at and to turn ---------------------------------------------------------------------------------------
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """All offers ever made, oldest first."""
+        with self._lock:
+            return tuple(self._offers.values())
+
+    @property
+    def calls(self) -> tuple[Received, ...]:
+        """All calls that arrived, oldest first."""
+        with self._lock:
+            return tuple(self._calls)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is going to go wrong."""
+        with self._lock:
+            return tuple(self._faults)
+
+    @faults.setter
+    def faults(self, faults: Iterable[Fault]) -> None:
+        with self._lock:
+            self._faults = list(faults)
+
+    def expire_tokens(self) -> None:
+        """Every token given so far has run out."""
+        with self._lock:
+            self._tokens.clear()
+
+    def check_conservation(self) -> None:
+        """Check that what one account gave another received, and that balances are what transfers made of them.
+
+        Raises: AssertionError naming the account or the denomination.
+        """
+        with self._lock:
+            moved: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+            for transfer in self._transfers:
+                moved[transfer.source, transfer.money.currency] -= transfer.money.amount
+                moved[transfer.target, transfer.money.currency] += transfer.money.amount
+            everybody = [self._treasury, *self._accounts.values()]
+            for account in everybody:
+                for denom, amount in account.balances.items():
+                    if amount != moved[account.id, denom]:
+                        raise AssertionError(f"account {account.handle!r} holds {amount} {denom}, not what it got")
+            for denom in DECIMALS:
+                if total := sum(account.balances.get(denom, Decimal(0)) for account in everybody):
+                    raise AssertionError(f"{total} {denom} came from nowhere")
+
+    # The port -----------------------------------------------------------------------------------------------------
+
+    def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
+        """See `CredexCore.login`."""
+        phone = phone_of(phone, caller)
+        return self._serve("login", caller, lambda: self._session(phone), effect=False)
+
+    def onboard_member(
+        self,
+        *,
+        firstname: str,
+        lastname: str,
+        phone: str = "",
+        default_denom: str = DEFAULT_DENOMINATION,
+        caller: Caller = ANYBODY,
+    ) -> Session | Refused:
+        """See `CredexCore.onboard_member`."""
+        phone = phone_of(phone, caller)
+
+        def onboard() -> _Member | Refused:
+            if phone in self._phones:
+                return Refused("core.member_exists")
+            if default_denom not in DECIMALS:
+                return Refused("core.rejected", reason="unknown denomination")
+            member = self._new_member(phone, firstname, lastname, 1, _DAILY_LIMIT)
+            account = self._new_account(member, self._free_handle(firstname, lastname), f"{firstname} {lastname}")
+            self._transfer(self._treasury, account, _OPENING_BALANCE)
+            return member
+
+        member = self._serve("onboardMember", caller, onboard, about=(firstname, lastname, phone, default_denom))
+        if isinstance(member, Refused):
+            return member
+        with self._lock:  # also who asks again with the same key, and has had no answer yet, is logged in now
+            return Session(self._new_token(member), self._dashboard(member))
+
+    def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
+        """See `CredexCore.get_account_by_handle`."""
+
+        def find(_: _Member) -> Recipient | Refused:
+            account = self._handles.get(handle.lower())
+            if account is None:
+                return Refused("handle.unknown", field="handle", handle=handle)
+            return Recipient(account.id, account.handle, account.name)
+
+        return self._for_member("getAccountByHandle", caller, find, effect=False)
+
+    def create_credex(
+        self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_credex`."""
+
+        def create(member: _Member) -> Receipt | Refused:
+            source, target = self._own(member, issuer), self._accounts.get(receiver)
+            if source is None or target is None or source is target:
+                return Refused("core.rejected", reason="no such account")
+            if not _payable(amount):
+                return Refused("core.rejected", reason="invalid amount")
+            limited = member.tier == 1 and amount.currency == "USD"
+            if limited and amount.amount > member.remaining:
+                return Refused("amount.limit", field="amount", remaining=Money(member.remaining, "USD"))
+            free = self._free(source, amount.currency)
+            if member.tier < 5 and free < amount:
+                return Refused("amount.balance", field="amount", held=free)
+            if limited:
+                member.remaining -= amount.amount
+            return Receipt(self._new_offer(source, target, amount).id, self._dashboard(member))
+
+        return self._for_member("createCredex", caller, create, about=(issuer, receiver, amount))
+
+    def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex`."""
+        return self._for_member(
+            "acceptCredex", caller, lambda member: self._accept(member, [credex_id]), about=credex_id
+        )
+
+    def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.accept_credex_bulk`."""
+        ids = list(credex_ids)
+        return self._for_member("acceptCredexBulk", caller, lambda member: self._accept(member, ids), about=tuple(ids))
+
+    def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.decline_credex`."""
+
+        def decline(member: _Member) -> Receipt | Refused:
+            if self._open_offer(member, credex_id, "receiver") is None:
+                return Refused("core.offer_gone")
+            self._close(credex_id, "declined")
+            return Receipt(credex_id, self._dashboard(member))
+
+        return self._for_member("declineCredex", caller, decline, about=credex_id)
+
+    def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
+        """See `CredexCore.cancel_credex`."""
+
+        def cancel(member: _Member) -> Receipt | Refused:
+            if self._open_offer(member, credex_id, "issuer") is None:
+                return Refused("core.offer_gone")
+            self._close(credex_id, "cancelled")
+            return Receipt(credex_id, self._dashboard(member))
+
+        return self._for_member("cancelCredex", caller, cancel, about=credex_id)
+
+    def get_ledger(
+        self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
+    ) -> tuple[LedgerEntry, ...] | Refused:
+        """See `CredexCore.get_ledger`."""
+
+        def read(member: _Member) -> tuple[LedgerEntry, ...] | Refused:
+            account = self._own(member, account_id)
+            if account is None:
+                return Refused("core.rejected", reason="no such account")
+            latest_first = account.transfers[::-1]
+            return tuple(self._entry(t, account) for t in latest_first[max(0, start_row) :][: max(0, num_rows)])
+
+        return self._for_member("getLedger", caller, read, effect=False)
+
+    def create_recurring(
+        self,
+        *,
+        source_account_id: str,
+        member_tier: int,
+        amount: Money,
+        pay_frequency: int,
+        start_date: dt.date,
+        caller: Caller = ANYBODY,
+    ) -> Receipt | Refused:
+        """See `CredexCore.create_recurring`."""
+
+        def subscribe(member: _Member) -> Receipt | Refused:
+            account = self._own(member, source_account_id)
+            if account is None or pay_frequency < 1 or not _payable(amount):
+                return Refused("core.rejected", reason="no such account or no such payment")
+            if not member.tier < member_tier <= 5:
+                return Refused("core.rejected", reason="the member has this tier already")
+            if self._free(account, amount.currency) < amount:
+                return Refused("core.insufficient_secured_balance", held=self._free(account, amount.currency))
+            payment = self._transfer(account, self._treasury, amount)
+            member.tier = member_tier
+            return Receipt(payment.id, self._dashboard(member))
+
+        about = (source_account_id, member_tier, amount, pay_frequency, start_date)
+        return self._for_member("createRecurring", caller, subscribe, about=about)
+
+    # How a call is served -------------------------------------------------------------------------------------------
+
+    def _for_member(
+        self,
+        name: str,
+        caller: Caller,
+        work: Callable[[_Member], R | Refused],
+        *,
+        effect: bool = True,
+        about: object = None,
+    ) -> R | Refused:
+        """Serve a call that needs a token."""
+
+        def with_token() -> R | Refused:
+            member, until = self._tokens.get(caller.token or "", (None, 0.0))
+            return _RUN_OUT if member is None or until <= self.clock() else work(member)
+
+        return self._serve(name, caller, with_token, effect=effect, about=about)
+
+    def _serve(
+        self, name: str, caller: Caller, work: Callable[[], R | Refused], *, effect: bool = True, about: object = None
+    ) -> R | Refused:
+        """Receive one call, suffer the faults, do the work once for its key."""
+        key = caller.key if effect else ""
+        with self._lock:
+            self._calls.append(Received(name, caller.key))
+            faults = self._strike(name)
+        if slow := sum(fault.seconds for fault in faults if fault.kind == "slow"):
+            time.sleep(slow)
+        kinds = {fault.kind for fault in faults}
+        if "down" in kinds:
+            return Unreached("core.down")
+        if "401" in kinds:
+            return _RUN_OUT
+        with self._lock:
+            result = self._once(key, (name, about), work)
+        if "lost" in kinds:
+            if effect:
+                raise ReplyLost(name)
+            return Unreached("core.down")
+        return result
+
+    def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:
+        """Do the work, unless this key did it: then what it answered."""
+        if key in self._results:
+            before, result = self._results[key]
+            return result if before == what else Refused("core.key_reused")  # type: ignore[return-value]
+        result = work()
+        if key and result is not _RUN_OUT:
+            self._results[key] = what, result
+        return result
+
+    def _strike(self, name: str) -> list[Fault]:
+        """The faults that strike this call."""
+        struck: list[Fault] = []
+        for place, fault in enumerate(self._faults):
+            if fault.call in ("", name) and fault.times != 0 and self._dice.random() < fault.chance:
+                struck.append(fault)
+                if fault.times is not None:
+                    self._faults[place] = attrs.evolve(fault, times=fault.times - 1)
+        return struck
+
+    # What is in it --------------------------------------------------------------------------------------------------
+
+    def _id(self, kind: str) -> str:
+        """The next one of a kind: how many there were of other kinds, logins say, makes no difference to it."""
+        self._made[kind] += 1
+        chance = random.Random(f"{self._secret} {kind} {self._made[kind]}")  # noqa: S311  # as above
+        return f"{kind}-{chance.getrandbits(64):016x}"
+
+    def _new_member(self, phone: str, firstname: str, lastname: str, tier: int, remaining: Decimal) -> _Member:
+        member = self._phones[phone] = _Member(self._id("member"), phone, firstname, lastname, tier, remaining)
+        return member
+
+    def _new_account(self, member: _Member, handle: str, name: str) -> _Account:
+        account = _Account(self._id("account"), handle, name, member.id)
+        self._accounts[account.id] = self._handles[handle] = account
+        member.accounts.append(account)
+        return account
+
+    def _new_offer(self, issuer: _Account, receiver: _Account, money: Money) -> Offer:
+        offer = Offer(self._id("credex"), issuer.handle, receiver.handle, money.amount, money.currency)
+        self._offers[offer.id] = offer
+        issuer.outgoing[offer.id] = receiver.incoming[offer.id] = None
+        return offer
+
+    def _new_token(self, member: _Member) -> str:
+        issued = self.clock()
+        claims = {"sub": member.id, "iat": issued, "exp": issued + _TOKEN_LIFE, "jti": self._id("token")}
+        token = jwt.encode(claims, self._secret, algorithm="HS256")
+        self._tokens[token] = member, issued + _TOKEN_LIFE
+        return token
+
+    def _free_handle(self, firstname: str, lastname: str) -> str:
+        wanted = re.sub("[^a-z0-9_]", "", f"{firstname}_{lastname}".lower())[:24].strip("_") or "member"
+        handle, number = wanted, 1
+        while handle in self._handles:
+            number += 1
+            handle = f"{wanted}_{number}"
+        return handle
+
+    def _transfer(self, source: _Account, target: _Account, money: Money) -> _Transfer:
+        """The only way that money moves."""
+        transfer = _Transfer(self._id("transfer"), source.id, target.id, money)
+        self._transfers.append(transfer)
+        for account, amount in ((source, -money.amount), (target, money.amount)):
+            account.balances[money.currency] = account.balances.get(money.currency, Decimal(0)) + amount
+            if amount:
+                account.transfers.append(transfer)
+        return transfer
+
+    def _own(self, member: _Member, account_id: str) -> _Account | None:
+        account = self._accounts.get(account_id)
+        return account if account and account.owner == member.id else None
+
+    def _free(self, account: _Account, denom: str) -> Money:
+        """What the account holds beyond its open offers."""
+        bound = sum((o.amount for o in map(self._offers.__getitem__, account.outgoing) if o.denom == denom), Decimal(0))
+        return Money(max(account.balances.get(denom, Decimal(0)) - bound, Decimal(0)), denom)
+
+    def _open_offer(self, member: _Member, credex_id: str, side: Literal["issuer", "receiver"]) -> Offer | None:
+        """The offer, if it waits and the member stands on that side of it."""
+        offer = self._offers.get(credex_id)
+        if offer is None or offer.status != "pending":
+            return None
+        handle = offer.issuer if side == "issuer" else offer.receiver
+        return offer if self._handles[handle].owner == member.id else None
+
+    def _close(self, credex_id: str, status: Status) -> None:
+        offer = self._offers[credex_id] = attrs.evolve(self._offers[credex_id], status=status)
+        del self._handles[offer.issuer].outgoing[credex_id]
+        del self._handles[offer.receiver].incoming[credex_id]
+
+    def _accept(self, member: _Member, credex_ids: Sequence[str]) -> Receipt | Refused:
+        offers = {credex_id: self._open_offer(member, credex_id, "receiver") for credex_id in credex_ids}
+        if not offers or None in offers.values():
+            return Refused("core.offer_gone")
+        for offer in filter(None, offers.values()):
+            self._close(offer.id, "accepted")
+            self._transfer(self._handles[offer.issuer], self._handles[offer.receiver], offer.money)
+        return Receipt(",".join(offers), self._dashboard(member))
+
+    def _entry(self, transfer: _Transfer, account: _Account) -> LedgerEntry:
+        given = transfer.source == account.id
+        other = self._accounts.get(transfer.target if given else transfer.source, self._treasury)
+        return LedgerEntry(transfer.id, other.handle, other.name, -transfer.money if given else transfer.money)
+
+    def _session(self, phone: str) -> Session | None:
+        member = self._phones.get(phone)
+        return None if member is None else Session(self._new_token(member), self._dashboard(member))
+
+    def _dashboard(self, member: _Member) -> Dashboard:
+        return Dashboard(
+            member_id=member.id,
+            firstname=member.firstname,
+            lastname=member.lastname,
+            tier=member.tier,
+            remaining_usd=Money(member.remaining, "USD"),
+            accounts=tuple(map(self._account, member.accounts)),
+        )
+
+    def _account(self, account: _Account) -> Account:
+        balances = tuple(Money(amount, denom) for denom, amount in account.balances.items())
+        net = sum((m.amount * Decimal(_RATES[m.currency]) for m in balances), Decimal(0))
+        return Account(
+            id=account.id,
+            handle=account.handle,
+            name=account.name,
+            balances=balances,
+            net_assets=Money(net.quantize(Decimal("0.01")), "USD"),
+            incoming_count=len(account.incoming),
+            outgoing_count=len(account.outgoing),
+            incoming=tuple(
+                self._waiting(offer, offer.issuer) for offer in map(self._offers.__getitem__, account.incoming)
+            ),
+            outgoing=tuple(
+                self._waiting(offer, offer.receiver) for offer in map(self._offers.__getitem__, account.outgoing)
+            ),
+        )
+
+    def _waiting(self, offer: Offer, other: str) -> PendingOffer:
+        return PendingOffer(offer.id, other, self._handles[other].name, offer.money)
+
+
+_RUN_OUT: Final = Refused("core.unauthorised")
+"""The 401: the token is unknown or has run out."""
+
+
+def _payable(money: Money) -> bool:
+    """Whether it is more than nothing, of a known denomination and no finer than that."""
+    exponent = money.amount.as_tuple().exponent
+    if not isinstance(exponent, int) or money.currency not in DECIMALS:
+        return False
+    return money.amount > 0 and -exponent <= DECIMALS[money.currency]

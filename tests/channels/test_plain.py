@@ -1,0 +1,107 @@
+"""Shortening, splitting and numbering: within the limit, nothing lost, no character cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.channels.strategies import bare, long_words
+from vimbiso_fsm.channels.plain import (
+    Option,
+    numbered,
+    options,
+    pressable,
+    question,
+    shorten,
+    split,
+    split_off_end,
+    titles,
+    utf16,
+)
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
+
+ASTRONAUT = "👩🏽‍🚀"
+FLAGS = "🇿🇼🇨🇦"
+clean_words = long_words.map(lambda text: text.encode("utf-8", "replace").decode())
+
+
+@given(clean_words, st.integers(4, 300))
+def test_a_shortened_text_is_within_the_limit(text, limit):
+    short = shorten(text, limit)
+    assert utf16(short) <= limit
+    assert short == text or short.endswith("…")
+
+
+@given(clean_words, st.integers(4, 300))
+def test_a_split_text_loses_nothing_but_white_space_at_its_seams(text, limit):
+    pieces = split(text, limit)
+    assert all(piece.strip() and utf16(piece) <= limit for piece in pieces)
+    assert bare("".join(pieces)) == bare(text)
+
+
+@given(clean_words, st.integers(4, 300))
+def test_the_end_that_is_split_off_and_the_rest_are_the_whole(text, limit):
+    ahead, end = split_off_end(text, limit)
+    assert utf16(end) <= limit
+    assert bare(ahead + end) == bare(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "short"),
+    [
+        ("twenty characters!!!", 20, "twenty characters!!!"),
+        ("twenty-one characters", 20, "twenty-one characte…"),
+        ("a word at the border of it", 8, "a word…"),
+        ("cafe\u0301 noir", 5, "caf…"),  # the accent would not fit, so its letter goes too
+        (ASTRONAUT * 3, 10, ASTRONAUT + "…"),
+        (FLAGS, 7, "🇿🇼…"),
+        ("각\u1100\u1161\u11a8각", 4, "각…"),
+        ("e" + "\u0301" * 99, 10, "e" + "\u0301" * 8 + "…"),  # no letter has so many accents: cut among them
+        ("x\r\ny and more", 4, "x…"),
+    ],
+)
+def test_a_cut_falls_between_characters(text, limit, short):
+    assert shorten(text, limit) == short
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("", []),
+        (" \n ", []),
+        ("one two", ["one two"]),
+        ("one two\n\nthree four", ["one two", "three four"]),
+        ("one two\nthree four", ["one two", "three four"]),
+        ("one two three four", ["one two", "three four"]),
+        ("onetwothreefour", ["onetwothreef", "our"]),
+        ("1234567 \u0301890123", ["1234567 \u0301890", "123"]),  # a space with an accent is no seam
+    ],
+)
+def test_a_text_is_split_at_its_largest_seam(text, pieces):
+    assert split(text, 12) == pieces
+
+
+def test_a_megabyte_is_split_in_a_moment():
+    assert len(split("wort " * 200_000, 200)) == 5_000
+    assert len(split("\u0301" * 1_000_000, 200)) == 5_000
+
+
+def test_titles_that_would_look_the_same_are_numbered():
+    same = [Option("a", "Offer from Alan Turing, 5 USD"), Option("b", "Offer from Alan Turing, 7 USD")]
+    assert titles(same, 20) == ["1. Offer from Alan…", "2. Offer from Alan…"]
+    assert titles(same, 40) == [option.title for option in same]
+    assert titles([Option("a", "Yes"), Option("b", "YES")], 20) == ["1. Yes", "2. YES"]
+
+
+def test_numbered_text():
+    menu = Menu(Text("Which one?"), (Row("a", "First\nof all", Text("5.00 USD")), Row("b", ""), Row("c", "Third")))
+    assert numbered(question(menu), options(menu)) == "Which one?\n1. First of all - 5.00 USD\n2. b\n3. Third"
+    assert numbered("", options(Buttons(Text(""), (Button("y", "Yes"),)))) == "1. Yes"
+    assert options(Text("hi")) == ()
+
+
+@pytest.mark.parametrize("ids", [[], [""], [" a"], ["a", "a"], ["a", "b", "c", "d"], ["12345"], ["\ud800"]])
+def test_what_no_button_can_carry(ids):
+    assert not pressable([Option(id, "title") for id in ids], most=3, id_limit=4, size=len)
+    assert pressable([Option("1234", "title")], most=3, id_limit=4, size=len)

@@ -1,0 +1,174 @@
+"""SMS by Twilio: forms in, messages of at most 3 segments out."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.channels.strategies import NOW, any_reply, bare, reachable
+from vimbiso_fsm.channels import ChannelFormat, sms
+from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
+
+ADA = Channel("sms", "263771000001")
+FIELDS = {
+    "MessageSid": "SM9f",
+    "AccountSid": "AC1",
+    "From": "+263771000001",
+    "To": "+263780000000",
+    "Body": "10 USD",
+    "NumMedia": "0",
+}
+
+
+def body(**changes: str | None) -> bytes:
+    fields: dict[str, Any] = {**FIELDS, **changes}
+    return urlencode({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+def test_a_text():
+    (said,) = sms.parse(body(Body="10 USD für alan ✓"), now=NOW).messages
+    assert (said.channel, said.id, said.text) == (ADA, "SM9f", "10 USD für alan ✓")
+    assert (said.account, said.sent_at, said.kind) == ("+263780000000", None, "text")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "text"),
+    [
+        ({"Body": "", "NumMedia": "1", "MediaContentType0": "image/jpeg"}, "image", None),
+        ({"Body": " ", "NumMedia": "2", "MediaContentType0": "application/pdf"}, "document", None),
+        ({"Body": "look", "NumMedia": "1", "MediaContentType0": "image/jpeg"}, "text", "look"),
+        ({"Body": "", "NumMedia": None}, "text", ""),
+    ],
+)
+def test_pictures(changes, kind, text):
+    (said,) = sms.parse(body(**changes)).messages
+    assert (said.kind, said.text) == (kind, text)
+
+
+def test_a_status_callback_is_counted():
+    delivery = sms.parse(body(Body=None, MessageStatus="delivered"))
+    assert (delivery.messages, delivery.statuses) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("given_body", "field"),
+    [
+        (b"{}", "body"),
+        (b"\xff=1", "body"),
+        (b"Body=%ff", "body"),
+        (b"&".join(b"a%d=1" % n for n in range(1001)), "body"),
+        (body() + b"&Body=other", "body"),
+        (body(MessageSid=None), "MessageSid"),
+        (body(MessageSid=""), "id"),
+        (body(From=None), "From"),
+        (body(From="+"), "channel identifier"),
+        (body(To=None), "To"),
+        (body(Body=None), "Body"),
+    ],
+)
+def test_a_broken_form_is_refused(given_body, field):
+    with pytest.raises(InvalidMessage) as raised:
+        sms.parse(given_body)
+    assert raised.value.field == field
+
+
+@given(
+    st.binary()
+    | st.dictionaries(st.sampled_from(list(FIELDS)) | st.text(), st.text()).map(lambda d: urlencode(d).encode())
+)
+def test_any_bytes_are_read_or_refused(given_body):
+    with suppress(InvalidMessage):
+        sms.parse(given_body)
+
+
+def test_twilios_own_example_of_a_signature():
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    params = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+14158675309",
+        "Digits": "1234",
+        "From": "+14158675309",
+        "To": "+18005551212",
+    }
+    assert sms.verify_signature(url, params, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "12345")
+    assert not sms.verify_signature(url, {**params, "Digits": "1235"}, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "12345")
+    assert not sms.verify_signature(url, params, None, "12345")
+    assert not sms.verify_signature(url, params, "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "")
+
+
+def test_the_form_that_is_signed_is_the_form_that_is_read():
+    assert sms.form(body()) == FIELDS
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("a" * 160, 1),
+        ("a" * 161, 2),
+        ("a" * 459, 3),
+        ("a" * 460, 4),
+        ("€" * 80, 1),
+        ("€" * 81, 2),
+        ("a" * 152 + "€" + "a" * 152, 3),  # the euro does not fit the last place of the first segment
+        ("я" * 70, 1),
+        ("я" * 71, 2),
+        ("👩" * 35, 1),
+        ("👩" * 67, 3),
+    ],
+)
+def test_segments(text, count):
+    assert sms.segments(text) == count
+
+
+def test_options_are_numbered():
+    (payload,) = sms.render(ADA, [Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No")))])
+    assert payload == {"To": "+263771000001", "Body": "Send it?\n1. Yes\n2. No"}
+
+
+def test_a_short_code_takes_no_plus():
+    assert sms.render(Channel("sms", "33733"), [Text("hi")])[0]["To"] == "33733"
+
+
+def test_typography_does_not_cost_a_segment():
+    (payload,) = sms.render(ADA, [Text("It’s “done” – all of it…")])
+    assert payload["Body"] == 'It\'s "done" - all of it...'
+
+
+def test_descriptions_are_left_out_before_a_fourth_segment():
+    menu = Menu(Text("Offers"), tuple(Row(str(n), f"Offer {n}", Text("from somebody " * 5)) for n in range(10)))
+    (payload,) = sms.render(ADA, [menu])
+    assert payload["Body"].splitlines()[1] == "1. Offer 0"
+
+
+def test_a_long_list_is_split_between_lines():
+    menu = Menu(Text("Offers"), tuple(Row(str(n), f"Offer {n} from somebody with a long name") for n in range(30)))
+    bodies = [payload["Body"] for payload in sms.render(ADA, [menu])]
+    assert len(bodies) > 1
+    lines = [line for text in bodies for line in text.splitlines()]
+    assert lines == ["Offers", *(f"{n}. Offer {n - 1} from somebody with a long name" for n in range(1, 31))]
+
+
+@given(any_reply)
+def test_any_reply_fits_and_keeps_its_options(reply):
+    bodies = [payload["Body"] for payload in sms.render(ADA, [reply])]
+    assert all(text.strip() and text.encode() and sms.segments(text) <= 3 for text in bodies)
+    assert reachable(reply, (), bodies)
+
+
+@given(st.text(st.sampled_from("ab é\n€яю🇿")))
+def test_a_text_loses_nothing(text):
+    said = "".join(payload["Body"] for payload in sms.render(ADA, [Text(text * 50)]))
+    assert bare(said) == bare(text * 50)
+
+
+def test_the_module_is_a_channel_format():
+    channel_format: ChannelFormat = sms
+    assert channel_format.render(ADA, []) == []

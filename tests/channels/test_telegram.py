@@ -1,0 +1,180 @@
+"""Telegram: updates in, `sendMessage` out."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.channels.strategies import NOW, any_json, any_reply, broken, reachable, says_all
+from vimbiso_fsm.channels import ChannelFormat, telegram
+from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
+
+ADA = Channel("telegram", "4711", {"name": "Ada", "language": "en"})
+SENDER = {"id": 4711, "is_bot": False, "first_name": " Ada\n", "language_code": "en"}
+CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
+
+
+def message(**content: Any) -> dict[str, Any]:
+    told = {"message_id": 9, "from": SENDER, "chat": CHAT, "date": 1_760_000_000, **content}
+    return {"update_id": 77, "message": told}
+
+
+def callback(**content: Any) -> dict[str, Any]:
+    asked = {"message_id": 9, "chat": CHAT, "date": 1_760_000_000, "text": "Send it?"}
+    return {"update_id": 78, "callback_query": {"id": "1", "from": SENDER, "message": asked, **content}}
+
+
+def parsed(update: Any) -> Any:
+    return telegram.parse(json.dumps(update).encode(), account="vimbiso_bot", now=NOW)
+
+
+def test_a_typed_text():
+    (said,) = parsed(message(text="10 USD")).messages
+    assert (said.channel, said.id, said.text, said.choice, said.kind) == (ADA, "77", "10 USD", None, "text")
+    assert said.channel.metadata == {"name": "Ada", "language": "en"}  # what Bot.language goes by
+    assert said.account == "vimbiso_bot"
+    assert said.sent_at == datetime.fromtimestamp(1_760_000_000, UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("/start", "start"),
+        ("/start abc", "start"),
+        ("/menu@vimbiso_bot", "menu"),
+        ("/5 of 7", "/5 of 7"),
+        ("0.5=>alan", "0.5=>alan"),
+    ],
+)
+def test_a_bot_command_is_its_bare_word(typed, read):
+    assert parsed(message(text=typed)).messages[0].text == read
+
+
+def test_a_pressed_button():
+    (said,) = parsed(callback(data="run.1.yes")).messages
+    assert (said.channel.address, said.id, said.choice, said.text) == (ADA.address, "78", "run.1.yes", None)
+    assert said.sent_at is None  # Telegram gives the time of the question, not of the answer
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ({"photo": [{"file_id": "x"}], "caption": "look"}, "image"),
+        ({"sticker": {}}, "sticker"),
+        ({"animation": {}, "document": {}}, "video"),
+        ({"voice": {}}, "audio"),
+        ({"new_chat_title": "x"}, "unsupported"),
+    ],
+)
+def test_what_is_no_text_has_a_kind(content, kind):
+    (said,) = parsed(message(**content)).messages
+    assert (said.kind, said.text, said.choice) == (kind, None, None)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"update_id": 1, "edited_message": {}},
+        {"update_id": 1, "my_chat_member": {}},
+        message(text="hi", chat={"id": -5, "type": "group"}),
+        callback(data="yes", message={"chat": {"id": -5, "type": "supergroup"}}),
+    ],
+)
+def test_what_is_not_meant_for_the_bot_is_ignored(update):
+    delivery = parsed(update)
+    assert not delivery.messages
+    assert len(delivery.ignored) == 1
+
+
+@pytest.mark.parametrize(
+    ("update", "field"),
+    [
+        ({}, "update_id"),
+        ({"update_id": True}, "update_id"),
+        ({"update_id": 1, "message": "hi"}, "message"),
+        ({"update_id": 1, "message": {"text": "hi"}}, "from.id"),
+        (message(text=5), "text"),
+        (callback(), "data"),
+        ([], "body"),
+    ],
+)
+def test_a_broken_update_is_refused(update, field):
+    with pytest.raises(InvalidMessage) as raised:
+        parsed(update)
+    assert raised.value.field == field
+
+
+@given(st.binary() | any_json.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_read_or_refused(body):
+    with suppress(InvalidMessage):
+        telegram.parse(body, now=NOW)
+
+
+@given(broken(message(text="hi")) | broken(callback(data="yes")))
+def test_any_broken_update_is_read_or_refused(body):
+    with suppress(InvalidMessage):
+        telegram.parse(body, now=NOW)
+
+
+def test_the_secret_header():
+    assert telegram.verify_secret("s3cret", "s3cret")
+    for header, secret in [("other", "s3cret"), (None, "s3cret"), ("", ""), ("sécret", "s3cret")]:
+        assert not telegram.verify_secret(header, secret)
+
+
+def test_an_inline_keyboard_has_a_button_a_line():
+    (payload,) = telegram.render(ADA, [Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No")))])
+    assert payload == {
+        "chat_id": "4711",
+        "text": "Send it?",
+        "reply_markup": {
+            "inline_keyboard": [[{"text": "Yes", "callback_data": "yes"}], [{"text": "No", "callback_data": "no"}]]
+        },
+    }
+
+
+def test_descriptions_are_said_in_the_text():
+    (payload,) = telegram.render(ADA, [Menu(Text("Offers"), (Row("a", "Alan", Text("5 USD")), Row("b", "Ada")))])
+    assert payload["text"] == "Offers\n1. Alan - 5 USD\n2. Ada"
+    assert len(payload["reply_markup"]["inline_keyboard"]) == 2
+
+
+def test_a_callback_that_does_not_fit_becomes_a_number():
+    (payload,) = telegram.render(ADA, [Buttons(Text("Who?"), (Button("é" * 33, "Alan"),))])
+    assert payload == {"chat_id": "4711", "text": "Who?\n1. Alan"}
+
+
+def test_a_long_question_goes_ahead_of_its_buttons():
+    first, last = telegram.render(ADA, [Buttons(Text("word " * 1000), (Button("yes", "Yes"),))])
+    assert "reply_markup" not in first
+    assert "reply_markup" in last
+
+
+@given(any_reply)
+def test_any_reply_fits_and_keeps_its_options(reply):
+    payloads = telegram.render(ADA, [reply])
+    json.dumps(payloads).encode()
+    keys = [key for payload in payloads if "reply_markup" in payload for key in _keys(payload)]
+    said = [payload["text"] for payload in payloads]
+    assert all(text.strip() and len(text.encode("utf-16-le")) <= 2 * 4096 for text in said)
+    assert all(key["text"] and 1 <= len(key["callback_data"].encode()) <= 64 for key in keys)
+    assert len({key["text"] for key in keys}) == len(keys) <= 100
+    assert says_all(reply, said)
+    assert reachable(reply, [key["callback_data"] for key in keys], said)
+
+
+def _keys(payload: dict[str, Any]) -> list[dict[str, str]]:
+    return [key for line in payload["reply_markup"]["inline_keyboard"] for key in line]
+
+
+def test_the_module_is_a_channel_format():
+    channel_format: ChannelFormat = telegram
+    assert channel_format.render(ADA, []) == []

@@ -1,0 +1,185 @@
+"""`vimbiso check` as people run it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
+from tests.cli_runs import embedded, invoke, run
+from tests.engines import Server
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Instead, Message
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.store.script import keys_of
+
+pytestmark = [pytest.mark.embedded, embedded]
+
+TEXTS = {
+    f"{flow}.{step}.{button}": button
+    for flow, step, buttons in (
+        ("home", "menu", ("go",)),
+        ("errand", "colour", ("yes",)),
+        ("errand", "gift", ("yes", "no")),
+        ("errand", "confirm", ("yes", "no")),
+        ("pick", "fruit", ("none",)),
+    )
+    for button in buttons
+} | {"line.empty": "Please write something."}
+
+
+@pytest.fixture(autouse=True)
+def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts the current directory first
+
+
+def whole(flow: Flow[Any], **options: Any) -> Bot:
+    """A bot that lacks no text."""
+    return attrs.evolve(bot_of(flow, **options), texts=TEXTS)
+
+
+def package(patch: pytest.MonkeyPatch, flow: Flow[Any]) -> str:
+    """A package for `--flows`."""
+    module = ModuleType("deployed_flows")
+    module.bot = whole(flow)  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "deployed_flows", module)
+    return "deployed_flows"
+
+
+def begin(url: str, *steps: str) -> dict[str, Channel]:
+    """A member at each of these steps of version 1."""
+    till = Till()
+    channels = {step: Channel("whatsapp", f"26377123450{place}") for place, step in enumerate(steps)}
+    with FlowStateManager.from_url(url, whole(errand_1, till=till)) as manager:
+        for step, channel in channels.items():
+            if step == "paying":
+                till.lost.add("@ada")
+            for place, text in enumerate(WAYS[step]):
+                manager.handle(Message(channel, f"{step}-{place}", text))
+    return channels
+
+
+def everything(server: Server) -> dict[bytes, bytes | None]:
+    """What the server holds, byte for byte."""
+    with server.client() as client:
+        return {key: client.dump(key) for key in client.scan_iter()}
+
+
+def test_a_deploy_that_maps_every_live_step(
+    valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each place and what becomes of it; nothing is written."""
+    begin(valkey_url, *WAYS)
+    before = everything(valkey_server)
+    code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    assert (code, err) == (0, "")
+    assert everything(valkey_server) == before
+    lines = [line.rstrip().split(maxsplit=6) for line in out.splitlines()]
+    assert ["errand", "1", "handle", "current", "1", "0", "goes on at recipient, version 2"] in lines
+    assert ["errand", "1", "wrap", "current", "1", "0", "finishes on version 1"] in lines
+    assert ["errand", "1", "gift", "current", "1", "0", "begins again at recipient, version 2"] in lines
+    assert ["errand", "1", "paying", "current", "1", "1", "goes on at sending, version 2"] in lines
+    assert ["errand", "1", "picking", "suspended", "1", "0", "goes on at picking, version 2"] in lines
+    assert ["home", "1", "running", "suspended", "8", "0", "unchanged"] in lines
+    assert out.splitlines()[-1] == "documents 8, broken 0, runs 17, without a mapping 0"
+
+
+def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, and the place by name; as JSON too."""
+    begin(valkey_url, "colour", "paying")
+    loses = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": Instead("confirm")})])
+    named = package(monkeypatch, loses)
+    code, out, _ = invoke("check", "--live", valkey_url, "--flows", named)
+    assert code == 1
+    assert "NO MAPPING: its call is on its way, and would be lost" in out
+    assert out.splitlines()[-1] == "documents 2, broken 0, runs 4, without a mapping 1"
+    code, out, _ = invoke("check", "--live", valkey_url, "--flows", named, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert [(row["step"], row["fate"], row["calls"]) for row in found["live"]["runs"] if row["flow"] == "errand"] == [
+        ("colour", "migrated", 0),
+        ("paying", "lost", 1),
+    ]
+    assert found["texts"] == []
+    assert {"flow": "errand", "version": 2, "fingerprint": loses.fingerprint} in found["flows"]
+
+
+def test_broken_documents_are_counted_without_personal_data(
+    valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is wrong, and no more; they fail no deploy."""
+    channels = begin(valkey_url, "handle", "name", "colour")
+    with valkey_server.client() as client:
+        client.hset(keys_of(guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
+        key = keys_of(guest_id(channels["name"]))[0]
+        client.delete(key)
+        client.set(key, "no hash")
+    code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    assert (code, err) == (0, "")
+    assert "broken, 1: it is no JSON at character 1" in out
+    assert "broken, 1: a key is of a type that is not ours" in out
+    assert out.splitlines()[-1] == "documents 3, broken 2, runs 2, without a mapping 0"
+    for channel in channels.values():
+        assert channel.identifier not in out
+        assert guest_id(channel) not in out
+
+
+def test_a_store_without_members_stays_empty(
+    valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the number of shards is written."""
+    code, out, _ = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
+    assert (code, out.splitlines()[-1]) == (0, "documents 0, broken 0, runs 0, without a mapping 0")
+    assert everything(valkey_server) == {}
+
+
+def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a store: the flows, and texts that nobody wrote."""
+    assert invoke("check", "--flows", package(monkeypatch, errand())) == (
+        0,
+        "4 flows in en, each as it should be\n",
+        "",
+    )
+    module = ModuleType("wordless_flows")
+    module.bot = bot_of(errand_1)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wordless_flows", module)
+    code, out, _ = invoke("check", "--flows", "wordless_flows")
+    assert code == 1
+    assert "text errand.gift.no in 'en': there is none; members would read the key" in out
+    assert json.loads(invoke("check", "--flows", "wordless_flows", "--json")[1])["live"] is None
+
+
+def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, and 1 with a line."""
+    named = package(monkeypatch, errand())
+    assert invoke("check", "--live", "redis://x", "--data", tmp_path, "--flows", named)[0] == 2
+    code, out, err = invoke("check", "--live", f"unix://{tmp_path}/none", "--flows", named)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: the store is not available")
+
+
+def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
+    """As a process: the bot of the repository lacks nothing, and a folder is checked like a server."""
+    said = "13 flows in en, sn, each as it should be\n"  # as the page on languages says
+    assert run("check", cwd=tmp_path) == (0, said, "")
+    (tmp_path / "data").mkdir()
+    code, out, err = run("check", "--data", "data", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.endswith("documents 0, broken 0, runs 0, without a mapping 0\n")
+
+
+def test_a_census_beside_live_traffic_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node is asked."""
+    from tests.deployments import cluster
+    from tests.engines import valkey_program
+
+    with cluster(valkey_program()) as nodes:
+        url = nodes.url
+        begin(url, "handle", "name", "colour", "confirm")
+        code, out, _ = invoke("check", "--live", url, "--flows", package(monkeypatch, errand()))
+    assert (code, out.splitlines()[-1]) == (0, "documents 4, broken 0, runs 8, without a mapping 0")

@@ -1,0 +1,173 @@
+"""`vimbiso migrate` as people run it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import flows
+from tests.cli_runs import Terminal, embedded, invoke
+from tests.engines import Server
+from tests.legacy.bulk.bot import bot
+from tests.legacy.bulk.records import offered, text
+from tests.legacy.bulk.run import migrate_many
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.legacy.declare import Legacy
+from vimbiso_fsm.legacy.records import record_digest
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+
+pytestmark = [pytest.mark.embedded, embedded]
+
+NUMBER, OTHER = "263771234567", "263771234568"
+BOT = ("--flows", "tests.migration.bot")
+
+
+@pytest.fixture
+def client(valkey_server: Server, valkey_url: str) -> Generator[Any, None, None]:
+    with valkey_server.client() as client:
+        yield client
+
+
+def at(url: str) -> tuple[str, ...]:
+    return ("migrate", "--redis", url, *BOT)
+
+
+def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_path: Path):
+    """Exit code 0 when nothing is left over, also when it is run again."""
+    client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
+    code, out, err = invoke(*at(valkey_url))
+    assert (code, err) == (0, "")
+    assert out.startswith("converted 1, converted before 0, not converted 0; ")
+    assert out.endswith(" records a second\n")
+    assert invoke(*at(valkey_url))[1].startswith("converted 0, converted before 1, not converted 0; ")
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        assert manager.member_of(Channel("whatsapp", NUMBER)) == f"m-{NUMBER}"
+
+
+def test_what_is_left_over_is_listed(valkey_url: str, client: Any, tmp_path: Path):
+    """On standard error, or in the report; exit code 1. No number is shown until it is asked for."""
+    client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}", step=999)))
+    digest = record_digest(NUMBER)
+    code, out, err = invoke(*at(valkey_url))
+    assert (code, out.split(";")[0]) == (1, "converted 0, converted before 0, not converted 1")
+    assert err == (f"record •••567 ({digest}): flow_data.step is 999, and the old flow 'offer' had 3 steps\n")
+    code, out, err = invoke(*at(valkey_url), "--report", tmp_path / "report.jsonl")
+    assert (code, err) == (1, "")
+    report = (tmp_path / "report.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line)["kind"] for line in report.splitlines()] == ["record", "summary"]
+    assert NUMBER not in report
+    assert NUMBER not in out
+    assert invoke(*at(valkey_url), "--find", digest)[:2] == (0, f"{NUMBER}\n")
+    assert invoke(*at(valkey_url), "--find", "0" * 16)[0] == 1
+
+
+def test_a_dry_run_only_says_so(valkey_url: str, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
+    code, out, _ = invoke(*at(valkey_url), "--dry-run")
+    assert code == 0
+    assert out.startswith("would convert 1, converted before 0, not converted 0; ")
+    assert invoke(*at(valkey_url))[1].startswith("converted 1,")
+
+
+def test_purge_deletes_afterwards(valkey_url: str, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
+    assert invoke(*at(valkey_url))[0] == 0
+    assert client.exists(NUMBER)
+    code, out, _ = invoke(*at(valkey_url), "--purge")
+    assert code == 0
+    assert out.startswith("converted 0, converted before 1, not converted 0, purged 1; ")
+    assert not client.exists(NUMBER)
+
+
+def test_a_mapping_with_faults_is_used_as_far_as_it_goes(valkey_url: str, client: Any, tmp_path: Path):
+    """Each line that is not used is named; exit code 1, also when every record was converted."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    (tmp_path / "numbers.csv").write_text(f"number,member_id\n{NUMBER},m-7\nnonsense\n", encoding="utf-8")
+    code, out, err = invoke(*at(valkey_url), "--mapping", tmp_path / "numbers.csv")
+    assert code == 1
+    assert out.startswith("converted 1, ")
+    assert err == "mapping line 3: has 1 cells, not number and member_id\n"
+    code, _, err = invoke(*at(valkey_url), "--mapping", tmp_path / "nowhere.csv")
+    assert code == 1
+    assert err.startswith("error: ")
+
+
+def test_the_bot_is_asked_whose_a_number_is(valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch):
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    assert invoke(*at(valkey_url), "--look-up")[0] == 0
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        assert manager.member_of(Channel("whatsapp", NUMBER)) == f"m-{NUMBER}"
+
+
+def test_old_records_may_be_on_another_server(valkey_url: str, client: Any, tmp_path: Path):
+    """From a server to a folder of our own; what is stored outlives the command."""
+    client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
+    (tmp_path / "data").mkdir()
+    words = ("migrate", "--from", valkey_url, "--data", tmp_path / "data", *BOT)
+    assert invoke(*words)[1].startswith("converted 1,")
+    assert invoke(*words)[1].startswith("converted 0, converted before 1")
+    assert client.keys("*") == [NUMBER.encode()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--redis", "redis://localhost", "--data", "."),
+        ("--data", "."),
+        ("--redis", "redis://localhost", "--purge", "--dry-run"),
+        ("--redis", "redis://localhost", "--rate", "0"),
+    ],
+    ids=["nowhere", "two stores", "no source", "a dry purge", "no rate"],
+)
+def test_wrong_usage(words: tuple[str, ...]):
+    assert invoke("migrate", *BOT, *words)[0] == 2
+
+
+def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A line says what is missing; exit code 1."""
+
+    def package(name: str, legacy: Legacy | None) -> tuple[str, str]:
+        module = ModuleType(name)
+        module.bot = Bot(flows.bot.flows[:1], home=flows.bot.flows[0], legacy=legacy)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+        return "--flows", name
+
+    for words, said in [
+        (package("without_legacy", None), "declares nothing of old records"),
+        ((*package("without_look_up", Legacy()), "--look-up"), "cannot be asked whose a number is"),
+        ((*BOT, "--from", f"unix://{tmp_path}/nobody"), "the old records cannot be read"),
+        ((*BOT, "--report", str(tmp_path / "no" / "report")), "No such file"),
+    ]:
+        code, _, err = invoke("migrate", "--redis", valkey_url, *words)
+        assert code == 1
+        assert said in err
+        assert err.startswith("error: ")
+    code, _, err = invoke("migrate", "--data", tmp_path / "nowhere", "--from", valkey_url, *BOT)
+    assert (code, "there is no folder" in err) == (1, True)
+
+
+def test_at_a_terminal_a_bar_shows_how_far_it_is(valkey_url: str, client: Any, tmp_path: Path):
+    """And Ctrl-C ends it."""
+    client.mset({f"26377{n:07}": text(offered(f"26377{n:07}", None)) for n in range(300)})
+    with Terminal(*at(valkey_url), "--rate", "1", cwd=tmp_path) as terminal:
+        terminal.until("keys")
+        assert terminal.end(press="\x03") == 130
+    assert invoke(*at(valkey_url))[0] == 0
+
+
+def test_many_records_and_a_runner_that_is_killed():
+    """The row of 100,000, shortened: both shapes, broken ones among them, members who write meanwhile, SIGKILL twice;
+    all good ones are converted once, all broken ones listed, none is lost."""
+    figures = migrate_many(2_000)
+    assert figures.sound, str(figures)
+    assert (figures.records, figures.broken, figures.kills) == (2_000, 40, 2)
+    assert figures.messages > 0
+    assert figures.unanswered == 0

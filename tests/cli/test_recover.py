@@ -1,0 +1,638 @@
+"""What an operator does to one member: recover, reset, wipe, and the commands for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Generator
+from typing import Any, TypeAlias
+
+import attrs
+import pytest
+
+from tests.bots import CHANNEL, Bank, fruit_bot, member_document
+from tests.cli_runs import embedded, fresh_flows, invoke
+from tests.engines import Proxy, Server
+from tests.operations.test_handle import member_chat
+from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.document.codec import encode, loads
+from vimbiso_fsm.document.document import Document, is_unasked
+from vimbiso_fsm.errors import Contended, DamagedDocument
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.memory import AsyncMemoryStore
+from vimbiso_fsm.store.requests import Link, Load, ReadRecords, SetAside, ShowAside
+
+MEMBER = "m-1"
+Client: TypeAlias = Any
+"""A `redis.Redis`, whose answers redis-py types for sync and async at once."""
+
+
+class Both:
+    """Members on a `MemoryStore`, and an operator with a manager of either kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.bank = Bank()
+        self.chat = member_chat(self.bank)
+        self.kind = kind
+        self.told: list[Details] = []
+        store, bot = self.chat.store, self.chat.bot
+        self.manager: Any = (
+            FlowStateManager(bot, store, observers=[self.told.append])
+            if kind == "sync"
+            else AsyncFlowStateManager(bot, AsyncMemoryStore(store), observers=[self.told.append])
+        )
+
+    def do(self, what: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the manager, and wait for it."""
+        result = getattr(self.manager, what)(MEMBER, *arguments, **options)
+        return asyncio.run(_wait(result)) if asyncio.iscoroutine(result) else result
+
+    def say(self, *texts: str) -> Outcome:
+        """Say something, at a worker that has no copy in its cache."""
+        self.chat.cache.forget(MEMBER)
+        return self.chat.say(*texts)
+
+    def spoil(self, data: bytes | None = b"{broken", *, previous: bytes | None = None) -> None:
+        """The stored document is damaged, or (None) gone; so is the one before, if that is given."""
+        member = self.chat.store._members[MEMBER]
+        assert member.state is not None
+        member.state = None if data is None else type(member.state)(member.state.head, data)
+        member.previous = previous if previous is not None else member.previous
+
+    @property
+    def document(self) -> Document:
+        """As it is stored."""
+        return self.chat.document(MEMBER)
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What the latest entry of the audit says."""
+        entry = json.loads(self.chat.entries(MEMBER)[-1].body)
+        return {"kind": entry["kind"], **entry["detail"]}
+
+    @property
+    def kept(self) -> Any:
+        """All that is stored of the member."""
+        member = self.chat.store._members[MEMBER]
+        return attrs.asdict(member), dict(self.chat.store._due)
+
+
+async def _wait(what: Any) -> Any:
+    return await what
+
+
+@pytest.fixture(params=["sync", "async"])
+def both(request: pytest.FixtureRequest) -> Both:
+    """Each kind of manager."""
+    return Both(request.param)
+
+
+# Mending -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_document_is_left_alone(both: Both):
+    """And that is said; nothing is written."""
+    both.say("hi", "order", "ada")
+    before = both.kept
+    for dry_run in (False, True):
+        found = both.do("recover", dry_run=dry_run)
+        assert (found.outcome, found.version, found.faults) == ("left alone", 4, ())
+        assert found.lines == ("member m-1 at version 4: left alone",)
+    assert both.kept == before
+    assert both.told == []
+
+
+def test_nobody_is_not_recovered(both: Both):
+    """There is nothing to do it with."""
+    both.say("hi")
+    for what in ("recover", "reset", "wipe"):
+        both.manager, manager = _other(both.manager), both.manager
+        with pytest.raises(NothingStored, match="'m-2'") as error:
+            both.do(what)
+        assert error.value.member_id == "m-2"
+        both.manager = manager
+
+
+def _other(manager: Any) -> Any:
+    """The manager, asked for another member whatever it is told."""
+
+    class Other:
+        def __getattr__(self, name: str) -> Any:
+            return lambda _, **options: getattr(manager, name)("m-2", **options)
+
+    return Other()
+
+
+@pytest.mark.parametrize(
+    ("data", "previous", "where", "source", "tried"),
+    [
+        (b"{broken", None, "order.pin", "previous", []),
+        (b"{broken", b"{", "order.pin", "turns", ["previous"]),
+        (None, None, "order.pin", "previous", []),
+        (None, b"{", "order.pin", "turns", ["previous"]),
+    ],
+)
+def test_a_damaged_document_is_mended_without_a_message(
+    both: Both, data: bytes | None, previous: bytes | None, where: str, source: str, tried: list[str]
+):
+    """The dry run says the same and changes nothing; the member is told with their next message, and asked anew."""
+    both.say("hi", "order", "ada", "1234")
+    before = both.document
+    both.spoil(data, previous=previous)
+    stored = both.kept
+    foretold = both.do("recover", dry_run=True)
+    assert both.kept == stored
+    found = both.do("recover")
+    assert found == foretold
+    assert (found.outcome, found.source, [name for name, _ in found.tried]) == ("mended", source, tried)
+    assert f"{found.flow}.{found.step}" == where
+    assert "document" in found.lost
+    detail = both.detail
+    assert (detail["kind"], detail["by"], detail["from"]) == ("recovery", "operator", source)
+    assert (detail["kept"], detail["lost"]) == (list(found.kept), list(found.lost))
+    assert detail["tried"] == dict(found.tried)
+    assert [details.entry.kind for details in both.told] == ["recovery"]
+    aside = both.do("aside")
+    assert [one.what for one in aside] == ([] if data is None else ["state"])
+    told = json.loads(both.chat.entries(MEMBER)[-1].body)["token"][:10]
+    assert both.do("recover").outcome == "left alone"
+    after = both.document
+    assert (after.member_id, after.channel, after.channels) == (MEMBER, CHANNEL, before.channels)
+    assert source != "previous" or after.profile == before.profile
+    seen = before.jwt_token is not None and before.jwt_token.encode() in (data or b"")
+    assert after.jwt_token == (before.jwt_token if seen else None)
+    assert both.say("4321").status == "advanced"
+    assert both.chat.words[0].startswith("We had to tidy up our notes")
+    assert both.chat.words[0].endswith(f"Reference: {told}")
+    if source == "previous":
+        assert (both.chat.words[-1], both.document.run.step) == ("Your PIN?", "pin")  # type: ignore[union-attr]
+        assert both.document.run.flow_data.data.fields["pin"] == ""  # type: ignore[union-attr]
+        both.say("4321")
+        assert both.chat.words == ["Which fruit?"]
+    both.chat.check()
+
+
+def test_a_core_field_that_is_sound_stays(both: Both):
+    """Only what is damaged is lost."""
+    both.say("hi", "order", "ada")
+    before = both.document
+    raw = {**loads(encode(before)), "current_account": "none"}
+    both.spoil(json.dumps(raw).encode())
+    found = both.do("recover")
+    assert found.faults == ("current_account must be an object",) or "current_account" in found.faults[0]
+    after = both.document
+    for name in ("channel", "channels", "profile", "jwt_token", "authenticated", "deadline"):
+        assert getattr(after, name) == getattr(before, name), name
+    both.chat.check()
+
+
+def test_a_call_is_not_mended_over(both: Both):
+    """What may have been sent is not offered to be sent again, and the member is told to look."""
+    both.say("hi", "order", "ada", "1234", "fruit02")
+    confirming = encode(both.document)
+    both.say("yes")
+    both.spoil(previous=confirming)
+    found = both.do("recover")
+    assert (found.source, found.flow) == ("fresh", "")
+    assert "a call with an effect may have been made since, in turn 7" in dict(found.tried)["previous"]
+    both.say("yes")
+    assert "could not find out" in both.chat.words[0]
+    assert len(both.bank.calls) == 1
+    both.chat.check()
+
+
+def test_nobody_is_reached_by_a_channel_that_nobody_knows(both: Both):
+    """Then only the member's next message can mend it, and that is said."""
+    both.say("hi")
+    both.spoil(previous=b"{")
+    both.chat.store._members[MEMBER].records = ()
+    with pytest.raises(NotRecovered, match="their next message will mend it") as error:
+        both.do("recover")
+    assert (error.value.member_id, error.value.to, error.value.barrier) == (MEMBER, None, None)
+    assert both.say("hi").status == "recovered"
+    both.chat.check()
+
+
+@pytest.mark.parametrize("operator", [False, True])
+def test_a_recovery_is_logged(both: Both, caplog: pytest.LogCaptureFixture, operator: bool):
+    """With what was kept, what was lost, and where it was looked for in vain; nothing of what was said."""
+    both.say("hi", "order", "zebra")
+    both.spoil(previous=b'{"zebra":')
+    if operator:
+        both.do("recover")
+    else:
+        message = both.chat.message("1234")
+        result = both.manager.handle(message)
+        _ = asyncio.run(_wait(result)) if asyncio.iscoroutine(result) else result
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING" and "was recovered" in one.message]
+    assert "m-1" not in record.message  # the reference leads to the entry
+    token = json.loads(both.chat.entries(MEMBER)[-1].body)["token"]
+    reference = f"'reference': '{token[:10]}'"
+    for said in (
+        reference,
+        "'version': 5",
+        "'kept': ",
+        "'lost': ('document', ",
+        "'from': 'turns'",
+        "'tried': {'previous': 'not readable'}",
+    ):
+        assert said in record.message
+    assert "zebra" not in record.message
+    assert "zebra" not in str(both.detail)
+
+
+@pytest.mark.parametrize(("wiped", "why"), [(True, "it was wiped"), (False, "its time was over")])
+def test_what_is_gone_by_right_is_no_damage(both: Both, wiped: bool, why: str):
+    """A natural end, or a wipe: left alone, and said."""
+    both.say("hi", "order")
+    if wiped:
+        both.do("wipe")
+    else:
+        both.chat.wait(31 * 86_400)
+    found = both.do("recover")
+    assert (found.outcome, found.faults) == ("left alone", (why,))
+    with pytest.raises(NotRecovered, match=why):
+        both.do("recover", to=1)
+
+
+def test_whoever_is_quicker_wins(both: Both):
+    """The member's own message mends it between the operator's look and commit: nothing is done twice."""
+    both.say("hi", "order", "ada", "1234")
+    both.spoil()
+    store = both.chat.store
+    perform, meddled = store.perform, list[str]()
+
+    def meddling(request: Any) -> Any:
+        if isinstance(request, SetAside) and not meddled:
+            meddled.append("now")
+            both.chat.cache.forget(MEMBER)
+            both.chat.say("hello?")
+        return perform(request)
+
+    store.perform = meddling  # type: ignore[method-assign]
+    assert both.do("recover").outcome == "left alone"
+    assert [json.loads(entry.body)["kind"] for entry in both.chat.entries(MEMBER)].count("recovery") == 1
+    both.chat.check()
+
+
+# Putting back --------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_is_put_back_to_a_version_that_is_kept(both: Both):
+    """From the turn records; the answers since are lost, and said so; who they are stays."""
+    both.say("hi", "order", "ada", "1234", "fruit02", "back", "back")
+    before = both.document
+    stored = both.kept
+    foretold = both.do("recover", to=4, dry_run=True)
+    assert both.kept == stored
+    found = both.do("recover", to=4)
+    assert found == foretold
+    assert (found.outcome, found.source, found.flow, found.step) == ("put back", "version 4", "order", "pin")
+    assert found.lost == ("turn 5", "turn 6", "turn 7", "turn 8")
+    after = both.document
+    assert (after.version, after.profile, after.jwt_token, after.deadline) == (
+        before.version + 1,
+        before.profile,
+        before.jwt_token,
+        before.deadline,
+    )
+    assert after.run is not None
+    assert (after.run.flow_data.data.fields["name"], after.run.flow_data.data.fields["fruit"]) == ("ada", "")
+    assert is_unasked(after.run)
+    assert [run.flow for run in after.suspended] == ["home"]
+    assert both.detail["outcome"] == "put back"
+    again = both.do("recover", to=4)
+    assert (again.outcome, both.document.version) == ("left alone", after.version)
+    both.say("1234")
+    assert both.chat.words == [
+        "We put this conversation back to an earlier question; let us go on from here.",
+        "Your PIN?",
+    ]
+    both.say("1234", "fruit03", "yes")
+    assert len(both.bank.calls) == 1
+    assert both.chat.words == ["Paid: receipt-1", "What now?"]
+    both.chat.check()
+
+
+def test_at_the_first_question_whose_answer_no_record_keeps(both: Both):
+    """A secret stands in no record: it is asked for again."""
+    both.say("hi", "order", "ada", "1234", "fruit02", "menu", "yes")
+    found = both.do("recover", to=6)
+    assert (found.flow, found.step) == ("order", "pin")
+
+
+def test_a_damaged_member_is_put_back(both: Both):
+    """What is damaged is set aside first."""
+    both.say("hi", "order", "ada", "1234", "fruit02")
+    both.spoil()
+    found = both.do("recover", to=3)
+    assert (found.outcome, found.step, len(both.do("aside"))) == ("put back", "name", 1)
+    assert both.say("bob").replies[-1].text == "Your name?"
+    both.chat.check()
+
+
+def test_nobody_is_put_back_over_a_call(both: Both):
+    """The turn that stands between is named, and what is still possible."""
+    both.say("hi", "order", "ada", "1234", "fruit02", "yes", "order", "bob")
+    before = both.kept
+    with pytest.raises(NotRecovered) as error:
+        both.do("recover", to=5)
+    assert (error.value.to, error.value.barrier) == (5, 7)
+    assert str(error.value) == (
+        "member 'm-1' was not put back to version 5: a call with an effect was made in turn 7, or may have been; "
+        "version 7 and later are still possible"
+    )
+    assert both.kept == before
+    assert both.do("recover", to=9).step == "name"
+
+
+@pytest.mark.parametrize(
+    ("to", "fault"),
+    [(99, "the latest version is 5"), (1, "no state of version 1 is kept; kept are those of 2, 3, 4, 5")],
+)
+def test_a_version_that_is_not_kept(both: Both, to: int, fault: str):
+    """What is kept is named."""
+    both.say("hi", "order", "ada", "1234")
+    member = both.chat.store._members[MEMBER]
+    member.records = member.records[1:]
+    with pytest.raises(NotRecovered, match=fault):
+        both.do("recover", to=to)
+
+
+def test_a_version_at_which_a_call_was_on_its_way(both: Both):
+    """Is no question to go back to, also while the document before it is the one."""
+    from vimbiso_fsm.operations.effects import RunCall
+
+    both.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = both.chat.begin(both.chat.message("yes"))
+    while not isinstance(exchange.request, RunCall):
+        both.chat.step(exchange)
+    assert both.document.call is not None
+    with pytest.raises(NotRecovered, match="a call"):
+        both.do("recover", to=7)
+    both.chat.finish(exchange)
+    with pytest.raises(NotRecovered, match="a call"):
+        both.do("recover", to=7)
+
+
+# Reset, wipe ---------------------------------------------------------------------------------------------------------
+
+
+def test_reset_ends_every_flow_and_keeps_the_rest(both: Both):
+    """Repeated, it changes nothing more."""
+    both.say("hi", "order", "ada", "menu")
+    before = both.document
+    done = both.do("reset")
+    after = both.document
+    assert done.document == after
+    assert set(done.flows) == {run.flow for run in (before.run, *before.suspended) if run}
+    assert after == attrs.evolve(
+        before, run=None, suspended=(), version=before.version + 1, last_updated=after.last_updated
+    )
+    assert (both.detail["kind"], both.detail["by"]) == ("reset", "operator")
+    assert both.do("reset").flows == ()
+    assert both.document == after
+    both.say("anything")
+    assert both.chat.words == ["What now?"]
+    both.chat.check()
+
+
+def test_reset_tells_of_a_call_that_it_leaves(both: Both):
+    """Nobody waits for its answer any more; when it comes, it changes nothing, and is not made again."""
+    from vimbiso_fsm.operations.effects import RunCall
+
+    both.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = both.chat.begin(both.chat.message("yes"))
+    while not isinstance(exchange.request, RunCall):
+        both.chat.step(exchange)
+    assert both.do("reset").call == "bank.pay"
+    both.chat.finish(exchange)
+    both.chat.wait(100)
+    both.say("hi")
+    assert both.chat.words[0] == "We could not find out whether that was done. Please check before you try again."
+    assert (both.chat.words[-1], len(both.bank.calls)) == ("What now?", 1)
+    both.chat.check()
+
+
+def test_reset_mends_nothing(both: Both):
+    """That is another command's business."""
+    both.say("hi")
+    both.spoil()
+    with pytest.raises(DamagedDocument):
+        both.do("reset")
+
+
+def test_wipe_removes_all_but_tokens_and_audit(both: Both):
+    """A message of before is not done twice; the next one begins anew, and nobody speaks of a lost session."""
+    both.say("hi", "order", "ada", "1234", "fruit02")
+    confirm = both.chat.message("yes")
+    both.chat.handle(confirm)
+    both.spoil()
+    both.say("hello")
+    done = both.do("wipe")
+    assert done.removed == ("state", "previous", "turns", "set aside")
+    stored: Any = both.chat.store.perform(Load(MEMBER, previous=True))
+    assert (stored.document, stored.previous, stored.head.version) == (None, None, done.version)
+    assert both.chat.store.perform(ReadRecords(MEMBER)) == ()
+    assert both.do("aside") == ()
+    assert FlowAuditLogger.faults(both.chat.entries(MEMBER)) == ()
+    assert both.detail["kind"] == "wipe"
+    again = both.do("wipe")
+    assert (again.removed, again.version) == ((), done.version)
+    both.chat.cache.forget(MEMBER)
+    assert both.chat.handle(confirm).status == "duplicate"
+    assert len(both.bank.calls) == 1
+    outcome = both.say("hi")
+    assert outcome.status == "advanced"
+    assert not outcome.state.authenticated
+    assert outcome.state.version == done.version + 1
+    assert "Your session ended" not in " ".join(both.chat.words)
+    both.chat.check()
+
+
+def test_wipe_meets_a_worker_who_knows_better(both: Both):
+    """A worker's copy of the wiped document is a conflict, not a revival."""
+    both.say("hi", "order", "ada")
+    cache = both.chat.cache
+    assert cache.document(MEMBER) is not None
+    both.do("wipe")
+    outcome = both.chat.say("1234")
+    assert outcome.state.run is not None
+    assert outcome.state.run.flow in ("home", "sign_in")
+    assert not outcome.state.authenticated
+    both.chat.check()
+
+
+def test_a_busy_member_is_given_up_in_time(both: Both):
+    """Whoever loses every race says so."""
+    both.say("hi", "order")
+    both.manager._desk.patience = -1.0
+    store = both.chat.store
+    perform = store.perform
+
+    def busy(request: Any) -> Any:
+        result: Any = perform(request)
+        if isinstance(request, Load):
+            return attrs.evolve(result, head=attrs.evolve(result.head, digest="stale"))
+        return result
+
+    store.perform = busy  # type: ignore[method-assign]
+    for what in ("reset", "wipe"):
+        with pytest.raises(Contended):
+            both.do(what)
+
+
+# On engines, by command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(valkey_server: Server) -> Generator[Client]:
+    """A plain client, to look behind the store's back."""
+    with valkey_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def at(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The options that name a store and flows of the test's own."""
+    name, _ = fresh_flows(monkeypatch)
+    return "--redis", valkey_url, "--flows", name
+
+
+ADA = "whatsapp:263771000001"
+
+
+def talk(url: str, *texts: str) -> Outcome:
+    """Ada says something."""
+    import sys
+
+    with FlowStateManager.from_url(url, sys.modules["fresh_flows"].bot) as manager:
+        talk.said = getattr(talk, "said", 0)  # type: ignore[attr-defined]
+        outcomes = []
+        for text in texts:
+            talk.said += 1  # type: ignore[attr-defined]
+            outcomes.append(manager.handle(Message(Channel(*ADA.split(":")), f"c{talk.said}", text)))  # type: ignore[attr-defined]
+    return outcomes[-1]
+
+
+@embedded
+@pytest.mark.embedded
+def test_the_commands(at: tuple[str, ...], client: Client):
+    """Recover, back, aside, reset, wipe, as an operator has them; nothing quotes what the member wrote."""
+    url = at[1]
+    talk(url, "hi", "offer", "5")
+    code, out, err = invoke("recover", ADA, *at)
+    assert (code, err) == (0, "")
+    assert out.endswith(": left alone\n")
+    (key,) = client.keys("*member-*:state")
+    spoilt = client.hget(key, "d")[:-9] + b'zebra"}'
+    client.hset(key, "d", spoilt)
+    dry = invoke("recover", ADA, "--dry-run", *at)
+    assert invoke("aside", ADA, *at)[0] == 1
+    done = invoke("recover", ADA, *at)
+    assert done == dry
+    assert done[0] == 0
+    assert "mended" in done[1]
+    assert "from: previous" in done[1]
+    assert "zebra" not in done[1]
+    code, out, _ = invoke("aside", ADA, *at)
+    assert (code, out) == (0, out)
+    assert out.startswith("1. state, at version ")
+    code, out, _ = invoke("aside", ADA, "--unmasked", "1", *at)
+    assert spoilt.decode() in out
+    assert invoke("aside", ADA, "--unmasked", "2", *at)[0] == 1
+    outcome = talk(url, "hello?", "5", "alan")
+    version = outcome.state.version
+    code, _, err = invoke("recover", ADA, "--to", str(version + 50), *at)
+    assert code == 1
+    assert "the latest version is" in err
+    code, out, err = invoke("recover", ADA, "--to", str(version - 2), *at)
+    assert (code, err) == (0, "")
+    assert "put back" in out
+    assert "stands at: offer." in out
+    code, out, _ = invoke("reset", ADA, *at)
+    assert (code, out) == (0, "ended: dashboard, offer\n")
+    code, out, _ = invoke("wipe", ADA, *at)
+    assert (code, out) == (0, "removed: state, previous, turns, set aside\n")
+    assert invoke("wipe", ADA, *at)[1] == "removed: nothing, nothing was left\n"
+    left = {name.rpartition(b":")[2] for name in client.keys("*:member:member-*")}
+    assert left == {b"audit", b"tokens"}
+    assert invoke("recover", "nobody", *at)[0] == 1
+
+
+@embedded
+@pytest.mark.embedded
+def test_where_a_member_stood_by_the_document_before(at: tuple[str, ...], client: Client):
+    """It is kept for thirty days, the turn records for eight."""
+    version = talk(at[1], "hi", "offer", "5").state.version
+    shown = [invoke("state", ADA, "--at", str(number), *at) for number in (version, version - 1)]
+    client.delete(*client.keys("*:turns"))
+    assert [invoke("state", ADA, "--at", str(number), *at) for number in (version, version - 1)] == shown
+    assert [(code, json.loads(out)["step"]) for code, out, _ in shown] == [(0, "handle"), (0, "amount")]
+    assert invoke("state", ADA, "--at", str(version - 2), *at)[0] == 1
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("name", ["state", "prev", "turns", "audit", "tokens"])
+def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
+    """It is mended as by a message: what is sound stays, what is not is set aside whole; the dry run says the same
+    and moves nothing."""
+    bot = fruit_bot()
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        manager.ask(Link(CHANNEL, MEMBER))
+        manager.save(member_document())
+        for place, text in enumerate(("hi", "order", "ada")):
+            manager.handle(Message(CHANNEL, f"t{place}", text))
+        (key,) = client.keys(f"*:{MEMBER}:{name}")
+        client.delete(key)
+        client.set(key, "words")
+        before = {each: client.dump(each) for each in client.keys("*")}
+        foretold = manager.recover(MEMBER, dry_run=True)
+        assert {each: client.dump(each) for each in client.keys("*")} == before
+        found = manager.recover(MEMBER)
+        assert found == foretold
+        assert (found.outcome, found.step) == ("mended", "name" if name == "state" else "pin")
+        (aside,) = manager.aside(MEMBER)
+        assert aside.what == name
+        assert manager.ask(ShowAside(MEMBER, aside)) == (b"words",)
+        assert manager.recover(MEMBER).outcome == "left alone"
+        assert manager.history(MEMBER)[-1].kind == "recovery"
+        assert manager.wipe(MEMBER).removed[-1] == "set aside"
+        assert manager.aside(MEMBER) == ()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("name", ["prev", "turns", "audit", "due", "asides"])
+def test_wipe_wipes_whatever_stands_there(valkey_url: str, client: Client, name: str):
+    """A key of a wrong type is no excuse."""
+    bot = fruit_bot()
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        manager.save(member_document())
+        manager.update(MEMBER, lambda document: attrs.evolve(document, profile={"n": 1}))
+        (state,) = client.keys("*:state")
+        shard, _, _ = state.partition(b"}")
+        key = shard + b"}:due" if name == "due" else state.removesuffix(b"state") + name.encode()
+        client.delete(key)
+        client.set(key, "words")
+        assert "state" in manager.wipe(MEMBER).removed
+        left = {each.rpartition(b":")[2] for each in client.keys("*:member:*")}
+        assert left - {b"due", b"lease"} == {b"audit", b"tokens"} or name == "audit"
+        assert manager.state(MEMBER) is None
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_wipe_whose_answer_is_lost_is_made_once(valkey_server: Server, valkey_url: str, lost: int):
+    """It is asked for again, and knows its own entry."""
+    bot = fruit_bot()
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        manager.save(member_document())
+    with Proxy(valkey_server.socket) as proxy, FlowStateManager.from_url(proxy.url, bot) as manager:
+        proxy.plan = ["pass", "pass", "pass", *["lose"] * lost]  # load, records, what was set aside, the wipe
+        done = manager.wipe(MEMBER)
+        assert done.removed == ("state", "turns")
+        assert [entry.kind for entry in manager.history(MEMBER)] == ["update", "wipe"]
+        assert manager.wipe(MEMBER).removed == ()

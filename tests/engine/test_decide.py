@@ -1,0 +1,1491 @@
+"""How a turn is decided: the rules of the table in design §3, refusals, errors, the words that always work, the stack
+of runs, the session. `Talk` checks every turn besides: valid, one version on, decided the same twice and from what was
+read back, its audit whole."""
+
+# ruff: noqa: E501  # tables read best unwrapped
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import attrs
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests import bots
+from tests.bots import (
+    CHANNEL,
+    START,
+    Answered,
+    Bank,
+    Due,
+    Send,
+    Sent,
+    Silence,
+    Stray,
+    Talk,
+    fruit_bot,
+    home,
+    member_document,
+    one_flow,
+    order,
+    pick,
+    sign_in,
+)
+from tests.strategies import actions, documents, messages
+from tests.strategies import bots as any_bots
+from vimbiso_fsm.audit.entries import unseal
+from vimbiso_fsm.document.codec import decode, document_to_raw, dumps_unstructured, encode
+from vimbiso_fsm.document.document import Address, Document, Undelivered
+from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.decide import current_question, decide
+from vimbiso_fsm.engine.events import Listener, content_digest, turn_token
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due, wake_at
+from vimbiso_fsm.errors import InvalidState, NotStorable
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import STANDARD, Call, call
+from vimbiso_fsm.flow.commands import Shortcut
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
+
+
+def member(bank: Bank | None = None, **options: Any) -> Talk:
+    """A member who is signed in and stands at home."""
+    return Talk(fruit_bot(bank, **options), member_document()).say("hi")
+
+
+def at_pin(**options: Any) -> Talk:
+    """A member who is asked for the PIN."""
+    return member(**options).says("order", "ada")
+
+
+def at_confirm(name: str = "ada", fruit: str = "fruit02", bank: Bank | None = None) -> Talk:
+    """A member who is asked to confirm."""
+    return member(bank).says("order", name, "1234", fruit)
+
+
+def one(*states: State[Any], ways: list[Transition[Any]], **options: Any) -> Talk:
+    """A conversation with a bot of one flow, begun."""
+    return Talk(Bot(flows=one_flow(states, ways, **options), services={"bank": Bank()})).say("hi")
+
+
+# The table of design §3 ---------------------------------------------------------------------------------------------
+
+
+def test_rule_reserved_triggers_answer():
+    """`answer` takes a typed text or a chosen row."""
+    talk = at_pin()
+    assert talk.place == "order.pin"
+    assert talk.entry.trigger == "answer"
+    talk.says("1234", "fruit03")
+    assert talk.place == "order.confirm"
+    assert talk.fields["fruit"] == "fruit03"
+
+
+def test_rule_reserved_triggers_done_and_failed():
+    """A call goes on by `done`, or by `failed` with its reason said."""
+    bank = Bank()
+    talk = at_confirm(bank=bank)
+    bank.script = [Refused("bank.closed")]
+    talk.say("yes")
+    assert talk.place == "order.confirm"
+    assert talk.words[0] == "bank.closed"
+    assert talk.fields["receipt"] == ""
+    talk.say("yes")
+    assert talk.words[:2] == ["Paid: receipt-2", "What now?"]
+    assert talk.place == "home.menu"
+
+
+def test_rule_reserved_triggers_cancelled():
+    """A sub-flow that ends in a state that `cancels` goes on by `cancelled`."""
+    talk = at_pin().say("1234").press("None of them")
+    assert talk.place == "order.name"
+
+
+def test_rule_auto_passes_a_state_with_nothing_to_do():
+    """Within the same turn, its `say` said."""
+    talk = at_pin().says("1234", "fruit01")
+    assert talk.words[0] == "Sorting."
+    assert [step.trigger for step in talk.entry.steps][-1] == "auto"
+
+
+@pytest.mark.parametrize(("count", "fits"), [(15, True), (16, True), (17, False)])
+def test_rule_at_most_sixteen_autos_in_a_turn(count: int, fits: bool):
+    """More is a flow that goes round: the turn fails, the document stays."""
+    states: list[State[Any]] = [
+        State("ask", ask=Text("?")),
+        *[State(f"s{n}") for n in range(count)],
+        State("stop", ask=Text("!")),
+    ]
+    ways: list[Transition[Any]] = [Transition("go", "ask", "s0"), Transition("go", "stop", "ask")]
+    ways += [Transition("auto", f"s{n}", f"s{n + 1}" if n + 1 < count else "stop") for n in range(count)]
+    talk = one(*states, ways=ways).say("go")
+    assert (talk.last.status == "advanced") == fits
+    assert talk.place == ("one.stop" if fits else "one.ask")
+
+
+def test_rule_a_circle_of_autos_ends():
+    """A flow of nothing but autos fails at once, in bounded time."""
+    talk = one(State("a"), State("b"), ways=[Transition("auto", "a", "b"), Transition("auto", "b", "a")])
+    assert talk.last.status == "failed"
+    assert talk.entry.detail["type"] == "Stuck"
+
+
+def test_rule_any_other_trigger_is_a_button():
+    """Its title is the key `<flow>.<state>.<trigger>`."""
+    talk = member()
+    assert isinstance(talk.question, Buttons)
+    assert [button.title.key for button in talk.question.buttons] == ["home.menu.order", "home.menu.stock"]
+    assert list(talk.shown) == ["Order fruit", "See the stock"]
+
+
+def test_rule_one_guard_shows_hides_and_explains():
+    """Shown while the guard holds, hidden when it declines, explained when it refuses; and the same guard enforces."""
+    talk = at_confirm("ada")
+    assert list(talk.shown) == ["Yes please", "No", "Express"]
+    vip = at_confirm("bob")
+    assert list(vip.shown) == ["Yes please", "No", "Express"]
+    vip.press("Express")
+    assert vip.words[0] == "Express is only for ada, not for bob."
+    assert vip.place == "order.confirm"
+    hidden = next(iter(vip.shown.values())).rsplit(".", 1)[0] + ".gift"
+    vip.send(choice=hidden)
+    assert vip.words[0] == "That is not one of the choices."
+    vip.send(choice="gift").say("gift")
+    assert vip.place == "order.confirm"
+
+
+def test_rule_a_hidden_button_is_shown_when_its_guard_accepts():
+    """The data decide, not the declaration."""
+    talk = member().says("order", "a", "1234")
+    assert list(talk.shown) == ["A apple", "None of them"]
+    talk.say("apple")
+    assert list(talk.shown) == ["Yes please", "No", "As a gift", "Express"]
+    talk.press("As a gift")
+    assert talk.words[:2] == ["Given.", "What now?"]
+
+
+def test_rule_ask_and_say():
+    """A text or a pure function of the turn; `say` is said on the way in, before the question."""
+    talk = at_pin().says("1234", "fruit01")
+    assert talk.words == ["Sorting.", "fruit01 for ada?"]
+
+
+def test_rule_reads():
+    """`str -> value | Refused`: what it gives is the answer; a refusal is said."""
+    talk = member().says("order", "two words")
+    assert talk.words == ["One word, please.", "Your name?"]
+    talk.say("@home")
+    assert talk.fields["name"] == "home"
+
+
+def test_rule_into():
+    """The field takes an answer, a call's result, a sub-flow's result."""
+    talk = at_confirm()
+    assert talk.fields == {"name": "ada", "pin": "1234", "fruit": "fruit02", "receipt": "", "visits": 1}
+    talk.hold_calls = True
+    talk.say("yes")
+    talk.answer()
+    assert "Paid: receipt-1" in talk.words
+
+
+def test_rule_into_is_seen_by_guards():
+    """A guard sees the answer already in its field, and nothing of it stays when it refuses."""
+    talk = member().says("order", "taken")
+    assert talk.words == ["taken is taken.", "Your name?"]
+    assert talk.fields["name"] == ""
+
+
+def test_rule_rows_any_number():
+    """Twenty-five rows are paged; each can be reached, by number, id, title or press."""
+    talk = at_pin().say("1234")
+    assert isinstance(talk.question, Menu)
+    assert len(talk.question.rows) <= 10
+    assert list(talk.shown)[-2:] == ["Next", "None of them"]
+    talk.say("next").press("Next").say("next")
+    assert "A pear" in talk.shown
+    assert "Next" not in talk.shown
+    assert talk.entry.kind == "page"
+    talk.say("PREVIOUS").say("next").say("a PEAR")
+    assert talk.fields["fruit"] == "pear"
+
+
+def test_rule_rows_are_checked_against_what_is_there_now():
+    """A row that was shown and is gone, or was never there, is refused politely, and the list shown again."""
+    offered = ["a", "b"]
+    talk = one(
+        State("list", ask=Text("?"), rows=lambda _: [Row(id, f"Row {id}") for id in offered]),
+        State("end", ask=Text("!")),
+        ways=[Transition("answer", "list", "end"), Transition("go", "end", "list")],
+    )
+    old = talk.shown["Row b"]
+    offered.remove("b")
+    talk.send(choice=old)
+    assert talk.words == ["That is not one of the choices.", "?"]
+    assert list(talk.shown) == ["Row a"]
+    talk.send(choice=old.replace("=b", "=zzz"))
+    assert talk.place == "one.list"
+    talk.press("Row a")
+    assert talk.place == "one.end"
+
+
+def test_rule_a_row_may_carry_a_value():
+    """`into` takes it instead of the id."""
+
+    @attrs.frozen
+    class Chosen:
+        price: int = 0
+
+    talk = one(
+        State("list", ask=Text("?"), rows=lambda _: [Row("a", "A", value=5)], into="price"),
+        State("end", ask=Text("!")),
+        ways=[Transition("answer", "list", "end"), Transition("go", "end", "list")],
+        data=Chosen,
+    ).say("1")
+    assert talk.fields == {"price": 5}
+
+
+def test_rule_prepare_is_dropped():
+    """When the transition does not fire nothing of it is kept, and the next candidate does not see it."""
+
+    @attrs.frozen
+    class Count:
+        n: int = 0
+
+    seen: list[int] = []
+
+    def adds(turn: Turn[Count]) -> Count:
+        return Count(turn.data.n + 1)
+
+    def sees(turn: Turn[Count]) -> bool:
+        seen.append(turn.data.n)
+        return False
+
+    def is_never(turn: Turn[Count]) -> bool:
+        return False
+
+    talk = one(
+        State("ask", ask=Text("?"), reads=str),
+        State("end", ask=Text("!")),
+        ways=[
+            Transition("answer", "ask", "end", prepare=adds, conditions=sees),
+            Transition("answer", "ask", "end", prepare=adds, conditions=[sees, is_never]),
+            Transition("go", "ask", "end"),
+            Transition("go", "end", "ask"),
+        ],
+        data=Count,
+    ).say("anything")
+    assert set(seen) == {1}
+    assert talk.fields == {"n": 0}
+    assert talk.last.status == "refused"
+
+
+def test_rule_the_first_that_accepts_wins():
+    """In the order of declaration; `unless` stands in the way of its own transition only."""
+    assert member().says("order", "vip").place == "pick.list"
+    assert member().says("order", "ada").place == "order.pin"
+    nobody = member().says("order", "nobody")
+    assert nobody.place == "order.name"
+    assert nobody.words[0] == "That is not one of the choices."
+
+
+def test_rule_a_reason_on_the_way_is_said():
+    """Also when a later transition wins, and once."""
+
+    def refuses(turn: Turn[Any]) -> bool | Refused:
+        return Refused("too.bad")
+
+    def again(turn: Turn[Any]) -> bool | Refused:
+        return Refused("too.bad")
+
+    talk = one(
+        State("ask", ask=Text("?")),
+        State("next", ask=Text("!")),
+        ways=[
+            Transition("go", "ask", "next", conditions=refuses),
+            Transition("go", "ask", "next", conditions=again),
+            Transition("go", "ask", "next"),
+            Transition("go", "next", "ask"),
+        ],
+    ).say("go")
+    assert talk.words == ["too.bad", "!"]
+    assert talk.place == "one.next"
+    assert talk.entry.codes == ("too.bad", "too.bad")
+
+
+def test_rule_call_is_proposed_and_written_down():
+    """The commit writes it, leased; it runs after; its key is of run, state and entry."""
+    talk = at_confirm()
+    talk.hold_calls = True
+    talk.say("yes")
+    pending = talk.state.call
+    assert pending is not None
+    assert (pending.service, pending.method, pending.arguments) == ("bank", "pay", {"name": "ada", "fruit": "fruit02"})
+    assert pending.leased_until > talk.now
+    assert pending.root == talk.last.token
+    assert talk.last.call == Call("bank", "pay", {"name": "ada", "fruit": "fruit02"})
+    assert wake_at(talk.state) == pending.leased_until
+    talk.answer()
+    assert talk.state.call is None
+
+
+def test_rule_a_call_that_raises_is_taken_up_again_and_fails_at_last():
+    """Its outcome is unknown: nobody is told "not sent"; the same key each time, then `failed`."""
+    bank = Bank()
+    talk = at_confirm(bank=bank)
+    bank.script = [ConnectionError("lost")] * 30
+    talk.say("yes")
+    assert talk.state.call is not None
+    for _ in range(10):
+        talk.wait(61).say("well?")
+        if talk.state.call is None:
+            break
+    assert talk.state.call is None
+    assert talk.place == "order.confirm"
+    assert any(words.startswith("We could not find out") for words in talk.words)
+    assert len({key for _, key in bank.calls}) == 1
+    assert len(bank.calls) == STANDARD.rounds
+
+
+def test_rule_given_and_result():
+    """A sub-flow starts with what `given` makes of the turn, and its `result` goes into the parent's field."""
+    talk = member().says("order", "a", "1234")
+    assert list(talk.shown) == ["A apple", "None of them"]
+    talk.say("1")
+    assert talk.fields["fruit"] == "apple"
+
+
+def test_rule_timeout():
+    """Seconds in the state, then trigger `timeout`; before, or after the state was left, nothing."""
+    talk = at_confirm()
+    run = talk.state.run
+    assert run is not None
+    assert run.due == talk.now + timedelta(seconds=60)
+    assert wake_at(talk.state) == run.due
+    assert run.due is not None
+    due = Due(run.id, run.entered, run.due)
+    talk.wait(59).take(due)
+    assert talk.last.status == "ignored"
+    talk.take(Due(run.id, run.entered - 1, run.due)).take(Due("order:other", run.entered, run.due))
+    assert talk.last.status == "ignored"
+    talk.wait(2).take(due)
+    assert talk.words[:2] == ["Too slow.", "What now?"]
+    talk.take(due)
+    assert talk.last.status == "ignored"
+
+
+def test_rule_a_refusal_does_not_kill_the_timer():
+    """It is fenced by the version at which the state was entered, and that stays."""
+    talk = at_confirm()
+    run = talk.state.run
+    assert run is not None
+    assert run.due is not None
+    talk.wait(30).say("nonsense")
+    assert wake_at(talk.state) == run.due
+    talk.wait(31).take(Due(run.id, run.entered, run.due))
+    assert talk.place == "home.menu"
+
+
+def test_rule_requires_at_start():
+    """Refused leads to the entry flow, and back to where the member wanted to go."""
+    talk = Talk(fruit_bot()).says("hi", "order")
+    assert talk.place == "sign_in.asking"
+    talk.say("wrong")
+    assert talk.place == "sign_in.asking"
+    talk.say("sesame")
+    assert talk.words == ["Welcome.", "Your name?"]
+    assert talk.place == "order.name"
+    assert talk.state.authenticated
+
+
+def test_rule_requires_and_an_entry_that_is_left():
+    """Whoever leaves the entry flow is home, where nothing is required."""
+    talk = Talk(fruit_bot()).says("hi", "order").press("Leave")
+    assert talk.place == "home.menu"
+    assert not talk.state.authenticated
+
+
+def test_rule_requires_before_each_call():
+    """A member whose login is gone signs in first; the call is made after, with the answers kept."""
+    bank = Bank()
+    talk = at_confirm(bank=bank)
+    talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
+    talk.say("yes")
+    assert talk.place == "sign_in.asking"
+    assert bank.calls == []
+    talk.say("sesame")
+    assert len(bank.calls) == 1
+    assert "Paid: receipt-1" in talk.words
+
+
+def test_rule_requires_at_resume():
+    """An open flow that is carried on with after the login has gone asks for it again."""
+    talk = at_pin().say("menu")
+    assert talk.place == "carry_on.offered"
+    talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
+    talk.say("yes")
+    assert talk.place == "sign_in.asking"
+    talk.say("sesame")
+    assert talk.place == "order.pin"
+    assert talk.fields["name"] == "ada"
+
+
+def test_rule_requires_without_an_entry_flow():
+    """The reason is said and the member is where they were."""
+    talk = Talk(fruit_bot(entry=None)).says("hi", "order")
+    assert talk.words[0] == "Please log in first."
+    assert talk.place == "home.menu"
+    assert talk.last.status == "refused"
+
+
+# Refused input -------------------------------------------------------------------------------------------------------
+
+
+def test_refused_input_costs_nothing():
+    """The reasons, the question again, the attempt counted, the refusal audited; nothing else is changed."""
+    talk = at_pin()
+    before = talk.state
+    talk.say("abc")
+    assert talk.words == ["Four digits, please.", "Your PIN?"]
+    assert talk.last.status == "refused"
+    entry = talk.entry
+    assert (entry.kind, entry.status, entry.codes) == ("refusal", "refused", ("pin.format",))
+    assert entry.verdict == {"step": "pin", "ok": False, "code": "pin.format"}
+    assert entry.changed == ()
+    run, was = talk.state.run, before.run
+    assert run is not None
+    assert was is not None
+    assert run.flow_data.data.attempts == 1
+    assert run.flow_data.data.fields == was.flow_data.data.fields
+    assert (run.entered, run.step, run.trail, run.shown) == (was.entered, was.step, was.trail, was.shown)
+    data = attrs.evolve(run.flow_data.data, context=was.flow_data.data.context, verdict=was.flow_data.data.verdict)
+    undone = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+    changes: dict[str, Any] = {
+        "run": undone,
+        "version": before.version,
+        "last_updated": before.last_updated,
+        "deadline": before.deadline,
+    }
+    assert attrs.evolve(talk.state, **changes) == before
+
+
+def test_help_after_three_and_the_menu_after_six():
+    """Refusals in a row at one question; an accepted answer ends the row."""
+    talk = member().say("order")
+    said = [talk.say("two words").words for _ in range(6)]
+    assert [len(words) for words in said] == [2, 2, 4, 2, 2, 3]
+    assert "One word, for example: ada" in said[2]
+    assert any("Say menu" in words for words in said[5])
+    talk.say("ada").say("x1")
+    assert talk.state.run is not None
+    assert talk.state.run.flow_data.data.attempts == 1
+
+
+def test_attempts_are_counted_for_one_question():
+    """Going back to another question begins to count anew."""
+    talk = at_pin().says("a1", "a2", "back")
+    assert talk.place == "order.name"
+    assert len(talk.say("two words").words) == 2
+
+
+@pytest.mark.parametrize("kind", ["image", "audio", "location", "sticker"])
+def test_an_image_is_refused_politely(kind: str):
+    """Where it comes in the middle the question is asked again; at the beginning the member is led home."""
+    talk = at_pin().send(kind=kind)
+    assert talk.words == ["We can only read text here: please write, or tap a button.", "Your PIN?"]
+    assert talk.last.status == "refused"
+    assert Talk(fruit_bot()).send(kind=kind).words[-1] == "What now?"
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 1_000_000])
+def test_a_text_that_is_too_long(size: int):
+    """Refused with the limit; nothing of it is read or stored."""
+    talk = at_pin().send(text="9" * size)
+    too_long = talk.words[0].startswith("That is too long")
+    assert too_long == (size > 4096)
+    assert talk.words[-1] == "Your PIN?"
+    assert "99999" not in talk.last.raw.decode()
+    talk.send(choice="9" * size)
+    assert talk.words[-1] == "Your PIN?"
+
+
+# What callbacks raise ----------------------------------------------------------------------------------------------------
+
+
+class PrivateError(Exception):
+    """Quotes what a member wrote."""
+
+
+def broken(place: str) -> Bot:
+    """A bot whose callback of that kind raises while `armed`."""
+
+    def breaks(*args: Any) -> Any:
+        if ARMED:
+            raise PrivateError("what the member wrote")
+        return True
+
+    @attrs.frozen
+    class Data:
+        a: str = ""
+
+    def given(turn: Turn[Data]) -> Data:
+        breaks(turn)
+        return Data()
+
+    def text(turn: Turn[Data]) -> Text:
+        breaks(turn)
+        return Text("said")
+
+    def reads(typed: str) -> str:
+        breaks(typed)
+        return typed
+
+    def rows(turn: Turn[Data]) -> list[Row]:
+        breaks(turn)
+        return [Row("a", "A")]
+
+    def prepares(turn: Turn[Data]) -> Data:
+        breaks(turn)
+        return turn.data
+
+    def calls(turn: Turn[Data]) -> Call[Any]:
+        breaks(turn)
+        return call(Bank.stock)
+
+    def result(turn: Turn[Data]) -> str:
+        breaks(turn)
+        return "r"
+
+    inner = Flow(
+        "inner", data=Data, initial="ask",
+        states=[State("ask", ask=Text("inner")), State("end", final=True, result=result if place == "result" else None)],
+        transitions=[Transition("go", "ask", "end")],
+    )  # fmt: skip
+    start: State[Any] = State("start", ask=Text("start"), reads=reads if place == "reads" else str, into="a")
+    second: dict[str, State[Any]] = {
+        "ask": State("second", ask=text),
+        "say": State("second", ask=Text("second"), say=text),
+        "rows": State("second", ask=Text("second"), rows=rows),
+        "call": State("second", call=calls),
+        "given": State("second", flow=inner, given=given),
+        "result": State("second", flow=inner),
+    }
+    state = second.get(place, State("second", ask=Text("second")))
+    triggers = (
+        ["done", "failed"]
+        if state.call
+        else ["done", "cancelled"]
+        if state.flow
+        else ["answer"]
+        if state.rows
+        else ["go"]
+    )
+    guarded: dict[str, Any] = {
+        "conditions": {"conditions": breaks},
+        "unless": {"unless": breaks},
+        "prepare": {"prepare": prepares},
+    }
+    ways = [Transition("answer", "start", "second", **guarded.get(place, {}))]
+    ways += [Transition(trigger, "second", "start") for trigger in triggers]
+    requires = breaks if place == "requires" else ()
+    main = one_flow([start, state], ways, data=Data, requires=requires)
+    shortcut = [Shortcut(inner, breaks)] if place == "shortcut" else []
+    return Bot(flows=[main, inner], services={"bank": Bank()}, shortcuts=shortcut)
+
+
+ARMED: list[bool] = []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "ask",
+        "say",
+        "reads",
+        "rows",
+        "call",
+        "given",
+        "result",
+        "conditions",
+        "prepare",
+        "unless",
+        "requires",
+        "shortcut",
+    ],
+)
+def test_an_exception_in_a_callback(place: str):
+    """The document as before but for version and instant; a plain sentence with a reference; type and places in the
+    audit's error record; nothing of the exception's message anywhere."""
+    ARMED.clear()
+    talk = Talk(broken(place)).say("hi")
+    assert talk.place == "one.start"
+    if place == "result":
+        talk.say("anything")
+    before = talk.state
+    ARMED.append(True)
+    if place == "requires":
+        talk.say("anything")
+        talk.say("menu")
+    else:
+        talk.say("go" if place == "result" else "anything")
+    ARMED.clear()
+    assert talk.last.status == "failed"
+    assert isinstance(talk.last.error, PrivateError)
+    entry = talk.entry
+    reference = entry.detail["reference"]
+    assert talk.words == [
+        f"Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}"
+    ]
+    assert (entry.kind, entry.status, entry.detail["type"]) == ("error", "failed", "PrivateError")
+    assert entry.detail["where"][-1].startswith("test_decision.py:")
+    assert entry.detail["message"] == ""
+    everything = [talk.sealed[-1].body, talk.last.raw, talk.last.record, repr(talk.last.replies).encode()]
+    assert not [data for data in everything if b"member wrote" in data]
+    if place != "requires":
+        assert attrs.evolve(talk.state, version=before.version, last_updated=before.last_updated) == before
+    talk.say("menu")
+    assert talk.last.status != "failed"
+
+
+def test_an_exception_in_done_leaves_nobody_stranded():
+    """When what a call answered cannot be taken in, now or ever, the member still finds the way home: once the lease
+    has ended, some message of theirs gets past the wait."""
+
+    def breaks(turn: Turn[Any]) -> Any:
+        raise PrivateError
+
+    talk = one(
+        State("ask", ask=Text("?")),
+        State("calling", call=lambda _: call(Bank.stock)),
+        State("end", ask=Text("!")),
+        ways=[
+            Transition("go", "ask", "calling"),
+            Transition("done", "calling", "end", prepare=breaks),
+            Transition("failed", "calling", "ask"),
+            Transition("go", "end", "ask"),
+        ],
+    ).say("go")
+    assert talk.last.status == "failed"
+    for _ in range(12):
+        talk.wait(45).say("menu")
+        if talk.state.call is None:
+            break
+    assert talk.state.call is None, "the call is never settled: every message is told to wait"
+    assert talk.place == "one.ask"
+
+
+def test_what_cannot_be_stored_fails_the_turn():
+    """A live object in the data, or a member id that is none, is refused by codec and rule book; the member stays."""
+
+    @attrs.frozen
+    class Data:
+        x: Any = None
+
+    def live(turn: Turn[Data]) -> Data:
+        return Data(object())
+
+    talk = one(
+        State("ask", ask=Text("?")),
+        State("end", ask=Text("!")),
+        ways=[Transition("go", "ask", "end", prepare=live), Transition("go", "end", "ask")],
+        data=Data,
+    ).say("go")
+    assert talk.last.status == "failed"
+    assert talk.entry.detail["type"] == "NotStorable"
+    assert talk.place == "one.ask"
+
+
+@pytest.mark.parametrize("wrong", ["", 5, None])
+def test_a_guest_becomes_no_nobody(wrong: Any):
+    """`becomes` with an id that is none is judged before anything is stored."""
+
+    def becomes(turn: Turn[Any]) -> Any:
+        return turn.becomes(member=attrs.evolve(turn.member, id=wrong))
+
+    talk = one(
+        State("ask", ask=Text("?")),
+        State("end", ask=Text("!")),
+        ways=[Transition("go", "ask", "end", prepare=becomes), Transition("go", "end", "ask")],
+    ).say("go")
+    assert talk.last.status == "failed"
+    assert talk.state.moved is None
+
+
+def test_a_member_cannot_become_another():
+    """Only a guest becomes somebody."""
+
+    def becomes(turn: Turn[Any]) -> Any:
+        return turn.becomes(member=attrs.evolve(turn.member, id="m-2"))
+
+    flow = one_flow(
+        [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
+        [Transition("go", "ask", "end", prepare=becomes), Transition("go", "end", "ask")],
+    )
+    talk = Talk(Bot(flows=flow), member_document()).says("hi", "go")
+    assert talk.entry.detail["type"] == "WrongMember"
+    assert Talk(Bot(flows=flow)).says("hi", "go").state.moved is not None
+
+
+# The words that always work -------------------------------------------------------------------------------------------
+
+
+def test_menu_without_answers_leads_home():
+    """Nothing is lost, so nothing is asked."""
+    talk = member().says("order", "menu")
+    assert talk.place == "home.menu"
+    assert talk.state.suspended == ()
+
+
+def test_menu_in_the_middle_is_offered_back():
+    """Carry on? Yes: the same question, the answers kept."""
+    talk = at_pin().say("hello")
+    assert talk.place == "carry_on.offered"
+    assert talk.words == ["You have not finished: order. Carry on with it?"]
+    talk.say("y")
+    assert talk.words == ["Your PIN?"]
+    assert talk.place == "order.pin"
+    assert talk.fields["name"] == "ada"
+    talk.says("1234", "fruit01", "yes")
+    assert talk.place == "home.menu"
+
+
+@pytest.mark.parametrize("word", ["no", "menu", "hello"])
+def test_menu_in_the_middle_and_no(word: str):
+    """Nothing is sent, home, nothing is left on the stack but home itself. Who says menu once more does not want it
+    back: menu always leads home."""
+    bank = Bank()
+    talk = at_confirm(bank=bank).says("menu", word)
+    assert talk.words == ["Left it there; nothing was sent.", "What now?"]
+    assert talk.place == "home.menu"
+    assert bank.calls == []
+    assert talk.state.suspended == ()
+
+
+def test_menu_in_a_sub_flow_offers_back_what_its_parents_gathered():
+    """The answers of the flow that began it would be lost with it."""
+    talk = at_pin().say("1234")
+    assert talk.place == "pick.list"
+    talk.say("menu")
+    assert talk.place == "carry_on.offered"
+    talk.say("yes")
+    assert talk.place == "pick.list"
+    talk.say("fruit01")
+    assert talk.fields["name"] == "ada"
+
+
+def test_cancel_ends_the_open_flow():
+    """Nothing is sent; home. At home it shows home."""
+    bank = Bank()
+    talk = at_confirm(bank=bank).say("STOP")
+    assert talk.words == ["Cancelled; nothing was sent.", "What now?"]
+    assert bank.calls == []
+    assert talk.say("cancel").words == ["What now?"]
+
+
+def test_cancel_inside_a_sub_flow():
+    """Ends the flows that called it, too."""
+    talk = at_pin().says("1234", "cancel")
+    assert talk.place == "home.menu"
+    assert talk.state.suspended == ()
+
+
+def test_cancel_at_the_offer_to_carry_on():
+    """Leaves the flow that was offered back."""
+    talk = at_pin().says("menu", "cancel")
+    assert talk.place == "home.menu"
+    assert talk.state.suspended == ()
+
+
+def test_back_shows_the_earlier_answer():
+    """The previous question; later answers are kept until they are changed."""
+    talk = at_confirm().say("back")
+    assert (talk.place, talk.words[0]) == ("pick.list", "Your earlier answer: fruit02")
+    talk.say("back")
+    assert talk.place == "order.pin"
+    talk.say("back")
+    assert talk.words == ["Your earlier answer: ada", "Your name?"]
+    assert talk.fields["fruit"] == "fruit02"
+    talk.say("back")
+    assert talk.words[0] == "This is the first question; there is nothing to go back to."
+    assert talk.place == "order.name"
+
+
+def test_back_shows_no_secret():
+    """A field marked secret stands in the document only: not on the screen, not in a turn record."""
+    talk = at_confirm().says("back", "back")
+    assert talk.place == "order.pin"
+    assert "1234" not in " ".join(talk.words)
+    assert b"1234" not in talk.last.record.replace(CHANNEL.identifier.encode(), b"")
+
+
+def test_records_hold_no_secret():
+    """At any turn of a conversation, also while its flow is suspended."""
+    talk = member()
+    for text in ("order", "ada", "1234", "fruit02", "help", "menu", "yes", "nonsense", "yes"):
+        talk.say(text)
+        for decision in talk.decisions:
+            assert b'"1234"' not in decision.record
+
+
+def test_help_says_what_can_be_said_and_asks_again():
+    """The state's own help when there is some, the words, the question; nothing else changes."""
+    talk = member().says("order", "?")
+    assert talk.words == ["One word, for example: ada", "You can always say: menu, back, cancel, help.", "Your name?"]
+    assert at_pin().say("HELP").words == ["You can always say: menu, back, cancel, help.", "Your PIN?"]
+
+
+def test_a_typed_word_beats_a_reader_and_at_home_gets_through():
+    """A name called `home` is written `@home`."""
+    assert member().says("order", "home").place == "home.menu"
+    talk = member().says("order", "@home")
+    assert talk.fields["name"] == "home"
+
+
+def test_what_is_pressed_is_never_a_command():
+    """A button whose id is a global word is that button; as a bare id it is one of the choices or none."""
+    flow = one_flow(
+        [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
+        [Transition("cancel", "ask", "end"), Transition("go", "end", "ask")],
+    )
+    talk = Talk(Bot(flows=flow)).say("hi").send(choice="cancel")
+    assert talk.place == "one.end"
+    talk.send(choice="menu")
+    assert talk.words == ["That is not one of the choices.", "!"]
+
+
+@pytest.mark.parametrize(
+    ("word", "place"),
+    [("yes", "home.menu"), ("OK", "home.menu"), ("y", "home.menu"), ("n", "home.menu"), ("No", "home.menu")],
+)
+def test_yes_and_no_words(word: str, place: str):
+    """They press the buttons `yes` and `no` where these are shown."""
+    talk = at_confirm().say(word)
+    assert talk.place == place
+    assert ("Dropped." in talk.words) == word.lower().startswith("n")
+
+
+def test_words_of_a_transition():
+    """Further words press its button."""
+    assert member().say("BUY").place == "order.name"
+    assert "Paid: receipt-1" in at_confirm().say("at once").words
+
+
+def test_anything_begins_a_conversation():
+    """The first message of anybody leads home, whatever it is."""
+    for content in (
+        {"text": "order"},
+        {"text": ""},
+        {"choice": "x"},
+        {"kind": "image"},
+        {"text": "back"},
+        {"text": "?"},
+    ):
+        assert Talk(fruit_bot()).send(**content).place == "home.menu"
+
+
+def test_quick_commands():
+    """From home: starts its flow and answers its first questions; the first refused answer is asked again."""
+    talk = member().say("ada/1234")
+    assert talk.place == "pick.list"
+    assert talk.words == ["Which fruit?"]
+    talk.says("fruit02", "yes")
+    assert talk.place == "home.menu"
+    assert "Paid: receipt-1" in talk.words
+    refused = member().say("ada/12")
+    assert refused.place == "order.pin"
+    assert refused.words == ["Four digits, please.", "Your PIN?"]
+    assert member().say("taken/1234").words == ["taken is taken.", "Your name?"]
+    assert member().says("order", "ada/1234").words[0] == "One word, please."
+
+
+def test_a_quick_command_of_a_stranger():
+    """Leads through the entry flow like any other way."""
+    assert Talk(fruit_bot()).says("hi", "ada/1234").place == "sign_in.asking"
+
+
+# Old buttons, the session, the channel -----------------------------------------------------------------------------------
+
+
+def test_an_old_button_is_closed():
+    """Said so, the question of now repeated, nothing changed or stored."""
+    talk = member()
+    old = talk.shown["Order fruit"]
+    talk.says("order", "ada")
+    before = talk.state
+    talk.send(choice=old)
+    assert talk.words == ["That question is closed.", "Your PIN?"]
+    assert talk.last.status == "ignored"
+    assert not talk.last.changed
+    assert talk.state == before
+
+
+def test_a_button_counts_after_a_refusal():
+    """The question is the same one, so its buttons still hold."""
+    talk = at_confirm()
+    button = talk.shown["No"]
+    talk.say("nonsense").send(choice=button)
+    assert talk.place == "home.menu"
+
+
+def test_a_double_press_is_closed():
+    """The second press of a confirm meets another question."""
+    bank = Bank()
+    talk = at_confirm(bank=bank)
+    button = talk.shown["Yes please"]
+    talk.send(choice=button).send(choice=button)
+    assert talk.words[0] == "That question is closed."
+    assert len(bank.calls) == 1
+
+
+def test_the_session_ends():
+    """Told that it ended and what was not sent; then through the entry, where the flow is offered back. A stale
+    confirm is never executed."""
+    talk = at_pin().wait(301).say("1234")
+    assert talk.words[:2] == [
+        "Your session ended after a while of silence.",
+        "What you had not confirmed (order) was not sent.",
+    ]
+    assert talk.place == "sign_in.asking"
+    assert not talk.state.authenticated
+    talk.say("sesame")
+    assert talk.place == "carry_on.offered"
+    talk.say("yes")
+    assert talk.place == "order.pin"
+
+
+def test_the_session_ends_at_a_question_with_a_timer():
+    """The timer came first, although nobody was there to see it: the stale confirm is never executed."""
+    bank = Bank()
+    talk = at_confirm(bank=bank).wait(301).say("yes")
+    assert talk.words == ["Too slow.", "What now?", "Your session ended after a while of silence.", "What now?"]
+    assert talk.place == "home.menu"
+    assert bank.calls == []
+
+
+def test_the_session_ends_without_answers():
+    """Nothing to offer back: told, and home."""
+    talk = member().wait(301).say("order")
+    assert talk.words == ["Your session ended after a while of silence.", "What now?"]
+
+
+def test_the_session_ends_while_the_member_signs_in():
+    """The flow that waited for it is offered back once they are known."""
+    talk = at_pin()
+    talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
+    talk.says("1234", "fruit01", "yes")
+    assert talk.place == "sign_in.asking"
+    talk.wait(301).say("sesame")
+    assert talk.place in ("sign_in.asking", "carry_on.offered")
+    talk.say("sesame")
+    assert talk.place == "carry_on.offered"
+
+
+def test_every_message_renews_the_session_but_not_an_ignored_one():
+    """Accepted and refused ones do; an old button does not."""
+    talk = member()
+    old = talk.shown["Order fruit"]
+    talk.says("order", "ada").wait(290).say("wrong").wait(290).send(choice=old).wait(11).say("1234")
+    assert talk.words[0].startswith("Your session ended")
+
+
+def test_a_flow_may_have_its_own_session():
+    """Longer or shorter than the bot's."""
+    flow = one_flow(
+        [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
+        [Transition("go", "ask", "end"), Transition("go", "end", "ask")],
+        session=10,
+    )
+    talk = Talk(Bot(flows=flow)).say("hi").wait(11).say("go")
+    assert talk.words == ["Your session ended after a while of silence.", "?"]
+
+
+def test_a_decision_is_worth_nothing_after_the_session():
+    """`not_after` is the end it was decided under, the session's or the state's, whichever comes first; what ends the session, and what waits for a call, has none that
+    has passed already."""
+    bank = Bank()
+    talk = at_confirm(bank=bank)
+    run, deadline = talk.state.run, talk.state.deadline
+    assert run is not None
+    talk.hold_calls = True
+    talk.say("yes")
+    assert talk.last.not_after == run.due
+    assert run.due is not None
+    assert deadline is not None
+    assert run.due < deadline
+    talk.wait(400).say("hello?")
+    assert talk.last.changed
+    assert talk.last.not_after is None or talk.last.not_after >= talk.now
+
+
+def test_a_failure_after_the_session_can_be_stored():
+    """An error while the session's end is decided must not be late by that very deadline."""
+
+    def breaks(turn: Turn[Any]) -> Text:
+        if ARMED:
+            raise PrivateError
+        return Text("?")
+
+    ARMED.clear()
+    talk = one(
+        State("ask", ask=breaks),
+        State("end", ask=Text("!")),
+        ways=[Transition("go", "ask", "end"), Transition("go", "end", "ask")],
+    )
+    ARMED.append(True)
+    talk.wait(400).say("hi")
+    ARMED.clear()
+    assert talk.last.status == "failed"
+    assert talk.last.not_after is None or talk.last.not_after >= talk.now
+
+
+def test_a_message_while_a_call_is_on_its_way():
+    """Its state's words, or plain ones; nothing is stored before the lease ends; then it is taken up again with the
+    same key."""
+    talk = at_confirm()
+    talk.hold_calls = True
+    talk.say("yes")
+    pending = talk.state.call
+    assert pending is not None
+    for word in ("yes", "menu", "cancel"):
+        talk.say(word)
+        assert talk.words == ["We are still working on your last answer; you will hear from us."]
+        assert talk.last.status == "ignored"
+    talk.wait(31).say("well?")
+    again = talk.state.call
+    assert again is not None
+    assert (again.key, again.tries) == (pending.key, 2)
+    assert talk.last.call is not None
+    assert talk.last.call.stored
+    stock = member()
+    stock.hold_calls = True
+    assert stock.say("stock").say("well?").words == ["Looking …"]
+
+
+def test_an_answer_that_nobody_waits_for():
+    """A late answer of a call that was settled changes nothing."""
+    talk = at_confirm().say("yes")
+    talk.take(Answered("other", "root", "receipt"))
+    assert talk.last.status == "ignored"
+    assert not talk.last.changed
+
+
+def test_the_channel_of_the_latest_turn():
+    """The document follows the member; what a channel knows of them stays known."""
+    talk = Talk(fruit_bot(), channel=Channel("whatsapp", "1", {"name": "Ada"})).say("hi")
+    talk.channel = Channel("whatsapp", "1", {"language": "en"})
+    talk.say("hi")
+    assert talk.state.channel.metadata == {"name": "Ada", "language": "en"}
+    talk.channel = Channel("sms", "1")
+    talk.say("hi")
+    assert talk.state.channel == Channel("sms", "1")
+
+
+def test_the_clock_may_go_back():
+    """`last_updated` never does."""
+    talk = member().wait(-3600).say("order")
+    assert talk.state.last_updated >= START
+
+
+def test_recovered_is_said_first():
+    """A member whose document was mended is told, and led home."""
+    decision = decide(
+        fruit_bot(), member_document(), Message(CHANNEL, "m", "hello"), START, recovered=Text("recovered")
+    )
+    assert decision.status == "recovered"
+    assert bots.words(decision.replies)[0].startswith("We had to tidy up")
+    assert decision.entry is not None
+    assert decision.entry.kind == "recovery"
+
+
+def test_the_question_as_it_is_now():
+    """What an old duplicate is answered with; a question that cannot be drawn is none."""
+    talk = at_pin()
+    assert bots.words(current_question(talk.bot, talk.state, talk.now)) == ["Your PIN?"]
+    assert current_question(talk.bot, member_document(), talk.now) == ()
+    talk = at_confirm()
+    talk.hold_calls = True
+    talk.say("yes")
+    assert bots.words(current_question(talk.bot, talk.state, talk.now))[0].startswith("We are still working")
+    ARMED.clear()
+    talk = Talk(broken("reads")).say("hi")
+    other = Talk(broken("ask")).says("hi", "anything")
+    ARMED.append(True)
+    assert current_question(other.bot, other.state, other.now) == ()
+    ARMED.clear()
+    assert current_question(talk.bot, talk.state, talk.now) != ()
+
+
+def test_only_a_message_begins():
+    """A timer or an answer without a document is the caller's mistake."""
+    with pytest.raises(TypeError):
+        decide(fruit_bot(), None, Due("x", 1, START), START)
+
+
+def test_tokens():
+    """One for channel type, account, sender and id together; an answer has its call's, a repeated try its own."""
+    base = Message(CHANNEL, "m", "hi")
+    others: list[Any] = [
+        Message(CHANNEL, "n", "hi"),
+        Message(Channel("sms", CHANNEL.identifier), "m", "hi"),
+        Message(Channel(CHANNEL.type, "1"), "m", "hi"),
+        Message(CHANNEL, "m", "hi", account="ours"),
+        Answered("k", "r"), Answered("k", "r", unknown=True), Answered("k", "r", unknown=True, tries=2), Due("m", 1, START),
+    ]  # fmt: skip
+    tokens = [turn_token(event) for event in (base, *others)]
+    assert len(set(tokens)) == len(tokens)
+    assert turn_token(base) == turn_token(Message(CHANNEL, "m", "other words"))
+    assert content_digest(base) != content_digest(Message(CHANNEL, "m", "other words"))
+    assert content_digest(base) != content_digest(Message(CHANNEL, "m", choice="hi"))
+    assert turn_token(Answered("k", "r", 1)) == turn_token(Answered("k", "r", 2))
+
+
+def test_what_becomes_of_a_member_is_read_back_equal():
+    """Whatever storable values an author puts into a profile: the worker that decided and one that reads what was
+    stored go on from the same."""
+
+    def becomes(turn: Turn[Any]) -> Any:
+        from decimal import Decimal
+
+        profile = {"limit": Decimal("5.00"), "tags": ("a", "b"), "since": START}
+        return turn.becomes(member=attrs.evolve(turn.member, profile=profile))
+
+    one(
+        State("ask", ask=Text("?")),
+        State("end", ask=Text("!")),
+        ways=[Transition("go", "ask", "end", prepare=becomes), Transition("go", "end", "ask")],
+    ).say("go")
+
+
+# Properties -------------------------------------------------------------------------------------------------------------
+
+
+def act(talk: Talk, bank: Bank, what: str, value: Any, seen: list[str], sent: list[Message]) -> None:
+    """One action of `strategies.actions`."""
+    shown = list(talk.shown.values())
+    seen += shown
+    if what == "wait":
+        talk.wait(value)
+    elif what == "bank":
+        scripts: dict[str, list[Any]] = {"refuse": [Refused("bank.closed")], "raise": [OSError()] * 3}
+        bank.script = scripts.get(value, [])
+    elif what == "image":
+        talk.send(kind=value)
+    elif what == "press" and shown:
+        talk.send(choice=shown[value % len(shown)])
+    elif what == "old" and seen:
+        talk.send(choice=seen[value * 7 % len(seen)])
+    elif what == "choice":
+        talk.send(choice=value)
+    elif what == "say":
+        talk.say(value)
+
+
+@given(any_bots(), actions, st.booleans())
+def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: bool):
+    """To any flow: every document valid and one version on, the audit gapless and whole, decided the same twice and
+    from what was read back, every message answered, nothing raised (`Talk` checks all that)."""
+    talk = Talk(bot, member_document() if known else None)
+    bank: Any = bot.services["bank"]
+    seen: list[str] = []
+    for what, value in acts:
+        act(talk, bank, what, value, seen, [])
+        run = talk.document.run if talk.document else None
+        if run and run.due and value == 61:
+            talk.take(Due(run.id, run.entered, run.due))
+    assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
+
+
+@given(actions, st.booleans())
+def test_menu_leads_home(acts: list[tuple[str, Any]], known: bool):
+    """From anywhere, unless a call is on its way: home, the question whether to carry on, or the entry flow."""
+    bank = Bank()
+    talk = Talk(fruit_bot(bank), member_document() if known else None)
+    for what, value in acts:
+        act(talk, bank, what, value, [], [])
+    bank.script = []
+    for _ in range(12):
+        if talk.document and talk.state.call:
+            talk.wait(31).say("menu")
+    talk.say("menu")
+    assert talk.place in ("home.menu", "carry_on.offered", "sign_in.asking")
+
+
+@given(documents(), messages(), st.integers(-10, 10**6))
+def test_any_document_and_any_message(document: Document, message: Message, later: int):
+    """Deciding on any valid document never raises; the decision is valid and the same twice."""
+    bot = fruit_bot()
+    now = document.last_updated + timedelta(seconds=later)
+    decision = decide(bot, document, message, now)
+    bots.check_decision(bot, document, message, now, decision)
+    assert decision.replies
+
+
+# Nobody says anything ---------------------------------------------------------------------------------------------------
+
+
+def hearsay(talk: Talk) -> list[Any]:
+    """Events of another time: what is due, what was, what never will be."""
+    document = talk.state
+    run, call = document.run, document.call
+    events: list[Any] = [event for _, event in due(document)]
+    if run is not None:
+        events += [Due(run.id, run.entered, talk.now), Due(run.id, run.entered - 1, run.due or talk.now)]
+    if call is not None:
+        events += [Stray(call.key, call.root, call.tries + 1), Answered(call.key, call.root, unknown=True, tries=99)]
+    for one in document.outbox:
+        events += [Send(one.id, one.tries + 1), Sent(one.id, one.tries + 1, False), Send("gone", 1)]
+    return [
+        *events,
+        Stray("gone", "root", 1),
+        Answered("gone", "root", "receipt"),
+        Sent("gone", 1, True),
+        Silence(START),
+    ]
+
+
+unattended = st.lists(
+    st.one_of(
+        st.tuples(st.just("wake"), st.sampled_from(["", "delivers", "fails"])),
+        st.tuples(st.just("wait"), st.sampled_from([1, 29, 60, 61, 300, 5_000])),
+        st.tuples(st.just("hold"), st.booleans()),
+        st.tuples(st.just("hearsay"), st.integers(0, 20)),
+    )
+)
+"""(what, with what): wakings, time, workers that die, events that come too early, too late or twice."""
+
+
+@given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
+def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[str, Any]]], known: bool):
+    """To any flow, with timers, session ends, stray calls and deliveries in between: what is due does something and is
+    due no more, what is not due changes nothing, what nobody hears is kept (`Talk` checks that)."""
+    talk = Talk(bot, member_document() if known else None)
+    bank: Any = bot.services["bank"]
+    seen: list[str] = []
+    for what, value in [one for some in acts for one in some]:
+        if what == "wake":
+            talk.wake(delivers=value != "", fails=value == "fails")
+        elif what == "hold":
+            talk.hold_calls = value
+        elif what == "hearsay" and talk.document is not None:
+            events = hearsay(talk)
+            event = events[value % len(events)]
+            is_due = event in [each for at, each in due(talk.state) if at <= talk.now]
+            resting = talk.state.call  # somebody who asks takes it up at once, when it is in nobody's hands
+            is_due = is_due or (isinstance(event, Stray) and resting is not None and resting.leased_until <= talk.now)
+            version = talk.state.version
+            talk.take(event, "nobody")
+            answers = isinstance(event, Sent | Answered) and talk.last.changed
+            assert is_due or answers or talk.state.version == version, event
+        else:
+            act(talk, bank, what, value, seen, [])
+    assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
+
+
+@given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "nobody"]))
+def test_any_document_and_what_is_due(document: Document, later: int, listener: Listener):
+    """Deciding what is due on any valid document never raises; the decision is valid and the same twice, and what was
+    due does something."""
+    bot = fruit_bot()
+    now = document.last_updated + timedelta(seconds=later)
+    for at, event in due(document):
+        decision = decide(bot, document, event, now, listener=listener)
+        bots.check_decision(bot, document, event, now, decision, listener)
+        # A call at rest is taken up by itself later, but at once by whoever asks.
+        begins = document.call.leased_until if isinstance(event, Stray) and document.call else at
+        assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"
+
+
+def test_no_reply_overtakes_another():
+    """What rests after a delivery that failed keeps what was said later behind it, unless it is given up."""
+    first = Undelivered("first", ({"text": "call.waiting"},), START + timedelta(hours=1), 1)
+    second = Undelivered("second", ({"text": "call.waiting"},))
+    document = member_document(outbox=(first, second))
+    assert due(document) == [(START + timedelta(hours=1), Send("first", 1))]
+    heard = decide(fruit_bot(), document, Message(CHANNEL, "m", "help"), START)
+    assert heard.document.outbox == (first, second)
+    given_up = attrs.evolve(document, outbox=(attrs.evolve(first, tries=DELIVERY_TRIES), second))
+    assert [event for _, event in due(given_up)] == [Send("second", 0)]
+
+
+FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)
+
+
+def test_the_bot_of_the_tests_has_every_kind_of_state():
+    """Or the tests above prove less than they say."""
+    states: list[State[Any]] = [state for flow in FLOWS for state in flow.states]
+    kinds: list[Callable[[State[Any]], Any]] = [
+        lambda s: s.reads, lambda s: s.rows, lambda s: s.call, lambda s: s.flow, lambda s: s.given, lambda s: s.result,
+        lambda s: s.cancels, lambda s: s.idle, lambda s: s.timeout, lambda s: s.say, lambda s: s.into,
+    ]  # fmt: skip
+    assert all(any(kind(state) for state in states) for kind in kinds)
+    assert any(flow.requires for flow in FLOWS)
+    metadata = [field.metadata for flow in FLOWS for field in flow.fields.values()]
+    assert PUBLIC in metadata
+    assert SECRET in metadata
+
+
+# Callbacks that change what they are given ----------------------------------------------------------------------------
+
+
+def changing(change: Callable[[dict[str, Any]], object], *, fails: bool = False) -> tuple[Document, Decision]:
+    """A member who is asked something by a flow whose guard changes the profile in place, and the turn that does so."""
+
+    def guard(turn: Turn[Any]) -> bool:
+        change(cast("dict[str, Any]", turn.member.profile))
+        if fails:
+            raise ArithmeticError
+        return True
+
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
+    bot = Bot(one_flow(states, [Transition("answer", "ask", "end", conditions=[guard])]))
+    before = Talk(bot, member_document(profile={"accounts": ["a"], "name": "Ada"})).say("hi").document
+    assert before is not None
+    return before, decide(bot, before, Message(CHANNEL, "m", "go"), START)
+
+
+def test_a_document_is_judged_by_what_is_new_in_it():
+    """A decision leaves what the next one is compared with."""
+    before, decision = changing(dict.copy)
+    assert before.judged is not None
+    assert decision.document.judged is not None
+    assert decision.document.judged.rules is before.judged.rules
+    assert decision.document.judged.plain["profile"] is before.judged.plain["profile"]
+    assert dumps_unstructured(decision.document.judged.plain) == decision.raw == encode(decision.document)
+
+
+def test_a_profile_that_was_changed_in_place_is_judged_again():
+    """The rule book holds for it though it is the same object."""
+    _, decision = changing(lambda profile: profile.update(accounts="none"))
+    assert isinstance(decision.error, InvalidState)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+@pytest.mark.parametrize("value", [float("nan"), object()], ids=["nan", "object"])
+def test_a_profile_that_was_changed_in_place_is_stored_only_where_it_can_be(value: object):
+    """No NaN becomes `null` on its way."""
+    _, decision = changing(lambda profile: profile.update(name=value))
+    assert isinstance(decision.error, NotStorable)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+def test_a_sound_change_in_place_is_stored_as_it_will_be_read():
+    """It always was; a callback should rather return `turn.becomes(member=…)`."""
+    _, decision = changing(lambda profile: profile.update(name=START, sizes=(1, 2)))
+    assert decision.error is None
+    assert decision.document.profile == {"accounts": ["a"], "name": START.isoformat(), "sizes": [1, 2]}
+    assert decode(decision.raw) == decision.document
+
+
+def test_a_change_in_place_does_not_outlast_a_failure():
+    """After an error only version and instant of the document are new."""
+    _, decision = changing(lambda profile: profile.update(name="Eve"), fails=True)
+    assert isinstance(decision.error, ArithmeticError)
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
+    assert decode(decision.raw) == decision.document
+
+
+@attrs.frozen
+class Words:
+    """A list, which a callback can change."""
+
+    said: list[str] = attrs.field(factory=list)
+    word: str = ""
+
+
+@attrs.frozen
+class Word:
+    """Nothing that a callback can change."""
+
+    said: tuple[str, ...] = ()
+    word: str = ""
+
+
+def listening(data: type[Any]) -> tuple[Bot, list[Any]]:
+    """A bot whose guard sees the flow's data, declines, and adds to the list there if there is one."""
+    seen: list[Any] = []
+
+    def guard(turn: Turn[Any]) -> bool:
+        seen.append(attrs.evolve(turn.data, said=tuple(turn.data.said)))
+        if isinstance(turn.data.said, list):
+            turn.data.said.append(turn.data.word)
+        return False
+
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str, into="word"), State("end", final=True)]
+    return Bot(one_flow(states, [Transition("answer", "ask", "end", conditions=[guard])], data=data)), seen
+
+
+def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
+    """The next turn reads what is stored, whether the document was kept in memory or not."""
+    bot, seen = listening(Words)
+    document = Talk(bot, member_document()).say("hi").document
+    assert document is not None
+    assert document.run is not None
+    assert document.run.flow_data.data.typed is None
+    for number in range(3):
+        document = decide(bot, document, Message(CHANNEL, f"m{number}", f"w{number}"), START).document
+    assert [data.said for data in seen] == [(), (), ()]
+
+
+def test_typed_data_that_cannot_change_is_kept():
+    """So it need not be read from its plain form by the next turn of the same worker."""
+    bot, _ = listening(Word)
+    document = Talk(bot, member_document()).say("hi").document
+    assert document is not None
+    assert document.run is not None
+    assert document.run.flow_data.data.typed == Word()
+
+
+@attrs.frozen
+class Aged:
+    """A profile that must have an age."""
+
+    age: int
+
+
+def test_a_document_of_another_bot_is_judged_as_a_whole():
+    """What was found valid by other rules counts for nothing here."""
+    states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
+    flow = one_flow(states, [Transition("answer", "ask", "end", conditions=[lambda turn: False])])
+    document = Talk(Bot(flow), member_document(profile={"name": "Ada"})).say("hi").document
+    with pytest.raises(InvalidState, match="profile is no Aged"):
+        decide(Bot(flow, profile=Aged), document, Message(CHANNEL, "m", "x"), START)
+
+
+@given(documents(), documents())
+def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Document):
+    """Whatever two documents share, the faults are those that a whole look finds."""
+    rules = fruit_bot().validator
+    before, after = document_to_raw(one), document_to_raw(other)
+    assume(rules.validate(before).valid)
+    for names in ([], [*before][::2], [*before]):
+        mixed = {**after, **{name: before[name] for name in names}}
+        assert rules.validate(mixed, before) == rules.validate(mixed)
+        for name in names:
+            less = {key: value for key, value in mixed.items() if key != name}
+            assert rules.validate(less, before) == rules.validate(less)
+            broken = {**mixed, name: object()}
+            assert rules.validate(broken, before) == rules.validate(broken)
+
+
+def test_every_attribute_of_a_document_outlasts_a_turn():
+    """An attribute that is added to the document is no longer forgotten by the decision."""
+    kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
+    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "brought", "judged"}
+    session = {"deadline", "session_since", "warn_at"}
+    assert {field.name for field in attrs.fields(Document)} == kept | made | session
+    document = member_document(
+        profile={"name": "Ada"}, current_account={"account_id": "a"}, channels=(Address("sms", "1"),)
+    )
+    after = Talk(fruit_bot(), document).say("hi").document
+    assert after is not None
+    assert all(getattr(after, name) == getattr(document, name) for name in kept)

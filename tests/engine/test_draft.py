@@ -1,0 +1,253 @@
+"""Flows that cannot go on by their own declaration: said, audited, and nobody is stranded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import attrs
+import pytest
+
+from vimbiso_fsm import (
+    AsyncFlowStateManager,
+    Bot,
+    Call,
+    Caller,
+    Channel,
+    Flow,
+    FlowStateManager,
+    Message,
+    NoData,
+    Outcome,
+    Refused,
+    State,
+    Text,
+    Transition,
+    Turn,
+    call,
+)
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.engine.decide import decide
+from vimbiso_fsm.engine.events import Stray
+from vimbiso_fsm.errors import VersionConflict
+from vimbiso_fsm.flow.calls import STANDARD
+
+NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
+CHANNEL = Channel("web", "somebody")
+
+
+class Office(Protocol):
+    """A port."""
+
+    def stamp(self, *, caller: Caller = Caller()) -> int | Refused: ...  # noqa: B008
+
+
+class Desk:
+    """Its one implementation here."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.keys: list[str] = []
+
+    def stamp(self, *, caller: Caller = Caller()) -> int | Refused:  # noqa: B008
+        self.keys.append(caller.key)
+        answer = self.answers.pop(0) if self.answers else 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def stamp(turn: Turn[object]) -> Call[int | Refused]:
+    return call(Office.stamp)
+
+
+def never(turn: Turn[object]) -> bool:
+    return False
+
+
+def closed(turn: Turn[object]) -> bool | Refused:
+    return Refused("office.closed")
+
+
+END: State[object] = State("end", final=True)
+
+
+def say(manager: FlowStateManager, *texts: str, start: int = 0) -> Outcome:
+    return [manager.handle(Message(CHANNEL, f"m{start + n}", text)) for n, text in enumerate(texts)][-1]
+
+
+def office(*done: Transition[NoData]) -> Flow[NoData]:
+    return Flow(
+        "office", initial="ask",
+        states=[State("ask", ask=Text("Stamp it?")), State("stamping", call=stamp), END],
+        transitions=[Transition("go", "ask", "stamping"), *done],
+    )  # fmt: skip
+
+
+def test_a_home_that_only_ends_is_not_begun_for_ever():
+    """A flow that cancels itself at once: bounded, and said as a fault of ours."""
+    home: Flow[NoData] = Flow(
+        "home", initial="pass",
+        states=[State("pass"), State("gone", final=True, cancels=True)],
+        transitions=[Transition("auto", "pass", "gone")],
+    )  # fmt: skip
+    manager = FlowStateManager.in_memory(Bot([home]))
+    outcome = say(manager, "hi")
+    assert outcome.status == "failed"
+    entry = manager.history(outcome.state.member_id)[-1]
+    assert (entry.kind, entry.detail["type"]) == ("error", "Stuck")
+
+
+def test_states_that_only_pass_end():
+    """At most so many without a question."""
+    ring: Flow[NoData] = Flow(
+        "ring", initial="a",
+        states=[State("a"), State("b")],
+        transitions=[Transition("auto", "a", "b"), Transition("auto", "b", "a")],
+    )  # fmt: skip
+    blocked = Flow(
+        "blocked", initial="a", states=[State("a"), END], transitions=[Transition("auto", "a", "end", conditions=never)]
+    )
+    for flow in (ring, blocked):
+        outcome = say(FlowStateManager.in_memory(Bot([flow])), "hi")
+        assert outcome.status == "failed"
+        assert outcome.state.run is None
+
+
+def test_the_end_of_a_sub_flow_that_nobody_takes():
+    """The member stays where they were, and is told."""
+    child: Flow[NoData] = Flow(
+        "child",
+        initial="ask",
+        states=[State("ask", ask=Text("Done?")), END],
+        transitions=[Transition("go", "ask", "end")],
+    )
+    parent = Flow(
+        "parent", initial="child",
+        states=[State("child", flow=child), END],
+        transitions=[
+            Transition("done", "child", "end", conditions=never), Transition("cancelled", "child", "end"),
+        ],
+    )  # fmt: skip
+    outcome = say(FlowStateManager.in_memory(Bot([parent])), "hi", "go")
+    assert outcome.status == "failed"
+    assert outcome.state.run is not None
+    assert outcome.state.run.flow == "child"
+
+
+def test_a_sub_flow_given_something_else():
+    """What `given` makes is checked."""
+    child: Flow[NoData] = Flow(
+        "child", initial="ask", states=[State("ask", ask=Text("?")), END], transitions=[Transition("go", "ask", "end")]
+    )
+    parent = Flow(
+        "parent", initial="child",
+        states=[State("child", flow=child, given=lambda turn: 7), END],
+        transitions=[Transition("done", "child", "end"), Transition("cancelled", "child", "end")],
+    )  # fmt: skip
+    manager = FlowStateManager.in_memory(Bot([parent]))
+    outcome = say(manager, "hi")
+    assert outcome.status == "failed"
+    assert manager.history(outcome.state.member_id)[-1].detail["type"] == "TypeError"
+
+
+def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
+    """`done` refuses: the flow hears `failed`, the member the guard's reason."""
+    flow = office(Transition("done", "stamping", "end", conditions=closed), Transition("failed", "stamping", "ask"))
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": Desk()}, texts={"office.closed": "Closed."}))
+    outcome = say(manager, "hi", "go")
+    assert [reply.text for reply in outcome.replies] == ["Closed.", "Stamp it?"]
+
+
+def test_a_failure_that_no_transition_takes_ends_the_flow():
+    """Home is begun again."""
+    flow = office(
+        Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask", conditions=never)
+    )  # fmt: skip
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": Desk(Refused("office.closed"))}))
+    outcome = say(manager, "hi", "go")
+    assert outcome.state.run is not None
+    assert outcome.state.run.step == "ask"
+    assert outcome.state.call is None
+
+
+def waiting(tries: int = 1) -> tuple[Bot, Document]:
+    """A member whose call nobody answers."""
+    flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
+    bot = Bot([flow], services={"office": Desk()})
+    first = decide(bot, None, Message(CHANNEL, "1", "hi"), NOW)
+    asked = decide(bot, first.document, Message(CHANNEL, "2", "go"), NOW).document
+    assert asked.call is not None
+    return bot, attrs.evolve(asked, call=attrs.evolve(asked.call, tries=tries))
+
+
+def stray(bot: Bot, document: Document, *, tries: int, later: float = 31) -> Decision:
+    pending = document.call
+    assert pending is not None
+    return decide(bot, document, Stray(pending.key, pending.root, tries), NOW + timedelta(seconds=later))
+
+
+def test_a_stray_call_is_taken_up_with_its_key():
+    """Once its lease has ended; anybody else's try is ignored."""
+    bot, document = waiting()
+    assert document.call is not None
+    taken = stray(bot, document, tries=1)
+    assert taken.call is not None
+    assert taken.document.call is not None
+    assert (taken.document.call.key, taken.document.call.tries) == (document.call.key, 2)
+    assert not stray(bot, document, tries=1, later=5).changed
+    assert not stray(bot, document, tries=2).changed
+
+
+def test_a_stray_call_is_given_up_in_the_end():
+    """The flow hears `failed`, the member that nobody knows."""
+    bot, document = waiting(STANDARD.rounds)
+    given_up = stray(bot, document, tries=STANDARD.rounds)
+    assert given_up.document.call is None
+    assert "could not find out" in given_up.replies[0].text
+
+
+def test_a_service_that_never_answers_is_asked_with_one_key():
+    """Round after round of three tries, one key; then the flow goes on."""
+    desk = Desk(*[OSError("no line")] * 60)
+    flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": desk}))
+    outcome = say(manager, "hi", "go", *["hello?"] * (STANDARD.rounds - 1))
+    assert len(set(desk.keys)) == 1
+    assert len(desk.keys) == 3 * STANDARD.rounds
+    assert outcome.state.call is None
+    assert outcome.state.run is not None
+    assert outcome.state.run.step == "ask"
+
+
+def test_what_a_channel_knows_does_not_grow_without_end():
+    """New details replace the old ones when there is no room for both."""
+    bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
+    document = None
+    for number in range(4):
+        channel = attrs.evolve(CHANNEL, metadata={f"k{number}": "x" * 2000})
+        document = decide(bot, document, Message(channel, f"m{number}", "hi"), NOW).document
+    assert document is not None
+    assert list(document.channel.metadata) == ["k2", "k3"]
+
+
+@pytest.mark.asyncio
+async def test_the_async_shell_changes_and_saves():
+    """The same as the sync one, awaited."""
+    bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
+    async with AsyncFlowStateManager.in_memory(bot, services={"office": Desk()}) as manager:
+        assert manager.bot.services
+        member = (await manager.handle(Message(CHANNEL, "1", "hi"))).state.member_id
+        assert await manager.member_of(CHANNEL) is None
+        changed = await manager.update(member, lambda document: attrs.evolve(document, profile={"language": "sn"}))
+        assert changed.profile == {"language": "sn"}
+        saved = await manager.save(attrs.evolve(changed, profile={}))
+        with pytest.raises(VersionConflict):
+            await manager.save(changed)
+        state = await manager.state(member)
+        assert state is not None
+        assert (state.version, state.profile) == (saved.version, {})
+        assert [entry.kind for entry in await manager.history(member)] == ["command", "update", "update"]
+        with pytest.raises(KeyError):
+            await manager.update("nobody", lambda document: document)

@@ -1,0 +1,198 @@
+"""What is shown, and what an answer means."""
+
+# ruff: noqa: E501  # tables read best unwrapped
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bots import CHANNEL, START, choices, one_flow
+from tests.strategies import texts
+from vimbiso_fsm.document.document import Address, FlowData, Member, Run, StepData
+from vimbiso_fsm.engine import question
+from vimbiso_fsm.engine.question import Pressed, Question
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
+
+RUN = Run(FlowData("one:0123456789abcdef", "list", StepData("one", Address("sms", "1"))), 1, "f", entered=7)
+
+
+def listing(rows: Sequence[Row], *buttons: str, **more: Any) -> Bot:
+    """A bot with one list and some buttons."""
+    ways = [Transition("answer", "list", "end"), *(Transition(button, "list", "end", **more) for button in buttons)]
+    flow = one_flow([State("list", ask=Text("Which?"), rows=lambda _: rows), State("end", final=True)], ways)
+    return Bot(flows=flow, texts={"one.list.yes": "Yes please", "one.list.more": "Show more"})
+
+
+def asked(bot: Bot, run: Run = RUN) -> Question:
+    """The question of the list."""
+    turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
+    return question.build(bot, bot.machines["one"], run, turn)
+
+
+def numbered(count: int) -> list[Row]:
+    """So many rows."""
+    return [Row(f"r{number}", f"Row {number}", f"About {number}") for number in range(1, count + 1)]
+
+
+def shown(bot: Bot, run: Run = RUN) -> Run:
+    """The run once the question was shown."""
+    found = asked(bot, run)
+    return attrs.evolve(run, shown=found.shown, page=found.page)
+
+
+def chosen(bot: Bot, text: str, run: Run = RUN) -> str:
+    """What a typed text means."""
+    return question.chosen(bot, bot.flow("one"), shown(bot, run), text)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 12, 25, 100])
+@pytest.mark.parametrize("buttons", [(), ("yes",), ("yes", "more")])
+def test_rows_any_number_are_paged(count: int, buttons: tuple[str, ...]):
+    """At most ten choices at once, buttons and paging rows counted; walking on by `next` shows every row once, in
+    order, and `prev` leads back."""
+    bot = listing(numbered(count), *buttons)
+    run, seen, pages = shown(bot), [], 0
+    while True:
+        found = asked(bot, run)
+        assert len(found.shown) <= 10
+        seen += [entry.choice[1:] for entry in found.shown if entry.choice.startswith("=")]
+        assert [entry.choice for entry in found.shown if entry.choice in buttons] == list(buttons)
+        ways = [entry.choice for entry in found.shown if entry.choice.startswith("#")]
+        assert ("#prev" in ways) == (pages > 0)
+        if "#next" not in ways:
+            break
+        pages += 1
+        run = attrs.evolve(run, page=run.page + 1)
+    assert seen == [row.id for row in numbered(count)]
+    for _ in range(pages):
+        run = attrs.evolve(run, page=run.page - 1)
+    assert asked(bot, run) == asked(bot)
+
+
+def test_a_page_that_is_gone_is_the_last():
+    """Rows may have become fewer since; a negative page is the first."""
+    bot = listing(numbered(25))
+    assert asked(bot, attrs.evolve(RUN, page=99)).page == 3
+    assert asked(bot, attrs.evolve(RUN, page=-1)).page == 0
+
+
+def test_many_buttons_leave_room_for_a_row():
+    """A list with a lot of buttons still pages its rows, at most ten choices at once as far as that goes."""
+    bot = listing(numbered(25), *[f"b{n}" for n in range(7)])
+    assert len(asked(bot).shown) <= 10
+    assert [entry.choice for entry in asked(bot).shown][:1] == ["=r1"]
+
+
+def test_a_row_that_is_there_twice_counts_once():
+    """Two rows of one id could not be told apart."""
+    bot = listing([Row("a", "One"), Row("b", "Two"), Row("a", "Other")])
+    assert [entry.choice for entry in asked(bot).shown] == ["=a", "=b"]
+
+
+def test_what_is_shown_carries_run_and_version():
+    """So that a press on an old message is known for what it is."""
+    reply = asked(listing([Row("a", "One", "About")], "yes")).reply
+    assert isinstance(reply, Menu)
+    assert [row.id for row in reply.rows] == ["89abcdef.7.=a", "89abcdef.7.yes"]
+    assert [str(row.description) for row in reply.rows] == ["About", "None"]
+    assert choices(reply) == {"One": "89abcdef.7.=a", "Yes please": "89abcdef.7.yes"}
+
+
+def test_kinds_of_replies():
+    """A list is a `Menu`, buttons alone are `Buttons`, a question without choices is a `Text`."""
+    flow = one_flow(
+        [State("list", ask=Text("Go?")), State("end", final=True)],
+        [Transition("go", "list", "end", conditions=lambda turn: bool(turn.data))],
+    )
+    assert isinstance(asked(Bot(flows=flow)).reply, Buttons)
+    flow = one_flow(
+        [State("list", ask=Text("Name?"), reads=str), State("end", final=True)], [Transition("answer", "list", "end")]
+    )
+    assert asked(Bot(flows=flow)).reply == Text("Name?")
+    assert isinstance(asked(listing([])).reply, Text)
+
+
+@pytest.mark.parametrize(("verdict", "is_shown"), [(True, True), (False, False), (Refused("no"), True)])
+def test_one_guard_shows_hides_and_explains(verdict: bool | Refused, is_shown: bool):
+    """A button is shown while its guard accepts or can say why not, hidden when it declines."""
+    bot = listing([Row("a", "One")], "yes", conditions=lambda _: verdict)
+    assert ("yes" in [entry.choice for entry in asked(bot).shown]) == is_shown
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("1", "=apple"), (" 2 ", "=42"), ("3", "=#1"), ("5", "yes"), ("0", ""), ("6", ""), ("01", "=apple"), ("-1", ""), ("２", "=42"), ("²", "=42"), ("١", ""),
+        ("apple", "=apple"), ("APPLE", "=apple"), ("A Red  Apple", "=apple"), ("42", "=42"), ("forty-two", "=42"),
+        ("#1", "=#1"), ("=x", "==x"), ("yes", "yes"), ("Yes Please", "yes"), ("y", "yes"), ("ok", "yes"), ("no", ""), ("", ""), ("  ", ""),
+    ],
+)  # fmt: skip
+def test_number_id_and_title_choose(said: str, means: str):
+    """In any case; a number counts the choices shown from one; yes and no words press the buttons of those names."""
+    rows = [Row("apple", "A red apple"), Row("42", "Forty-two"), Row("#1", "Number one"), Row("=x", "Odd")]
+    assert chosen(listing(rows, "yes"), said) == means
+
+
+def test_a_number_may_name_a_row_that_is_further_down():
+    """An id that is a number counts when the list is not that long."""
+    assert chosen(listing([Row("7", "Seven")]), "7") == "=7"
+
+
+def test_words_of_a_button():
+    """A transition's `words` press it; a hidden button's words mean nothing."""
+    bot = listing([Row("a", "One")], "more", words=["go on", "Weiter"])
+    assert chosen(bot, "GO ON") == chosen(bot, "weiter") == chosen(bot, "show more") == chosen(bot, "more") == "more"
+    hidden = listing([Row("a", "One")], "more", words="go on", conditions=lambda _: False)
+    assert chosen(hidden, "go on") == ""
+    assert chosen(hidden, "more") == ""
+
+
+def test_only_what_is_shown_now_can_be_typed():
+    """A row of another page is not known by its number or title; `next` is a choice like any other."""
+    bot = listing(numbered(25))
+    assert chosen(bot, "r20") == ""
+    assert chosen(bot, "next") == "#next"
+    assert chosen(bot, "9") == "#next"
+    assert chosen(bot, "previous", attrs.evolve(RUN, page=1)) == "#prev"
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("89abcdef.7.yes", Pressed("89abcdef", 7, "yes")),
+        ("89abcdef.7.=a.b", Pressed("89abcdef", 7, "=a.b")),
+        ("yes", None), ("=a", None), ("a.b", None), ("a.b.c", None), ("a.7.", None), ("a.²7.c", None), ("a.-7.c", None),
+        ("a." + "7" * 20 + ".c", None), ("", None), ("..", None),
+    ],
+)  # fmt: skip
+def test_ids_on_the_wire(choice: str, expected: Pressed | None):
+    """What is no id of ours is a bare choice."""
+    assert question.pressed(choice) == expected
+
+
+@given(texts, st.integers(0, 30))
+def test_any_text_means_one_of_the_choices_or_none(text: str, count: int):
+    """Nothing that is typed breaks it or chooses what is not shown."""
+    bot = listing(numbered(count), "yes", "no")
+    assert chosen(bot, text) in {"", *(entry.choice for entry in asked(bot).shown)}
+    question.pressed(text)
+
+
+def test_ask_and_say_give_a_text():
+    """A function that forgets its return is named for what it is."""
+    turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
+    assert question.text_of(Text("a"), turn) == Text("a")
+    assert question.text_of(lambda turn: Text(turn.state), turn) == Text("list")
+    with pytest.raises(TypeError, match="give a Text, not a NoneType"):
+        question.text_of(lambda turn: None, turn)

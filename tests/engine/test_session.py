@@ -1,0 +1,398 @@
+"""The life of a session: what keeps it alive, what ends it, who is warned and told."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.credex_core import SimulatedCredexCore
+from tests.bots import START, Chat, Talk, fruit_bot, member_document, one_flow
+from tests.flow.test_tokens import TOKENS, a_token, shopping
+from vimbiso_fsm.document.document import Document, TokenLife
+from vimbiso_fsm.engine.events import Ending, Silence
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due
+from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.flow.bot import Bot, Limits, SessionLife
+from vimbiso_fsm.flow.flow import NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+
+LIMITED = SessionLife(idle=300, limit=1000)
+WARNED = SessionLife(warning=60)
+ENDED = "Your session ended after a while of silence."
+LONG = "Your session ended, for it had been open very long."
+UNSENT = "What you had not confirmed (order) was not sent."
+
+
+def ordering(**options: Any) -> Talk:
+    """A member with an answer that is not confirmed."""
+    return Talk(fruit_bot(**options), member_document()).says("hi", "order", "ada")
+
+
+# How long it lasts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "life",
+    [
+        {"idle": 0},
+        {"idle": -1},
+        {"idle": 301, "limit": 300},
+        {"warning": -1},
+        {"warning": 300},
+        {"idle": float("nan")},
+    ],
+)
+def test_bounds_that_are_none_are_refused(life: dict[str, Any]):
+    with pytest.raises(ValueError, match="idle is more than 0"):
+        SessionLife(**life)
+
+
+def test_a_bot_may_just_name_the_silence():
+    assert fruit_bot(session=120).session == SessionLife(idle=120)
+    assert fruit_bot(session=1_000_000).session == SessionLife(idle=1_000_000, limit=1_000_000)
+
+
+def test_it_ends_though_it_is_never_silent():
+    """At the absolute limit, counted from its first message; the words say so."""
+    talk = ordering(session=LIMITED)
+    began = talk.now
+    while talk.now + timedelta(seconds=250) <= began + timedelta(seconds=1000):
+        talk.wait(250).say("help")
+        assert talk.state.session_since == began
+    assert talk.state.deadline == began + timedelta(seconds=1000)
+    talk.wait(1).say("help")
+    assert talk.words[:2] == [LONG, UNSENT]
+    assert talk.state.session_since == talk.now
+
+
+def test_silence_is_silence_though_the_limit_is_near():
+    talk = ordering(session=LIMITED)
+    talk.wait(301).say("hi")
+    assert talk.words[0] == ENDED
+
+
+def test_a_flow_has_its_own_silence_and_the_limit_holds_all_the_same():
+    flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")], session=2_000)
+    talk = Talk(Bot([flow], session=LIMITED)).say("hi")
+    assert talk.state.deadline == START + timedelta(seconds=1000)
+
+
+def test_a_call_on_its_way_suspends_the_limit():
+    """Nobody is told "not sent" while it may have been; once it is back, the session is over at once."""
+    talk = ordering(session=SessionLife(idle=300, limit=310))
+    talk.says("1234", "1")
+    talk.hold_calls = True
+    talk.say("yes")
+    assert talk.state.call is not None
+    assert not [event for _, event in due(talk.state) if isinstance(event, Silence)]
+    talk.wait(400).say("well?")
+    assert ENDED not in talk.words
+    assert LONG not in talk.words
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_no_session_outlives_its_limits(pauses: list[int]):
+    """Whatever the pauses: a deadline is never later than silence and limit allow, and a message after it is told."""
+    talk = ordering(session=LIMITED)
+    for pause in pauses:
+        deadline, since = talk.state.deadline, talk.state.session_since
+        assert deadline is not None
+        assert since is not None
+        assert deadline <= min(talk.now + timedelta(seconds=300), since + timedelta(seconds=1000))
+        talk.wait(pause).say("help")
+        over = talk.now > deadline
+        assert (talk.words[0] in (ENDED, LONG)) == (over and talk.words[0] != "")
+        assert (talk.state.session_since == since) == (not over)
+
+
+# What does not renew it -----------------------------------------------------------------------------------------------
+
+
+def test_a_message_sent_too_long_ago_is_ignored():
+    """It is answered, and changes nothing: neither the state nor the session's end."""
+    talk = ordering(limits=Limits(age=60))
+    before = talk.state
+    talk.wait(285).send(text="bob", sent_at=talk.now - timedelta(seconds=61))
+    assert (talk.last.status, talk.last.changed, talk.state) == ("ignored", False, before)
+    assert talk.words[0] == "That message reached us too late and was not taken; please send it again."
+    talk.send(text="1234", sent_at=talk.now - timedelta(seconds=60))
+    assert talk.last.changed
+
+
+def test_without_a_bound_no_message_is_too_old():
+    talk = ordering()
+    talk.send(text="1234", sent_at=talk.now - timedelta(days=7))
+    assert talk.last.status == "advanced"
+
+
+def test_a_message_too_old_is_no_answer_while_a_call_is_on_its_way():
+    talk = ordering(limits=Limits(age=60)).says("1234", "1")
+    talk.hold_calls = True
+    talk.say("yes")
+    talk.send(text="menu", sent_at=talk.now - timedelta(seconds=61))
+    assert (len(talk.words), talk.last.changed) == (1, False)
+
+
+def test_an_instant_without_a_time_zone_is_none():
+    with pytest.raises(InvalidMessage, match="time zone"):
+        Message(Channel("sms", "1"), "m", "hi", sent_at=START.replace(tzinfo=None))
+
+
+# Who is warned and told -----------------------------------------------------------------------------------------------
+
+
+def test_whoever_has_something_to_lose_is_warned_before_the_end():
+    talk = ordering(session=WARNED)
+    assert talk.state.warn_at == talk.now + timedelta(seconds=240)
+    talk.wait(239.9).wake(delivers=True)
+    assert talk.delivered == []
+    talk.wait(0.1).wake(delivers=True)
+    assert talk.delivered == ["Your session ends in 60 seconds; what you have not confirmed (order) is then not sent."]
+    talk.wait(30).wake(delivers=True)
+    assert len(talk.delivered) == 1
+    talk.wait(30.1).wake(delivers=True)
+    assert talk.delivered[1:] == [f"{ENDED}", UNSENT] or talk.delivered[1:] == [ENDED, UNSENT]
+
+
+def test_a_warning_does_not_renew_the_session():
+    talk = ordering(session=WARNED)
+    deadline = talk.state.deadline
+    talk.wait(240).wake(delivers=True)
+    assert talk.state.deadline == deadline
+    assert talk.state.warn_at is None
+
+
+def test_whoever_says_something_is_warned_anew():
+    talk = ordering(session=WARNED).wait(240).wake(delivers=True).say("help")
+    assert talk.state.warn_at == talk.now + timedelta(seconds=240)
+    talk.wait(240).wake(delivers=True)
+    assert len(talk.delivered) == 2
+
+
+def test_nobody_is_warned_who_has_nothing_to_lose():
+    talk = Talk(fruit_bot(session=WARNED), member_document()).says("hi")
+    assert talk.state.warn_at is None
+
+
+def test_nobody_is_warned_where_nobody_delivers():
+    talk = ordering(session=WARNED).wait(240).wake()
+    assert talk.waiting == []
+    assert not [event for _, event in due(talk.state, delivers=False) if isinstance(event, Ending)]
+
+
+def test_a_warning_that_comes_after_the_end_is_none():
+    """The worker slept: the member hears of the end, not that it will come."""
+    talk = ordering(session=WARNED).wait(500).wake(delivers=True)
+    assert talk.delivered == [ENDED, UNSENT]
+
+
+def test_a_warning_is_of_this_deadline_only():
+    talk = ordering(session=WARNED)
+    old = talk.state.deadline
+    assert old is not None
+    talk.wait(200).say("help").wait(100).take(Ending(old), "deliver")
+    assert not talk.last.changed
+
+
+def test_nobody_is_warned_by_default():
+    assert ordering().state.warn_at is None
+
+
+def test_the_end_may_be_left_to_the_next_message():
+    """`announced=False`: nothing is delivered, the member hears of it when they come back."""
+    talk = ordering(session=SessionLife(announced=False)).wait(301).wake(delivers=True)
+    assert talk.delivered == []
+    assert [waiting.tries for waiting in talk.state.outbox] == [DELIVERY_TRIES]
+    assert due(talk.state) == []
+    talk.say("hi")
+    assert talk.words[:2] == [ENDED, UNSENT]
+
+
+# Woken for nothing, told in vain -------------------------------------------------------------------------------------
+
+
+def waked(chat: Chat) -> Chat:
+    """Woken, and not to be woken again at once."""
+    chat.wake()
+    chat.check()
+    at = chat.wakes_at()
+    assert at is None or at.timestamp() > chat.clock.at, "woken for nothing"
+    return chat
+
+
+def chatting(**options: Any) -> Chat:
+    """A member with an answer that is not confirmed, and somebody who delivers."""
+    chat = Chat(fruit_bot(**options))
+    chat.delivers = True
+    chat.plant(member_document(version=1))
+    chat.say("hi", "order", "ada")
+    return chat
+
+
+def test_at_the_limit_one_warning_is_enough():
+    """What is said after it does not move the end: it is not warned of again, and nobody is woken for it."""
+    chat = chatting(session=SessionLife(idle=300, limit=500, warning=60))
+    chat.wait(250).say("help")
+    waked(chat.wait(190))
+    assert len(chat.taken) == 1
+    chat.wait(10).say("help")
+    assert chat.document().deadline == START + timedelta(seconds=500)
+    waked(chat)
+    waked(chat.wait(20))
+    assert len(chat.taken) == 1
+    waked(chat.wait(31))
+    assert chat.taken[1:] == [LONG, UNSENT]
+
+
+def test_a_member_whose_flow_was_reset_is_not_warned():
+    """There is nothing to lose any more; and nobody is woken again and again for it."""
+    chat = chatting(session=WARNED)
+    document = chat.document()
+    assert document.warn_at is not None
+    chat.plant(attrs.evolve(document, run=None, suspended=(), version=document.version + 1))
+    waked(chat.wait(241))
+    assert chat.taken == []
+    waked(chat.wait(60))
+    assert chat.document().deadline is None
+
+
+def test_who_has_nothing_to_lose_any_more_is_not_warned():
+    """The state's time was over meanwhile: home has no answers."""
+    talk = ordering(session=WARNED).says("1234", "1").wait(60).wake(delivers=True)
+    assert talk.place == "home.menu"
+    said = len(talk.delivered)
+    talk.wait(200).wake(delivers=True)
+    assert talk.delivered[said:] == []
+    assert talk.state.warn_at is None
+
+
+def test_a_warning_is_delivered_though_the_end_is_not_announced():
+    talk = ordering(session=SessionLife(warning=60, announced=False)).wait(240).wake(delivers=True)
+    assert [word[:23] for word in talk.delivered] == ["Your session ends in 60"]
+    talk.wait(61).wake(delivers=True)
+    assert len(talk.delivered) == 1
+    talk.say("hi")
+    assert talk.words[:2] == [ENDED, UNSENT]
+
+
+@pytest.mark.parametrize("then", ["message", "silence"])
+def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
+    """Neither before the answer to a message nor before the end: it would be of a session that is another's or over."""
+    talk = ordering(session=WARNED).wait(240).wake(delivers=True, fails=True)
+    assert [waiting.tries for waiting in talk.state.outbox] == [1]
+    if then == "message":
+        talk.wait(30).say("help")
+        assert not [word for word in talk.words if "session ends in" in word]
+    else:
+        talk.wait(61).wake(delivers=True)
+        assert talk.delivered == [ENDED, UNSENT]
+    assert not talk.state.outbox
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["say", "wake", "wake", "answer"]), st.integers(1, 320)), min_size=1, max_size=14
+    ),
+    st.integers(300, 1200),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], limit: int, announced: bool):
+    """Whatever is said and whenever somebody wakes them: nothing due is left behind, no end is warned of twice, none
+    is warned of after it."""
+    chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))
+    warned: list[Any] = []
+    for move, pause in moves:
+        chat.wait(pause)
+        before, deadline = len(chat.taken), chat.document().deadline
+        if move == "wake":
+            waked(chat)
+        else:
+            chat.say("help" if move == "say" else "bob")
+        for word in chat.taken[before:]:
+            if "session ends in" in word:
+                assert deadline is not None
+                assert deadline.timestamp() > chat.clock.at
+                assert deadline not in warned
+                warned.append(deadline)
+    chat.check()
+
+
+# Nobody is taken for logged in longer than they are -----------------------------------------------------------------
+
+
+def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
+    """The turn fails after their token has run out: what is stored and shown says so."""
+
+    def fails(turn: Turn[NoData]) -> bool:
+        raise ValueError("of ours")
+
+    flow = one_flow(
+        [State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask", conditions=fails)]
+    )
+    life = TokenLife(START, START + timedelta(seconds=100))
+    talk = Talk(Bot([flow], tokens=TOKENS, session=100_000), member_document(token=life))
+    talk.say("hi").wait(101).say("a")
+    assert talk.last.status == "failed"
+    assert (talk.state.authenticated, talk.state.jwt_token) == (False, "token-0")
+
+
+def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
+    life = TokenLife(START, START + timedelta(seconds=100))
+    flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")])
+    chat = Chat(Bot([flow], tokens=TOKENS, session=100_000, limits=Limits(age=60)))
+    chat.plant(member_document(token=life, version=1))
+    chat.say("hi")
+    assert chat.outcome is not None
+    assert chat.outcome.state.authenticated
+    sent = START
+    outcome = chat.wait(101).handle(chat.message("old", sent_at=sent))
+    assert (outcome.status, outcome.state.authenticated) == ("ignored", False)
+
+
+def test_a_token_taken_within_the_leeway_is_over_all_the_same():
+    """The issuer's clock is behind ours: it is taken, and renewed before it is used."""
+    chat, office = shopping()
+    office.answers["login"] = [a_token(datetime.fromtimestamp(chat.clock.at + 397, UTC), life=0.0, iat=None)]
+    exchange = chat.begin(chat.wait(400).message("pay"))
+    over = []
+    while exchange.request is not None:
+        chat.step(exchange)
+        document = chat.document()
+        over.append(document.token is not None and document.token.expires <= document.last_updated)
+        assert not (over[-1] and document.authenticated)
+    assert any(over)
+    assert len(office.paid) == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
+    monkeypatch: pytest.MonkeyPatch, valkey_url: str, hours: int
+):
+    """Neither does the session end, nor is a fresh token refused or one that lives renewed."""
+    off = SimpleNamespace(time=lambda: time.time() + hours * 3600, monotonic=time.monotonic)
+    monkeypatch.setattr("vimbiso_fsm.desk.time", off)
+    service, ada = SimulatedCredexCore(), Channel("whatsapp", "263771000001")
+
+    def say(text: str) -> Document:
+        """To a worker that has not heard the time yet."""
+        with FlowStateManager.from_url(valkey_url, "flows", services={"credex_core": service}) as manager:
+            return manager.handle(Message(ada, f"m {text}", text)).state
+
+    state = [say(text) for text in ("hi", "offer", "5", "alan", "yes")][-1]
+    assert [call.name for call in service.calls] == ["login", "getAccountByHandle", "createCredex"]
+    assert state.authenticated
+    assert state.deadline is not None
+    assert abs(state.deadline.timestamp() - time.time() - 300) < 120

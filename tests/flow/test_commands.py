@@ -1,0 +1,71 @@
+"""The words that always work, as words; what they do is `test_decision.py`'s."""
+
+# ruff: noqa: E501  # tables read best unwrapped
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from tests.strategies import texts
+from vimbiso_fsm.flow.carry_on import CARRY_ON
+from vimbiso_fsm.flow.commands import Commands, normal
+
+DOMAIN = {
+    "menu": ["hi", "hie", "hy", "hey", "hello", "start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo", "habari", "bonjour", "salut", "hola", "buenos dias"],
+    "cancel": ["cancel", "stop", "exit", "x"],
+    "back": ["back"],
+    "help": ["help", "?"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "command"), [(word, name) for name, words in DOMAIN.items() for word in words])
+def test_every_word_of_the_domain(word: str, command: str):
+    """All words of domain §1, in any case and with white space round them."""
+    for said in (word, word.upper(), f"  {word}\n", word.title()):
+        assert Commands().command(normal(said)) == command
+
+
+@pytest.mark.parametrize("said", ["@home", "homes", "my home", "", " ", "yes", "xx", "h i"])
+def test_only_the_whole_message_is_a_command(said: str):
+    """A word within a message is an answer like any other; `@home` gets through."""
+    assert Commands().command(normal(said)) == ""
+
+
+def test_yes_and_no():
+    """They stand for the triggers of those names."""
+    assert {word: Commands().button(word) for word in ["yes", "y", "ok", "confirm", "no", "n", "maybe"]} == {
+        "yes": "yes", "y": "yes", "ok": "yes", "confirm": "yes", "no": "no", "n": "no", "maybe": "",
+    }  # fmt: skip
+
+
+def test_a_bot_may_have_its_own_words():
+    """A single word or several; they are compared as messages are."""
+    commands = Commands(menu="Start Over", cancel=["STOP", "Ende"])
+    assert commands.command(normal("start  over")) == "menu"
+    assert commands.command(normal("ende")) == "cancel"
+    assert commands.command("hi") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [("ＭＥＮＵ", "menu"), ("me\u200bnu", "menu"), ("\u202emenu", "menu"), ("Straße", "strasse"), (" a \t b ", "a b"), ("\u3000hi", "hi"), ("\ufeffhi", "hi")],
+)  # fmt: skip
+def test_words_are_compared_as_they_look(said: str, word: str):
+    """Full-width letters, invisible characters, case and white space make no difference."""
+    assert normal(said) == word
+
+
+@given(texts)
+def test_normal_never_raises(text: str):
+    """Anything can be compared, and what is compared is trimmed."""
+    word = normal(text)
+    assert word == word.strip()
+    assert Commands().command(word) in {"", "menu", "cancel", "back", "help"}
+
+
+def test_carry_on_is_a_flow_like_any_other():
+    """It offers by yes and no; no cancels."""
+    assert CARRY_ON.buttons["offered"] == ("yes", "no")
+    assert CARRY_ON["dropped"].cancels
+    assert not CARRY_ON["taken"].cancels

@@ -1,0 +1,291 @@
+"""One step on the shared machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from tests.bots import CHANNEL, START, one_flow
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.machine import Fired, Machine, WrongCallback, _Model, name_of
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
+
+
+@attrs.frozen
+class Data:
+    """A number."""
+
+    n: int = 0
+
+
+def accepts(turn: Turn[Data]) -> bool:
+    """Accepts."""
+    return True
+
+
+def declines(turn: Turn[Data]) -> bool:
+    """Declines, silently."""
+    return False
+
+
+def refuses(turn: Turn[Data]) -> bool | Refused:
+    """Refuses, with a reason."""
+    return Refused("no", n=turn.data.n)
+
+
+def refuses_again(turn: Turn[Data]) -> bool | Refused:
+    """Refuses, with another reason."""
+    return Refused("never")
+
+
+def adds(turn: Turn[Data]) -> Data:
+    """Prepare: one more."""
+    return Data(turn.data.n + 1)
+
+
+ENDS: list[State[Any]] = [State(name, final=True) for name in ("one", "two", "three")]
+
+
+def fire(*ways: Transition[Data], n: int = 0) -> Fired[Data]:
+    """What `go` does, tried twice on one machine: it keeps nothing."""
+    dests = {way.dest for way in ways}
+    flow: Flow[Data] = one_flow(
+        [State("start", ask=Text("?")), *[end for end in ENDS if end.name in dests]], ways, data=Data
+    )
+    machine = Machine(flow)
+    turn = Turn(Data(n), Member("m"), CHANNEL, START, "one", "start", "go")
+    first = machine.fire(turn)
+    assert machine.fire(turn) == first
+    return first
+
+
+def go(dest: str, **more: Any) -> Transition[Data]:
+    """A way from the start."""
+    return Transition("go", "start", dest, **more)
+
+
+def test_the_first_that_accepts_wins():
+    """Transitions are tried in the order of their declaration."""
+    fired = fire(go("one", conditions=declines), go("two", conditions=accepts), go("three"))
+    assert fired.to == "two"
+    assert fired.verdicts == (("declines", "declined"), ("accepts", "accepted"))
+
+
+def test_reasons_on_the_way_are_kept():
+    """A reason of a transition that did not fire is there although a later one won."""
+    fired = fire(go("one", conditions=refuses), go("two", unless=refuses_again), go("three"))
+    assert fired.to == "three"
+    assert fired.reasons == (Refused("no", n=0), Refused("never"))
+    assert fired.verdicts == (("refuses", "refused no"), ("refuses_again", "refused never"))
+
+
+def test_conditions_must_all_accept():
+    """One that declines or refuses is enough; those after it are not asked."""
+    assert fire(go("one", conditions=[accepts, declines, refuses])).to is None
+    assert fire(go("one", conditions=[accepts, declines, refuses])).reasons == ()
+    assert fire(go("one", conditions=[accepts, accepts])).to == "one"
+
+
+def test_no_unless_may_accept():
+    """`unless` blocks when it accepts or refuses, and lets through when it declines."""
+    assert fire(go("one", unless=accepts)).to is None
+    assert fire(go("one", unless=declines)).to == "one"
+    refused = fire(go("one", unless=refuses))
+    assert refused.to is None
+    assert refused.reasons == (Refused("no", n=0),)
+
+
+def test_guards_see_what_prepare_made():
+    """`prepare` comes before the conditions, and the new state gets its data."""
+
+    def is_one(turn: Turn[Data]) -> bool:
+        return turn.data.n == 1
+
+    assert fire(go("one", prepare=adds, conditions=is_one)) == Fired(
+        "one", Data(1), Member("m"), (), (("is_one", "accepted"),)
+    )
+
+
+def test_prepare_is_dropped_when_the_transition_does_not_fire():
+    """It leaks neither into the next candidate nor into the result when nothing fires."""
+
+    def is_none(turn: Turn[Data]) -> bool:
+        return turn.data.n == 0
+
+    fired = fire(go("one", prepare=adds, conditions=declines), go("two", conditions=is_none))
+    assert (fired.to, fired.data) == ("two", Data(0))
+    fired = fire(go("one", prepare=adds, conditions=declines), go("two", prepare=adds))
+    assert (fired.to, fired.data) == ("two", Data(1))
+    nothing = fire(go("one", prepare=adds, conditions=refuses))
+    assert (nothing.to, nothing.data, nothing.reasons) == (None, Data(0), (Refused("no", n=1),))
+
+
+def test_prepare_may_change_the_member():
+    """`turn.becomes` gives the member of the next state; dropped like the data."""
+
+    def becomes(turn: Turn[Data]) -> Becomes[Data]:
+        return turn.becomes(data=Data(5), member=Member("n"))
+
+    fired = fire(go("one", prepare=becomes))
+    assert (fired.data, fired.member) == (Data(5), Member("n"))
+    assert fire(go("one", prepare=becomes, conditions=declines), go("two")).member == Member("m")
+
+
+def test_a_trigger_that_is_not_there_does_nothing():
+    """No transition, no reason."""
+    flow = one_flow([State("start", ask=Text("?")), ENDS[0]], [go("one")], data=Data)
+    turn = Turn(Data(), Member("m"), CHANNEL, START, "one", "start", "other")
+    assert Machine(flow).fire(turn) == Fired(None, Data(), Member("m"), (), ())
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "yes", [], Refused])
+def test_a_guard_answers_true_false_or_refused(wrong: Any):
+    """Anything else is a mistake of the author, named, and not taken for a yes."""
+
+    def careless(turn: Turn[Data]) -> Any:
+        return wrong
+
+    with pytest.raises(WrongCallback, match="guard 'careless' returned a") as caught:
+        fire(go("one", conditions=careless))
+    assert caught.value.wanted == "True, False or Refused(…)"
+
+
+@pytest.mark.parametrize("wrong", [None, 5, {"n": 1}, Becomes("x", Member("m"))])
+def test_prepare_answers_with_data(wrong: Any):
+    """Forgetting to return is a mistake, not an empty answer."""
+
+    def careless(turn: Turn[Data]) -> Any:
+        return wrong
+
+    with pytest.raises(WrongCallback, match=r"prepare 'careless' returned a .*; it must return a Data"):
+        fire(go("one", prepare=careless))
+
+
+def test_what_a_callback_raises_comes_out():
+    """The machine swallows nothing; the decision deals with it."""
+
+    def breaks(turn: Turn[Data]) -> bool:
+        raise LookupError("x")
+
+    with pytest.raises(LookupError):
+        fire(go("one", conditions=breaks))
+
+
+def test_a_callback_has_a_name():
+    """Also one that is an object."""
+
+    class Guard:
+        def __call__(self, turn: Turn[Data]) -> bool:
+            return True
+
+    assert name_of(accepts) == "accepts"
+    assert name_of(Guard()) == "Guard"
+
+
+def test_a_machine_is_shared_by_threads():
+    """Eight threads step one machine with turns of their own; none sees another's."""
+
+    def even(turn: Turn[Data]) -> bool | Refused:
+        return turn.data.n % 2 == 0 or Refused("odd", n=turn.data.n)
+
+    flow = one_flow(
+        [State("start", ask=Text("?")), *ENDS[:2]], [go("one", prepare=adds, conditions=even), go("two")], data=Data
+    )
+    machine, wrong = Machine(flow), []
+
+    def work(n: int) -> None:
+        for _ in range(200):
+            fired = machine.fire(Turn(Data(n), Member("m"), CHANNEL, START, "one", "start", "go"))
+            expected = ("one", Data(n + 1), ()) if n % 2 else ("two", Data(n), (Refused("odd", n=n + 1),))
+            if (fired.to, fired.data, fired.reasons) != expected:
+                wrong.append(fired)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# One step is what `transitions` makes of a trigger -----------------------------------------------------------------
+
+
+def raises(turn: Turn[Data]) -> bool:
+    """Fails."""
+    raise ArithmeticError
+
+
+GUARDS = (accepts, declines, refuses, refuses_again, raises)
+ways = st.builds(
+    lambda dest, conditions, unless, prepare: go(dest, conditions=conditions, unless=unless, prepare=prepare),
+    st.sampled_from(["one", "two", "three"]),
+    st.lists(st.sampled_from(GUARDS), max_size=2, unique=True),
+    st.lists(st.sampled_from(GUARDS), max_size=2, unique=True),
+    st.sampled_from([None, adds]),
+)
+
+
+def triggered(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
+    """What `Event.trigger` does: whether it fired, the model's state, its verdicts and reasons, and the turn then."""
+    model = _Model(turn.state, turn)
+    fired = machine._machine.events[turn.trigger].trigger(model, model)
+    after = model.turn if fired else turn
+    return model.state if fired else None, after.data, after.member, tuple(model.reasons), tuple(model.verdicts)
+
+
+def executed(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
+    """The same of `Machine.fire`."""
+    fired = machine.fire(turn)
+    return fired.to, fired.data, fired.member, fired.reasons, fired.verdicts
+
+
+def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machine: Machine[Data]) -> Any:
+    turn = Turn(Data(3), Member("m"), CHANNEL, START, "one", "start", "go")
+    try:
+        return step(machine, turn)
+    except ArithmeticError as error:
+        return type(error)
+
+
+@given(st.lists(ways, min_size=1, max_size=4))
+def test_a_step_is_what_a_trigger_does(tried: list[Transition[Data]]):
+    """Candidates in order, conditions before `unless`, the first that accepts, and errors passed on."""
+    try:
+        flow: Flow[Data] = one_flow(
+            [State("start", ask=Text("?")), *[end for end in ENDS if end.name in {way.dest for way in tried}]],
+            tried,
+            data=Data,
+        )
+    except FlowError:
+        reject()  # a guard on both sides of a transition, or a transition that can never be reached
+    machine = Machine(flow)
+    assert outcome(executed, machine) == outcome(triggered, machine)
+
+
+def test_the_machine_has_nothing_that_only_a_trigger_would_serve():
+    """No queue, no callbacks of the machine or of its states, no handler of errors: `fire` may pass them by."""
+    flow: Flow[Data] = one_flow([State("start", ask=Text("?")), ENDS[0]], [go("one")], data=Data)
+    machine = Machine(flow)._machine
+    assert not machine.has_queue
+    callbacks = (
+        "prepare_event",
+        "before_state_change",
+        "after_state_change",
+        "finalize_event",
+        "on_exception",
+        "on_final",
+    )
+    assert not any(getattr(machine, name) for name in callbacks)
+    assert not any((state.on_enter, state.on_exit) != ([], []) for state in machine.states.values())

@@ -1,0 +1,647 @@
+"""Tokens: what is taken as one, when it is live, how it is renewed, and that a logout is final."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import jwt
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.bots import CHANNEL, START, Chat, Talk, member_document, one_flow, words
+from vimbiso_fsm.audit.entries import unseal
+from vimbiso_fsm.document.codec import decode, encode
+from vimbiso_fsm.document.document import Document, Member, TokenLife
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import QUESTION, Call, Caller, call
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.tokens import BadToken, Tokens
+from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+
+SECRET = "a secret that is long enough for it" * 2
+LIFE = 300.0
+MEMBER = Member("m-1", guest=False, authenticated=True, jwt_token="t")
+
+
+def a_token(at: datetime = START, *, sub: Any = "m-1", life: float = LIFE, **claims: Any) -> str:
+    """A token as an issuer makes it."""
+    said = {"sub": sub, "iat": at.timestamp(), "exp": at.timestamp() + life, **claims}
+    return jwt.encode({name: value for name, value in said.items() if value is not None}, SECRET, algorithm="HS256")
+
+
+class Office:
+    """Issues tokens and takes payments. `calls`: method, key and token of each; `answers`: instead of the usual ones;
+    `gate`: shut, everybody waits."""
+
+    def __init__(self) -> None:
+        self.clock: Any = START.timestamp
+        self.calls: list[tuple[str, str, str | None]] = []
+        self.answers: dict[str, list[Any]] = {}
+        self.paid: set[str] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+        self._numbers = itertools.count()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    def login(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
+        """A new token."""
+        return self._serve("login", caller, lambda: a_token(self.now(), jti=next(self._numbers)))
+
+    def pay(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
+        """Pay, once for a key."""
+        return self._serve("pay", caller, lambda: self._paid(caller.key))
+
+    def look(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
+        """Only look."""
+        return self._serve("look", caller, lambda: "seen")
+
+    def _serve(self, name: str, caller: Caller, usual: Any) -> Any:
+        self.calls.append((name, caller.key, caller.token))
+        assert self.gate.wait(30)
+        waiting = self.answers.get(name)
+        answer = waiting.pop(0) if waiting else None
+        if answer is not None:
+            if isinstance(answer, BaseException):
+                raise answer
+            return None if answer == "nobody" else answer
+        if name != "login" and self._lapsed(caller.token):
+            return Refused("unauthorised")
+        return usual()
+
+    def _paid(self, key: str) -> str:
+        self.paid.add(key)
+        return "paid"
+
+    def _lapsed(self, token: str | None) -> bool:
+        if token is None:
+            return True
+        said = jwt.decode(token, options={"verify_signature": False, "verify_exp": False, "verify_iat": False})
+        return bool(said["exp"] <= self.clock())
+
+    @property
+    def asked(self) -> list[str]:
+        return [name for name, _, _ in self.calls]
+
+
+def log_in(turn: Turn[Any]) -> Call[Any]:
+    return call(Office.login)
+
+
+def logged_in(turn: Turn[Any]) -> Becomes[Any]:
+    member = attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token=str(turn.answer))
+    return turn.becomes(member=member)
+
+
+def logged_out(turn: Turn[Any]) -> Becomes[Any]:
+    return turn.becomes(member=attrs.evolve(turn.member, authenticated=False, jwt_token=None))
+
+
+def paid(turn: Turn[NoData]) -> Call[Any]:
+    return call(Office.pay)
+
+
+def looked(turn: Turn[NoData]) -> Call[Any]:
+    return call(Office.look)
+
+
+def of_age(turn: Turn[object]) -> bool | Refused:
+    return bool(turn.member.profile.get("of_age", True)) or Refused("too.young")
+
+
+login: Flow[Any] = Flow(
+    "login", initial="asking",
+    states=[
+        State("asking", call=log_in, policy=QUESTION),
+        State("unavailable", ask=Text("No login."), reads=str),
+        State("known", say=Text("Welcome."), final=True),
+    ],
+    transitions=[
+        Transition("done", "asking", "known", prepare=logged_in),
+        Transition("failed", "asking", "unavailable"),
+        Transition("answer", "unavailable", "asking"),
+    ],
+)  # fmt: skip
+
+shop: Flow[Any] = Flow(
+    "shop", initial="menu", requires=[authenticated, of_age],
+    states=[
+        State("menu", ask=Text("What now?")),
+        State("paying", call=paid),
+        State("looking", call=looked, policy=QUESTION),
+        State("done", say=Text("Done."), final=True),
+        State("out", say=Text("Logged out."), final=True),
+    ],
+    transitions=[
+        Transition("pay", "menu", "paying"),
+        Transition("look", "menu", "looking"),
+        Transition("leave", "menu", "out", prepare=logged_out),
+        Transition("done", ["paying", "looking"], "done"),
+        Transition("failed", ["paying", "looking"], "menu"),
+    ],
+)  # fmt: skip
+
+TOKENS = Tokens(renew=log_in, renewed=logged_in)
+
+
+def a_bot(office: Office, **options: Any) -> Bot:
+    return Bot([shop, login], entry=login, tokens=TOKENS, services={"office": office}, session=100_000, **options)
+
+
+def shopping(**options: Any) -> tuple[Chat, Office]:
+    """A member at the menu, logged in just now."""
+    office = Office()
+    chat = Chat(a_bot(office, **options))
+    chat.say("hi")
+    assert office.asked == ["login"]
+    office.calls.clear()
+    return chat, office
+
+
+def life(chat: Chat) -> TokenLife:
+    found = chat.document().token
+    assert found is not None
+    return found
+
+
+# What is taken as a token ---------------------------------------------------------------------------------------------
+
+
+def test_its_instants_are_known():
+    assert TOKENS.life(a_token(), MEMBER, START) == TokenLife(
+        START.replace(microsecond=START.microsecond), START + timedelta(seconds=LIFE)
+    )
+
+
+def test_a_token_that_does_not_say_when_it_was_issued_was_issued_when_it_came():
+    assert TOKENS.life(a_token(iat=None), MEMBER, START).issued == START
+
+
+UNSIGNED = jwt.encode({"sub": "m-1", "exp": START.timestamp() + LIFE}, None, algorithm="none")
+LATER, EARLIER = START + timedelta(hours=1), START - timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("token", "claim", "fault"),
+    [
+        (UNSIGNED, "alg", "none of those that are accepted"),
+        (jwt.encode({"sub": "m-1", "exp": 2e9}, SECRET, algorithm="HS384"), "alg", "none of those"),
+        (a_token(exp=None), "exp", "is missing"),
+        (a_token(sub=None), "sub", "is missing"),
+        (a_token(EARLIER), "exp", "has passed"),
+        (a_token(LATER), "iat", "is in the future"),
+        (a_token(nbf=LATER.timestamp()), "nbf", "is in the future"),
+        (a_token(sub="m-2"), "sub", "names somebody else"),
+        (a_token(exp="soon"), "exp", "is no instant"),
+        (a_token(exp=True), "exp", "is no instant"),
+        (a_token(exp=1e300), "exp", "is no instant"),
+        (a_token(iat=[]), "iat", "is no instant"),
+        ("token-1", "", "cannot be read"),
+        ("a.b.c", "", "cannot be read"),
+        ("é", "", "cannot be read"),
+        (a_token()[:-40], "", "cannot be read"),
+        ("." * 1000, "", "cannot be read"),
+    ],
+)
+def test_what_is_no_token_is_not_taken(token: str, claim: str, fault: str):
+    """The error names member, claim and fault, and quotes nothing of the token."""
+    with pytest.raises(BadToken, match=fault) as caught:
+        TOKENS.life(token, MEMBER, START)
+    assert (caught.value.member_id, caught.value.claim) == ("m-1", claim)
+    assert token not in str(caught.value) or len(token) < 3
+
+
+def test_a_subject_that_is_no_text_is_none():
+    token = jwt.api_jws.PyJWS().encode(b'{"sub":7,"exp":2000000000}', SECRET, algorithm="HS256")
+    with pytest.raises(BadToken) as caught:
+        attrs.evolve(TOKENS, subject=None).life(token, MEMBER, START)
+    assert caught.value.claim == "sub"
+
+
+def test_a_signature_is_verified_where_the_key_is_known():
+    keyed = attrs.evolve(TOKENS, key=SECRET)
+    assert keyed.life(a_token(), MEMBER, START).issued == START
+    forged = jwt.encode({"sub": "m-1", "exp": 2e9}, SECRET[::-1], algorithm="HS256")
+    with pytest.raises(BadToken, match="not signed with the key"):
+        keyed.life(forged, MEMBER, START)
+    with pytest.raises(BadToken, match="none of those"):
+        keyed.life(UNSIGNED, MEMBER, START)
+
+
+@given(st.text(max_size=60) | st.text("eyJ.abc-_=", max_size=60))
+@example(a_token())
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_a_token_or_is_not(text: str):
+    """Nothing but `BadToken` is raised."""
+    try:
+        TOKENS.life(text, MEMBER, START)
+    except BadToken as error:
+        assert error.fault  # noqa: PT017  # most texts are none
+
+
+@pytest.mark.parametrize("seconds", [-3600, -305, -304, 4, 5, 6, 3600])
+def test_the_issuers_clock_may_be_off_by_the_leeway(seconds: float):
+    token = a_token(START + timedelta(seconds=seconds))
+    if -305 < seconds <= 5:
+        assert TOKENS.life(token, MEMBER, START).expires == START + timedelta(seconds=seconds + LIFE)
+    else:
+        with pytest.raises(BadToken):
+            TOKENS.life(token, MEMBER, START)
+
+
+@pytest.mark.parametrize(
+    "options", [{"algorithms": ()}, {"algorithms": ("HS256", "None")}, {"leeway": -1}, {"margin": float("nan")}]
+)
+def test_settings_that_are_none_are_refused(options: dict[str, Any]):
+    with pytest.raises(ValueError, match=r"algorithms|leeway"):
+        Tokens(log_in, logged_in, **options)
+
+
+# In the document ------------------------------------------------------------------------------------------------------
+
+
+def test_the_document_knows_when_its_token_runs_out():
+    chat, _ = shopping()
+    at = datetime.fromtimestamp(chat.clock.at, UTC)
+    assert life(chat).expires - life(chat).issued == timedelta(seconds=LIFE)
+    assert abs(life(chat).issued - at) < timedelta(seconds=1)
+    stored = chat.document()
+    assert decode(encode(stored)) == stored
+
+
+def test_a_member_is_authenticated_while_their_token_lives():
+    """In what guards see, in what is stored and in what is read; by the store's clock."""
+    seen: list[bool] = []
+
+    def note(turn: Turn[NoData]) -> bool:
+        seen.append(turn.member.authenticated)
+        return True
+
+    flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask", conditions=note)])
+    token = a_token()
+    document = member_document(jwt_token=token, token=TOKENS.life(token, MEMBER, START))
+    talk = Talk(Bot([flow], tokens=TOKENS, session=100_000), document)
+    talk.says("hi", "a").wait(LIFE - 0.5).say("b")
+    assert (set(seen), talk.state.authenticated) == ({True}, True)
+    assert talk.state.at(talk.now).authenticated
+    talk.wait(0.5)
+    assert not talk.state.at(talk.now).authenticated
+    talk.say("c")
+    assert (seen[-1], talk.state.authenticated, talk.state.jwt_token) == (False, False, token)
+
+
+def test_a_token_of_which_nothing_is_known_is_not_believed():
+    """A document from before the bot knew of tokens: the member logs in again."""
+    office = Office()
+    talk = Talk(a_bot(office), member_document(jwt_token="token-0"))
+    talk.say("hi")
+    assert office.asked == ["login"]
+    assert (talk.place, talk.state.authenticated) == ("shop.menu", True)
+
+
+@pytest.mark.parametrize("answer", ["token-1", a_token(sub="m-2"), UNSIGNED, a_token(LATER)])
+def test_a_login_that_answers_no_token_costs_nothing(answer: str):
+    """The turn fails: plain words, an error entry, the document as before; nothing of the token in the audit."""
+    office = Office()
+    office.answers["login"] = [answer]
+    chat = Chat(a_bot(office))
+    outcome = chat.say("hi")
+    assert outcome.status == "failed"
+    assert "Reference" in words(outcome.replies)[-1]
+    guest = chat.document(outcome.state.member_id)
+    assert (guest.jwt_token, guest.authenticated, guest.call is not None) == (None, False, True)
+    assert all(answer.encode() not in entry.body for entry in chat.entries(outcome.state.member_id))
+    chat.wait(3600).say("again")
+    assert chat.outcome is not None
+    assert (chat.outcome.state.authenticated, office.asked) == (True, ["login", "login"])
+
+
+# Renewal --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [LIFE - 20, LIFE, LIFE + 1, 50_000])
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_token_is_renewed_before_a_call_that_needs_it(seconds: float, cached: bool):
+    office = Office()
+    chat = Chat(a_bot(office), cached=cached)
+    chat.say("hi")
+    office.calls.clear()
+    before = chat.document().jwt_token
+    chat.wait(seconds).say("pay")
+    assert office.asked == ["login", "pay"]
+    document = chat.document()
+    assert document.jwt_token not in (None, before)
+    assert office.calls[1][2] == document.jwt_token
+    assert (document.authenticated, office.paid, chat.words[:1]) == (True, {office.calls[1][1]}, ["Done."])
+    assert life(chat).expires.timestamp() == pytest.approx(chat.clock.at + LIFE)
+
+
+def test_a_token_that_lasts_is_not_renewed():
+    chat, office = shopping()
+    chat.wait(LIFE - 20.5).say("pay")
+    assert office.asked == ["pay"]
+
+
+def test_what_needs_no_call_renews_nothing():
+    """Messages keep the session alive for as long as they come; the flow goes on though it requires a login."""
+    chat, office = shopping()
+    for _ in range(10):
+        chat.wait(250).say("nonsense")
+        assert chat.words[-1] == "What now?"
+    chat.say("help", "back")
+    assert office.calls == []
+
+
+def test_a_401_is_healed_once_with_the_same_key():
+    chat, office = shopping()
+    office.answers["pay"] = [Refused("unauthorised")]
+    chat.say("pay")
+    assert office.asked == ["pay", "login", "pay"]
+    (_, first, old), (_, renewal, _), (_, second, new) = office.calls
+    assert first == second != renewal
+    assert old != new == chat.document().jwt_token
+    assert chat.words[:1] == ["Done."]
+    assert len(office.paid) == 1
+
+
+def test_a_401_with_the_new_token_is_for_the_flow():
+    chat, office = shopping()
+    office.answers["pay"] = [Refused("unauthorised")] * 2
+    chat.say("pay")
+    assert office.asked == ["pay", "login", "pay"]
+    assert (chat.words[-1], office.paid) == ("What now?", set())
+    office.answers.clear()
+    chat.say("pay")
+    assert (office.asked[3:], len(office.paid)) == (["pay"], 1)
+
+
+def test_a_token_renewed_before_the_call_is_not_renewed_after_it():
+    chat, office = shopping()
+    office.answers["pay"] = [Refused("unauthorised")]
+    chat.wait(400).say("pay")
+    assert office.asked == ["login", "pay"]
+    assert chat.words[-1] == "What now?"
+
+
+@pytest.mark.parametrize("answer", ["nobody", Refused("unauthorised")])
+@pytest.mark.parametrize("late", [True, False])
+def test_a_renewal_that_is_refused_leads_through_the_login_and_back(answer: Any, late: bool):
+    """The call is made after it, with the same key."""
+    chat, office = shopping()
+    office.answers["login"] = [answer]
+    if late:
+        chat.wait(400)
+    else:
+        office.answers["pay"] = [Refused("unauthorised")]
+    chat.say("pay")
+    assert office.asked == ([] if late else ["pay"]) + ["login", "login", "pay"]
+    assert (chat.words, len(office.paid)) == (["Welcome.", "Done."], 1)
+    assert len({key for name, key, _ in office.calls if name == "pay"}) == 1
+
+
+def test_a_login_that_refuses_too_keeps_the_place():
+    chat, office = shopping()
+    office.answers["login"] = [Refused("unauthorised")] * 2
+    chat.wait(400).say("pay")
+    assert chat.words[-1] == "No login."
+    assert chat.document().jwt_token is None
+    chat.say("now?")
+    assert (office.asked, len(office.paid)) == (["login", "login", "login", "pay"], 1)
+
+
+@pytest.mark.parametrize("answer", [Refused("core.down"), ConnectionError("down")])
+def test_an_outage_is_no_logout(answer: Any):
+    """Nothing was called: the flow hears why at once, and the old token stays to be renewed."""
+    chat, office = shopping()
+    office.answers["login"] = [answer] * 3
+    outcome = chat.wait(400).say("pay")
+    assert set(office.asked) == {"login"}
+    assert outcome.status == "advanced"  # as with any call that was refused
+    assert chat.words[-1] == "What now?"
+    assert chat.words[0] == (
+        "core.down" if isinstance(answer, Refused) else chat.bot.catalogue.say(Text("call.unavailable")).text
+    )
+    assert chat.document().jwt_token is not None
+    office.answers.clear()
+    chat.say("pay")
+    assert (office.asked[-2:], len(office.paid)) == (["login", "pay"], 1)
+
+
+def test_nobody_is_told_not_done_while_an_earlier_try_may_have_done_it():
+    """The outcome is unknown. When the call is taken up its token has run out, and there is no new one: it still is."""
+    chat, office = shopping()
+    office.answers["pay"] = [ConnectionError("lost")]
+    chat.say("pay")
+    assert chat.document().call is not None
+    office.answers["login"] = [Refused("core.down")]
+    chat.wait(400).wake()
+    document = chat.document()
+    assert (office.asked[-1], document.call and document.call.tries) == ("login", 2)
+    chat.wait(400).wake()
+    assert chat.document().call is None
+    assert office.asked[-2:] == ["login", "pay"]
+    assert len({key for name, key, _ in office.calls if name == "pay"}) == 1
+
+
+def test_what_is_required_is_asked_again_with_the_new_token():
+    """A renewal may tell more than a token: who is not let in any more makes no call."""
+
+    def renewed(turn: Turn[Any]) -> Becomes[Any]:
+        member = logged_in(turn).member
+        return turn.becomes(member=attrs.evolve(member, profile={"of_age": False}))
+
+    office = Office()
+    bot = attrs.evolve(a_bot(office), tokens=Tokens(log_in, renewed))
+    chat = Chat(bot)
+    chat.say("hi")
+    office.calls.clear()
+    chat.wait(400).say("pay")
+    assert office.asked == ["login"]
+    assert "too.young" in chat.words
+    assert chat.document().call is None
+
+
+def test_a_renewal_that_answers_nonsense_is_a_failure_of_ours():
+    """Neither a member nor a call is lost by it; the wrong callback is named in the audit's error."""
+    office = Office()
+    bot = attrs.evolve(a_bot(office), tokens=Tokens(log_in, lambda turn: turn))  # type: ignore[arg-type,return-value]
+    chat = Chat(bot)
+    chat.say("hi")
+    outcome = chat.wait(400).say("pay")
+    assert outcome.status == "failed"
+    document = chat.document()
+    assert document.call is not None
+    assert document.jwt_token is not None
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_worker_that_dies_at_any_step_of_a_renewal_loses_and_doubles_nothing(steps: int):
+    """Whoever comes next makes the call, with one key."""
+    chat, office = shopping()
+    chat.wait(400)
+    exchange = chat.begin(chat.message("pay"))
+    for _ in range(steps):
+        if exchange.request is None:
+            break
+        chat.step(exchange)
+    for _ in range(4):
+        chat.wait(100).wake()
+    if not office.paid:
+        chat.say("pay")
+    assert len(office.paid) == 1
+    assert chat.document().call is None
+    assert chat.document().authenticated
+
+
+def shops(office: Office, shift: list[float]) -> dict[str, Any]:
+    """What a manager on a store whose clock can be turned needs."""
+    office.clock = lambda: time.time() + shift[0]
+    return {"flows": a_bot(office), "clock": office.clock, "call_wait": 0.05}
+
+
+def test_a_renewal_that_takes_longer_than_anybody_waits():
+    """Its answer is a turn of its own, the call after it too; the member hears of it then."""
+    office, shift = Office(), [0.0]
+    with FlowStateManager.in_memory(**shops(office, shift)) as manager:
+        manager.handle(Message(CHANNEL, "1", text="hi"))
+        shift[0] = 400
+        office.gate.clear()
+        outcome = manager.handle(Message(CHANNEL, "2", text="pay"))
+        assert words(outcome.replies) == ["We are still working on your last answer; you will hear from us."]
+        office.gate.set()
+    document = manager.state("m-1")
+    assert document is not None
+    assert (office.asked, len(office.paid), document.call) == (["login", "login", "pay"], 1, None)
+
+
+def test_a_renewal_that_takes_longer_than_anybody_waits_in_tasks():
+    office, shift = Office(), [0.0]
+
+    async def talk() -> Document | None:
+        async with AsyncFlowStateManager.in_memory(**shops(office, shift)) as manager:
+            await manager.handle(Message(CHANNEL, "1", text="hi"))
+            shift[0] = 400
+            office.gate.clear()
+            outcome = await manager.handle(Message(CHANNEL, "2", text="pay"))
+            assert words(outcome.replies) == ["We are still working on your last answer; you will hear from us."]
+            await asyncio.to_thread(office.gate.set)
+        return await manager.state("m-1")
+
+    document = asyncio.run(talk())
+    assert document is not None
+    assert (office.asked, len(office.paid), document.call) == (["login", "login", "pay"], 1, None)
+
+
+def test_the_audit_shows_a_renewal():
+    chat, _ = shopping()
+    chat.wait(400).say("pay")
+    kinds = [unseal(entry).kind for entry in chat.entries()]
+    assert kinds[-3:] == ["transition", "renewal", "transition"]
+
+
+def test_an_entry_flow_renews_nothing():
+    """Its calls are there to get a token."""
+    office = Office()
+    token = a_token()
+    document = member_document(jwt_token=token, token=TOKENS.life(token, MEMBER, START))
+    talk = Talk(a_bot(office), document).wait(400)
+    talk.bot = attrs.evolve(talk.bot, home=login)
+    talk.say("hi")
+    assert office.asked == ["login"]
+
+
+# The end of it --------------------------------------------------------------------------------------------------------
+
+
+def test_a_logout_is_final():
+    chat, office = shopping()
+    old = chat.document().jwt_token
+    assert old is not None
+    chat.say("leave")
+    document = chat.document()
+    assert chat.words == ["Logged out."]
+    assert (document.jwt_token, document.token, document.authenticated) == (None, None, False)
+    assert old.encode() not in encode(document)
+    chat.say("hi")  # home requires a login: through the entry flow, with a token of its own
+    assert office.asked == ["login"]
+    assert chat.document().jwt_token not in (None, old)
+
+
+def test_the_sessions_end_drops_the_token():
+    office = Office()
+    chat = Chat(attrs.evolve(a_bot(office), session=300.0))
+    chat.say("hi")
+    chat.wait(301).wake()
+    document = chat.document()
+    assert (document.jwt_token, document.token, document.authenticated) == (None, None, False)
+
+
+@pytest.mark.parametrize("operator", [True, False])
+@pytest.mark.parametrize("how", ["logout", "silence"])
+@pytest.mark.parametrize("spoilt", [b"{broken", b'{"member_id":"m-1"}'])
+def test_recovery_brings_no_token_back(operator: bool, how: str, spoilt: bytes):
+    """The document before still has it, but it is from before the end of it."""
+    office = Office()
+    chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
+    chat.say("hi")
+    old = chat.document().jwt_token
+    if how == "logout":
+        chat.say("leave")
+    else:
+        chat.wait(301).wake()
+    damage(chat, spoilt)
+    office.answers["login"] = [Refused("down")] * 10
+    if operator:
+        manager = FlowStateManager(chat.bot, chat.store)
+        manager.recover("m-1")
+    else:
+        chat.say("hello?")
+    document = chat.document()
+    assert (document.jwt_token, document.authenticated, document.token) == (None, False, None)
+    assert old is not None
+    assert old.encode() not in encode(document)
+
+
+def test_recovery_keeps_a_token_that_can_be_seen():
+    """One byte of the rest is spoilt: it was there when it was stored."""
+    chat, _ = shopping()
+    chat.say("help")
+    chat.cache.forget("m-1")
+    before = chat.document()
+    damage(chat, encode(before).replace(b'"authenticated":true', b'"authenticated"%true'))
+    chat.say("hello?")
+    assert (chat.document().jwt_token, chat.document().token) == (before.jwt_token, before.token)
+
+
+def damage(chat: Chat, data: bytes) -> None:
+    """Spoil what is stored of the member."""
+    member = chat.store._members["m-1"]
+    assert member.state is not None
+    member.state = attrs.evolve(member.state, document=data)
+
+
+def test_a_member_put_back_long_after_their_session_has_one():
+    """Nobody has said anything; what they are put back to does not end at once."""
+    office = Office()
+    chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
+    chat.say("hi", "help")
+    version = chat.document().version
+    chat.wait(301).wake()
+    chat.wait(3600)
+    FlowStateManager(chat.bot, chat.store).recover("m-1", to=version)
+    deadline = chat.document().deadline
+    assert deadline is not None
+    assert deadline.timestamp() == pytest.approx(chat.clock.at + 300)

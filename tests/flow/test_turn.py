@@ -1,0 +1,116 @@
+"""What callbacks see and may answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.bots import CHANNEL, START, Bank
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.flow.calls import Call, Caller, call, snake_case
+from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated, because
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
+
+
+def turn(**changes: Any) -> Turn[str]:
+    """Some turn."""
+    return attrs.evolve(Turn("d", Member("m"), CHANNEL, START, "f", "s"), **changes)
+
+
+def test_a_refusal_is_false_and_carries_its_words():
+    """So that `holds(…) or Refused(…)` and `if verdict` read as they should."""
+    refused = Refused("amount.balance", field="amount", held="5 USD")
+    assert not refused
+    assert (bool(refused.params.get("missing")) or refused) is refused
+    assert refused.words == Text("amount.balance", held="5 USD")
+    assert (refused.code, refused.field) == ("amount.balance", "amount")
+    assert refused == Refused("amount.balance", "amount", held="5 USD")
+    assert refused != Refused("amount.balance", "amount", held="6 USD")
+    assert hash(refused) == hash(Refused("amount.balance", "amount"))
+
+
+def test_a_turn_becomes_what_is_named():
+    """What is not named stays as it was."""
+    before, other = turn(), Member("n")
+    assert before.becomes() == Becomes("d", Member("m"))
+    assert before.becomes(member=other) == Becomes("d", other)
+    assert before.becomes(data="e") == Becomes("e", Member("m"))
+
+
+def test_authenticated_asks_for_a_login():
+    """The guard accepts a member who is logged in and says the reason to any other."""
+    assert authenticated(turn()) == Refused("member.login")
+    assert authenticated(turn(member=Member("m", authenticated=True))) is True
+
+
+def test_a_call_names_port_and_method():
+    """The service is the port's name in snake case; arguments are bound to their names."""
+    assert call(Bank.pay, "ada", fruit="apple") == Call("bank", "pay", {"name": "ada", "fruit": "apple"})
+    assert call(Bank.stock).arguments == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "snake"),
+    [
+        ("CredexCore", "credex_core"),
+        ("Bank", "bank"),
+        ("HTTPServer", "http_server"),
+        ("A1Port", "a1_port"),
+        ("SMSGate", "sms_gate"),
+    ],
+)
+def test_snake_case(name: str, snake: str):
+    """A port's name as a service is called."""
+    assert snake_case(name) == snake
+
+
+def free(name: str) -> str:
+    """No method of a port."""
+    return name
+
+
+def test_a_call_takes_a_method_of_a_class():
+    """A plain or a local function is refused when the call is proposed, and so are wrong arguments."""
+
+    def local(self: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="method of a port"):
+        call(free, name="x")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="method of a port"):
+        call(local)
+    with pytest.raises(TypeError):
+        call(Bank.pay, "ada")  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        call(Bank.pay, name="ada", fruit="a", price=3)  # type: ignore[call-overload]
+
+
+def test_a_failure_is_told_by_its_reason():
+    """Of `failed` by code, of anything else never; the audit names the codes."""
+    guard = because("core.gone", "call.unsure")
+    assert [guard(turn(reason=Refused(code))) for code in ("core.gone", "call.unsure", "core.down")] == [
+        True,
+        True,
+        False,
+    ]
+    assert guard(turn()) is False
+    assert guard.__name__ == "because core.gone or call.unsure"
+
+
+def test_secrets_are_not_in_a_repr():
+    """A token, a profile and arguments of a call are shown in no log line."""
+    shown = [
+        repr(Caller("k", "m", "s3cret", CHANNEL)),
+        repr(Member("m", jwt_token="s3cret", profile={"name": "s3cret"})),
+        repr(Call("bank", "pay", {"pin": "s3cret"})),
+        repr(turn(answer="s3cret")),
+    ]
+    assert not [text for text in shown if "s3cret" in text or CHANNEL.identifier in text]
+
+
+def test_turns_are_frozen():
+    """A callback cannot change what another sees."""
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        turn().data = "e"  # type: ignore[misc]

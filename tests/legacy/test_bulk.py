@@ -1,0 +1,1007 @@
+"""Old records on the real engine: met by a message, and all of them by a runner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from flows.credex_core import Fault, SimulatedCredexCore
+from tests.engines import Server
+from tests.legacy.bulk.bot import Everybody, bot
+from tests.legacy.bulk.records import BROKEN, offered, registering, text
+from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.document.codec import decode
+from vimbiso_fsm.document.document import Document, is_unasked, unasked
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
+from vimbiso_fsm.legacy.bulk import Counts, Numbers, Report, TakeOver, find, read_mapping
+from vimbiso_fsm.legacy.convert import Conversion, conversion_token
+from vimbiso_fsm.legacy.records import SIDE_KEYS, NotConverted, record_digest
+from vimbiso_fsm.legacy.source import AsyncOldRecords, OldRecords
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
+from vimbiso_fsm.store.requests import Commit, Link, Load, LookUp, ReadAudit, Request, Result
+
+pytestmark = pytest.mark.embedded
+
+NUMBER, OTHER = "263771234567", "263771234568"
+ADA = Channel("whatsapp", NUMBER)
+MEMBER = f"m-{NUMBER}"
+
+
+@pytest.fixture
+def client(valkey_server: Server, valkey_url: str) -> Generator[Any, None, None]:
+    with valkey_server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def core() -> Everybody:
+    return Everybody()
+
+
+class Manage:
+    """Workers on the engine, each with the same credex-core."""
+
+    def __init__(self, url: str, core: SimulatedCredexCore) -> None:
+        self.url, self._core = url, core
+        self.made: list[FlowStateManager] = []
+
+    def __call__(self, **options: Any) -> FlowStateManager:
+        options = {"legacy": True, "services": {"credex_core": self._core}, **options}
+        self.made.append(FlowStateManager.from_url(self.url, bot, **options))
+        return self.made[-1]
+
+
+@pytest.fixture
+def manage(valkey_url: str, core: Everybody) -> Generator[Manage, None, None]:
+    manage = Manage(valkey_url, core)
+    yield manage
+    for manager in manage.made:
+        manager.close()
+
+
+def say(manager: FlowStateManager, text: str, id: str = "", channel: Channel = ADA, **rest: Any) -> Outcome:
+    return manager.handle(Message(channel, id or text, text, **rest))
+
+
+def stands(document: Document | None) -> tuple[str, str]:
+    assert document is not None
+    assert document.run is not None
+    return document.run.flow, document.run.step
+
+
+def fields(document: Document) -> Any:
+    assert document.run is not None
+    return document.run.flow_data.data.fields
+
+
+def migrations(manager: FlowStateManager, member_id: str) -> list[AuditEntry]:
+    return [entry for entry in manager.history(member_id) if entry.kind == "migration"]
+
+
+# The scenarios -------------------------------------------------------------------------------------------------------
+
+
+def test_sg69_a_record_of_the_old_shape_survives(manage: Manage, client: Any, core: Everybody):
+    """Given a record written by the previous release (`mobile_number` and `member_id` at the top, no `channel`, an
+    offer at step 1 with amount 5 USD); when the next message arrives; then it is converted: channel WhatsApp with that
+    number, member id kept, step and amount kept. The original: member, token, account and flow are deleted."""
+    old = text(offered(NUMBER, MEMBER))
+    client.set(NUMBER, old)
+    core.onboard_member(firstname="Alan", lastname="Turing", phone=OTHER)
+    outcome = say(manage(), "alan_turing")
+    document = outcome.state
+    assert (document.member_id, document.guest) == (MEMBER, False)
+    assert document.channel.address == ADA.address
+    assert [address.identifier for address in document.channels] == [NUMBER]
+    assert fields(document)["amount"] == {"amount": "5.00", "currency": "USD"}
+    # What was said was the answer to step 1, the handle: the member has been logged in, and goes on from there.
+    assert stands(document) == ("offer", "confirm")
+    assert fields(document)["handle"] == "alan_turing"
+    assert document.authenticated
+    assert document.jwt_token != "old.token.of-unknown-age"
+    [first, *_] = manage().history(MEMBER)
+    assert (first.kind, first.version, first.flow, first.dest) == ("migration", 1, "offer", "handle")
+    assert client.get(NUMBER) == old, "the original stays until it is purged"
+
+
+def test_sg69_what_was_kept_is_what_stood_there(manage: Manage, client: Any):
+    """The same as it is stored before anything is heard: step, answers, profile and account."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+    document = manage().state(MEMBER)
+    assert document is not None
+    assert stands(document) == ("offer", "handle")
+    assert fields(document)["amount"] == {"amount": "5.00", "currency": "USD"}
+    assert document.profile["firstname"] == "Ada"
+    assert document.current_account["id"] == f"account of {NUMBER}"
+    assert (document.version, document.jwt_token) == (1, None)
+
+
+def test_sg70_conversion_is_safe_to_repeat(manage: Manage, client: Any):
+    """Given a converted record; when converted again; then the same record, version raised once."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    first = migrate(manage.url)
+    before = manage().state(MEMBER)
+    again = migrate(manage.url)
+    assert (first.converted, again.converted, again.already) == (1, 0, 1)
+    assert manage().state(MEMBER) == before
+    assert before is not None
+    assert before.version == 1
+
+
+@pytest.mark.parametrize("member_id", [MEMBER, None], ids=["named", "guest"])
+def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | None):
+    """The same by two workers at once, whoever of them does which step first."""
+    client.set(NUMBER, text(offered(NUMBER, member_id)))
+    record = OldRecord(NUMBER, client.get(NUMBER))
+    manager = manage()
+    one, two = Conversion(bot, record), Conversion(bot, record)
+    while one.request is not None or two.request is not None:
+        for conversion in (one, two):
+            if conversion.request is not None:
+                conversion.take(manager.ask(conversion.request))
+    assert [one.outcome, two.outcome] == ["converted", "already"]
+    assert len(migrations(manager, member_id or guest_id(ADA))) == 1
+
+
+def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
+    """The same when members write while a runner is under way: each record is converted once, no message is lost."""
+    numbers = [f"2637712{n:05}" for n in range(60)]
+    for n in numbers:
+        client.set(n, text(offered(n, f"m-{n}")))
+    workers = [manage(patience=60.0) for _ in range(2)]
+    start = threading.Barrier(3)
+
+    def talk(worker: FlowStateManager, which: Sequence[str]) -> list[Outcome]:
+        start.wait()
+        return [say(worker, "help", f"{n}", Channel("whatsapp", n)) for n in which]
+
+    def run() -> Counts:
+        start.wait()
+        return migrate(manage.url)
+
+    with ThreadPoolExecutor(3) as pool:
+        talks = [pool.submit(talk, workers[0], numbers), pool.submit(talk, workers[1], numbers[::-1])]
+        counts = pool.submit(run).result()
+        answered = [outcome for one in talks for outcome in one.result()]
+    assert counts.converted + counts.already == len(numbers)
+    assert counts.refused == 0
+    for n in numbers:
+        assert len(migrations(workers[0], f"m-{n}")) == 1
+        assert stands(workers[0].state(f"m-{n}")) == ("offer", "handle")
+    assert {outcome.state.member_id for outcome in answered} == {f"m-{n}" for n in numbers}
+
+
+class OldRelease:
+    """What the previous release did with what it found under a number, as far as it is known (SG-10, SG-33): four
+    keys are read, and what is no JSON object is no session."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def session(self, number: str) -> dict[str, Any]:
+        """The session it goes on with; a new one when it finds none."""
+        found, *beside = self._client.mget([number, *(number + name for name in SIDE_KEYS)])
+        if not found:
+            return {"member_id": None, "flow_data": None, "jwt_token": None}
+        return {**json.loads(found), **dict(zip(SIDE_KEYS, beside, strict=True))}
+
+
+def test_sg71_old_code_new_record(manage: Manage, client: Any):
+    """Given a rollback to the previous release; when it reads a new record; then the session restarts cleanly; no
+    partial state is acted upon."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    client.set(f"{NUMBER}_stage", "handle_action_offer")
+    migrate(manage.url, purge=True)
+    say(manage(), "help")
+    assert manage().state(MEMBER) is not None
+    assert OldRelease(client).session(NUMBER) == {"member_id": None, "flow_data": None, "jwt_token": None}
+    # Whatever is stored of the member now has a name that no number and no side key of a number can be.
+    assert all(key.startswith(b"vimbiso:") for key in client.keys("*"))
+
+
+def test_sg71_before_the_purge_it_finds_its_own_record(manage: Manage, client: Any):
+    """The original, whole: nothing of the new record is mixed into it."""
+    record = offered(NUMBER, MEMBER)
+    client.set(NUMBER, text(record))
+    say(manage(), "menu")
+    assert {name: OldRelease(client).session(NUMBER)[name] for name in record} == record
+
+
+# Met by a message ----------------------------------------------------------------------------------------------------
+
+
+def test_both_shells_convert_on_the_way(valkey_url: str, client: Any, core: Everybody):
+    """Async, the same."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER, channel=True)))
+
+    async def talk() -> Outcome:
+        services = {"credex_core": core}
+        async with AsyncFlowStateManager.from_url(valkey_url, bot, services=services, legacy=True) as manager:
+            return await manager.handle(Message(ADA, "1", "help"))
+
+    assert stands(asyncio.run(talk()).state) == ("offer", "handle")
+
+
+def test_without_old_records_nobody_looks_for_them(manage: Manage, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(legacy=None), "hi").state) == ("dashboard", "menu")
+    assert migrations(manage(), MEMBER) == []
+
+
+def test_old_records_may_be_elsewhere(manage: Manage, client: Any, valkey_server: Server):
+    """On another database, named by its URL."""
+    with valkey_server.client() as other:
+        other.select(1)
+        other.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(legacy=f"{manage.url}?db=1"), "help").state) == ("offer", "handle")
+
+
+def test_a_confirmed_offer_is_confirmed_again(manage: Manage, client: Any, core: Everybody):
+    """A record past its confirm may have had its call made, or not: nothing is sent until the member says so again."""
+    to = {"handle": "alan_turing", "account_id": "account-7", "name": "Alan Turing"}
+    client.set(NUMBER, text(offered(NUMBER, MEMBER, step=3, handle=to)))
+    outcome = say(manage(), "yes")
+    assert stands(outcome.state) == ("offer", "confirm")
+    assert [received.name for received in core.calls if received.name == "createCredex"] == []
+
+
+@pytest.mark.parametrize("word", ["menu", "hi"])
+def test_menu_offers_the_old_flow_back(manage: Manage, client: Any, word: str):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(), word).state) == ("carry_on", "offered")
+    assert stands(say(manage(), "yes").state) == ("offer", "handle")
+
+
+def test_cancel_ends_the_old_flow(manage: Manage, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(), "cancel").state) == ("dashboard", "menu")
+
+
+def test_a_button_of_the_old_release_is_asked_for_anew(manage: Manage, client: Any):
+    """It names nothing of ours: the member is logged in, and asked again."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    outcome = manage().handle(Message(ADA, "1", choice="confirm_action"))
+    assert stands(outcome.state) == ("offer", "handle")
+    assert outcome.status == "advanced"
+
+
+def test_when_nobody_can_log_in_the_place_and_the_answer_are_kept(manage: Manage, client: Any, core: Everybody):
+    core.faults = [Fault("down", "login", times=1)]
+    core.onboard_member(firstname="Alan", lastname="Turing", phone=OTHER)
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(), "alan_turing").state) == ("login", "unavailable")
+    outcome = say(manage(), "again")
+    assert stands(outcome.state) == ("offer", "confirm")
+    assert fields(outcome.state)["handle"] == "alan_turing"
+
+
+def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, client: Any):
+    """Between the login and the flow there is a question of its own; what was said before it is not lost."""
+    number, core = "263771000005", SimulatedCredexCore()
+    client.set(number, text(offered(number, None)))
+    manager, channel = manage(services={"credex_core": core}), Channel("whatsapp", number)
+    assert stands(say(manager, "alan", "1", channel).state) == ("choose_account", "choosing")
+    outcome = say(manager, "2", "2", channel)
+    assert stands(outcome.state) == ("offer", "confirm")
+    assert fields(outcome.state)["handle"] == "alan"
+    assert outcome.state.current_account["handle"] == "shop_one"
+
+
+def test_who_is_not_named_is_known_after_the_login(manage: Manage, client: Any):
+    """A record without a member's id is a guest's; credex-core says who they are, and the flow goes with them."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    outcome = say(manage(), "help")
+    assert (outcome.state.member_id, outcome.state.guest) == (MEMBER, False)
+    assert stands(outcome.state) == ("offer", "handle")
+    assert len(migrations(manage(), MEMBER)) == 1
+
+
+def test_a_registration_goes_on(manage: Manage, client: Any):
+    client.set(NUMBER, text(registering(NUMBER)))
+    outcome = say(manage(), "Hopper")
+    assert stands(outcome.state) == ("onboard", "confirm")
+    assert (fields(outcome.state)["firstname"], fields(outcome.state)["lastname"]) == ("Grace", "Hopper")
+
+
+@pytest.mark.parametrize("name", ["cut off", "a step of 999", "too long", "two members"])
+def test_what_cannot_be_converted_begins_anew_and_an_incident_says_why(manage: Manage, client: Any, name: str):
+    """The member is answered as anybody who writes for the first time; the record stays for somebody to look at."""
+    make, words = BROKEN[name]
+    client.set(NUMBER, make(NUMBER))
+    outcome = say(manage(), "hi")
+    assert stands(outcome.state) == ("dashboard", "menu")
+    [incident] = manage().incidents(guest_id(ADA))
+    assert incident.kind == "legacy"
+    assert words in f"{incident.detail['field']} {incident.detail['fault']}"
+    assert client.get(NUMBER) == make(NUMBER)
+    say(manage(), "menu")
+    assert len(manage().incidents(guest_id(ADA))) == 1
+
+
+def test_a_key_of_another_type_is_nobodys_record(manage: Manage, client: Any):
+    client.hset(NUMBER, "a", 1)
+    assert stands(say(manage(), "hi").state) == ("dashboard", "menu")
+    assert client.hgetall(NUMBER) == {b"a": b"1"}
+
+
+def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
+    """Who writes from another channel under the same number is not taken for the member of the record."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    outcome = say(manage(), "help", channel=Channel("sms", NUMBER))
+    assert migrations(manage(), MEMBER) == []
+    assert manage().incidents(guest_id(Channel("sms", NUMBER))) == ()
+    assert stands(outcome.state)[0] != "offer"
+
+
+def test_an_identifier_that_is_no_number_is_not_asked_for(manage: Manage, client: Any):
+    """No key of anybody else's can be named by it."""
+    client.set("session:1", text(offered(NUMBER, MEMBER)))
+    assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("dashboard", "menu")
+
+
+def test_old_records_out_of_reach_are_no_reason_to_begin_anew(manage: Manage, tmp_path: Path):
+    """An outage is not a new customer: the message is not answered, and can be handled again."""
+    with pytest.raises(StoreUnavailable, match="the old records cannot be read"):
+        say(manage(legacy=f"unix://{tmp_path}/nobody"), "hi")
+    assert manage().state(guest_id(ADA)) is None
+
+
+def test_a_member_linked_before_is_asked_for_too(manage: Manage, client: Any):
+    """Somebody was killed between giving the channel to the member and storing the document."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    manage().ask(Link(ADA, MEMBER))
+    outcome = say(manage(), "help")
+    assert outcome.state.member_id == MEMBER
+    assert stands(outcome.state) == ("offer", "handle")
+
+
+# All of them ---------------------------------------------------------------------------------------------------------
+
+
+def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
+    """One run over the old records."""
+
+    async def run() -> Counts:
+        async with AsyncAtomicStateManager.from_url(url) as store, AsyncOldRecords(old or url) as records:
+            return await TakeOver(bot, options.pop("store", lambda s: s)(store), records, **options).run()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def refusals() -> list[NotConverted]:
+    return []
+
+
+def test_all_good_ones_are_converted_and_all_broken_ones_listed(
+    manage: Manage, client: Any, refusals: list[NotConverted]
+):
+    """Both shapes, with and without a member, beside every kind of what is none; what is listed stays as it is."""
+    good = [f"26377100{n:04}" for n in range(30)]
+    for n, number in enumerate(good):
+        member_id = f"m-{number}" if n % 3 else None
+        client.set(number, text(offered(number, member_id, channel=bool(n % 2))))
+    broken = {f"26377200{n:04}": make(f"26377200{n:04}") for n, (make, _) in enumerate(BROKEN.values())}
+    for number, data in broken.items():
+        client.set(number, data)
+    client.hset("263773000000", "a", 1)
+    client.rpush("263773000001", "a")
+    client.set("cart:1", "x")
+    client.set(f"{good[0]}_stage", "x")
+    counts = migrate(manage.url, refused=refusals.append)
+    assert (counts.converted, counts.refused, counts.seen) == (30, len(broken) + 2, 30 + len(broken) + 2)
+    assert {refusal.digest for refusal in refusals} == {
+        record_digest(number) for number in [*broken, "263773000000", "263773000001"]
+    }
+    manager = manage()
+    for n, number in enumerate(good):
+        document = manager.state(f"m-{number}" if n % 3 else guest_id(Channel("whatsapp", number)))
+        assert stands(document) == ("offer", "handle")
+    assert {number: client.get(number) for number in broken} == broken
+    assert migrate(manage.url).already == 30
+
+
+def test_a_dry_run_writes_nothing(manage: Manage, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    client.set(OTHER, b"{")
+    before = {key: client.dump(key) for key in client.keys("*")}
+    counts = migrate(manage.url, dry_run=True)
+    assert (counts.possible, counts.converted, counts.refused) == (1, 0, 1)
+    after = {key: client.dump(key) for key in client.keys("*") if key != b"vimbiso:shards"}
+    assert after == before
+
+
+def test_a_dry_run_deletes_nothing(manage: Manage):
+    with pytest.raises(ValueError, match="a dry run deletes nothing"):
+        migrate(manage.url, dry_run=True, purge=True)
+
+
+def test_who_has_begun_is_not_overwritten(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """A live document at the member, or at the guest on the channel, stays, and the record is listed."""
+    members = manage(legacy=None)
+    member = say(members, "hi").state
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    client.set(OTHER, text(offered(OTHER, "m-x")))
+    manage(legacy=None, services={"credex_core": Down()}).handle(Message(Channel("whatsapp", OTHER), "1", "hi"))
+    counts = migrate(manage.url, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (0, 2)
+    assert {refusal.fault for refusal in refusals} == {
+        "comes too late: its member has begun a conversation here, which is not overwritten"
+    }
+    assert members.state(MEMBER) == member
+    assert members.member_of(Channel("whatsapp", OTHER)) is None
+
+
+class Down(SimulatedCredexCore):
+    def __init__(self) -> None:
+        super().__init__(faults=[Fault("down")])
+
+
+def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """The old release was still at work: what it wrote later does not overwrite what was made of the first."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+    client.set(NUMBER, text(offered(NUMBER, MEMBER, step=0)))
+    counts = migrate(manage.url, refused=refusals.append, purge=True)
+    assert (counts.refused, counts.purged) == (1, 0)
+    assert stands(manage().state(MEMBER)) == ("offer", "handle")
+    assert client.exists(NUMBER)
+
+
+def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Record, mapping and channel index must not name different members; nothing is written where they do."""
+    numbers = [f"26377100{n:04}" for n in range(3)]
+    for number in numbers:
+        client.set(number, text(offered(number, f"m-{number}")))
+    manage().ask(Link(Channel("whatsapp", numbers[0]), "somebody"))
+    mapping = Numbers({numbers[1]: "somebody else", numbers[2]: f"m-{numbers[2]}"})
+    counts = migrate(manage.url, numbers=mapping, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (1, 2)
+    assert {refusal.field for refusal in refusals} == {"member_id"}
+    said = sorted(refusal.fault for refusal in refusals)
+    assert said == [
+        f"names another member than {who}; a number alone makes no two members one"
+        for who in ("the channel index", "the mapping")
+    ]
+    assert manage().state(f"m-{numbers[0]}") is None
+    assert manage().state(f"m-{numbers[1]}") is None
+
+
+def test_two_records_of_one_member_are_not_mixed(manage: Manage, client: Any):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    client.set(OTHER, text(offered(OTHER, MEMBER)))
+    counts = migrate(manage.url)
+    assert (counts.converted, counts.refused) == (1, 1)
+
+
+def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """It must name everybody whom the record does not; a registration needs nobody."""
+    for number, record in {
+        NUMBER: offered(NUMBER, None),
+        OTHER: offered(OTHER, None),
+        "263771234569": registering("263771234569"),
+        "263771234570": {**offered("263771234570", None), "flow_data": None},
+        "263771234571": offered("263771234571", None),
+    }.items():
+        client.set(number, text(record))
+    mapping = Numbers({NUMBER: MEMBER}, {"263771234571": (3, 9)})
+    counts = migrate(manage.url, numbers=mapping, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (2, 3)
+    assert manage().member_of(ADA) == MEMBER
+    assert [refusal for refusal in refusals if "(lines 3, 9)" in refusal.fault]
+    assert {refusal.field for refusal in refusals} == {"member_id"}
+
+
+def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Only for them; where it cannot say, the record is listed and the run goes on."""
+    asked: list[str] = []
+    for number in (NUMBER, OTHER, "263771234569"):
+        client.set(number, text(offered(number, None)))
+    client.set("263771234570", text(offered("263771234570", "m-70")))
+
+    def look_up(number: str) -> str | None:
+        asked.append(number)
+        if number == OTHER:
+            raise ConnectionError
+        return MEMBER if number == NUMBER else None
+
+    counts = migrate(manage.url, look_up=look_up, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (2, 2)
+    assert sorted(asked) == [NUMBER, OTHER, "263771234569"]
+    assert sorted(refusal.fault for refusal in refusals) == [
+        "could not be looked up: ConnectionError",
+        "is not known: neither the record nor what was asked names a member",
+    ]
+
+
+def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Whom it does not know, or knows under another id, is listed; what the record itself names is not asked for."""
+    third, fourth = "263771234569", "263771234570"
+    for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():
+        client.set(number, text(offered(number, member_id)))
+    mapping = Numbers({NUMBER: MEMBER, OTHER: "m-of-nobody", third: "m-of-another", fourth: "m-70"})
+    known = {NUMBER: MEMBER, third: f"m-{third}"}
+    counts = migrate(manage.url, numbers=mapping, look_up=known.get, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (2, 2)
+    assert {(refusal.digest, refusal.field, refusal.fault) for refusal in refusals} == {
+        (record_digest(OTHER), "member_id", "is not known: the mapping names a member whom the look-up does not know"),
+        (record_digest(third), "member_id", "is not known: the mapping names another member than the look-up"),
+    }
+    assert client.get(OTHER) == text(offered(OTHER, None))
+
+
+def test_the_bots_own_look_up_asks_credex_core(core: Everybody):
+    """Known, nobody's, and not to be had."""
+    assert bot.legacy is not None
+    assert bot.legacy.member_of is not None
+    assert bot.legacy.member_of({"credex_core": core}, NUMBER) == MEMBER
+    assert bot.legacy.member_of({"credex_core": SimulatedCredexCore()}, NUMBER) is None
+    with pytest.raises(ConnectionError, match=r"core\.down"):
+        bot.legacy.member_of({"credex_core": Down()}, NUMBER)
+
+
+class Killed(Exception):
+    pass
+
+
+@attrs.define
+class Dying:
+    """A store that is gone after so many requests."""
+
+    store: Any
+    left: int
+
+    async def perform(self, request: Request) -> Result:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        result: Result = await self.store.perform(request)
+        return result
+
+
+@pytest.mark.parametrize("member_id", [MEMBER, None], ids=["named", "guest"])
+def test_killed_after_any_step_and_started_again(manage: Manage, client: Any, member_id: str | None):
+    """Whatever was the last thing a runner did: the next one ends with the same, and so does the next message."""
+    client.set(NUMBER, text(offered(NUMBER, member_id)))
+    for steps in range(10):
+        for key in client.keys("vimbiso:*"):
+            client.delete(key)
+        try:
+            migrate(manage.url, store=lambda store, steps=steps: Dying(store, steps))
+        except Killed:
+            pass
+        else:
+            assert steps > 2
+            break
+        counts = migrate(manage.url)
+        assert counts.converted + counts.already == 1
+        manager = manage()
+        assert len(migrations(manager, member_id or guest_id(ADA))) == 1
+        document = manager.state(member_id or guest_id(ADA))
+        assert stands(document) == ("offer", "handle")
+        assert manager.member_of(ADA) == member_id
+    else:
+        raise AssertionError("it never came to its end")
+
+
+def test_long_forgotten_tokens_are_found_in_the_audit(manage: Manage, client: Any):
+    """After eight days the token is gone; the entry of the conversion is not."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+    for key in client.keys("*:tokens"):
+        client.delete(key)
+    counts = migrate(manage.url, purge=True)
+    assert (counts.already, counts.purged) == (1, 1)
+
+
+def test_long_forgotten_tokens_of_a_guest_too(manage: Manage, client: Any):
+    """They have become a member since; the entry stands in the guest's audit."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    migrate(manage.url)
+    assert say(manage(), "help").state.member_id == MEMBER
+    for key in client.keys("*:tokens"):
+        client.delete(key)
+    counts = migrate(manage.url, purge=True)
+    assert (counts.already, counts.purged) == (1, 1)
+
+
+def test_purge_removes_what_is_proven_converted(manage: Manage, client: Any):
+    """The record and the keys beside it; what is not converted stays, and what is no record."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    for name in SIDE_KEYS:
+        client.set(NUMBER + name, "x")
+    client.set(OTHER, b"{")
+    client.set(f"{OTHER}_stage", "x")
+    counts = migrate(manage.url, purge=True)
+    assert (counts.converted, counts.purged, counts.refused) == (1, 1, 1)
+    left = {key for key in client.keys("*") if not key.startswith(b"vimbiso:")}
+    assert left == {OTHER.encode(), f"{OTHER}_stage".encode()}
+    assert stands(manage().state(MEMBER)) == ("offer", "handle")
+
+
+def test_a_record_that_changes_while_it_is_purged_stays(manage: Manage, client: Any):
+    """Each is deleted only while it is the same."""
+
+    async def delete() -> int:
+        async with AsyncOldRecords(manage.url) as records:
+            client.set(NUMBER, b"new")
+            return await records.delete([OldRecord(NUMBER, b"old"), OldRecord(OTHER, b"gone")])
+
+    assert asyncio.run(delete()) == 0
+    assert client.get(NUMBER) == b"new"
+
+
+def test_two_runners_at_once_share_the_work(manage: Manage, client: Any):
+    numbers = [f"26377100{n:04}" for n in range(200)]
+    client.mset({number: text(offered(number, f"m-{number}" if n % 2 else None)) for n, number in enumerate(numbers)})
+
+    async def both() -> list[Counts]:
+        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncOldRecords(manage.url) as records:
+            return list(await asyncio.gather(*(TakeOver(bot, store, records).run() for _ in range(2))))
+
+    one, two = asyncio.run(both())
+    assert one.converted + two.converted == 200
+    assert one.already + two.already == 200
+    assert one.refused + two.refused == 0
+
+
+def test_the_rate_is_kept(manage: Manage, client: Any, monkeypatch: pytest.MonkeyPatch):
+    """So many conversions begin a second; those of before cost nothing."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    client.mset({f"26377100{n:04}": text(offered(f"26377100{n:04}", f"m-{n}")) for n in range(20)})
+    monkeypatch.setattr("vimbiso_fsm.migration.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("vimbiso_fsm.migration._sleep", sleep)
+    assert migrate(manage.url, rate=10).converted == 20
+    assert slept == pytest.approx([n / 10 for n in range(20)])
+    slept.clear()
+    assert migrate(manage.url, rate=10).already == 20
+    assert slept == []
+
+
+def test_a_run_can_be_cancelled_at_any_moment(manage: Manage, client: Any):
+    """Also just before it asks for anything, where redis-py loses the cancellation."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+
+    async def run() -> None:
+        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncOldRecords(manage.url) as records:
+            await records.count()
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await TakeOver(bot, store, records).run()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert manage().state(MEMBER) is None
+
+
+def test_progress_is_told(manage: Manage, client: Any):
+    """All keys that were looked at, of at most those there are."""
+    client.mset({f"26377{n:07}": b"{" for n in range(2_500)})
+    told: list[int] = []
+    counts = migrate(manage.url, progress=told.append)
+    assert sum(told) == counts.keys == counts.seen == 2_500
+    assert len(told) > 1
+
+
+def test_a_number_that_comes_twice_counts_once(manage: Manage, client: Any):
+    """A scan may give a key twice."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+
+    class Twice(AsyncOldRecords):
+        async def pages(self):
+            for _ in range(2):
+                yield 2, [NUMBER, NUMBER]
+
+    async def run() -> Counts:
+        async with AsyncAtomicStateManager.from_url(manage.url) as store, Twice(manage.url) as records:
+            return await TakeOver(bot, store, records).run()
+
+    assert asyncio.run(run()).seen == 1
+
+
+def test_a_store_that_goes_away_ends_the_run(manage: Manage, client: Any):
+    """Nothing is taken for refused that was not."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+
+    class Gone:
+        async def perform(self, request: Request) -> Result:
+            raise StoreUnavailable("gone")
+
+    refused: list[NotConverted] = []
+    with pytest.raises(VimbisoError, match="gone"):
+        migrate(manage.url, store=lambda store: Gone(), refused=refused.append)
+    assert refused == []
+
+
+def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, refusals: list[NotConverted]):
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+    [state] = client.keys("*:state")
+    client.delete(state, *client.keys("*:tokens"))
+    client.set(state, "x")
+    assert migrate(manage.url, refused=refusals.append).refused == 1
+    assert "vimbiso recover" in refusals[0].fault
+
+
+def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Escapes that JSON of the old release has twelve bytes for and ours three cannot make it too large; other things
+    that are kept twice can."""
+    accounts = [{"accountID": "x" * 80, "accountName": "y" * 80} for _ in range(290)]
+    record = offered(NUMBER, MEMBER)
+    del record["_previous_state"]
+    record["profile"] = {"dashboard": {"accounts": accounts}}
+    assert len(text(record)) < 65_536
+    client.set(NUMBER, text(record))
+    assert migrate(manage.url, refused=refusals.append).refused == 1
+    assert "65536" in refusals[0].fault
+    assert manage().state(MEMBER) is None
+
+
+# One step after the other --------------------------------------------------------------------------------------------
+
+
+def conversion_up_to(manage: Manage, kind: Callable[[Request], bool], record: OldRecord) -> Conversion:
+    """A conversion whose next request is of that kind."""
+    conversion = Conversion(bot, record)
+    while conversion.request is not None and not kind(conversion.request):
+        conversion.take(manage().ask(conversion.request))
+    assert conversion.request is not None
+    return conversion
+
+
+def test_the_steps_are_these(manage: Manage):
+    """Of a record that names its member, in this order."""
+    kinds: list[type[Request]] = []
+    conversion = Conversion(bot, OldRecord(NUMBER, text(offered(NUMBER, MEMBER))))
+    while conversion.request is not None:
+        kinds.append(type(conversion.request))
+        conversion.take(manage().ask(conversion.request))
+    assert kinds == [LookUp, Commit, Load, Link, Commit]
+    assert conversion.outcome == "converted"
+    assert conversion.document == manage().state(MEMBER)
+
+
+def test_the_channel_is_given_away_meanwhile(manage: Manage):
+    record = OldRecord(NUMBER, text(offered(NUMBER, MEMBER)))
+    conversion = conversion_up_to(manage, lambda request: isinstance(request, Link), record)
+    manage().ask(Link(ADA, "somebody"))
+    conversion.take(manage().ask(conversion.request))  # type: ignore[arg-type]
+    assert conversion.outcome == "refused"
+    assert manage().state(MEMBER) is None
+
+
+def test_the_member_begins_meanwhile(manage: Manage):
+    record = OldRecord(NUMBER, text(offered(NUMBER, MEMBER)))
+    stores = lambda request: isinstance(request, Commit) and request.document is not None  # noqa: E731
+    conversion = conversion_up_to(manage, stores, record)
+    say(manage(legacy=None), "hi")
+    before = manage().state(MEMBER)
+    conversion.take(manage().ask(conversion.request))  # type: ignore[arg-type]
+    assert (conversion.outcome, manage().state(MEMBER)) == ("refused", before)
+
+
+def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage, client: Any):
+    """No number, no token, no answer that is not public."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+    [entry] = manage().history(MEMBER)
+    assert (entry.token, entry.detail) == (
+        conversion_token(OldRecord(NUMBER, client.get(NUMBER))),
+        {"shape": "phone"},
+    )
+    bodies = [stored.body for stored in manage().ask(ReadAudit(MEMBER))]
+    assert NUMBER.encode() not in b"".join(bodies).replace(MEMBER.encode(), b"")
+    assert FlowAuditLogger.read(manage().ask(ReadAudit(MEMBER))) == (entry,)
+
+
+# The mapping, and the report -----------------------------------------------------------------------------------------
+
+MAPPING = f"""\
+number,member_id
+{NUMBER},m-1
++{OTHER}, m-2
+
+263771234569,m-3
+263771234569,m-4
+263771234570,m-5
+263771234570,m-5
+not a number,m-6
+0771234567,m-7
+263771234571,
+263771234572
+263771234573,m-8,more
+"263771234574,m-9
+{{"number": "263771234575", "member_id": "m-10"}}
+{{"number": 263771234576, "member_id": "m-11"}}
+{{"number": "263771234577"
+263771234578,m\x00-12
+"""
+
+
+def test_a_mapping_is_read_line_by_line(tmp_path: Path):
+    """Each line that is not used is named with what is wrong; a number is shown by its end only."""
+    path = tmp_path / "numbers.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + MAPPING.encode() + b"\xff,m-13\n" + b"1" * 5_000 + b"\n")
+    found = read_mapping(path)
+    assert found.members == {NUMBER: "m-1", OTHER: "m-2", "263771234570": "m-5", "263771234575": "m-10"}
+    assert found.ambiguous == {"263771234569": (5, 6)}
+    places = [int(fault.split(":")[0].removeprefix("mapping line ")) for fault in found.faults]
+    assert places == [6, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20]
+    assert found.faults[0] == "mapping line 6: •••569 was given to another member in line 5"
+    assert not any("26377" in fault for fault in found.faults)
+
+
+def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
+    path = tmp_path / "report.jsonl"
+    with Report(path) as report:
+        report.mapping("mapping line 2: has 1 cells")
+        report.add(NotConverted(NUMBER, "flow_data.step", "is missing"))
+        report.end(Counts(refused=1))
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["mapping", "record", "summary"]
+    assert lines[1] == {
+        "kind": "record",
+        "record": "•••567",
+        "digest": record_digest(NUMBER),
+        "field": "flow_data.step",
+        "reason": "is missing",
+    }
+    assert NUMBER not in path.read_text()
+
+
+def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
+    client.mset({NUMBER: b"{", OTHER: b"{"})
+
+    async def look(digest: str) -> tuple[str, ...]:
+        async with AsyncOldRecords(manage.url) as records:
+            return await find(records, digest)
+
+    assert asyncio.run(look(record_digest(NUMBER))) == (NUMBER,)
+    assert asyncio.run(look(record_digest(NUMBER)[:8])) == (NUMBER,)
+    assert asyncio.run(look("0" * 16)) == ()
+
+
+def test_old_records_are_in_no_cluster():
+    """The release before knew of none."""
+    for kind in (OldRecords, AsyncOldRecords):
+        with pytest.raises(StoreUnavailable, match="not in a cluster"):
+            kind("redis+cluster://127.0.0.1:1")
+
+
+def test_the_clock_is_the_stores(manage: Manage, client: Any):
+    """A runner whose own clock is an hour off gives nobody an hour more."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+
+    async def run(hours: int) -> None:
+        shift = 3600.0 * hours
+        store, records = AsyncAtomicStateManager.from_url(manage.url, shift=shift), AsyncOldRecords(manage.url)
+        async with store, records:
+            await TakeOver(bot, store, records).run()
+
+    now = manage().ask(Load("nobody")).at
+    asyncio.run(run(5))
+    stored = manage().ask(Load(MEMBER))
+    document = decode(stored.document)
+    assert document.deadline is not None
+    assert document.last_updated.timestamp() - now == pytest.approx(5 * 3600, abs=600)
+    assert document.deadline - document.last_updated == timedelta(seconds=bot.session.idle)
+
+
+def test_one_record_is_read(manage: Manage, client: Any):
+    """What is there, what is not, and what is no text."""
+    client.set(NUMBER, b"x" * 70_000)
+    client.hset(OTHER, "a", 1)
+    with OldRecords(manage.url) as records:
+        found = records.read(NUMBER)
+        assert found is not None
+        assert len(found.data) == 65_537
+        assert records.read(OTHER) == OldRecord(OTHER, kind="hash")
+        assert records.read("263770000000") is None
+
+
+# Beside an operator, and beside who writes --------------------------------------------------------------------------
+
+
+def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """Not to the guest, and not to the member whom a mapping names later, by a runner or on the way."""
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    migrate(manage.url)
+    manage().wipe(guest_id(ADA))
+    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    assert (counts.converted, counts.already, refusals) == (0, 1, [])
+    manage().ask(Link(ADA, MEMBER))
+    outcome = say(manage(), "hi")
+    assert outcome.state.run is None or outcome.state.run.flow != "offer"
+    assert migrations(manage(), MEMBER) == []
+
+
+def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
+    manage: Manage, client: Any, refusals: list[NotConverted]
+):
+    """The record waited beside what they began; a wipe does not let it in."""
+    say(manage(legacy=None, services={"credex_core": Down()}), "hi")
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    manage().wipe(guest_id(ADA))
+    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    assert (counts.converted, counts.refused) == (0, 1)
+    assert "comes too late" in refusals[0].fault
+
+
+def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
+    manage: Manage, client: Any, refusals: list[NotConverted]
+):
+    """Whoever was wiped has begun here once."""
+    client.set(OTHER, text(offered(OTHER, MEMBER)))
+    migrate(manage.url)
+    client.delete(OTHER)
+    manage().wipe(MEMBER)
+    client.set(NUMBER, text(offered(NUMBER, None)))
+    assert migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append).refused == 1
+    assert manage().state(MEMBER) is None
+
+
+def test_a_record_under_no_bare_number_is_listed(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """One number in several records: that of the old release is converted, the others stay and are named."""
+    for name in (NUMBER, f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage", "+", "1 2"):
+        client.set(name, text(offered(NUMBER, MEMBER)))
+    counts = migrate(manage.url, refused=refusals.append, purge=True)
+    assert (counts.converted, counts.refused, counts.purged) == (1, 2, 1)
+    assert {refusal.fault for refusal in refusals} == {
+        "is kept under a number with other characters than digits, as the old release kept none"
+    }
+    assert client.exists(f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage") == 3
+
+
+def test_type_and_text_of_a_record_are_read_at_one_moment(manage: Manage, client: Any):
+    """Nothing that is written, or expires, in between can make a damaged record of a sound one."""
+    client.set(NUMBER, b"{}")
+    client.config_resetstat()
+    with OldRecords(manage.url) as records:
+        records.read(NUMBER)
+
+    async def read_all() -> None:
+        async with AsyncOldRecords(manage.url) as records:
+            await records.read_all([NUMBER, OTHER])
+
+    asyncio.run(read_all())
+    assert client.info("commandstats")["cmdstat_exec"]["calls"] == 2
+
+
+def test_the_way_in_comes_before_a_question_that_is_asked_anew(manage: Manage, client: Any):
+    """A deploy, or an operator, has put another question in the place of the one that the old release asked."""
+    client.set(NUMBER, text(offered(NUMBER, MEMBER)))
+    migrate(manage.url)
+
+    def moved(document: Document) -> Document:
+        assert document.run is not None
+        assert document.run.waits == "entry"
+        return attrs.evolve(document, run=unasked(document.run))
+
+    manage().update(MEMBER, moved)
+    outcome = say(manage(), "alan_turing")
+    assert (stands(outcome.state), outcome.state.authenticated) == (("offer", "handle"), True)
+    assert outcome.state.run is not None
+    assert (outcome.state.run.waits, is_unasked(outcome.state.run)) == ("", False)
+    assert stands(say(manage(), "menu").state)[0] == "carry_on"

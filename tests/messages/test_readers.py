@@ -1,0 +1,441 @@
+"""The readers of typed answers: each rule of the domain, and what a hostile member types."""
+
+import datetime as dt
+import string
+import threading
+import time
+import unicodedata
+from decimal import Context, Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vimbiso_fsm.document.codec import dumps, loads, structure, unstructure
+from vimbiso_fsm.messages import readers as answers
+from vimbiso_fsm.messages.catalogue import Catalogue
+from vimbiso_fsm.messages.money import Money, totals
+from vimbiso_fsm.messages.readers import ANSWER_TEXTS, amount, choice, date, free_text, handle, name, phone
+from vimbiso_fsm.messages.refusals import Refused
+
+DECIMALS = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
+money = amount(DECIMALS)
+
+
+def usd(text):
+    return Money(Decimal(text), "USD")
+
+
+def code(answer):
+    assert isinstance(answer, Refused), answer
+    return answer.code
+
+
+# Money -------------------------------------------------------------------------------------------------------------
+
+
+def test_totals_are_of_each_currency():
+    amounts = [usd("1.00"), Money(Decimal("2.0000"), "XAU"), usd("0.50")]
+    assert totals(amounts) == (usd("1.50"), Money(Decimal("2.0000"), "XAU"))
+    assert totals([]) == ()
+
+
+def test_money_is_said_with_all_its_decimals():
+    assert str(usd("10.00")) == "10.00 USD"
+    assert str(Money(Decimal("0E-4"), "XAU")) == "0.0000 XAU"
+    assert str(Money(Decimal("1E+2"), "USD")) == "100 USD"
+
+
+def test_money_counts_within_its_currency_only():
+    assert usd("1") < usd("2") <= usd("2.00")
+    assert usd("3") > usd("2.99") >= usd("2.99")
+    assert usd("2.0") == usd("2.00")
+    assert hash(usd("2.0")) == hash(usd("2.00"))
+    assert usd("1") + usd("2.50") - usd("0.25") == usd("3.25")
+    assert -usd("1") == usd("-1")
+    assert not Money.zero("USD")
+    assert usd("1") != Money(Decimal(1), "CAD")
+    for compare in (
+        lambda a, b: a < b,
+        lambda a, b: a <= b,
+        lambda a, b: a > b,
+        lambda a, b: a >= b,
+        lambda a, b: a + b,
+        lambda a, b: a - b,
+    ):
+        with pytest.raises(TypeError, match="USD and CAD"):
+            compare(usd("1"), Money(Decimal(1), "CAD"))
+
+
+def test_money_is_storable():
+    raw = loads(dumps(unstructure(usd("10.00"))))
+    assert raw == {"amount": "10.00", "currency": "USD"}
+    assert str(structure(raw, Money)) == "10.00 USD"
+
+
+# Amounts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed", ["100", "100 USD", "USD 100", "100usd", "usd100", "100 (USD)", "(usd) 100", "100(Usd)"]
+)
+def test_an_amount_is_a_number_and_at_most_one_denomination(typed):
+    assert money(typed) == usd("100.00")
+    assert str(money(f"  {typed}\n")) == "100.00 USD"
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("0.5", "0.50 USD"),
+        ("0.01", "0.01 USD"),
+        ("007", "7.00 USD"),
+        ("2 xau", "2.0000 XAU"),
+        ("0.0001XAU", "0.0001 XAU"),
+        ("CXX 1.234", "1.234 CXX"),
+        ("10  \t ZWG", "10.00 ZWG"),
+        ("10\u00a0USD", "10.00 USD"),
+        ("123456789012345", "123456789012345.00 USD"),
+        ("1234567890123.45", "1234567890123.45 USD"),
+    ],
+)
+def test_an_amount_has_all_the_decimals_of_its_denomination(typed, read):
+    assert str(money(typed)) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        *((typed, "amount.format") for typed in (
+            "", " ", "USD", "(USD)", "ten", "+10", "-10", "−10", "1e5", "1E5", "1_000", "1,000", "1 000", "1,5",
+            "1'000", ".5", "5.", ".", "1.2.3", "..", "nan", "inf", "NaN USD", "-inf", "0x10", "10 USD USD",
+            "USD 10 USD", "usd 10 cad", "10 (USD", "10 USD)", "10 ((USD))", "10 ()", "10 20", "10 USD 20", "$10",
+            "10$", "10 US D",
+            "١٠٠", "१००", "１００", "1०", "²", "½", "10 ＵＳＤ", "10 USÐ", "10\u200bUSD", "\u202e10", "10\u202c",
+            "10\x00", "\x1f10", "10\x1c", "10\u2028USD", "\ufeff10", "=>", "10=>alan", "<10>", "💯",
+        )),
+        ("100 EUR", "amount.currency"),
+        ("usdt 5", "amount.currency"),
+        ("1.001", "amount.decimals"),
+        ("0.00001 USD", "amount.decimals"),
+        ("10.000", "amount.decimals"),
+        ("1.00001 XAU", "amount.decimals"),
+        ("0", "amount.zero"),
+        ("0.00", "amount.zero"),
+        ("000 XAU", "amount.zero"),
+        ("1234567890123456", "amount.digits"),
+        ("12345678901234.56", "amount.digits"),
+        ("0000000000000001", "amount.digits"),
+        ("9" * 310, "amount.digits"),
+        ("1." + "0" * 400, "amount.digits"),
+        ("x" * 310, "amount.format"),
+    ],
+)  # fmt: skip
+def test_any_other_amount_is_refused(typed, wanted):
+    assert code(money(typed)) == wanted
+
+
+def test_the_reader_of_amounts_has_a_default():
+    assert money("1") == usd("1")
+    assert amount(DECIMALS, default="CXX")("1") == Money(Decimal(1), "CXX")
+    for decimals, default in (({}, ""), ({"USD": 2}, "EUR"), ({"usd": 2}, "usd"), ({"US1": 2}, "US1")):
+        with pytest.raises(ValueError, match="capital letters"):
+            amount(decimals, default=default)
+
+
+def test_an_amount_does_not_depend_on_the_decimal_context():
+    with localcontext(Context(prec=2)):
+        assert str(money("123456.78")) == "123456.78 USD"
+
+
+@given(
+    st.decimals(min_value="0.0001", max_value="99999999999", places=4),
+    st.sampled_from(sorted(DECIMALS)),
+    st.sampled_from(["{n} {d}", "{d} {n}", "{n}{d}", "{d}{n}", "{n} ({d})", "({d}){n}"]),
+    st.booleans(),
+)
+def test_an_amount_is_read_or_refused_by_its_decimals(number, denom, shape, lower):
+    typed = shape.format(n=f"{number:f}", d=denom.lower() if lower else denom)
+    read = money(typed)
+    if DECIMALS[denom] == 4:
+        assert read == Money(number, denom)
+    else:
+        assert code(read) == "amount.decimals"
+
+
+@given(st.text(st.sampled_from(string.digits + ".-+eE ,()USDCAXusd٣\u202e"), max_size=20))
+def test_an_amount_is_never_zero_negative_or_infinite(typed):
+    read = money(typed)
+    if isinstance(read, Money):
+        assert read.amount > 0
+        assert read.amount.is_finite()
+        assert sum(c.isdigit() for c in typed) <= 15
+        assert read.amount.as_tuple().exponent == -DECIMALS[read.currency]
+        assert money(str(read)) == read
+
+
+# Names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("Emmy", "Emmy"),
+        ("  Mary   Ann\n", "Mary Ann"),
+        ("Mary\tAnn", "Mary Ann"),
+        ("O'Neill", "O'Neill"),
+        ("O’Neill", "O’Neill"),
+        ("Jean-Luc", "Jean-Luc"),
+        ("J. R.", "J. R."),
+        ("Zoe\u0308", "Zoë"),
+        ("李小龍", "李小龍"),
+        ("नरेन्द्र", "नरेन्द्र"),
+        ("محمد", "محمد"),
+        ("ʻOkina", "ʻOkina"),
+        ("Ng", "Ng"),
+        ("x" * 50, "x" * 50),
+        ("e\u0301" * 50, "é" * 50),
+    ],
+)
+def test_a_name_is_letters_of_any_script(typed, read):
+    assert name()(typed) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        *((typed, "name.format") for typed in (
+            "R2D2", "Emmy1", "٣٣", "Emmy😀", "<b>Emmy</b>", "a@b", "a_b", "Emmy, Noether", "--", "''", ". .",
+            "Em\x00my", "Em\x1bmy", "Em\x1cmy", "Em\u202emy", "\u200fEmmy", "Em\u200bmy", "Em\u2028my", "Emmy\ud800",
+            "\u0301\u0301", "-\u0301a", "a\ufe0f", "\u3164\u3164", "1\ufe0f\u20e3", "A\u20dd", "\u2800\u2800",
+            "a\u115f",
+        )),
+        *((typed, "name.length") for typed in ("", "   ", "E", "é", "x" * 51, "x" * 100_000, "a" + "\u0301" * 300)),
+    ],
+)  # fmt: skip
+def test_any_other_name_is_refused(typed, wanted):
+    assert code(name()(typed)) == wanted
+
+
+def test_the_limits_of_a_name_can_be_chosen():
+    read = name(shortest=1, longest=3)
+    assert read("E") == "E"
+    assert code(read("Emmy")) == "name.length"
+    refused = read("Emmy")
+    assert isinstance(refused, Refused)
+    assert refused.params == {"shortest": 1, "longest": 3}
+
+
+@given(st.text(max_size=60))
+def test_a_name_read_is_a_name(typed):
+    read = name()(typed)
+    if isinstance(read, str):
+        assert 2 <= len(read) <= 50
+        assert read == unicodedata.normalize("NFC", read) == read.strip()
+        assert "  " not in read
+        assert any(unicodedata.category(c)[0] == "L" for c in read)
+        assert all(unicodedata.category(c)[0] in "LM" or c in " -'’." for c in read)
+        assert name()(read) == read
+
+
+# Handles -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("alan", "alan"), ("@Alan", "alan"), ("  SHOP_one ", "shop_one"), ("@home", "home"), ("1", "1"), ("x" * 30,) * 2],
+)
+def test_a_handle(typed, read):
+    assert handle(typed) == read
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "@",
+        "@@alan",
+        "@ alan",
+        "al an",
+        "al-an",
+        "alän",
+        "ａlan",
+        "\u212a",
+        "alan\x00",
+        "al\nan",
+        "x" * 31,
+        "_" * 99,
+    ],
+)
+def test_any_other_handle_is_refused(typed):
+    assert code(handle(typed)) == "handle.format"
+
+
+# Choices, dates, texts ---------------------------------------------------------------------------------------------
+
+
+def test_a_choice_is_one_of_a_few_words():
+    read = choice("Red", "Dark  blue", "Größe", "Été")
+    assert [read(typed) for typed in (" red", "DARK BLUE\n", "GRÖSSE", "e\u0301TE\u0301")] == [
+        "Red",
+        "Dark  blue",
+        "Größe",
+        "Été",
+    ]
+    assert {code(read(typed)) for typed in ("", "green", "r ed", "red\u200b", "red" * 999)} == {"choice.unknown"}
+    for options in (["a", "A"], ["", "a"]):
+        with pytest.raises(ValueError, match="differ"):
+            choice(*options)
+
+
+@pytest.mark.parametrize(
+    "typed", ["2026-11-22", " 2026-11-22 ", "22 November 2026", "22 nov 2026", "22. Nov. 2026", "22  NOVEMBER  2026"]
+)
+def test_a_date_that_means_the_same_everywhere(typed):
+    assert date()(typed) == dt.date(2026, 11, 22)
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        *((typed, "date.format") for typed in (
+            "", "today", "22/11/2026", "11.12.2026", "2026", "20261122", "2026-W47-7", "22 Nvmbr 2026", "22 november",
+            "٢٠٢٦-١١-٢٢", "2026-11-22\u202e", "2026‑11‑22", "2" * 2000,
+        )),
+        ("2026-02-29", "date.unknown"),
+        ("0000-01-01", "date.unknown"),
+        ("2026-13-01", "date.unknown"),
+        ("31 june 2026", "date.unknown"),
+        ("2025-12-31", "date.early"),
+        ("2027-01-01", "date.late"),
+    ],
+)  # fmt: skip
+def test_any_other_date_is_refused(typed, wanted):
+    read = date(earliest=dt.date(2026, 1, 1), latest=dt.date(2026, 12, 31))
+    assert code(read(typed)) == wanted
+
+
+def test_every_month_can_be_spelt():
+    for month in range(1, 13):
+        day = dt.date(2026, month, 3)
+        assert {date()(f"{day:%d %B %Y}"), date()(f"{day:%d %b %Y}")} == {day}
+    assert date()("3 sept 2026") == dt.date(2026, 9, 3)
+
+
+def test_free_text_keeps_what_can_be_seen():
+    read = free_text(20)
+    assert read("  two\r\nlines \n") == "two\nlines"
+    assert read("Zoe\u0308 👨\u200d👩\u200d👧") == "Zoë 👨\u200d👩\u200d👧"
+    assert read("{format} <b>%s") == "{format} <b>%s"
+    assert code(read(" \n\t")) == "text.empty"
+    assert code(read("x" * 21)) == "text.length"
+    for hidden in ("a\x00b", "a\x1bb", "a\x7fb", "a\u202eb", "\u2066a", "a\u200bb", "\ufeffa", "a\u2028b", "\ud83d"):
+        assert code(read(hidden)) == "text.format"
+    for nothing in ("\u3164", "\u200d\u200c", "\u115f \u3164"):
+        assert code(read(nothing)) == "text.format"
+    assert code(free_text(100)("a" + "\u0301" * 31)) == "text.format"
+
+
+def test_a_telephone_number():
+    pytest.importorskip("phonenumbers")
+    read = phone("ZW")
+    assert read("077 123 4567") == read("+263 77-123-4567") == read(" +263 (77) 1234567") == "+263771234567"
+    assert code(phone()("077 123 4567")) == "phone.format"
+    assert {
+        code(read(typed)) for typed in ("", "abc", "0800 FLOWERS", "٠٧٧١٢٣٤٥٦٧", "+", "1" * 41, "+999 1234567")
+    } == {"phone.format"}
+    assert code(read("+263 1")) in ("phone.format", "phone.unknown")
+    assert code(read("+263 00 000 0000")) == "phone.unknown"
+
+
+# All of them -------------------------------------------------------------------------------------------------------
+
+READERS = {
+    "amount": money,
+    "name": name(),
+    "handle": handle,
+    "choice": choice("red", "blue"),
+    "date": date(),
+    "free_text": free_text(),
+    "free_text_long": free_text(2_000_000),
+}
+
+MEGABYTE = 1_000_000
+HUGE = {
+    "digits": "9" * MEGABYTE,
+    "letters": "x" * MEGABYTE,
+    "spaces": " " * MEGABYTE,
+    "spaces_inside": "1" + " " * MEGABYTE + "x",
+    "brackets": "(" * MEGABYTE,
+    "amounts": "1 USD " * (MEGABYTE // 6),
+    "points": "1." * (MEGABYTE // 2),
+    "marks": "a" + "\u0315\u0300" * (MEGABYTE // 2),
+    "marks_in_words": ("a" + "\u0315\u0300" * 14) * (MEGABYTE // 29),
+    "emoji": "💥" * MEGABYTE,
+    "zeros": "0" * MEGABYTE + ".1",
+    "dates": "2026-11-22 " * (MEGABYTE // 11),
+    "surrogates": "\ud800" * MEGABYTE,
+}
+
+
+@pytest.mark.parametrize("typed", HUGE)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_megabyte_is_dealt_with_at_once(reader, typed):
+    began = time.thread_time()
+    read = READERS[reader](HUGE[typed])
+    assert time.thread_time() - began < 2
+    if reader != "free_text_long":
+        assert isinstance(read, Refused)
+
+
+def test_a_megabyte_is_no_telephone_number():
+    pytest.importorskip("phonenumbers")
+    for typed in HUGE.values():
+        began = time.thread_time()
+        assert code(phone("ZW")(typed)) == "phone.format"
+        assert time.thread_time() - began < 2
+
+
+@given(st.text(), st.sampled_from(sorted(READERS)))
+def test_no_reader_ever_raises_and_what_it_gives_is_storable(typed, reader):
+    read = READERS[reader](typed)
+    if isinstance(read, Refused):
+        assert read.code in ANSWER_TEXTS
+    else:
+        dumps(unstructure(read))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("hidden", ["\x00", "\x1b", "\u202e", "\u2066", "\u200f", "\u061c"], ids=ascii)
+def test_control_and_direction_characters_are_refused(reader, hidden):
+    good = {"amount": "10", "name": "Emmy", "handle": "alan", "choice": "red", "date": "2026-11-22"}.get(reader, "Hi.")
+    for typed in (hidden + good, good + hidden, good[:1] + hidden + good[1:]):
+        assert isinstance(READERS[reader](typed), Refused)
+
+
+def test_every_reason_has_words_that_need_no_more_than_it_gives():
+    catalogue = Catalogue.of({"en": dict(ANSWER_TEXTS)})
+    typed = ["", "0", "1.001", "1 EUR", "9" * 20, "x" * 99, "2026-02-30", "\x00", "x" * 2000]
+    typed += ["2000-01-01", "2030-01-01"]
+    readers = [*READERS.values(), date(earliest=dt.date(2026, 1, 1), latest=dt.date(2026, 12, 31))]
+    reasons = {r for reader in readers for r in map(reader, typed) if isinstance(r, Refused)}
+    assert {reason.code for reason in reasons} == {key for key in ANSWER_TEXTS if not key.startswith("phone.")}
+    for reason in reasons:
+        said = catalogue.say(reason.words).text
+        assert said
+        assert "{" not in said
+        assert said != reason.code
+
+
+def test_readers_can_be_shared_between_threads():
+    read: list[object] = []
+    threads = [threading.Thread(target=lambda: read.append(money("10 USD"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [usd("10")] * 8
+
+
+def test_everything_public_is_named():
+    assert set(answers.__all__) <= set(vars(answers))

@@ -1,0 +1,307 @@
+"""The census of live runs and its verdict; a deploy under a thousand of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+
+from tests.bots import CHANNEL, words
+from tests.changed_flows import ANSWERS, FROM_1, WAYS, Till, bot_of, errand, errand_1
+from tests.engine.test_upgrade import deploy, old_documents, standing
+from tests.engines import Server
+from tests.strategies import plain_values
+from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Instead, Message, Migration, State, Text, Transition
+from vimbiso_fsm.audit.entries import unseal
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.audit.trail import members
+from vimbiso_fsm.document.codec import decode, dumps, encode
+from vimbiso_fsm.document.document import Document, Moved
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.engine.reading import faults
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.operations.census import Census
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Load, ReadAudit, Stored
+
+# The verdict -------------------------------------------------------------------------------------------------------
+
+
+def census_of(bot: Bot, *documents: Document) -> Census:
+    """These documents, counted."""
+    census = Census(bot)
+    for document in documents:
+        census.add(encode(document))
+    return census
+
+
+def verdicts(census: Census) -> set[tuple[str, str]]:
+    """What becomes of the runs of the flow that changes: step and words."""
+    return {(place.step, place.words) for place in census.runs if place.flow == "errand"}
+
+
+def test_each_place_has_the_fate_it_will_have():
+    """Step by step of version 1."""
+    documents = [standing(step).document() for step in WAYS]
+    census = census_of(bot_of(errand()), *documents)
+    assert verdicts(census) == {
+        ("handle", "goes on at recipient, version 2"),
+        ("name", "goes on at given, version 2"),
+        ("colour", "goes on at picking, version 2"),
+        ("picking", "goes on at picking, version 2"),
+        ("wrap", "finishes on version 1"),
+        ("gift", "begins again at recipient, version 2"),
+        ("confirm", "goes on at confirm, version 2"),
+        ("paying", "goes on at sending, version 2"),
+    }
+    assert census.lost == ()
+    assert census.documents == len(WAYS)
+    assert {place.step: count for place, count in census.calls.items() if count} == {"paying": 1}
+    assert {(place.flow, place.standing) for place in census.runs} == {
+        ("home", "suspended"),
+        ("errand", "current"),
+        ("errand", "suspended"),
+        ("pick", "current"),
+    }
+
+
+def test_a_place_without_a_mapping_is_named():
+    """No migration; one that loses a call; a step that is gone; a flow that is gone."""
+    documents = [standing(step).document() for step in ("colour", "paying")]
+    census = census_of(bot_of(errand([])), *documents)
+    assert {place.words for place in census.lost} == {
+        "NO MAPPING: no migration leads from version 1: declare Migration(1, …)"
+    }
+    loses = attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": Instead("confirm")})
+    census = census_of(bot_of(errand([loses])), *documents)
+    assert [(place.step, place.fault) for place in census.lost] == [
+        ("paying", "its call is on its way, and would be lost")
+    ]
+    unnamed = errand([Migration(1, data=FROM_1.data, steps={"paying": "sending"})])
+    assert [(place.step, place.fault) for place in census_of(bot_of(unnamed), *documents).lost] == [
+        ("colour", "its step is gone")
+    ]
+    alone = Bot([Flow("home", initial="menu", states=[State("menu", ask=Text("M")), State("running", final=True)],
+                      transitions=[Transition("go", "menu", "running")])])  # fmt: skip
+    assert [(place.flow, place.fault) for place in census_of(alone, *documents).lost] == [
+        ("errand", "its flow is gone"),
+        ("errand", "its flow is gone"),
+    ]
+
+
+def test_a_version_declared_otherwise_is_pointed_out():
+    """Nothing is asked of its author but to mean it."""
+    document = standing("confirm").document()
+    assert document.run is not None
+    changed = attrs.evolve(document, run=attrs.evolve(document.run, fingerprint="another"))
+    census = census_of(bot_of(errand_1), document, changed)
+    assert verdicts(census) == {("confirm", "unchanged"), ("confirm", "unchanged, though declared otherwise")}
+    assert census.lost == ()
+
+
+def test_a_call_whose_step_is_declared_otherwise_is_found():
+    """The version says that nothing has changed, and the answer could not be taken there."""
+    document = deploy(standing("paying"), errand()).document()
+    assert document.run is not None
+    place = attrs.evolve(document.run.flow_data, step="confirm")
+    changed = attrs.evolve(document, run=attrs.evolve(document.run, flow_data=place))
+    census = census_of(bot_of(errand_1), changed)
+    assert [place.fault for place in census.lost] == ["its call is on its way, and its step is no call any more"]
+
+
+def test_a_rolled_back_deploy_is_found():
+    """Runs of a version that this bot does not know yet."""
+    chat = deploy(standing("confirm"), errand())
+    chat.say("help")
+    census = census_of(bot_of(errand_1), chat.document())
+    assert [place.fault for place in census.lost] == [
+        "it is of version 2, and Flow('errand', version=1) is older: was a deploy rolled back?"
+    ]
+
+
+def test_broken_documents_are_counted_and_quote_nothing():
+    """By what is wrong with them; a guest who has moved has no runs."""
+    census = Census(bot_of(errand()))
+    for data in (b"{", b"[]", b"{", dumps({**attrs.asdict(Moved("m", 1))})):
+        census.add(data)
+    census.add_broken("a key is of a wrong type")
+    lost_token = attrs.evolve(standing("name").document(), jwt_token=None, authenticated=True)
+    census.add(encode(lost_token))
+    moved = attrs.evolve(standing("name").document(), moved=Moved("m-2", 3))
+    census.add(encode(moved))
+    assert census.documents == 7
+    assert census.broken.total() == 6
+    assert census.runs.total() == 0
+    assert CHANNEL.identifier not in str(census.broken)
+
+
+@given(old_documents())
+def test_what_the_census_says_is_what_happens(document: Document):
+    """A document without a lost or broken part is read by the very bot; any other is not, but for a call that could not
+    be settled in a version declared otherwise."""
+    bot = bot_of(errand())
+    census = census_of(bot, document)
+    found, _ = faults(bot, encode(document))
+    if found is not None and found.call is not None and not census.broken:
+        assert [place.fault for place in census.lost] in (
+            [],
+            ["its call is on its way, and its step is no call any more"],
+        )
+    else:
+        assert (found is None) == bool(census.lost or census.broken)
+
+
+@given(plain_values)
+def test_anything_is_counted(raw: Any):
+    """Nothing that may be stored stops a census."""
+    census = Census(bot_of(errand()))
+    census.add(dumps(raw))
+    assert census.broken.total() == 1
+
+
+# A thousand runs ---------------------------------------------------------------------------------------------------
+
+RUNS = 1_000
+MORE_WAYS = {
+    **WAYS,
+    "name, gone back to": (*WAYS["colour"], "back"),
+    "colour, left for the menu": (*WAYS["colour"], "menu"),
+    "confirm, left for the menu": (*WAYS["confirm"], "menu"),
+}
+"""Where the runs stand when the deploy comes: also gone back, and suspended."""
+ENDS = {
+    "handle": ("migrated", "Paid."),
+    "name": ("migrated", "Paid."),
+    "colour": ("migrated", "Paid."),
+    "picking": ("migrated", "Paid."),
+    "wrap": ("finishes", "Paid, as of old."),
+    "gift": ("restarted", "Paid."),
+    "confirm": ("migrated", "Paid."),
+    "paying": ("migrated", "Paid."),
+    "name, gone back to": ("migrated", "Paid."),
+    "colour, left for the menu": ("migrated", "Paid."),
+    "confirm, left for the menu": ("migrated", "Paid."),
+}
+"""How each ends, by its policy."""
+
+
+class Crowd:
+    """A thousand members, each somewhere else in the flow. `seen`: the last words before the deploy; `said`: all that
+    was said to each since."""
+
+    def __init__(self, till: Till) -> None:
+        self.till = till
+        places = list(itertools.islice(itertools.cycle(MORE_WAYS), RUNS))
+        self.places = {Channel("whatsapp", f"2637712{number:05}"): place for number, place in enumerate(places)}
+        self.seen: dict[Channel, str] = {}
+        self.said: dict[Channel, list[str]] = {channel: [] for channel in self.places}
+        self._ids = itertools.count()
+
+    async def begin(self, manager: AsyncFlowStateManager) -> None:
+        """Bring each where they stand when the deploy comes."""
+        await self._each(lambda channel: self._begin(manager, channel))
+
+    async def end(self, manager: AsyncFlowStateManager) -> None:
+        """Answer whatever each was asked, first of all before the deploy, until they are home."""
+        await self._each(lambda channel: self._end(manager, channel))
+
+    async def _each(self, speak: Callable[[Channel], Awaitable[None]]) -> None:
+        """Some dozens at a time, so that none waits for its turn longer than for an answer."""
+        waiting = list(self.places)
+
+        async def speaker() -> None:
+            while waiting:
+                await speak(waiting.pop())
+
+        await asyncio.gather(*(speaker() for _ in range(32)))
+
+    async def _begin(self, manager: AsyncFlowStateManager, channel: Channel) -> None:
+        place, handle = self.places[channel], f"@{channel.identifier}"
+        if place == "paying":
+            self.till.lost.add(handle)
+        for text in MORE_WAYS[place]:
+            said = await self._say(manager, channel, handle if text == "@ada" else text)
+            self.seen[channel] = said[-1]
+
+    async def _end(self, manager: AsyncFlowStateManager, channel: Channel) -> None:
+        said = self.said[channel]
+        for _ in range(15):
+            question = said[-1] if said else self.seen[channel]
+            if question == "At home.":
+                break
+            answer = ANSWERS.get(question, "and now?")
+            said += await self._say(manager, channel, f"@{channel.identifier}" if answer == "@ada" else answer)
+
+    async def _say(self, manager: AsyncFlowStateManager, channel: Channel, text: str) -> list[str]:
+        outcome = await manager.handle(Message(channel, f"m-{next(self._ids)}", text))
+        lost = "Paying." in words(outcome.replies)  # its answer was lost on the way back, as planned
+        assert outcome.status == "advanced" or lost, (self.places[channel], outcome)
+        return words(outcome.replies)
+
+
+def documents_of(store: AtomicStateManager) -> Iterator[bytes]:
+    """All that is stored."""
+    for member_id in members(store):
+        stored = store.perform(Load(member_id))
+        assert isinstance(stored, Stored)
+        assert stored.document is not None
+        yield stored.document
+
+
+@pytest.mark.embedded
+def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server, valkey_url: str):
+    """Begun on version 1 of a flow, met by version 2 with a renamed, a removed and a split step and every policy: each
+    ends as its policy says, its audit says what was done, and each has paid exactly once."""
+    till = Till()
+    crowd = Crowd(till)
+    asyncio.run(_spoken_to(valkey_url, bot_of(errand_1, till), crowd.begin))
+    new = bot_of(errand(), till)
+    with AtomicStateManager.from_url(valkey_url) as store:
+        census = Census(new)
+        for data in documents_of(store):
+            census.add(data)
+        assert (census.documents, census.broken.total(), census.lost) == (RUNS, 0, ())
+        assert sum(count for place, count in census.runs.items() if place.flow == "errand") == RUNS
+        assert census.calls.total() == sum(place == "paying" for place in crowd.places.values())
+        asyncio.run(_spoken_to(valkey_url, new, crowd.end))
+        ended = Counter(_ended(store, crowd, channel) for channel in crowd.places)
+        assert ended == Counter((place, *ENDS[place]) for place in crowd.places.values())
+        after = Census(new)
+        for data in documents_of(store):
+            after.add(data)
+        assert {place.fate for place in after.runs} == {"unchanged"}
+    assert Counter(to for to, _ in till.paid.values()) == Counter(f"@{channel.identifier}" for channel in crowd.places)
+    assert Counter(Counter(till.asked).values()) == {1: RUNS - census.calls.total(), 2: census.calls.total()}
+
+
+async def _spoken_to(url: str, bot: Bot, speak: Callable[[AsyncFlowStateManager], Awaitable[None]]) -> None:
+    async with AsyncFlowStateManager.from_url(url, bot) as manager:
+        await manager.start()
+        await speak(manager)
+
+
+def _ended(store: AtomicStateManager, crowd: Crowd, channel: Channel) -> tuple[str, str, str]:
+    """Where the member stood, what was done to their run by the audit, and how it ended."""
+    said = crowd.said[channel]
+    assert said[-1] == "At home.", said
+    member_id = guest_id(channel)
+    stored = store.load(member_id)
+    assert isinstance(stored, Stored)
+    assert stored.document is not None
+    document = decode(stored.document)
+    assert document.outbox == ()
+    entries: Any = store.perform(ReadAudit(member_id))
+    assert FlowAuditLogger.faults(entries) == ()
+    assert [entry.version for entry in entries] == list(range(1, document.version + 1))
+    notes = [note for entry in entries for note in unseal(entry).detail.get("migrated", ())]
+    (how,) = [note["how"] for note in notes if note["flow"] == "errand"]
+    place = crowd.places[channel]
+    notice = "Gifts are other than they were; please begin again."
+    assert said.count(notice) == (place == "gift")
+    return place, how, said[-2]

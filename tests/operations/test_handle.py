@@ -1,0 +1,750 @@
+"""All that one message causes, driven by hand on a `MemoryStore`: conflicts, late and broken documents, duplicates,
+crashes at every step, two workers interleaved at every pair of steps, a guest who becomes a member."""
+
+# ruff: noqa: E501  # tables read best unwrapped
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import bot as vimbiso
+from flows.credex_core import SimulatedCredexCore
+from tests.bots import CHANNEL, START, Bank, Chat, choices, fruit_bot, member_document, words
+from tests.strategies import texts
+from vimbiso_fsm.audit.entries import unseal
+from vimbiso_fsm.document.codec import encode
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.errors import Contended, DocumentTooLarge
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.effects import Pause, RunCall
+from vimbiso_fsm.operations.handle import Exchange, Outcome
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Head,
+    Late,
+    Link,
+    Linked,
+    Load,
+    Mismatch,
+    SetAside,
+    Stored,
+    Unlink,
+)
+
+MEMBER = "m-1"
+
+
+def member_chat(bank: Bank | None = None, **options: Any) -> Chat:
+    """A member who is signed in, in the store."""
+    chat = Chat(fruit_bot(bank), **options)
+    chat.plant(member_document(version=1))
+    return chat
+
+
+def until(chat: Chat, exchange: Exchange, kind: type[Any]) -> Any:
+    """Go on to the first step of that kind; it is not performed."""
+    for _ in range(50):
+        if isinstance(exchange.request, kind):
+            return exchange.request
+        chat.step(exchange)
+    raise AssertionError(f"no {kind.__name__} was asked for")
+
+
+def names(chat: Chat, message: Message) -> list[str]:
+    """The steps of a message, performed."""
+    exchange, found = chat.begin(message), []
+    while exchange.outcome is None:
+        found.append(type(exchange.request).__name__)
+        chat.step(exchange)
+    chat.outcome = exchange.outcome
+    return found
+
+
+# The way of a message ------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_one_round_trip_once_the_member_is_known():
+    """The first message looks up and loads; later ones only commit; a call is one more commit."""
+    chat = member_chat()
+    assert names(chat, chat.message("hi")) == ["LookUp", "Load", "Commit"]
+    assert names(chat, chat.message("order")) == ["Commit"]
+    assert names(chat, chat.message("stock")) == ["Commit"]
+    chat.say("cancel")
+    assert names(chat, chat.message("stock")) == ["Commit", "RunCall", "Commit"]
+    chat.check()
+
+
+def test_without_a_cache_everything_is_asked_each_time():
+    """A worker that keeps nothing comes to the same."""
+    kept, bare = member_chat(), member_chat(cached=False)
+    for text in ("hi", "order", "ada", "1234", "fruit02", "yes", "menu"):
+        assert kept.say(text) == bare.say(text)
+    assert kept.stored().document == bare.stored().document
+    bare.check()
+
+
+def test_the_outcome():
+    """Status, replies with their final words, the document as it is stored."""
+    chat = member_chat()
+    outcome = chat.say("hi")
+    assert (outcome.status, words(outcome.replies)) == ("advanced", ["What now?"])
+    assert outcome.state == chat.document()
+    assert chat.say("nonsense").status == "refused"
+
+
+def test_observers_and_errors_are_gathered():
+    """One details object a commit; what a callback or a call raised, by reference."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi")
+    bank.script = [OSError("private")]
+    exchange = chat.begin(chat.message("stock"))
+    outcome = chat.finish(exchange)
+    assert outcome.status == "failed"
+    assert [details.entry.version for details in exchange.told] == [3, 4]
+    assert [type(error).__name__ for _, error in exchange.errors] == ["OSError"]
+
+
+# Conflict, Late, Mismatch, Duplicate ------------------------------------------------------------------------------------
+
+
+def test_a_conflict_is_decided_again_on_what_came_back():
+    """A worker with a stale document loses, and decides on what the other one stored."""
+    chat = member_chat()
+    chat.say("hi")
+    stale = Cache()
+    stale.keep(MEMBER, chat.cache.document(MEMBER).head, chat.cache.document(MEMBER).document)  # type: ignore[union-attr]
+    stale.linked(CHANNEL.address, MEMBER)
+    chat.say("order")
+    exchange = chat.begin(chat.message("ada"), cache=stale)
+    outcome = chat.finish(exchange)
+    assert outcome.state.run is not None
+    assert outcome.state.run.step == "pin"
+    assert exchange.told[-1].attempts == 2
+    chat.check()
+
+
+def test_conflicts_without_end_are_contended():
+    """Bounded by time; in between it pauses; nothing of the message is stored."""
+    chat = member_chat()
+    chat.say("hi")
+    before = chat.stored()
+    exchange = chat.begin(chat.message("order"), patience=1.0)
+    pauses, waited = 0, 0.0
+    with pytest.raises(Contended, match="nothing of this message was stored"):  # noqa: PT012
+        for _ in range(100):
+            pauses += isinstance(exchange.request, Pause)
+            chat.clock.at += 0.1
+            waited += 0.1
+            request = exchange.request
+            result = Conflict(before) if isinstance(request, Commit) else chat.perform(request)  # type: ignore[arg-type]
+            exchange.take(result, chat.clock.at, waited)
+    assert pauses > 2
+    assert chat.stored().document == before.document
+
+
+def test_late_is_decided_again():
+    """A confirm decided before the deadline and committed after it is not executed: the session is over by then."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = chat.begin(chat.message("yes"))
+    until(chat, exchange, Commit)
+    chat.clock.at += 301
+    assert isinstance(chat.perform(exchange.request), Late)  # type: ignore[arg-type]
+    outcome = chat.finish(exchange)
+    assert bank.calls == []
+    assert words(outcome.replies)[:3] == ["Too slow.", "What now?", "Your session ended after a while of silence."]
+    chat.check()
+
+
+def test_a_lost_call_is_taken_up_after_the_session():
+    """The session's deadline waits for an unsettled call: the next message, however late, takes it up."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    exchange = chat.begin(chat.message("yes"))
+    until(chat, exchange, RunCall)
+    chat.clock.at += 10_000
+    outcome = chat.finish(chat.begin(chat.message("well?")), bound=40)
+    assert len(bank.calls) == 1
+    assert "Paid: receipt-1" in words(outcome.replies)
+    chat.check()
+
+
+def test_an_error_when_the_session_is_over_is_stored():
+    """A failure decided after the deadline is not late by it for ever."""
+    chat = member_chat()
+    chat.say("hi")
+
+    def breaks(*_: Any) -> Any:
+        raise ValueError
+
+    object.__setattr__(chat.bot.home["menu"], "ask", breaks)
+    try:
+        chat.clock.at += 400
+        outcome = chat.finish(chat.begin(chat.message("hi")), bound=40)
+    finally:
+        from vimbiso_fsm.messages.replies import Text
+
+        object.__setattr__(chat.bot.home["menu"], "ask", Text("home.menu"))
+    assert outcome.status == "failed"
+
+
+def test_a_duplicate_gets_the_first_result():
+    """The same words, no effect, nothing stored."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    message = chat.message("yes")
+    first = chat.handle(message)
+    before = chat.stored()
+    again = chat.handle(message)
+    assert (again.status, words(again.replies)) == ("duplicate", words(first.replies))
+    assert again.state == first.state
+    assert chat.stored().document == before.document
+    assert len(bank.calls) == 1
+
+
+def test_an_old_duplicate_gets_the_question_of_now():
+    """Its record is no longer kept; no effect."""
+    chat = member_chat()
+    old = chat.message("hi")
+    chat.handle(old)
+    for _ in range(20):
+        chat.say("help")
+    again = chat.handle(old)
+    assert (again.status, words(again.replies)) == ("duplicate", ["What now?"])
+
+
+def test_an_id_used_for_other_words_is_refused():
+    """The same token with other content is no repetition."""
+    chat = member_chat()
+    chat.say("hi")
+    chat.handle(chat.message("order", id="twice"))
+    before = chat.stored().document
+    outcome = chat.handle(chat.message("menu", id="twice"))
+    assert (outcome.status, words(outcome.replies)) == ("refused", ["That message was answered before."])
+    assert chat.stored().document == before
+
+
+def test_what_changes_nothing_is_only_verified():
+    """An old button's press commits no document; on a stale copy it is decided again."""
+    chat = member_chat()
+    chat.say("hi")
+    assert chat.outcome is not None
+    button = choices(chat.outcome.replies[-1])["Order fruit"]
+    chat.say("order", "ada")
+    exchange = chat.begin(chat.message(choice=button))
+    commit = until(chat, exchange, Commit)
+    assert commit.document is None
+    version = chat.document().version
+    outcome = chat.finish(exchange)
+    assert outcome.status == "ignored"
+    assert words(outcome.replies) == ["That question is closed.", "Your PIN?"]
+    assert chat.document().version == version
+
+
+# Broken and too large -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\0", b"{}", b"[]", b"null", b'{"member_id": "m-1"}'])
+def test_a_broken_document_is_set_aside_and_mended(data: bytes):
+    """The bytes are kept whole, the member is told and led on, the audit goes on without a gap."""
+    chat = member_chat()
+    chat.say("hi")
+    version = chat.document().version
+    chat.plant_bytes(MEMBER, data)
+    chat.cache.forget(MEMBER)
+    outcome = chat.say("hi")
+    assert outcome.status == "recovered"
+    assert words(outcome.replies)[0].startswith("We had to tidy up")
+    assert chat.document().version == version + 2
+    kept: Any = chat.store._members[MEMBER].set_aside
+    assert [state.document for state in kept] == [data]
+    chat.check()
+
+
+def test_a_document_with_an_unknown_step_keeps_its_core():
+    """Profile and token survive; what was kept and lost stands in the audit."""
+    chat = member_chat()
+    chat.say("hi", "order", "ada")
+    broken = encode(chat.document()).replace(b'"step":"pin"', b'"step":"gone"')
+    chat.plant_bytes(MEMBER, broken)
+    chat.cache.forget(MEMBER)
+    outcome = chat.say("hello")
+    assert outcome.status == "recovered"
+    assert outcome.state.authenticated
+    entry = chat.entries()[-1].body.decode()
+    assert '"kept":[' in entry
+    assert "flow_data" in entry
+
+
+def test_the_document_of_another_member_is_none_of_ours():
+    """A document under the wrong key is broken, too."""
+    chat = member_chat()
+    chat.plant_bytes(MEMBER, encode(member_document(member_id="m-2", version=2)))
+    outcome = chat.say("hi")
+    assert outcome.status == "recovered"
+    assert outcome.state.member_id == MEMBER
+
+
+def test_a_key_of_a_wrong_type():
+    """The store says `Broken`, at the load or at the commit: set aside, mended, told."""
+    chat = member_chat()
+    exchange = chat.begin(chat.message("hi"))
+    until(chat, exchange, Load)
+    head = chat.stored().head
+    exchange.take(Broken(head, "state is a list", chat.clock.at), chat.clock.at)
+    assert exchange.request == SetAside(MEMBER, head)
+    outcome = chat.finish(exchange)
+    assert outcome.status == "recovered"
+    chat.check()
+    exchange = chat.begin(chat.message("order"))
+    until(chat, exchange, Commit)
+    exchange.take(Broken(chat.stored().head, "audit is a hash", chat.clock.at), chat.clock.at)
+    assert isinstance(exchange.request, SetAside)
+    assert chat.finish(exchange).status == "recovered"
+    chat.check()
+
+
+def test_somebody_else_mended_it_first():
+    """Then it is decided on what is there now, and nothing is said of mending."""
+    chat = member_chat()
+    chat.say("hi")
+    exchange = chat.begin(chat.message("order"), cache=Cache())
+    until(chat, exchange, Load)
+    exchange.take(Broken(Head(), "x", chat.clock.at), chat.clock.at)
+    outcome = chat.finish(exchange)
+    assert outcome.status == "advanced"
+    assert outcome.state.run is not None
+    assert outcome.state.run.flow == "order"
+    chat.check()
+
+
+def test_a_document_too_large_fails_the_turn():
+    """Nothing of it is stored, a plain sentence is said, the member stays where they were."""
+    chat = member_chat()
+    chat.say("hi", "order")
+    step = chat.document().run
+    exchange = chat.begin(chat.message("ada"))
+    until(chat, exchange, Commit)
+    exchange.take(DocumentTooLarge(70_000, 65_536), chat.clock.at)
+    outcome = chat.finish(exchange)
+    assert outcome.status == "failed"
+    assert chat.document().run == step
+    assert [type(error).__name__ for _, error in exchange.errors] == ["DocumentTooLarge"]
+    chat.check()
+
+
+def test_a_document_that_is_always_too_large_ends():
+    """When not even the failure fits, the exchange ends with the error instead of going round."""
+    chat = member_chat()
+    exchange = chat.begin(chat.message("hi"))
+    until(chat, exchange, Commit)
+    with pytest.raises(DocumentTooLarge):  # noqa: PT012
+        for _ in range(20):
+            assert isinstance(exchange.request, Commit)
+            exchange.take(DocumentTooLarge(70_000, 65_536), chat.clock.at)
+
+
+def test_calls_that_follow_calls_end():
+    """A flow that goes from call to call for ever does not hold a worker for ever."""
+    from tests.bots import one_flow
+    from vimbiso_fsm.flow.bot import Bot
+    from vimbiso_fsm.flow.calls import call
+    from vimbiso_fsm.flow.state import State, Transition
+    from vimbiso_fsm.messages.replies import Text
+
+    flow = one_flow(
+        [State("ask", ask=Text("?")), State("calling", call=lambda _: call(Bank.stock))],
+        [
+            Transition("go", "ask", "calling"),
+            Transition("done", "calling", "calling"),
+            Transition("failed", "calling", "ask"),
+        ],
+    )
+    chat = Chat(Bot(flows=flow, services={"bank": Bank()}))
+    chat.say("hi")
+    exchange = chat.begin(chat.message("go"))
+    assert chat.finish(exchange, bound=500)
+
+
+def test_a_store_that_answers_nonsense_is_named():
+    """A programming error of a store is no conflict."""
+    chat = member_chat()
+    exchange = chat.begin(chat.message("hi"))
+    until(chat, exchange, Commit)
+    with pytest.raises(TypeError, match="a store answered a commit with a NoneType"):
+        exchange.take(None, chat.clock.at)
+
+
+# The channel ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unlinked_channel_is_nobodys():
+    """Law 10: unlinking commits on the old member first, so a worker with a stale cache gets `Conflict`; then it asks
+    again whose channel it is, and does not go on as the old member."""
+    chat = member_chat()
+    chat.say("hi")
+    document = chat.document()
+    chat.plant_bytes(MEMBER, encode(attrs.evolve(document, channels=(), version=document.version + 1)))
+    chat.store.perform(Unlink(CHANNEL, MEMBER))
+    outcome = chat.say("order")
+    assert outcome.state.member_id != MEMBER
+    assert not outcome.state.authenticated
+
+
+# A guest becomes a member -------------------------------------------------------------------------------------------------
+
+
+PHONE = Channel("whatsapp", "263779000111")
+ONBOARDING = ("hi", "become_member", "Emmy", "Noether")
+
+
+def stranger(*, cached: bool = True) -> tuple[Chat, SimulatedCredexCore]:
+    """Somebody nobody knows, asked to confirm their name."""
+    core = SimulatedCredexCore()
+    chat = Chat(vimbiso.with_services({"credex_core": core}), channel=PHONE, cached=cached)
+    chat.say(*ONBOARDING)
+    return chat, core
+
+
+def onboarded(core: SimulatedCredexCore) -> list[str]:
+    """The onboardings that arrived."""
+    return [received.key for received in core.calls if received.name == "onboardMember"]
+
+
+def arrived(chat: Chat, outcome: Outcome) -> None:
+    """What holds when a guest has become a member: one member, linked, at the dashboard, nothing left to do."""
+    document = outcome.state
+    assert not document.guest
+    assert document.authenticated
+    assert document.member_id == chat.member_id() != guest_id(PHONE)
+    assert document.run is not None
+    assert document.run.flow == "dashboard"
+    assert [address.identifier for address in document.channels] == [PHONE.identifier]
+    assert chat.document() == document
+    chat.check()
+
+
+def test_the_saga():
+    """The guest's commit, then: inherited, load, adopt, link, wipe; the history stays reachable."""
+    chat, core = stranger()
+    steps = names(chat, chat.message("yes"))
+    assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Load", "Commit", "Link", "Wipe"]
+    assert chat.outcome is not None
+    arrived(chat, chat.outcome)
+    assert len(onboarded(core)) == 1
+    assert "Welcome, Emmy! Your account is open." in chat.words
+    assert guest_id(PHONE) not in chat.store._due
+    entry = chat.entries()[0].body.decode()
+    assert guest_id(PHONE) in entry
+
+
+@pytest.mark.parametrize("crash", range(9))
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("performed", [True, False])
+def test_a_crash_at_each_step_of_the_saga(crash: int, cached: bool, performed: bool):
+    """The worker dies before or after any step of the confirm; the next message, at another worker, ends at the
+    dashboard of one member, with one onboarding."""
+    chat, core = stranger(cached=cached)
+    exchange = chat.begin(chat.message("yes"))
+    for _ in range(crash):
+        if exchange.outcome is not None:
+            break
+        chat.step(exchange)
+    if performed and exchange.outcome is None:
+        assert exchange.request is not None
+        chat.perform(exchange.request)
+    chat.cache = Cache(100)
+    chat.clock.at += 31
+    for text in ("yes", "menu", "menu"):
+        outcome = chat.say(text)
+        assert outcome.replies
+    arrived(chat, chat.say("hi"))
+    assert len(set(onboarded(core))) == 1
+
+
+@pytest.mark.parametrize("crash", range(9))
+@pytest.mark.parametrize("late", [0, 31, 3600])
+def test_a_duplicate_after_a_crash_at_each_step(crash: int, late: int):
+    """The confirm is delivered again (webhooks are): a reply in any case, one effect, and the same words once it was
+    done."""
+    chat, core = stranger()
+    message = chat.message("yes")
+    exchange = chat.begin(message)
+    for _ in range(crash):
+        if exchange.outcome is not None:
+            break
+        chat.step(exchange)
+    chat.cache = Cache(100)
+    chat.clock.at += late
+    for _ in range(3):
+        again = chat.handle(message)
+        assert again.replies, "a duplicate got no reply"
+    chat.clock.at += 31
+    chat.say("menu")
+    chat.say("menu")
+    document = chat.say("hi").state
+    assert len(set(onboarded(core))) <= 1
+    assert document.run is not None
+    chat.check()
+
+
+@pytest.mark.parametrize("crash", range(3, 9))
+def test_a_duplicate_of_the_guests_last_message_gets_its_words(crash: int):
+    """Once the guest's last commit is stored, the same message is answered with the same words, at whatever step of
+    the move the worker died."""
+    chat, _ = stranger()
+    message = chat.message("yes")
+    exchange = chat.begin(message)
+    for _ in range(crash):
+        if exchange.outcome is None:
+            chat.step(exchange)
+    chat.cache = Cache(100)
+    again = chat.handle(message)
+    assert again.status == "duplicate"
+    assert "Welcome, Emmy! Your account is open." in words(again.replies)
+
+
+def test_two_messages_at_the_move_in_any_order():
+    """A second worker meets the guest's document at every step of the first one's move; both end at one member."""
+    for first_steps in range(1, 9):  # before its first commit, the second is simply the first
+        chat, core = stranger()
+        first = chat.begin(chat.message("yes"))
+        for _ in range(first_steps):
+            if first.outcome is None:
+                chat.step(first)
+        second = chat.begin(chat.message("menu"), cache=Cache())
+        chat.finish(second)
+        chat.finish(first)
+        chat.clock.at += 31
+        chat.say("menu")
+        arrived(chat, chat.say("hi"))
+        assert len(set(onboarded(core))) == 1
+
+
+def test_a_member_whose_document_is_broken_when_the_guest_moves_in():
+    """It is set aside; when somebody else mended it first, the guest moves into that."""
+    chat, _ = stranger()
+    exchange = chat.begin(chat.message("yes"))
+    for _ in range(4):
+        chat.step(exchange)
+    load = until(chat, exchange, Load)
+    exchange.take(Broken(Head(), "state is a list", chat.clock.at), chat.clock.at)
+    assert exchange.request == SetAside(load.member_id, Head())
+    mended = chat.stored(load.member_id)
+    exchange.take(Conflict(mended), chat.clock.at)
+    arrived(chat, chat.finish(exchange))
+
+
+def test_a_conflict_when_the_guest_moves_in():
+    """Adopted again on what came back; contended when it never ends."""
+    chat, _ = stranger()
+    exchange = chat.begin(chat.message("yes"))
+    for _ in range(5):
+        chat.step(exchange)
+    adoption = until(chat, exchange, Commit)
+    current = chat.stored(adoption.member_id)
+    exchange.take(Conflict(current), chat.clock.at)
+    assert isinstance(exchange.request, Commit)
+    arrived(chat, chat.finish(exchange))
+    chat, _ = stranger()
+    exchange = chat.begin(chat.message("yes"))
+    for _ in range(5):
+        chat.step(exchange)
+    until(chat, exchange, Commit)
+    with pytest.raises(Contended):  # noqa: PT012
+        for waited in range(100):
+            exchange.take(Conflict(current), chat.clock.at, float(waited))
+
+
+def test_a_member_that_breaks_while_the_guest_moves_in():
+    """It is set aside, and the move begins again."""
+    chat, _ = stranger()
+    exchange = chat.begin(chat.message("yes"))
+    for _ in range(5):
+        chat.step(exchange)
+    until(chat, exchange, Commit)
+    exchange.take(Broken(Head(), "x", chat.clock.at), chat.clock.at)
+    assert isinstance(exchange.request, SetAside)
+    arrived(chat, chat.finish(exchange))
+
+
+def test_a_channel_taken_away_makes_a_guest_again():
+    """A guest who moved, whose channel was unlinked since, is a guest again when they write."""
+    chat, _ = stranger()
+    outcome = chat.say("yes")
+    member = outcome.state
+    chat.plant_bytes(member.member_id, encode(attrs.evolve(member, channels=(), version=member.version + 1)))
+    chat.store.perform(Unlink(PHONE, member.member_id))
+    chat.cache = Cache()
+    again = chat.say("hi")
+    assert again.state.member_id == guest_id(PHONE) or not again.state.guest
+    chat.check()
+
+
+# Two exchanges at every pair of steps -----------------------------------------------------------------------------------------
+
+
+def confirming() -> tuple[Chat, Bank]:
+    """A member who is asked to confirm, with a bank that counts."""
+    bank = Bank()
+    chat = member_chat(bank)
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    return chat, bank
+
+
+@pytest.mark.parametrize("texts", [("yes", "yes"), ("yes", "no"), ("no", "yes"), ("yes", "menu"), ("yes", "nonsense")])
+@pytest.mark.parametrize("same_message", [False, True])
+def test_two_workers_at_every_pair_of_steps(texts: tuple[str, str], same_message: bool):
+    """One starts, the other does so many steps, then the first goes on so far, and so on: at most one payment, the
+    audit whole, both answered, the document that of some order of the two."""
+    for first_steps in range(5):
+        for second_steps in range(5):
+            chat, bank = confirming()
+            one = chat.message(texts[0])
+            two = one if same_message else chat.message(texts[1])
+            first, second = chat.begin(one, cache=Cache()), chat.begin(two, cache=Cache())
+            for exchange, steps in ((first, first_steps), (second, second_steps)):
+                for _ in range(steps):
+                    if exchange.outcome is None:
+                        chat.step(exchange)
+            outcomes = [chat.finish(first), chat.finish(second)]
+            assert len({key for name, key in bank.calls if name == "pay"}) <= 1
+            assert all(outcome.replies for outcome in outcomes), (first_steps, second_steps)
+            chat.check()
+
+
+@given(st.lists(st.booleans(), max_size=14), st.sampled_from(["yes", "no", "menu", "back", "x", "stock"]))
+def test_two_workers_in_any_order(order: list[bool], text: str):
+    """Any interleaving of a confirm and another message."""
+    chat, bank = confirming()
+    pair = chat.begin(chat.message("yes"), cache=Cache()), chat.begin(chat.message(text), cache=Cache())
+    for which in order:
+        if pair[which].outcome is None:
+            chat.step(pair[which])
+    assert all(chat.finish(exchange).replies for exchange in pair)
+    assert len({key for name, key in bank.calls if name == "pay"}) <= 1
+    chat.check()
+
+
+def test_a_duplicate_at_any_point():
+    """The same message delivered again while the first delivery is at any step: one payment, both answered."""
+    for steps in range(6):
+        chat, bank = confirming()
+        message = chat.message("yes")
+        first = chat.begin(message)
+        for _ in range(steps):
+            if first.outcome is None:
+                chat.step(first)
+        again = chat.finish(chat.begin(message, cache=Cache()))
+        assert again.replies, steps
+        chat.finish(first)
+        assert len({key for _, key in bank.calls}) == 1
+        chat.check()
+
+
+# Properties on the real bot -----------------------------------------------------------------------------------------------
+
+
+PHONES = ("263771000001", "263771000002", "263771000003", "263771000005", "263779000222")
+SAID = (
+    "hi", "menu", "become_member", "Emmy", "Noether", "yes", "no", "back", "cancel", "help", "offer", "offer_secured", "1", "2", "3", "10 USD",
+    "1000000 USD", "5.00", "alan", "ada", "@shop_one", "nobody", "0.5=>alan", "0.5=>ada", "x",
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(PHONES),
+    st.lists(
+        st.tuples(st.sampled_from(SAID) | st.sampled_from(SAID) | texts, st.sampled_from([0, 1, 31, 301])), max_size=14
+    ),
+    st.sampled_from([(), ("down",), ("lost",), ("401",)]),
+    st.booleans(),
+)
+def test_any_conversation_with_vimbisopay(
+    phone: str, said: list[tuple[str, int]], faults: tuple[Any, ...], cached: bool
+):
+    """The real bot on its simulator: every message is answered, documents valid, audits whole, money conserved; and
+    "menu" leads home, to the question whether to carry on, or to the entry flow."""
+    from flows.credex_core import Fault
+
+    core = SimulatedCredexCore(faults=[Fault(kind, times=2) for kind in faults])
+    chat = Chat(vimbiso.with_services({"credex_core": core}), channel=Channel("whatsapp", phone), cached=cached)
+    for text, seconds in said:
+        chat.clock.at += seconds
+        message = chat.message(text)
+        assert chat.handle(message).replies
+        if seconds == 1:
+            assert chat.handle(message).replies
+    chat.check()
+    core.check_conservation()
+    document = None
+    for _ in range(6):
+        chat.clock.at += 31
+        document = chat.say("menu").state
+        if document.call is None:
+            break
+    assert document is not None
+    assert document.call is None
+    assert document.run is None or document.run.flow in ("dashboard", "carry_on", "login", "onboard", "choose_account")
+
+
+def test_the_cache_makes_room():
+    """For the member unused longest; a size of 0 keeps nothing."""
+    cache = Cache(2)
+    for name in ("a", "b", "c"):
+        cache.keep(name, Head(), member_document(member_id=name))
+        cache.linked((name, name), name)
+    assert cache.document("a") is None
+    assert cache.member(("a", "a")) is None
+    assert cache.document("c") is not None
+    cache.forget("c", ("c", "c"))
+    assert cache.document("c") is None
+    assert cache.member(("c", "c")) is None
+    nothing = Cache(0)
+    nothing.keep("a", Head(), member_document())
+    assert nothing.document("a") is None
+
+
+def test_the_results_are_what_they_say():
+    """`Mismatch`, `Linked`, `Stored`, `Committed`, `Link`: values."""
+    stored = Stored(Head(), None, START.timestamp())
+    assert Mismatch(stored) == Mismatch(stored)
+    assert Linked(None) != Linked("m")
+    assert Committed(Head(), 1.0).head == Head()
+    assert Link(CHANNEL, "m") != Link(CHANNEL, "n")
+
+
+@pytest.mark.parametrize("said", ["again", "reused", "stale"])
+def test_what_was_saved_is_kept_whatever_is_said_next(said: str):
+    """The broken bytes are set aside first; a message that brings nothing new must not cost what was saved of them."""
+    chat = member_chat()
+    first = chat.message("hi")
+    chat.handle(first)
+    document = attrs.evolve(chat.document(), profile={"name": "Ada"})
+    raw = encode(document).replace(b'"step":"', b'"step":"gone_')
+    chat.plant_bytes(MEMBER, raw)
+    chat.cache = Cache()
+    if said == "again":
+        outcome = chat.handle(first)
+    elif said == "reused":
+        outcome = chat.handle(attrs.evolve(first, text="something else"))
+    else:
+        outcome = chat.handle(chat.message(choice="00000000.1.yes"))
+    assert outcome.replies
+    chat.cache = Cache()
+    assert chat.document().profile == {"name": "Ada"}
+    assert chat.document().authenticated
+    assert [unseal(entry).kind for entry in chat.entries()][-1] == "recovery"

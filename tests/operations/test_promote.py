@@ -1,0 +1,558 @@
+"""A guest becomes a member who is there already: met on another channel, in the middle of something."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows import bot
+from flows.credex_core import Fault, SimulatedCredexCore
+from tests.bots import Chat as Talking
+from tests.bots import fruit_bot, member_document
+from tests.flow.test_tokens import Office, a_bot, a_token
+from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
+from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
+from vimbiso_fsm.document.codec import encode
+from vimbiso_fsm.document.document import Address, Document, Moved, PendingCall, TokenLife, first_document
+from vimbiso_fsm.engine.commit import Decision
+from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.operations.effects import RunCall, answered
+from vimbiso_fsm.operations.promote import Move, adopt, move_token
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Head,
+    Inherited,
+    Late,
+    Link,
+    Linked,
+    Load,
+    LookUp,
+    Mismatch,
+    ReadRecords,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Stored,
+    Unlink,
+    Wipe,
+)
+
+NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
+ADA = "263771000001"
+SMS = Channel("sms", ADA)
+WHATSAPP = Channel("whatsapp", ADA)
+
+
+class Chat:
+    """One phone, several channels, one manager."""
+
+    def __init__(self) -> None:
+        self.at = NOW.timestamp()
+        self.core = SimulatedCredexCore(clock=lambda: self.at)
+        self.store = MemoryStore(lambda: self.at)
+        self.manager = self.worker()
+        self._ids = itertools.count(1)
+
+    def worker(self) -> FlowStateManager:
+        return FlowStateManager(bot, self.store, services={"credex_core": self.core})
+
+    def say(self, channel: Channel, *texts: str) -> Outcome:
+        return [self.manager.handle(Message(channel, f"id-{next(self._ids)}", text)) for text in texts][-1]
+
+
+def place(outcome: Outcome) -> str:
+    run = outcome.state.run
+    return f"{run.flow}.{run.step}" if run else ""
+
+
+def test_an_offer_goes_on_from_another_channel():
+    """Begun on WhatsApp, confirmed by SMS: the same member, one offer, and each channel keeps its own identifier."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi", "offer", "10").state.member_id
+    first = chat.say(SMS, "hi")
+    assert first.state.member_id == member
+    assert place(first) == "offer.handle"
+    done = chat.say(SMS, "alan", "yes")
+    assert "was made" in done.replies[0].text
+    assert done.state.channel.address == SMS.address
+    assert {address.type for address in done.state.channels} == {"whatsapp", "sms"}
+    assert len([made for made in chat.core.offers if made.issuer == "ada" and made.amount == 10]) == 1
+    assert place(chat.say(WHATSAPP, "menu")) == "dashboard.menu"
+
+
+def test_without_answers_the_guests_dashboard_is_shown():
+    """Nothing was open at the member: what the guest saw last is where they stand."""
+    chat = Chat()
+    chat.say(WHATSAPP, "hi")
+    assert place(chat.say(SMS, "hi")) == "dashboard.menu"
+    assert place(chat.say(SMS, "offer")) == "offer.amount"
+
+
+def test_history_follows_the_guests():
+    """The audit of both guests precedes that of the member."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi", "offer")
+    kinds = [entry.kind for entry in chat.manager.history(member)]
+    assert kinds.count("move") == 2
+    assert len(chat.manager.history(member, channel=SMS)) >= 3
+    assert len(chat.manager.history(member, flow="offer")) == 1
+
+
+def test_a_channel_taken_away_is_a_guests_again():
+    """Unlinked since: the guest's old `moved` does not give the channel back."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi")
+    chat.manager.update(
+        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, member))
+    outcome = chat.say(SMS, "help")
+    assert outcome.replies
+    assert chat.manager.member_of(WHATSAPP) == member
+
+
+def test_nothing_of_a_guest_stays_behind():
+    """No token, no name, no answer, no wake-up; the audit says where they went."""
+    chat = Chat()
+    chat.say(SMS, "hi", "offer", "10")
+    guest_id = first_document(SMS, NOW).member_id
+    left = chat.store.perform(Load(guest_id, previous=True))
+    assert isinstance(left, Stored)
+    assert (left.document, left.previous) == (None, None)
+    assert chat.store.perform(ReadRecords(guest_id)) == ()
+    audit = chat.manager.history(guest_id)
+    assert (audit[-1].kind, audit[-1].detail) == ("wipe", {"moved_to": chat.manager.member_of(SMS)})
+    assert [entry.version for entry in audit] == list(range(1, len(audit) + 1))
+
+
+@pytest.mark.parametrize("days", [0, 7, 8, 12, 29])
+def test_a_channel_taken_away_stays_away(days: int):
+    """However long ago: whoever writes there is a guest, asked to log in; nothing of the member comes back to life."""
+    chat = Chat()
+    member = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi", "offer", "10")
+    chat.manager.update(
+        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, member))
+    chat.at += days * 86_400
+    chat.core.faults = [Fault("down", call="login")]
+    before = chat.manager.state(member)
+    chat.manager = chat.worker()
+    outcome = chat.say(SMS, "help")
+    assert (outcome.state.guest, outcome.state.jwt_token) == (True, None)
+    assert (chat.manager.state(member), chat.manager.member_of(SMS)) == (before, None)
+
+
+def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
+    """It was looked up just before the move, and read just after it."""
+    chat = Chat()
+    chat.core.faults = [Fault("down", call="login", times=1)]
+    chat.say(SMS, "hi")
+    late = chat.worker()
+    meddled = itertools.count()
+
+    class Between:
+        def perform(self, request: Request) -> Result:
+            if isinstance(request, Load) and next(meddled) == 0:
+                chat.say(SMS, "again")  # the login, and the move
+            return chat.store.perform(request)
+
+    late._store = Between()
+    outcome = late.handle(Message(SMS, "late", "offer"))
+    assert (outcome.state.guest, place(outcome)) == (False, "offer.amount")
+
+
+# The steps, by hand ---------------------------------------------------------------------------------------------------
+
+
+def guest(**changes: Any) -> Document:
+    document = first_document(SMS, NOW, version=3)
+    return attrs.evolve(document, moved=Moved("m-1", 3), authenticated=True, jwt_token="t", **changes)
+
+
+def member(**changes: Any) -> Document:
+    return attrs.evolve(member_document(), **{"member_id": "m-1", "last_updated": NOW, **changes})
+
+
+def left(move: Move) -> tuple[object, object, object]:
+    """What a move has come to: what is asked for, the member's document, the channel's owner."""
+    return move.request, move.document, move.owner
+
+
+def stored(document: Document | None) -> Stored:
+    if document is None:
+        return Stored(Head(), None, NOW.timestamp())
+    return Stored(Head(document.version, "d" * 64), encode(document), NOW.timestamp())
+
+
+def at_commit(present: Document | None = None) -> tuple[Move, Commit]:
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
+    move.take(Inherited((("t", 1.0),)), NOW)
+    assert isinstance(move.request, Load)
+    move.take(stored(present), NOW)
+    assert isinstance(move.request, Commit)
+    return move, move.request
+
+
+def test_the_adopting_commit_carries_tokens_and_records():
+    """One commit under a token made of the guest's id and version."""
+    move, commit = at_commit()
+    assert commit.inherited == Inherited((("t", 1.0),))
+    assert commit.token == move_token(guest().member_id, 3)
+    assert (commit.member_id, commit.expected) == ("m-1", Head())
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    assert move.request == Link(SMS, "m-1")
+    move.take(Linked("m-1"), NOW)
+    wipe = move.request
+    assert isinstance(wipe, Wipe)
+    assert (wipe.member_id, wipe.expected, wipe.entry.version) == (guest().member_id, Head(3, "g"), 4)
+    move.take(Committed(Head(4, wipe.entry.digest), NOW.timestamp()), NOW)
+    assert move.request is None
+    assert move.document is not None
+    assert (move.document.member_id, move.document.guest, move.document.moved) == ("m-1", False, None)
+    assert [details.entry.kind for details in move.told] == ["move", "wipe"]
+    assert move.told[-1].entry.detail == {"moved_to": "m-1"}
+
+
+def test_what_was_set_aside_of_a_guest_stays():
+    """And the guest with it, for an operator; but nothing is due there."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    move.take(Linked("m-1"), NOW)
+    move.take(Conflict(stored(None)), NOW)
+    assert move.request == Settle(guest().member_id, Head(3, "g"))
+    move.take(None, NOW)
+    assert left(move)[0] is None
+    assert move.document is not None
+
+
+def test_a_guest_stays_until_the_adoption_is_confirmed():
+    """It may still be lost: their wake-up is there, and whoever wakes them looks again."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp(), confirmed=False), NOW)
+    move.take(Linked("m-1"), NOW)
+    assert left(move)[0] is None
+    assert move.document is not None
+
+
+def test_a_guest_whose_token_is_forgotten_is_not_adopted():
+    """Nobody knows whether they were, and what has become of the member since."""
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
+    move.take(Inherited(), NOW)
+    move.take(stored(member(version=5)), NOW + timedelta(days=8))
+    assert isinstance(move.request, Wipe)
+    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
+    assert left(move) == (None, None, None)
+
+
+@pytest.mark.parametrize("result", [Conflict, Late])
+def test_somebody_wrote_first(result: Any):
+    """Adopt again into what is stored now."""
+    move, _ = at_commit()
+    move.take(result(stored(member(version=5))), NOW)
+    assert isinstance(move.request, Commit)
+    assert move.request.expected.version == 5
+    assert move.conflicts == 1
+
+
+def test_adopted_before():
+    """A worker died after the adoption: link and settle, and tell nobody twice."""
+    move, _ = at_commit()
+    adopted = member(version=5, channels=(Address(*SMS.address),))
+    move.take(Duplicate((), stored(adopted)), NOW)
+    assert move.request == Link(SMS, "m-1")
+    assert move.document == adopted
+    assert not move.told
+
+
+@pytest.mark.parametrize("present", [None, member(version=5)])
+def test_adopted_and_taken_away_since(present: Document | None):
+    """The channel is nobody's now."""
+    move, _ = at_commit()
+    move.take(Duplicate((), stored(present)), NOW)
+    assert isinstance(move.request, Wipe)
+    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
+    assert left(move) == (None, None, None)
+
+
+def test_the_channel_is_somebody_elses():
+    """The index is never taken from its owner."""
+    move, _ = at_commit()
+    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
+    move.take(Linked("m-2"), NOW)
+    move.take(None, NOW)
+    assert (move.document, move.owner) == (None, "m-2")
+
+
+@pytest.mark.parametrize("broken", [Broken(Head(4, "x"), "state is a list", 0.0), Stored(Head(4, "x"), b"{", 0.0)])
+def test_a_broken_member_is_set_aside(broken: Any):
+    """Whole, before anything is written; also when it breaks in the middle of the move."""
+    move = Move(fruit_bot(), guest(), Head(3, "g"))
+    move.take(Inherited(), NOW)
+    move.take(broken, NOW)
+    assert move.request == SetAside("m-1", Head(4, "x"))
+    move.take(Conflict(stored(None)), NOW)
+    assert isinstance(move.request, Commit)
+    if isinstance(broken, Broken):
+        move.take(broken, NOW)
+        assert move.request == SetAside("m-1", Head(4, "x"))
+
+
+def test_other_content_under_the_token_is_a_fault():
+    """It cannot be: the token is a hash of the guest's own."""
+    move, _ = at_commit()
+    with pytest.raises(DamagedDocument, match="token of a move"):
+        move.take(Mismatch(stored(None)), NOW)
+
+
+def decision(of: Document, into: Document | None) -> Decision:
+    return adopt(fruit_bot(), of, into, NOW, version=into.version if into else 0)
+
+
+def pending(key: str) -> PendingCall:
+    return PendingCall(key, "bank", "pay", {}, "root", NOW + timedelta(seconds=30))
+
+
+def test_a_call_on_its_way_at_the_member_is_not_lost():
+    """Whatever the guest has: the answer must find its run."""
+    there = member(call=pending("theirs"))
+    for own in (None, pending("own")):
+        adopted = decision(guest(call=own), there).document
+        assert adopted.call == there.call
+        assert adopted.run == there.run
+
+
+def test_a_guests_call_moves_with_them():
+    """And is made for the member."""
+    adopted = decision(guest(call=pending("own")), None).document
+    assert adopted.call == pending("own")
+
+
+def test_time_never_goes_back():
+    """The member's clock may be ahead of the guest's."""
+    later = NOW + timedelta(hours=1)
+    assert decision(guest(), member(last_updated=later)).document.last_updated == later
+
+
+def test_who_is_looked_up_first():
+    """A guest whose move is done is met at the member: the index is asked, nothing is adopted again."""
+    chat = Chat()
+    chat.say(SMS, "hi")
+    asked: list[object] = []
+
+    class Watched:
+        def perform(self, request: Request) -> Result:
+            asked.append(type(request))
+            return chat.store.perform(request)
+
+    chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
+    chat.say(SMS, "menu")
+    assert asked == [LookUp, Load, Commit]
+
+
+# Whose session goes on ------------------------------------------------------------------------------------------------
+
+
+SESSION = ("authenticated", "jwt_token", "token", "deadline", "session_since", "warn_at")
+LATER = NOW + timedelta(minutes=4)
+
+
+def session(document: Document) -> list[object]:
+    return [getattr(document, name) for name in SESSION]
+
+
+@pytest.mark.parametrize("token", [None, "newer"])
+def test_a_logout_since_is_final(token: str | None):
+    """The guest logged in, and nobody finished their move; the member has logged out meanwhile, or in again."""
+    own = member(last_updated=LATER, jwt_token=token, authenticated=token is not None, deadline=LATER)
+    adopted = decision(guest(deadline=NOW), own).document
+    assert session(adopted) == session(own)
+
+
+def test_a_login_since_is_the_members():
+    """The member's session is older: the guest's is theirs now."""
+    own = member(last_updated=NOW - timedelta(seconds=1), jwt_token="old", deadline=NOW)
+    adopted = decision(guest(deadline=LATER, session_since=NOW), own).document
+    assert session(adopted) == session(guest(deadline=LATER, session_since=NOW))
+
+
+def test_a_token_that_ran_out_on_the_way_is_over():
+    """Nobody finished the move in time."""
+    life = TokenLife(NOW, NOW + timedelta(minutes=5))
+    adopted = adopt(fruit_bot(), guest(token=life), None, NOW + timedelta(minutes=6), version=0).document
+    assert (adopted.authenticated, adopted.jwt_token) == (False, "t")
+
+
+def test_what_is_not_confirmed_calls_nobody():
+    """The guest's last turn is safe, its adoption at the member is not: the call waits for whoever takes it up."""
+    office = Office()
+    chat = Talking(a_bot(office))
+    exchange = chat.begin(chat.message("hi"))
+    for _ in range(40):
+        if exchange.request is None:
+            break
+        request = exchange.request
+        result = chat.perform(request)
+        if isinstance(request, Commit) and request.member_id == "m-1" and isinstance(result, Committed):
+            result = attrs.evolve(result, confirmed=False)
+        exchange.take(result, chat.clock.at, 0.0)
+    assert exchange.outcome is not None
+    assert not exchange.outcome.confirmed
+    guest_id = first_document(chat.channel, NOW).member_id
+    assert chat.stored(guest_id).document is not None, "it may have to be adopted again"
+    chat.wake(guest_id)
+    assert chat.stored(guest_id).document is None
+    chat.check()
+
+
+# Any worker, at any step ----------------------------------------------------------------------------------------------
+
+
+def moving() -> tuple[Talking, Office]:
+    """Somebody who has never written; their first word logs them in."""
+    office = Office()
+    return Talking(a_bot(office), cached=False), office
+
+
+def settled(chat: Talking, office: Office) -> None:
+    """The move is done, once; nothing is left behind, nothing is due, and the chains are whole."""
+    chat.check()
+    guest_id = first_document(chat.channel, NOW).member_id
+    assert chat.member_id() == "m-1"
+    left_behind = chat.store.perform(Load(guest_id, previous=True))
+    assert isinstance(left_behind, Stored)
+    assert (left_behind.document, left_behind.previous) == (None, None)
+    assert chat.wakes_at(guest_id) is None
+    kinds = [unseal(entry).kind for entry in chat.entries(guest_id)]
+    assert (kinds.count("wipe"), kinds[-1]) == (1, "wipe")
+    assert [unseal(entry).kind for entry in chat.entries("m-1")].count("move") == 1
+    assert len(office.paid) <= 1
+
+
+@pytest.mark.parametrize("steps", range(1, 14))
+@pytest.mark.parametrize("heir", ["wake", "same", "other"])
+def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
+    """Whoever comes next finishes it: the timer, the same message again, or another one."""
+    chat, office = moving()
+    first = chat.message("hi")
+    dead = chat.begin(first)
+    for _ in range(steps):
+        if dead.request is not None:
+            chat.step(dead)
+    chat.wait(100)
+    guest_id = first_document(chat.channel, NOW).member_id
+    for _ in range(3):
+        if heir == "wake":
+            chat.wait(30).wake(guest_id)
+        else:
+            chat.wait(30).handle(first if heir == "same" else chat.message("menu"))
+    if heir == "wake" and chat.member_id() != "m-1":
+        chat.handle(first)  # nothing was stored before it died
+    chat.wake(guest_id)
+    settled(chat, office)
+
+
+@given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
+@settings(max_examples=120, deadline=None)
+def test_any_workers_at_once(order: list[int], same: bool):
+    """Two messages (or one, delivered twice), a waking and a late redelivery, step by step in any order."""
+    chat, office = moving()
+    guest_id = first_document(chat.channel, NOW).member_id
+    first, second = chat.message("hi"), chat.message("help")
+    works: list[Any] = [chat.begin(first), chat.begin(first if same else second)]
+    works += [chat.waking(guest_id), chat.begin(first)]
+    for turn in order:
+        if works[turn].request is not None:
+            chat.clock.at += 0.5
+            chat.step(works[turn])
+    for work in works:
+        for _ in range(400):
+            if work.request is None:
+                break
+            chat.step(work)
+        assert work.request is None
+    chat.wait(60).wake(guest_id)
+    chat.wake("m-1")
+    settled(chat, office)
+
+
+def test_an_answer_for_a_guest_whose_channel_is_somebody_elses_now():
+    """Wiped, unlinked, and a new guest is there: the answer is not theirs."""
+    chat, office = moving()
+    dead = chat.begin(chat.message("hi"))
+    while not isinstance(dead.request, RunCall):
+        chat.step(dead)
+    request = dead.request
+    guest_id = first_document(chat.channel, NOW).member_id
+    chat.wait(100).wake(guest_id)
+    settled(chat, office)
+    chat.store.perform(Unlink(chat.channel, "m-1"))
+    own = chat.document("m-1")
+    chat.plant_bytes("m-1", encode(attrs.evolve(own, channels=(), version=own.version + 1)))
+    office.answers["login"] = [Refused("down")]
+    chat.wait(100).say("hi")
+    before = chat.document(guest_id)
+    assert before.guest
+    chat.wake(guest_id, answer=answered(request, a_token()))
+    assert chat.document(guest_id) == before
+    assert chat.document("m-1").channels == ()
+
+
+# History --------------------------------------------------------------------------------------------------------------
+
+
+def test_history_follows_a_guest_only_for_as_long_as_they_were_theirs():
+    """The channel was taken from them and given to somebody else: neither sees what the other said there."""
+    chat = Chat()
+    ada = chat.say(WHATSAPP, "hi").state.member_id
+    chat.say(SMS, "hi")
+    chat.manager.update(
+        ada, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
+    )
+    chat.store.perform(Unlink(SMS, ada))
+    chat.manager = chat.worker()
+    again = chat.say(SMS, "hi", "hi")
+    assert again.state.member_id == ada
+    history = chat.manager.history(ada)
+    told = [(entry.member_id, entry.version) for entry in history]
+    assert len(told) == len({*told}), "each is told once"
+    assert [entry.kind for entry in history].count("move") == 3
+
+
+def entry_at(version: int, kind: str) -> AuditEntry:
+    return AuditEntry(
+        version=version,
+        at=NOW,
+        member_id="guest-1",
+        channel=("sms", ""),
+        kind=kind,
+        status="advanced",
+        token="t",
+        root="t",
+    )
+
+
+def test_the_life_of_a_guest_is_from_wipe_to_wipe():
+    entries = [
+        entry_at(n, kind) for n, kind in enumerate(("start", "move", "wipe", "start", "move", "wipe", "start"), 1)
+    ]
+    assert [entry.version for entry in life_of_guest(entries, 2)] == [1, 2, 3]
+    assert [entry.version for entry in life_of_guest(entries, 5)] == [4, 5, 6]
+    assert [entry.version for entry in life_of_guest(entries[1:], 2)] == [2, 3]
+    assert [entry.version for entry in life_of_guest(entries[:5], 5)] == [4, 5]

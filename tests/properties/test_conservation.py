@@ -1,0 +1,455 @@
+"""Whatever three members say to VimbisoPay, and whatever becomes of the network behind it: the law of the whole.
+
+Thirty messages of three members, to two workers, some delivered twice, with silences that end sessions; a core that is
+down, slow, answers 401 or loses its replies. After each message a witness (`Witness`), who has read what the members
+were shown and what they said to it, compares credex-core with what follows from that alone:
+
+- what one account gave another received, and nothing moved but by an accepted offer, an upgrade or a new account;
+- nothing was made, answered, paid or opened that its member has not confirmed, as it was shown to them;
+- one confirmation was acted on once, and so was one run of the offer, however often it was confirmed;
+- every message was answered, in words, and not by a failure;
+- and when the network is well again "menu" leads each of them to their dashboard, whatever was left open.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter, defaultdict, deque
+from concurrent.futures import wait
+from decimal import Decimal
+from typing import Any, Self
+
+import attrs
+import pytest
+from hypothesis import event, given, note, settings
+from hypothesis import strategies as st
+
+import flows
+from flows.credex_core import ANYBODY, Fault, Offer, Receipt, Recipient, SimulatedCredexCore
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.flow.commands import Commands
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
+
+ADA, ALAN, GRACE, KATHERINE = (f"26377100000{n}" for n in (1, 2, 3, 5))
+EMMY, SOFIA = "263770000001", "263770000002"  # whom nobody knows
+NOW = 1_795_600_000.0
+SILENCE = 300.0
+"""Seconds after which a session is over, and no question of it can be confirmed (domain: §3)."""
+
+
+# What is said, and what goes wrong ---------------------------------------------------------------------------------
+
+ERRANDS = {
+    "become_member": ["become_member Emmy Noether yes", "become_member Emmy Noether no Ada Noether yes"],
+    "offer_secured": [
+        "1=>alan yes", "0.5=>ada yes", "2=>shop_one yes", "1=>alan yes", "offer 10 alan yes", "offer 5 ada yes",
+        "offer 1 nobody grace yes", "offer 1 alan other_account 2 yes",
+        "offer 3 alan back back 4 alan yes", "offer 2 grace menu yes yes", "offer 2 alan no",
+    ],
+    "accept_offer": ["accept 1 yes", "accept accept_all yes", "accept 2 no 1 yes", "accept 1 yes 1 yes"],
+    "decline_offer": ["decline 1 yes", "decline 2 yes", "decline 1 yes 1 yes"],
+    "cancel_offer": ["cancel_offer 1 yes", "cancel_offer 1 no 1 yes"],
+    "view_ledger": ["ledger next prev dashboard"],
+    "upgrade_membertier": ["upgrade yes", "upgrade no"],
+    "switch_account": ["switch 2"],
+}  # fmt: skip
+"""What somebody may be about, by the row that they are shown for it."""
+NOISE = ["yes", "no", "back", "cancel", "help", "menu", "hi", "1", "2", "again", "credex-0", "grace", "0"]
+THREE = st.sampled_from([(ALAN, ADA, KATHERINE), (ALAN, ADA, EMMY), (ALAN, KATHERINE, GRACE), (ALAN, EMMY, SOFIA)])
+
+
+@attrs.frozen
+class Step:
+    """One message. `who` of the three says it, after a `pause`, to one of two workers; it may be delivered twice.
+    `choice` among their errands, or what else is said where it is `noise`; `trouble` befalls the network first."""
+
+    who: int
+    choice: int
+    noise: bool
+    pause: int
+    worker: int
+    twice: bool
+    trouble: Fault | None
+
+
+TROUBLE = st.builds(
+    Fault,
+    st.sampled_from(["lost", "lost", "down", "401", "slow"]),
+    call=st.sampled_from(["createCredex", "createCredex", "acceptCredex", "declineCredex", "createRecurring", ""]),
+    times=st.sampled_from([1, 2, 3, 4]),
+    chance=st.sampled_from([1.0, 1.0, 0.5]),
+    seconds=st.just(0.02),
+)
+STEPS = st.lists(
+    st.builds(
+        Step,
+        who=st.sampled_from(range(3)),
+        choice=st.sampled_from(range(120)),
+        noise=st.sampled_from([False] * 15 + [True]),
+        pause=st.sampled_from([*[0] * 40, 1, 31, 301]),
+        worker=st.sampled_from(range(2)),
+        twice=st.sampled_from([False, False, False, True]),
+        trouble=st.one_of(*[st.none()] * 7, TROUBLE),
+    ),
+    min_size=30,
+    max_size=30,
+)
+CALL_WAIT = 0.01
+"""Seconds that a worker waits for a call: a slow one goes on alone, and its answer comes home later."""
+
+
+# Who talks ---------------------------------------------------------------------------------------------------------
+
+
+class World:
+    """A core and two workers on one store, under a clock that stands still unless it is turned."""
+
+    def __init__(self, core: SimulatedCredexCore | None = None, call_wait: float = CALL_WAIT) -> None:
+        self.at = NOW
+        self.core = core or SimulatedCredexCore()
+        self.core.clock = self.now
+        self.store = MemoryStore(self.now)
+        self.workers = [
+            FlowStateManager(flows.bot, self.store, services={"credex_core": self.core}, call_wait=call_wait)
+            for _ in range(2)
+        ]
+
+    def now(self) -> float:
+        return self.at
+
+    def settle(self) -> None:
+        """Wait until every slow call has come home."""
+        for worker in self.workers:
+            wait(tuple(worker._late))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """No call of one conversation is still on its way in the next."""
+        self.settle()
+
+
+HOME = ("dashboard.menu", "onboard.welcome")
+"""Where everybody ends; whom credex-core does not know has its door for a dashboard."""
+
+
+class Customer:
+    """A member on one channel, and what they were last shown."""
+
+    _ids = itertools.count(1)
+
+    def __init__(self, world: World, phone: str) -> None:
+        self.world, self.phone = world, phone
+        self.channel = Channel("whatsapp", phone)
+        self.spoke = world.at
+        self.outcome: Outcome | None = None
+        self.words = deque(["hi", "1"] if phone == KATHERINE else ["hi"])
+
+    def next_word(self, step: Step) -> str:
+        """What they say next: the rest of their errand, or a new one, out of those that they are shown."""
+        if step.noise:
+            return NOISE[step.choice % len(NOISE)]
+        if not self.words and self.place not in HOME:
+            return "cancel" if self.shown else "hi"
+        if not self.words:
+            shown = [row for row in ERRANDS if any(id.endswith(row) for id in self.shown)]
+            errands = [errand for row in shown for errand in ERRANDS[row]] or ["menu"]
+            self.words += errands[step.choice % len(errands)].split()
+        return self.words.popleft()
+
+    @property
+    def shown(self) -> list[str]:
+        """The ids of the buttons or rows that were shown last."""
+        reply = self.outcome.replies[-1] if self.outcome else None
+        choices = reply.buttons if isinstance(reply, Buttons) else reply.rows if isinstance(reply, Menu) else ()
+        return [choice.id for choice in choices]
+
+    def say(self, word: str, worker: int = 0, *, twice: bool = False) -> list[Outcome]:
+        """What each delivery of it was answered with."""
+        message = Message(self.channel, f"m{next(self._ids)}", word)
+        workers = [self.world.workers[worker], *([self.world.workers[1 - worker]] if twice else [])]
+        outcomes = [each.handle(message) for each in workers]
+        self.outcome, self.spoke = outcomes[-1], self.world.at
+        return outcomes
+
+    @property
+    def place(self) -> str:
+        """Flow and state."""
+        run = self.outcome.state.run if self.outcome else None
+        return f"{run.flow}.{run.step}" if run else ""
+
+    @property
+    def stands(self) -> str:
+        """Flow and state as they are stored: a call may have come home since they were last answered."""
+        worker = self.world.workers[0]
+        document = worker.state(worker.member_of(self.channel) or guest_id(self.channel))
+        return f"{document.run.flow}.{document.run.step}" if document and document.run else ""
+
+    @property
+    def asked(self) -> Text:
+        """The question that was shown last."""
+        assert self.outcome is not None
+        return asked_by(self.outcome.replies[-1])
+
+
+def asked_by(reply: Reply) -> Text:
+    """The words of a reply, whatever stands under them."""
+    return reply.body if isinstance(reply, Buttons | Menu) else reply
+
+
+# Who watches -------------------------------------------------------------------------------------------------------
+
+ANSWERS = {
+    "accept_offer.confirm": "accepted",
+    "accept_offer.confirm_all": "accepted",
+    "decline_offer.confirm": "declined",
+    "cancel_offer.confirm": "cancelled",
+}
+EFFECTS = {
+    "createCredex": "offer",
+    "acceptCredex": "accept_offer",
+    "acceptCredexBulk": "accept_offer",
+    "declineCredex": "decline_offer",
+    "cancelCredex": "cancel_offer",
+    "createRecurring": "upgrade",
+    "onboardMember": "onboard",
+}
+"""The calls that change something, and the flows whose question must be confirmed for it."""
+OPENING, PRICE = Decimal("20.00"), Decimal("1.00")
+
+
+class Witness:
+    """Knows what was confirmed, from what was shown and said, and what credex-core may have done by that."""
+
+    def __init__(self, core: SimulatedCredexCore) -> None:
+        self.core = core
+        self.yes: Counter[str] = Counter()
+        self.offered: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
+        self.answered: set[tuple[str, str]] = set()
+        self.upgraded: dict[str, set[str]] = defaultdict(set)
+        self.opened: set[tuple[str, str]] = set()
+        self.before = offers(core)
+        self.accounts = {handle: dict(account.balances) for handle, account in core._handles.items()}
+        self.tiers = {phone: member.tier for phone, member in core._phones.items()}
+
+    def hears(self, customer: Customer, word: str) -> None:
+        """Note what a customer confirms by saying it: a question that was shown, while their session lasts.
+
+        Whoever is impatient may answer a question that they have seen before and will only just see again, for a call
+        has come home with a refusal: `yes` counts that too, by where they stand; of what is in it, nothing is new.
+        """
+        agrees = word == "1" or word in Commands().yes
+        if customer.outcome is None or not agrees or customer.world.at - customer.spoke > SILENCE:
+            return
+        customer.world.settle()
+        flow, _, step = customer.stands.partition(".")
+        self.yes[flow] += step == "confirm"
+        asked = customer.asked
+        document = customer.outcome.state
+        assert document.run is not None
+        shown = {name: str(value) for name, value in asked.params.items()}
+        if asked.key == "offer.confirm":
+            self.offered[document.run.id].add((shown["own_handle"], shown["handle"], shown["amount"]))
+        elif asked.key in ANSWERS:
+            fields: Any = document.run.flow_data.data.fields
+            self.answered |= {(offer["id"], ANSWERS[asked.key]) for offer in fields["offers"]}
+        elif asked.key == "upgrade.confirm":
+            self.upgraded[customer.phone].add(shown["own_handle"])
+        elif asked.key == "onboard.confirm":
+            self.opened.add((customer.phone, f"{shown['firstname']} {shown['lastname']}"))
+
+    def check(self) -> Counter[str]:
+        """Nothing happened but what was confirmed, and each once -> what happened, for the record."""
+        with self.core._lock:  # a slow call may be at it just now
+            self.core.check_conservation()
+            now = offers(self.core)
+            made = [offer for id, offer in now.items() if id not in self.before]
+            self._check_offers(made)
+            answered = {(id, offer.status) for id, offer in now.items() if offer.status != "pending"}
+            assert answered <= self.answered, answered - self.answered
+            opened = {phone: member for phone, member in self.core._phones.items() if phone not in self.tiers}
+            found = {(phone, member.accounts[0].name) for phone, member in opened.items()}
+            assert found <= self.opened, found - self.opened
+            raised = {phone for phone, tier in self.tiers.items() if self.core._phones[phone].tier != tier}
+            raised |= {phone for phone, member in opened.items() if member.tier != 1}
+            assert raised <= self.upgraded.keys(), raised - self.upgraded.keys()
+            self._check_balances(now, raised)
+            self._check_calls()
+        happened = Counter(status for _, status in answered)
+        return happened + Counter(offered=len(made), upgraded=len(raised), onboarded=len(opened))
+
+    def _check_offers(self, made: list[Offer]) -> None:
+        """Each offer is as it was shown, and no run of the conversation has made two."""
+        confirmed = Counter(content for contents in self.offered.values() for content in contents)
+        assert Counter(map(content_of, made)) <= confirmed, (made, confirmed)
+        free = dict(self.offered)
+        for offer in sorted(made, key=lambda offer: sum(content_of(offer) in each for each in free.values())):
+            run = next((run for run, contents in free.items() if content_of(offer) in contents), None)
+            assert run is not None, f"{offer} is the second of its run"
+            del free[run]
+
+    def _check_balances(self, now: dict[str, Offer], raised: set[str]) -> None:
+        """Every account holds what it began with, and what follows from the accepted offers and the upgrades."""
+        expected = {handle: defaultdict(Decimal, balances) for handle, balances in self.accounts.items()}
+        for handle in self.core._handles.keys() - expected.keys():
+            expected[handle] = defaultdict(Decimal, USD=OPENING)
+        for offer in now.values():
+            if offer.status == "accepted":
+                expected[offer.issuer][offer.denom] -= offer.amount
+                expected[offer.receiver][offer.denom] += offer.amount
+        for phone in raised:
+            [payer] = self.upgraded[phone]  # whoever can upgrade has one account
+            expected[payer]["USD"] -= PRICE
+        for handle, account in self.core._handles.items():
+            assert account.balances == expected[handle], handle
+
+    def _check_calls(self) -> None:
+        """However often a call was tried, it had one key for each confirmation."""
+        keys = {(EFFECTS[call.name], call.key) for call in self.core.calls if call.name in EFFECTS}
+        assert all(key for _, key in keys)
+        made = Counter(flow for flow, _ in keys)
+        assert made <= self.yes, (made, self.yes)
+
+
+def offers(core: SimulatedCredexCore) -> dict[str, Offer]:
+    return {offer.id: offer for offer in core.offers}
+
+
+def content_of(offer: Offer) -> tuple[str, str, str]:
+    return offer.issuer, offer.receiver, str(offer.money)
+
+
+def answered(outcome: Outcome, word: str) -> None:
+    """A message was answered: in words, and by no failure of ours."""
+    assert outcome.replies, word
+    for reply in outcome.replies:
+        assert reply.text.strip(), (word, reply)
+        assert asked_by(reply).key != "failure", (word, outcome)
+    assert outcome.status != "recovered", (word, outcome)
+
+
+# The law -----------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(THREE, STEPS, st.sampled_from(["menu", "no", "cancel"]))
+def test_any_conversation_of_three_on_a_network_that_fails(phones: tuple[str, str, str], steps: list[Step], leave: str):
+    """See above. `leave`: what is said at the end when the open flow is first offered back (domain: §1)."""
+    with World() as world:
+        converse(world, [Customer(world, phone) for phone in phones], steps, leave)
+
+
+def converse(world: World, customers: list[Customer], steps: list[Step], leave: str) -> None:
+    """Say it all, and look at what became of it after each message."""
+    witness = Witness(world.core)
+    for step in steps:
+        customer = customers[step.who]
+        world.at += step.pause
+        if step.trouble:
+            world.core.faults = [*world.core.faults, step.trouble]
+        word = customer.next_word(step)
+        witness.hears(customer, word)
+        for outcome in customer.say(word, step.worker, twice=step.twice):
+            note(f"{customer.phone} at {world.at - NOW:g} s: {word!r} -> {[reply.text for reply in outcome.replies]}")
+            answered(outcome, word)
+        witness.check()
+        event(f"was at {customer.place}")
+    world.settle()
+    for what in witness.check():
+        event(f"{what} happened")
+    world.core.faults = ()
+    for customer in customers:
+        go_home(customer, leave)
+        witness.check()
+
+
+def go_home(customer: Customer, leave: str) -> None:
+    """Say "menu" until the dashboard is there."""
+    said: list[str] = []
+    for _ in range(12):
+        customer.world.at += 61  # a call on its way is taken up again
+        word = leave if customer.place == "carry_on.offered" else "menu"
+        if customer.place == "choose_account.choosing":
+            word = "1"
+        said.append(word)
+        for outcome in customer.say(word):
+            answered(outcome, word)
+        if customer.place in HOME:
+            break
+    assert customer.outcome is not None
+    guest = customer.phone not in customer.world.core._phones
+    assert customer.place == HOME[guest], said
+    event(f"home by {' '.join(said)}")
+
+
+# What it has found -------------------------------------------------------------------------------------------------
+
+
+class Fading(SimulatedCredexCore):
+    """Makes an offer and loses its reply, so often; after that it is down."""
+
+    left = 1
+
+    def create_credex(
+        self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
+    ) -> Receipt | Refused:
+        self.faults = [Fault("lost") if self.left else Fault("down")]
+        self.left = max(0, self.left - 1)
+        return super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
+
+
+@pytest.mark.parametrize("lost", [1, 3], ids=["the next try", "the next round"])
+def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now(lost: int):
+    """That a try does not reach credex-core says nothing of the one before it, whose reply was lost."""
+    core = Fading()
+    core.left = lost
+    world = World(core, call_wait=10.0)
+    ada = Customer(world, ADA)
+    said: list[str] = []
+    for word in ("hi", "offer", "10", "alan", "yes", "well?", "well?", "yes"):
+        said += [reply.text for outcome in ada.say(word) for reply in outcome.replies]
+        world.settle()
+        world.at += 61
+    assert not [text for text in said if "nothing was done" in text]
+    assert len(core.offers) == 3
+
+
+class Holding(SimulatedCredexCore):
+    """Finds no account before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
+        assert self.let.wait(60)
+        return super().get_account_by_handle(handle, caller=caller)
+
+
+def test_a_yes_confirms_no_question_that_was_not_shown():
+    """Looking the account up takes long; its answer, and the question with it, waits for the member's next message."""
+    core = Holding()
+    world = World(core, call_wait=10.0)
+    ada = Customer(world, ADA)
+    ada.say("hi")
+    world.workers[0]._desk.call_wait = CALL_WAIT
+    ada.say("1=>alan")
+    core.let.set()
+    world.settle()
+    [outcome] = ada.say("yes")
+    assert [reply.text for reply in outcome.replies] == [
+        "Offer 1.00 USD\nfrom Ada Lovelace (@ada)\nto Alan Turing (@alan)?"
+    ]
+    assert (outcome.status, ada.place, len(world.core.offers)) == ("refused", "offer.confirm", 2)
+    ada.say("yes")
+    world.settle()
+    assert (ada.stands, len(world.core.offers)) == ("dashboard.menu", 3)

@@ -1,0 +1,778 @@
+"""Bad input, from the wire and from the store: each has a defined answer, and the stored document is as it was, or set
+aside whole where it was broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import attrs
+import pytest
+
+from flows.credex_core import SimulatedCredexCore
+from tests.engines import Proxy, Server, running, valkey_program
+from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.channels import whatsapp
+from vimbiso_fsm.document.codec import encode, loads
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.errors import (
+    CommitUnknown,
+    DamagedDocument,
+    DocumentTooLarge,
+    InvalidMessage,
+    InvalidState,
+    StoreUnavailable,
+    VimbisoError,
+)
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Caller
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import MAX_DOCUMENT, Request, Result, Store
+
+pytestmark = pytest.mark.embedded
+
+ADA = Channel("whatsapp", "263771000001")
+NEW = Channel("whatsapp", "263771234567")
+HI = {"type": "text", "text": {"body": "hi"}}
+
+Client: TypeAlias = Any
+"""A `redis.Redis`, whose answers redis-py types for sync and async at once."""
+
+_ids = count()
+
+
+class Managed(Protocol):
+    """Makes managers on the test's engine; each knows nothing yet."""
+
+    def __call__(self, flows: Bot | str = "flows", **options: Any) -> FlowStateManager: ...
+
+
+@pytest.fixture
+def managed(valkey_url: str) -> Generator[Managed, None, None]:
+    service = SimulatedCredexCore()
+    with ExitStack() as stack:
+
+        def make(flows: Bot | str = "flows", **options: Any) -> FlowStateManager:
+            if flows == "flows":
+                options = {"services": {"credex_core": service}, **options}
+            return stack.enter_context(FlowStateManager.from_url(valkey_url, flows, **options))
+
+        yield make
+
+
+@pytest.fixture
+def client(valkey_server: Server) -> Generator[Client, None, None]:
+    """A plain client, to look and to break things behind the store's back."""
+    with valkey_server.client() as client:
+        yield client
+
+
+def say(manager: FlowStateManager, *texts: str, channel: Channel = ADA) -> Outcome:
+    """Say one after the other; the outcome of the last."""
+    return [manager.handle(Message(channel, f"m{next(_ids)}", text)) for text in texts][-1]
+
+
+def words(outcome: Outcome) -> str:
+    return "\n".join(reply.text for reply in outcome.replies)
+
+
+def was_sent(outcome: Outcome) -> bool:
+    """Whether the member was told that their offer was made."""
+    return "offer.sent" in [getattr(reply, "key", "") for reply in outcome.replies]
+
+
+def step(document: Document) -> tuple[str, str]:
+    assert document.run is not None
+    return document.run.flow, document.run.step
+
+
+def everything(client: Client) -> dict[bytes, bytes]:
+    """All that is stored, as bytes, by key."""
+    return {key: client.dump(key) for key in client.keys("*")}
+
+
+def key_of(client: Client, document: Document, kind: str) -> str:
+    (key,) = client.keys(f"*:{document.member_id}:{kind}")
+    return str(key, "ascii")
+
+
+def conversation(document: Document) -> Document:
+    """What a refused input may not change: all but the counting of it."""
+    run = document.run
+    if run is not None:
+        data = attrs.evolve(run.flow_data.data, context={}, verdict={})
+        run = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+    return attrs.evolve(document, run=run, version=0, last_updated=datetime(2000, 1, 1, tzinfo=UTC), deadline=None)
+
+
+def webhook(*messages: Any) -> dict[str, Any]:
+    value = {"metadata": {"phone_number_id": "1"}, "messages": list(messages)}
+    return {"object": "whatsapp_business_account", "entry": [{"changes": [{"field": "messages", "value": value}]}]}
+
+
+def said(**changes: Any) -> dict[str, Any]:
+    return {"from": ADA.identifier, "id": f"wamid.{next(_ids)}", **HI, **changes}
+
+
+# From the wire: what is no message -----------------------------------------------------------------------------------
+
+
+def serve(manager: FlowStateManager, body: bytes) -> list[Outcome]:
+    """A webhook's way through the bot."""
+    return [manager.handle(message) for message in whatsapp.parse(body, now=datetime.now(UTC)).messages]
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b"", "no JSON"),
+        (b"\xff\xfe\x00", "no JSON"),
+        (b"<html>", "no JSON"),
+        (b'{"object": "whatsapp_business_account", "entry": [', "no JSON"),
+        (b"[" * 100_000, "no JSON|nested"),
+        (b'{"object": NaN}', "NaN"),
+        (b"null", "must be an object"),
+        (b"[]", "must be an object"),
+        (b"{}", "no WhatsApp webhook"),
+        (b'{"object": "page", "entry": []}', "no WhatsApp webhook"),
+        (b'{"object": "whatsapp_business_account"}', "entry: is missing"),
+        (b'{"object": "whatsapp_business_account", "entry": {}}', "must be a list"),
+        (b'{"object": "whatsapp_business_account", "object": "page"}', "twice"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_no_webhook_is_refused_whole(managed: Managed, client: Client, body: bytes, fault: str):
+    manager = managed()
+    say(manager, "hi", "offer")
+    before = everything(client)
+    with pytest.raises(InvalidMessage, match=fault):
+        serve(manager, body)
+    assert everything(client) == before
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"id": None},
+        {"id": ""},
+        {"id": "   "},
+        {"id": 7},
+        {"id": "wamid\n1"},
+        {"id": "x" * 513},
+        {"from": None},
+        {"from": ""},
+        {"from": "\x00"},
+        {"text": None},
+        {"text": {"body": 7}},
+    ],
+    ids=repr,
+)
+def test_a_message_without_id_or_sender_or_words_is_noted_and_the_others_are_handled(
+    managed: Managed, client: Client, broken: dict[str, Any]
+):
+    manager = managed()
+    say(manager, "hi", "offer")
+    before = everything(client)
+    only = whatsapp.parse(json.dumps(webhook(said(**broken))).encode(), now=datetime.now(UTC))
+    assert (len(only.messages), len(only.faults)) == (0, 1)
+    assert everything(client) == before
+    (outcome,) = serve(manager, json.dumps(webhook(said(**broken), said(text={"body": "10"}))).encode())
+    assert step(outcome.state) == ("offer", "handle")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"id": ""},
+        {"id": None},
+        {"id": "1\n"},
+        {"text": 7},
+        {"text": "hi", "choice": "1"},
+        {"channel": ("", "1")},
+        {"channel": ("whatsapp", "")},
+        {"channel": ("whatsapp", "26377\n1")},
+        {"channel": ("whatsapp", 263771234567)},
+    ],
+    ids=repr,
+)
+def test_a_message_made_wrongly_is_the_callers_mistake(parts: dict[str, Any]):
+    made: Any = {"id": "1", "channel": ADA, **parts}
+    with pytest.raises(InvalidMessage):
+        Channel(*made["channel"]) if isinstance(made["channel"], tuple) else Message(**made)
+
+
+def test_what_is_no_message_is_the_callers_mistake(managed: Managed, client: Client):
+    wrong: list[Any] = ["hi", None, {"text": "hi"}]
+    for value in wrong:
+        with pytest.raises(InvalidMessage, match="takes a Message"):
+            managed().handle(value)
+    with pytest.raises(InvalidMessage, match="pigeon"):
+        say(managed(), "hi", channel=Channel("pigeon", "1"))
+    assert not client.keys("*:member:*")
+
+
+@pytest.mark.parametrize("metadata", [{"o": object()}, {7: 8}, {"x": float("nan")}], ids=["object", "key", "nan"])
+def test_channel_details_that_cannot_be_stored_are_refused(managed: Managed, client: Client, metadata: dict[Any, Any]):
+    manager = managed()
+    say(manager, "hi", "offer")
+    before = everything(client)
+    for channel in (ADA, NEW):
+        with pytest.raises((VimbisoError, ValueError), match=r"stored|JSON"):
+            say(manager, "hi", channel=Channel("whatsapp", channel.identifier, metadata))
+    assert {key: value for key, value in everything(client).items() if key in before} == before
+    assert not [key for key in client.keys("*:state") if b"guest" in key and key not in before]
+
+
+class Bounded:
+    """A store that is asked a bounded number of times, so that a test which would go on for ever fails."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._left = 100
+
+    def perform(self, request: Request) -> Result:
+        self._left -= 1
+        assert self._left, "the store is asked again and again"
+        return self._store.perform(request)
+
+
+@pytest.mark.parametrize("size", [4_096, 100_000])
+def test_channel_details_without_end_are_refused(managed: Managed, client: Client, size: int):
+    """They go into the document, so their size is bounded before anything is done."""
+    manager = managed()
+    say(manager, "hi", "offer")
+    before = everything(client)
+    for channel in (ADA, NEW):
+        with pytest.raises(InvalidMessage, match="limit"):
+            say(manager, "10", channel=attrs.evolve(channel, metadata={"x": "y" * size}))
+    assert everything(client) == before
+
+
+def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey_url: str):
+    """Plain words; the document is as it was, and can be gone on with."""
+    member = say(managed(), "hi", "offer").state.member_id
+    before = managed().update(member, lambda document: attrs.evolve(document, profile={"x": "y" * 62_500}))
+    large = attrs.evolve(ADA, metadata={"x": "y" * 4_000})
+    with AtomicStateManager.from_url(valkey_url) as store:
+        outcome = say(FlowStateManager("flows", Bounded(store)), "?!", channel=large)
+    assert outcome.status == "failed"
+    assert "wrong on our side" in words(outcome)
+    assert conversation(outcome.state) == conversation(before)
+    assert say(managed(), "?!").status == "refused"
+
+
+def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client: Client, valkey_url: str):
+    """A document of as many bytes as there may be, whose version is about to get a digit more: not even the error can
+    be stored in it."""
+    member = say(managed(), "hi", "offer").state.member_id
+
+    def fill(document: Document) -> Document:
+        emptied = attrs.evolve(document, version=9, profile={})
+        room = MAX_DOCUMENT - len(encode(attrs.evolve(emptied, profile={"x": ""})))
+        return attrs.evolve(document, profile={"x": "y" * room})
+
+    while (stored := managed().state(member)) and stored.version < 8:
+        managed().update(member, lambda document: document)
+    document = managed().update(member, fill)
+    assert (document.version, len(encode(document))) == (9, MAX_DOCUMENT)
+    with AtomicStateManager.from_url(valkey_url) as store:
+        manager = FlowStateManager("flows", Bounded(store))
+        held = everything(client)
+        with pytest.raises(DocumentTooLarge, match="nothing was stored"):
+            say(manager, "10")
+        assert everything(client) == held
+
+
+# From the wire: what the member sent ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [5_000, 1_000_000])
+@pytest.mark.parametrize("path", [("hi",), ("hi", "offer"), ("hi", "offer", "10")], ids=len)
+def test_a_megabyte_of_text_is_refused_and_kept_nowhere(
+    managed: Managed, client: Client, path: tuple[str, ...], size: int
+):
+    manager = managed()
+    before = say(manager, *path).state
+    outcome = serve(manager, json.dumps(webhook(said(text={"body": "long" * (size // 4)}))).encode())[0]
+    assert outcome.status == "refused"
+    assert "too long" in words(outcome)
+    assert conversation(outcome.state) == conversation(before)
+    pressed = manager.handle(Message(ADA, f"m{next(_ids)}", choice="long" * (size // 4)))
+    assert pressed.status == "refused"
+    assert not [key for key, value in everything(client).items() if b"longlong" in value or len(value) > 60_000]
+
+
+CONTROL = [
+    "\x00",
+    "\x07Emmy",
+    "Em\x1bmy",
+    "Emmy\u202egnp",
+    "\u2066Emmy\u2069",
+    "Em\u200bmy",
+    "Em\x85my",
+    "Emmy\ud800",
+    "🙂",
+]
+
+
+@pytest.mark.parametrize("text", CONTROL, ids=ascii)
+def test_control_and_direction_characters_are_refused(managed: Managed, client: Client, text: str):
+    manager = managed()
+    before = say(manager, "hi", "become_member", channel=NEW).state
+    outcome = say(manager, text, channel=NEW)
+    assert outcome.status == "refused"
+    assert conversation(outcome.state) == conversation(before)
+    for path in (("hi",), ("offer",), ("10",), ("alan",)):  # everywhere else it is at worst a wrong answer
+        before = say(manager, *path).state
+        outcome = say(manager, text)
+        assert outcome.status in ("refused", "advanced")
+        assert conversation(outcome.state) == conversation(before)
+    for data in (client.hget(key, "d") for key in client.keys("*:state")):
+        loads(data or b"")
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u00a0"], ids=ascii)
+def test_empty_words_are_a_wrong_answer(managed: Managed, text: str):
+    manager = managed()
+    for path in (("hi",), ("offer",), ("10",)):
+        before = say(manager, *path).state
+        outcome = say(manager, text)
+        assert outcome.status == "refused"
+        assert conversation(outcome.state) == conversation(before)
+
+
+@pytest.mark.parametrize("kind", ["image", "sticker", "location", "contacts", "reaction", "unknown", "never_heard_of"])
+def test_an_image_is_answered_in_words(managed: Managed, kind: str):
+    manager = managed()
+    before = say(manager, "hi", "offer").state
+    body = json.dumps(webhook({"from": ADA.identifier, "id": f"wamid.{next(_ids)}", "type": kind, kind: {"id": "1"}}))
+    (outcome,) = serve(manager, body.encode())
+    assert outcome.status == "refused"
+    assert "please write, or tap" in words(outcome)
+    assert words(outcome).endswith("How much do you want to offer?")
+    assert conversation(outcome.state) == conversation(before)
+
+
+# From the store: documents that are broken ---------------------------------------------------------------------------
+
+
+def elsewhere(**changes: Any) -> Callable[[bytes], bytes]:
+    """Changes the run of a stored document."""
+
+    def change(data: bytes) -> bytes:
+        raw = loads(data)
+        where = raw["flow_data"]
+        if "flow_type" in changes:
+            where["data"]["flow_type"] = changes["flow_type"]
+            where["id"] = f"{changes['flow_type']}:1234"
+        where["step"] = changes.get("step", where["step"])
+        where["data"] |= changes.get("data", {})
+        return json.dumps(raw).encode()
+
+    return change
+
+
+def with_field(name: str, value: Any) -> Callable[[bytes], bytes]:
+    return lambda data: json.dumps(loads(data) | {name: value}).encode()
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "unknown flow": elsewhere(flow_type="gone"),
+    "unknown step": elsewhere(step="gone"),
+    "step no text": elsewhere(step=7),
+    "data of another shape": elsewhere(data={"amount": "ten"}),
+    "field too many": elsewhere(data={"member_id": "m-1"}),
+    "no channel": with_field("channel", None),
+    "version no number": with_field("_version", "7"),
+    "no flow data": with_field("flow_data", None),
+    "stray field": with_field("stage", "menu"),
+    "bookkeeping of another shape": with_field("_run", {"entered": "now"}),
+    "suspended no list": with_field("_suspended", "none"),
+    "another's document": with_field("member_id", "somebody-else"),
+    "empty": lambda _: b"",
+    "no JSON": lambda data: data[:-1],
+    "no UTF-8": lambda data: b"\xff" + data,
+    "no object": lambda _: b"[]",
+    "null": lambda _: b"null",
+    "NaN": lambda data: data.replace(b'"_version":', b'"_version":NaN,"x":'),
+    "nested without end": lambda _: b"[" * 60_000,
+}
+
+DAMAGED = {"authenticated without a token": with_field("jwt_token", None), **BROKEN}
+
+
+@pytest.mark.parametrize("fault", DAMAGED)
+def test_a_broken_document_is_set_aside_whole(managed: Managed, client: Client, fault: str):
+    """The member is told and goes on, logged in where the token is sound; the broken bytes are all there."""
+    first = managed()
+    before = say(first, "hi", "offer", "10").state
+    key = key_of(client, before, "state")
+    data = client.hget(key, "d")
+    assert isinstance(data, bytes)
+    broken = DAMAGED[fault](data)
+    client.hset(key, "d", broken)
+    held = client.hgetall(key)
+    with pytest.raises(DamagedDocument) as caught:
+        managed().state(before.member_id)
+    assert ADA.identifier not in str(caught.value)
+    assert client.hgetall(key) == held  # to look is not to touch
+    told: list[Details] = []
+    manager = managed(observers=[told.append])
+    outcome = say(manager, "alan")
+    assert outcome.status == "recovered"
+    assert "tidy up" in words(outcome)
+    assert len(outcome.replies) >= 2  # and what is asked now
+    aside = key_of(client, before, "aside:*:state")
+    assert client.hgetall(aside) == held
+    assert client.ttl(aside) > 86_400
+    assert outcome.state.member_id == before.member_id
+    assert manager.state(before.member_id) == outcome.state
+    (recovery,) = (entry for entry in manager.history(before.member_id) if entry.kind == "recovery")
+    assert (recovery.status, recovery.version) == ("recovered", before.version + 1)
+    assert recovery.detail["lost"]
+    assert list(told[0].entry.detail["lost"]) == recovery.detail["lost"]
+    assert step(say(managed(), "menu").state) == ("dashboard", "menu")
+
+
+@pytest.mark.parametrize(
+    "fault", ["unknown flow", "unknown step", "data of another shape", "stray field", "suspended no list"]
+)
+def test_what_is_sound_in_a_broken_document_is_kept(managed: Managed, client: Client, fault: str):
+    before = say(managed(), "hi", "offer", "10").state
+    key = key_of(client, before, "state")
+    data = client.hget(key, "d")
+    assert isinstance(data, bytes)
+    client.hset(key, "d", DAMAGED[fault](data))
+    after = say(managed(), "menu").state
+    kept = "member_id", "channel", "jwt_token", "authenticated", "profile", "current_account", "guest", "channels"
+    assert {name: getattr(after, name) for name in kept} == {name: getattr(before, name) for name in kept}
+    assert step(after) == ("dashboard", "menu")
+
+
+def test_a_broken_document_that_a_worker_holds_a_sound_copy_of_is_not_lost(managed: Managed, client: Client):
+    """It commits on the copy; what was there before is the previous document."""
+    manager = managed()
+    before = say(manager, "hi", "offer").state
+    key = key_of(client, before, "state")
+    client.hset(key, "d", b"{broken")
+    outcome = say(manager, "10")
+    assert step(outcome.state) == ("offer", "handle")
+    assert client.hget(key_of(client, before, "prev"), "d") == b"{broken"
+    assert manager.state(before.member_id) == outcome.state
+
+
+def test_a_broken_guest_is_recovered_too(managed: Managed, client: Client):
+    before = say(managed(), "hi", "become_member", "Emmy", channel=NEW).state
+    key = key_of(client, before, "state")
+    client.hset(key, "d", b"{broken")
+    outcome = say(managed(), "Noether", channel=NEW)
+    assert outcome.status == "recovered"
+    assert client.hget(key_of(client, before, "aside:*:state"), "d") == b"{broken"
+    assert (outcome.state.member_id, outcome.state.guest) == (before.member_id, True)
+    assert step(say(managed(), "become_member", channel=NEW).state) == ("onboard", "firstname")
+
+
+def test_two_workers_recover_once(managed: Managed, client: Client):
+    """The one that comes second goes on from what the first has made of it."""
+    before = say(managed(), "hi", "offer", "10").state
+    client.hset(key_of(client, before, "state"), "d", b"{broken")
+    one, two = managed(), managed()
+    assert say(one, "menu").status == "recovered"
+    assert say(two, "menu").status == "advanced"
+    assert len(client.keys("*:aside:*")) == 1
+
+
+# From the store: keys of another type --------------------------------------------------------------------------------
+
+
+def plant(client: Client, key: str, kind: str) -> None:
+    client.delete(key)
+    match kind:
+        case "string":
+            client.set(key, "what is this")
+        case "list":
+            client.rpush(key, "what", "is", "this")
+        case "hash":
+            client.hset(key, mapping={"what": "is this"})
+        case "set":
+            client.sadd(key, "what")
+        case _:
+            client.zadd(key, {"what": 1})
+
+
+TYPES = {"state": "hash", "prev": "hash", "turns": "list", "audit": "list", "tokens": "zset"}
+
+
+@pytest.mark.parametrize("kind", ["string", "list", "hash", "set", "zset"])
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "cold"])
+def test_a_key_of_another_type_is_set_aside_whole(managed: Managed, client: Client, name: str, kind: str, cached: bool):
+    """Whichever key it is: the member is answered, the strange key is all there, the version goes on."""
+    manager = managed()
+    before = say(manager, "hi", "offer", "10").state
+    key = key_of(client, before, name)
+    plant(client, key, kind)
+    strange = client.dump(key)
+    outcome = say(manager if cached else managed(), "alan")
+    assert outcome.status in ("recovered", "advanced")
+    assert outcome.state.member_id == before.member_id
+    if TYPES[name] != kind or name == "state":  # of the right type only the state is looked into
+        assert client.dump(key_of(client, before, f"aside:*:{name}")) == strange
+    if name != "audit":
+        assert outcome.state.version > before.version
+    assert managed().state(before.member_id) == outcome.state
+    again = say(managed(), "menu")
+    assert again.status == "advanced"
+    if (name, kind) != ("audit", "list"):
+        assert managed().history(before.member_id)[-1].version == again.state.version
+
+
+@pytest.mark.parametrize("kind", ["string", "list", "set"])
+def test_state_of_another_type_is_damage_to_whoever_asks(managed: Managed, client: Client, kind: str):
+    manager = managed()
+    before = say(manager, "hi", "offer").state
+    key = key_of(client, before, "state")
+    plant(client, key, kind)
+    strange = client.dump(key)
+    with pytest.raises(DamagedDocument, match=f"state is a {kind}"):
+        manager.state(before.member_id)
+    with pytest.raises(DamagedDocument, match=f"state is a {kind}"):
+        manager.update(before.member_id, lambda document: document)
+    with pytest.raises(DamagedDocument, match=f"state is a {kind}"):
+        manager.save(before)
+    assert client.dump(key) == strange
+
+
+@pytest.mark.parametrize("kind", ["list", "hash", "set"])
+def test_a_channel_index_of_another_type_is_a_clear_error(managed: Managed, client: Client, kind: str):
+    """Whose channel it is cannot be known: nobody is guessed, nothing is stored."""
+    say(managed(), "hi", "offer")
+    (key,) = client.keys("*:channel:*")
+    plant(client, str(key, "ascii"), kind)
+    before = everything(client)
+    with pytest.raises(VimbisoError):
+        say(managed(), "10")
+    assert everything(client) == before
+
+
+@pytest.mark.parametrize("value", ["nobody-stored", "}x", "\n"], ids=ascii)
+def test_a_channel_that_leads_to_nobody_is_answered(managed: Managed, client: Client, value: str):
+    say(managed(), "hi", "offer")
+    (key,) = client.keys("*:channel:*")
+    client.set(key, value)
+    outcome = say(managed(), "hello")
+    assert outcome.replies
+    assert outcome.status in ("advanced", "recovered", "failed")
+
+
+# Member ids ----------------------------------------------------------------------------------------------------------
+
+ODD_IDS = ["}x", "{x}", "a:b", "a\nb", "\r\n", "*", " ", "\x00", "é", "💰", "x" * 500, "%7Dx", "../x", "\ud800"]
+
+
+def joining(member_id: str) -> Bot:
+    """A bot whose guests become this member when they say so."""
+
+    def known(turn: Turn[Any]) -> Becomes[Any]:
+        member = attrs.evolve(turn.member, id=member_id, guest=False, authenticated=True, jwt_token="t")
+        return turn.becomes(member=member)
+
+    def only_join(text: str) -> str | Refused:
+        return text if text == "join" else Refused("join.only")
+
+    flow = Flow(
+        "joining",
+        initial="asking",
+        states=[State("asking", ask=Text("Join?"), reads=only_join), State("in", ask=Text("You are in."))],
+        transitions=[Transition("answer", "asking", "in", prepare=known), Transition("out", "in", "asking")],
+    )
+    return Bot([flow])
+
+
+@pytest.mark.parametrize("member_id", ODD_IDS, ids=lambda value: ascii(value)[:20])
+def test_odd_member_ids_are_ids(managed: Managed, client: Client, member_id: str):
+    """Kept apart from each other's keys, and found again; one that cannot be written down is refused."""
+    manager = managed()
+    if member_id == "\ud800":
+        with pytest.raises(VimbisoError):
+            manager.save(Document(member_id, ADA, datetime.now(UTC)))
+        assert manager.state(member_id) is None
+        return
+    saved = manager.save(Document(member_id, ADA, datetime.now(UTC)))
+    plain = manager.save(Document("x", ADA, datetime.now(UTC), profile={"plain": True}))
+    saved = manager.save(saved)
+    assert manager.state(member_id) == saved
+    assert manager.state("x") == plain
+    assert [entry.version for entry in manager.history(member_id)] == [1, 2]
+    tags = {key.partition(b"{")[2].partition(b"}")[0] for key in client.keys("*:member:*")}
+    assert all(tag.isdigit() for tag in tags)
+    assert all(key.isascii() and key.decode().isprintable() for key in client.keys("*"))
+
+
+@pytest.mark.parametrize("member_id", ["}x", "a\nb", "💰"], ids=ascii)
+def test_a_guest_becomes_a_member_of_an_odd_id(managed: Managed, member_id: str):
+    bot = joining(member_id)
+    say(managed(bot), "hi")
+    assert say(managed(bot), "join").state.member_id == member_id
+    outcome = say(managed(bot), "menu")
+    assert (outcome.state.member_id, outcome.status) == (member_id, "advanced")
+    assert managed(bot).state(member_id) == outcome.state
+
+
+def test_an_empty_member_id_is_refused(managed: Managed, client: Client):
+    manager = managed()
+    with pytest.raises(InvalidState, match="member_id must be text, not empty"):
+        manager.save(Document("", ADA, datetime.now(UTC)))
+    with pytest.raises(KeyError):
+        manager.update("", lambda document: document)
+    assert manager.state("") is None
+    assert manager.history("") == ()
+    assert not client.keys("*:member:*")
+    bot = joining("")
+    before = say(managed(bot), "hi").state
+    outcome = say(managed(bot), "join")
+    assert outcome.status == "failed"
+    assert "wrong on our side" in words(outcome)
+    assert conversation(managed(bot).state(before.member_id) or before) == conversation(before)
+
+
+# No server -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:1", "redis://user:hunter2@127.0.0.1:1/3", "unix:///nowhere/engine.sock"]
+)
+def test_no_server_is_a_clear_error(url: str):
+    told: list[Details] = []
+    with FlowStateManager.from_url(url, "flows", observers=[told.append]) as manager:
+        document = Document("m", ADA, datetime.now(UTC))
+        attempts: list[Callable[[], object]] = [
+            lambda: say(manager, "hi"),
+            lambda: manager.state("m"),
+            lambda: manager.save(document),
+        ]
+        for attempt in attempts:
+            with pytest.raises(StoreUnavailable, match="nothing was saved") as caught:
+                attempt()
+            assert "hunter2" not in str(caught.value)
+            assert url.rpartition("@")[2].removeprefix("redis://").partition("/3")[0].removeprefix("unix://") in str(
+                caught.value
+            )
+    assert told == []
+
+
+@pytest.mark.asyncio
+async def test_no_server_is_a_clear_error_awaited():
+    async with AsyncFlowStateManager.from_url("unix:///nowhere/engine.sock", "flows") as manager:
+        with pytest.raises(StoreUnavailable, match="nothing was saved"):
+            await manager.handle(Message(ADA, "1", "hi"))
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6379", "http://user:hunter2@host/0", "redis//x", "amqp://host"])
+@pytest.mark.parametrize("manager", [FlowStateManager, AsyncFlowStateManager])
+def test_a_wrong_url_is_a_clear_error(url: str, manager: type[FlowStateManager | AsyncFlowStateManager]):
+    with pytest.raises(StoreUnavailable, match="redis://host:port/db") as caught:
+        manager.from_url(url, "flows")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_package_is_a_clear_error():
+    with pytest.raises(TypeError, match="exports one as 'bot'"):
+        FlowStateManager.in_memory("json")
+    with pytest.raises(ModuleNotFoundError):
+        FlowStateManager.in_memory("no_such_package_of_flows")
+
+
+def test_a_server_gone_in_the_middle_of_a_conversation(tmp_path: Path):
+    """Nothing is reported as saved that is not; when it is back, all goes on from what was saved."""
+    options = ("--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path))
+    service = {"credex_core": SimulatedCredexCore()}
+    told: list[Details] = []
+    with running(valkey_program(), *options) as server:
+        manager = FlowStateManager.from_url(server.url, "flows", services=service, observers=[told.append])
+        saved = say(manager, "hi", "offer", "10 USD", "alan").state
+    heard = len(told)
+    with manager:
+        for _ in range(2):
+            with pytest.raises((StoreUnavailable, CommitUnknown)) as caught:
+                say(manager, "yes")
+            assert caught.value.reply is not None
+    assert len(told) == heard
+    assert len(service["credex_core"].offers) == 2
+    with (
+        running(valkey_program(), *options) as server,
+        FlowStateManager.from_url(server.url, "flows", services=service) as manager,
+    ):
+        assert manager.state(saved.member_id) == saved
+        assert was_sent(say(manager, "yes"))
+    assert len(service["credex_core"].offers) == 3
+
+
+class Cutting:
+    """A service in whose middle the server goes away."""
+
+    def __init__(self, core: SimulatedCredexCore, cut: Callable[[], object]) -> None:
+        self._core, self._cut = core, cut
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def create_credex(self, *, caller: Caller, **arguments: Any) -> Any:
+        result = self._core.create_credex(caller=caller, **arguments)
+        self._cut()
+        return result
+
+
+def test_a_server_gone_in_the_middle_of_a_call(managed: Managed, valkey_server: Server):
+    """The call was made, its answer cannot be saved: that is said, and told as saved to nobody; the same message again
+    makes no second offer."""
+    service = SimulatedCredexCore()
+    told: list[Details] = []
+    with Proxy(valkey_server.socket) as proxy:
+
+        def cut() -> None:
+            proxy.plan = ["lose"] * 99
+
+        services = {"credex_core": Cutting(service, cut)}
+        with FlowStateManager.from_url(proxy.url, "flows", services=services, observers=[told.append]) as manager:
+            say(manager, "hi", "offer", "10 USD", "alan")
+            heard = len(told)
+            message = Message(ADA, "confirm", "yes")
+            with pytest.raises(CommitUnknown, match="takes effect once"):
+                manager.handle(message)
+            assert [details.entry.dest for details in told[heard:]] == ["creating"]
+    again = managed(services={"credex_core": service}).handle(message)
+    assert again.status == "duplicate"
+    assert was_sent(again)  # the commit had arrived, only its answer was lost
+    assert len(service.offers) == 3
+
+
+def test_a_server_that_refuses_writes(managed: Managed) -> None:
+    with running(valkey_program()) as server:
+        service: Mapping[str, object] = {"credex_core": SimulatedCredexCore()}
+        with FlowStateManager.from_url(server.url, "flows", services=service) as manager, server.client() as client:
+            before = say(manager, "hi", "offer").state
+            client.config_set("maxmemory", "1")
+            stored = everything(client)
+            with pytest.raises(StoreUnavailable, match="out of memory"):
+                say(manager, "10")
+            with pytest.raises(StoreUnavailable, match="out of memory"):
+                manager.save(attrs.evolve(before, profile={}))
+            assert everything(client) == stored
+            assert manager.state(before.member_id) == before
+            assert client.hget(key_of(client, before, "state"), "d") == encode(before)
+            client.config_set("maxmemory", "0")
+            assert step(say(manager, "10").state) == ("offer", "handle")

@@ -1,0 +1,502 @@
+"""What falls between the parts: a deploy and a damage, an operator and a deploy, an old record and a wipe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.bots import CHANNEL, START, Chat, fruit_bot, member_document
+from tests.changed_flows import ANSWERS, FROM_1, POLICY, WAYS, Errand1, Till, bot_of, errand, errand_1, line, pay_1
+from tests.engine.test_upgrade import deploy, last, place, standing
+from tests.engines import Server
+from vimbiso_fsm import Bot, Flow, Migration, State, Text, Transition
+from vimbiso_fsm.audit.explain import explain
+from vimbiso_fsm.audit.trail import Trail
+from vimbiso_fsm.document.document import Document, Moved, Run, first_document
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.engine.reading import PATIENCE_WITH_NEWER
+from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered
+from vimbiso_fsm.flow.privacy import SECRET
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.effects import RunCall
+from vimbiso_fsm.operations.promote import Move
+from vimbiso_fsm.operations.recover import NotRecovered
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.runtime.worker import Worker
+from vimbiso_fsm.store.requests import Head, Inherited, Load
+
+NEWER = errand([FROM_1, Migration(2)], version=3)
+
+
+def spoil(chat: Chat, data: bytes = b"{", *, previous: bytes | None = None) -> None:
+    """The stored document is damaged, the one before gone or as given."""
+    member = chat.store._members["m-1"]
+    assert member.state is not None
+    member.state = type(member.state)(member.state.head, data)
+    member.previous = previous
+    chat.cache.forget("m-1")
+
+
+def kept(chat: Chat) -> Any:
+    """All that is stored of the member."""
+    return attrs.asdict(chat.store._members["m-1"]), dict(chat.store._due)
+
+
+def run_of(document: Document) -> Run:
+    """The current run."""
+    assert document.run is not None
+    return document.run
+
+
+# Old and new workers at once ---------------------------------------------------------------------------------------
+
+
+def newer(*more: str, till: Till | None = None) -> Chat:
+    """A member whom a worker of the new version has met; the old worker comes next."""
+    chat = deploy(standing("confirm", till=till), NEWER)
+    chat.say("help", *more)
+    assert run_of(chat.document()).version == 3
+    return deploy(chat, errand())
+
+
+def test_an_old_worker_leaves_a_newer_run_alone():
+    """During a rolling deploy: it says so in plain words, stores nothing, and the new worker goes on."""
+    chat = newer()
+    before = kept(chat)
+    message = chat.message("yes")
+    with pytest.raises(NewerState, match=r"m-1.*newer release") as error:
+        chat.handle(message)
+    assert (error.value.member_id, error.value.flow, error.value.version) == ("m-1", "errand", 3)
+    assert isinstance(error.value, NotAnswered)
+    assert kept(chat) == before
+    deploy(chat, NEWER).handle(message)
+    assert chat.words[0] == "Paid."
+    assert len(chat.bot.services["till"].asked) == 1  # type: ignore[attr-defined]
+
+
+def test_an_old_worker_leaves_a_newer_call_and_its_wake_up_alone():
+    """The call is taken up by a worker that knows its step; nothing is paid twice."""
+    till = Till()
+    till.lost.add("@ada")
+    chat = newer("yes", till=till)
+    assert chat.document().call is not None
+    chat.wait(1200)
+    before = kept(chat)[0]
+    with pytest.raises(NewerState):
+        chat.wake()
+    assert kept(chat)[0] == before
+    due = chat.wakes_at()
+    assert due is not None
+    deploy(chat, NEWER).wake()
+    assert till.paid.keys() == set(till.asked)
+    assert len(till.paid) == 1
+    assert place(chat) == "home.menu 1"
+
+
+def test_a_call_that_a_newer_worker_took_up_is_made_once_and_answered_by_both():
+    """Its answer comes home to the old worker too late: what was said stands, and so does the new worker's document."""
+    till = Till()
+    chat = standing("confirm", till=till)
+    old = chat.begin(chat.message("yes"))
+    while not isinstance(old.request, RunCall):
+        chat.step(old)
+    chat.wait(1200)
+    till.lost.add("@ada")
+    deploy(chat, errand()).say("anything")
+    assert place(chat) == "errand.sending 2"
+    before = kept(chat)
+    outcome = chat.finish(old)
+    assert outcome.status == "advanced"
+    assert [reply.text for reply in outcome.replies] == ["Paying."]
+    assert kept(chat) == before
+    assert len(till.paid) == 1
+
+
+def test_a_guest_is_not_moved_into_a_newer_document():
+    """They stay where they are until a worker comes that knows it."""
+    chat = newer()
+    guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
+    move = Move(chat.bot, guest, Head(3, "x"))
+    move.take(Inherited(), START)
+    assert isinstance(move.request, Load)
+    with pytest.raises(NewerState):
+        move.take(chat.stored(), START)
+    assert move.request is None
+
+
+def test_what_is_damaged_before_a_newer_release_can_mend_it_is_left_to_it():
+    """The document before says who has been here."""
+    chat = newer()
+    spoil(chat, previous=chat.stored().document)
+    before = kept(chat)
+    with pytest.raises(NewerState):
+        chat.say("yes")
+    assert kept(chat) == before
+    assert deploy(chat, NEWER).say("okay").status == "recovered"
+    assert place(chat) == "errand.confirm 3"
+
+
+def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.LogCaptureFixture):
+    """It rests, and wakes the others."""
+    chat = newer()
+    chat.wait(1200)
+    due: Any = Worker(FlowStateManager(chat.bot, chat.store), every=0.01)
+    due._wake("m-1")
+    assert due._resting.keys() == {"m-1"}
+    assert "NewerState" in caplog.text
+    due.leave()
+
+
+def test_a_deploy_that_was_rolled_back_strands_nobody():
+    """When no newer worker has stored anything for an hour, there is none: recovery's path, as ever."""
+    chat = newer()
+    chat.wait(PATIENCE_WITH_NEWER)
+    assert chat.say("yes").status == "recovered"
+    assert chat.bot.services["till"].paid == {}  # type: ignore[attr-defined]
+
+
+def test_an_operator_with_the_old_release_is_told_so():
+    """Recover, reset and update change nothing of what a newer release has stored just now."""
+    chat = newer()
+    before = kept(chat)
+    manager = FlowStateManager(chat.bot, chat.store)
+    with pytest.raises(NewerState):
+        manager.recover("m-1")
+    with pytest.raises(NewerState):
+        manager.reset("m-1")
+    with pytest.raises(NewerState):
+        manager.update("m-1", lambda document: document)
+    assert kept(chat) == before
+
+
+@pytest.mark.embedded
+def test_the_member_is_told_to_try_again(valkey_url: str):
+    """On the real engine, by both kinds of manager."""
+    message = Message(CHANNEL, "1", "hi")
+    with FlowStateManager.from_url(valkey_url, Bot([errand([FROM_1, Migration(2)], version=3)])) as new:
+        new.handle(message)
+    with FlowStateManager.from_url(valkey_url, Bot([errand()])) as old:
+        with pytest.raises(NewerState) as error:
+            old.handle(Message(CHANNEL, "2", "@ada"))
+        assert error.value.reply is not None
+        assert "again in a moment" in error.value.reply.text
+
+    async def awaited() -> None:
+        async with AsyncFlowStateManager.from_url(valkey_url, Bot([errand()])) as old:
+            with pytest.raises(NewerState):
+                await old.handle(Message(CHANNEL, "2", "@ada"))
+
+    asyncio.run(awaited())
+
+
+# A deploy and a damage ---------------------------------------------------------------------------------------------
+
+
+def only_asks(migrations: tuple[Migration, ...] = ()) -> Flow[Errand1]:
+    """Version 1 in which the step that paid asks, under the same name."""
+    return Flow(
+        "errand", version=1, data=Errand1, initial="handle", migrations=migrations,
+        states=[
+            State("handle", ask=Text("Whose handle?"), reads=line, into="handle"),
+            State("paying", ask=Text("Is it paid?")),
+            State("paid",   final=True),
+        ],
+        transitions=[Transition("answer", "handle", "paying"), Transition("yes", "paying", "paid")],
+    )  # fmt: skip
+
+
+def test_a_step_that_was_a_call_then_is_a_barrier_still():
+    """Whatever is declared of it today: the audit says what it was when it was entered."""
+    chat = standing("confirm", more=("yes",))
+    assert len(chat.bot.services["till"].asked) == 1  # type: ignore[attr-defined]
+    deploy(chat, only_asks())
+    manager = FlowStateManager(chat.bot, chat.store)
+    with pytest.raises(NotRecovered) as error:
+        manager.recover("m-1", to=3)
+    assert error.value.barrier == len(chat.entries()) - 1
+
+
+def test_a_step_that_was_a_question_then_is_no_barrier():
+    """Nor is one that has become a call since."""
+    chat = Chat(bot_of(only_asks()))
+    chat.plant(member_document(version=1))
+    chat.say("hi", "go", "@ada")
+    assert place(chat) == "errand.paying 1"
+    deploy(chat, errand_1)
+    recovery = FlowStateManager(chat.bot, chat.store).recover("m-1", to=3)
+    assert (recovery.outcome, recovery.step) == ("put back", "handle")
+
+
+def test_put_back_to_before_a_deploy_in_which_a_step_was_removed():
+    """The state of then is brought to today; the trail leads back over what is left of it."""
+    chat = standing("picking")
+    deploy(chat, errand()).say("help")
+    recovery = FlowStateManager(chat.bot, chat.store).recover("m-1", to=4)
+    assert (recovery.outcome, recovery.step) == ("put back", "given")
+    chat.cache.forget("m-1")
+    chat.say("hm", "back")
+    assert "Who gets it?" in chat.words
+
+
+@pytest.mark.parametrize("step", ["handle", "name", "colour", "wrap", "gift"])
+def test_what_was_taken_over_from_an_old_record_before_a_deploy_comes_to_its_end(step: str):
+    """Its run waits for the way in, and stands where a deploy has put another question, or a sub-flow."""
+    chat = standing(step)
+    document = chat.document()
+    waiting = attrs.evolve(run_of(document), waits="entry")
+    chat.plant(attrs.evolve(document, version=document.version + 1, run=waiting))
+    deploy(chat, errand()).say("hm")
+    for _ in range(8):
+        question = chat.words[-1]
+        if question == "At home.":
+            break
+        chat.say(ANSWERS[question])
+    assert place(chat) == "home.menu 1"
+    assert len(chat.bot.services["till"].paid) == 1  # type: ignore[attr-defined]
+
+
+@attrs.frozen
+class Vault:
+    """A pin that no record keeps."""
+
+    pin: str = attrs.field(default="", metadata=SECRET)
+    name: str = ""
+
+
+def vault(version: int, migrations: tuple[Migration, ...] = ()) -> Flow[Vault]:
+    """Asks a pin, then a name, then whether that is right."""
+    return Flow(
+        "errand", version=version, data=Vault, initial="pin", migrations=migrations,
+        states=[
+            State("pin",  ask=Text("Your pin?"), reads=line, into="pin"),
+            State("name", ask=Text("Your name?"), reads=line, into="name"),
+            State("sure", ask=Text("Sure?")),
+            State("end",  final=True),
+        ],
+        transitions=[
+            Transition("answer", "pin", "name"),
+            Transition("answer", "name", "sure"),
+            Transition("yes", "sure", "end"),
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("flow", [vault(1), vault(2, (Migration(1),))])
+def test_a_secret_that_no_record_keeps_is_asked_for_again(flow: Flow[Vault]):
+    """Also where a deploy has filled in the field's default."""
+    chat = Chat(bot_of(vault(1)))
+    chat.plant(member_document(version=1))
+    chat.say("hi", "go", "1234", "Ada")
+    spoil(chat)
+    deploy(chat, flow).say("help")
+    run = run_of(chat.document())
+    assert (run.step, run.trail) == ("pin", ())
+    assert last(chat).detail["from"] == "turns"
+
+
+def test_what_was_answered_before_a_damage_can_be_walked_back_to():
+    """The turn record knows the trail: a recovered run has answers, so it is offered back, not thrown away."""
+    chat = standing("colour")
+    spoil(chat)
+    assert chat.say("hm").status == "recovered"
+    run = run_of(chat.document())
+    assert (run.step, run.trail) == ("colour", ("handle", "name"))
+    chat.say("back")
+    assert chat.words == ["Your earlier answer: Ada Byron", "Which name?"]
+    chat.wait(4000).say("hm")
+    assert "You have not finished: your errand. Carry on with it?" in chat.words
+
+
+def paying_first() -> Flow[Errand1]:
+    """Pays, and goes on asking."""
+    return Flow(
+        "errand", version=1, data=Errand1, initial="handle",
+        states=[
+            State("handle", ask=Text("Whose handle?"), reads=line, into="handle"),
+            State("paying", call=pay_1, policy=POLICY, into="receipt"),
+            State("name",   ask=Text("Which name?"), reads=line, into="name"),
+            State("paid",   final=True),
+            State("failed", final=True, cancels=True),
+        ],
+        transitions=[
+            Transition("answer", "handle", "paying"),
+            Transition("done",   "paying", "name"),
+            Transition("failed", "paying", "failed"),
+            Transition("answer", "name", "paid"),
+        ],
+    )  # fmt: skip
+
+
+def test_back_says_after_a_damage_too_that_something_was_done():
+    """The record knows that a call was made."""
+    chat = Chat(bot_of(paying_first()))
+    chat.plant(member_document(version=1))
+    chat.say("hi", "go", "@ada")
+    chat.say("back")
+    before = chat.words
+    spoil(chat)
+    chat.say("hm", "back")
+    assert run_of(chat.document()).made
+    assert chat.words == before
+
+
+def test_a_button_from_before_a_second_damage_is_closed():
+    """Two recoveries put the same run at two questions: a press belongs to one of them."""
+    chat = standing("gift")
+    spoil(chat)
+    chat.say("hm")
+    assert chat.outcome is not None
+    shown: Mapping[str, str] = {b.id: b.id for r in chat.outcome.replies for b in getattr(r, "buttons", ())}
+    press = next(iter(shown))
+    chat.say("yes")
+    spoil(chat)
+    chat.say("hm")
+    step = run_of(chat.document()).step
+    chat.handle(chat.message(choice=press))
+    assert run_of(chat.document()).step == step
+    assert step == "confirm"
+
+
+# Many first messages at once ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.embedded
+def test_a_thousand_first_messages_ask_the_servers_once(valkey_server: Server, valkey_url: str):
+    """One asks whether the store may be used, the others wait for what it hears."""
+
+    async def crowd() -> list[str]:
+        async with AsyncFlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
+            messages = [Message(Channel("terminal", f"t{n}"), "1", "hi") for n in range(1000)]
+            done = await asyncio.gather(*map(manager.handle, messages))
+            return [outcome.status for outcome in done]
+
+    with valkey_server.client() as client:
+        client.config_resetstat()
+        assert asyncio.run(crowd()) == ["advanced"] * 1000
+        statistics: Any = client.info("commandstats")
+    assert statistics["cmdstat_info"]["calls"] < 10
+
+
+@pytest.mark.embedded
+def test_who_gives_up_waiting_for_the_start_stops_nobody(valkey_url: str):
+    """A first message that is cancelled leaves the start to the others."""
+
+    async def crowd() -> str:
+        async with AsyncFlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
+            first = asyncio.create_task(manager.handle(Message(Channel("terminal", "a"), "1", "hi")))
+            second = asyncio.create_task(manager.handle(Message(Channel("terminal", "b"), "1", "hi")))
+            await asyncio.sleep(0)
+            first.cancel()
+            return (await second).status
+
+    assert asyncio.run(crowd()) == "advanced"
+
+
+def test_a_start_that_failed_is_tried_again_and_told_to_all():
+    """One failure, heard by all who waited for it; the next message asks anew."""
+
+    async def crowd() -> tuple[int, list[type[BaseException]]]:
+        manager = AsyncFlowStateManager.in_memory(fruit_bot())
+        asked = 0
+
+        async def start() -> None:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0)
+            if asked == 1:
+                raise ConnectionError
+
+        manager._start = start
+        messages = [Message(Channel("terminal", f"t{n}"), "1", "hi") for n in range(5)]
+        found = await asyncio.gather(*map(manager.handle, messages), return_exceptions=True)
+        assert (await manager.handle(messages[0])).status == "advanced"
+        return asked, [type(each) for each in found if isinstance(each, BaseException)]
+
+    assert asyncio.run(crowd()) == (2, [ConnectionError] * 5)
+
+
+# An operator who only looks ----------------------------------------------------------------------------------------
+
+
+def everything(server: Server) -> dict[bytes, bytes | None]:
+    """All keys of a server with all that is in them."""
+    with server.client() as client:
+        keys: Any = client.keys("*")
+        return {key: client.dump(key) for key in keys}
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("wrong", ["{", "", json.dumps([]), None])
+def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_url: str, wrong: str | None):
+    """Of a damaged document, of one of a wrong type, of a put back."""
+    bot = bot_of(errand_1)
+    with FlowStateManager.from_url(valkey_url, bot) as manager:
+        for number, text in enumerate(WAYS["colour"]):
+            manager.handle(Message(CHANNEL, str(number), text))
+        member = guest_id(CHANNEL)
+        with valkey_server.client() as client:
+            keys: Any = client.keys("*:state")
+            state = keys[0]
+            if wrong is None:
+                client.delete(state)
+                client.rpush(state, "x")
+            else:
+                client.hset(state, "d", wrong) if client.type(state) == b"hash" else client.set(state, wrong)
+        before = everything(valkey_server)
+        assert manager.recover(member, dry_run=True).outcome == "mended"
+        manager.recover(member, to=3, dry_run=True)
+        assert everything(valkey_server) == before
+        assert manager.recover(member).outcome == "mended"
+        assert manager.recover(member).outcome == "left alone"
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("beside", ["turns", "audit"])
+def test_a_broken_key_beside_the_document_is_said_to_be_broken(valkey_server: Server, valkey_url: str, beside: str):
+    """Not found out by trying in vain, and no assertion; recover mends it, then it is done."""
+    with FlowStateManager.from_url(valkey_url, bot_of(errand_1)) as manager:
+        for number, text in enumerate(WAYS["colour"]):
+            manager.handle(Message(CHANNEL, str(number), text))
+        member = guest_id(CHANNEL)
+        with valkey_server.client() as client:
+            keys: Any = client.keys(f"*:{beside}")
+            client.delete(*keys)
+            client.set(keys[0], "x")
+        for change in (manager.reset, lambda id: manager.update(id, lambda document: document)):
+            with pytest.raises(DamagedDocument, match=beside):
+                change(member)
+        document = manager.state(member)
+        assert document is not None
+        with pytest.raises(DamagedDocument, match=beside):
+            manager.save(document)
+        assert manager.recover(member).outcome == "mended"
+        assert manager.reset(member).flows == ("home", "errand")
+
+
+# What is said of a step that another declaration decided -------------------------------------------------------------
+
+
+def explained(chat: Chat, version: int) -> str:
+    """A turn in words."""
+    return "\n".join(explain(chat.bot, Trail("m-1", None, chat.entries()), version).lines)
+
+
+def test_a_step_of_a_declaration_that_is_gone_is_told_from_one_that_is_kept():
+    """Which transitions were candidates is known of the one, and only fits what is declared today of the other."""
+    chat = standing("confirm", more=("yes",))
+    paid = len(chat.entries()) - 1
+    assert "to paying, a call with an effect" in explained(chat, paid)
+    kept_one = deploy(chat, errand())
+    assert "decided by errand version 1" in explained(kept_one, 5)
+    assert "fits" not in explained(kept_one, 5)
+    changed = attrs.evolve(errand_1, version=2, migrations=[Migration(1)])
+    gone = explained(deploy(chat, changed), 5)
+    assert "decided by errand version 1" in gone
+    assert "which fits what is declared today:\n  1. to colour: fired" in gone
+    nowhere = explained(deploy(chat, errand([])), 5)
+    assert "the flow has changed since" in nowhere

@@ -1,0 +1,205 @@
+"""Who is served when: one message of a member after the other, and of all members only so many at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import flows
+from flows.credex_core import SimulatedCredexCore
+from vimbiso_fsm.errors import Contended
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.handle import Exchange
+from vimbiso_fsm.runtime import flow_state
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.runtime.queue import AsyncQueue, Queue
+from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
+
+ADA, ALAN = "263771000001", "263771000002"
+
+
+def said(phone: str, id: str, text: str) -> Message:
+    return Message(Channel("whatsapp", phone), f"{phone} {id}", text)
+
+
+# The queue itself --------------------------------------------------------------------------------------------------
+
+
+async def served(queue: AsyncQueue, key: object, inside: set[object], most: list[int]) -> None:
+    async with queue.place(key, 5.0):
+        inside.add(key)
+        most.append(len(inside))
+        await asyncio.sleep(0)
+        inside.remove(key)
+
+
+def test_no_more_than_there_are_seats():
+    async def many() -> list[int]:
+        queue, most = AsyncQueue(3), list[int]()
+        inside: set[object] = set()
+        await asyncio.gather(*(served(queue, number, inside, most) for number in range(50)))
+        return most
+
+    most = asyncio.run(many())
+    assert (len(most), max(most)) == (50, 3)
+
+
+def test_who_rises_lets_another_sit():
+    async def two() -> list[str]:
+        queue, order = AsyncQueue(1), list[str]()
+        waiting, ended = asyncio.Event(), asyncio.Event()
+
+        async def first() -> None:
+            async with queue.place("first", 5.0) as place:
+                place.rise()
+                waiting.set()
+                await ended.wait()
+                await place.take_back()
+                order.append("first")
+
+        async def second() -> None:
+            await waiting.wait()
+            async with queue.place("second", 5.0):
+                order.append("second")
+                ended.set()
+
+        await asyncio.gather(first(), second())
+        return order
+
+    assert asyncio.run(two()) == ["second", "first"]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_who_gives_up_takes_no_seat_along(steps: int):
+    """Before it has one, while it waits for one, for the place, and for the seat again."""
+
+    async def leave() -> None:
+        queue, free = AsyncQueue(1), asyncio.Event()
+
+        async def hold(key: str) -> None:
+            async with queue.place(key, 5.0) as place:
+                place.rise()
+                await asyncio.sleep(0)
+                await place.take_back()
+                await free.wait()
+
+        tasks = [asyncio.create_task(hold(key)) for key in ("a", "b", "a", "c")]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        free.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        most = list[int]()
+        inside: set[object] = set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(served(queue, number, inside, most) for number in range(5)))
+        assert max(most) == 1
+        assert not queue._places
+
+    asyncio.run(leave())
+
+
+# The manager -------------------------------------------------------------------------------------------------------
+
+
+class Gated(SimulatedCredexCore):
+    """Makes no offer before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let = threading.Event(), threading.Event()
+
+    def create_credex(self, **arguments: Any) -> Any:
+        self.asked.set()
+        assert self.let.wait(10)
+        return super().create_credex(**arguments)
+
+
+def test_neither_a_call_nor_who_waits_for_its_end_keeps_others_from_being_served(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(flow_state, "AT_ONCE", 1)
+
+    async def talk() -> tuple[str, list[str]]:
+        core = Gated()
+        async with AsyncFlowStateManager.in_memory(flows.bot, services={"credex_core": core}) as manager:
+            for place, text in enumerate(["hi", "offer", "10", "alan"]):
+                await manager.handle(said(ADA, str(place), text))
+            calling = asyncio.create_task(manager.handle(said(ADA, "yes", "yes")))
+            await asyncio.to_thread(core.asked.wait, 10)
+            waiting = asyncio.create_task(manager.handle(said(ADA, "menu", "menu")))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                other = await manager.handle(said(ALAN, "hi", "hi"))
+            assert not calling.done()
+            core.let.set()
+            return other.replies[0].text, [(await task).status for task in (calling, waiting)]
+
+    greeted, statuses = asyncio.run(talk())
+    assert greeted.startswith("Alan Turing")
+    assert statuses == ["advanced", "advanced"]
+
+
+# What has waited ---------------------------------------------------------------------------------------------------
+
+
+def test_the_patience_with_conflicts_begins_when_a_message_is_served():
+    """That it had to wait for its turn is no conflict, and no reason to give up at the first."""
+    stored = Stored(Head(), None, at=1_000.0)
+    exchange = Exchange(flows.bot, Cache(), said(ADA, "1", "hi"), 1_000.0, patience=5.0, waited=60.0)
+    for result, waited in ((Linked(None), 60.0), (stored, 60.0), (Conflict(stored), 64.9)):
+        exchange.take(result, 1_000.0, waited)
+    assert isinstance(exchange.request, Commit)
+    with pytest.raises(Contended):
+        exchange.take(Conflict(stored), 1_000.0, 65.1)
+
+
+# A wait that does not end well -------------------------------------------------------------------------------------
+
+
+def test_a_member_who_is_not_served_in_time_is_not_counted_any_longer():
+    """Neither the one that gave up nor the one that was served leaves its place behind."""
+    queue = Queue()
+    with queue.place("m", 5.0), pytest.raises(Contended), queue.place("m", 0.0):
+        pass
+    assert queue._places == {}
+    with queue.place("m", 0.0) as place:
+        assert place.held
+
+
+def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPatch):
+    """Also where it is no time limit that ends it."""
+
+    class Interrupted:
+        def acquire(self, timeout: float) -> bool:
+            raise KeyboardInterrupt
+
+    queue = Queue()
+    monkeypatch.setattr("vimbiso_fsm.queues.threading.Lock", Interrupted)
+    with pytest.raises(KeyboardInterrupt), queue.place("m", 5.0):
+        pass
+    assert queue._places == {}
+
+
+def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
+    """The task that waits for its member, and the one that waits for a seat."""
+
+    async def cancelled() -> tuple[int, dict[object, Any]]:
+        queue = AsyncQueue(1)
+
+        async def served(key: str) -> None:
+            async with queue.place(key, 60.0):
+                pass
+
+        async with queue.place("m", 60.0):
+            tasks = [asyncio.create_task(served("m")), asyncio.create_task(served("other"))]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return queue.seats._value, queue._places
+
+    assert asyncio.run(cancelled()) == (1, {})

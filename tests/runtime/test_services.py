@@ -1,0 +1,516 @@
+"""Calls: attempts under a policy, sync and async; calls that outlive `handle`; deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import attrs
+import pytest
+
+from tests import bots
+from tests.bots import CHANNEL, START, Bank, Clock, Shell, Watched, fruit_bot, member_document, words
+from vimbiso_fsm.document.codec import Unreadable, decode
+from vimbiso_fsm.document.document import PendingCall
+from vimbiso_fsm.errors import ServiceError
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, QUESTION, Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.operations.effects import Deliver, RunCall
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.runtime.services import attempted, attempted_async, bind, bind_delivery, only_sync
+from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.store.requests import Commit, Link, Request
+
+LIMIT = 30.0
+"""Seconds after which something that must happen has failed; no test needs it to pass in time."""
+MEMBER = "m-1"
+QUICK = CallPolicy(attempts=3, pause=0)
+Kind = Literal["sync", "async"]
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Which of the two shells."""
+    found: Kind = request.param
+    return found
+
+
+def made(kind: Kind, method: Callable[[], Any], policy: CallPolicy) -> object:
+    """What a method came to in that shell."""
+    return attempted(method, policy) if kind == "sync" else asyncio.run(attempted_async(method, policy))
+
+
+# Attempts ---------------------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """Raises what it is given, one after the other; then answers."""
+
+    def __init__(self, *fates: BaseException) -> None:
+        self.fates = list(fates)
+        self.keys: list[str] = []
+
+    def pay(self, name: str, fruit: str, *, caller: Caller) -> str:
+        """Pay."""
+        self.keys.append(caller.key)
+        if self.fates:
+            raise self.fates.pop(0)
+        return "receipt"
+
+
+def request(service: str = "bank", method: str = "pay", *, stored: bool = False, **arguments: Any) -> RunCall:
+    """A call with a key."""
+    proposed: Call[Any] = Call(service, method, arguments or {"name": "ada", "fruit": "apple"}, stored)
+    pending = PendingCall("key-1", service, method, {}, "root", START)
+    return RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
+
+
+@pytest.mark.parametrize("error", [OSError, TimeoutError, ValueError, RuntimeError, KeyError])
+def test_attempts_go_on_until_one_answers_each_with_the_same_key(kind: Kind, error: type[Exception]):
+    """Whatever kind of exception came before."""
+    flaky = Flaky(error(), error())
+    assert made(kind, bind({"bank": flaky}, request()), QUICK) == "receipt"
+    assert flaky.keys == ["key-1"] * 3
+
+
+def test_the_last_attempts_exception_is_what_the_call_came_to(kind: Kind):
+    """As a value; nothing is raised."""
+    flaky = Flaky(OSError("first"), OSError("second"), ValueError("third"), OSError("never"))
+    found = made(kind, bind({"bank": flaky}, request()), QUICK)
+    assert isinstance(found, ValueError)
+    assert len(flaky.keys) == 3
+
+
+def test_one_attempt_is_one(kind: Kind):
+    """Nothing is repeated that must not be."""
+    flaky = Flaky(OSError())
+    assert isinstance(made(kind, bind({"bank": flaky}, request()), CallPolicy(attempts=1)), OSError)
+    assert len(flaky.keys) == 1
+
+
+def test_a_refusal_is_an_answer(kind: Kind):
+    """It is not tried again."""
+    asked: list[int] = []
+
+    def refuses() -> Refused:
+        asked.append(1)
+        return Refused("bank.closed")
+
+    assert made(kind, refuses, QUICK) == Refused("bank.closed")
+    assert asked == [1]
+
+
+def test_a_method_that_hangs_is_left_behind(kind: Kind):
+    """Each attempt is bounded; the thread that hangs ends when it can, and bothers nobody."""
+    # BUG (async): the abandoned thread sets the result of a cancelled Future, InvalidStateError in that thread.
+    go_on, ended = threading.Event(), threading.Event()
+    failed: list[Any] = []
+    hook, threading.excepthook = threading.excepthook, failed.append
+
+    def hangs() -> str:
+        assert go_on.wait(LIMIT)
+        ended.set()
+        return "too late"
+
+    try:
+        assert isinstance(made(kind, hangs, CallPolicy(attempts=1, timeout=0.05)), TimeoutError)
+        threads = [thread for thread in threading.enumerate() if thread.name == "vimbiso call"]
+        assert threads
+        go_on.set()
+        assert ended.wait(LIMIT)
+        for thread in threads:
+            thread.join(LIMIT)
+    finally:
+        threading.excepthook = hook
+    assert failed == []
+
+
+def test_an_async_method_that_hangs_is_cancelled():
+    """It is told, so that it can clean up."""
+    told: list[str] = []
+
+    async def hangs() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    found = asyncio.run(attempted_async(hangs, CallPolicy(attempts=2, timeout=0.02, pause=0)))
+    assert isinstance(found, TimeoutError)
+    assert told == ["cancelled"] * 2
+
+
+def _given(make: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function that is not async itself gives."""
+    return make(*arguments)
+
+
+def test_a_coroutine_from_a_sync_manager_is_a_failed_call():
+    """It has done nothing yet, and nobody can await it; no warning of one that was never awaited."""
+
+    async def pays() -> str:
+        return "receipt"
+
+    assert attempted(functools.partial(_given, pays), QUICK) == Refused("call.failed")
+
+
+def test_a_sync_method_that_gives_an_awaitable_is_awaited():
+    """A decorated one, say."""
+
+    async def pays() -> str:
+        return "receipt"
+
+    assert asyncio.run(attempted_async(functools.partial(_given, pays), QUICK)) == "receipt"
+
+
+def test_a_missing_method_is_a_failed_call(kind: Kind):
+    """It is known that nothing was done."""
+    assert made(kind, bind({}, request()), QUICK) == Refused("call.failed")
+    assert made(kind, bind({"bank": Bank()}, request(method="gone")), QUICK) == Refused("call.failed")
+
+
+# Policies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"timeout": 0}, {"timeout": -1}, {"pause": -0.1}, {"attempts": 0}, {"rounds": 0}, {"timeout": float("nan")}],
+)
+def test_a_bound_that_is_none(bounds: dict[str, Any]):
+    """Is refused when the policy is made."""
+    with pytest.raises(ValueError, match="timeout is more than 0"):
+        CallPolicy(**bounds)
+
+
+def test_a_lease_holds_for_all_attempts_and_their_pauses():
+    """And to store the answer."""
+    assert CallPolicy(timeout=1, attempts=1).lease >= 1
+    policy = CallPolicy(timeout=2, attempts=5, pause=0.5)
+    assert policy.lease >= 5 * 2 + 0.5 + 3 * LONGEST_PAUSE
+    assert CallPolicy(pause=60, attempts=3).lease <= 3 * 8 + 2 * LONGEST_PAUSE + 5
+
+
+def test_rests():
+    """Longer each time, at most a minute, however often."""
+    assert [CallPolicy().rest(made) for made in range(1, 7)] == [2, 8, 32, 60, 60, 60]
+    assert CallPolicy().rest(10_000) == LONGEST_REST
+
+
+def test_a_question():
+    """One round, and the reason says that nothing was done."""
+    assert (QUESTION.rounds, QUESTION.effect) == (1, False)
+    assert QUESTION.given_up == Refused("call.unavailable")
+    assert CallPolicy().given_up == Refused("call.unsure")
+
+
+# A bot whose call takes as long as a test wants ------------------------------------------------------------------
+
+
+class Gate:
+    """A bank that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.began, self.go_on = threading.Event(), threading.Event()
+        self.keys: list[str] = []
+
+    def pay(self, name: str, fruit: str, *, caller: Caller = Caller()) -> str | Refused:  # noqa: B008
+        """Pay, in time."""
+        self.keys.append(caller.key)
+        self.began.set()
+        assert self.go_on.wait(LIMIT)
+        return "receipt"
+
+
+def pay(turn: Turn[bots.Order]) -> Call[str | Refused]:
+    """Pay."""
+    return call(Bank.pay, name="ada", fruit="apple")
+
+
+paying = Flow(
+    "paying", data=bots.Order, initial="ask",
+    states=[
+        State("ask", ask=Text("?")),
+        State("pay", ask=Text("we are sending it"), call=pay, into="receipt"),
+        State("paid", ask=bots.receipt),
+    ],
+    transitions=[
+        Transition("go", "ask", "pay"),
+        Transition("done", "pay", "paid"),
+        Transition("failed", "pay", "ask"),
+        Transition("go", "paid", "ask"),
+    ],
+)  # fmt: skip
+
+
+def member_of(kind: Kind, service: Any, store: Any = None, **options: Any) -> Shell:
+    """A manager with that bank, and a member at the question."""
+    store = MemoryStore(Clock()) if store is None else store
+    bot = Bot(flows=paying, services={"bank": service}, texts={"order.paid": "Paid: {receipt}"})
+    shell = Shell(kind, bot, store, **options)
+    shell.do("save", member_document())
+    store.perform(Link(CHANNEL, MEMBER))
+    shell.say("hi")
+    return shell
+
+
+class Delivered:
+    """Takes what is delivered."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply]) -> None:
+        self.said += words(replies)
+
+
+@pytest.mark.parametrize("delivers", [False, True])
+def test_a_call_that_takes_long_outlives_handle(kind: Kind, delivers: bool):
+    """The member hears that it is being worked on; the answer is stored when it comes, and delivered, or said before
+    the reply to the next message, once."""
+    gate, delivered = Gate(), Delivered()
+    with member_of(kind, gate, call_wait=0.05, deliver=delivered if delivers else None) as shell:
+        message = shell.message("go")
+        first = shell.handle(message)
+        assert (first.status, words(first.replies)) == ("advanced", ["we are sending it"])
+        assert shell.state().call is not None
+        gate.go_on.set()
+        shell.until(lambda: shell.state().call is None)
+        if delivers:
+            shell.until(lambda: delivered.said)
+            shell.until(lambda: not shell.state().outbox)
+            assert delivered.said == ["Paid: receipt"]
+        else:
+            assert len(shell.state().outbox) == 1
+        said = words(shell.say("help").replies)
+        assert said[0] == ("You can always say: menu, back, cancel, help." if delivers else "Paid: receipt")
+        again = shell.handle(message)
+        assert again.status == "duplicate"
+        assert "Paid: receipt" in words(again.replies)
+        assert len(gate.keys) == 1
+
+
+def test_a_message_while_the_call_goes_on_is_answered(kind: Kind):
+    """It is being worked on; nothing is stored of that message."""
+    gate = Gate()
+    with member_of(kind, gate, call_wait=0.05) as shell:
+        shell.say("go")
+        version = shell.state().version
+        outcome = shell.say("well?")
+        assert (outcome.status, words(outcome.replies)) == ("ignored", ["we are sending it"])
+        assert shell.state().version == version
+        gate.go_on.set()
+        shell.until(lambda: shell.state().call is None)
+
+
+def test_a_duplicate_while_the_call_goes_on(kind: Kind):
+    """Waits as long as it may, and then hears the same; no second call."""
+    gate = Gate()
+    with member_of(kind, gate, call_wait=0.05, patience=0.3) as shell:
+        message = shell.message("go")
+        shell.handle(message)
+        assert words(shell.handle(message).replies) == ["we are sending it"]
+        gate.go_on.set()
+        shell.until(lambda: shell.state().call is None)
+        assert len(gate.keys) == 1
+
+
+def test_close_waits_until_late_answers_are_stored(kind: Kind):
+    """Not only until the service has answered: then what it answered would be lost with the store."""
+    # BUG (sync): close() waits for the call's own Future, which is done before its answer is brought home.
+    gate = Gate()
+    store = Watched(MemoryStore(Clock()))
+    calls_left: list[bool] = []
+
+    def close() -> None:
+        state = store.store._members[MEMBER].state
+        assert state is not None
+        calls_left.append(decode(state.document).call is not None)
+
+    shell = member_of(kind, gate, store, call_wait=0.5, on_close=close)
+    shell.say("go")
+    reached = threading.Event()
+
+    def slow(request: Request) -> None:
+        if isinstance(request, Commit) and threading.current_thread() is not threading.main_thread():
+            reached.set()
+            never.wait(0.2)  # the store takes its time
+
+    never = threading.Event()
+    store.before = slow
+    gate.go_on.set()
+    assert kind == "async" or reached.wait(LIMIT)
+    shell.close()
+    assert calls_left == [False]
+
+
+def test_a_cancelled_handle_leaves_its_call_going():
+    """Whoever waited is gone; the answer is stored all the same, and said with the next message."""
+
+    async def story() -> None:
+        gate = Gate()
+        shell = member_of("sync", gate)
+        manager = AsyncFlowStateManager(shell.manager.bot, AsyncMemoryStore(shell.manager._store), cache=0)
+        task = asyncio.ensure_future(manager.handle(shell.message("go")))
+        assert await asyncio.to_thread(gate.began.wait, LIMIT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.go_on.set()
+        async with asyncio.timeout(LIMIT):
+            await asyncio.wait(tuple(manager._late))
+        document = await manager.state(MEMBER)
+        assert document is not None
+        assert document.call is None
+        outcome = await manager.handle(shell.message("help"))
+        assert words(outcome.replies)[0] == "Paid: receipt"
+        assert len(gate.keys) == 1
+        await manager.close()
+
+    asyncio.run(story())
+
+
+class Strict:
+    """A bank whose method takes something else since the call was stored."""
+
+    def pay(self, name: int, fruit: str) -> str:
+        """Pay."""
+        return "receipt"
+
+
+def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
+    """A release changed the port while a call was on its way: the call fails, the member is answered."""
+    # BUG: `bind` is called outside of what `attempted` catches: Unreadable comes out of `handle` and `wake`.
+    clock = Clock()
+    shell = member_of(kind, Strict(), MemoryStore(clock))
+    with shell:
+        lease = CallPolicy().lease
+        shell.do("update", MEMBER, lambda document: attrs.evolve(
+            document,
+            run=attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step="pay")),
+            call=PendingCall("key", "bank", "pay", {"name": "ada", "fruit": "apple"}, "root", bots.START),
+        ))  # fmt: skip
+        clock.at += lease
+        shell.wake()
+        for _ in range(8):
+            clock.at += 61
+            outcome = shell.say("well?")
+            assert outcome.replies
+        assert shell.state().call is None
+
+
+# Deliveries ---------------------------------------------------------------------------------------------------------
+
+
+def test_deliver_may_have_a_key_and_need_not():
+    """The parameter is filled where there is one."""
+    got: list[Any] = []
+
+    def with_key(channel: Channel, replies: Sequence[Reply], *, key: str) -> None:
+        got.append((channel, replies, key))
+
+    def without(channel: Channel, replies: Sequence[Reply]) -> None:
+        got.append((channel, replies))
+
+    step = Deliver(CHANNEL, (Text("hi"),), "key-1")
+    bind_delivery(with_key, step)()
+    bind_delivery(without, step)()
+    assert got == [(CHANNEL, (Text("hi"),), "key-1"), (CHANNEL, (Text("hi"),))]
+
+
+def test_deliver_may_be_any_callable():
+    """Also one that cannot be hashed."""
+    # BUG: `_parameters` caches by the callable itself; a class with __eq__ has no hash, and nothing is ever delivered.
+
+    @attrs.define
+    class Sender:
+        sent: list[str] = attrs.field(factory=list[str])
+
+        def __call__(self, channel: Channel, replies: Sequence[Reply]) -> None:
+            self.sent += words(replies)
+
+    sender = Sender()
+    bind_delivery(sender, Deliver(CHANNEL, (Text("hi"),), "key-1"))()
+    assert len(sender.sent) == 1
+
+
+class Awaiting:
+    """An async deliver."""
+
+    async def __call__(self, channel: Channel, replies: Sequence[Reply]) -> None: ...
+
+
+async def awaits(channel: Channel, replies: Sequence[Reply]) -> None:
+    """An async deliver."""
+
+
+@pytest.mark.parametrize("deliver", [awaits, Awaiting()])
+def test_a_sync_manager_refuses_an_async_deliver(deliver: Any):
+    """When it is made: nobody could await it."""
+    with pytest.raises(ServiceError, match="deliver"):
+        Shell("sync", fruit_bot(), MemoryStore(Clock()), deliver=deliver)
+    with pytest.raises(ServiceError):
+        only_sync({}, deliver)
+    Shell("async", fruit_bot(), MemoryStore(Clock()), deliver=deliver).close()
+
+
+def at_timeout(kind: Kind, deliver: Any) -> tuple[Shell, Clock]:
+    """A member whose timer has come."""
+    clock = Clock()
+    store = MemoryStore(clock)
+    shell = Shell(kind, fruit_bot(), store, deliver=deliver)
+    shell.do("save", member_document())
+    store.perform(Link(CHANNEL, MEMBER))
+    shell.say("hi", "order", "ada", "1234", "fruit02")
+    clock.at += 61
+    return shell, clock
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_sync_manager_never_takes_a_coroutine_for_a_delivery():
+    """A callable whose kind cannot be seen beforehand: what it gives is no delivery, the words wait."""
+    # BUG: the coroutine is dropped, and the replies leave the outbox as if they had been delivered.
+    shell, _ = at_timeout("sync", functools.partial(_given, awaits))
+    with shell:
+        shell.wake()
+        assert shell.state().outbox != ()
+
+
+def test_an_async_manager_delivers_by_either_kind():
+    """Awaited, or in a thread."""
+    seen: list[str] = []
+
+    async def awaited(channel: Channel, replies: Sequence[Reply]) -> None:
+        seen.extend(words(replies))
+
+    def plain(channel: Channel, replies: Sequence[Reply]) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        seen.extend(words(replies))
+
+    for deliver in (awaited, plain):
+        seen.clear()
+        shell, _ = at_timeout("async", deliver)
+        with shell:
+            shell.wake()
+            assert seen == ["Too slow.", "What now?"]
+            assert shell.state().outbox == ()
+
+
+def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
+    """An effect that may have been made is not "failed" because this worker lacks the service."""
+    proposed: Call[Any] = Call("bank", "pay", {})
+    pending = PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
+    request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
+    with pytest.raises(Unreadable, match="any more"):
+        bind({}, request)
+    assert bind({}, attrs.evolve(request, policy=QUESTION))() == Refused("call.failed")
+    assert bind({}, attrs.evolve(request, pending=attrs.evolve(pending, tries=1)))() == Refused("call.failed")

@@ -1,0 +1,586 @@
+"""Spans, metrics and lines of the log: each is fed by a real conversation, and none of them names anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Sequence
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+
+import flows
+from flows.credex_core import Fault, SimulatedCredexCore
+from vimbiso_fsm.audit.entries import AuditEntry, error_record
+from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.runtime.logs import FIELDS, LONGEST, JSONFormatter, log_turn
+from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request, Result
+
+pytest.importorskip("opentelemetry.sdk")
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from vimbiso_fsm.runtime.telemetry import SECONDS, AsyncObservedManager, ObservedManager, Telemetry
+
+ROOT = Path(__file__).resolve().parent.parent
+NUMBER, NAME, SURNAME, PIN = "263779998887", "Canaria", "Serinus", "4711-canary"
+ADA = "263771000001"
+CANARIES = (NUMBER, NAME, SURNAME, PIN, ADA, "guest-", "Lovelace", "wamid")
+ONBOARDING = ("hi", "become_member", NAME, SURNAME, "yes")
+OFFERING = ("menu", "offer", "10 USD", "alan", "yes")
+
+
+class Tampering:
+    """A memory store between which and the manager a test stands: what `meddle` returns is said instead, if anything;
+    what it raises is raised."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+        self.store = MemoryStore(lambda: self.at)
+        self.meddle: Callable[[Request, Result], Result | None] = lambda request, result: None
+
+    def perform(self, request: Request) -> Result:
+        result = self.store.perform(request)
+        return self.meddle(request, result) or result
+
+
+class Bench:
+    """A manager, sync or async, that is spoken to in the same way, and what can be seen of it."""
+
+    ids = count(1)
+
+    def __init__(self, kind: str, runner: asyncio.Runner) -> None:
+        self.store = Tampering()
+        self.core = SimulatedCredexCore(clock=lambda: self.store.at)
+        self.spans_made, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
+        self.tracers = tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(self.spans_made))
+        meters = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.telemetry = Telemetry(meter_provider=meters, tracer_provider=tracers)
+        self.delivered: list[str] = []
+        self.log, self.secrets = io.StringIO(), set(CANARIES)
+        self._kind, self._runner = kind, runner
+        self.manager = self.make()
+
+    def make(self, **options: Any) -> Any:
+        """A manager on the bench's store."""
+        options = {
+            "services": {"credex_core": self.core},
+            "telemetry": self.telemetry,
+            "observers": [log_turn],
+            "deliver": lambda channel, replies: self.delivered.extend(reply.text for reply in replies),
+            **options,
+        }
+        if self._kind == "sync":
+            return ObservedManager(flows.bot, self.store, **options)
+        return AsyncObservedManager(flows.bot, AsyncMemoryStore(self.store), **options)  # type: ignore[arg-type]
+
+    def _do(self, result: Any) -> Any:
+        return self._runner.run(result) if asyncio.iscoroutine(result) else result
+
+    def handle(self, message: Message, manager: Any = None) -> Any:
+        return self._do((manager or self.manager).handle(message))
+
+    def say(self, *texts: str, phone: str = NUMBER, manager: Any = None) -> Any:
+        """Say one after the other; the outcome of the last."""
+        channel = Channel("whatsapp", phone)
+        outcome = [self.handle(Message(channel, f"wamid.{next(self.ids)}", text), manager) for text in texts][-1]
+        self.secrets |= {outcome.state.member_id, outcome.state.jwt_token or NAME}
+        return outcome
+
+    def wake(self, member_id: str) -> list[str]:
+        return [entry.kind for entry in self._do(self.manager.wake(member_id))]
+
+    def history(self, member_id: str) -> Any:
+        return self._do(self.manager.history(member_id))
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.spans_made.get_finished_spans()
+
+    def points(self, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
+        """The points of an instrument by their attributes: the sum, or of a histogram how many it has."""
+        data = self.reader.get_metrics_data()
+        found: list[Any] = (
+            [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
+        )
+        return {
+            tuple(sorted((key.removeprefix("vimbiso."), value) for key, value in (point.attributes or {}).items())): (
+                point.value if hasattr(point, "value") else point.count
+            )
+            for metric in found
+            if metric.name == name
+            for point in metric.data.data_points
+        }
+
+    def total(self, name: str, **wanted: str) -> int:
+        """The points with these attributes together."""
+        wants = {(key.replace("_", "."), value) for key, value in wanted.items()}
+        return sum(value for attributes, value in self.points(name).items() if wants <= set(attributes))
+
+    def seen(self) -> str:
+        """All that left the bench, as text."""
+        data = self.reader.get_metrics_data()
+        spans = [span.to_json() for span in self.spans]
+        return "\n".join([data.to_json() if data else "", *spans, self.log.getvalue()])
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the log, read."""
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+@pytest.fixture(params=["sync", "async"])
+def bench(request: pytest.FixtureRequest) -> Generator[Bench, None, None]:
+    """A manager of each kind. Whatever a test does with it, nobody is named in what can be seen."""
+    log, level = logging.getLogger("vimbiso_fsm"), logging.getLogger("vimbiso_fsm").level
+    with asyncio.Runner() as runner:
+        made = Bench(request.param, runner)
+        handler = logging.StreamHandler(made.log)
+        handler.setFormatter(JSONFormatter())
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield made
+            if asyncio.iscoroutine(closing := made.manager.close()):
+                runner.run(closing)
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+    seen = made.seen()
+    assert {secret for secret in made.secrets if secret in seen} == set()
+    assert all(set(line) <= set(FIELDS) for line in made.lines)
+
+
+# Metrics -------------------------------------------------------------------------------------------------------------
+
+
+def test_turns_are_counted_as_the_audit_has_them(bench: Bench):
+    outcome = bench.say(*ONBOARDING, *OFFERING, "?!")
+    history = bench.history(outcome.state.member_id)
+    assert bench.total("vimbiso.turns") == len(history)
+    for kind in {entry.kind for entry in history}:
+        assert bench.total("vimbiso.turns", kind=kind) == sum(entry.kind == kind for entry in history)
+    assert bench.total("vimbiso.turns", kind="move") == 1
+    assert bench.total("vimbiso.turns", flow="offer", status="advanced", channel_type="whatsapp") > 0
+
+
+def test_refusals_are_counted_by_code(bench: Bench):
+    bench.say("hi", "offer", "nonsense " + PIN, "26 USD", phone=ADA)
+    assert bench.total("vimbiso.refusals", flow="offer", refusal_code="amount.limit") == 1
+    assert bench.total("vimbiso.refusals", flow="offer") == 2
+    assert bench.total("vimbiso.handle.duration", status="refused") == 2
+
+
+def test_conflicts_are_counted(bench: Bench):
+    other = bench.make()
+    bench.say("hi", phone=ADA)
+    bench.say("offer", phone=ADA, manager=other)
+    assert bench.total("vimbiso.conflicts") == 0
+    bench.say("10 USD", phone=ADA)  # decided on what this manager still knows
+    assert bench.total("vimbiso.conflicts") == 1
+    (event,) = bench.spans[-1].events[:1]
+    assert event.attributes
+    assert event.attributes["vimbiso.attempts"] == 2
+
+
+def test_recoveries_are_counted(bench: Bench):
+    bench.say("hi", phone=ADA)
+
+    def break_it(request: Request, result: Result) -> Result | None:
+        if not isinstance(request, Load):
+            return None
+        bench.store.meddle = lambda request, result: None
+        return attrs.evolve(result, document=b"{")  # type: ignore[misc]
+
+    bench.store.meddle = break_it
+    assert bench.say("menu", phone=ADA, manager=bench.make(cache=0)).status == "recovered"
+    assert bench.total("vimbiso.recoveries") == 1
+    assert bench.total("vimbiso.turns", status="recovered") == 1
+
+
+def test_calls_are_counted_by_what_became_of_them(bench: Bench):
+    bench.say("hi", "offer", "10 USD", phone=ADA)
+    bench.core.faults = [Fault("down")]
+    bench.say("alan", phone=ADA)  # a question: it failed
+    bench.core.faults = []
+    bench.say("alan", phone=ADA)
+    bench.core.faults = [Fault("lost")]
+    bench.say("yes", phone=ADA)
+    assert bench.total("vimbiso.calls", call_outcome="failed", flow="offer", step="checking") == 1
+    assert bench.total("vimbiso.calls", call_outcome="unknown", flow="offer", step="creating") == 1
+    bench.core.faults = []
+    bench.store.at += 60
+    bench.say("hello?", phone=ADA)
+    assert bench.total("vimbiso.calls", call_outcome="again") == 1
+    assert bench.total("vimbiso.calls", call_outcome="done", step="creating") == 1
+    assert bench.total("vimbiso.calls", call_outcome="done", step="checking") == 1
+    assert bench.total("vimbiso.calls", call_outcome="done", flow="login") == 1
+    assert bench.total("vimbiso.calls") == 6
+
+
+def test_wakings_and_deliveries_are_counted(bench: Bench):
+    member = bench.say("hi", "offer", "10 USD", phone=ADA).state.member_id
+    bench.store.at += 600
+    kinds = bench.wake(member)
+    assert bench.delivered
+    assert bench.total("vimbiso.deliveries", channel_type="whatsapp") == kinds.count("delivery") > 0
+    assert bench.points("vimbiso.wake.duration") == {(): 1}
+    span = bench.spans[-1]
+    assert span.name == "vimbiso.wake"
+    assert [event.name for event in span.events] == ["vimbiso.turn"] * len(kinds)
+
+
+def test_duplicates_are_counted(bench: Bench):
+    message = Message(Channel("whatsapp", NUMBER), "wamid.twice", "hi")
+    assert [bench.handle(message).status for _ in range(3)] == ["advanced", "duplicate", "duplicate"]
+    assert bench.total("vimbiso.duplicates", channel_type="whatsapp") == 2
+    assert bench.total("vimbiso.handle.duration", status="duplicate") == 2
+
+
+def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """By the worker's own steady clock, from the beginning to the end; in steps that a turn of milliseconds fills."""
+    ticks = iter([10.0, 10.25, 20.0, 24.0])
+    monkeypatch.setattr("vimbiso_fsm.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    member = bench.say("hi", phone=ADA).state.member_id
+    bench.wake(member)
+    data = bench.reader.get_metrics_data()
+    assert data is not None
+    metrics = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    for name, seconds in (("vimbiso.handle.duration", 0.25), ("vimbiso.wake.duration", 4.0)):
+        (point,) = metrics[name].data.data_points
+        assert isinstance(point, HistogramDataPoint)
+        assert (point.sum, point.count, metrics[name].unit) == (seconds, 1, "s")
+        assert tuple(point.explicit_bounds) == SECONDS
+
+
+def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
+    def unconfirmed(request: Request, result: Result) -> Result | None:
+        return attrs.evolve(result, confirmed=False) if isinstance(result, Committed) else None
+
+    bench.store.meddle = unconfirmed
+    assert not bench.say("hi", phone=ADA).confirmed
+    assert bench.points("vimbiso.unconfirmed") == {(("channel.type", "whatsapp"),): 1}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreUnavailable(f"no route, said {NUMBER}"), CommitUnknown("guest-1", NAME, NAME), asyncio.CancelledError(PIN)],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_are_counted_by_type(bench: Bench, error: BaseException):
+    def fail(request: Request, result: Result) -> Result:
+        raise error
+
+    bench.store.meddle = fail
+    with pytest.raises(type(error)):
+        bench.say("hi")
+    attributes = (("channel.type", "whatsapp"), ("error.type", type(error).__name__))
+    assert bench.points("vimbiso.errors") == {attributes: 1}
+    assert bench.points("vimbiso.handle.duration") == {attributes: 1}
+    (span,) = bench.spans
+    assert span.attributes
+    assert span.attributes["error.type"] == type(error).__name__
+    assert (span.status.status_code, span.status.description, len(span.events)) == (StatusCode.ERROR, None, 0)
+
+
+def test_conflicts_of_a_message_that_gave_up_are_counted(bench: Bench):
+    def lose(request: Request, result: Result) -> Result | None:
+        return Conflict(bench.store.store.perform(Load(request.member_id))) if isinstance(request, Commit) else None  # type: ignore[arg-type]
+
+    bench.store.meddle = lose
+    with pytest.raises(Contended) as gave_up:
+        bench.say("hi", manager=bench.make(patience=0.05))
+    assert bench.points("vimbiso.conflicts") == {(): gave_up.value.attempts}
+    assert bench.total("vimbiso.errors", error_type="Contended") == 1
+
+
+def test_a_channel_type_that_nobody_knows_is_no_attribute(bench: Bench):
+    with pytest.raises(InvalidMessage):
+        bench.handle(Message(Channel("pigeon-" + NUMBER, NUMBER), "wamid.1", "hi"))
+    with pytest.raises(InvalidMessage):
+        bench.handle(PIN)  # type: ignore[arg-type]
+    assert bench.points("vimbiso.errors") == {(("error.type", "InvalidMessage"),): 2}
+
+
+# Spans ---------------------------------------------------------------------------------------------------------------
+
+
+def as_it_happened(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    """The guest's last entry, that they are gone, is made after the member's first, that they have come."""
+    place = next(place for place, entry in enumerate(entries) if entry.kind == "wipe")
+    return [*entries[:place], entries[place + 1], entries[place], *entries[place + 2 :]]
+
+
+def test_a_message_is_a_span_and_each_of_its_turns_an_event(bench: Bench):
+    outcome = bench.say("hi", phone=ADA)
+    (span,) = bench.spans
+    entries = as_it_happened(bench.history(outcome.state.member_id))
+    assert span.name == "vimbiso.handle"
+    assert span.attributes == {
+        "vimbiso.channel.type": "whatsapp",
+        "vimbiso.status": "advanced",
+        "vimbiso.flow": "dashboard",
+        "vimbiso.step": "menu",
+        "vimbiso.reference": entries[0].token[:10],
+    }
+    assert span.status.status_code is StatusCode.UNSET
+    assert [(event.attributes or {})["vimbiso.reference"] for event in span.events] == [e.token[:10] for e in entries]
+    assert [(event.attributes or {})["vimbiso.kind"] for event in span.events] == [e.kind for e in entries]
+
+
+def test_spans_of_services_are_inside(bench: Bench):
+    class Traced(SimulatedCredexCore):
+        def login(self, **arguments: Any) -> Any:
+            with bench.tracers.get_tracer("core").start_as_current_span("login"):
+                return super().login(**arguments)
+
+    bench.say("hi", phone=ADA, manager=bench.make(services={"credex_core": Traced()}))
+    inner, outer = bench.spans
+    assert inner.parent
+    assert outer.context
+    assert (inner.name, inner.parent.span_id) == ("login", outer.context.span_id)
+
+
+def test_an_observer_that_raises_breaks_nothing(bench: Bench):
+    def fail(details: Details) -> None:
+        raise RuntimeError(NUMBER)
+
+    manager = bench.make(observers=[fail])
+    assert bench.say("hi", phone=ADA, manager=manager).status == "advanced"
+    assert bench.total("vimbiso.turns") > 0
+    assert {(line["event"], line["type"]) for line in bench.lines} == {("observer fail failed", "RuntimeError")}
+
+
+def test_telemetry_alone_counts_and_touches_no_span_of_others(bench: Bench):
+    from opentelemetry.trace import use_span
+
+    from vimbiso_fsm.runtime.flow_state import FlowStateManager
+
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("somebody else's")
+    with FlowStateManager(flows.bot, bench.store, observers=[bench.telemetry]) as manager:
+        span = tracer.start_span("theirs")
+        with use_span(span):
+            bench.say("hi", manager=manager)
+    assert bench.total("vimbiso.turns") > 0
+    assert isinstance(span, ReadableSpan)
+    assert (len(span.events), dict(span.attributes or {})) == (0, {})
+
+
+def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
+    code = (
+        "import sys, vimbiso_fsm, vimbiso_fsm.flow_state, vimbiso_fsm.json_logs\n"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
+        "sys.modules['opentelemetry.sdk'] = None\n"
+        "from vimbiso_fsm import Channel, Message\n"
+        "from vimbiso_fsm.telemetry import ObservedManager\n"
+        "with ObservedManager.in_memory('flows') as manager:\n"
+        "    print(manager.handle(Message(Channel('terminal', 'you'), 'm1', 'hi')).status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("advanced\n", "")
+
+
+def test_the_page_names_every_instrument_and_each_is_tested():
+    page = (ROOT / "docs" / "how-to" / "watch-it.md").read_text(encoding="utf-8")
+    source = (ROOT / "vimbiso_fsm" / "telemetry.py").read_text(encoding="utf-8")
+    tests = Path(__file__).read_text(encoding="utf-8")
+    instruments = set(re.findall(r'"(vimbiso[a-z.]+\.[a-z.]+|vimbiso\.[a-z]+)"', source))
+    assert {name for name in instruments if name not in page} == set()
+    assert {f"`{name}`" for name in FIELDS if f"`{name}`" not in page} == set()
+    for line in page.splitlines():
+        if line.startswith("| `vimbiso."):
+            assert line.split("`")[1] in instruments
+            assert f'"{line.split("`")[1]}"' in tests
+
+
+# Lines of the log ----------------------------------------------------------------------------------------------------
+
+
+def line(message: object, *arguments: object, **rest: Any) -> dict[str, Any]:
+    """A record as it is written: one line of ASCII with known fields."""
+    record = logging.LogRecord("vimbiso_fsm", logging.ERROR, __file__, 1, message, arguments, rest.get("exc_info"))
+    record.created = 1_000_000.5
+    written = JSONFormatter().format(record)
+    assert written.isascii()
+    assert written.isprintable()
+    assert len(written) < 100 * LONGEST
+    read: dict[str, Any] = json.loads(written)
+    assert tuple(read) == tuple(name for name in FIELDS if name in read)
+    return read
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error  # noqa: TRY301  # so that it has come from somewhere
+    except BaseException as caught:
+        return caught
+
+
+def test_turns_are_lines(bench: Bench):
+    outcome = bench.say("hi", "offer", "26 USD", phone=ADA)
+    entries = as_it_happened(bench.history(outcome.state.member_id))
+    assert [(line["event"], line["kind"], line["reference"]) for line in bench.lines] == [
+        ("turn", entry.kind, entry.token[:10]) for entry in entries
+    ]
+    assert bench.lines[-1] | {"time": ""} == {
+        "time": "",
+        "level": "info",
+        "logger": "vimbiso_fsm.turns",
+        "event": "turn",
+        "reference": entries[-1].token[:10],
+        "kind": "refusal",
+        "status": "refused",
+        "channel": "whatsapp",
+        "flow": "offer",
+        "source": "amount",
+        "dest": "amount",
+        "codes": ["amount.limit"],
+        "attempts": 1,
+    }
+
+
+def test_a_service_that_raises_is_a_line_without_its_message(bench: Bench):
+    class Down(SimulatedCredexCore):
+        def login(self, **arguments: Any) -> Any:
+            raise ConnectionError(f"{NUMBER} {PIN}\n{arguments}")
+
+    outcome = bench.say("hi", manager=bench.make(services={"credex_core": Down()}))
+    (found,) = [line for line in bench.lines if line["level"] == "error"]
+    assert (found["event"], found["type"]) == ("a callback or call failed", "ConnectionError")
+    assert found["where"][-1].endswith(" login")
+    assert len(found["reference"]) == 10
+    assert outcome.replies
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(f"no route, said {NUMBER}"), CommitUnknown("guest-1", NAME, PIN)])
+def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_member_hears(
+    bench: Bench, error: VimbisoError
+):
+    def fail(request: Request, result: Result) -> Result:
+        raise error
+
+    bench.store.meddle = fail
+    with pytest.raises(type(error)) as caught:
+        bench.say("hi " + PIN)
+    assert isinstance(caught.value, NotAnswered)
+    (found,) = bench.lines
+    assert (found["event"], found["level"], found["type"]) == (
+        "a message was not answered",
+        "error",
+        type(error).__name__,
+    )
+    (span,) = bench.spans
+    assert found["reference"] == caught.value.reference == (span.attributes or {})["vimbiso.reference"]
+    assert caught.value.reply is not None
+    assert caught.value.reply.text.endswith(f" Reference: {found['reference']}")
+
+
+def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
+    """A login, refusals, repeats, another content, damage, services and callbacks that fail: the bench looks for all of
+    them in spans, metrics and lines, and here in history and incidents too."""
+
+    class Talkative(SimulatedCredexCore):
+        def get_account_by_handle(self, handle: str, **arguments: Any) -> Any:
+            raise ConnectionError(f"{NUMBER} {PIN} {handle} {arguments}")
+
+    bench.say(*ONBOARDING, *OFFERING, "?! " + PIN, "back", "cancel")
+    message = Message(Channel("whatsapp", NUMBER), "wamid.again", PIN)
+    assert [bench.handle(message).status for _ in range(2)][1] == "duplicate"
+    assert bench.handle(attrs.evolve(message, text=NAME)).status == "refused"
+    bench.core.faults = [Fault("401"), Fault("lost", "createCredex", times=3)]
+    bench.say(*OFFERING)
+    bench.say("menu", "offer", "1 USD", "alan", manager=bench.make(services={"credex_core": Talkative()}))
+
+    def damage(request: Request, result: Result) -> Result | None:
+        if not isinstance(request, Load):
+            return None
+        bench.store.meddle = lambda request, result: None
+        return attrs.evolve(result, document=json.dumps({"profile": PIN}).encode())  # type: ignore[misc]
+
+    bench.store.meddle = damage
+    member = bench.say("menu", manager=bench.make(cache=0)).state.member_id
+    told = [repr(entry) for entry in bench.history(member)]
+    reported = [repr(one) for one in bench._do(bench.manager.incidents(member))]
+    assert len(told) > 15
+    assert len(reported) == 1
+    for text in (*told, *reported):  # ids of members stand in the audit: it is theirs
+        assert {secret for secret in bench.secrets - {"guest-", member} if secret in text} <= {
+            name for name in bench.secrets if name.startswith(("guest-", "member-"))
+        }
+
+
+def test_an_error_is_lifted_out_of_the_words():
+    found = line("a callback or call failed: %s", error_record(raised(ValueError(PIN)), "abc"))
+    assert (found["event"], found["reference"], found["type"]) == ("a callback or call failed", "abc", "ValueError")
+    assert found["where"][0].endswith(" raised")
+    assert found["time"] == "1970-01-12T13:46:40.500+00:00"
+    assert line("observer %s failed: %s", "look", error_record(ValueError(PIN), ""))["event"] == "observer look failed"
+    assert line("x %s", {"time": PIN, "level": PIN, "logger": PIN, "event": PIN, "kind": "k"})["kind"] == "k"
+    assert PIN not in json.dumps(line("x %s", {"time": PIN, "level": PIN, "logger": PIN, "event": PIN}))
+    assert "message" not in line("%s: %s", "worker-1", error_record(CommitUnknown(NUMBER, PIN, ""), ""))
+
+
+def test_exceptions_are_their_types_wherever_they_stand():
+    error = raised(KeyError(PIN))
+    for found in (
+        line(error),
+        line("%s", error),
+        line("it failed", exc_info=(KeyError, error, error.__traceback__)),
+        line("%s and %s", ValueError(PIN), error),
+    ):
+        assert PIN not in json.dumps(found)
+    assert line("it failed: %s", error)["event"] == "it failed: KeyError"
+    assert line("it failed", exc_info=(KeyError, error, None))["type"] == "KeyError"
+    assert "type" not in line("it failed", exc_info=(None, None, None))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n{}\r\n",
+        "\x00\x1b[2J\x7f\x85\u2028\u2029",
+        "\ud800",
+        "\u202e",
+        '"}\n{"level": "info',
+        "x" * 100_000,
+        "%s %d %",
+    ],
+    ids=ascii,
+)
+def test_hostile_text_is_one_line(text: str):
+    assert line(text)["event"][: LONGEST - 1] == text[: LONGEST - 1].rstrip(": ")
+    line("%s", text)
+    line(text, text)
+    line("x %s", {"type": text, "where": [text] * 1000, "codes": text, "unknown": text, "attempts": 10**5000})
+
+
+def test_what_cannot_be_said_is_a_line_all_the_same():
+    class Mute:
+        def __str__(self) -> str:
+            raise RuntimeError(PIN)
+
+    assert line("it is %s", Mute())["event"] == "it is Mute"
+    assert line("%d of %s", 1, "2")["event"] == "1 of 2"
+    assert line("%d", "two")["event"] == "%d"
+    assert line("%s %s", "one")["event"] == "%s %s"
+    assert line("%(a)s", {"a": PIN})["event"] == "%(a)s"

@@ -1,0 +1,505 @@
+"""The worker: which shards fall to whom, whom it wakes, what it survives. Sync and async, in memory and on the real
+engine; nothing is awaited by luck, and nothing is asserted about speed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.bots import Clock, Shell, Watched, fruit_bot
+from tests.engines import Proxy, Server
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call, Caller, call
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.runtime.worker import AsyncWorker, Metrics, Worker, shards_of
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import SHARDS, Attend, Lease, Leased, Load, Request, Settle, WakeUps, shard_of
+
+LIMIT = 30.0
+"""Seconds after which something that must happen has failed; no test needs it to pass in time."""
+Kind = Literal["sync", "async"]
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Which of the two workers."""
+    found: Kind = request.param
+    return found
+
+
+# Whose shard ------------------------------------------------------------------------------------------------------
+
+workers = st.lists(st.text(max_size=12), min_size=1, max_size=6, unique=True)
+
+
+@settings(max_examples=15)
+@given(workers)
+def test_each_shard_falls_to_exactly_one(names: list[str]):
+    """Whatever the workers are called, and in whatever order they are listed."""
+    found = [shard for name in names for shard in shards_of(name, reversed(names))]
+    assert sorted(found) == list(range(SHARDS))
+
+
+@settings(max_examples=15)
+@given(workers, st.text(max_size=12))
+def test_who_comes_or_goes_moves_only_their_own_part(names: list[str], new: str):
+    """What is left of each one's shards were theirs before."""
+    for name in names:
+        if name != new:
+            assert set(shards_of(name, [*names, new])) <= set(
+                shards_of(name, [other for other in names if other != new])
+            )
+
+
+@settings(max_examples=15)
+@given(st.integers(2, 8), st.integers(0, 10**9))
+def test_shards_fall_about_evenly(count: int, seed: int):
+    """Nobody has more than twice, nor less than half, of what would be fair."""
+    names = [f"worker-{seed + number:x}" for number in range(count)]
+    for name in names:
+        assert 0.5 < len(shards_of(name, names)) / (SHARDS / count) < 2
+
+
+def test_a_worker_that_is_not_listed_counts_itself():
+    """The list may be older than it is."""
+    assert shards_of("a", []) == tuple(range(SHARDS))
+    assert set(shards_of("a", ["b"])) | set(shards_of("b", ["a"])) == set(range(SHARDS))
+
+
+# A bot that counts -------------------------------------------------------------------------------------------------
+
+
+class Waiter:
+    """A service that takes as long as a test wants for those it is told to hold up."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.held: list[str] = []
+
+    def wait(self, who: str, *, caller: Caller = Caller()) -> str:  # noqa: B008
+        """Answer, in time."""
+        if who.startswith("slow"):
+            self.held.append(who)
+            assert self.go_on.wait(LIMIT)
+        return "done"
+
+
+def waits(turn: Turn[NoData]) -> Call[str]:
+    """Call for the one whose channel it is."""
+    return call(Waiter.wait, who=turn.channel.identifier)
+
+
+def timed(timeout: float, waiter: Waiter | None = None) -> Bot:
+    """A bot that says "late", once, when nobody answers in time, and then calls."""
+    flow = Flow(
+        "timed", initial="ask", session=1_000_000,
+        states=[
+            State("ask", ask=Text("?"), timeout=timeout),
+            State("calling", call=waits),
+            State("late", ask=Text("late")),
+        ],
+        transitions=[
+            Transition("timeout", "ask", "calling"),
+            Transition("done", "calling", "late"),
+            Transition("failed", "calling", "late"),
+            Transition("go", "late", "ask"),
+        ],
+    )  # fmt: skip
+    return Bot(flows=flow, services={"waiter": waiter or Waiter()})
+
+
+class Heard:
+    """Counts what is delivered to whom."""
+
+    def __init__(self) -> None:
+        self.by = Counter[str]()
+        self.lock = threading.Lock()
+
+    def __call__(self, channel: Channel, replies: Sequence[Reply]) -> None:
+        with self.lock:
+            self.by[channel.identifier] += 1
+
+
+def channels(count: int, prefix: str = "n") -> list[Channel]:
+    """So many members, on many shards."""
+    return [Channel("whatsapp", f"{prefix}{number:03}") for number in range(count)]
+
+
+def begin(shell: Shell, who: Sequence[Channel]) -> None:
+    """Each says hi, and a timer is set."""
+    for channel in who:
+        shell.handle(shell.message("hi", channel=channel))
+
+
+def until(holds: Callable[[], Any]) -> None:
+    """Wait until something holds, while threads go on."""
+    end = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+def moves(clock: Clock, seconds: float, *shells: Shell) -> None:
+    """Let time pass; who is there hears of it with the next answer of the store."""
+    clock.at += seconds
+    for shell in shells:
+        shell.do("state", "nobody")
+
+
+async def until_awaited(holds: Callable[[], Any]) -> None:
+    """Wait until something holds, while tasks go on."""
+    async with asyncio.timeout(LIMIT):
+        while not holds():  # noqa: ASYNC110  # what is waited for is no event
+            await asyncio.sleep(0.005)
+
+
+def worker_of(shell: Shell, **options: Any) -> Any:
+    """A worker on the shell's manager."""
+    return (Worker if shell.kind == "sync" else AsyncWorker)(shell.manager, **options)
+
+
+def rounds(shell: Shell, worker: Any, count: int = 1) -> None:
+    """So many rounds of a worker, each to the end of what it began."""
+    for _ in range(count):
+        begun = shell.run(worker.round()) if shell.kind == "sync" else shell.run(_round(worker))
+        for future in begun if shell.kind == "sync" else ():
+            future.result(LIMIT)
+
+
+async def _round(worker: AsyncWorker) -> list[Any]:
+    begun = await worker.round()
+    if begun:
+        await asyncio.wait(begun, timeout=LIMIT)
+    return begun
+
+
+# Rounds in memory ----------------------------------------------------------------------------------------------------
+
+
+def test_one_worker_wakes_members_on_many_shards(kind: Kind):
+    """Each once; a further round finds nothing to do."""
+    clock, heard = Clock(), Heard()
+    with Shell(kind, timed(60), MemoryStore(clock), deliver=heard) as shell:
+        who = channels(40)
+        begin(shell, who)
+        assert len({shard_of(guest_id(channel)) for channel in who}) > 20
+        worker = worker_of(shell)
+        rounds(shell, worker)
+        assert heard.by == {}
+        moves(clock, 61, shell)
+        rounds(shell, worker)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        rounds(shell, worker)
+        assert worker.metrics.woken == 40
+        assert worker.metrics.done["timer"] == 40
+        assert worker.metrics.failed == 0
+        shell.run(worker.leave())
+
+
+def test_the_time_is_the_stores(kind: Kind):
+    """A worker whose own clock is behind wakes by the store's, though it has done nothing yet but look."""
+    # BUG: no answer to Attend, Lease and WakeUps carries an instant, so the worker goes by its machine's clock.
+    heard = Heard()
+    store = MemoryStore(lambda: time.time() + 3600)
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        begin(shell, channels(1))
+    later = MemoryStore(lambda: time.time() + 3600 + 61)
+    later.__dict__.update({name: value for name, value in store.__dict__.items() if name != "_clock"})
+    with Shell(kind, timed(60), later, deliver=heard) as fresh:
+        worker = worker_of(fresh)
+        rounds(fresh, worker, 2)
+        assert sum(heard.by.values()) == 1
+        fresh.run(worker.leave())
+
+
+def test_two_workers_share_the_shards_and_nobody_is_woken_by_both(kind: Kind):
+    """Each has a part; together they wake each member once."""
+    clock, heard = Clock(), Heard()
+    store = MemoryStore(clock)
+    with Shell(kind, timed(60), store, deliver=heard) as one, Shell(kind, timed(60), store, deliver=heard) as two:
+        who = channels(30)
+        begin(one, who)
+        first, second = worker_of(one, name="a", lease=0.001), worker_of(two, name="b", lease=0.001)
+        pair = ((one, first), (two, second))
+        moves(clock, 61, one, two)
+        for _ in range(3):  # attends anew each round; the first gives back what falls to the second
+            for shell, worker in pair:
+                shell.run(worker.round()) if shell.kind == "sync" else shell.run(_round(worker))
+                clock.at += 0.0001
+        until(lambda: sum(heard.by.values()) >= 30)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        for shell, worker in pair:
+            shell.run(worker.leave())
+
+
+def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
+    """It never leaves; until then its shards are left alone."""
+    clock, heard = Clock(), Heard()
+    store = MemoryStore(clock)
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        who = channels(10)
+        begin(shell, who)
+        for shard in range(SHARDS):
+            assert store.perform(Lease(shard, "dead", 90)) == Leased("dead")
+        store.perform(Attend("dead", 90))
+        worker = worker_of(shell, lease=0.001)
+        moves(clock, 61, shell)
+        rounds(shell, worker, 2)
+        assert heard.by == {}
+        moves(clock, 30, shell)
+        rounds(shell, worker, 2)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        shell.run(worker.leave())
+
+
+def test_leaving_gives_the_shards_back_at_once(kind: Kind):
+    """Who comes next need not wait for any lease."""
+    store = MemoryStore(Clock())
+    with Shell(kind, timed(60), store) as shell:
+        worker = worker_of(shell, lease=1_000)
+        rounds(shell, worker)
+        assert worker.metrics.shards == SHARDS
+        assert store.perform(Lease(7, "other", 10)) == Leased(worker.name)
+        shell.run(worker.leave())
+        assert store.perform(Lease(7, "other", 10)) == Leased("other")
+        assert store.perform(Attend("other", 10)) == ("other",)
+
+
+def test_run_in_a_thread_until_stop():
+    """Beside a bot; `stop` ends it, and the shards are free."""
+    store, heard = MemoryStore(time.time), Heard()
+    with Shell("sync", timed(0.2), store, deliver=heard) as shell:
+        worker = Worker(shell.manager, every=0.01)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        who = channels(5)
+        begin(shell, who)
+        until(lambda: len(heard.by) == 5)
+        worker.stop()
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        assert store.perform(Lease(7, "other", 10)) == Leased("other")
+
+
+def test_run_in_a_task_until_stop():
+    """The same on asyncio."""
+    store, heard = MemoryStore(time.time), Heard()
+
+    async def story(shell: Shell, who: list[Channel]) -> None:
+        worker = AsyncWorker(shell.manager, every=0.01)
+        task = asyncio.ensure_future(worker.run())
+        for channel in who:
+            await shell.manager.handle(Message(channel, "m", "hi"))
+        await until_awaited(lambda: len(heard.by) == len(who))
+        worker.stop()
+        await asyncio.wait_for(task, LIMIT)
+
+    with Shell("async", timed(0.2), store, deliver=heard) as shell:
+        who = channels(5)
+        shell.run(story(shell, who))
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        assert store.perform(Lease(7, "other", 10)) == Leased("other")
+
+
+def test_a_cancelled_run_leaves():
+    """Who ends the task need not call `stop`."""
+    store = MemoryStore(time.time)
+
+    async def story(shell: Shell) -> None:
+        worker = AsyncWorker(shell.manager, every=0.01)
+        task = asyncio.ensure_future(worker.run())
+        await until_awaited(lambda: worker.metrics.shards)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Shell("async", timed(60), store) as shell:
+        shell.run(story(shell))
+        assert store.perform(Lease(7, "other", 10)) == Leased("other")
+
+
+# Faults --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
+    """Whatever it was asked; the worker goes on when it is back."""
+    clock, heard = Clock(), Heard()
+    store = Watched(MemoryStore(clock))
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        begin(shell, channels(3))
+        worker = worker_of(shell, lease=0.001)
+        moves(clock, 61, shell)
+        failed = 0
+        for fails in (Attend, Lease, WakeUps, Load, Settle):
+
+            def down(request: Request, kind: type[Any] = fails) -> None:
+                if isinstance(request, kind):
+                    raise StoreUnavailable("down")
+
+            store.before = down
+            rounds(shell, worker)
+            assert worker.metrics.failed > failed or fails is Settle
+            failed = worker.metrics.failed
+        store.before = lambda request: None
+        moves(clock, 61, shell)
+        rounds(shell, worker, 3)
+        assert heard.by == {f"n{number:03}": 1 for number in range(3)}
+        shell.run(worker.leave())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, OSError])
+def test_a_member_whose_waking_raises_rests_and_holds_up_nobody(kind: Kind, error: type[Exception]):
+    """What nobody thought of: logged, counted, tried again after a rest."""
+    clock, heard = Clock(), Heard()
+    store = Watched(MemoryStore(clock))
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        who = channels(4)
+        begin(shell, who)
+        cursed = guest_id(who[0])
+
+        def curse(request: Request) -> None:
+            if isinstance(request, Load) and request.member_id == cursed:
+                raise error("private")
+
+        store.before = curse
+        moves(clock, 61, shell)
+        worker = worker_of(shell)
+        rounds(shell, worker, 3)
+        assert heard.by == {channel.identifier: 1 for channel in who[1:]}
+        assert worker.metrics.failed == 1
+        shell.run(worker.leave())
+
+
+def test_slow_calls_hold_up_nobody_else(kind: Kind):
+    """Others' timers fire while a call goes on, and who is being woken is not woken again meanwhile."""
+    clock, heard, waiter = Clock(), Heard(), Waiter()
+    store = MemoryStore(clock)
+    with Shell(kind, timed(60, waiter), store, deliver=heard) as shell:
+        slow, quick = channels(3, "slow"), channels(5, "quick")
+        begin(shell, [*slow, *quick])
+        moves(clock, 61, shell)
+        worker = worker_of(shell)
+        shell.run(worker.round())
+        shell.until(lambda: len(heard.by) == 5 and len(waiter.held) == 3)
+        clock.at += 5
+        shell.run(worker.round())
+        shell.run(worker.round())
+        assert sorted(waiter.held) == [channel.identifier for channel in slow]
+        assert {channel.identifier for channel in quick} == set(heard.by)
+        waiter.go_on.set()
+        shell.until(lambda: len(heard.by) == 8)
+        assert set(heard.by.values()) == {1}
+        shell.run(worker.leave())
+
+
+def test_the_line_of_metrics():
+    """What a log or a terminal shows."""
+    metrics = Metrics(Counter(timer=2, call=1), 3, 1, 1024, 2)
+    assert str(metrics) == "shards=1024 workers=2 woken=3 failed=1 call=1 timer=2"
+    assert str(Metrics()) == "shards=0 workers=0 woken=0 failed=0"
+
+
+def test_names_are_made_up_and_differ():
+    """Two workers on one manager are two."""
+    with Shell("sync", fruit_bot(), MemoryStore(Clock())) as shell:
+        one, two = Worker(shell.manager), Worker(shell.manager)
+        assert one.name != two.name
+        assert Worker(shell.manager, name="mine").name == "mine"
+
+
+# On the engine --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(valkey_url: str) -> Generator[AtomicStateManager]:
+    """The engine, empty."""
+    store = AtomicStateManager.from_url(valkey_url)
+    yield store
+    store.close()
+
+
+@pytest.mark.embedded
+def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicStateManager):
+    """Threads beside asyncio, sharing: each member's timer fires once and is told once; one of them stops, and the
+    other has it all."""
+    heard = Heard()
+    who = channels(20)
+
+    async def story() -> None:
+        from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+
+        async with AsyncFlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard) as manager:
+            other = AsyncWorker(manager, name="b", every=0.02, lease=0.6)
+            task = asyncio.ensure_future(other.run())
+            await until_awaited(lambda: len(heard.by) == 20)
+            await until_awaited(lambda: worker.metrics.workers == other.metrics.workers == 2)
+            await until_awaited(lambda: worker.metrics.shards + other.metrics.shards == SHARDS)
+            other.stop()
+            await asyncio.wait_for(task, LIMIT)
+
+    with FlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard) as manager:
+        worker = Worker(manager, name="a", every=0.02, lease=0.6)
+        thread = threading.Thread(target=worker.run)
+        for channel in who:
+            manager.handle(Message(channel, "m", "hi"))
+        thread.start()
+        try:
+            asyncio.run(story())
+            until(lambda: worker.metrics.shards == SHARDS)
+        finally:
+            worker.stop()
+            thread.join(LIMIT)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        for channel in who:
+            kinds = [entry.kind for entry in manager.history(guest_id(channel))]
+            assert kinds.count("timer") == 1
+
+
+@pytest.mark.embedded
+def test_a_lossy_line_to_the_engine_is_survived(valkey_server: Server, valkey_url: str):
+    """Replies are lost on the way: every timer fires once, whatever had to be repeated."""
+    heard = Heard()
+    who = channels(6)
+    with FlowStateManager.from_url(valkey_url, timed(0.05)) as bot:
+        for channel in who:
+            bot.handle(Message(channel, "m", "hi"))
+        with Proxy(valkey_server.socket) as proxy:
+            with FlowStateManager.from_url(proxy.url, timed(0.05), deliver=heard) as manager:
+                worker = Worker(manager, every=0.01, width=4)
+                thread = threading.Thread(target=worker.run)
+                proxy.plan = ["lose", "pass", "lose", "pass", "pass"] * 4
+                thread.start()
+                try:
+                    until(lambda: len(heard.by) == 6)
+                finally:
+                    worker.stop()
+                    thread.join(LIMIT)
+            assert not thread.is_alive()
+        for channel in who:
+            kinds = [entry.kind for entry in bot.history(guest_id(channel))]
+            assert kinds.count("timer") == 1
+
+
+def test_both_workers_have_the_same_words():
+    """What one can be told, the other can."""
+    for name in ("__init__", "run", "stop", "round", "leave"):
+        one, other = inspect.signature(getattr(Worker, name)), inspect.signature(getattr(AsyncWorker, name))
+        assert list(one.parameters) == list(other.parameters)

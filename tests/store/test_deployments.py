@@ -1,0 +1,765 @@
+"""The store on several servers: what is confirmed by a replica, what follows a failover, what a cluster hands on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import attrs
+import pytest
+import redis
+from redis.crc import key_slot
+
+from tests.deployments import (
+    SERVICE,
+    Handover,
+    Nodes,
+    Pair,
+    Watched,
+    at_port,
+    cluster,
+    on_a_port,
+    pair,
+    sentinel,
+    stopped,
+    until,
+    watched,
+)
+from tests.engines import Proxy, Server, redis_program, valkey_program
+from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store import servers as connecting
+from vimbiso_fsm.store.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import (
+    NO_HEAD,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Entry,
+    Head,
+    Link,
+    Load,
+    LookUp,
+    ReadAudit,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Store,
+    Stored,
+    Unlink,
+    Wipe,
+    digest,
+    shard_of,
+)
+from vimbiso_fsm.testing.store_contract import waiting
+
+ENGINES = [
+    pytest.param(valkey_program, marks=pytest.mark.embedded, id="valkey"),
+    pytest.param(redis_program, marks=pytest.mark.redis, id="redis"),
+]
+ONE_IN_SHORT = [
+    pytest.param(valkey_program, marks=pytest.mark.embedded, id="valkey"),
+    pytest.param(redis_program, marks=[pytest.mark.redis, pytest.mark.slow], id="redis"),
+]
+"""Where the engines' own timers make a test long, and the engines differ in nothing that matters."""
+KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+REPLICATED: dict[str, Any] = {"durability": "replicated"}
+
+
+def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", **given: Any) -> Commit:
+    body = b"%d %b" % (head.version + 1, token.encode())
+    entry = Entry(head.version + 1, digest(body), body)
+    return Commit(member, head, token, token, "said", b"{}", entry, b"record", **given)
+
+
+@contextmanager
+def manager(kind: str, url: str, **options: Any) -> Generator[Store, None, None]:
+    """A manager of either kind, as a sync one."""
+    if kind == "sync":
+        with AtomicStateManager.from_url(url, **options) as store:
+            yield store
+    else:
+        with waiting(lambda: AsyncAtomicStateManager.from_url(url, **options)) as store:
+            yield store
+
+
+def calls(server: Server, command: str) -> int:
+    """How often a server was sent a command since its statistics were reset."""
+    with server.client() as client:
+        found: Any = client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
+    return int(found["calls"])
+
+
+def tell(server: Server, *words: Any) -> Any:
+    with server.client() as client:
+        return client.execute_command(*words)
+
+
+def audit(store: Store, member: str = "m") -> list[str]:
+    """The tokens of a member's turns, in order."""
+    entries: Any = store.perform(ReadAudit(member))
+    assert [entry.version for entry in entries] == list(range(1, len(entries) + 1))
+    return [entry.body.split(b" ", 1)[1].decode() for entry in entries]
+
+
+@attrs.define
+class Writer:
+    """Makes turns of one member in a thread until told to stop, and keeps what was said of each."""
+
+    store: Store
+    member: str
+    committed: list[str] = attrs.field(factory=list)
+    confirmed: list[str] = attrs.field(factory=list)
+    refused: int = 0
+    unknown: int = 0
+    failure: BaseException | None = None
+    _over: bool = False
+
+    def told(self) -> str:
+        """What it was answered, in numbers."""
+        made = f"{len(self.confirmed)} confirmed of {len(self.committed)} committed"
+        return f"{made}, {self.refused} refused, {self.unknown} unknown"
+
+    def run(self) -> None:
+        """Until told to stop."""
+        try:
+            self._write()
+        except BaseException as failure:
+            self.failure = failure
+
+    def _write(self) -> None:
+        head, number = NO_HEAD, 0
+        while not self._over:
+            number += 1
+            token = f"{self.member}-{number}"
+            try:
+                answer = self.store.perform(turn(head, member=self.member, token=token, wake_at=5.0))
+            except StoreUnavailable:
+                self.refused += 1
+            except CommitUnknown:
+                self.unknown += 1
+            else:
+                head = self._heard(token, answer)
+
+    def _heard(self, token: str, answer: Result) -> Head:
+        if isinstance(answer, Committed):
+            self.committed.append(token)
+            if answer.confirmed:
+                self.confirmed.append(token)
+            return answer.head
+        assert isinstance(answer, Conflict)  # a turn whose answer was lost is there, or one that was answered is not
+        return answer.current.head
+
+    def more(self, number: int = 20) -> None:
+        """Wait until so many more turns are made."""
+        aim = len(self.committed) + number
+        until(lambda: len(self.committed) >= aim or self.failure, "turns are made")
+
+    @contextmanager
+    def at_work(self) -> Generator[None, None, None]:
+        """In a thread of its own, while inside."""
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over = True
+            thread.join()
+        assert self.failure is None
+
+
+# A primary and its replica -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def the_pair(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
+    with pair(request.param()) as found:
+        yield found
+
+
+@pytest.fixture
+def servers(the_pair: Pair) -> Pair:
+    """A primary without data and its replica."""
+    the_pair.in_step()
+    tell(the_pair.first, "FLUSHALL")
+    tell(the_pair.first, "CONFIG", "RESETSTAT")
+    return the_pair
+
+
+@KINDS
+class TestReplicated:
+    def test_a_replica_that_answers_confirms(self, kind: str, servers: Pair):
+        with manager(kind, servers.first.url, **REPLICATED) as store:
+            store.perform(Load("m"))
+            answer = store.perform(turn())
+            assert isinstance(answer, Committed)
+            assert answer.confirmed
+        assert calls(servers.first, "wait") == 1
+        assert tell(servers.second, "DBSIZE") == tell(servers.first, "DBSIZE") >= 4
+
+    def test_a_replica_that_does_not_answer_leaves_it_unconfirmed(self, kind: str, servers: Pair):
+        with manager(kind, servers.first.url, **REPLICATED, confirm_timeout=0.1) as store:
+            first = store.perform(turn(token="a"))
+            assert isinstance(first, Committed)
+            assert first.confirmed
+            with stopped(servers.second.process):
+                second = store.perform(turn(first.head, token="b"))
+                assert isinstance(second, Committed)
+                assert not second.confirmed
+                assert audit(store) == ["a", "b"]
+                assert isinstance(store.perform(turn(first.head, token="b")), Duplicate)
+            servers.in_step()
+            until(lambda: store.perform(turn(second.head, token="c")), "it goes on")
+
+    def test_local_never_waits(self, kind: str, servers: Pair):
+        with manager(kind, servers.first.url) as store, stopped(servers.second.process):
+            answer = store.perform(turn())
+            assert isinstance(answer, Committed)
+            assert answer.confirmed
+            store.perform(Link(Channel("sms", "1"), "m"))
+        assert calls(servers.first, "wait") == 0
+
+    @pytest.mark.parametrize(
+        ("request_", "waits"),
+        [
+            (Load("m"), 0),
+            (ReadAudit("m"), 0),
+            (LookUp(Channel("sms", "1")), 0),
+            pytest.param(attrs.evolve(turn(), document=None, entry=None), 0, id="Verify"),
+            (turn(), 1),
+            (Link(Channel("sms", "1"), "m"), 1),
+            (Unlink(Channel("sms", "1"), "m"), 1),
+            (SetAside("m", NO_HEAD), 1),
+            (Settle("m", NO_HEAD), 1),
+            (Wipe("m", NO_HEAD, Entry(1, digest(b"wiped"), b"wiped")), 1),
+        ],
+        ids=lambda value: type(value).__name__ if attrs.has(type(value)) else str(value),
+    )
+    def test_only_what_writes_is_waited_for(self, kind: str, request_: Request, waits: int, servers: Pair):
+        with manager(kind, servers.first.url, **REPLICATED) as store:
+            store.perform(Load("m"))
+            store.perform(request_)
+        assert calls(servers.first, "wait") == waits
+
+    @pytest.mark.parametrize("alive", [True, False])
+    def test_a_commit_whose_reply_was_lost_is_as_safe_as_its_repeat(self, kind: str, alive: bool, servers: Pair):
+        with (
+            Proxy(servers.first.socket) as proxy,
+            manager(kind, proxy.url, **REPLICATED, confirm_timeout=0.1) as store,
+            ExitStack() as stack,
+        ):
+            store.perform(Load("m"))
+            if not alive:
+                stack.enter_context(stopped(servers.second.process))
+            proxy.plan = ["lose"]
+            answer = store.perform(turn())
+            assert proxy.seen == 3
+            assert isinstance(answer, Committed)
+            assert answer.confirmed == alive
+
+    def test_a_confirmation_that_is_lost_is_none(self, kind: str, servers: Pair):
+        answers: list[Any] = []
+
+        def commit() -> None:
+            with manager(kind, servers.first.url, **REPLICATED, confirm_timeout=60.0, timeout=90.0) as store:
+                answers.extend((store.perform(turn()), store.perform(Load("m"))))
+
+        with stopped(servers.second.process):
+            thread = threading.Thread(target=commit)
+            thread.start()
+            with servers.first.client() as client:
+                waits: Any = until(
+                    lambda: [each["id"] for each in client.client_list() if each["cmd"] == "wait"], "WAIT is under way"
+                )
+                client.client_kill_filter(_id=waits[0])
+            thread.join()
+        committed, stored = answers
+        assert isinstance(committed, Committed)
+        assert not committed.confirmed
+        assert isinstance(stored, Stored)
+        assert stored.head == committed.head
+
+    def test_a_forgotten_script_is_confirmed_too(self, kind: str, servers: Pair):
+        with manager(kind, servers.first.url, **REPLICATED) as store:
+            head: Any = store.perform(turn(token="a"))
+            tell(servers.first, "SCRIPT", "FLUSH")
+            answer = store.perform(turn(head.head, token="b"))
+        assert isinstance(answer, Committed)
+        assert answer.confirmed
+
+
+@pytest.mark.slow
+def test_a_primary_without_its_replica_refuses(servers: Pair):
+    tell(servers.first, "CONFIG", "SET", "min-replicas-to-write", 1)
+    tell(servers.first, "CONFIG", "SET", "min-replicas-max-lag", 1)
+    try:
+        with manager("sync", servers.first.url, **REPLICATED, confirm_timeout=0.05) as store:
+            store.perform(Load("m"))
+            with stopped(servers.second.process):
+                with servers.first.client() as client:
+                    until(lambda: client.info("replication")["min_slaves_good_slaves"] == 0, "the lag shows")
+                tell(servers.first, "CONFIG", "RESETSTAT")
+                with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
+                    store.perform(turn())
+                assert calls(servers.first, "evalsha") == ATTEMPTS
+                assert audit(store) == []
+            assert isinstance(until(lambda: _unless_refused(store, turn()), "it goes on"), Committed)
+    finally:
+        tell(servers.first, "CONFIG", "SET", "min-replicas-to-write", 0)
+
+
+def _unless_refused(store: Store, request: Request) -> Result:
+    try:
+        return store.perform(request)
+    except StoreUnavailable:
+        return None
+
+
+def test_one_confirmation_ends_each_pipeline(servers: Pair):
+    async def together(number: int) -> list[Any]:
+        async with AsyncAtomicStateManager.from_url(servers.first.url, **REPLICATED) as store:
+            await store.load("m")
+            return await asyncio.gather(*(store.commit(turn(member=f"m{i}")) for i in range(number)))
+
+    assert all(answer.confirmed for answer in asyncio.run(together(60)))
+    assert calls(servers.first, "wait") == 1
+    assert all(isinstance(answer, Duplicate | Committed) for answer in asyncio.run(together(100)))
+    assert calls(servers.first, "wait") == 1 + 2
+
+
+@pytest.mark.parametrize("made", [AtomicStateManager, AsyncAtomicStateManager])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"durability": "safe"}, "durability is 'local' or 'replicated', not 'safe'"),
+        ({**REPLICATED, "confirm_timeout": 0}, "confirm_timeout=0: give seconds, more than 0"),
+        ({**REPLICATED, "confirm_timeout": 2.0, "timeout": 2.0}, "less than the 2 after"),
+    ],
+)
+def test_settings_that_are_none(made: Any, options: dict[str, Any], said: str):
+    with pytest.raises(ValueError, match=said):
+        made.from_url("redis://127.0.0.1", **options)
+
+
+@KINDS
+def test_the_clock_can_be_moved(kind: str, servers: Pair):
+    with manager(kind, servers.first.url) as now, manager(kind, servers.first.url, shift=1000.0) as later:
+        times: list[Any] = [now.perform(Load("m")), later.perform(Load("m")), later.perform(turn(shift=500.0))]
+    assert [round(at.at - times[0].at, -2) for at in times] == [0, 1000, 1500]
+
+
+# Sentinels ---------------------------------------------------------------------------------------------------------
+
+
+GUARDED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
+
+
+@pytest.fixture(scope="module", params=ONE_IN_SHORT)
+def guarded(request: pytest.FixtureRequest) -> Generator[Watched, None, None]:
+    """Servers that refuse to write alone, and their Sentinels."""
+    with watched(request.param(), *GUARDED) as found:
+        yield found
+
+
+def fail_over(service: Watched) -> Iterator[None]:
+    """As an operator does it."""
+    service.ask("FAILOVER", SERVICE)
+    yield
+
+
+def hang(service: Watched) -> Iterator[None]:
+    """The primary hangs, and comes back when another has taken over."""
+    with stopped(service.primary().process):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("kind", "disturb"),
+    [
+        ("sync", fail_over),
+        pytest.param("async", fail_over, marks=pytest.mark.slow),
+        pytest.param("sync", hang, marks=pytest.mark.slow),
+        pytest.param("async", hang, marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_confirmed_is_lost(kind: str, disturb: Callable[[Watched], Iterator[None]], guarded: Watched):
+    guarded.complete()
+    old = guarded.primary()
+    new = next(server for server in (guarded.pair.first, guarded.pair.second) if server is not old)
+    with manager(kind, guarded.url, **REPLICATED, timeout=1.0, confirm_timeout=0.5, connect_timeout=0.5) as store:
+        writer = Writer(store, f"{kind}-{disturb.__name__}-{new.port}")
+        with writer.at_work():
+            writer.more()
+            for _ in disturb(guarded):
+                guarded.agree_on(new)
+            writer.more()  # the same manager goes on
+        kept = audit(store, writer.member)
+    assert len(kept) == len(set(kept))
+    assert set(writer.confirmed) <= set(kept)
+    print(f"{writer.told()}; {len(kept)} kept")
+
+
+@pytest.fixture(params=ONE_IN_SHORT)
+def alone(request: pytest.FixtureRequest) -> Generator[Watched, None, None]:
+    """Servers that also write without a replica, and their Sentinels."""
+    with watched(request.param()) as found:
+        yield found
+
+
+def test_a_primary_that_is_killed(alone: Watched):
+    with manager("sync", alone.url) as sync, manager("async", alone.url) as awaited:
+        for store in (sync, awaited):
+            assert isinstance(store.perform(turn(member=str(store is sync))), Committed)
+        until(lambda: tell(alone.pair.second, "DBSIZE") == tell(alone.pair.first, "DBSIZE"), "the replica has it")
+        alone.pair.first.process.kill()
+        with pytest.raises((StoreUnavailable, CommitUnknown), match=f"the master of {SERVICE}"):
+            sync.perform(turn(token="in between"))
+        alone.agree_on(alone.pair.second)
+        for store in (sync, awaited):
+            stored: Any = store.perform(Load(str(store is sync)))
+            assert stored.head.version == 1
+            assert isinstance(store.perform(turn(stored.head, member=str(store is sync), token="b")), Committed)
+
+
+@pytest.mark.parametrize("connections", [20, 2])
+def test_calls_wait_for_a_connection_of_the_service(connections: int, guarded: Watched):
+    answers: list[Any] = []
+    with AtomicStateManager.from_url(guarded.url, connections=connections) as store:
+        threads = [threading.Thread(target=lambda i=i: answers.append(store.load(f"m{i}"))) for i in range(400)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [type(answer) for answer in answers] == [Stored] * 400
+
+    async def flood() -> list[Any]:
+        async with AsyncAtomicStateManager.from_url(guarded.url, connections=connections) as store:
+            # each on its own connection: no two of the same moment
+            async def late(i: int) -> Any:
+                for _ in range(i % 40):
+                    await asyncio.sleep(0)
+                return await store.load(f"m{i}")
+
+            return await asyncio.gather(*map(late, range(400)))
+
+    assert [type(answer) for answer in asyncio.run(flood())] == [Stored] * 400
+
+
+@KINDS
+def test_sentinels_with_a_password_of_their_own(kind: str):
+    program = valkey_program()
+    with ExitStack() as stack:
+        server = on_a_port(stack, program)
+        tell(server, "CONFIG", "SET", "requirepass", "d@ta")
+        secrets = ("requirepass w/tch", f'sentinel auth-pass {SERVICE} "d@ta"')
+        port = sentinel(stack, program, server, 1, *secrets)
+        with at_port(port, password="w/tch") as client:
+            masters: Any = client.sentinel_masters
+            until(lambda: masters()[SERVICE]["flags"] == "master", "the primary is well")
+        url = f"redis+sentinel://:d%40ta@127.0.0.1:{port}/{SERVICE}"
+        with manager(kind, f"{url}?sentinel_password=w%2Ftch") as store:
+            assert isinstance(store.perform(turn()), Committed)
+        for wrong in (url, f"{url}?sentinel_password=secret"):
+            with (
+                manager(kind, wrong) as store,
+                pytest.raises(StoreUnavailable, match="none of the Sentinels") as caught,
+            ):
+                store.perform(Load("m"))
+            told = "".join(traceback.format_exception(caught.value))
+            assert not re.search(r"secret|d@ta", told.replace(wrong, ""))
+
+
+# A cluster ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def nodes(request: pytest.FixtureRequest) -> Generator[Nodes, None, None]:
+    """A cluster of three without replicas."""
+    with cluster(request.param()) as found:
+        yield found
+
+
+def slot_of(member: str) -> int:
+    return int(key_slot(b"%d" % shard_of(member)))
+
+
+def test_commits_of_one_moment_are_one_pipeline_a_node(nodes: Nodes):
+    async def together() -> list[Any]:
+        # at this durability each pipeline ends with a WAIT, which can be counted
+        async with AsyncAtomicStateManager.from_url(nodes.url, **REPLICATED, confirm_timeout=0.05) as store:
+            await asyncio.gather(*(store.load(f"m{i}") for i in range(60)))
+            for node in nodes.nodes:
+                tell(node, "SCRIPT", "FLUSH")
+                tell(node, "CONFIG", "RESETSTAT")
+            await asyncio.gather(*(store.load(f"m{i}") for i in range(60)))
+            found = [(calls(node, "eval"), calls(node, "evalsha")) for node in nodes.nodes]
+            assert [evals for evals, _ in found] == [1, 1, 1]
+            assert sum(hashes for _, hashes in found) == 60 + 57  # as many again as there are no sources
+            for node in nodes.nodes:
+                tell(node, "CONFIG", "RESETSTAT")
+            return await asyncio.gather(*(store.commit(turn(member=f"m{i}")) for i in range(60)))
+
+    for node in nodes.nodes:
+        tell(node, "FLUSHALL")
+    answers = asyncio.run(together())
+    assert [type(answer) for answer in answers] == [Committed] * 60
+    assert not any(answer.confirmed for answer in answers)  # there are no replicas
+    assert [calls(node, "wait") for node in nodes.nodes] == [1, 1, 1]
+    assert sum(calls(node, "evalsha") for node in nodes.nodes) == 60
+    for node in nodes.nodes:
+        with node.client() as client:
+            assert client.info("stats")["total_connections_received"] == 3  # of this test alone
+
+
+@KINDS
+def test_many_more_calls_than_connections_to_a_node(kind: str, nodes: Nodes):
+    if kind == "async":
+
+        async def flood() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(nodes.url, connections=1) as store:
+                return await asyncio.gather(*(store.load(f"m{i}") for i in range(400)))
+
+        answers = asyncio.run(flood())
+    else:
+        answers = []
+        with AtomicStateManager.from_url(nodes.url, connections=1) as made:
+            threads = [threading.Thread(target=lambda i=i: answers.append(made.load(f"m{i}"))) for i in range(100)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert {type(answer) for answer in answers} == {Stored}
+
+
+@KINDS
+def test_a_slot_that_is_handed_over(kind: str, nodes: Nodes):
+    member = f"handed {kind}"
+    handover = Handover.of(nodes, slot_of(member))
+    with manager(kind, nodes.url) as store:
+        head = NO_HEAD
+        tokens: list[str] = []
+
+        def commit(token: str) -> None:
+            nonlocal head
+            answer = store.perform(turn(head, member=member, token=token, wake_at=5.0))
+            assert isinstance(answer, Committed)
+            head = answer.head
+            tokens.append(token)
+
+        commit("before")
+        commit("with all six keys")
+        handover.begin()
+        try:
+            commit("nothing is moved yet")
+            handover.move(3)
+            with pytest.raises(StoreUnavailable, match=r"TRYAGAIN|Multiple keys"):
+                commit("half of it is moved")
+            handover.move()
+            asked = calls(handover.goal, "asking")
+            tell(handover.goal, "SCRIPT", "FLUSH")
+            commit("all is moved, the slot is not")
+            assert calls(handover.goal, "asking") == asked + 2  # the script had to be brought along
+        finally:
+            handover.move()
+            handover.end()
+        commit("the slot is moved")
+        sent = calls(handover.source, "evalsha")
+        commit("no redirect any more")
+        assert calls(handover.source, "evalsha") == sent
+        assert audit(store, member) == tokens
+    handover.back()
+
+
+@KINDS
+def test_a_user_who_must_not_ask_is_told_so(kind: str, nodes: Nodes):
+    member = f"unasked {kind}"
+    for node in nodes.nodes:
+        tell(node, "ACL", "SETUSER", "bot", "on", ">secret", "~*", "+@all", "-asking")
+    with manager(kind, nodes.url.replace("://", "://bot:secret@")) as store:
+        first: Any = store.perform(turn(member=member, wake_at=5.0))
+        handover = Handover.of(nodes, slot_of(member))
+        handover.begin()
+        try:
+            handover.move()
+            with pytest.raises(StoreUnavailable, match="asking"):
+                store.perform(turn(first.head, member=member, token="b"))
+        finally:
+            handover.end()
+        assert isinstance(store.perform(turn(first.head, member=member, token="b")), Committed)
+    handover.back()
+
+
+@pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+def test_slots_that_are_handed_over_while_turns_are_made(kind: str, nodes: Nodes):
+    with manager(kind, nodes.url) as store:
+        writers = [
+            Writer(store, f"{kind} mover {i}") for i in range(3 if kind == "sync" else 1)
+        ]  # the adapter is for one thread
+        with ExitStack() as stack:
+            for writer in writers:
+                stack.enter_context(writer.at_work())
+            for writer in writers:
+                writer.more(5)
+                handover = Handover.of(nodes, slot_of(writer.member))
+                for each in (handover, handover.turned()):
+                    each.begin()
+                    while each.move(1):
+                        time.sleep(0.005)
+                    each.end()
+                    writer.more(5)
+        for writer in writers:
+            kept = audit(store, writer.member)
+            assert set(writer.committed) <= set(kept)
+            assert len(set(kept)) == len(kept)
+            assert writer.unknown == 0
+
+
+@pytest.fixture(scope="module", params=ONE_IN_SHORT)
+def safe_nodes(request: pytest.FixtureRequest) -> Generator[Nodes, None, None]:
+    """A cluster of three with a replica each."""
+    with cluster(request.param(), replicas=True) as found:
+        yield found
+
+
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_node_that_is_killed(number: int, safe_nodes: Nodes):
+    kind = ["sync", "async"][number]
+    members = (f"{kind} {i}" for i in range(1000))
+    member = next(member for member in members if safe_nodes.owner(slot_of(member)) is safe_nodes.nodes[number])
+    with manager(kind, safe_nodes.url, **REPLICATED, timeout=1.0, confirm_timeout=0.5) as store:
+        writer = Writer(store, member)
+        with writer.at_work():
+            writer.more()
+            assert writer.confirmed
+            safe_nodes.nodes[number].process.kill()
+            until(lambda: tell(safe_nodes.replicas[number], "ROLE")[0] == b"master", "the replica takes over")
+            writer.more(3)  # the same manager goes on, each turn now waits in vain for a replica
+        kept = audit(store, member)
+    assert len(kept) == len(set(kept))
+    assert set(writer.confirmed) <= set(kept)
+    print(f"{writer.told()}; {len(kept)} kept")
+
+
+def test_many_who_find_nobody_ask_once_where_to():
+    """When a whole cluster is gone, its clients do not queue up to ask each node after the other."""
+    failures: list[str] = []
+    with cluster(valkey_program()) as gone, AtomicStateManager.from_url(gone.url) as store:
+        store.load("m")
+        asked: list[float] = []
+        topology: Any = store._client
+        initialize = topology.nodes_manager.initialize
+
+        def slowly() -> None:
+            asked.append(time.monotonic())
+            time.sleep(0.2)
+            initialize()
+
+        topology.nodes_manager.initialize = slowly
+        for node in gone.nodes:
+            node.process.kill()
+            node.process.wait()
+
+        def load(number: int) -> None:
+            with pytest.raises(StoreUnavailable) as caught:
+                store.load(f"m{number}")
+            failures.append(str(caught.value))
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(failures) == 50
+    assert len(asked) <= 2 * ATTEMPTS  # not fifty times as often
+
+
+def test_nobody_there():
+    for kind in ("sync", "async"):
+        for url in ("redis+cluster://:secret@127.0.0.1:1", f"redis+sentinel://:secret@127.0.0.1:1/{SERVICE}"):
+            with manager(kind, url, connect_timeout=0.2) as store, pytest.raises(StoreUnavailable) as caught:
+                store.perform(turn())
+            assert "secret" not in str(caught.value)
+
+
+@KINDS
+def test_a_node_of_a_cluster_is_named_as_what_it_is(kind: str, nodes: Nodes):
+    url = f"redis://127.0.0.1:{nodes.nodes[0].port}"
+    member = next(m for m in map(str, range(1000)) if nodes.owner(slot_of(m)) is nodes.nodes[1])
+    with manager(kind, url) as store, pytest.raises(StoreUnavailable, match=r"name it with redis\+cluster://"):
+        store.perform(Load(member))
+
+
+# URLs --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "service", "options"),
+    [
+        ("redis+cluster://a", [("a", 6379)], None, {}),
+        ("redis+cluster://a:1,b,[::1]:3/0", [("a", 1), ("b", 6379), ("::1", 3)], None, {}),
+        ("redis+sentinel://a,b:2/bots", [("a", 26379), ("b", 2)], "bots", {"db": 0}),
+        (
+            "redis+sentinel://me:p%40s%2Fs@a/my%20bots/3?socket_keepalive=yes",
+            [("a", 26379)],
+            "my bots",
+            {"username": "me", "password": "p@s/s", "db": 3, "socket_keepalive": True},
+        ),
+    ],
+)
+def test_urls(url: str, hosts: list[tuple[str, int]], service: str | None, options: dict[str, Any]):
+    place = connecting._place_at(url)
+    assert place is not None
+    assert (list(place.hosts), place.service, place.tls, place.options) == (hosts, service, False, options)
+    assert "p@s/s" not in repr(place)
+    secure = connecting._place_at(url.replace("redis+", "rediss+"))
+    assert secure == attrs.evolve(place, tls=True)
+
+
+def test_a_password_behind_the_question_mark_is_not_quoted():
+    with pytest.raises(StoreUnavailable) as caught:
+        AtomicStateManager.from_url("redis+sentinel://a/?sentinel_password=x@secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_sentinels_are_told():
+    url = "rediss+sentinel://:d@a/bots?sentinel_username=s&sentinel_password=p&ssl_ca_certs=/ca"
+    place = connecting._place_at(url)
+    assert place is not None
+    assert place.asking == {"username": "s", "password": "p", "ssl_ca_certs": "/ca"}
+    assert place.options == {"password": "d", "db": 0, "ssl_ca_certs": "/ca"}
+    with AtomicStateManager.from_url(url) as store:
+        assert issubclass(store._client.connection_pool.connection_class, redis.SSLConnection)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("made", [AtomicStateManager, AsyncAtomicStateManager])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://",
+        "redis+cluster://:secret@a,",
+        "redis+cluster://:secret@a/1",
+        "redis+cluster://:secret@a/bots",
+        "redis+cluster://:se/cret@a",
+        "redis+cluster://:se?cret@a",
+        "redis+cluster://a:port",
+        "redis+sentinel://a",
+        "redis+sentinel://a/",
+        "redis+sentinel://a/bots/one",
+        "http+sentinel://:secret@a/bots",
+        "redis+proxy://:secret@a",
+    ],
+)
+def test_urls_that_are_none(made: Any, url: str):
+    with pytest.raises(StoreUnavailable, match=r"redis\+sentinel://host:port,host:port/service/db") as caught:
+        made.from_url(url)
+    assert "cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

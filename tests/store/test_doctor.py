@@ -1,0 +1,636 @@
+"""The doctor: what it makes of answers, what it asks real servers, and whether the page on servers is true."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import redis
+from redis.exceptions import NoPermissionError
+
+from tests.cli_runs import fresh_flows, invoke, wait_until
+from tests.engines import Server, free_port, redis_program, running, valkey_program
+from vimbiso_fsm import Channel, FlowStateManager, Message
+from vimbiso_fsm.cli.doctor import LEVELS
+from vimbiso_fsm.errors import NotAnswered, StoreUnavailable
+from vimbiso_fsm.store.doctor import QUESTIONS, Durability, Finding, Node, UnsafeStore, examine, insist
+from vimbiso_fsm.store.health import ask_nodes_awaited, ask_url
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, digest
+from vimbiso_fsm.store.servers import async_servers_at
+from vimbiso_fsm.testing.store_contract import check_store
+
+PROGRAMS = [
+    pytest.param(valkey_program, marks=pytest.mark.embedded, id="valkey"),
+    pytest.param(redis_program, marks=pytest.mark.redis, id="redis"),
+]
+LIMITS: dict[str, Any] = {"timeout": 2.0, "connect_timeout": 1.0, "connections": 1}
+
+
+# What it makes of answers --------------------------------------------------------------------------------------------
+
+HEALTHY = {
+    "redis_version": "7.2.4",
+    "role": "master",
+    "connected_slaves": "0",
+    "maxmemory": "1000000",
+    "maxmemory_policy": "noeviction",
+    "used_memory": "1000",
+    "total_system_memory": str(2**33),
+    "aof_enabled": "1",
+    "aof_last_write_status": "ok",
+    "aof_last_bgrewrite_status": "ok",
+    "rdb_last_bgsave_status": "ok",
+}
+SET = {
+    "maxmemory": "1000000",
+    "maxmemory-policy": "noeviction",
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "aof-load-truncated": "yes",
+    "min-replicas-to-write": "0",
+    "min-replicas-max-lag": "10",
+    "save": "",
+    "stop-writes-on-bgsave-error": "yes",
+}
+FOLLOWED = {"connected_slaves": "1", "slave0": "ip=10.0.0.2,port=6379,state=online,offset=9,lag=0"}
+FORBIDDEN = NoPermissionError("User bot has no permissions to run the 'config|get' command")
+
+
+def node(*, replica: Any = False, forbidden: Any = False, **changed: Any) -> Node:
+    """A healthy server but for what is `changed`: fields of INFO, and settings with _ for -."""
+    settings = {name: changed.pop(name.replace("-", "_"), value) for name, value in SET.items()}
+    info = {**HEALTHY, "maxmemory_policy": settings["maxmemory-policy"], "maxmemory": settings["maxmemory"], **changed}
+    said = "# All\r\n" + "".join(f"{name}:{value}\r\n" for name, value in info.items())
+    answers: list[Any] = []
+    for kind, *words in QUESTIONS:
+        if kind == "INFO":
+            answers.append(said.encode())
+        else:
+            answers.append(FORBIDDEN if forbidden else [words[-1].encode(), settings[words[-1]].encode()])
+    return Node("db:6379", answers, replica)
+
+
+def serious(findings: tuple[Finding, ...]) -> set[str]:
+    return {finding.setting for finding in findings if finding.serious}
+
+
+def warned(findings: tuple[Finding, ...]) -> set[str]:
+    return {finding.setting for finding in findings if not finding.serious}
+
+
+REPLICATED = {**FOLLOWED, "appendfsync": "everysec", "min_replicas_to_write": "1"}
+"""What a primary of that level changes of a healthy server."""
+
+
+def test_nothing_is_found_where_all_is_well():
+    assert examine([node()], "local") == ()
+    assert examine([node(**REPLICATED)], "replicated") == ()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("setting", "changed"),
+    [
+        ("maxmemory-policy", {"maxmemory_policy": "allkeys-lru"}),
+        ("maxmemory-policy", {"maxmemory_policy": "volatile-ttl"}),
+        ("appendonly", {"appendonly": "no"}),
+        ("appendfsync", {"appendfsync": "no"}),
+        ("no-appendfsync-on-rewrite", {"no_appendfsync_on_rewrite": "yes"}),
+        ("min-replicas-to-write", {"min_replicas_to_write": "0"}),
+        ("min-replicas-max-lag", {"min_replicas_max_lag": "0"}),
+        ("min-replicas-max-lag", {"min_replicas_max_lag": "60"}),
+        ("aof_last_write_status", {"aof_last_write_status": "err"}),
+        ("rdb_last_bgsave_status", {"rdb_last_bgsave_status": "err", "save": "60 1"}),
+        ("the version", {"redis_version": "6.2.14"}),
+        ("the role", {"role": "slave", "master_host": "db0", "master_port": "6380"}),
+    ],
+)
+def test_what_is_refused_at_both_levels(level: Durability, setting: str, changed: dict[str, str]):
+    """With a replica that is in step: cut off from it, a primary that goes on loses turns at either level."""
+    basis = REPLICATED if level == "replicated" else {**FOLLOWED, "min_replicas_to_write": "1"}
+    findings = examine([node(**{**basis, **changed})], level)
+    assert serious(findings) == {setting}
+
+
+def test_fsync_once_a_second_is_enough_with_a_replica_alone():
+    assert serious(examine([node(appendfsync="everysec")], "local")) == {"appendfsync"}
+    assert serious(examine([node(**{**REPLICATED, "appendfsync": "always"})], "replicated")) == set()
+
+
+def test_a_replica_must_be_in_step():
+    behind = {**REPLICATED, "slave0": FOLLOWED["slave0"].replace("online", "wait_bgsave")}
+    assert serious(examine([node(**behind)], "replicated")) == {"the number of replicas in step"}
+    assert serious(examine([node(appendfsync="everysec")], "replicated")) == {
+        "the number of replicas in step",
+        "min-replicas-to-write",
+    }
+
+
+def test_alone_a_server_must_not_wait_for_replicas():
+    assert serious(examine([node(min_replicas_to_write="1")], "local")) == {"min-replicas-to-write"}
+
+
+def test_a_replica_is_judged_as_the_primary_it_will_be():
+    follower = {"role": "slave", "maxmemory_policy": "allkeys-lru", "appendonly": "no"}
+    found = examine([node(replica=True, **follower)], "replicated")
+    assert serious(found) == {"maxmemory-policy", "appendonly", "min-replicas-to-write"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "changed"),
+    [
+        ("maxmemory", {"maxmemory": "0"}),
+        ("used_memory", {"used_memory": "950000"}),
+        ("aof_last_bgrewrite_status", {"aof_last_bgrewrite_status": "err"}),
+        ("rdb_last_bgsave_status", {"rdb_last_bgsave_status": "err"}),
+        ("aof-load-truncated", {"aof_load_truncated": "no"}),
+    ],
+)
+def test_what_is_warned_of(setting: str, changed: dict[str, str]):
+    findings = examine([node(**changed)], "local")
+    assert (serious(findings), warned(findings)) == (set(), {setting})
+    insist(findings)
+
+
+def test_what_config_does_not_say_info_may():
+    """Where CONFIG is forbidden, the rest is said not to be seen; the remedy is not a command that is forbidden too."""
+    assert warned(examine([node(forbidden=True)], "local")) == {"CONFIG GET or INFO"}
+    found = examine([node(forbidden=True, aof_enabled="0", maxmemory_policy="allkeys-lru")], "local")
+    assert serious(found) == {"appendonly", "maxmemory-policy"}
+    assert [finding.remedy for finding in found if finding.serious] == [
+        "set maxmemory-policy to noeviction where this server is administered",
+        "set appendonly to yes where this server is administered",
+    ]
+    assert "appendfsync" in found[-1].found
+    assert "appendonly" not in found[-1].found
+
+
+def test_a_server_that_says_nothing_of_itself_is_warned_of():
+    found = examine([Node("db:6379", [FORBIDDEN] * len(QUESTIONS))], "replicated")
+    assert (serious(found), warned(found)) == (set(), {"CONFIG GET or INFO"})
+
+
+@pytest.mark.parametrize("replica", [False, True])
+def test_a_silent_server(replica: bool):
+    """Of a cluster's primaries each has members of its own; a replica is missed at a failover."""
+    (found,) = examine([Node("db:6379", (), replica, "Timeout")], "local")
+    assert (found.setting, found.serious) == ("the server", not replica)
+
+
+def test_the_serious_come_first():
+    found = examine([node(maxmemory="0", appendonly="no"), node(maxmemory="0", appendonly="no")], "local")
+    assert [finding.serious for finding in found] == [True, True, False, False]
+
+
+def test_answers_may_have_been_parsed_by_a_client():
+    """As bytes or text, as lists or mappings."""
+    raw = node(**REPLICATED).answers
+    info: Any = {**HEALTHY, **REPLICATED, "connected_slaves": 1, "slave0": {"state": "online", "port": 6379}}
+    parsed: list[Any] = [info if isinstance(answer, bytes) else {answer[0].decode(): answer[1]} for answer in raw]
+    assert examine([Node("db:6379", parsed)], "replicated") == ()
+
+
+def test_what_is_refused_says_all_of_it():
+    found = examine([node(appendonly="no", appendfsync="no")], "local")
+    with pytest.raises(UnsafeStore) as error:
+        insist(found, "say please")
+    assert isinstance(error.value, StoreUnavailable)
+    assert error.value.findings == found
+    assert all(str(finding) in str(error.value) for finding in found)
+    assert "(say please)" in str(error.value)
+
+
+def test_a_finding_is_one_plain_line():
+    (found,) = examine([node(appendfsync="everysec")], "local")
+    assert str(found) == (
+        "db:6379: appendfsync is everysec, not always: a power cut loses turns that were answered; remedy: "
+        'CONFIG SET appendfsync always, and the line "appendfsync always" in its configuration file'
+    )
+
+
+# What it asks real servers -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    found: str = request.param()
+    return found
+
+
+def check_remedies(server: Server, level: Durability) -> None:
+    """Do what each remedy of a CONFIG SET says, until nothing is refused."""
+    with server.client() as client:
+        for finding in examine(ask_url(server.url), level):
+            command = re.match(r"CONFIG SET (\S+) (\S+),", finding.remedy)
+            assert command, str(finding)
+            client.config_set(command[1], command[2])
+    assert examine(ask_url(server.url), level) == ()
+
+
+def test_remedies_help(program: str):
+    options = ("--maxmemory-policy", "allkeys-lru", "--no-appendfsync-on-rewrite", "yes", "--aof-load-truncated", "no")
+    with running(program, *options) as server:
+        found = examine(ask_url(server.url), "local")
+        assert serious(found) == {"maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"}
+        assert warned(found) == {"maxmemory", "aof-load-truncated"}
+        check_remedies(server, "local")
+
+
+def test_a_pair(program: str):
+    """The primary needs `min-replicas-to-write`, so does the replica; and the replica's URL is refused."""
+    port = free_port()
+    safe = ("--appendonly", "yes", "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0")
+    with (
+        running(program, *safe, port=port) as primary,
+        running(program, *safe, "--replicaof", f"127.0.0.1 {port}") as replica,
+    ):
+        wait_until(lambda: "the number of replicas in step" not in serious(examine(ask_url(primary.url), "replicated")))
+        assert serious(examine(ask_url(primary.url), "local")) == {"appendfsync", "min-replicas-to-write"}
+        check_remedies(primary, "replicated")
+        found = examine(ask_url(replica.url), "replicated")
+        assert serious(found) == {"the role", "min-replicas-to-write"}
+        assert f"give the URL of 127.0.0.1:{port}" in {finding.remedy for finding in found}
+
+
+def test_a_user_who_may_not_see_the_configuration(program: str):
+    with running(program, "--appendonly", "yes") as server, server.client() as client:
+        client.execute_command("ACL", "SETUSER", "bot", "on", ">secret", "+info")
+        url = f"{server.url.replace('unix://', 'unix://bot:secret@')}"
+        assert warned(examine(ask_url(url), "local")) == {"maxmemory", "CONFIG GET or INFO"}
+        client.execute_command("ACL", "SETUSER", "bot", "-info")
+        assert warned(examine(ask_url(url), "local")) == {"CONFIG GET or INFO"}
+
+
+def ask_awaited(url: str) -> tuple[Node, ...]:
+    async def ask() -> tuple[Node, ...]:
+        servers = async_servers_at(url, **LIMITS)
+        try:
+            return await ask_nodes_awaited(servers)
+        finally:
+            await servers.close()
+
+    return asyncio.run(ask())
+
+
+def test_asking_is_the_same_awaited(program: str):
+    with running(program) as server:
+        assert examine(ask_awaited(server.url), "local") == examine(ask_url(server.url), "local") != ()
+
+
+@pytest.mark.parametrize("ask", [ask_url, ask_awaited])
+@pytest.mark.parametrize(
+    "kind", ["redis://127.0.0.1:{}", "redis+cluster://127.0.0.1:{}", "redis+sentinel://127.0.0.1:{}/x"]
+)
+def test_nobody_answers(ask: Callable[[str], object], kind: str):
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1|the cluster|the master of x"):
+        ask(kind.format(free_port()))
+
+
+@attrs.frozen
+class OneShard:
+    """A cluster's primary that has all slots, and its replica; both have the bot's user of the page."""
+
+    primary: Server
+    replica: Server
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://bot:secret@127.0.0.1:{self.primary.port}"
+
+
+def plain(server: Server) -> Any:
+    """A client; redis-py types few of the commands that are sent here."""
+    return server.client()
+
+
+@pytest.fixture
+def shard(program: str) -> Generator[OneShard, None, None]:
+    rights = [f"+{command}" for command in granted("bot")]
+    with ExitStack() as closing:
+        servers = [closing.enter_context(running(program, "--cluster-enabled", "yes", port=free_port())) for _ in "ab"]
+        primary, replica = (closing.enter_context(plain(server)) for server in servers)
+        for client in (primary, replica):
+            client.execute_command("ACL", "SETUSER", "bot", "on", ">secret", "~vimbiso:*", *rights)
+            client.config_set("repl-diskless-sync-delay", 0)
+        primary.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        replica.execute_command("CLUSTER MEET", "127.0.0.1", servers[0].port)
+        name = primary.execute_command("CLUSTER MYID").decode()
+
+        def follows() -> bool:
+            with suppress(redis.ResponseError):  # it has not heard of the other yet
+                return bool(replica.execute_command("CLUSTER REPLICATE", name))
+            return False
+
+        def wrote() -> bool:
+            with suppress(redis.ResponseError):  # it does not serve yet
+                return bool(primary.set("k", "x"))  # a replica that has nothing is not told of
+            return False
+
+        wait_until(follows)
+        wait_until(wrote)
+        wait_until(lambda: str(servers[1].port) in str(primary.execute_command("CLUSTER SLOTS")))
+        wait_until(lambda: "online" in str(primary.info("replication").get("slave0")))
+        yield OneShard(*servers)
+        assert refused_to_bots(primary) == set()
+
+
+def test_every_node_of_a_cluster_is_asked(shard: OneShard):
+    """One that is silent is named."""
+    places = [f"127.0.0.1:{server.port}" for server in (shard.primary, shard.replica)]
+    for ask in (ask_url, ask_awaited):
+        nodes = ask(shard.url)
+        assert [(node.place, node.replica) for node in nodes] == list(zip(places, (False, True), strict=True))
+        assert {(finding.place, finding.setting) for finding in examine(nodes, "replicated") if finding.serious} == {
+            (place, setting) for place in places for setting in ("appendonly", "min-replicas-to-write")
+        }
+    shard.replica.process.kill()
+    shard.replica.process.wait()
+    for ask in (ask_url, ask_awaited):
+        assert [node.place for node in ask(shard.url) if node.fault] == places[1:]
+
+
+def test_the_bots_rights_are_enough_in_a_cluster(shard: OneShard):
+    """All laws of the store, as the user of the page."""
+    check_store(lambda: AtomicStateManager.from_url(shard.url))
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_each_finding_with_its_remedy(program: str):
+    with running(program) as server, server.client() as client:
+        code, out, err = invoke("doctor", server.url)
+        assert (code, err) == (1, "")
+        *findings, sum_ = out.splitlines()
+        assert [line.split(":")[0] for line in findings] == ["refused", "refused", "warning"]
+        assert all("; remedy: CONFIG SET " in line for line in findings)
+        assert sum_ == f"local: asked {server.url}; 2 refused, 1 to be warned of"
+        client.config_set("appendonly", "yes")
+        client.config_set("appendfsync", "always")
+        code, out, err = invoke("doctor", server.url)
+        assert (code, err) == (0, "")
+        assert out.startswith("warning: ")
+        assert invoke("doctor", server.url, "--durability", "replicated")[0] == 1
+
+
+def test_the_command_says_no_password(program: str):
+    port = free_port()
+    for kind in ("redis", "redis+cluster", "redis+sentinel", "http"):
+        code, out, err = invoke("doctor", f"{kind}://bot:sesame@127.0.0.1:{port}/{'x' * (kind == 'redis+sentinel')}")
+        assert (code, out) == (1, "")
+        assert err.startswith("error: ")
+        assert len(err.splitlines()) == 1
+        assert "sesame" not in err
+    with running(program, port=port) as server:
+        server_says = invoke("doctor", f"redis://bot:sesame@127.0.0.1:{port}")
+        assert server_says[:2] == (1, "")
+        assert "sesame" not in server_says[2]
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "bot", "on", ">sesame", "+info", "+config|get")
+        code, out, err = invoke("doctor", f"redis://bot:sesame@127.0.0.1:{port}")
+        assert (code, err) == (1, "")
+        assert "sesame" not in out
+
+
+def test_a_level_there_is_not():
+    code, _, err = invoke("doctor", "redis://x", "--durability", "eternal")
+    assert code == 2
+    assert "say local or replicated" in err
+
+
+# The page on servers -------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "run-redis.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+
+
+def block(mark: str) -> str:
+    """The commands after a mark."""
+    found = re.search(rf"<!-- {mark} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
+    assert found, mark
+    return found[1]
+
+
+@attrs.frozen
+class Folder:
+    """The page's folder, elsewhere. `ports`: what stands for the page's."""
+
+    path: Path
+    ports: dict[str, int]
+
+    def here(self, text: str) -> str:
+        """What the page says, as it must be said here."""
+        text = text.replace("/etc/vimbiso", str(self.path)).replace("/var/lib/vimbiso", str(self.path / "data"))
+        for port, ours in self.ports.items():
+            text = re.sub(rf"\b{port}\b", str(ours), text)
+        return text
+
+    def password(self, user: str) -> str:
+        return (self.path / f"{user}.password").read_text().strip()
+
+    def sh(self, commands: str) -> tuple[int, str]:
+        """Run commands of the page; the exit code, and what they print."""
+        vimbiso = f'vimbiso() {{ "{sys.executable}" -m vimbiso_fsm.cli "$@"; }}\n'
+        done = subprocess.run(
+            ["sh", "-eu", "-c", vimbiso + self.here(commands)],
+            cwd=self.path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def client(self, user: str, port: int | None = None) -> Any:
+        """Of one server, by TLS."""
+        tls: Any = {"ssl": True, "ssl_ca_certs": str(self.path / "ca.crt"), "protocol": 2}
+        return redis.Redis("localhost", port or self.ports["6379"], username=user, password=self.password(user), **tls)
+
+    @contextmanager
+    def serving(self, *command: str) -> Generator[subprocess.Popen[bytes], None, None]:
+        with (self.path / "log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self.path, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def answers(self, process: subprocess.Popen[bytes], client: Any) -> None:
+        """Wait until a server does."""
+
+        def answered() -> bool:
+            assert process.poll() is None, (self.path / "log").read_text()
+            with suppress(redis.ConnectionError), client:
+                return client.ping() is True
+            return False
+
+        wait_until(answered)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """The files of the page, with passwords and certificates made as it says."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl")
+    found = Folder(tmp_path, {"6379": free_port(), "26379": free_port()})
+    (tmp_path / "data").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(found.here(text))
+    code, out = found.sh(block("run"))
+    assert code == 0, out
+    assert not re.search("_OF_", "".join((tmp_path / name).read_text() for name in FILES))
+    return found
+
+
+def tls_program() -> str:
+    """A server that speaks TLS; skips the test where there is none."""
+    program = redis_program()
+    if "libssl" not in subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout:
+        pytest.skip("this redis-server does not speak TLS")
+    return program
+
+
+def talk(url: str, patch: pytest.MonkeyPatch) -> list[str]:
+    """A few turns; what each came to."""
+    package, _ = fresh_flows(patch)
+    with FlowStateManager.from_url(url, flows=package) as manager:
+        words = enumerate(("hi", "become_member", "Emmy", "Noether", "yes", "menu"))
+        channel = Channel("whatsapp", "263771000001")
+        return [manager.handle(Message(channel=channel, id=f"m{i}", text=word)).status for i, word in words]
+
+
+def granted(user: str) -> set[str]:
+    """The commands that the page lets a user send."""
+    line = next(line for line in FILES["users.acl"].splitlines() if line.startswith(f"user {user} "))
+    return {word[1:] for word in line.split() if word.startswith("+")}
+
+
+def refused_to_bots(admin: Any) -> set[str]:
+    """Commands that a server has refused to a user for lack of rights."""
+    return {entry["object"] for entry in admin.acl_log()} - {"client|setinfo"}  # the client's name: it goes on without
+
+
+def check_rights(admin: Any) -> None:
+    """Nothing was refused to the bot, and but for what clusters and replicas ask for it needed all it may do."""
+    assert refused_to_bots(admin) == set()
+    used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+    assert granted("bot") - used <= {"wait", "cluster|slots", "command", "asking"}
+
+
+def test_the_pages_rights_are_those_of_the_script():
+    """Neither more nor less than what the script, the client and the doctor send."""
+    script = (Path(__file__).parent.parent / "vimbiso_fsm" / "commit.lua").read_text()
+    called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
+    client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
+    assert granted("bot") == called | client
+
+
+@pytest.mark.redis
+def test_the_page_with_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """One server at the level `local`: turns, all laws of the store, the doctor's output; nothing is refused."""
+    with folder.serving(tls_program(), str(folder.path / "vimbiso.conf")) as process, folder.client("admin") as admin:
+        folder.answers(process, admin)
+        secret = folder.password("bot")
+        url = f"rediss://bot:{secret}@localhost:{folder.ports['6379']}/0?ssl_ca_certs={folder.path}/ca.crt"
+        assert talk(url, monkeypatch)[-1] == "advanced"
+        check_store(lambda: AtomicStateManager.from_url(url))
+        shown = re.search(r"<!-- doctor: local -->.*?```text\n(.*?)```", PAGE, re.DOTALL)
+        assert shown
+        assert folder.sh(block("doctor: local")) == (0, folder.here(shown[1]))
+        check_rights(admin)
+        if shutil.which("redis-cli"):
+            code, out = folder.sh(block("prints"))
+            assert code == 0, out
+            assert "hash" in out
+        with folder.client("bot") as bot, pytest.raises(NoPermissionError):
+            bot.flushall()
+        with pytest.raises(StoreUnavailable):
+            ask_url(url.replace("rediss", "redis").partition("?")[0])
+
+
+@pytest.mark.embedded
+def test_the_page_without_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """The same on Valkey, whose server here has no TLS."""
+    port = folder.ports["6379"]
+    conf = re.sub("^tls-.*\n", "", (folder.path / "vimbiso.conf").read_text(), flags=re.MULTILINE)
+    (folder.path / "plain.conf").write_text(conf.replace("port 0", f"port {port}"))
+    with (
+        folder.serving(valkey_program(), str(folder.path / "plain.conf")) as process,
+        redis.Redis("localhost", port, username="admin", password=folder.password("admin"), protocol=2) as admin,
+    ):
+        folder.answers(process, admin)
+        url = f"redis://bot:{folder.password('bot')}@localhost:{port}"
+        assert talk(url, monkeypatch)[-1] == "advanced"
+        check_store(lambda: AtomicStateManager.from_url(url))
+        assert examine(ask_url(url), "local") == ()
+        check_rights(admin)
+        assert admin.acl_log() == []
+
+
+@pytest.mark.redis
+def test_the_page_with_replicas_and_a_sentinel(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    """The level `replicated`: the doctor asks all three, and turns go on when the primary is lost."""
+    program, primary = tls_program(), folder.ports["6379"]
+    configuration = str(folder.path / "replicated.conf")
+    sentinel = folder.path / "sentinel.conf"
+    sooner = sentinel.read_text().replace(f"{primary} 2", f"{primary} 1").replace("5000", "500")
+    sentinel.write_text(sooner)
+    with ExitStack() as closing:
+        first = closing.enter_context(folder.serving(program, configuration))
+        folder.answers(first, folder.client("admin"))
+        for number in (1, 2):
+            (folder.path / f"data{number}").mkdir()
+            port = free_port()
+            words = ("--replicaof", "localhost", str(primary), "--tls-port", str(port))
+            data = str(folder.path / f"data{number}")
+            replica = closing.enter_context(folder.serving(program, configuration, *words, "--dir", data))
+            folder.answers(replica, folder.client("admin", port))
+        with folder.client("admin") as admin:
+            wait_until(lambda: "online" in str(admin.info("replication").get("slave1")))
+        closing.enter_context(folder.serving(program, str(sentinel), "--sentinel"))
+        url = (
+            f"rediss+sentinel://bot:{folder.password('bot')}@localhost:{folder.ports['26379']}/vimbiso"
+            f"?ssl_ca_certs={folder.path}/ca.crt&sentinel_password={folder.password('asking')}"
+        )
+
+        def found() -> bool:
+            with suppress(StoreUnavailable):
+                return len(ask_url(url)) == 3
+            return False
+
+        wait_until(found)
+        code, out = folder.sh(block("doctor: replicated"))
+        assert code == 0, out
+        assert re.fullmatch(f"replicated: asked localhost:{primary}, (\\S+, )\\S+; 0 refused, 0 to be warned of\n", out)
+        assert ask_awaited(url)[0].place == f"localhost:{primary}"
+        assert talk(url, monkeypatch)[-1] == "advanced"
+        with AtomicStateManager.from_url(url, durability="replicated") as store:
+            body = b"1"
+            entry = Entry(1, digest(body), body)
+            made = store.commit(Commit("m", NO_HEAD, "t", "t", "said", b"{}", entry, b"record"))
+            assert isinstance(made, Committed)
+            assert made.confirmed
+        with folder.client("admin") as admin:
+            assert refused_to_bots(admin) == set()
+        first.kill()
+
+        def goes_on() -> bool:
+            with suppress(NotAnswered):
+                return talk(url, monkeypatch)[-1] == "duplicate"
+            return False
+
+        wait_until(goes_on)

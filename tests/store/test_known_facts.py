@@ -1,0 +1,322 @@
+"""Facts about servers and clients that the store is built round: each test notices when one of them changes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import attrs
+import pytest
+import redis
+import redis.asyncio
+from redis.exceptions import MaxConnectionsError, NoScriptError, OutOfMemoryError, ResponseError
+
+from tests.engines import Proxy, Server, free_port, redis_program, running, valkey_program
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Head, Load, Stored, digest, shard_of
+from vimbiso_fsm.store.script import encode
+
+LIMIT = 30.0
+"""Seconds after which something that must happen has failed; no test needs it to pass in time."""
+
+PROGRAMS = [
+    pytest.param(valkey_program, marks=pytest.mark.embedded, id="valkey"),
+    pytest.param(redis_program, marks=pytest.mark.redis, id="redis"),
+]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Returns when it has happened."""
+    limit = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.01)
+
+
+def turn(head: Head = NO_HEAD, *, token: str = "t") -> Commit:
+    body = b"%d %b" % (head.version + 1, token.encode())
+    return Commit("m", head, token, token, "said", b"{}", Entry(head.version + 1, digest(body), body), b"record")
+
+
+@pytest.fixture
+def client(server: Server) -> Generator[Any, None, None]:
+    with server.client() as found:
+        yield found
+
+
+# Scripts -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_script_that_fails_is_not_rolled_back(client: Any):
+    """So everything that can fail stands before the first write."""
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        client.eval("redis.call('SET', KEYS[1], 'x') redis.call('LPUSH', KEYS[1], 'y')", 1, "k")
+    assert client.get("k") == b"x"
+
+
+def test_cjson_breaks_integers_from_10_to_the_14_on(client: Any):
+    """So documents are opaque to the script."""
+
+    def through(number: int) -> bytes:
+        answer: bytes = client.eval("return cjson.encode(cjson.decode(ARGV[1]))", 0, str(number))
+        return answer
+
+    assert through(10**14 - 1) == b"99999999999999"
+    assert through(10**14) == b"1e+14"
+    assert through(123_456_789_012_345) == b"1.2345678901234e+14"
+
+
+def test_cjson_turns_an_empty_list_into_an_object(client: Any):
+    assert client.eval("return cjson.encode(cjson.decode('[]'))", 0) == b"{}"
+
+
+def test_a_forgotten_script_is_named(client: Any):
+    """So every call is ready to send the source."""
+    sha = client.script_load("return 1")
+    assert client.evalsha(sha, 0) == 1
+    client.script_flush()
+    with pytest.raises(NoScriptError):
+        client.evalsha(sha, 0)
+
+
+def test_a_pipeline_goes_on_past_a_forgotten_script(client: Any):
+    """So one NOSCRIPT says nothing about the commands behind it."""
+    client.script_flush()
+    pipeline = client.pipeline(transaction=False)
+    pipeline.evalsha("0" * 40, 0)
+    pipeline.set("k", "x")
+    refused, done = pipeline.execute(raise_on_error=False)
+    assert isinstance(refused, NoScriptError)
+    assert done is True
+
+
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(client: Any) -> Generator[Any, None, None]:
+    """A client of a server whose memory is used up; the key `old` is there."""
+    client.set("old", "x")
+    client.config_set("maxmemory", 1)
+    yield client
+    client.config_set("maxmemory", 0)
+
+
+def test_a_first_write_that_takes_memory_is_refused(full: Any):
+    """Whatever was read before."""
+    with pytest.raises(OutOfMemoryError):
+        full.eval("redis.call('GET', KEYS[1]) redis.call('SET', KEYS[2], 'x')", 2, "old", "new")
+    assert not full.exists("new")
+
+
+@pytest.mark.parametrize("first", ["DEL", "EXPIRE"])
+def test_after_a_first_write_that_takes_none_nothing_is_refused(full: Any, first: str):
+    """So the first write of the store's script is one that can be refused: with DEL first, a full server fills on."""
+    more = ", 100" if first == "EXPIRE" else ""
+    script = f"redis.call('{first}', KEYS[1]{more}) redis.call('SET', KEYS[2], string.rep('x', 1000000))"
+    full.eval(script, 2, "old", "new")
+    assert full.strlen("new") == 1_000_000
+
+
+def test_pcall_reports_a_success_that_wrote_nothing(full: Any):
+    """So the store's script uses `call` alone."""
+    assert full.eval("redis.pcall('SET', KEYS[1], 'x') return 'done'", 1, "new") == b"done"
+    assert not full.exists("new")
+
+
+# Versions ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bare_counter_starts_again_when_it_expires(client: Any):
+    """A writer that held version 1 from before would overwrite a stranger's version 1."""
+    assert client.incr("version") == 1
+    client.pexpire("version", 1)
+    until(lambda: not client.exists("version"))
+    assert client.incr("version") == 1
+
+
+def test_our_version_goes_on_when_the_document_expires(server: Server, client: Any):
+    """The head comes from the audit then (law 4)."""
+    with AtomicStateManager.from_url(server.url) as store:
+        first = store.commit(turn())
+        assert isinstance(first, Committed)
+        state = b"vimbiso:{%d}:member:m:state" % shard_of("m")
+        client.pexpire(state, 1)
+        until(lambda: not client.exists(state))
+        found = store.perform(Load("m"))
+        assert isinstance(found, Stored)
+        assert (found.document, found.head) == (None, first.head)
+        second = store.commit(turn(first.head, token="u"))
+        assert isinstance(second, Committed)
+        assert second.head.version == 2
+
+
+# Replication ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Pair:
+    """A primary and its replica."""
+
+    primary: Server
+    replica: Server
+
+    def stop_the_replica(self) -> None:
+        """It keeps its connection, and answers nothing."""
+        self.replica.process.send_signal(signal.SIGSTOP)
+
+
+@contextmanager
+def pair(program: str, *options: str) -> Generator[Pair, None, None]:
+    """A primary with a replica that is in step. `options`: of both."""
+    with ExitStack() as closing_:
+        port = free_port()
+        both = ("--repl-diskless-sync-delay", "0", *options)
+        primary = closing_.enter_context(running(program, *both, port=port))
+        replica = closing_.enter_context(running(program, *both, "--replicaof", f"127.0.0.1 {port}"))
+        with primary.client() as asked:
+            until(lambda: asked.info("replication").get("slave0", {}).get("state") == "online")
+        yield Pair(primary, replica)
+
+
+@pytest.fixture(params=PROGRAMS)
+def servers(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
+    with pair(request.param()) as found:
+        yield found
+
+
+def wait(client: Any, replicas: int = 1, milliseconds: int = 200) -> int:
+    """How many replicas have what this client's connection has written."""
+    answer: int = client.execute_command("WAIT", replicas, milliseconds)
+    return answer
+
+
+def lost(server: Server, key: str) -> bool:
+    """Whether a replica that is made the primary has no such key."""
+    with server.client() as client:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        return not client.exists(key)
+
+
+def test_an_acknowledged_write_is_lost_with_the_primary(servers: Pair):
+    """And WAIT is who would have told: none of the replicas has it."""
+    with closing(redis.Redis(unix_socket_path=str(servers.primary.socket), single_connection_client=True)) as client:
+        client.set("kept", "x")
+        assert wait(client, milliseconds=int(1000 * LIMIT)) == 1
+        servers.stop_the_replica()
+        client.eval("redis.call('SET', KEYS[1], string.rep('x', 64000000))", 1, "filler")  # more than sockets hold
+        assert client.set("acknowledged", "x") is True
+        assert wait(client) == 0
+    servers.primary.process.kill()
+    servers.primary.process.wait()
+    servers.replica.process.send_signal(signal.SIGCONT)
+    assert lost(servers.replica, "acknowledged")
+    assert not lost(servers.replica, "kept")
+
+
+def test_min_replicas_ends_what_a_cut_off_primary_acknowledges(servers: Pair):
+    """Not at once, but within min-replicas-max-lag."""
+    with servers.primary.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        client.config_set("min-replicas-max-lag", 1)
+        until(lambda: client.info("replication")["min_slaves_good_slaves"] == 1)
+        client.set("a", "x")
+        servers.stop_the_replica()
+
+        def refused() -> bool:
+            try:
+                client.set("b", "x")
+            except ResponseError as error:
+                return "NOREPLICAS" in str(error)
+            return False
+
+        until(refused)
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            client.eval("return redis.call('SET', KEYS[1], 'x')", 1, "b")
+
+
+@contextmanager
+def fresh(server: Server) -> Generator[Any, None, None]:
+    """A client with one connection, on which nothing was said yet."""
+    with closing(redis.Redis.from_pool(redis.ConnectionPool(**OWN, path=str(server.socket)))) as client:
+        yield client
+
+
+OWN: Any = {"connection_class": redis.UnixDomainSocketConnection, "max_connections": 1, "protocol": 2}
+
+
+def test_wait_on_a_connection_that_has_not_written_reports_success_at_once(servers: Pair):
+    """It waits for what its own connection wrote. So the managers send it behind the commit, on the same one."""
+    servers.stop_the_replica()
+    with fresh(servers.primary) as writer, fresh(servers.primary) as other:
+        writer.set("new", "x")
+        assert wait(writer) == 0
+        assert wait(other, milliseconds=int(1000 * LIMIT)) == 1
+
+
+def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
+    """A retry on another connection that only sees "it was done" is told that the replica has it. Redis 7.0 counts
+    what others wrote before too; that was given up later. So the store's script makes a write for a duplicate."""
+    commit = turn()
+    with AtomicStateManager.from_url(servers.primary.url) as store:
+        servers.stop_the_replica()
+        assert isinstance(store.perform(commit), Committed)
+    with fresh(servers.primary) as client:
+        first_of_valkey = int("valkey_version" in client.info("server"))
+        seen = client.eval("return redis.call('EXISTS', KEYS[1])", 1, encode(Load("m")).tag)
+        assert (seen, wait(client)) == (1, first_of_valkey)
+        assert client.set(encode(Load("m")).tag, "y", nx=True) is None
+        assert wait(client) == first_of_valkey
+        assert client.execute_command(*encode(commit).words)[2] == b"duplicate"
+        assert wait(client) == 0
+
+
+@pytest.mark.embedded
+def test_waitaof_does_not_wait_for_the_disk_on_everysec():
+    """With everysec the log is forced to the disk once a second at most, so five waits for it would take four
+    seconds. They are answered at once, from what was forced before. So `local` means appendfsync always."""
+    options = ("--appendonly", "yes", "--appendfsync", "everysec")
+    with running(valkey_program(), *options) as server, closing(server.client()) as client:
+        until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        begun = time.monotonic()
+        for number in range(5):
+            client.set("k", number)
+            assert client.execute_command("WAITAOF", 1, 0, int(1000 * LIMIT)) == [1, 0]
+        assert time.monotonic() - begun < 3.0
+
+
+# The client ----------------------------------------------------------------------------------------------------------
+
+CALLS, CONNECTIONS = 400, 20
+
+
+async def calls(pool: redis.asyncio.ConnectionPool) -> list[Any]:
+    """The results of calls that are made together."""
+    async with redis.asyncio.Redis.from_pool(pool) as client:
+        return await asyncio.gather(*(client.incr("k") for _ in range(CALLS)), return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_a_default_pool_raises_when_it_is_full(server: Server):
+    pool = redis.asyncio.ConnectionPool.from_url(server.url, max_connections=CONNECTIONS)
+    results = await calls(pool)
+    assert sum(isinstance(result, MaxConnectionsError) for result in results) == CALLS - CONNECTIONS
+
+
+@pytest.mark.asyncio
+async def test_a_blocking_pool_waits(server: Server):
+    """So the managers use it."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(server.url, max_connections=CONNECTIONS, timeout=LIMIT)
+    assert sorted(await calls(pool)) == list(range(1, CALLS + 1))
+
+
+def test_the_client_repeats_what_must_not_be_repeated(server: Server):
+    """When a reply is lost, by default: so the managers repeat by themselves, under one token."""
+    with Proxy(server.socket) as proxy, closing(redis.Redis(unix_socket_path=proxy.url[7:], protocol=2)) as client:
+        proxy.plan = ["lose"]
+        client.eval("redis.call('INCR', KEYS[1]) return ':member:'", 1, "k")  # what the proxy looks for
+        assert client.get("k") == b"2"

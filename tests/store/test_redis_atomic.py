@@ -1,0 +1,950 @@
+"""The store on real engines: what it sends, what it keeps where, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
+from importlib.resources import files
+from typing import Any
+
+import attrs
+import pytest
+import redis
+import redis.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.exceptions import BusyLoadingError, ClusterDownError, NoPermissionError, ReadOnlyError
+
+from tests.engines import Proxy, Server
+from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store import pipeline as pipelines
+from vimbiso_fsm.store import redis_atomic
+from vimbiso_fsm.store import servers as connecting
+from vimbiso_fsm.store.redis_atomic import ATTEMPTS, MOST_GROUPED, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import (
+    ASIDE_LIFE,
+    AUDIT_KEPT,
+    AUDIT_LIFE,
+    DOCUMENT_LIFE,
+    MAX_DOCUMENT,
+    NO_HEAD,
+    SHARDS,
+    TOKEN_LIFE,
+    Broken,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Entry,
+    Head,
+    Link,
+    Linked,
+    Load,
+    LookUp,
+    ReadAudit,
+    ReadIncidents,
+    ReadInherited,
+    ReadRecords,
+    Report,
+    Request,
+    SetAside,
+    Settle,
+    Stored,
+    Unlink,
+    WakeUps,
+    digest,
+    shard_of,
+)
+from vimbiso_fsm.store.script import Command, MisplacedReply, decode, encode
+
+NAMES = ("state", "prev", "turns", "audit", "tokens")
+SCRIPT = files("vimbiso_fsm").joinpath("commit.lua").read_text()
+
+
+def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", document: bytes = b"{}", **given: Any) -> Commit:
+    body = b"%d %b" % (head.version + 1, token.encode())
+    entry = Entry(head.version + 1, digest(body), body)
+    return Commit(member, head, token, token, "said", document, entry, b"record", **given)
+
+
+def key(name: str, member: str = "m") -> bytes:
+    return b"vimbiso:{%d}:member:%b:%b" % (shard_of(member), member.encode(), name.encode())
+
+
+def due(member: str = "m") -> bytes:
+    return b"vimbiso:{%d}:due" % shard_of(member)
+
+
+@pytest.fixture
+def client(server: Server) -> Generator[Any, None, None]:
+    with server.client() as found:
+        yield found
+
+
+@pytest.fixture
+def manager(server: Server) -> Generator[AtomicStateManager, None, None]:
+    with AtomicStateManager.from_url(server.url) as found:
+        yield found
+
+
+def made(manager: AtomicStateManager, commit: Commit) -> Head:
+    answer = manager.commit(commit)
+    assert isinstance(answer, Committed)
+    return answer.head
+
+
+def everything(client: Any) -> dict[bytes, bytes]:
+    """Every key with all it holds."""
+    return {name: client.dump(name) for name in client.scan_iter()}
+
+
+# What is sent and where it is kept ---------------------------------------------------------------------------------
+
+
+class TestKeys:
+    def test_all_of_a_member_share_a_tag(self):
+        words = encode(Load("m-42")).words
+        keys = [word for word in words if isinstance(word, bytes) and word.startswith(b"vimbiso:")]
+        assert {re.findall(rb"{(.*?)}", name)[0] for name in keys} == {str(shard_of("m-42")).encode()}
+        assert [name.rpartition(b":")[2].decode() for name in keys] == [*NAMES, "due"]
+
+    @pytest.mark.parametrize(
+        "strange", ["}x", "{y}", "a b", "a\nb", "m_stage", "m:state", "é", "%7Dx", "\ud800", "*", ""]
+    )
+    def test_no_id_breaks_a_tag_or_is_anothers(self, strange: str):
+        tags = [encode(Load(member)).tag for member in (strange, "m", f"{strange}:state", f"{strange}%")]
+        assert len(set(tags)) == 4 - (strange == "m")
+        assert all(re.fullmatch(rb"vimbiso:\{\d+\}:member:[A-Za-z0-9_.~%-]*:state", tag) for tag in tags)
+
+    def test_no_channel_is_anothers(self):
+        pairs = [("sms", "1"), ("sms:1", ""), ("s", "ms:1"), ("sms", "1 "), ("SMS", "1")]
+        tags = {encode(LookUp(Channel(kind, identifier or "x"))).tag for kind, identifier in pairs}
+        assert len(tags) == len(pairs)
+
+    def test_every_key_has_its_life(self, manager: AtomicStateManager, client: Any):
+        head = made(manager, turn(token="a", wake_at=5.0))
+        made(manager, turn(head, token="b"))
+        manager.perform(Link(Channel("sms", "1"), "m"))
+        lives = {"state": DOCUMENT_LIFE, "prev": DOCUMENT_LIFE, "turns": TOKEN_LIFE, "audit": AUDIT_LIFE}
+        for name, life in {**lives, "tokens": TOKEN_LIFE}.items():
+            assert life - 60 < client.ttl(key(name)) <= life + 1, name
+        index = encode(LookUp(Channel("sms", "1"))).tag
+        lasting = {due(), index, b"vimbiso:shards"}
+        assert set(client.keys()) == lasting | {key(name) for name in NAMES}
+        assert [client.ttl(name) for name in lasting] == [-1, -1, -1]
+
+    def test_lives_are_counted_anew_by_each_commit(self, manager: AtomicStateManager, client: Any):
+        head = made(manager, turn(token="a"))
+        for name in NAMES:
+            client.expire(key(name), 100)
+        made(manager, turn(head, token="b"))
+        assert all(client.ttl(key(name)) > 100 for name in NAMES)
+
+    def test_the_audit_is_bounded(self, manager: AtomicStateManager, client: Any):
+        client.rpush(key("audit"), *(b"%d d%d body" % (version, version) for version in range(1, AUDIT_KEPT + 1)))
+        head = made(manager, turn(Head(AUDIT_KEPT, f"d{AUDIT_KEPT}")))
+        entries = manager.perform(ReadAudit("m"))
+        assert isinstance(entries, tuple)
+        assert (len(entries), client.llen(key("audit"))) == (AUDIT_KEPT, AUDIT_KEPT)
+        assert entries[0] == Entry(2, "d2", b"body")
+        assert client.lindex(key("audit"), -1).startswith(b"%d %b " % (head.version, head.digest.encode()))
+
+    def test_entries_of_unknown_age_are_kept_and_read(self, manager: AtomicStateManager, client: Any):
+        """Those from before the script wrote instants; what stands behind them waits for them."""
+        client.rpush(key("audit"), b'1 d1 {"a": "@1.5 "}', b"2 d2 @1.5 body", b"3 d3 @2.5 body")
+        head = made(manager, turn(Head(3, "d3")))
+        assert client.lindex(key("audit"), 0) == b'1 d1 {"a": "@1.5 "}'
+        entries = manager.perform(ReadAudit("m"))
+        assert isinstance(entries, tuple)
+        assert entries[:3] == (Entry(1, "d1", b'{"a": "@1.5 "}'), Entry(2, "d2", b"body"), Entry(3, "d3", b"body"))
+        client.lpop(key("audit"))
+        made(manager, turn(head, token="next"))
+        assert client.llen(key("audit")) == 2
+
+    def test_an_incident_of_unknown_age_is_kept_and_told_once(self, manager: AtomicStateManager, client: Any):
+        client.rpush(key("incidents"), b"{}")
+        for body in (b"{}", b"{}", b"[]", b"[]"):
+            manager.perform(Report("m", body))
+        assert manager.perform(ReadIncidents("m")) == (b"{}", b"[]")
+        assert client.lindex(key("incidents"), 0) == b"{}"
+
+    def test_an_instant_in_a_frame_is_the_commits(self, manager: AtomicStateManager, client: Any):
+        answer = manager.commit(turn(shift=-3600.0))
+        assert isinstance(answer, Committed)
+        entry = turn().entry
+        assert entry is not None
+        frame = b"1 %b @%.6f %b" % (entry.digest.encode(), answer.at, entry.body)
+        assert client.lrange(key("audit"), 0, -1) == [frame]
+
+    def test_a_big_version_keeps_its_digits(self, manager: AtomicStateManager, client: Any):
+        version = 2**53 - 2
+        client.rpush(key("audit"), b"%d d body" % version)
+        assert made(manager, turn(Head(version, "d"))).version == version + 1
+        stored = manager.load("m")
+        assert isinstance(stored, Stored)
+        assert stored.head.version == version + 1
+
+
+class TestEncoding:
+    def test_a_document_over_the_limit_is_not_sent(self):
+        with pytest.raises(DocumentTooLarge):
+            encode(turn(document=b"x" * (MAX_DOCUMENT + 1)))
+        encode(turn(document=b"x" * MAX_DOCUMENT))
+
+    def test_a_reply_of_another_request_is_not_believed(self):
+        load = Load("m")
+        command = encode(load)
+        right = [command.tag, command.token, b"stored", b"1.0", b"0", b"", None]
+        assert decode(load, command, right) == Stored(NO_HEAD, None, 1.0)
+        for wrong in ([b"other", *right[1:]], [right[0], b"audit", *right[2:]], b"OK", None, []):
+            with pytest.raises(MisplacedReply):
+                decode(load, command, wrong)
+
+    def test_documents_are_opaque_to_the_script(self):
+        code = re.sub(r"--.*", "", SCRIPT)
+        assert "cjson" not in code
+        assert "pcall" not in code
+        assert "tostring" not in code
+
+    def test_every_key_of_the_script_is_declared(self):
+        calls = re.findall(r"call\('(\w+)'(?:, *)?([^,)]*)", re.sub(r"--.*", "", SCRIPT))
+        assert {name for name, first in calls if not first.startswith("KEYS[")} == {"TIME"}
+
+
+# A script the server does not know ---------------------------------------------------------------------------------
+
+
+class TestForgottenScript:
+    def test_it_is_sent_again(self, manager: AtomicStateManager, client: Any):
+        head = made(manager, turn(token="a"))
+        client.script_flush()
+        made(manager, turn(head, token="b"))
+        assert client.info("commandstats")["cmdstat_eval"]["calls"] >= 1
+
+    def test_it_is_sent_again_once_for_a_pipeline(self, server: Server, client: Any):
+        async def turns() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("m")
+                client.script_flush()
+                client.config_resetstat()
+                return await asyncio.gather(*(manager.commit(turn(member=f"m{i}")) for i in range(10)))
+
+        assert all(isinstance(answer, Committed) for answer in asyncio.run(turns()))
+        calls = client.info("commandstats")
+        assert calls["cmdstat_eval"]["calls"] == 1
+        assert calls["cmdstat_evalsha"]["calls"] == 19  # ten refused, nine again
+
+
+# Lost and late replies ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(server: Server) -> Generator[Proxy, None, None]:
+    with Proxy(server.socket) as found:
+        yield found
+
+
+def perform(kind: str, url: str, *requests: Request, timeout: float = 2.0) -> list[Any]:
+    """The answers of a sync or an async manager, made for these requests; errors stand for themselves."""
+    if kind == "async":
+        return asyncio.run(_performed(url, requests, timeout))
+    answers: list[Any] = []
+    with AtomicStateManager.from_url(url, timeout=timeout) as manager:
+        for request in requests:
+            try:
+                answers.append(manager.perform(request))
+            except (StoreUnavailable, CommitUnknown) as error:
+                answers.append(error)
+    return answers
+
+
+async def _performed(url: str, requests: tuple[Request, ...], seconds: float) -> list[Any]:
+    async with AsyncAtomicStateManager.from_url(url, timeout=seconds) as manager:
+        return [(await asyncio.gather(manager.perform(each), return_exceptions=True))[0] for each in requests]
+
+
+KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@KINDS
+class TestLostReplies:
+    def test_the_same_commit_is_sent_again_and_made_once(self, kind: str, proxy: Proxy, client: Any):
+        proxy.plan = ["lose", "lose"]
+        commit = turn()
+        [answer] = perform(kind, proxy.url, commit)
+        assert isinstance(answer, Committed)
+        assert commit.entry is not None
+        assert answer.head == Head(1, commit.entry.digest)
+        assert (proxy.seen, client.llen(key("audit")), client.zcard(key("tokens"))) == (3, 1, 1)
+
+    def test_somebody_elses_turn_is_a_duplicate_though_a_reply_was_lost(self, kind: str, proxy: Proxy, server: Server):
+        with AtomicStateManager.from_url(server.url) as other:
+            made(other, turn(document=b"theirs"))
+        proxy.plan = ["lose"]
+        ours = attrs.evolve(turn(document=b"ours"), entry=Entry(1, digest(b"ours"), b"ours"))
+        [answer] = perform(kind, proxy.url, ours)
+        assert isinstance(answer, Duplicate)
+        assert answer.current.document == b"theirs"
+
+    def test_a_lost_load_is_repeated(self, kind: str, proxy: Proxy):
+        proxy.plan = ["lose"]
+        assert isinstance(perform(kind, proxy.url, Load("m"))[0], Stored)
+
+    def test_after_the_last_attempt_it_is_not_known(self, kind: str, proxy: Proxy, client: Any):
+        proxy.plan = ["lose"] * ATTEMPTS
+        commit, load = turn(), Load("m")
+        error, stored = perform(kind, proxy.url, commit, load)
+        assert isinstance(error, CommitUnknown)
+        assert (error.member_id, error.token) == ("m", "t")
+        assert str(proxy.url.removeprefix("unix://")) in error.fault
+        assert (stored.head.version, client.llen(key("audit"))) == (1, 1)
+        assert isinstance(perform(kind, proxy.url, commit)[0], Duplicate)
+
+    @pytest.mark.parametrize("request_", [Load("m"), ReadAudit("m"), attrs.evolve(turn(), document=None)])
+    def test_what_writes_nothing_is_never_half_known(self, kind: str, request_: Request, proxy: Proxy):
+        proxy.plan = ["lose"] * ATTEMPTS
+        assert isinstance(perform(kind, proxy.url, request_)[0], StoreUnavailable)
+
+    def test_other_writes_are_not_known_either(self, kind: str, proxy: Proxy):
+        proxy.plan = ["lose"] * ATTEMPTS
+        [error] = perform(kind, proxy.url, SetAside("m", NO_HEAD))
+        assert isinstance(error, CommitUnknown)
+        assert (error.member_id, error.token) == ("m", "SetAside")
+
+    def test_a_reply_that_hangs_ends_within_three_timeouts(self, kind: str, proxy: Proxy):
+        proxy.plan = ["hang"] * ATTEMPTS
+        begun = time.monotonic()
+        [error] = perform(kind, proxy.url, turn(), timeout=0.3)
+        assert isinstance(error, CommitUnknown)
+        assert "imeout" in error.fault
+        assert (proxy.seen, time.monotonic() - begun < 3 * 0.3) == (2, True)
+
+    def test_one_reply_that_hangs_is_made_good(self, kind: str, proxy: Proxy, client: Any):
+        proxy.plan = ["hang"]
+        assert isinstance(perform(kind, proxy.url, turn(), timeout=0.3)[0], Committed)
+        assert client.llen(key("audit")) == 1
+
+
+def test_a_late_reply_never_answers_the_next_request(proxy: Proxy):
+    proxy.plan = ["hang", "hang"]
+    with AtomicStateManager.from_url(proxy.url, timeout=0.1) as manager:
+        with pytest.raises(CommitUnknown):
+            manager.commit(turn())
+        stored = manager.load("n")
+        assert isinstance(stored, Stored)
+        assert stored.document is None
+
+
+class TestRetries:
+    """What is tried again, decided without a server."""
+
+    def attempts(self, request: Request | None) -> Any:
+        return redis_atomic._Attempts(request, "here", 2.0)
+
+    @pytest.mark.parametrize("error", [BusyLoadingError("l"), ClusterDownError("d"), ReadOnlyError("r")], ids=repr)
+    def test_a_server_that_will_soon_serve(self, error: Exception):
+        attempts = self.attempts(turn())
+        waits = [attempts.wait(error) for _ in range(ATTEMPTS - 1)]
+        assert all(0.01 * 2**i <= wait <= 0.02 * 2**i for i, wait in enumerate(waits))
+        with pytest.raises(StoreUnavailable, match="here"):
+            attempts.wait(error)
+
+    def test_a_refusal_after_a_lost_reply_leaves_it_unknown(self):
+        attempts = self.attempts(turn())
+        attempts.wait(redis.ConnectionError("gone"))
+        with pytest.raises(CommitUnknown):
+            attempts.wait(NoPermissionError("no"))
+
+    def test_a_plain_refusal_is_final(self):
+        with pytest.raises(StoreUnavailable, match="here: no"):
+            self.attempts(turn()).wait(NoPermissionError("no"))
+
+    def test_an_error_without_words_is_named(self):
+        with pytest.raises(StoreUnavailable, match="here: ResponseError"):
+            self.attempts(Load("m")).wait(redis.ResponseError())
+
+
+@KINDS
+def test_a_replica_that_becomes_the_master(kind: str, server: Server, client: Any, monkeypatch):
+    client.replicaof("127.0.0.1", 1)
+    waited: list[float] = []
+
+    def promote(seconds: float) -> None:
+        waited.append(seconds)
+        client.replicaof("NO", "ONE")
+
+    async def promote_awaited(seconds: float) -> None:
+        promote(seconds)
+
+    try:
+        monkeypatch.setattr("vimbiso_fsm.redis_atomic.time.sleep", promote)
+        if kind == "async":
+            monkeypatch.setattr("vimbiso_fsm.redis_atomic.asyncio.sleep", promote_awaited)
+        [answer] = perform(kind, server.url, turn())
+    finally:
+        client.replicaof("NO", "ONE")
+    assert isinstance(answer, Committed)
+    assert len(waited) == 1
+
+
+# Nobody there ------------------------------------------------------------------------------------------------------
+
+
+@KINDS
+class TestNoServer:
+    def test_refused(self, kind: str):
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            port = taken.getsockname()[1]
+        [error, other] = perform(kind, f"redis://:secret@127.0.0.1:{port}/0", turn(), Load("m"))
+        assert isinstance(error, StoreUnavailable)
+        assert isinstance(other, StoreUnavailable)
+        assert f"127.0.0.1:{port}" in str(error)
+        assert "secret" not in str(error)
+
+    def test_no_socket(self, kind: str, tmp_path):
+        [error] = perform(kind, f"unix://{tmp_path}/none?password=secret", turn())
+        assert isinstance(error, StoreUnavailable)
+        assert f"unix://{tmp_path}/none" in str(error)
+        assert "secret" not in str(error)
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "localhost:6379", "http://u:secret@db.example:1", "redis://:secret@db.example:port", "redis://:se/cret@h"],
+    )
+    def test_a_url_that_is_none(self, kind: str, url: str):
+        with pytest.raises(StoreUnavailable, match=r"redis://host:port/db") as caught:
+            perform(kind, url)
+        assert "cret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+        if "db.example" in url:
+            assert "'db.example'" in str(caught.value)
+
+
+@KINDS
+def test_another_number_of_shards_is_refused(kind: str, server: Server, client: Any):
+    client.set("vimbiso:shards", 512)
+    [error] = perform(kind, server.url, Load("m"))
+    assert isinstance(error, StoreUnavailable)
+    assert "512 shards" in str(error)
+    assert f"uses {SHARDS}" in str(error)
+    client.set("vimbiso:shards", SHARDS)
+    assert isinstance(perform(kind, server.url, Load("m"))[0], Stored)
+
+
+# Keys of a wrong type ----------------------------------------------------------------------------------------------
+
+
+def spoil(client: Any, name: str) -> bytes:
+    """Put a string where something of ours belongs; the key."""
+    spoiled = due() if name == "due" else key(name)
+    client.set(spoiled, b"somebody's")
+    return spoiled
+
+
+@KINDS
+@pytest.mark.parametrize("name", [*NAMES, "due"])
+class TestWrongType:
+    def test_a_commit_is_broken_and_writes_nothing(self, kind: str, name: str, server: Server, client: Any):
+        with AtomicStateManager.from_url(server.url) as manager:
+            head = made(manager, turn(token="a"))
+            head = made(manager, turn(head, token="b"))
+        spoil(client, name)
+        before = everything(client)
+        [answer] = perform(kind, server.url, turn(head, token="c", wake_at=5.0))
+        assert isinstance(answer, Broken)
+        assert answer.fault.startswith(f"{name} is a string, not a ")
+        assert answer.head == head
+        assert everything(client) == before
+
+    def test_it_is_set_aside_whole_and_the_next_commit_is_made(self, kind: str, name: str, server: Server, client: Any):
+        with AtomicStateManager.from_url(server.url) as manager:
+            head = made(manager, turn(made(manager, turn(token="a")), token="b"))
+        spoiled = spoil(client, name)
+        [answer] = perform(kind, server.url, SetAside("m", head))
+        assert isinstance(answer, Stored if name == "state" else Conflict)
+        stored = answer.current if isinstance(answer, Conflict) else answer
+        assert (stored.head, stored.document) == (head, None if name == "state" else b"{}")
+        assert client.type(spoiled) == b"none"
+        [aside] = [found for found in client.scan_iter() if b":aside:2:" in found]
+        assert aside.startswith(key("aside"))
+        assert aside.endswith(b":" + name.encode())
+        assert client.get(aside) == b"somebody's"
+        assert ASIDE_LIFE - 60 < client.ttl(aside) <= ASIDE_LIFE + 1
+        [answer] = perform(kind, server.url, turn(head, token="c", wake_at=5.0))
+        assert isinstance(answer, Committed)
+        assert answer.head.version == 3
+
+
+class TestBroken:
+    def test_a_load_of_a_broken_state(self, manager: AtomicStateManager, client: Any):
+        head = made(manager, turn())
+        spoil(client, "state")
+        answer = manager.load("m")
+        assert isinstance(answer, Broken)
+        assert (answer.head, answer.fault) == (head, "state is a string, not a hash")
+
+    def test_both_state_and_audit(self, manager: AtomicStateManager, client: Any):
+        made(manager, turn())
+        spoil(client, "state")
+        spoil(client, "audit")
+        answer = manager.load("m")
+        assert isinstance(answer, Broken)
+        assert answer.head == NO_HEAD
+        assert "state is" in answer.fault
+        assert "audit is" in answer.fault
+        stored = manager.perform(SetAside("m", answer.head))
+        assert isinstance(stored, Stored)
+        assert (stored.head, stored.document) == (NO_HEAD, None)
+
+    @pytest.mark.parametrize("fields", [{"v": "seven", "h": "d", "d": "{}"}, {"v": "7", "d": "{}"}])
+    def test_a_state_without_a_head(self, fields: dict[str, str], manager: AtomicStateManager, client: Any):
+        client.hset(key("state"), mapping=fields)
+        answer = manager.load("m")
+        assert isinstance(answer, Broken)
+        assert (answer.head, answer.fault) == (NO_HEAD, "state holds no head")
+        assert isinstance(manager.commit(turn()), Broken)
+        assert isinstance(manager.perform(SetAside("m", NO_HEAD)), Stored)
+        assert made(manager, turn()).version == 1
+
+    def test_an_audit_that_is_not_ours(self, manager: AtomicStateManager, client: Any):
+        client.rpush(key("audit"), "hello")
+        answer = manager.load("m")
+        assert isinstance(answer, Broken)
+        assert answer.fault == "audit is not framed"
+        with pytest.raises(DamagedDocument, match="not framed"):
+            manager.perform(ReadAudit("m"))
+
+    @pytest.mark.parametrize(("request_", "name"), [(ReadAudit("m"), "audit"), (ReadRecords("m"), "turns")])
+    def test_a_list_that_cannot_be_read(self, request_: Request, name: str, manager, client: Any):
+        spoil(client, name)
+        with pytest.raises(DamagedDocument, match=f"{name} is a string, not a list"):
+            manager.perform(request_)
+
+    def test_a_record_that_is_not_framed(self, manager: AtomicStateManager, client: Any):
+        client.rpush(key("turns"), "hello")
+        with pytest.raises(DamagedDocument, match="not framed"):
+            manager.perform(ReadInherited("m"))
+
+    def test_a_key_healed_before_it_is_looked_at(self, manager, client: Any, monkeypatch):
+        spoil(client, "state")
+        real = manager._call
+
+        def call(words: Any, attempts: Any) -> Any:
+            if b"inspect" in words:
+                client.delete(key("state"))
+            return real(words, attempts)
+
+        monkeypatch.setattr(manager, "_call", call)
+        with pytest.raises(StoreUnavailable, match="changed its type"):
+            manager.load("m")
+
+    def test_a_key_that_is_no_members(self, manager: AtomicStateManager, client: Any):
+        client.rpush(encode(LookUp(Channel("sms", "1"))).tag, "hello")
+        with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+            manager.perform(LookUp(Channel("sms", "1")))
+
+    def test_a_document_set_aside_keeps_its_bytes(self, manager: AtomicStateManager, client: Any):
+        head = made(manager, turn(document=b"\x00 not json"))
+        manager.perform(SetAside("m", head))
+        [aside] = [found for found in client.scan_iter() if b":aside:1:" in found]
+        assert client.hgetall(aside) == {b"v": b"1", b"h": head.digest.encode(), b"d": b"\x00 not json"}
+
+
+# Memory ------------------------------------------------------------------------------------------------------------
+
+
+class TestNoMemory:
+    @pytest.fixture
+    def full(self, client: Any) -> Generator[Any, None, None]:
+        yield client
+        client.config_set("maxmemory", 0)
+
+    def test_all_or_nothing(self, manager: AtomicStateManager, full: Any):
+        head = made(manager, turn(made(manager, turn(token="a")), token="b"))
+        before = everything(full)
+        full.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            manager.commit(turn(head, token="c", wake_at=5.0))
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            manager.commit(turn(member="new"))
+        assert everything(full) == before
+        assert isinstance(manager.load("m"), Stored)
+        assert isinstance(manager.commit(turn(head, token="b")), Duplicate)
+        assert isinstance(manager.perform(SetAside("m", head)), Stored)
+        full.config_set("maxmemory", 0)
+        assert made(manager, turn(head, token="c")).version == 3
+
+    def test_a_server_that_fills_up(self, manager: AtomicStateManager, full: Any):
+        full.config_set("maxmemory", full.info("memory")["used_memory"] + 1_000_000)
+        heads = dict.fromkeys((f"m{i}" for i in range(10)), NO_HEAD)
+        refused = 0
+        for number in range(200):
+            member = f"m{number % 10}"
+            try:
+                heads[member] = made(
+                    manager,
+                    turn(heads[member], member=member, token=f"t{number}", document=b"x" * MAX_DOCUMENT, wake_at=5.0),
+                )
+            except StoreUnavailable:
+                refused += 1
+        assert refused
+        for member, head in heads.items():
+            stored = manager.load(member)
+            assert isinstance(stored, Stored)
+            counts = full.zcard(key("tokens", member)), full.llen(key("audit", member))
+            assert (stored.head, *counts) == (head, head.version, head.version)
+
+
+# A connection out of step ------------------------------------------------------------------------------------------
+
+
+class TestMisplacedReply:
+    def test_all_connections_are_dropped(self, manager: AtomicStateManager, client: Any, monkeypatch):
+        made(manager, turn(member="n"))
+        real = manager._once
+        monkeypatch.setattr(manager, "_once", lambda _: real(encode(Load("n")).words))
+        before = len(client.client_list())
+        with pytest.raises(CommitUnknown, match="another request"):
+            manager.commit(turn())
+        assert len(client.client_list()) == before - 1
+        with pytest.raises(StoreUnavailable, match="another request"):
+            manager.load("m")
+        monkeypatch.undo()
+        stored = manager.load("m")
+        assert isinstance(stored, Stored)
+        assert stored.document is None
+
+    def test_all_connections_are_dropped_awaited(self, server: Server, client: Any, monkeypatch):
+        async def mix_up() -> Any:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("n")
+                before = len(client.client_list())
+                real = manager._call
+                monkeypatch.setattr(manager, "_call", lambda _, attempts=None: real(encode(Load("n")).words, attempts))
+                with pytest.raises(CommitUnknown, match="another request"):
+                    await manager.commit(turn())
+                monkeypatch.undo()
+                return before - len(client.client_list()), await manager.load("m")
+
+        dropped, stored = asyncio.run(mix_up())
+        assert dropped == 1
+        assert isinstance(stored, Stored)
+
+
+# Heads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_from_before_an_older_copy_came_back_is_refused(manager: AtomicStateManager, client: Any):
+    head = made(manager, turn(made(manager, turn(token="a")), token="b"))
+    copy = {name: client.dump(key(name)) for name in NAMES}
+    lost = made(manager, turn(head, token="c", document=b"lost"))
+    for name, data in copy.items():
+        client.restore(key(name), 0, data, replace=True)
+    made(manager, turn(head, token="d", document=b"after"))
+    answer = manager.commit(turn(lost, token="e", document=b"stale"))
+    assert isinstance(answer, Conflict)
+    assert (answer.current.head.version, answer.current.document) == (lost.version, b"after")
+
+
+def test_one_of_many_writers_wins_each_version(manager: AtomicStateManager, client: Any):
+    def write(worker: int) -> None:
+        head, number = NO_HEAD, 0
+        while number < 20:
+            answer = manager.commit(turn(head, token=f"{worker} {number}"))
+            if isinstance(answer, Committed):
+                head, number = answer.head, number + 1
+            else:
+                assert isinstance(answer, Conflict)
+                head = answer.current.head
+
+    threads = [threading.Thread(target=write, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = manager.perform(ReadAudit("m"))
+    assert isinstance(entries, tuple)
+    assert [entry.version for entry in entries if isinstance(entry, Entry)] == list(range(1, 161))
+    assert client.zcard(key("tokens")) == 160
+
+
+# The async manager -------------------------------------------------------------------------------------------------
+
+
+class TestGroupCommit:
+    def test_commits_of_one_moment_are_one_pipeline(self, server: Server, client: Any):
+        async def together() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("m")
+                client.config_resetstat()
+                return await asyncio.gather(*(manager.commit(turn(member=f"m{i}")) for i in range(50)))
+
+        assert all(isinstance(answer, Committed) for answer in asyncio.run(together()))
+        info = client.info("all")
+        assert info["cmdstat_evalsha"]["calls"] == 50
+        assert info["total_connections_received"] == 0
+        assert info["total_reads_processed"] < 10  # 16 KiB each
+
+    def test_many_more_than_the_pool_has_connections(self, server: Server, client: Any):
+        async def flood() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
+                return await asyncio.gather(*(manager.commit(turn(member=f"m{i}")) for i in range(400)))
+
+        before = client.info("stats")["total_connections_received"]
+        assert all(isinstance(answer, Committed) for answer in asyncio.run(flood()))
+        assert client.info("stats")["total_connections_received"] - before == 2
+
+    def test_who_waits_in_line_never_gives_up_while_the_server_answers(self, server: Server):
+        """The pool would, after its own while: with thousands at once that is no sign of a fault."""
+
+        async def flood() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
+                client: Any = manager._client
+                client.connection_pool.timeout = 0.001
+                return await asyncio.gather(*(manager.load(f"m{i}") for i in range(100 * MOST_GROUPED)))
+
+        assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
+
+    def test_a_loop_that_ends_leaves_nobody_in_line(self, proxy: Proxy):
+        proxy.plan = ["hang"]
+
+        async def leave() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(proxy.url, connections=1) as manager:
+                tasks = [asyncio.create_task(manager.load("m")) for _ in range(MOST_GROUPED + 1)]
+                while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
+                    await asyncio.sleep(0.001)
+                for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
+                    await asyncio.sleep(0)
+                [sending] = manager._sending
+                sending.cancel()
+                return await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert {type(answer) for answer in asyncio.run(leave())} == {asyncio.CancelledError}
+
+    def test_threads_wait_for_a_connection_of_the_pool(self, server: Server):
+        answers: list[Any] = []
+        with AtomicStateManager.from_url(server.url, connections=2) as manager:
+
+            def write(number: int) -> None:
+                answers.append(manager.commit(turn(member=f"m{number}")))
+
+            threads = [threading.Thread(target=write, args=(number,)) for number in range(50)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert [type(answer) for answer in answers] == [Committed] * 50
+
+    def test_a_cancelled_waiter_hurts_nobody(self, server: Server):
+        async def cancel(after: int) -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("m")
+                tasks = [asyncio.create_task(manager.commit(turn(member=f"{after} {i}"))) for i in range(9)]
+                for _ in range(after):
+                    await asyncio.sleep(0)
+                for task in tasks[::2]:
+                    task.cancel()
+                answers = await asyncio.gather(*tasks, return_exceptions=True)
+                again = await asyncio.gather(*(manager.commit(turn(member=f"{after} {i}")) for i in range(9)))
+                assert all(isinstance(answer, Committed | Duplicate) for answer in again)
+                loads = await asyncio.gather(*(manager.load(f"{after} {i}") for i in range(9)))
+                assert [load.head.version for load in loads] == [1] * 9
+                return answers
+
+        for after in range(8):  # before it is sent, while it is sent, while the answer is awaited
+            answers = asyncio.run(cancel(after))
+            assert all(isinstance(answer, Committed) for answer in answers[1::2])
+
+    def test_closing_waits_for_what_is_being_sent(self, server: Server, client: Any):
+        async def leave() -> None:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("m")
+                task = asyncio.create_task(manager.commit(turn()))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                task.cancel()
+
+        asyncio.run(leave())
+        assert client.hget(key("state"), "v") == b"1"
+
+    def test_a_loop_that_ends_leaves_nothing_waiting(self, proxy: Proxy):
+        proxy.plan = ["hang"]
+
+        async def leave() -> None:
+            manager = AsyncAtomicStateManager.from_url(proxy.url)
+            tasks = [asyncio.create_task(manager.load("m"))]
+            while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
+                await asyncio.sleep(0.001)
+            for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
+                await asyncio.sleep(0)
+            [sending] = manager._sending
+            sending.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [asyncio.CancelledError]
+            await manager.close()
+
+        asyncio.run(leave())
+
+    def test_a_pipeline_that_is_cut_gives_what_arrived(self, proxy: Proxy, client: Any):
+        async def cut() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(proxy.url) as manager:
+                await manager.load("m")
+                proxy.plan = ["lose"]
+                return await asyncio.gather(*(manager.commit(turn(member=f"m{i}")) for i in range(20)))
+
+        assert all(isinstance(answer, Committed) for answer in asyncio.run(cut()))
+        assert {client.llen(key("audit", f"m{i}")) for i in range(20)} == {1}
+
+
+class TestClients:
+    def test_a_client_of_ones_own_stays_open(self, server: Server):
+        with redis.Redis(unix_socket_path=str(server.socket), decode_responses=True) as client:
+            with AtomicStateManager(client) as manager:
+                made(manager, turn(document=b"\xff"))
+                stored = manager.load("m", previous=True)
+                assert isinstance(stored, Stored)
+                assert (stored.document, stored.previous) == (b"\xff", None)
+            assert client.ping()
+
+    def test_a_client_of_ones_own_stays_open_awaited(self, server: Server):
+        async def use() -> bool:
+            async with redis.asyncio.Redis(unix_socket_path=str(server.socket), decode_responses=True) as client:
+                async with AsyncAtomicStateManager(client) as manager:
+                    assert isinstance(await manager.commit(turn(document=b"\xff")), Committed)
+                return bool(await client.ping())
+
+        assert asyncio.run(use())
+
+    def test_closing_twice(self, server: Server):
+        manager = AtomicStateManager.from_url(server.url)
+        manager.load("m")
+        manager.close()
+        manager.close()
+
+    def test_names_of_places(self):
+        assert connecting._named(redis.Redis(host="db.example", port=7, password="x").connection_pool) == "db.example:7"
+        sentinel = redis.Sentinel([("db.example", 26379)])
+        assert connecting._named(sentinel.master_for("bots").connection_pool) == "the master of bots"
+
+
+# Wake-ups and channels by their shard ------------------------------------------------------------------------------
+
+
+def test_wake_ups_come_earliest_first_and_by_shard(manager: AtomicStateManager):
+    members = [f"m{i}" for i in range(3_000)]
+    shard = shard_of(members[0])
+    same = [member for member in members if shard_of(member) == shard][:3]
+    for member, at in zip(same, (30.0, 10.0, 20.5), strict=True):
+        made(manager, turn(member=member, wake_at=at))
+    other = next(member for member in members if shard_of(member) != shard)
+    made(manager, turn(member=other, wake_at=1.0))
+    assert manager.perform(WakeUps(shard, 30.0)) == (same[1], same[2], same[0])
+    assert manager.perform(WakeUps(shard, 30.0, most=1)) == (same[1],)
+    assert manager.perform(WakeUps(shard, 20.0)) == (same[1],)
+    manager.perform(Settle(same[1], manager.load(same[1]).head))
+    assert manager.perform(WakeUps(shard, 25.0)) == (same[2],)
+
+
+def test_a_channel_is_unlinked_by_its_owner_alone(manager: AtomicStateManager):
+    channel = Channel("sms", "1")
+    assert manager.perform(Link(channel, "m")) == Linked("m")
+    assert manager.perform(Unlink(channel, "n")) == Linked("m")
+    assert manager.perform(Unlink(channel, "m")) == Linked(None)
+
+
+# What the script leans on; these notice when an engine changes it --------------------------------------------------
+
+
+class TestEngineFacts:
+    def test_a_script_is_not_rolled_back(self, client: Any):
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            client.eval("redis.call('SET', KEYS[1], 1) redis.call('RPUSH', KEYS[1], 1)", 1, "k")
+        assert client.get("k") == b"1"
+
+    def test_memory_is_refused_at_the_first_write_only(self, client: Any):
+        client.mset({"k": 1, "l": 2})
+        client.config_set("maxmemory", 1)
+        then = "return redis.call('SET', KEYS[1], ARGV[1])"
+        try:
+            with pytest.raises(redis.OutOfMemoryError):
+                client.eval(f"redis.call('COPY', KEYS[1], KEYS[2], 'REPLACE') {then}", 2, "k", "l", "x")
+            assert client.eval(f"redis.call('DEL', KEYS[2]) {then}", 2, "k", "l", "x") == b"OK"
+        finally:
+            client.config_set("maxmemory", 0)
+
+    def test_pcall_hides_a_refusal(self, client: Any):
+        client.set("k", 1)
+        assert client.eval("redis.pcall('RPUSH', KEYS[1], 1) return 'fine'", 1, "k") == b"fine"
+
+    def test_cjson_changes_documents(self, client: Any):
+        script = "return cjson.encode(cjson.decode(ARGV[1]))"
+        assert client.eval(script, 0, '{"n":123456789012345678}') != b'{"n":123456789012345678}'
+        assert client.eval(script, 0, '{"l":[]}') == b'{"l":{}}'
+
+    def test_a_copy_takes_the_time_to_live_along(self, client: Any):
+        client.set("k", 1, ex=100)
+        client.copy("k", "l")
+        assert 90 < client.ttl("l") <= 100
+
+
+def test_a_command_says_what_its_reply_must_carry():
+    commit = turn(token="a token")
+    assert encode(commit)[1:] == Command((), key("state"), b"a%20token")[1:]
+
+
+# The bytes on the wire ---------------------------------------------------------------------------------------------
+
+commands = st.lists(st.binary() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])), min_size=1).map(
+    tuple
+)
+
+
+@given(commands)
+def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | str, ...]):
+    """An array of bulk strings, each with its length in bytes; numbers in decimal, texts in UTF-8."""
+    raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    bulk = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
+    assert pipelines._packed(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
+
+
+def test_a_text_that_is_no_utf_8_is_not_sent():
+    with pytest.raises(UnicodeEncodeError):
+        pipelines._packed(("GET", "\ud800"))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_replies_are_read_in_order_whatever_protocol_a_client_speaks(server: Server, protocol: int):
+    """Those that have arrived together are taken from the buffer only where nothing else can stand among them."""
+
+    async def asked() -> list[Any]:
+        client = redis.asyncio.Redis(unix_socket_path=str(server.socket), protocol=protocol)
+        async with client, AsyncAtomicStateManager(client) as manager:
+            await asyncio.gather(*(manager.commit(turn(member=f"m{i}", document=b"%d" % i)) for i in range(30)))
+            return await asyncio.gather(*(manager.load(f"m{i}") for i in range(30)))
+
+    assert [answer.document for answer in asyncio.run(asked())] == [b"%d" % i for i in range(30)]
+
+
+class TestFirstAttempt:
+    def test_the_servers_are_looked_for_once_by_many_that_failed_together(self, server: Server, monkeypatch):
+        """`refresh` is told the view from before the attempt: it is skipped where another thread has looked since."""
+        with AtomicStateManager.from_url(server.url) as manager:
+            manager.load("m")
+            views: list[int] = []
+            monkeypatch.setattr(manager.servers, "refresh", views.append)
+            monkeypatch.setattr(redis_atomic, "FIRST_WAIT", 0.0)
+
+            def fails(_: Any) -> Exception:
+                manager.servers.seen += 1  # another thread looks meanwhile
+                return redis.ConnectionError("gone")
+
+            monkeypatch.setattr(manager, "_once", fails)
+            assert isinstance(manager.load("m"), Stored)
+            assert views == [0]

@@ -1,0 +1,310 @@
+"""Every law of the store on every engine, and agreement with the model in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import attrs
+import pytest
+import redis
+import redis.asyncio
+import redis.cluster
+
+from tests.deployments import Nodes, cluster
+from tests.engines import Server, free_port, running, valkey_program
+from tests.faults.mutants import mutated
+from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
+from vimbiso_fsm.store.pipeline import Answer
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import (
+    AUDIT_LIFE,
+    Commit,
+    Committed,
+    Conflict,
+    Duplicate,
+    Entry,
+    Head,
+    Late,
+    Load,
+    ReadAudit,
+    ReadIncidents,
+    Report,
+    Request,
+    Result,
+    SetAside,
+    Settle,
+    Store,
+    Stored,
+    Wipe,
+)
+from vimbiso_fsm.testing.store_agreement import check_agreement
+from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_store, waiting
+
+
+def sync_manager(url: str) -> Make:
+    return lambda: AtomicStateManager.from_url(url)
+
+
+def async_manager(url: str) -> Make:
+    return lambda: waiting(lambda: AsyncAtomicStateManager.from_url(url))
+
+
+def memory() -> MemoryStore:
+    return MemoryStore(time.time)
+
+
+MANAGERS: dict[str, Callable[[str], Make]] = {"sync": sync_manager, "async": async_manager}
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+class TestLaws:
+    def test_in_memory(self, law: Law):
+        law(memory())
+
+    def test_in_memory_awaited(self, law: Law):
+        with waiting(lambda: AsyncMemoryStore(memory())) as store:
+            law(store)
+
+    @pytest.mark.parametrize("manager", MANAGERS)
+    def test_on_an_engine(self, law: Law, manager: str, server: Server):
+        made = MANAGERS[manager](server.url)()
+        assert not isinstance(made, MemoryStore)
+        with made as store:  # type: ignore[union-attr]  # both are context managers
+            law(store)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_an_engine_agrees_with_the_model(manager: str, server: Server):
+    check_agreement(MANAGERS[manager](server.url))
+
+
+def test_the_model_agrees_with_itself():
+    check_agreement(memory)
+
+
+@pytest.fixture(scope="module")
+def cluster_port() -> Generator[int, None, None]:
+    """A cluster of one node that has all slots: enough for keys in two slots to be refused."""
+    port = free_port()
+    with running(valkey_program(), "--cluster-enabled", "yes", port=port) as server, server.client() as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        ready: Any = {}
+        while ready.get("cluster_state") != "ok":
+            time.sleep(0.01)
+            ready = client.execute_command("CLUSTER INFO")
+        yield port
+
+
+@pytest.fixture(scope="module")
+def three_nodes() -> Generator[Nodes, None, None]:
+    """A cluster of three."""
+    with cluster(valkey_program()) as nodes:
+        yield nodes
+
+
+@pytest.mark.embedded
+class TestCluster:
+    def test_laws_and_agreement(self, cluster_port: int):
+        with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
+            check_store(lambda: AtomicStateManager(client))
+            client.script_flush()
+            check_agreement(lambda: AtomicStateManager(client), examples=10)
+
+    def test_laws_and_agreement_awaited(self, cluster_port: int):
+        @contextmanager
+        def make() -> Generator[Store, None, None]:
+            with waiting(
+                lambda: AsyncAtomicStateManager(redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port))
+            ) as store:
+                yield store
+                store.runner.run(store.store._client.aclose())  # type: ignore[attr-defined]  # the client is ours
+
+        with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
+            client.script_flush()
+        check_store(make)
+        check_agreement(make, examples=10)
+
+    def test_a_reply_of_another_request_drops_the_connections(self, cluster_port: int, monkeypatch):
+        with (
+            closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client,
+            AtomicStateManager(client) as manager,
+        ):
+            manager.load("m")
+            monkeypatch.setattr(manager, "_once", lambda *_: [])
+            with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
+                manager.load("m")
+            monkeypatch.undo()
+            assert isinstance(manager.load("m"), Stored)
+
+    def test_a_reply_of_another_request_drops_the_connections_awaited(self, cluster_port: int, monkeypatch):
+        async def no_reply(*_: object) -> Answer:
+            return Answer([], True)
+
+        async def mix_up() -> None:
+            async with (
+                redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port) as client,
+                AsyncAtomicStateManager(client) as manager,
+            ):
+                await manager.load("m")
+                monkeypatch.setattr(manager, "_call", no_reply)
+                with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
+                    await manager.load("m")
+                monkeypatch.undo()
+                assert isinstance(await manager.load("m"), Stored)
+
+        asyncio.run(mix_up())
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_laws_and_agreement_on_three_nodes(manager: str, three_nodes: Nodes):
+    for node in three_nodes.nodes:
+        with node.client() as client:
+            client.script_flush()
+    check_store(MANAGERS[manager](three_nodes.url))
+    check_agreement(MANAGERS[manager](three_nodes.url), examples=20)
+
+
+# The checks have teeth ---------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Faulty:
+    """A store with one thing wrong: `spoil` may answer a request itself."""
+
+    spoil: Callable[[Store, Request], Result | str]
+    store: Store = attrs.field(factory=memory)
+
+    def perform(self, request: Request) -> Result:
+        """The spoiled answer, or the right one."""
+        answer = self.spoil(self.store, request)
+        return self.store.perform(request) if isinstance(answer, str) else answer
+
+
+def forgets_tokens(store: Store, request: Request) -> Result | str:
+    if not isinstance(request, Commit):
+        return "as it is"
+    return store.perform(attrs.evolve(request, token=f"{request.token} {time.monotonic_ns()}"))
+
+
+def takes_any_head(store: Store, request: Request) -> Result | str:
+    answer = store.perform(request)
+    if not isinstance(request, Commit) or request.entry is None or not isinstance(answer, Conflict):
+        return answer
+    head = answer.current.head
+    entry = attrs.evolve(request.entry, version=head.version + 1)
+    return store.perform(attrs.evolve(request, expected=head, entry=entry))
+
+
+def is_never_late(store: Store, request: Request) -> Result | str:
+    return store.perform(attrs.evolve(request, not_after=None)) if isinstance(request, Commit) else "as it is"
+
+
+def verifies_anything(store: Store, request: Request) -> Result | str:
+    if isinstance(request, Commit) and request.document is None:
+        return Committed(request.expected, 0.0)
+    return "as it is"
+
+
+def sets_nothing_aside(store: Store, request: Request) -> Result | str:
+    return store.perform(Load(request.member_id)) if isinstance(request, SetAside) else "as it is"
+
+
+def settles_nothing(store: Store, request: Request) -> Result | str:
+    return None if isinstance(request, Settle) else "as it is"
+
+
+def says_nothing_is_stored(store: Store, request: Request) -> Result | str:
+    answer = store.perform(request)
+    if isinstance(answer, Conflict | Late | Duplicate):
+        return attrs.evolve(answer, current=Stored(Head(), None, answer.current.at))
+    return answer
+
+
+SPOILERS = (
+    forgets_tokens,
+    takes_any_head,
+    is_never_late,
+    verifies_anything,
+    sets_nothing_aside,
+    settles_nothing,
+    says_nothing_is_stored,
+)
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
+def test_a_faulty_store_breaks_a_law(spoil):
+    with pytest.raises(AssertionError):
+        check_store(lambda: Faulty(spoil))
+
+
+@pytest.mark.parametrize("spoil", [forgets_tokens, is_never_late], ids=lambda spoil: spoil.__name__)
+def test_a_faulty_store_disagrees_with_the_model(spoil):
+    with pytest.raises(AssertionError, match="the model answers"):
+        check_agreement(lambda: Faulty(spoil), examples=500)
+
+
+@pytest.mark.parametrize("mutant", ["no age", "all ages at once"])
+def test_a_script_that_drops_none_or_all_by_age_breaks_a_law(mutant: str, server: Server):
+    with mutated(mutant), pytest.raises(AssertionError, match="the entries kept by a commit"):
+        check_store(sync_manager(server.url))
+
+
+def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server):
+    with mutated("no age"), pytest.raises(AssertionError, match="the model answers"):
+        check_agreement(sync_manager(server.url))
+
+
+# Whatever appends drops what is too old ----------------------------------------------------------------------------
+
+
+def appended(at: Callable[[float], Store]) -> tuple[Result, Result]:
+    """What is left of two entries and incidents when the first of each is too old, after a wipe and a report. `at`: the
+    store, its clock moved by so many seconds."""
+    head = Head()
+    for number, shift in enumerate((0.0, 7200.0), 1):
+        entry = Entry(number, f"d{number}", b"body")
+        made = at(shift).perform(Commit("m", head, f"t{number}", "t", "said", b"{}", entry))
+        assert isinstance(made, Committed)
+        head = made.head
+        at(shift).perform(Report("m", b"incident %d" % number))
+    late = at(AUDIT_LIFE + 3600.0)
+    assert isinstance(late.perform(Wipe("m", head, Entry(3, "d3", b"wiped"))), Committed)
+    late.perform(Report("m", b"incident 3"))
+    return late.perform(ReadAudit("m")), late.perform(ReadIncidents("m"))
+
+
+LEFT = ((Entry(2, "d2", b"body"), Entry(3, "d3", b"wiped")), (b"incident 2", b"incident 3"))
+
+
+def test_a_wipe_and_a_report_drop_what_is_too_old(server: Server):
+    with ExitStack() as closing:
+        assert appended(lambda by: closing.enter_context(AtomicStateManager.from_url(server.url, shift=by))) == LEFT
+
+
+def test_a_wipe_and_a_report_drop_what_is_too_old_in_memory():
+    now = [0.0]
+    store = MemoryStore(lambda: 1_000.0 + now[0])
+
+    def at(shift: float) -> Store:
+        now[0] = shift
+        return store
+
+    assert appended(at) == LEFT
+
+
+# The model in its own right ----------------------------------------------------------------------------------------
+
+
+def test_the_model_keeps_to_its_clock():
+    now = [1_000.0]
+    store = MemoryStore(lambda: now[0])
+    answer = store.perform(Load("m"))
+    assert answer == Stored(Head(), None, 1_000.0)
+    now[0] += 0.5
+    assert store.perform(Load("m")) == Stored(Head(), None, 1_000.5)

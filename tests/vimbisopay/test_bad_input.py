@@ -1,0 +1,429 @@
+"""Bad input to VimbisoPay: whatever is typed or pressed at any question, and whatever credex-core does at any call.
+The member keeps their place and hears why, and nothing happens twice."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import flows
+from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
+from flows.credex_core import server as core_server
+from flows.credex_core.server import application, listening, running
+from flows.texts.english import ENGLISH
+from tests.places import PLACES, kept, talking
+from tests.vimbisopay.test_flows import ADA, ALAN, STRANGER, Talk
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+
+HOSTILE = [
+    "", " ", "\n\t", "\x00", "10\x00", "a\x00b", "\x1b[2J", "\u202e10", "10\u202c", "\u2066Emmy\u2069", "10\u200b",
+    "\ufeff10", "\ud83d", "10\ud83d", "🙂", "Emmy 🙂", "E\u0301" * 2000, "\u0301" * 3000, "ﷺ" * 500, "x" * 4096,
+    "x" * 4097, "x" * 10_000, "9" * 310, "9" * 16, "nan", "inf", "Infinity", "1e5", "1E-5", "0x10", "١٠٠", "１０", "½",
+    "0.00001", "0", "00", "0.00", "-1", "+5", "-0", "1.", ".5", "1.0.0", "1,000", "1 000", "1_0.0", "$5", "10 EUR",
+    "10 USD USD", "USD 10 USD", "10 (USD", "((10))", "{0}", "{amount}", "%s%n", "<b>Emmy</b>", "'; DROP TABLE x;--",
+    "../../etc/passwd", "=credex-1", "#next", "#prev", "=", "..", "a.1.yes", "x" * 8 + ".1.yes", "yes no", "1 2", "999",
+    "[]", "{}", '"yes"', "\r\nX-Injected: 1", "credex-0", "-- ",
+]  # fmt: skip
+"""Nothing of this is an answer to any question, or only to one that takes handles or names."""
+
+TAKEN = {
+    "onboard.firstname": {"nan", "inf", "Infinity", "yes no"},
+    "onboard.lastname": {"nan", "inf", "Infinity", "yes no"},
+    "offer.handle": {"nan", "inf", "Infinity", "1e5", "0x10", "0", "00", "999", "9" * 16},
+}
+"""What may be a name or a handle after all."""
+
+SAID = [place for place in PLACES if place != "login.unavailable"]
+"""Questions that refuse something; at `login.unavailable` anything tries again."""
+
+
+# What is typed and pressed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", SAID)
+def test_what_is_no_answer_costs_nobody_their_place(place: str) -> None:
+    """Refused with a reason and the same question, and nothing is called or kept of it."""
+    talk = talking(place)
+    asked, before, calls = talk.said[-1], kept(talk), len(talk.core.calls)
+    for text, way in product(HOSTILE, ("text", "choice")):
+        if text in TAKEN.get(place, ()):
+            continue
+        talk.send(**{way: text})
+        assert talk.outcome.status in ("refused", "ignored"), ascii(text)
+        assert kept(talk) == before, ascii(text)
+        assert len(talk.said) >= 2, ascii(text)
+        assert talk.said[-1] == asked, ascii(text)
+        assert all(len(said) < 1000 for said in talk.said)
+    assert len(talk.core.calls) == calls
+
+
+@pytest.mark.parametrize("kind", ["image", "sticker", "audio", "location", "unknown"])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_cannot_be_read_is_answered_in_words(place: str, kind: str) -> None:
+    """An image is no empty text: what can be done is said, and asked again."""
+    talk = talking(place)
+    asked, before = talk.said[-1], kept(talk)
+    talk.send(kind=kind)
+    assert (talk.outcome.status, kept(talk)) == ("refused", before)
+    assert talk.outcome.replies[0].key == "message.unsupported"
+    assert talk.said[-1] == asked
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.sampled_from(SAID), st.lists(st.text(max_size=30), min_size=1, max_size=4), st.sampled_from(["text", "choice"])
+)
+def test_any_text_is_answered_and_breaks_nothing(place: str, texts: list[str], way: str) -> None:
+    """Whatever is said: an answer in words, no failure, and no effect that was not confirmed."""
+    talk = talking(place)
+    for text in texts:
+        confirming = talk.place.endswith(".confirm")
+        talk.send(**{way: text})
+        assert talk.outcome.status in ("advanced", "refused", "ignored")
+        assert talk.said
+        assert all(talk.said)
+        if confirming and text.strip().casefold() not in ("yes", "y", "ok", "confirm", "1"):
+            assert [
+                call.name for call in talk.core.calls if call.key and call.name.startswith(("create", "accept"))
+            ] == []
+    talk.core.check_conservation()
+
+
+@pytest.mark.parametrize("place", ["accept_offer.list", "decline_offer.list", "cancel_offer.list"])
+def test_an_offer_that_is_not_on_the_list_is_not_answered(place: str) -> None:
+    """Another member's, one's own of the other direction, one that is settled, one on another page, an invented one."""
+    core = SimulatedCredexCore()
+    ten = core.offers[0].money
+    for giver, taker in (("shop_one", "ada"), ("ada", "shop_two"), ("grace", "katherine")):
+        core._new_offer(core._handles[giver], core._handles[taker], ten)
+    core._new_offer(core._handles["alan"], core._handles["grace"], ten)
+    talk = talking(place, core=core)
+    mine = {"accept_offer.list": "incoming", "decline_offer.list": "incoming", "cancel_offer.list": "outgoing"}[place]
+    handle = "ada" if place == "cancel_offer.list" else "alan"
+    waiting = getattr(core._handles[handle], mine)
+    before = kept(talk)
+    for id in [offer.id for offer in core.offers if offer.id not in waiting] + ["credex-" + "0" * 16]:
+        for way, text in product(("text", "choice"), (id, f"={id}", id.upper())):
+            talk.send(**{way: text})
+            assert (talk.outcome.status, kept(talk)) == ("refused", before)
+    assert {call.name for call in core.calls} == {"login"}
+
+
+# What the core does ------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Calling:
+    """The moment before a call: who stands where, and the word that leads to it. `stays`: where they are when it
+    could not be made. `effect`: whether it changes anything."""
+
+    phone: str
+    words: str
+    word: str
+    stays: str
+    done: str
+    effect: bool = True
+
+    def talk(self, **rest: Any) -> Talk:
+        """Somebody who stands there."""
+        talk = Talk(self.phone, **rest)
+        if self.words:
+            talk.say(*self.words.split())
+        return talk
+
+
+CALLS = {
+    "login": Calling(ADA, "", "hi", "login.unavailable", "dashboard.menu", effect=False),
+    "onboardMember": Calling(STRANGER, "hi 1 Emmy Noether", "yes", "onboard.confirm", "dashboard.menu"),
+    "getAccountByHandle": Calling(ADA, "hi offer 10", "alan", "offer.handle", "offer.confirm", effect=False),
+    "createCredex": Calling(ADA, "hi offer 10 alan", "yes", "offer.confirm", "dashboard.menu"),
+    "acceptCredex": Calling(ALAN, "hi accept 1", "yes", "accept_offer.confirm", "accept_offer.list"),
+    "acceptCredexBulk": Calling(ALAN, "hi accept accept_all", "yes", "accept_offer.confirm", "dashboard.menu"),
+    "declineCredex": Calling(ALAN, "hi decline 1", "yes", "decline_offer.confirm", "decline_offer.list"),
+    "cancelCredex": Calling(ADA, "hi cancel_offer 1", "yes", "cancel_offer.confirm", "dashboard.menu"),
+    "getLedger": Calling(ALAN, "hi", "ledger", "ledger.unread", "ledger.page", effect=False),
+    "createRecurring": Calling(ADA, "hi upgrade", "yes", "upgrade.confirm", "dashboard.menu"),
+}
+EFFECTS = [name for name, calling in CALLS.items() if calling.effect]
+QUESTIONS = [name for name, calling in CALLS.items() if not calling.effect]
+
+
+def world(core: SimulatedCredexCore) -> Any:
+    """What there is: members, offers and their answers, and every balance."""
+    with core._lock:
+        balances = {account.handle: dict(account.balances) for account in core._accounts.values()}
+        tiers = {phone: member.tier for phone, member in core._phones.items()}
+        return tiers, [(o.issuer, o.receiver, o.amount, o.status) for o in core.offers], balances
+
+
+def undisturbed(name: str) -> Any:
+    """The world after the call when nothing goes wrong."""
+    talk = CALLS[name].talk()
+    talk.say(CALLS[name].word)
+    assert talk.place == CALLS[name].done
+    return world(talk.core)
+
+
+def answers(talk: Talk) -> Any:
+    """What the flow has gathered."""
+    return {name: value for name, value in talk.data.items() if name != "to"} if talk.outcome else {}
+
+
+def calls(talk: Talk, name: str) -> list[Any]:
+    """The calls of that name that arrived."""
+    return [call for call in talk.core.calls if call.name == name]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_core_that_is_down_costs_no_place_and_does_nothing(name: str) -> None:
+    """Why is said, the answers are there, it can be tried again, and then it happens once."""
+    calling = CALLS[name]
+    talk = calling.talk()
+    before, gathered = world(talk.core), answers(talk)
+    talk.core.faults = [Fault("down", call=name, times=2)]
+    for _ in range(2):
+        talk.say("again" if talk.place in ("login.unavailable", "ledger.unread") else calling.word)
+        assert talk.outcome.replies[0].key == "core.down"
+        assert talk.place == calling.stays
+        assert world(talk.core) == before
+        if calling.effect:
+            assert answers(talk) == gathered
+    talk.say("again" if talk.place in ("login.unavailable", "ledger.unread") else calling.word)
+    assert talk.place == calling.done
+    assert world(talk.core) == undisturbed(name)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in ("login", "onboardMember")])
+def test_a_token_that_is_not_accepted_is_renewed_unnoticed(name: str) -> None:
+    """One login, and the same call with the same key; a network that goes on refusing costs no place."""
+    calling = CALLS[name]
+    talk = calling.talk()
+    asked = len(talk.core.calls)
+    talk.core.faults = [Fault("401", call=name, times=1)]
+    talk.say(calling.word)
+    assert [call.name for call in talk.core.calls[asked:]] == [name, "login", name]
+    assert len({call.key for call in calls(talk, name)}) == 1
+    assert talk.place == calling.done
+    assert world(talk.core) == undisturbed(name)
+    talk = calling.talk()
+    before = world(talk.core)
+    talk.core.faults = [Fault("401", call=name)]
+    talk.say(calling.word)
+    assert (talk.place, talk.outcome.replies[0].key) == (calling.stays, "core.unauthorised")
+    assert world(talk.core) == before
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+@pytest.mark.parametrize("name", EFFECTS)
+def test_a_reply_that_is_lost_does_it_once(name: str, lost: int) -> None:
+    """However many are lost: the same key, one effect, and in the end the member hears of it."""
+    calling = CALLS[name]
+    talk = calling.talk()
+    talk.core.faults = [Fault("lost", call=name, times=lost)]
+    talk.say(calling.word)
+    while talk.outcome.state.call is not None:
+        assert len(talk.said) == 1
+        assert talk.said == [ENGLISH[talk.place]]
+        talk.at[0] += 61
+        talk.say(calling.word)
+    assert talk.place == calling.done
+    assert len({call.key for call in calls(talk, name)}) == 1
+    assert world(talk.core) == undisturbed(name)
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
+    """No reply ever comes: the member is told that it may have been done, is not asked to confirm it again, and finds
+    home; it was done once."""
+    talk = CALLS[name].talk()
+    talk.core.faults = [Fault("lost", call=name)]
+    talk.say(CALLS[name].word)
+    said: list[str] = []
+    for _ in range(20):
+        if talk.outcome.state.call is None:
+            break
+        talk.at[0] += 61
+        talk.say("yes")
+        assert len(set(talk.said)) == len(talk.said)
+        said += [getattr(reply, "key", "") for reply in talk.outcome.replies]
+    assert "call.unsure" in said
+    assert not talk.place.endswith(".confirm")
+    talk.core.faults = []
+    talk.say("menu")
+    assert talk.place == "dashboard.menu"
+    assert world(talk.core) == undisturbed(name)
+
+
+class Held:
+    """A core one of whose calls is not answered before it is let: no clock decides what is said meanwhile."""
+
+    def __init__(self, core: SimulatedCredexCore, method: str) -> None:
+        self._core, self._method, self.let = core, method, threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._core, name)
+        if name != self._method:
+            return found
+
+        @functools.wraps(found)
+        def held(*arguments: Any, **named: Any) -> Any:
+            assert self.let.wait(60)
+            return found(*arguments, **named)
+
+        return held
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_slow_core_is_waited_for_and_asked_once(name: str) -> None:
+    """Whoever says something meanwhile, a word that always works too, hears what is being done; nothing is interrupted
+    and nothing is done twice."""
+    calling = CALLS[name]
+    talk = calling.talk()
+    held = Held(talk.core, _method(name))
+    talk.manager = FlowStateManager(flows.bot, talk.store, services={"credex_core": held}, call_wait=0.01)
+    talk.say(calling.word)
+    waiting = talk.place
+    assert talk.said == [ENGLISH[waiting]]
+    for word in ("menu", "cancel", "back", "help", "yes", "1", "0.5=>alan"):
+        talk.say(word)
+        assert (talk.outcome.status, talk.place, talk.said) == ("ignored", waiting, [ENGLISH[waiting]])
+    held.let.set()
+    member_id, until = talk.outcome.state.member_id, time.monotonic() + 60
+    while time.monotonic() < until and (state := talk.manager.state(member_id)) and (state.call or state.moved):
+        time.sleep(0.02)
+    talk.say("help")
+    assert talk.place == calling.done
+    assert len(calls(talk, name)) == 1
+    assert world(talk.core) == undisturbed(name)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_service_that_raises_is_no_disaster(name: str) -> None:
+    """An exception nobody thought of: plain words, nothing of it is shown; the place is kept, or nothing is known."""
+    calling = CALLS[name]
+    talk = calling.talk()
+    real, method = talk.core, _method(name)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("secret internals {of} a <stranger>")
+
+    class Broken:
+        def __getattr__(self, attribute: str) -> Any:
+            return broken if attribute == method else getattr(real, attribute)
+
+    talk.manager = FlowStateManager(flows.bot, talk.store, services={"credex_core": Broken()})
+    before = world(real)
+    talk.say(calling.word)
+    assert "internals" not in "".join(talk.said)
+    assert world(real) == before
+    if calling.effect:
+        assert talk.said == [ENGLISH[talk.place]]
+    else:
+        assert (talk.place, talk.outcome.replies[0].key) == (calling.stays, "call.unavailable")
+
+
+def _method(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+# The same over HTTP ------------------------------------------------------------------------------------------------
+
+
+class Nonsense:
+    """A server that answers calls of one name so many times with something else, before or after the work is done."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.name = ""
+        self.times = 0
+        self.answer: tuple[int, str, bytes] = (500, "text/plain", b"")
+        self.works = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] != f"/{self.name}" or not self.times:
+            return await self._app(scope, receive, send)
+        self.times -= 1
+        if self.works:
+            await self._app(scope, receive, _nowhere)
+        status, kind, body = self.answer
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _nowhere(_: Message) -> None:
+    """Takes an answer that nobody gets."""
+
+
+ODD: dict[str, tuple[int, str, bytes]] = {
+    "500": (500, "application/json", b'{"message": "Internal Server Error"}'),
+    "502 page": (502, "text/html", b"<html>Bad Gateway</html>"),
+    "200 page": (200, "text/html", b"<html>Welcome</html>"),
+    "200 empty": (200, "application/json", b""),
+    "200 of another": (200, "application/json", b'{"data": {"action": {"type": "SOMETHING_ELSE", "details": {}}}}'),
+    "200 no object": (200, "application/json", b"[1, 2, 3]"),
+    "200 deep": (200, "application/json", b"[" * 100_000),
+    "200 NaN": (200, "application/json", b'{"data": NaN}'),
+    "302": (302, "text/plain", b""),
+}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Nonsense, Any, str]]:
+    """One server for all; its core is exchanged."""
+    app = application(SimulatedCredexCore())
+    nonsense = Nonsense(app)
+    with listening() as bound, running(nonsense, bound) as url:
+        yield nonsense, app, url
+
+
+def over_http(calling: Calling, served: tuple[Nonsense, Any, str], client: HttpCredexCore) -> Talk:
+    """Somebody who stands before a call that is made over HTTP."""
+    core = served[1].state.core = SimulatedCredexCore()
+    served[0].times = 0
+    talk = Talk(calling.phone, core=core)
+    talk.manager = FlowStateManager(flows.bot, talk.store, services={"credex_core": client})
+    if calling.words:
+        talk.say(*calling.words.split())
+    return talk
+
+
+@pytest.mark.parametrize("works", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", CALLS)
+def test_nonsense_over_http_costs_no_place_and_does_nothing_twice(
+    name: str,
+    works: bool,
+    served: tuple[Nonsense, Any, str],
+) -> None:
+    """Errors, pages, rubbish, instead of the work or after it: a question is not answered, which is said; an effect is
+    asked for again with its key, and happens once."""
+    calling, nonsense = CALLS[name], served[0]
+    with HttpCredexCore(served[2]) as client:
+        for odd, answer in ODD.items():
+            talk = over_http(calling, served, client)
+            nonsense.name, nonsense.answer, nonsense.works, nonsense.times = name, answer, works, 1
+            talk.say(calling.word)
+            if calling.effect:
+                assert talk.place == calling.done, odd
+                assert world(talk.core) == undisturbed(name), odd
+            else:
+                assert (talk.place, talk.outcome.replies[0].key) == (calling.stays, "core.down"), odd
+                talk.say("again" if talk.place in ("login.unavailable", "ledger.unread") else calling.word)
+                assert talk.place == calling.done, odd
+            talk.core.check_conservation()
+
+
+def test_every_call_is_tried() -> None:
+    """The table of calls leaves none out."""
+    assert set(CALLS) == set(core_server.CALLS)

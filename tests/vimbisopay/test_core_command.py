@@ -1,0 +1,174 @@
+"""`vimbiso core` as people run it, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from flows.cli import _fault
+from flows.credex_core import Fault, Session, SimulatedCredexCore
+from flows.credex_core.http import HttpCredexCore
+from flows.credex_core.server import application, listening, served
+from flows.credex_core.server import running as serving
+from tests.cli_runs import LIMIT, TRANSCRIPT, embedded, invoke, run, start
+
+pytestmark = [pytest.mark.embedded, embedded]
+
+ADA = "263771000001"
+OFFER = "hi\noffer\n10\nalan\nyes\n"
+
+
+@contextmanager
+def running(*words: str, cwd: Path) -> Generator[tuple[subprocess.Popen[bytes], str]]:
+    """A process of the command, and the address it says."""
+    process = start("core", *words, cwd=cwd)
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline().decode()
+        found = re.fullmatch(r"credex-core, simulated: (http://127\.0\.0\.1:\d+)\n", said)
+        assert found, process.communicate()[1].decode()
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_serves_and_ends_in_order(tmp_path: Path, number: int):
+    with running("--seed", "3", cwd=tmp_path) as (process, url):
+        with HttpCredexCore(url) as client:
+            session, same = client.login(phone=ADA), SimulatedCredexCore(3).login(phone=ADA)
+        assert isinstance(session, Session)
+        assert isinstance(same, Session)
+        assert session.dashboard == same.dashboard
+        process.send_signal(number)
+        out, err = process.communicate(timeout=LIMIT)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_it_ends_at_once_while_somebody_is_connected(tmp_path: Path):
+    """A connection that is kept open, and an answer that is slow, hold nobody up for long."""
+    with running("--fault", "slow=1:login", cwd=tmp_path) as (process, url), HttpCredexCore(url, read=0.2) as client:
+        client.get_account_by_handle("ada")
+        client.login(phone=ADA)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+
+
+def test_a_bot_talks_to_it(tmp_path: Path):
+    """Through a lost reply and a token that is not accepted: one offer."""
+    words = ("--fault", "lost:createCredex:1", "--fault", "401:getAccountByHandle:1")
+    with running(*words, cwd=tmp_path) as (_, url):
+        chat = ("chat", "--core", url, "--channel", f"terminal:{ADA}")
+        code, out, err = run(*chat, cwd=tmp_path, stdin=OFFER)
+        assert (code, err) == (0, "")
+        assert "Your offer was made: 10.00 USD to Alan Turing (@alan)." in out
+        seen = httpx.get(url).json()
+    assert [offer["amount"] for offer in seen["offers"]] == ["5.00", "7.50", "10.00"]
+    keys = [call["key"] for call in seen["received"] if call["name"] == "createCredex"]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert [fault["times"] for fault in seen["faults"]] == [0, 0]
+
+
+def test_a_replay_talks_to_it(tmp_path: Path):
+    core = SimulatedCredexCore()
+    with served(core) as url:
+        code, _, _ = invoke("replay", TRANSCRIPT, "--core", url)
+    assert code == 0
+    assert core.calls
+
+
+def test_a_worker_takes_a_core(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    with served(SimulatedCredexCore()) as url:
+        worker = start("worker", "--data", "data", "--core", url, cwd=tmp_path)
+        assert worker.stdout is not None
+        assert b"started" in worker.stdout.readline()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.communicate(timeout=LIMIT)[1] == b""
+    assert worker.returncode == 0
+
+
+def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    """A command line can be read by everybody on the machine."""
+    app, sent = application(SimulatedCredexCore()), []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        sent.append(dict(scope["headers"]).get(b"x-client-api-key"))
+        await app(scope, receive, send)
+
+    with listening() as bound, serving(noting, bound) as url:
+        invoke("chat", "--core", url, stdin="hi\n")
+        monkeypatch.setenv("CREDEX_API_KEY", "of-the-api")
+        code, out, err = invoke("chat", "--core", url, stdin="hi\n")
+    assert sent == [None, b"of-the-api"]
+    assert (code, err) == (0, "")
+    assert "of-the-api" not in out
+
+
+def test_a_core_that_is_away_is_told_to_the_member():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    code, out, _ = invoke("chat", "--core", f"http://127.0.0.1:{port}", stdin="hi\n")
+    assert code == 0
+    assert "cannot reach the credex network" in out
+
+
+def test_a_bot_without_a_credex_core_talks_to_none(tmp_path: Path):
+    (tmp_path / "plain.py").write_text(
+        "from vimbiso_fsm import Bot, Flow, State, Text\n"
+        "bot = Bot([Flow('a', initial='b', states=[State('b', say=Text('B'), final=True)], transitions=[])])\n"
+    )
+    code, _, err = run("chat", "--flows", "plain", "--core", "http://127.0.0.1:1", cwd=tmp_path)
+    assert code == 1
+    assert "talks to no credex-core" in err
+
+
+@pytest.mark.parametrize("url", ["core", "http://user:secret-word@core"])
+def test_an_address_that_is_none_is_refused(url: str):
+    code, out, err = invoke("chat", "--core", url)
+    assert (code, out) == (2, "")
+    assert "--core: url" in err
+    assert "secret-word" not in err
+
+
+def test_a_port_that_is_taken_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = invoke("core", "--port", str(port))
+    assert (code, out) == (1, "")
+    assert f"port {port} cannot be had" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("down", Fault("down")),
+        ("401:login", Fault("401", "login")),
+        ("lost:createCredex:2", Fault("lost", "createCredex", 2)),
+        ("lost::2", Fault("lost", "", 2)),
+        ("slow=0.5:login:1", Fault("slow", "login", 1, seconds=0.5)),
+    ],
+)
+def test_a_fault_is_read(words: str, fault: Fault):
+    assert Fault(*_fault(words)) == fault
+
+
+@pytest.mark.parametrize(
+    "words", ["", "slower", "slow", "slow=", "slow=x", "slow=-1", "slow=inf", "down=1", "down:login:0", "down:login:x"]
+)
+def test_a_fault_that_is_none_is_refused(words: str):
+    code, out, err = invoke("core", "--fault", words)
+    assert (code, out) == (2, "")
+    assert "--fault is KIND" in " ".join(err.replace("│", " ").split())

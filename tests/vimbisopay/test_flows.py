@@ -1,0 +1,852 @@
+"""The conversations of VimbisoPay: each transition and guard by the machine alone, then whole conversations."""
+
+import itertools
+import re
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flows
+from flows.answer_offers import Answer, accept, cancel, decline
+from flows.choose_account import Choice, choose_account
+from flows.credex_core import (
+    Account,
+    CredexCore,
+    Dashboard,
+    Fault,
+    LedgerEntry,
+    PendingOffer,
+    Receipt,
+    Recipient,
+    Session,
+    SimulatedCredexCore,
+)
+from flows.dashboard import dashboard
+from flows.ledger import Ledger, ledger
+from flows.login import login
+from flows.members import KEPT, logged_in, me, tier, upgradable
+from flows.offer import Offer, offer, quick
+from flows.onboard import Names, onboard
+from flows.refresh import refresh
+from flows.texts.english import ENGLISH
+from flows.upgrade import upgrade
+from vimbiso_fsm.document.codec import structure, unstructure
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import call
+from vimbiso_fsm.flow.carry_on import CARRY_ON
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.machine import Machine
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Turn, authenticated
+from vimbiso_fsm.messages.catalogue import ENGLISH as FRAMEWORK
+from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.readers import ANSWER_TEXTS
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Buttons, Menu, Text
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
+
+ADA, ALAN, GRACE, KATHERINE = (f"26377100000{n}" for n in (1, 2, 3, 5))
+STRANGER = "263770000001"
+NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+
+
+def money(text):
+    amount, currency = text.split()
+    return Money(Decimal(amount), currency)
+
+
+# By the machine alone ----------------------------------------------------------------------------------------------
+
+GUEST = Member("guest-1")
+
+
+def member(phone, core=None, **changes) -> Member:
+    """Who that is, logged in."""
+    session = (core or SimulatedCredexCore()).login(phone=phone)
+    turn = Turn(NoData(), GUEST, Channel("whatsapp", phone), NOW, "login", "asking", "done", session)
+    return attrs.evolve(logged_in(turn).member, **changes)
+
+
+def turn(flow, state, trigger, *, who=GUEST, data=None, answer=None, reason=None) -> Turn[Any]:
+    """A turn as the framework makes it: the answer is in its field already."""
+    data = flow.data() if data is None else data
+    into = flow[state].into
+    if into and trigger in ("answer", "done"):
+        data = attrs.evolve(data, **{into: answer})
+    return Turn(data, who, Channel("whatsapp", "1"), NOW, flow.name, state, trigger, answer, reason)
+
+
+def fire(flow, state, trigger, **rest):
+    return Machine(flow).fire(turn(flow, state, trigger, **rest))
+
+
+def codes(fired):
+    return [reason.code for reason in fired.reasons]
+
+
+TEN = Offer(money("10.00 USD"), "alan", Recipient("account-1", "alan", "Alan Turing"))
+
+
+@pytest.mark.parametrize(
+    ("phone", "amount", "reason"),
+    [
+        (ADA, "25.00 USD", None),
+        (ADA, "25.01 USD", "amount.limit"),
+        (ADA, "1.00 ZWG", "amount.balance"),
+        (ALAN, "500.00 USD", None),
+        (ALAN, "500.01 USD", "amount.balance"),
+        (ALAN, "2.0000 XAU", None),
+        (ALAN, "2.0001 XAU", "amount.balance"),
+        (GRACE, "0.01 USD", "amount.balance"),
+        (KATHERINE, "1000.00 USD", None),
+        (KATHERINE, "1.000 CXX", None),
+    ],
+)
+def test_an_amount_is_judged_by_limit_and_balance(phone, amount, reason):
+    fired = fire(offer, "amount", "answer", who=member(phone), answer=money(amount))
+    assert fired.to == (None if reason else "handle")
+    assert codes(fired) == ([reason] if reason else [])
+
+
+def test_a_limit_is_of_dollars_and_of_tier_1():
+    core = SimulatedCredexCore()
+    core._handles["ada"].balances["CAD"] = Decimal(100)
+    assert fire(offer, "amount", "answer", who=member(ADA, core), answer=money("100.00 CAD")).to == "handle"
+    core._phones[ADA].tier = 2
+    assert fire(offer, "amount", "answer", who=member(ADA, core), answer=money("100.00 USD")).to == "handle"
+    core._phones[ADA].remaining = Decimal("0.00")
+    core._phones[ADA].tier = 1
+    fired = fire(offer, "amount", "answer", who=member(ADA, core), answer=money("0.01 USD"))
+    assert (fired.to, codes(fired)) == (None, ["amount.limit"])
+
+
+@pytest.mark.parametrize("handle", ["katherine", "shop_one", "shop_two"])
+def test_nobody_offers_to_themselves(handle):
+    fired = fire(offer, "handle", "answer", who=member(KATHERINE), answer=handle)
+    assert (fired.to, codes(fired)) == (None, ["handle.own"])
+    assert fire(offer, "handle", "answer", who=member(ALAN), answer=handle).to == "checking"
+
+
+@pytest.mark.parametrize(
+    ("state", "trigger", "reason", "to"),
+    [
+        ("checking", "done", None, "confirm"),
+        ("checking", "failed", "handle.unknown", "handle"),
+        ("checking", "failed", "core.down", "handle"),
+        ("confirm", "yes", None, "creating"),
+        ("confirm", "no", None, "dropped"),
+        ("creating", "failed", "core.rejected", "confirm"),
+        ("creating", "failed", "core.down", "confirm"),
+        ("creating", "failed", "call.unsure", "refreshing"),
+        ("refreshing", "done", None, "unsure"),
+        ("refreshing", "cancelled", None, "unsure"),
+        ("paying", "cancelled", None, "confirm"),
+        ("confirm", "answer", None, None),
+        ("amount", "yes", None, None),
+    ],
+)
+def test_the_ways_of_an_offer(state, trigger, reason, to):
+    answer = TEN.to if (state, trigger) == ("checking", "done") else None
+    fired = fire(offer, state, trigger, who=member(ADA), data=TEN, answer=answer, reason=reason and Refused(reason))
+    assert (fired.to, fired.data) == (to, TEN)
+
+
+def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
+    """The real core answers some calls with the account it touched, or with nothing."""
+    core = SimulatedCredexCore()
+    katherine = member(KATHERINE, core)
+    session = core.login(phone=KATHERINE)
+    assert isinstance(session, Session)
+    before = session.dashboard
+    touched = attrs.evolve(before.accounts[1], balances=(money("1.00 USD"),))
+    for said, expected in (
+        (attrs.evolve(before, accounts=(touched,)), (before.accounts[0], touched, before.accounts[2])),
+        (attrs.evolve(before, accounts=()), before.accounts),
+        (Dashboard(), before.accounts),
+    ):
+        fired = fire(offer, "creating", "done", who=katherine, data=TEN, answer=Receipt("credex-1", said))
+        found = structure(dict(fired.member.profile), Dashboard)
+        assert (fired.to, found.accounts, found.tier) == ("sent", expected, 5)
+
+
+def test_an_offer_made_refreshes_the_accounts():
+    core = SimulatedCredexCore()
+    ada = member(ADA, core)
+    alan = core.login(phone=ALAN)
+    assert isinstance(alan, Session)
+    (to,) = alan.dashboard.accounts
+    proposed = offer["creating"].call
+    assert proposed
+    data = attrs.evolve(TEN, to=Recipient(to.id, to.handle, to.name))
+    proposal = proposed(turn(offer, "creating", "", who=ada, data=data))
+    assert proposal == call(
+        CredexCore.create_credex, issuer=ada.current_account["id"], receiver=to.id, amount=TEN.amount
+    )
+    receipt = Receipt("credex-1", attrs.evolve(structure(dict(ada.profile), type(alan.dashboard)), tier=2))
+    fired = fire(offer, "creating", "done", who=ada, data=data, answer=receipt)
+    assert fired.to == "sent"
+    assert fired.member.profile["tier"] == 2
+    assert fired.member.current_account == ada.current_account
+
+
+@pytest.mark.parametrize(
+    ("state", "trigger", "answer", "reason", "to"),
+    [
+        ("welcome", "become_member", None, None, "firstname"),
+        ("firstname", "answer", "Emmy", None, "lastname"),
+        ("lastname", "answer", "Noether", None, "confirm"),
+        ("confirm", "yes", None, None, "creating"),
+        ("confirm", "no", None, None, "firstname"),
+        ("creating", "failed", None, "core.down", "confirm"),
+        ("creating", "failed", None, "core.member_exists", "exists"),
+        ("creating", "failed", None, "call.unsure", "exists"),
+    ],
+)
+def test_the_ways_of_onboarding(state, trigger, answer, reason, to):
+    fired = fire(onboard, state, trigger, answer=answer, reason=reason and Refused(reason))
+    assert (fired.to, fired.member) == (to, GUEST)
+
+
+def test_onboarding_makes_the_guest_a_member():
+    session = SimulatedCredexCore().onboard_member(firstname="Emmy", lastname="Noether", phone=STRANGER)
+    assert isinstance(session, Session)
+    fired = fire(onboard, "creating", "done", data=Names("Emmy", "Noether"), answer=session)
+    who = fired.member
+    assert fired.to == "welcomed"
+    assert (who.id, who.guest, who.authenticated, who.jwt_token) == (
+        session.dashboard.member_id,
+        False,
+        True,
+        session.token,
+    )
+    assert who.current_account == {
+        "id": session.dashboard.accounts[0].id,
+        "handle": "emmy_noether",
+        "name": "Emmy Noether",
+    }
+
+
+@pytest.mark.parametrize(
+    ("phone", "to"), [(ADA, "known"), (ALAN, "known"), (KATHERINE, "choosing"), (STRANGER, "onboarding")]
+)
+def test_login_tells_members_from_strangers(phone, to):
+    fired = fire(login, "asking", "done", answer=SimulatedCredexCore().login(phone=phone))
+    assert fired.to == to
+    assert fired.member.authenticated is (to != "onboarding")
+    assert (fired.member is GUEST) is (to == "onboarding")
+
+
+def test_only_members_of_tier_5_choose_an_account():
+    core = SimulatedCredexCore()
+    core._phones[KATHERINE].tier = 4
+    assert fire(login, "asking", "done", answer=core.login(phone=KATHERINE)).to == "known"
+    core._phones[ADA].tier = 5
+    assert fire(login, "asking", "done", answer=core.login(phone=ADA)).to == "known"
+
+
+def test_the_account_chosen_is_the_one_in_use():
+    for flow, to in ((login, "known"), (dashboard, "menu")):
+        state = "choosing" if flow is login else "switching"
+        fired = fire(flow, state, "done", who=member(KATHERINE), answer="shop_one")
+        assert (fired.to, fired.member.current_account["handle"]) == (to, "shop_one")
+
+
+@pytest.mark.parametrize(
+    ("state", "trigger", "who", "to"),
+    [
+        ("asking", "failed", GUEST, "unavailable"),
+        ("unavailable", "answer", GUEST, "asking"),
+        ("onboarding", "done", Member("m", guest=False, authenticated=True), "known"),
+        ("onboarding", "done", GUEST, "asking"),
+        ("onboarding", "cancelled", GUEST, "unknown"),
+    ],
+)
+def test_the_other_ways_of_login(state, trigger, who, to):
+    answer = "again" if state == "unavailable" else None
+    assert fire(login, state, trigger, who=who, answer=answer, reason=Refused("core.down")).to == to
+
+
+def test_the_dashboard_leads_to_an_offer_and_back():
+    for state, trigger, to in (
+        ("menu", "offer_secured", "offering"),
+        ("offering", "done", "menu"),
+        ("offering", "cancelled", "menu"),
+    ):
+        assert fire(dashboard, state, trigger, who=member(ADA)).to == to
+
+
+def test_the_dashboard_says_what_the_member_has():
+    summary = dashboard["menu"].ask
+    assert callable(summary)
+    said = summary(turn(dashboard, "menu", "", who=member(ALAN), data=NoData()))
+    assert (said.key, said.params["incoming"], said.params["balances"]) == (
+        "dashboard.summary",
+        2,
+        (money("500.00 USD"), money("1000.00 ZWG"), money("2.0000 XAU")),
+    )
+    for phone in (ADA, GRACE):
+        said = summary(turn(dashboard, "menu", "", who=member(phone), data=NoData()))
+        assert said.key == "dashboard.limited"
+
+
+def test_a_flood_of_offers_does_not_outgrow_the_document():
+    core = SimulatedCredexCore()
+    for _ in range(500):
+        core._new_offer(core._handles["ada"], core._handles["alan"], money("0.01 USD"))
+    alan = member(ALAN, core)
+    (account,) = me(turn(dashboard, "menu", "", who=alan)).accounts
+    assert (len(account.incoming), account.incoming_count) == (KEPT, 502)
+
+
+def test_a_member_without_an_account_holds_nothing():
+    nobody = Member("m", guest=False, authenticated=True, profile={}, current_account={})
+    you = me(turn(dashboard, "menu", "", who=nobody))
+    assert (you.account, you.accounts, you.tier) == (Account(), (), 1)
+    assert not you.covers(money("0.01 USD"))
+
+
+def test_flows_that_need_a_member_say_so():
+    needy: list[Flow[Any]] = [dashboard, offer, accept, decline, cancel, ledger]
+    others: list[Flow[Any]] = [login, onboard, choose_account, refresh]
+    assert all(flow.requires == (authenticated,) for flow in needy)
+    assert upgrade.requires == (authenticated, upgradable)
+    assert all(flow.requires == () for flow in others)
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("0.5=>handle", ("0.5", "handle")),
+        (" 10 USD  =>  @Alan ", ("10 USD", "@Alan")),
+        ("1=>a=>b", ("1", "a=>b")),
+        *((typed, None) for typed in ("", "=>", "1=>", "=>a", "1=a", "1>a", "1 = > a", "hello")),
+    ],
+)
+def test_the_quick_command(typed, read):
+    assert quick(typed) == read
+
+
+def test_data_of_the_flows_can_be_stored():
+    entry = LedgerEntry("transfer-1", "ada", "Ada Lovelace", money("-5.00 USD"))
+    waits = PendingOffer("credex-1", "ada", "Ada Lovelace", money("5.00 USD"))
+    known: list[Any] = [
+        TEN,
+        attrs.evolve(TEN, own="shop_one"),
+        Names("Emmy", "Noether"),
+        Choice(money("1.000 CXX"), "shop_one"),
+        Answer((waits, waits)),
+        Ledger(14, 7, (entry,)),
+    ]
+    for data in known:
+        assert structure(unstructure(data), type(data)) == data
+
+
+def test_every_key_has_words():
+    """Also those of adapters that the bot is not built with, and a help with an example at each question. In Shona they
+    are all there too: `test_wording.py`."""
+    known = {*FRAMEWORK, *ENGLISH, *ANSWER_TEXTS}
+    ours = [flow for flow in flows.bot.flows if flow is not CARRY_ON]
+    for flow in ours:
+        for source, triggers in flow.buttons.items():
+            assert {f"{flow.name}.{source}.{trigger}" for trigger in triggers} <= known
+        for state in flow.states:
+            assert not state.asks or state.call or f"{flow.name}.{state.name}.help" in known
+    source = "".join(path.read_text() for path in Path(flows.__file__).parent.glob("*.py"))
+    for word in ("Refused(", "Text("):
+        for part in source.split(word)[1:]:
+            key = part.lstrip().split('"')[1] if part.lstrip().startswith('"') else ""
+            assert not key or key in known, key
+
+
+def test_a_flow_file_says_nothing_of_how_it_is_kept_or_sent():
+    """No line of it is about the store, channels, JSON, versions or repeats: that is the framework's business."""
+    folder = Path(flows.__file__).parent
+    declaring = [path for path in folder.glob("*.py") if "Flow(\n" in path.read_text(encoding="utf-8")]
+    assert len(declaring) >= 10
+    for path in declaring:
+        found = re.findall(
+            "(?i)redis|valkey|channel|json|version|retr[iy]|whatsapp|sms", path.read_text(encoding="utf-8")
+        )
+        assert not found, path.name
+
+
+@pytest.mark.parametrize("language", flows.bot.catalogue.languages)
+def test_titles_of_buttons_are_not_cut(language):
+    """They fit WhatsApp's button, and the dashboard's its rows, in every language."""
+    titles = {
+        flows.bot.button_title(flow.name, state, trigger)
+        for flow in flows.bot.flows
+        for state, triggers in flow.buttons.items()
+        for trigger in triggers
+    }
+    assert all(len(flows.bot.catalogue.say(title, language).text) <= 20 for title in titles)
+
+
+# Whole conversations -----------------------------------------------------------------------------------------------
+
+
+class Talk:
+    """A member on one channel, talking to the bot; its clock stands still unless it is turned."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, phone, *, core=None, store=None, at=None, bot=None):
+        self.at = at or [NOW.timestamp()]
+        self.core = core or SimulatedCredexCore()
+        self.core.clock = lambda: self.at[0]
+        self.store = store or MemoryStore(lambda: self.at[0])
+        self.manager = FlowStateManager(bot or flows.bot, self.store, services={"credex_core": self.core})
+        self.channel = Channel("whatsapp", phone)
+        self.outcome: Any = None
+
+    def send(self, **content: Any):
+        content = {"id": f"m{next(self.numbers)}", **content}
+        self.outcome = self.manager.handle(Message(self.channel, **content))
+        return self.said
+
+    def say(self, *lines):
+        for line in lines:
+            self.send(text=line)
+        return self.said
+
+    @property
+    def said(self):
+        return [reply.text for reply in self.outcome.replies]
+
+    @property
+    def place(self):
+        run = self.outcome.state.run if self.outcome else None
+        return f"{run.flow}.{run.step}" if run else ""
+
+    @property
+    def data(self):
+        return self.outcome.state.flow_data.data.fields
+
+    def button(self, title):
+        reply = self.outcome.replies[-1]
+        choices = reply.buttons if isinstance(reply, Buttons) else reply.rows if isinstance(reply, Menu) else ()
+        return next(choice.id for choice in choices if choice.title.text == title)
+
+    def made(self):
+        """Offers made since the beginning."""
+        self.core.check_conservation()
+        return [(o.issuer, o.receiver, f"{o.amount} {o.denom}", o.status) for o in self.core.offers[2:]]
+
+
+def known(phone, **rest):
+    talk = Talk(phone, **rest)
+    talk.say("hi")
+    return talk
+
+
+ONE = [("ada", "alan", "10.00 USD", "pending")]
+
+
+def test_somebody_new_becomes_a_member_and_offers():
+    talk = Talk(STRANGER)
+    talk.say("hi", "become_member", "Emmy", "Noether")
+    assert talk.said == ["You are Emmy Noether. Is that right?"]
+    guest = talk.outcome.state.member_id
+    assert talk.say("yes")[0] == "Welcome, Emmy! Your account is open."
+    assert talk.place == "dashboard.menu"
+    member_id = talk.outcome.state.member_id
+    assert guest.startswith("guest-")
+    assert member_id != guest
+    talk.say("menu", "offer", "10 USD", "alan")
+    assert talk.said == ["Offer 10.00 USD\nfrom Emmy Noether (@emmy_noether)\nto Alan Turing (@alan)?"]
+    assert talk.say("yes")[0] == "Your offer was made: 10.00 USD to Alan Turing (@alan)."
+    assert "Left to offer today: 15.00 USD\nOffers waiting: 0 in, 1 out" in talk.said[1]
+    assert talk.made() == [("emmy_noether", "alan", "10.00 USD", "pending")]
+    assert {entry.member_id for entry in talk.manager.history(member_id)} == {guest, member_id}
+    assert talk.manager.state(member_id) == talk.outcome.state
+
+
+def test_a_member_is_greeted_with_the_dashboard():
+    talk = known(ALAN)
+    (said,) = talk.said
+    assert said.splitlines() == [
+        "Alan Turing (@alan)", "500.00 USD", "1,000.00 ZWG", "2.0000 XAU",
+        "Net assets: 5,540.00 USD", "Offers waiting: 2 in, 0 out",
+    ]  # fmt: skip
+    assert talk.outcome.state.authenticated
+
+
+def test_a_member_of_tier_5_chooses_an_account():
+    talk = known(KATHERINE)
+    assert talk.place == "choose_account.choosing"
+    talk.send(choice=talk.button("Shop One"))
+    assert talk.place == "dashboard.menu"
+    assert talk.said[0].startswith("Shop One (@shop_one)\n250.00 USD")
+    talk.say("offer", "300", "alan", "yes")
+    assert talk.made() == [("shop_one", "alan", "300.00 USD", "pending")]
+    assert talk.outcome.state.current_account["handle"] == "shop_one"
+
+
+def test_an_account_that_is_not_on_the_list_is_refused():
+    talk = known(KATHERINE)
+    for choice in ({"text": "ada"}, {"choice": "ada"}, {"text": "4"}):
+        assert talk.send(**choice)[0] == "That is not one of the choices."
+        assert (talk.place, talk.outcome.status) == ("choose_account.choosing", "refused")
+    talk.say("shop_two")
+    assert talk.outcome.state.current_account["handle"] == "shop_two"
+
+
+def test_every_refusal_keeps_place_and_answers():
+    talk = known(ADA)
+    talk.say("offer")
+    for typed in ("ten", "0", "-5", "1.001", "١٠٠", "9" * 310, "1 EUR", "25.01", "1 ZWG", "nan", "\u202e10"):
+        talk.say(typed)
+        assert (talk.place, talk.outcome.status) == ("offer.amount", "refused"), typed
+        assert talk.said[-1] == "How much do you want to offer?"
+    talk.say("10")
+    for typed in ("al an", "ada", "@ADA", "nobody_there"):
+        talk.say(typed)
+        assert talk.place == "offer.handle", typed
+        assert talk.data["amount"]["amount"] == "10.00"
+    assert talk.say("ALAN")[-1].startswith("Offer 10.00 USD")
+    talk.say("maybe")
+    assert (talk.place, talk.outcome.status) == ("offer.confirm", "refused")
+    talk.say("no")
+    assert talk.place == "dashboard.menu"
+    assert talk.made() == []
+
+
+def test_a_refusal_says_why():
+    talk = known(ADA)
+    talk.say("offer")
+    assert talk.say("30")[0] == "You may offer 25.00 USD more today; please offer no more than that."
+    assert talk.say("1 xau")[0] == "Your account holds 0.0000 XAU; please offer no more than that."
+    assert talk.say("10", "nobody")[0] == "No account has the handle nobody."
+    assert talk.say("ada")[0] == "That account is your own; please name another one."
+
+
+def test_back_shows_the_earlier_answer_and_changes_it():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    assert talk.say("back")[0] == "Your earlier answer: alan"
+    assert talk.say("back")[0] == "Your earlier answer: 10.00 USD"
+    assert talk.place == "offer.amount"
+    talk.say("12", "alan", "yes")
+    assert talk.made() == [("ada", "alan", "12.00 USD", "pending")]
+
+
+@pytest.mark.parametrize("lines", [[], ["10"], ["10", "alan"]], ids=["amount", "handle", "confirm"])
+@pytest.mark.parametrize("word", ["cancel", " STOP ", "x"])
+def test_cancel_ends_the_offer_and_sends_nothing(lines, word):
+    talk = known(ADA)
+    talk.say("offer", *lines, word)
+    assert talk.place == "dashboard.menu"
+    assert talk.said[0] == "Cancelled; nothing was sent."
+    assert talk.say("yes")
+    assert talk.made() == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [([], "amount"), (["10"], "handle"), (["10", "alan"], "confirm")],
+    ids=["amount", "handle", "confirm"],
+)
+def test_help_says_what_can_be_said_and_asks_again(lines, place):
+    talk = known(ADA)
+    talk.say("offer", *lines)
+    asked = talk.said[-1]
+    said = talk.say("help")
+    assert said[0] == ENGLISH[f"offer.{place}.help"]
+    assert said[-1] == asked
+    assert talk.place == f"offer.{place}"
+
+
+def test_menu_in_the_middle_offers_the_offer_back():
+    talk = known(ADA)
+    talk.say("offer", "10", "menu")
+    assert talk.place == "carry_on.offered"
+    talk.say("yes")
+    assert talk.place == "offer.handle"
+    talk.say("alan", "Home", "no")
+    assert talk.place == "dashboard.menu"
+    assert talk.made() == []
+
+
+def test_the_quick_command_goes_to_the_account_check():
+    talk = known(ADA)
+    assert talk.say("0.5=>@Alan") == ["Offer 0.50 USD\nfrom Ada Lovelace (@ada)\nto Alan Turing (@alan)?"]
+    talk.say("yes")
+    assert talk.made() == [("ada", "alan", "0.50 USD", "pending")]
+    assert talk.place == "dashboard.menu"
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ("99=>alan", "offer.amount"),
+        ("x=>alan", "offer.amount"),
+        ("1=>ada", "offer.handle"),
+        ("1=>nobody", "offer.handle"),
+        ("1=>a b", "offer.handle"),
+    ],
+)
+def test_a_quick_command_that_is_refused_asks_what_is_missing(typed, place):
+    talk = known(ADA)
+    talk.say(typed)
+    assert talk.place == place
+    talk.say("cancel")
+    assert talk.place == "dashboard.menu"
+    assert talk.made() == []
+
+
+def test_a_quick_command_with_no_flow_open_waits_for_the_login():
+    talk = Talk(ADA)
+    talk.say("0.5=>alan")
+    assert talk.place in ("offer.confirm", "dashboard.menu")
+    assert talk.made() == []
+
+
+def test_confirmed_twice_is_offered_once():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    yes = talk.button("Yes, offer it")
+    first = talk.send(choice=yes, id="once")
+    assert talk.send(choice=yes, id="once") == first
+    assert talk.outcome.status == "duplicate"
+    assert talk.send(choice=yes)[0] == "That question is closed."
+    talk.say("yes")
+    assert talk.made() == ONE
+
+
+def test_two_workers_confirm_and_it_is_offered_once():
+    one = known(ADA)
+    two = Talk(ADA, core=one.core, store=one.store, at=one.at)
+    one.say("offer", "10", "alan")
+    yes = one.button("Yes, offer it")
+    one.core.faults = [Fault("slow", call="createCredex", seconds=0.05)]
+    start = threading.Barrier(2)
+
+    def confirm(talk):
+        start.wait()
+        talk.send(choice=yes)
+
+    threads = [threading.Thread(target=confirm, args=[talk]) for talk in (one, two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert one.made() == ONE
+
+
+def test_a_core_that_is_down_when_confirming_costs_no_answer():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    talk.core.faults = [Fault("down", call="createCredex", times=1)]
+    assert talk.say("yes")[0] == ENGLISH["core.down"]
+    assert talk.place == "offer.confirm"
+    assert talk.made() == []
+    talk.say("yes")
+    assert talk.made() == ONE
+
+
+def test_a_core_that_is_down_when_looking_for_an_account_keeps_the_amount():
+    talk = known(ADA)
+    talk.core.faults = [Fault("down", call="getAccountByHandle", times=1)]
+    talk.say("offer", "10", "alan")
+    assert (talk.place, talk.data["amount"]["amount"]) == ("offer.handle", "10.00")
+    talk.say("alan", "yes")
+    assert talk.made() == ONE
+
+
+def test_an_outage_at_login_is_one_apology_and_no_invitation():
+    talk = Talk(ADA)
+    talk.core.faults = [Fault("down")]
+    for typed in ("hi", "hello?", "menu"):
+        assert talk.say(typed) == [ENGLISH["core.down"], "Send anything to try again."], typed
+        assert talk.place == "login.unavailable"
+    assert len(talk.core.calls) == 3
+    talk.core.faults = ()
+    talk.say("again")
+    assert talk.place == "dashboard.menu"
+
+
+def test_an_outage_while_onboarding_keeps_the_names():
+    talk = Talk(STRANGER)
+    talk.say("hi", "1", "Emmy", "Noether")
+    talk.core.faults = [Fault("down", times=1)]
+    assert talk.say("yes")[0] == ENGLISH["core.down"]
+    assert talk.place == "onboard.confirm"
+    assert talk.say("yes")[0].startswith("Welcome, Emmy!")
+
+
+@pytest.mark.parametrize("typed", ["E", "R2D2", "Emmy😀", "<script>", "\u202eEmmy", " ", "x" * 51])
+def test_a_name_that_is_none_is_refused(typed):
+    talk = Talk(STRANGER)
+    talk.say("hi", "become_member", typed)
+    assert (talk.place, talk.outcome.status) == ("onboard.firstname", "refused")
+    talk.say(" Emmy ", typed)
+    assert (talk.place, talk.data["firstname"]) == ("onboard.lastname", "Emmy")
+
+
+def test_names_can_be_written_again():
+    talk = Talk(STRANGER)
+    talk.say("hi", "become_member", "Emy", "Noether", "no", "Emmy", "Noether")
+    assert talk.said == ["You are Emmy Noether. Is that right?"]
+
+
+def test_somebody_who_became_a_member_elsewhere_is_logged_in():
+    talk = Talk(STRANGER)
+    talk.say("hi", "become_member", "Emmy", "Noether")
+    talk.core.onboard_member(firstname="Emmy", lastname="Noether", phone=STRANGER)
+    talk.say("yes")
+    assert talk.said[0] == ENGLISH["core.member_exists"]
+    assert talk.place == "dashboard.menu"
+
+
+def test_a_lost_reply_offers_once():
+    talk = known(ADA)
+    talk.core.faults = [Fault("lost", call="createCredex", times=1)]
+    assert talk.say("offer", "10", "alan", "yes")[0].startswith("Your offer was made: 10.00 USD")
+    assert talk.made() == ONE
+
+
+def test_a_lost_reply_onboards_once():
+    talk = Talk(STRANGER)
+    talk.core.faults = [Fault("lost", call="onboardMember", times=1)]
+    assert talk.say("hi", "become_member", "Emmy", "Noether", "yes")[0].startswith("Welcome, Emmy!")
+
+
+def test_an_offer_whose_outcome_stays_unknown_is_not_offered_for_confirmation_again():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    talk.core.faults = [Fault("lost", call="createCredex")]
+    talk.say("yes")
+    assert talk.place == "offer.creating"
+    for _ in range(10):
+        if talk.place != "offer.creating":
+            break
+        talk.at[0] += 31
+        talk.say("well?")
+    assert ENGLISH["offer.unsure"] in talk.said
+    assert talk.place == "dashboard.menu"
+    assert talk.made() == ONE
+
+
+def test_a_token_that_ran_out_is_renewed_unnoticed():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    talk.core.expire_tokens()
+    assert talk.say("yes")[0].startswith("Your offer was made: 10.00 USD")
+    assert talk.made() == ONE
+    assert [call.name for call in talk.core.calls[-3:]] == ["createCredex", "login", "createCredex"]
+    assert talk.core.calls[-1].key == talk.core.calls[-3].key != ""
+
+
+def test_what_core_rejects_is_said_and_can_be_confirmed_again():
+    talk = known(ALAN)
+    talk.say("500=>grace", "yes", "500=>grace")
+    assert talk.say("yes")[0] == "Your account holds 0.00 USD; please offer no more than that."
+    assert talk.place == "offer.confirm"
+    talk.say("back", "back", "cancel")
+    assert talk.made() == [("alan", "grace", "500.00 USD", "pending")]
+
+
+def test_an_image_is_answered():
+    talk = known(ADA)
+    talk.say("offer")
+    talk.send(kind="image")
+    assert talk.place == "offer.amount"
+    assert talk.outcome.status == "refused"
+
+
+def test_a_session_that_ended_executes_no_stale_confirm():
+    talk = known(ADA)
+    talk.say("offer", "10", "alan")
+    talk.at[0] += 301
+    said = talk.say("yes")
+    assert said[0] == "Your session ended after a while of silence."
+    assert talk.made() == []
+    assert talk.place == "carry_on.offered"
+    talk.say("yes")
+    assert talk.place == "offer.confirm"
+    talk.say("yes")
+    assert talk.made() == ONE
+
+
+WORDS = """hi offer 10 30 alan ada nobody yes no back cancel help menu 1 2 0.5=>alan x=>y become_member Emmy Noether
+shop_one offer_secured"""
+NOISE = st.lists(st.sampled_from([*WORDS.split(), "1 xau", "", "\x00"]), max_size=2)
+PATH = ["hi", "become_member", "Emmy", "Noether", "yes", "offer", "10", "alan", "yes", "0.5=>grace", "yes", "menu"]
+LINES = st.tuples(*(NOISE for _ in PATH)).map(
+    lambda noises: [line for word, noise in zip(PATH, noises, strict=True) for line in (*noise, word)]
+)
+FAULTS = st.lists(
+    st.builds(Fault, st.sampled_from(["down", "401", "lost"]), times=st.integers(1, 3), chance=st.floats(0, 1)),
+    max_size=3,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LINES, FAULTS, st.sampled_from([ADA, ALAN, KATHERINE, STRANGER]))
+def test_no_conversation_fails_or_offers_what_was_not_confirmed(lines, faults, phone):
+    talk = Talk(phone)
+    talk.core.faults = faults
+    confirmed = 0
+    for line in lines:
+        at_confirm = talk.place == "offer.confirm"
+        talk.say(line)
+        confirmed += at_confirm and line in ("yes", "1")
+        unknown = talk.place.endswith(".creating") and any(fault.kind == "lost" for fault in faults)
+        assert talk.outcome.status in ("advanced", "refused", "ignored", "failed" if unknown else ""), talk.said
+        assert talk.outcome.replies
+        assert len(talk.made()) <= confirmed
+
+
+def test_a_session_the_network_has_forgotten_leads_through_the_login():
+    """Another core (a restarted simulator, say) does not know the member: nobody is stuck, and nothing is offered."""
+    talk = known(ADA)
+    talk.say("offer", "1 USD", "alan")
+    talk.core.faults = [Fault("401", times=100)]
+    said = talk.say("yes")
+    assert "logged in again" in said[0]
+    talk.core.faults = []
+    talk.say("yes")
+    assert [made[:3] for made in talk.made()] == [("ada", "alan", "1.00 USD")]
+    assert talk.place == "dashboard.menu"
+
+
+# What flows require -------------------------------------------------------------------------------------------------
+
+
+def perks_bot() -> Bot:
+    """VimbisoPay with one more flow, for members of tier 2 and above."""
+    perks = Flow(
+        "perks",
+        initial="shown",
+        requires=[authenticated, tier(2)],
+        states=[State("shown", ask=Text("Yours."))],
+        transitions=[Transition("done_with_it", "shown", "shown")],
+    )
+    return attrs.evolve(flows.bot, flows=[*flows.bot.flows, perks], home=perks)
+
+
+@pytest.mark.parametrize(("phone", "let_in"), [(ADA, False), (GRACE, True), (ALAN, True), (KATHERINE, True)])
+def test_a_tier_is_required_after_the_login(phone, let_in):
+    """A stranger to the session is logged in, comes back, and is let in or told why not."""
+    talk = Talk(phone, bot=perks_bot())
+    said = talk.say("hi")
+    if phone == KATHERINE:
+        said = talk.say("1")
+    assert [call.name for call in talk.core.calls] == ["login"]
+    assert talk.outcome.state.authenticated
+    assert ("Yours." in said, "That is for members of tier 2 and above." in said) == (let_in, not let_in)
+    assert talk.place == ("perks.shown" if let_in else "")
+
+
+def test_a_tier_is_named_in_the_audit():
+    assert (tier(2).__name__, tier(5).__name__) == ("tier_2", "tier_5")

@@ -1,0 +1,304 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.audit.entries import AuditStep
+from vimbiso_fsm.document.codec import unstructure
+from vimbiso_fsm.document.document import (
+    Address,
+    FlowData,
+    Run,
+    StepData,
+    asked,
+    finishing,
+    is_unasked,
+)
+from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.engine import question
+from vimbiso_fsm.engine.draft import Conversation, Stuck, _kept
+from vimbiso_fsm.engine.pending import propose, token_ends
+from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
+from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.machine import Fired
+from vimbiso_fsm.flow.state import State
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.refusals import Refused
+
+_COUNTED: Final = frozenset({"attempts", "tries"})
+"""What a run counts at the state in which it stands; refusals also while a call judges the answer."""
+
+
+def _until(trail: tuple[str, ...], step: str) -> tuple[str, ...]:
+    return trail[: trail.index(step)] if step in trail else trail
+
+
+def fire(draft: Conversation, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
+    """Pull a trigger in the current state and settle the new one. When nothing accepted it, `to` is None and only
+    the audit knows of the try."""
+    run = draft.standing
+    machine = draft.bot.machine(run)
+    flow, state = machine.flow, machine.flow[run.step]
+    data = draft.data(run)
+    if state.into and trigger in ("answer", "done"):
+        data = flow.data_with(data, state.into, answer)
+    turn = Turn(data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason)
+    fired = machine.fire(turn)
+    _note_step(draft, flow, run.id, state.name, fired.to, trigger, fired.verdicts)
+    if fired.to is not None:
+        draft.trigger = draft.trigger or trigger
+        say_reasons(draft, fired.reasons)
+        _take_over(draft, run, state, fired, fired.to, turn)
+        if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
+            # The call judged the answer to the question it goes back to, and refused it.
+            count_refusal(draft, reason, run.flow_data.data.attempts)
+        run_to_completion(draft)
+    return fired
+
+
+def _take_over(draft: Conversation, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
+    """Take over what a fired transition made. What was answered can be walked back to, but not over a call that was
+    made."""
+    draft.typed[run.id] = fired.data
+    draft.member = fired.member
+    data = run.flow_data.data
+    verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
+    if fired.data is data.typed:
+        fields, typed = data.fields, data.typed
+    else:
+        fields, typed = unstructure(fired.data), _kept(draft.bot.definition(run), fired.data)
+    data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
+    if _was_made(draft, run, state, turn.reason):
+        return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
+    answered = _was_answered(draft, state, turn.trigger)
+    enter(draft, run, to, data, (*_until(run.trail, run.step), run.step) if answered else run.trail)
+
+
+def _was_answered(draft: Conversation, state: State[Any], trigger: str) -> bool:
+    """Whether the member has answered what the state asks; a sub-flow asks what its questions ask."""
+    if state.flow:
+        return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
+    return state.asks and not state.call and trigger != "timeout"
+
+
+def _was_made(draft: Conversation, run: Run, state: State[Any], reason: Refused | None) -> bool:
+    """Whether a call with an effect was made in the state, or may have been. One that was refused was not: that is
+    returned when nothing was done."""
+    if state.flow:
+        return draft.ended is not None and draft.ended.made
+    if not (state.call and state.call_policy.effect):
+        return False
+    done = any((step.run, step.source, step.trigger) == (run.id, run.step, "done") for step in draft.steps)
+    return done or (reason is not None and reason.code == state.call_policy.given_up.code)
+
+
+def enter(
+    draft: Conversation, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None
+) -> None:
+    """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
+    the trail there; refusals are counted anew, unless a call is to judge what was answered."""
+    flow = draft.bot.definition(run)
+    state = flow[step]
+    data = data or asked(run).flow_data.data
+    if data.context:
+        over = _COUNTED - {"attempts"} if state.call else _COUNTED
+        if over & data.context.keys():
+            kept = {name: value for name, value in data.context.items() if name not in over}
+            data = attrs.evolve(data, context=kept)
+    timeout = state.timeout
+    draft.run = Run(
+        FlowData(run.id, step, data),
+        flow.version,
+        flow.fingerprint,
+        draft.version,
+        _until(run.trail if trail is None else trail, step),
+        made=run.made,
+        since=draft.now,
+        due=draft.now + timedelta(seconds=timeout) if timeout else None,
+    )
+
+
+def run_to_completion(draft: Conversation) -> None:
+    """Do what the current state has to do, and go on until one waits."""
+    run, state = draft.standing, draft.state
+    if state.say is not None:
+        draft.say(question.text_of(state.say, draft.turn(run)))
+    if state.final:
+        leave(draft, cancelled=state.cancels, result=state.result(draft.turn(run)) if state.result else None)
+    elif state.call:
+        propose(draft, run, state.call(draft.turn(run)) if allowed(draft, run) else None)
+    elif state.flow:
+        start(draft, state.flow, state.given(draft.turn(run)) if state.given else None)
+    elif state.idle:
+        pass_on(draft, run)
+    else:
+        draft.ask()
+
+
+def pass_on(draft: Conversation, run: Run) -> None:
+    """Pass a state with nothing to do."""
+    draft.passed += 1
+    if draft.passed > draft.bot.limits.autos:
+        raise Stuck(run.flow, run.step, f"more than {draft.bot.limits.autos} states without a question in one turn")
+    if fire(draft, "auto").to is None:
+        raise Stuck(run.flow, run.step, "no 'auto' transition accepts")
+
+
+def fail(draft: Conversation, reason: Refused) -> None:
+    """Route a failed call. A flow that has no way for it is left, for nobody may be stranded."""
+    draft.pending = None
+    say_reasons(draft, [reason])
+    if fire(draft, "failed", reason=reason).to is None:
+        leave(draft, cancelled=True)
+
+
+def start(draft: Conversation, flow: Flow[Any], data: Any = None) -> bool:
+    """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
+    if draft.run is not None:
+        waits = draft.run.waits or ("sub" if draft.state.flow else "under")
+        draft.suspended = (*draft.suspended, attrs.evolve(draft.run, waits=waits))
+    run = _begin(draft, flow, flow.data() if data is None else data)
+    if not allowed(draft, run):
+        return False
+    run_to_completion(draft)
+    return True
+
+
+def _note_step(
+    draft: Conversation,
+    flow: Flow[Any],
+    run: str,
+    source: str,
+    dest: str | None,
+    trigger: str,
+    guards: tuple[tuple[str, str], ...] = (),
+) -> None:
+    """Note a step for the audit, with the declaration that decided it."""
+    state = flow[dest] if dest is not None else None
+    effect = state is not None and state.call is not None and state.call_policy.effect
+    step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect)
+    draft.steps.append(step)
+
+
+def _begin(draft: Conversation, flow: Flow[Any], data: Any) -> Run:
+    """A run of `flow` in its first state."""
+    if not isinstance(data, flow.data):
+        raise TypeError(f"flow {flow.name!r} is given a {type(data).__name__}, it takes a {flow.data.__name__}")
+    draft.begun += 1
+    if draft.begun > draft.bot.limits.autos:
+        raise Stuck(flow.name, flow.initial, f"more than {draft.bot.limits.autos} flows were begun in one turn")
+    run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
+    step_data = StepData(flow.name, Address(*draft.channel.address), fields=unstructure(data), typed=_kept(flow, data))
+    draft.typed[run_id] = data
+    _note_step(draft, flow, run_id, "", flow.initial, "start")
+    fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, draft.version)
+    enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), flow.initial)
+    return draft.standing
+
+
+def go_home(draft: Conversation) -> None:
+    """Begin the home flow, everything else being over."""
+    draft.run, draft.suspended = None, ()
+    start(draft, draft.bot.home)
+
+
+def park(draft: Conversation, run: Run) -> None:
+    """Suspend a run at its latest question: what was confirmed before will be confirmed again."""
+    if draft.bot.definition(run)[run.step].call and run.trail:
+        enter(draft, run, run.trail[-1])
+        run = draft.standing
+    draft.suspended = (*draft.suspended, attrs.evolve(run, waits="asked"))
+    draft.run = None
+
+
+def offer_back(draft: Conversation, run: Run) -> None:
+    """Suspend a run and ask whether to carry on with it."""
+    park(draft, run)
+    start(draft, CARRY_ON, CarryOn(left=run.flow))
+
+
+def abandon(draft: Conversation) -> None:
+    """End the current run and the flows that called it, up to home. Nothing is sent."""
+    while draft.suspended and draft.suspended[-1].waits == "sub" and draft.suspended[-1].flow != draft.bot.home.name:
+        draft.pop()
+    leave(draft, cancelled=True)
+
+
+def leave(draft: Conversation, *, cancelled: bool, result: Any = None) -> None:
+    """The current run is over; whoever waited below it goes on."""
+    ended, draft.run = draft.run, None
+    draft.ended = ended
+    below = draft.pop()
+    if below is None:
+        if ended is None or cancelled or ended.flow != draft.bot.home.name:
+            go_home(draft)
+        # else home itself has come to its end: the next message begins it anew
+    elif below.waits == "sub":
+        draft.run = attrs.evolve(below, waits="")
+        if fire(draft, "cancelled" if cancelled else "done", result).to is None:
+            raise Stuck(below.flow, below.step, "no transition takes the end of its sub-flow")
+    elif cancelled and below.waits != "under":
+        draft.run = below
+        abandon(draft)
+    else:
+        _resume(draft, attrs.evolve(below, waits=""), entered=below.waits == "entry")
+
+
+def _resume(draft: Conversation, run: Run, *, entered: bool) -> None:
+    """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
+    did not help is dropped, for asking again would only go round."""
+    if run.due:  # its time stood still
+        timeout = draft.bot.definition(run)[run.step].timeout
+        run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)
+    draft.run = run
+    if is_unasked(run):
+        enter(draft, run, run.step)
+        run = draft.standing
+    refusals = unmet_requirements(draft, run)
+    if not refusals:
+        run_to_completion(draft)
+    elif entered:
+        say_reasons(draft, refusals)
+        draft.run, draft.suspended = None, ()
+    else:
+        allowed(draft, run)
+
+
+def unmet_requirements(draft: Conversation, run: Run) -> list[Refused]:
+    """What the run's flow requires and does not get; for an offer to carry on, what the flow left open requires."""
+    if run.flow == CARRY_ON.name and draft.suspended:
+        run = draft.suspended[-1]
+    turn = draft.turn(run)
+    if token_ends(draft):  # judged as they will be: the token is renewed before the call that needs it
+        turn = attrs.evolve(turn, member=attrs.evolve(draft.member, authenticated=True))
+    found: list[Refused] = []
+    for guard in draft.bot.definition(run).required:
+        verdict = guard(turn)
+        if verdict is not True:
+            found.append(verdict if isinstance(verdict, Refused) else Refused("choice.unknown"))
+    return found
+
+
+def allowed(draft: Conversation, run: Run) -> bool:
+    """Whether the current run may go on. If not: through the entry flow and back when the member is not known yet,
+    else the reason is said and the run is over."""
+    refusals = unmet_requirements(draft, run)
+    if not refusals:
+        return True
+    entry = draft.bot.entry
+    known = draft.member.authenticated or token_ends(draft)
+    if entry is not None and not known and run.flow != entry.name:
+        draft.run = attrs.evolve(run, waits="entry")
+        start(draft, entry)
+        return False
+    say_reasons(draft, refusals)
+    draft.status = "refused"
+    draft.run = None
+    if draft.suspended:
+        leave(draft, cancelled=True)
+    return False

@@ -1,0 +1,144 @@
+"""What a waiting state shows, and which of the choices shown an answer means.
+
+A choice is a button's trigger, `=` and a row's id, or `#next` / `#prev` of a long list. On the wire it is preceded by
+the end of the run's id and the version at which the state was entered, so that a press on an old message is known
+for what it is. At most ten choices are shown at once, the paging rows counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from vimbiso_fsm.document.document import Run, Shown
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.commands import normal
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.machine import Machine
+from vimbiso_fsm.flow.state import State
+from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+
+NEXT, PREV, ROW = "#next", "#prev", "="
+
+
+@attrs.frozen
+class Question:
+    """A question as it is shown: the reply, and its choices in order."""
+
+    reply: Reply
+    shown: tuple[Shown, ...]
+    page: int
+
+
+@attrs.frozen
+class Pressed:
+    """A choice that came back from the wire: from which run, at which entry."""
+
+    run: str
+    entered: int
+    choice: str
+
+
+def text_of(says: Any, turn: Turn[Any]) -> Text:
+    """The text of an `ask` or `say`."""
+    text = says if isinstance(says, Text) else says(turn)
+    if not isinstance(text, Text):
+        raise TypeError(f"ask and say give a Text, not a {type(text).__name__}")
+    return text
+
+
+def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
+    """The rows a state offers now; an id that is there twice counts once."""
+    rows = state.rows(turn) if state.rows else ()
+    return tuple({row.id: row for row in rows}.values())
+
+
+def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Question:
+    """The question of the state where `run` stands."""
+    flow = machine.flow
+    state = flow[run.step]
+    language = bot.language(turn.member.profile, turn.channel)
+    body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
+    choices: list[tuple[str, Text, Text | None]] = [
+        (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)
+    ]
+    page = 0
+    if state.rows is not None:
+        rows, page, pages = _page(rows_of(state, turn), run.page, bot.limits.rows - len(choices))
+        paging = [PREV] * (page > 0) + [NEXT] * (page < pages - 1)
+        choices = [
+            *((ROW + row.id, row.title, row.description) for row in rows),
+            *((way, Text(f"pages.{way[1:]}"), None) for way in paging),
+            *choices,
+        ]
+    say = bot.catalogue.say
+    said = [(choice, say(title, language), about and say(about, language)) for choice, title, about in choices]
+    shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
+    prefix = f"{run.id[-8:]}.{run.entered}."
+    if state.rows is not None and said:
+        reply: Reply = Menu(body, tuple(Row(prefix + choice, title, about) for choice, title, about in said))
+    elif said:
+        reply = Buttons(body, tuple(Button(prefix + choice, title) for choice, title, _ in said))
+    else:
+        reply = body
+    return Question(reply, shown, page)
+
+
+def _open(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
+    """The buttons to show: those whose guards accept, or refuse with a reason that can be said when it is pressed."""
+    flow, state = machine.flow, turn.state
+    return [
+        trigger
+        for trigger in flow.buttons.get(state, ())
+        if _unguarded(flow, state, trigger) or _answers(machine, attrs.evolve(turn, trigger=trigger))
+    ]
+
+
+def _unguarded(flow: Flow[Any], state: str, trigger: str) -> bool:
+    return any(not way.guards for way in flow.ways(state, trigger))
+
+
+def _answers(machine: Machine[Any], turn: Turn[Any]) -> bool:
+    fired = machine.fire(turn)
+    return fired.to is not None or bool(fired.reasons)
+
+
+def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...], int, int]:
+    """The rows of a page, the page (brought into range) and how many there are."""
+    if len(rows) <= room:
+        return rows, 0, 1
+    size = max(1, room - 2)
+    pages = -(-len(rows) // size)
+    page = min(max(page, 0), pages - 1)
+    return rows[page * size : (page + 1) * size], page, pages
+
+
+def pressed(choice: str) -> Pressed | None:
+    """What a button's id says, None when it is no id of ours (a bare trigger or row id, say)."""
+    run, _, rest = choice.partition(".")
+    entered, dot, choice = rest.partition(".")
+    if not (dot and choice and entered.isascii() and entered.isdigit() and len(entered) < 16):
+        return None
+    return Pressed(run, int(entered), choice)
+
+
+def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
+    """The choice among those shown that a typed text means: by number, id, title, a button's own words, or a word
+    for yes or no. "" when it means none."""
+    word = normal(text)
+    if not word:
+        return ""
+    if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= len(run.shown):
+        return run.shown[int(word) - 1].choice
+    for shown in run.shown:
+        bare = shown.choice[shown.choice[:1] in (ROW, "#") :]
+        if word in (normal(bare), normal(shown.title)):
+            return shown.choice
+    choices = {shown.choice for shown in run.shown}
+    for trigger in flow.buttons.get(run.step, ()):
+        if trigger in choices and any(word in map(normal, way.words) for way in flow.ways(run.step, trigger)):
+            return trigger
+    button = bot.commands.button(word)
+    return button if button in choices else ""

@@ -1,0 +1,48 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from vimbiso_fsm.document.document import (
+    Document,
+    Undelivered,
+)
+from vimbiso_fsm.engine.events import Due, Ending, Event, Send, Silence, Stray
+
+DELIVERY_TRIES = 8
+"""Deliveries that may fail before the replies wait for the member's next message."""
+
+
+def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
+    """What becomes due at a member though nobody says anything, the earliest first. `delivers`: whether whoever asks
+    can deliver replies. A call on its way suspends the session's end and the state's timer."""
+    found: list[tuple[datetime, Event]] = []
+    run, call = document.run, document.call
+    if call:
+        lease = max(call.again_at or call.leased_until, call.leased_until)
+        found.append((lease, Stray(call.key, call.root, call.tries)))
+    waiting = _first_out(document.outbox)
+    if waiting and delivers:
+        found.append((waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries)))
+    if run and run.due and not call:
+        found.append((run.due, Due(run.id, run.entered, run.due)))
+    if document.deadline and not call:
+        found.append((document.deadline, Silence(document.deadline)))
+        if document.warn_at and delivers:
+            found.append((document.warn_at, Ending(document.deadline)))
+    return sorted(found, key=lambda one: one[0])
+
+
+def _first_out(outbox: Sequence[Undelivered]) -> Undelivered | None:
+    """What is to be delivered next: none overtakes another."""
+    return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
+
+
+def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
+    """The earliest instant at which something is due although nobody says anything."""
+    if document.moved:
+        return document.last_updated
+    waiting = due(document, delivers=delivers)
+    return waiting[0][0] if waiting else None

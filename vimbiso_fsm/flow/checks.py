@@ -1,0 +1,268 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+import attrs
+
+from vimbiso_fsm.document.codec import RESERVED
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, _sequence
+from vimbiso_fsm.messages.replies import Text
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+
+
+def _made_from(flow: Flow[Any], name: str) -> set[str]:
+    """All that a field was made from, also by way of others."""
+    found: set[str] = set()
+    fresh = [name]
+    while fresh:
+        sources = set(_sequence(flow.depends.get(fresh.pop()))) - found
+        found |= sources
+        fresh += sources
+    return found
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_data_class(value: object) -> bool:
+    return isinstance(value, type) and attrs.has(value)
+
+
+def _check_data(flow: Flow[Any]) -> None:
+    if not _is_name(flow.name):
+        raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
+    if type(flow.version) is not int or flow.version < 1:
+        raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
+    if flow.late_text not in ("decide", "close"):
+        raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'say "decide" or "close"')
+    if not _is_data_class(flow.data):
+        raise FlowError(flow.name, "data", "it is no attrs class", "decorate it with @attrs.frozen")
+    for field in attrs.fields(cast(Any, flow.data)):
+        if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
+            raise FlowError(flow.name, "data", f"field {field.name!r} has a reserved name", "rename the field")
+        if field.default is attrs.NOTHING:
+            raise FlowError(flow.name, "data", f"field {field.name!r} has no default", "a run starts with none filled")
+
+
+def _check_depends(flow: Flow[Any]) -> None:
+    given: object = flow.depends
+    if not isinstance(given, Mapping):
+        raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
+    for name, sources in flow.depends.items():
+        if not _sequence(sources):
+            raise FlowError(flow.name, "depends", f"field {name!r} depends on nothing", "name its sources or remove it")
+        for field in (name, *_sequence(sources)):
+            if field not in flow.fields:
+                fault = f"it names field {field!r}, which {flow.data.__name__} lacks"
+                raise FlowError(flow.name, "depends", fault, _did_you_mean(str(field), flow.fields))
+    for name in flow.depends:
+        if name in _made_from(flow, name):
+            raise FlowError(
+                flow.name, "depends", f"field {name!r} depends on itself", "say only what each was made from first"
+            )
+
+
+def _check_states(flow: Flow[Any]) -> None:
+    names: set[str] = set()
+    for state in flow.states:
+        if not isinstance(state, State):
+            raise FlowError(flow.name, "states", f"holds a {type(state).__name__}", "declare each with State(…)")
+        if not _is_name(state.name):
+            raise FlowError(flow.name, f"state {state.name!r}", "the name must be lower-case letters, digits and _")
+        if state.name in names:
+            raise FlowError(flow.name, f"state {state.name!r}", "it is declared twice", "rename or remove one")
+        names.add(state.name)
+    if flow.initial not in names:
+        raise FlowError(
+            flow.name,
+            f"state {flow.initial!r}",
+            "initial names it, but it is not declared",
+            _did_you_mean(flow.initial, names),
+        )
+
+
+def _check_transitions(flow: Flow[Any]) -> None:
+    for transition in flow.transitions:
+        if not isinstance(transition, Transition):
+            raise FlowError(
+                flow.name, "transitions", f"holds a {type(transition).__name__}", "declare each with Transition(…)"
+            )
+        if not _is_name(transition.trigger):
+            raise FlowError(flow.name, f"transition {transition.trigger!r}", "a trigger is lower-case letters and _")
+        for name in (*transition.sources, transition.dest):
+            if name == "*":
+                raise FlowError(flow.name, f"transition {transition.trigger!r}", "'*' is no source", "list the states")
+            if name not in flow.by_name:
+                raise FlowError(
+                    flow.name,
+                    f"state {name!r}",
+                    f"transition {transition.trigger!r} names it, but no State({name!r}) is declared",
+                    _did_you_mean(name, flow.by_name),
+                )
+        for callback in (*transition.guards, *_sequence(transition.prepare)):
+            if not callable(callback):
+                raise FlowError(
+                    flow.name,
+                    f"transition {transition.trigger!r}",
+                    f"{callback!r} is no function",
+                    "name callbacks by reference",
+                )
+
+
+def _check_state(flow: Flow[Any], state: State[Any]) -> None:
+    for fault, remedy in _state_faults(flow, state):
+        raise FlowError(flow.name, f"state {state.name!r}", fault, remedy)
+
+
+def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
+    triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
+    kinds = [name for name in ("final", "call", "flow") if getattr(state, name)]
+    if state.rows is not None or (state.asks and not state.call):  # what a call asks is said while it is on its way
+        kinds.append("a question")
+    if len(kinds) > 1:
+        yield "it is more than one thing: " + ", ".join(kinds), "split the state"
+    yield from _slot_faults(state)
+    yield from _into_faults(flow, state)
+    if state.final:
+        if triggers:
+            yield f"it is final and has transition {min(triggers)!r}", "remove one of the two"
+        return
+    if state.cancels or state.result is not None:
+        yield "cancels and result belong to final states", "say final=True or remove them"
+    if not triggers:
+        yield "it is a dead end", "give it a transition or say final=True"
+    yield from _trigger_faults(state, triggers)
+    yield from _timeout_faults(state, triggers)
+    yield from _policy_faults(state)
+
+
+def _slot_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
+    for slot in ("ask", "say"):
+        words: object = getattr(state, slot)
+        if words is not None and not isinstance(words, Text) and not callable(words):
+            yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
+    for slot in ("reads", "rows", "call", "given", "result"):
+        callback: object = getattr(state, slot)
+        if callback is not None and not callable(callback):
+            yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
+    flow: object = state.flow
+    if flow is not None and not isinstance(flow, Flow):
+        yield f"flow is a {type(flow).__name__}", "give the flow itself, made with Flow(…)"
+
+
+def _into_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
+    if state.into is not None and state.into not in flow.fields:
+        yield (
+            f"into names field {state.into!r}, which {flow.data.__name__} lacks",
+            _did_you_mean(state.into, flow.fields),
+        )
+    if state.into is not None and not (state.reads or state.rows or state.call or state.flow):
+        yield f"nothing ever writes into {state.into!r}", "give it reads, rows, call or flow, or remove into"
+    if (state.reads or state.rows) and not state.asks:
+        yield "it takes an answer but asks no question", "give it ask=Text(…)"
+    if state.given and not state.flow:
+        yield "it has given but no flow", "name the sub-flow with flow="
+    if state.into is not None and state.into in flow.fields:
+        yield from _answer_faults(flow, state, state.into)
+    if state.given and isinstance(state.flow, Flow) and not fits(returned(state.given), state.flow.data):
+        given, taken = name_of(returned(state.given)), state.flow.data.__name__
+        yield f"given returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
+
+
+def _answer_faults(flow: Flow[Any], state: State[Any], into: str) -> Iterator[tuple[str, str]]:
+    """An answer that its field cannot hold, as far as annotations tell."""
+    answers: list[tuple[str, object]] = []
+    if state.reads:
+        answers.append(("reads", returned(state.reads)))
+    if state.call:
+        answers.append(("the call", called(state.call)))
+    if isinstance(state.flow, Flow):
+        for end in state.flow.states:
+            if end.final and not end.cancels:
+                ending = f"state {end.name!r} of flow {state.flow.name!r}"
+                answers.append((ending, returned(end.result) if end.result else None))
+    wanted = field_type(flow.data, into)
+    for source, given in answers:
+        if not fits(given, wanted):
+            fault = f"{source} gives {name_of(given)}, but field {into!r} takes {name_of(wanted)}"
+            yield fault, "give the field that type, or the answer"
+
+
+def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
+    needed = {"done", "failed"} if state.call else {"done", "cancelled"} if state.flow else set[str]()
+    if state.idle:
+        needed = {"auto"}
+        if triggers - {"auto"}:
+            yield "it waits for an answer but asks no question", "give it ask=Text(…)"
+    for trigger in sorted(needed - triggers):
+        yield f"it has no transition {trigger!r}", f"say where {trigger!r} leads"
+    allowed = needed or {"answer", "timeout", *(t for t in triggers if t not in RESERVED_TRIGGERS)}
+    for trigger in sorted(triggers - allowed - {"timeout"}):
+        yield f"trigger {trigger!r} can never come here", "remove the transition"
+    if "answer" in triggers and not (state.reads or state.rows):
+        yield "it has transition 'answer' but neither reads nor rows", "say how an answer is read"
+    if (state.reads or state.rows) and "answer" not in triggers:
+        yield "it takes an answer but has no transition 'answer'", "say where an answer leads"
+
+
+def _policy_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
+    if state.policy is not None and not state.call:
+        yield "policy= belongs to a call", "remove it, or give the state its call="
+
+
+def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
+    if state.call and state.timeout is not None:  # nobody is told "not sent" while it may have been
+        yield "a call that is on its way has no timeout", "let the service give up, and take its 'failed'"
+    if state.flow and state.timeout is not None:  # the member is in the sub-flow, and no timer ends that for them
+        yield "a sub-flow has no timeout", "give its own questions a timeout"
+    if (state.timeout is not None) != ("timeout" in triggers):
+        yield "timeout= and a transition 'timeout' belong together", "add the missing one"
+    if state.timeout is not None and not state.timeout > 0:
+        yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
+
+
+def _check_guards_apart(flow: Flow[Any]) -> None:
+    for (source, trigger), ways in flow.by_trigger.items():
+        for place, earlier in enumerate(ways):
+            for later in ways[place + 1 :]:
+                always = not earlier.guards
+                if always or _asks(earlier) == _asks(later):
+                    raise FlowError(
+                        flow.name,
+                        f"state {source!r}",
+                        f"transition {trigger!r} to {later.dest!r} can never be told from the one to {earlier.dest!r}",
+                        "give the earlier one a guard that can decline" if always else "give them different guards",
+                    )
+
+
+def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[object]]:
+    """What decides whether a transition accepts."""
+    return frozenset(_sequence(transition.conditions)), frozenset(_sequence(transition.unless))
+
+
+def _check_reachable(flow: Flow[Any]) -> None:
+    reached, fresh = {flow.initial}, [flow.initial]
+    while fresh:
+        source = fresh.pop()
+        for transition in flow.transitions:
+            if source in transition.sources and transition.dest not in reached:
+                reached.add(transition.dest)
+                fresh.append(transition.dest)
+    for state in flow.states:
+        if state.name not in reached:
+            raise FlowError(flow.name, f"state {state.name!r}", "no transition leads to it", "add one or remove it")

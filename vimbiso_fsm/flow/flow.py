@@ -1,0 +1,210 @@
+"""What an author declares: a flow of states and transitions, checked when it is made.
+
+A flow is a value. Its words are those of `transitions`: states, transitions, triggers, `prepare`, `conditions`,
+`unless`. What each state does is said by what it has:
+
+    final=True           the run ends here
+    call=…               an effect on the outside world; goes on by `done` or `failed`
+    flow=…               another flow; goes on by `done` or `cancelled`
+    ask=… (and rows=…)   a question; goes on by `answer` (with `reads` or `rows`), by buttons, by `timeout`
+    none of these        nothing to do; goes on by `auto`
+
+Any trigger that is not reserved *is* a button of its source state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+
+import attrs
+
+from vimbiso_fsm.document.codec import stable
+from vimbiso_fsm.flow.checks import (
+    _check_data,
+    _check_depends,
+    _check_guards_apart,
+    _check_reachable,
+    _check_state,
+    _check_states,
+    _check_transitions,
+    _made_from,
+)
+from vimbiso_fsm.flow.migrations import Migration, check_migrations
+from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.state import State, Transition, _sequence
+from vimbiso_fsm.flow.turn import Guard, Turn
+from vimbiso_fsm.messages.replies import Text
+
+D = TypeVar("D")
+D_contra = TypeVar("D_contra", contravariant=True)
+
+Says: TypeAlias = Text | Callable[[Turn[D]], Text]
+
+
+@attrs.frozen
+class NoData:
+    """The data of a flow that gathers none."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Flow(Generic[D]):
+    """A declared machine.
+
+    `data`: an attrs class whose fields all have defaults; what the run gathers. `requires`: guards checked at the
+    start, at a resume and before each call; a refusal leads to the bot's entry flow, and back. `version`: raised
+    by the author when a change of the declaration changes the meaning of a state in use. `session`: seconds of
+    silence after which the session ends, when it differs from the bot's. `late_text`: what becomes of a text that was
+    sent before the current question was asked, because several came at once: "decide" takes it as its answer, "close"
+    says that the question has moved on. (A late button is always refused.)
+    `migrations`: how runs of older versions go on, one for each version still met (`versions.py`).
+    `depends`: which data was made from which, `{"to": "handle", "rate": ("amount", "handle")}`: when a field changes,
+    all that was made from it goes back to its default, unless the same step sets it anew.
+
+    Raises: FlowError naming flow, state, fault and remedy.
+    """
+
+    name: str
+    version: int = attrs.field(default=1, kw_only=True)
+    data: type[D] = attrs.field(default=cast("type[D]", NoData), kw_only=True)
+    initial: str = attrs.field(kw_only=True)
+    requires: Guard[D] | Sequence[Guard[D]] = attrs.field(default=(), kw_only=True)
+    states: Sequence[State[D]] = attrs.field(kw_only=True)
+    transitions: Sequence[Transition[D]] = attrs.field(kw_only=True)
+    session: float | None = attrs.field(default=None, kw_only=True)
+    late_text: Literal["decide", "close"] = attrs.field(default="decide", kw_only=True)
+    migrations: Sequence[Migration] = attrs.field(default=(), kw_only=True)
+    depends: Mapping[str, str | Sequence[str]] = attrs.field(factory=dict, kw_only=True)
+    by_name: Mapping[str, State[D]] = attrs.field(init=False)
+    by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
+    buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
+    fields: Mapping[str, attrs.Attribute[Any]] = attrs.field(init=False)
+    stable: Callable[[Any], bool] = attrs.field(init=False)
+    public: frozenset[str] = attrs.field(init=False)
+    secrets: frozenset[str] = attrs.field(init=False)
+    dependents: Mapping[str, frozenset[str]] = attrs.field(init=False)
+    fingerprint: str = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        fill = _filler(self)
+        fill("requires", _sequence(self.requires))
+        fill("states", tuple(self.states))
+        fill("transitions", tuple(self.transitions))
+        _check_data(self)
+        fill("fields", attrs.fields_dict(cast(Any, self.data)))
+        fill("stable", stable(self.data))
+        fill("public", _marked(self, PUBLIC))
+        fill("secrets", _marked(self, SECRET))
+        _check_depends(self)
+        fill("depends", {name: _sequence(sources) for name, sources in self.depends.items()})
+        fill("dependents", _dependents(self))
+        _check_states(self)
+        fill("by_name", {state.name: state for state in self.states})
+        _check_transitions(self)
+        fill("by_trigger", _by_trigger(self.transitions))
+        fill("buttons", _buttons(self.transitions))
+        for state in self.states:
+            _check_state(self, state)
+        _check_guards_apart(self)
+        _check_reachable(self)
+        fill("fingerprint", _fingerprint(self))
+        fill("migrations", tuple(self.migrations))
+        check_migrations(self)
+
+    def __repr__(self) -> str:
+        return f"Flow({self.name!r}, version={self.version})"
+
+    def __getitem__(self, name: str) -> State[D]:
+        return self.by_name[name]
+
+    @property
+    def required(self) -> tuple[Guard[D], ...]:
+        """The guards of `requires`."""
+        return cast("tuple[Guard[D], ...]", self.requires)
+
+    def ways(self, state: str, trigger: str) -> tuple[Transition[D], ...]:
+        """The transitions of `trigger` from `state`, in order."""
+        return self.by_trigger.get((state, trigger), ())
+
+    def stale(self, before: D, after: D) -> frozenset[str]:
+        """Fields that were made from one that differs, and do not differ themselves."""
+        if not self.dependents:
+            return frozenset()
+        changed = {name for name in self.fields if getattr(before, name) != getattr(after, name)}
+        return frozenset[str]().union(*(self.dependents.get(name, ()) for name in changed)) - changed
+
+    def data_with(self, data: D, name: str, value: object) -> D:
+        """The data with another value in a field, and without what was made from the old one."""
+        values = {str(field.alias): getattr(data, key) for key, field in self.fields.items() if field.init}
+        values[str(self.fields[name].alias)] = value
+        changed = self.data(**values)  # what `attrs.evolve` does, with the fields at hand
+        return self.without(changed, self.stale(data, changed)) if self.dependents else changed
+
+    def without(self, data: D, names: frozenset[str]) -> D:
+        """The data with these fields at their defaults."""
+        if not names:
+            return data
+        fresh = self.data()
+        return cast(D, attrs.evolve(cast(Any, data), **{name: getattr(fresh, name) for name in names}))
+
+
+def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
+    """Sets the derived attributes of the frozen `flow` while it is made."""
+    return lambda name, value: object.__setattr__(flow, name, value)
+
+
+def _marked(flow: Flow[Any], mark: Mapping[str, Any]) -> frozenset[str]:
+    """The fields with a mark."""
+    return frozenset(name for name, field in flow.fields.items() if field.metadata.get("vimbiso") == mark["vimbiso"])
+
+
+def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:
+    table: dict[tuple[str, str], tuple[Transition[D], ...]] = {}
+    for transition in transitions:
+        for source in transition.sources:
+            key = source, transition.trigger
+            table[key] = (*table.get(key, ()), transition)
+    return table
+
+
+def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
+    """Field -> all that was made from it, also by way of others."""
+    table: dict[str, set[str]] = {}
+    for name in flow.depends:
+        for source in _made_from(flow, name):
+            table.setdefault(source, set()).add(name)
+    return {source: frozenset(names) for source, names in table.items()}
+
+
+def _buttons(transitions: Iterable[Transition[Any]]) -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
+    for transition in transitions:
+        for source in transition.sources if transition.button else ():
+            if transition.trigger not in table.get(source, ()):
+                table[source] = (*table.get(source, ()), transition.trigger)
+    return table
+
+
+# What is checked when a flow is made -------------------------------------------------------------------------------
+
+
+def _fingerprint(flow: Flow[Any]) -> str:
+    """A digest of what runs depend on: fields, states, ways between them. Words and code are no part of it."""
+    parts = [f"{field.name}:{_annotation(flow.data, field)}" for field in flow.fields.values()]
+    for state in flow.states:
+        sub = f"flow {state.flow.name}" if state.flow else ""
+        kind = "final" if state.final else "call" if state.call else sub or "ask"
+        parts.append(f"{state.name}={kind}>{state.into}")
+    parts += [f"{source}-{trigger}->{t.dest}" for (source, trigger), ways in flow.by_trigger.items() for t in ways]
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]
+
+
+def _annotation(kind: type[Any], field: attrs.Attribute[Any]) -> object:
+    """The type of a field as it is written in its class. `field.type` changes when attrs or cattrs resolve it."""
+    for base in kind.__mro__:
+        written = inspect.get_annotations(base)
+        if field.name in written:
+            return written[field.name]
+    return field.type

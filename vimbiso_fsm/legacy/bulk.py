@@ -1,0 +1,340 @@
+"""All records of the previous release become documents, beside live traffic, by any number of runners.
+
+A runner goes through the old keys page by page, converts each record (`converting.py`) and reports what stays as it is.
+It keeps nothing of its own: a record that was converted before is known by its token, so a runner that was killed is
+just started again, and two that run at once share the work. The old records stay until a run with `purge`, which
+deletes those that are proven to be converted, each only while it is still the same bytes.
+
+Whose a number is says the record; a mapping file (`read_mapping`) or a look-up that is given may add it, never change
+it. Without either, who has no member's id in the record is a guest, until a login says who they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import attrs
+
+from vimbiso_fsm.document.codec import Unreadable, loads
+from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.legacy.convert import Conversion
+from vimbiso_fsm.legacy.records import NotConverted, is_number, masked, record_digest
+from vimbiso_fsm.legacy.source import AsyncOldRecords
+from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, Request
+
+AT_ONCE: Final = 256
+"""Records that are converted at the same time."""
+LOOK_UPS: Final = 16
+"""Look-ups that are asked at the same time."""
+LONGEST_LINE: Final = 4096
+"""Bytes of a line of a mapping."""
+
+LookUpNumber = Callable[[str], str | None]
+"""Says whose a number is, None when it is nobody's; it raises when it cannot say. Called in a thread."""
+
+
+# The mapping -------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Numbers:
+    """Whose each number is, of a mapping file. `ambiguous`: numbers given to several members, and in which lines.
+    `faults`: a sentence for each line that is not used."""
+
+    members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    ambiguous: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict, repr=False)
+    faults: tuple[str, ...] = ()
+
+
+def read_mapping(path: Path) -> Numbers:
+    """A mapping of numbers to members: JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV of the same two
+    columns (a first line that names them is passed over). A `+` before a number is left out.
+
+    Raises: OSError when there is no such file.
+    """
+    found: dict[str, dict[str, int]] = {}
+    faults: list[str] = []
+    for place, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if not line.strip() or (place == 1 and line.strip().lower() == b"number,member_id"):
+            continue
+        try:
+            number, member_id = _pair(line)
+        except ValueError as error:
+            faults.append(f"mapping line {place}: {error}")
+            continue
+        given = found.setdefault(number, {})
+        if member_id in given:
+            faults.append(f"mapping line {place}: says the same of {masked(number)} as line {given[member_id]}")
+        elif given:
+            first = next(iter(given.values()))
+            faults.append(f"mapping line {place}: {masked(number)} was given to another member in line {first}")
+        given.setdefault(member_id, place)
+    members = {number: next(iter(given)) for number, given in found.items() if len(given) == 1}
+    ambiguous = {number: tuple(given.values()) for number, given in found.items() if len(given) > 1}
+    return Numbers(members, ambiguous, tuple(faults))
+
+
+def _pair(line: bytes) -> tuple[str, str]:
+    """Number and member of a line.
+
+    Raises: ValueError saying what is wrong with it.
+    """
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"has more than {LONGEST_LINE} bytes")
+    try:
+        text = line.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("is not in UTF-8") from None
+    number, member_id = _from_json(line) if text.startswith("{") else _from_csv(text)
+    number = number.strip().removeprefix("+")
+    if not is_number(number):
+        raise ValueError("number is no telephone number: 7 to 15 digits with the country code")
+    if not member_id or member_id != member_id.strip() or not member_id.isprintable() or len(member_id) > 200:
+        raise ValueError("member_id is empty, too long, or has blanks or control characters at its ends or in it")
+    return number, member_id
+
+
+def _from_json(line: bytes) -> tuple[str, str]:
+    try:
+        found = loads(line)
+    except Unreadable as error:
+        raise ValueError(str(error)) from None
+    number, member_id = found.get("number"), found.get("member_id")
+    if not isinstance(number, str) or not isinstance(member_id, str):
+        raise ValueError("needs number and member_id, both texts")  # noqa: TRY004  # a line of a file, not an argument
+    return number, member_id
+
+
+def _from_csv(text: str) -> tuple[str, str]:
+    try:
+        cells = next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"is no CSV: {error}") from None
+    if len(cells) != 2:
+        raise ValueError(f"has {len(cells)} cells, not number and member_id")
+    return cells[0], cells[1].strip()
+
+
+# The report --------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Counts:
+    """What became of the records. `already`: converted by an earlier run, another runner or a message; `possible`:
+    would be converted, of a dry run. `seen`: numbers under which something stood. `keys`: keys looked at."""
+
+    converted: int = 0
+    already: int = 0
+    possible: int = 0
+    refused: int = 0
+    purged: int = 0
+    seen: int = 0
+    keys: int = 0
+
+
+class Report:
+    """What was not converted, and why: JSON Lines, readable for its owner alone, written anew by each run.
+
+    A record is named by the last digits of its number and by the digest that the audit shows of its channel;
+    `find` (`vimbiso migrate --find`) says which number that is, to whoever may read the old records. The last line,
+    with the kind "summary", has the counts: a report without it is of a run that did not come to its end.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """`path`: None keeps no report. Raises: OSError."""
+        self._file = (
+            None if path is None else os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
+        )
+
+    def add(self, refusal: NotConverted) -> None:
+        """A record that stays as it is."""
+        told = {"record": refusal.record, "digest": refusal.digest, "field": refusal.field, "reason": refusal.fault}
+        self._write({"kind": "record", **told})
+
+    def mapping(self, fault: str) -> None:
+        """A line of the mapping that was not used."""
+        self._write({"kind": "mapping", "reason": fault})
+
+    def end(self, counts: Counts) -> None:
+        """The last line."""
+        self._write({"kind": "summary", **attrs.asdict(counts)})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+# Running -----------------------------------------------------------------------------------------------------------
+
+
+_sleep = asyncio.sleep
+
+
+def _heed_cancelling() -> None:
+    """Stop when somebody said so: redis-py takes a cancellation that meets its look at an idle connection for the end
+    of a timeout of its own, and goes on.
+
+    Raises: CancelledError.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+class _Pace:
+    """Lets so many begin a second, and no more."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._apart = 1 / rate if rate else 0.0
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Returns when the next may begin."""
+        if self._apart:
+            now = time.monotonic()
+            begin = max(now, self._next)
+            self._next = begin + self._apart
+            await _sleep(begin - now)
+
+
+class TakeOver:
+    """One run over all old records.
+
+    `numbers`: of a mapping; `look_up`: asked for numbers whose record names no member; it must not contradict the
+    mapping. With one of them every record must have a member; only a flow that asks nobody to be known goes on without.
+    `rate`: conversions a second. `refused`: told of each record that stays as it is. `progress`: told how many keys
+    were looked at.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        store: AsyncStore,
+        records: AsyncOldRecords,
+        *,
+        numbers: Numbers | None = None,
+        look_up: LookUpNumber | None = None,
+        dry_run: bool = False,
+        purge: bool = False,
+        rate: float | None = None,
+        refused: Callable[[NotConverted], None] = lambda refusal: None,
+        progress: Callable[[int], None] = lambda keys: None,
+    ) -> None:
+        if dry_run and purge:
+            raise ValueError("a dry run deletes nothing; leave out dry_run or purge")
+        self._bot, self._store, self._records = bot, store, records
+        self._numbers, self._look_up = numbers or Numbers(), look_up
+        self._known_only = numbers is not None or look_up is not None
+        self._dry, self._purge = dry_run, purge
+        self._pace = _Pace(rate)
+        self._asking = asyncio.Semaphore(LOOK_UPS)
+        self._refused, self._progress = refused, progress
+        self.counts = Counts()
+
+    async def run(self) -> Counts:
+        """Go through all old records once.
+
+        Raises: StoreUnavailable, CommitUnknown: nothing is lost, run it again.
+        """
+        seen: set[str] = set()
+        async for keys, page in self._records.pages():
+            numbers = [number for number in dict.fromkeys(page) if number not in seen]
+            seen.update(numbers)
+            for first in range(0, len(numbers), AT_ONCE):
+                await self._convert_all(numbers[first : first + AT_ONCE])
+            self.counts.keys += keys
+            self._progress(keys)
+        return self.counts
+
+    async def _convert_all(self, numbers: Sequence[str]) -> None:
+        records = await self._records.read_all(numbers)
+        _heed_cancelling()
+        done = await asyncio.gather(*map(self._convert, records), return_exceptions=True)
+        proven: list[OldRecord] = []
+        for record, outcome in zip(records, done, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self.counts.seen += 1
+            setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
+            if outcome in ("converted", "already"):
+                proven.append(record)
+        if self._purge and proven:
+            self.counts.purged += await self._records.delete(proven)
+
+    async def _convert(self, record: OldRecord) -> str:
+        """Convert one record -> what came of it, a field of `Counts`."""
+        try:
+            conversion = await self._begun(record)
+        except NotConverted as refusal:
+            self._refused(refusal)
+            return "refused"
+        paced = False
+        while (request := conversion.request) is not None:
+            if not paced and (isinstance(request, Link) or (isinstance(request, Commit) and request.document)):
+                await self._pace.wait()
+                paced = True
+            conversion.take(await self._perform(request))
+        if conversion.refusal is not None:
+            self._refused(conversion.refusal)
+        return conversion.outcome
+
+    async def _begun(self, record: OldRecord) -> Conversion:
+        """The record's conversion, with what is known of its number.
+
+        Raises: NotConverted when whose it is cannot be said.
+        """
+        places = self._numbers.ambiguous.get(record.number)
+        if places:
+            lines = ", ".join(map(str, places))
+            raise NotConverted(
+                record.number, "member_id", f"is not known: the mapping names several members (lines {lines})"
+            )
+        mapped = self._numbers.members.get(record.number)
+        if self._look_up is None or not self._conversion(record, None).unnamed:
+            return self._conversion(record, mapped)
+        found = await self._looked_up(record.number, self._look_up)
+        if mapped is not None and found != mapped:
+            other = "a member whom the look-up does not know" if found is None else "another member than the look-up"
+            raise NotConverted(record.number, "member_id", f"is not known: the mapping names {other}")
+        return self._conversion(record, found)
+
+    def _conversion(self, record: OldRecord, mapped: str | None) -> Conversion:
+        return Conversion(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)
+
+    async def _looked_up(self, number: str, look_up: LookUpNumber) -> str | None:
+        async with self._asking:
+            try:
+                return await asyncio.to_thread(look_up, number)
+            except Exception as error:  # an author's function: the run goes on with the others
+                fault = f"could not be looked up: {type(error).__name__}"
+                raise NotConverted(number, "member_id", fault) from error
+
+    async def _perform(self, request: Request) -> object:
+        try:
+            return await self._store.perform(request)
+        except (DocumentTooLarge, DamagedDocument) as error:
+            return error
+
+
+async def find(records: AsyncOldRecords, digest: str) -> tuple[str, ...]:
+    """The numbers, in clear, of the old records that a report names so; `digest` may be cut short."""
+    found: list[str] = []
+    async for _, page in records.pages():
+        found += (number for number in page if number not in found and record_digest(number).startswith(digest))
+    return tuple(found)

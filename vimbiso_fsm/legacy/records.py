@@ -1,0 +1,248 @@
+"""Records of the release before this one: what they look like, and what a bot declares of them.
+
+The previous release kept one JSON text a person, under their bare telephone number. Two shapes of it were published:
+
+    phone     `mobile_number` at the top, no `channel`; `member_id` there or not
+    channel   `channel` with `type` and `identifier` at the top, mostly with `member_id`
+
+Both have `profile`, `current_account`, `jwt_token` and `flow_data`, in which `step` counts the questions of a flow, or
+names one. Beside a record there may be texts under the same number with `_stage`, `_option` or `_direction` after it;
+nothing in them is needed.
+
+`read` recognises a record and says in a sentence what is wrong with one that is none. `Legacy` is what a bot declares:
+which old step is which of its own. `converting.py` makes documents of records, `migration.py` does it with many.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import attrs
+
+from vimbiso_fsm.document.codec import Unreadable, loads
+from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.errors import InvalidMessage, VimbisoError
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.operations.effects import OldRecord
+
+CHANNEL: Final = "whatsapp"
+"""The type of the channel whose numbers the records are kept under."""
+LARGEST: Final = 64 * 1024
+"""Bytes of a record; what is longer was not written by the old release."""
+DEEPEST: Final = 50
+"""Objects and lists that may stand in one another."""
+SIDE_KEYS: Final = ("_stage", "_option", "_direction")
+"""What is written after a number in the names of the keys beside its record."""
+
+_NUMBER: Final = re.compile("[1-9][0-9]{6,14}")
+
+
+def is_number(text: str) -> bool:
+    """Whether it may be a telephone number with its country code, as the records are kept under: 7 to 15 digits."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def is_nearly_number(text: str) -> bool:
+    """Whether it is one but for a plus, blanks, dots, dashes or brackets: the old release kept nothing so."""
+    return not is_number(text) and is_number(re.sub(r"[+ .()-]", "", text))
+
+
+def masked(number: str) -> str:
+    """A number as it may be shown: its last three digits."""
+    return f"•••{number[-3:]}"
+
+
+def record_digest(number: str) -> str:
+    """A number as a report names it: the digest that the audit shows of the WhatsApp channel of that number."""
+    return channel_digest(Channel(CHANNEL, number))[1]
+
+
+class NotConverted(VimbisoError, ValueError):
+    """A record stays as it is. Attributes: `record` (the number, masked), `digest` (of the number), `field` (may be
+    empty), `fault`."""
+
+    def __init__(self, number: str, field: str, fault: str) -> None:
+        self.record, self.digest, self.field, self.fault = masked(number), record_digest(number), field, fault
+        super().__init__(f"record {self.record} ({self.digest}): {f'{field} ' if field else 'it '}{fault}")
+
+
+@attrs.frozen
+class OldState:
+    """What a record says. `shape`: "phone" or "channel". `flow`: the names its flow goes by, none when none is open.
+    `step`: of the old flow, a number counted from 0 or a name. `answers`: what was gathered, as it stands there.
+    `record`: the whole of it."""
+
+    number: str = attrs.field(repr=False)
+    shape: str
+    channel: Channel
+    member_id: str | None = None
+    flow: tuple[str, ...] = ()
+    step: int | str = 0
+    answers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    record: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+# What a bot declares -----------------------------------------------------------------------------------------------
+
+
+# What a record says ------------------------------------------------------------------------------------------------
+
+
+def read(record: OldRecord) -> OldState:
+    """What a record says.
+
+    Raises: NotConverted when it is none of the two shapes.
+    """
+    if not is_number(record.number):
+        fault = "is kept under a number with other characters than digits, as the old release kept none"
+        raise NotConverted(record.number, "", fault)
+    raw = _object(record)
+
+    def wrong(field: str, fault: str) -> NotConverted:
+        return NotConverted(record.number, field, fault)
+
+    for name in ("profile", "current_account", "flow_data"):
+        if not isinstance(raw.get(name) or {}, dict):
+            raise wrong(name, f"is {_kind(raw[name])}, not an object")
+    shape, channel = _channel(record.number, raw)
+    flow_data = raw.get("flow_data") or {}
+    answers = flow_data.get("data") or {}
+    if not isinstance(answers, dict):
+        raise wrong("flow_data.data", f"is {_kind(answers)}, not an object")
+    return OldState(
+        record.number,
+        shape,
+        channel,
+        _member_id(record.number, raw, answers),
+        _flow_names(record.number, flow_data, answers),
+        _step(record.number, flow_data),
+        answers,
+        raw,
+    )
+
+
+def _object(record: OldRecord) -> dict[str, Any]:
+    """The record's JSON object.
+
+    Raises: NotConverted.
+    """
+    if record.kind != "string":
+        raise NotConverted(record.number, "", f"is a {record.kind}, not a text")
+    if len(record.data) > LARGEST:
+        raise NotConverted(record.number, "", f"has more than {LARGEST} bytes; the old release wrote none that long")
+    try:
+        raw = loads(record.data)
+    except Unreadable as error:
+        fault = str(error).removeprefix("it ")
+        raise NotConverted(record.number, "", f"{fault} in UTF-8; it is damaged, cut off or not ours") from None
+    if not isinstance(raw, dict):
+        raise NotConverted(record.number, "", f"is {_kind(raw)}, not an object")
+    place = _too_deep({name: value for name, value in raw.items() if name != "_previous_state"})
+    if place:
+        raise NotConverted(record.number, place, f"is nested more than {DEEPEST} deep")
+    return raw
+
+
+def _too_deep(raw: Mapping[str, Any]) -> str:
+    """The field of the top level below which the record is nested too deep, if one is."""
+    for name, value in raw.items():
+        level = [value]
+        for _ in range(DEEPEST):
+            level = [inner for one in level for inner in _inner(one)]
+        if level:
+            return str(name)[:40]
+    return ""
+
+
+def _inner(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _channel(number: str, raw: Mapping[str, Any]) -> tuple[str, Channel]:
+    """The record's shape, and the channel it belongs to.
+
+    Raises: NotConverted when it belongs to no channel, or not to that of its number.
+    """
+    mobile, found = raw.get("mobile_number"), raw.get("channel")
+    if mobile is None and found is None:
+        raise NotConverted(number, "", "has neither mobile_number nor channel; it is none of the two shapes")
+    if mobile is not None and (isinstance(mobile, bool) or str(mobile) != number):
+        raise NotConverted(number, "mobile_number", "is not the number that the record is kept under")
+    if found is None:
+        return "phone", Channel(CHANNEL, number)
+    if not isinstance(found, dict):
+        raise NotConverted(number, "channel", f"is {_kind(found)}, not an object")
+    metadata = found.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise NotConverted(number, "channel.metadata", f"is {_kind(metadata)}, not an object")
+    if found.get("type", CHANNEL) == CHANNEL and found.get("identifier") != number:
+        raise NotConverted(number, "channel.identifier", "is not the number that the record is kept under")
+    try:
+        return "channel", Channel(found.get("type", CHANNEL), found.get("identifier"), metadata)  # type: ignore[arg-type]  # Channel checks
+    except InvalidMessage as error:
+        raise NotConverted(number, "channel", f"is none: {error.field} {error.fault}") from None
+
+
+def _member_id(number: str, raw: Mapping[str, Any], answers: Mapping[str, Any]) -> str | None:
+    """Whose the record says it is.
+
+    Raises: NotConverted when it names two, or something that is no id.
+    """
+    found: dict[str, str] = {}
+    for field, value in (("member_id", raw.get("member_id")), ("flow_data.data.member_id", answers.get("member_id"))):
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value or len(value) > 200:
+            raise NotConverted(number, field, f"is {_kind(value)}, not a member's id")
+        found[field] = value
+    if len(set(found.values())) > 1:
+        raise NotConverted(number, "flow_data.data.member_id", "names another member than member_id does")
+    return next(iter(found.values()), None)
+
+
+def _flow_names(number: str, flow_data: Mapping[str, Any], answers: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that the open flow goes by: what it calls itself, its id, and the id without the member's.
+
+    Raises: NotConverted when a flow is open that has no name.
+    """
+    if not flow_data:
+        return ()
+    names: list[str] = []
+    for value in (flow_data.get("flow_type"), answers.get("flow_type"), flow_data.get("id")):
+        if isinstance(value, str) and value and value not in names:
+            names.append(value)
+    run = flow_data.get("id")
+    if isinstance(run, str) and "_" in run:
+        names.append(run.partition("_")[0])
+    if not names:
+        raise NotConverted(number, "flow_data.id", "is missing, so nobody knows which flow was open")
+    return tuple(names)
+
+
+def _step(number: str, flow_data: Mapping[str, Any]) -> int | str:
+    """The step, under any of its names.
+
+    Raises: NotConverted.
+    """
+    for field in ("step", "current_step", "current_state"):
+        step = flow_data.get(field)
+        if step is None:
+            continue
+        if isinstance(step, bool) or not isinstance(step, int | str):
+            raise NotConverted(number, f"flow_data.{field}", f"is {_kind(step)}, not a number or a name")
+        return step
+    if flow_data:
+        raise NotConverted(number, "flow_data.step", "is missing")
+    return 0
+
+
+def _kind(value: Any) -> str:
+    """What JSON calls it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "true or false"
+    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,235 @@
+"""Words: catalogues of texts by language and key, and how a key and its parameters become the words a member reads.
+
+A template is `str.format` with named fields: `"You hold {held}."`. Where the words differ by number it is a `Plural`.
+What a member wrote is only ever a parameter, so nothing in it is read as a template.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.messages import locales
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.readers import ANSWER_TEXTS
+from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+
+
+@attrs.frozen
+class Plural:
+    """A template that differs by number: `Plural("days", one="{days} day", other="{days} days")`.
+
+    `by`: the parameter that counts, a whole number. The others are the categories of the CLDR; which of them a language
+    has, and what they mean there, is the language's business. `other` serves those that are not given.
+    """
+
+    by: str
+    other: str = attrs.field(kw_only=True)
+    zero: str | None = attrs.field(default=None, kw_only=True)
+    one: str | None = attrs.field(default=None, kw_only=True)
+    two: str | None = attrs.field(default=None, kw_only=True)
+    few: str | None = attrs.field(default=None, kw_only=True)
+    many: str | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        """The templates that are given, by category."""
+        return {name: form for name, form in attrs.asdict(self).items() if name != "by" and form is not None}
+
+    def form(self, count: object, language: str) -> str:
+        """The template for a number; what is no whole number is called "other"."""
+        if type(count) is not int:
+            return self.other
+        form: str | None = getattr(self, locales.plural(count, language))
+        return self.other if form is None else form
+
+
+Template: TypeAlias = str | Plural
+Templates: TypeAlias = Mapping[str, Template]
+"""One language's templates by key."""
+
+ENGLISH: Final[Templates] = {
+    "back.earlier": "Your earlier answer: {answer}",
+    "back.made": "What came before this was already sent, so there is no way back over it.",
+    "back.nowhere": "This is the first question; there is nothing to go back to.",
+    "call.failed": "That did not work; please try again.",
+    "call.unavailable": "We cannot find that out at the moment; please try again in a while.",
+    "call.unsure": "We could not find out whether that was done. Please check before you try again.",
+    "call.waiting": "We are still working on your last answer; you will hear from us.",
+    "choice.closed": "That question is closed.",
+    "choice.late": "That came when the question before was over; here is where you are now.",
+    "choice.unknown": "That is not one of the choices.",
+    "carry_on.ask": "You have not finished: {flow}. Carry on with it?",
+    "carry_on.dropped": "Left it there; nothing was sent.",
+    "carry_on.offered.help": "Say yes to carry on where you were, no to leave it.",
+    "carry_on.offered.yes": "Yes, carry on",
+    "carry_on.offered.no": "No, leave it",
+    "cancel.done": "Cancelled; nothing was sent.",
+    "flow.restarted": "We have changed how this works ({flow}); please begin it again.",
+    "failure": "Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}",
+    "help.words": "You can always say: menu, back, cancel, help.",
+    "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
+    "member.login": "Please log in first.",
+    "message.reused": "That message was answered before.",
+    "message.too_late": "That message reached us too late and was not taken; please send it again.",
+    "message.too_long": "That is too long; please keep it to {limit} characters.",
+    "message.unsupported": "We can only read text here: please write, or tap a button.",
+    "pages.next": "Next",
+    "pages.prev": "Previous",
+    "recovered": (
+        "We had to tidy up our notes about this conversation; let us start again from here. Reference: {reference}"
+    ),
+    "recovered.put_back": "We put this conversation back to an earlier question; let us go on from here.",
+    "recovered.unsure": (
+        "We had to tidy up our notes about this conversation, and could not find out whether your last request was "
+        "done. Please check before you try again. Reference: {reference}"
+    ),
+    "store.newer": "We are being renewed just now; nothing was saved. Please send that again in a moment. "
+    "Reference: {reference}",
+    "store.contended": "Many things came at once; that one was not taken. Please send it again. Reference: {reference}",
+    "store.unavailable": (
+        "We could not save that; nothing was changed. Please send it again in a while. Reference: {reference}"
+    ),
+    "store.unknown": (
+        "We cannot tell whether that was saved. Please send it again; it counts once. Reference: {reference}"
+    ),
+    "session.ended": "Your session ended after a while of silence.",
+    "session.ending": Plural(
+        "seconds",
+        one="Your session ends in {seconds} second; what you have not confirmed ({flow}) is then not sent.",
+        other="Your session ends in {seconds} seconds; what you have not confirmed ({flow}) is then not sent.",
+    ),
+    "session.limit": "Your session ended, for it had been open very long.",
+    "session.lost": "Your session ended. What you had not confirmed was not sent.",
+    "session.unsent": "What you had not confirmed ({flow}) was not sent.",
+}
+"""What the framework itself says. A bot's own texts may replace any of it."""
+
+
+@attrs.frozen
+class Catalogue:
+    """Templates by language and key. `languages[default]` serves every key another language lacks."""
+
+    languages: Mapping[str, Templates] = attrs.field(factory=dict)
+    default: str = "en"
+
+    @classmethod
+    def of(cls, texts: Templates | Mapping[str, Templates] | Catalogue, flows: Iterable[str] = ()) -> Catalogue:
+        """A catalogue from what a bot's author gives: English templates by key, or templates by language and key. Each
+        of `flows` has a title, `<flow>.title`: its name, unless the author says better."""
+        if isinstance(texts, Catalogue):
+            return texts
+        given: dict[str, dict[str, Template]] = {}
+        for name, value in texts.items():
+            if isinstance(value, str | Plural):
+                given.setdefault("en", {})[name] = value
+            else:
+                given[name] = dict(value)
+        titles = {f"{flow}.title": flow.replace("_", " ") for flow in flows}
+        given["en"] = {**ENGLISH, **ANSWER_TEXTS, **titles, **given.get("en", {})}
+        return cls(given)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.languages.get(self.default, {})
+
+    def language(self, tags: Iterable[str]) -> str:
+        """The language to speak with somebody who would like one of these, the best first: the first that there is,
+        else the default one."""
+        if not tags:
+            return self.default
+        return locales.looked_up(tags, self.languages) or self.default
+
+    def template(self, key: str, language: str = "") -> Template | None:
+        """The template of a key, in `language` or else the default one; None when there is none."""
+        return self._found(key, language)[0]
+
+    def _found(self, key: str, language: str) -> tuple[Template | None, str]:
+        """The template of a key, and the language it is in."""
+        for known in (language or self.default, self.default):
+            template = self.languages.get(known, {}).get(key)
+            if template is not None:
+                return template, known
+        return None, language or self.default
+
+    def say(self, text: Text, language: str = "") -> Text:
+        """The text with its final words; one that has them is left as it is. A key without an entry is said as it
+        stands; so is a template whose parameters are not all there, for a member must hear something."""
+        if text.text:
+            return text
+        template, spoken = self._found(text.key, language)
+        if isinstance(template, Plural):
+            template = template.form(text.params.get(template.by), spoken)
+        if not text.params:
+            return text.said(text.key if template is None else _plain(template), {})
+        params = {name: self._parameter(value, spoken) for name, value in text.params.items()}
+        words = text.key if template is None else template
+        try:
+            return text.said(_filled(words, params), params)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return text.said(words, params)
+
+    def reply(self, reply: Reply, language: str = "") -> Reply:
+        """The reply with all its final words."""
+        if isinstance(reply, Text):
+            return self.say(reply, language)
+        body = self.say(reply.body, language)
+        if isinstance(reply, Buttons):
+            return Buttons(body, tuple(Button(b.id, self.say(b.title, language)) for b in reply.buttons))
+        return Menu(body, tuple(self._row(row, language) for row in reply.rows))
+
+    def replies(self, replies: Iterable[Reply], language: str = "") -> tuple[Reply, ...]:
+        """The replies with all their final words."""
+        return tuple(self.reply(reply, language) for reply in replies)
+
+    def _parameter(self, value: Any, language: str) -> str | int:
+        if isinstance(value, Text):
+            return self.say(value, language).text
+        if isinstance(value, Money):
+            return locales.money(value, language)
+        if isinstance(value, list | tuple):
+            return "\n".join(str(self._parameter(each, language)) for each in value)
+        return value if type(value) in (str, int) else str(value)
+
+    def _row(self, row: Row, language: str) -> Row:
+        about = self.say(row.description, language) if row.description else None
+        return Row(row.id, self.say(row.title, language), about)
+
+
+class _Fields(string.Formatter):
+    """`str.format` by name only: a template reaches no attribute and no item of a parameter."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
+        return kwargs[field_name], field_name
+
+
+_FORMATTER: Final = _Fields()
+
+
+@lru_cache(maxsize=4096)
+def _parts(template: str) -> tuple[tuple[str, str | None], ...] | None:
+    """The words of a template, each with the name of the parameter that follows; None for a template with format
+    specifications or conversions."""
+    parts = tuple(_FORMATTER.parse(template))
+    if any(spec or conversion or (name is not None and not name.isidentifier()) for _, name, spec, conversion in parts):
+        return None
+    return tuple((words, name) for words, name, _, _ in parts)
+
+
+def _filled(template: str, params: Mapping[str, str | int]) -> str:
+    """The words of a template with its parameters.
+
+    Raises: ArithmeticError, LookupError, TypeError or ValueError when it cannot be filled.
+    """
+    parts = _parts(template)
+    if parts is None:
+        return _FORMATTER.vformat(template, (), params)
+    return "".join([words if name is None else f"{words}{params[name]}" for words, name in parts])
+
+
+def _plain(template: str) -> str:
+    """A template said without parameters: doubled braces become single ones."""
+    return template.replace("{{", "{").replace("}}", "}") if "{" in template or "}" in template else template

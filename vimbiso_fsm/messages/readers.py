@@ -1,0 +1,295 @@
+"""Readers of typed answers: `str -> value | Refused`, for `State(reads=…)`.
+
+`handle` is a reader; the others make one: `amount({"USD": 2})`, `name()`, `date(latest=…)`, `choice("red", "blue")`,
+`free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in what was typed. Control
+and direction characters are refused: they make what is stored and what is shown two different things.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final, TypeAlias, TypeVar
+
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.refusals import Refused
+
+T = TypeVar("T")
+
+Reader: TypeAlias = Callable[[str], T | Refused]
+"""Parses what was typed."""
+
+ANSWER_TEXTS: Final[Mapping[str, str]] = {
+    "amount.currency": "We do not know {currency}. You can use {known}.",
+    "amount.decimals": "{currency} has at most {decimals} digits after the point.",
+    "amount.digits": "That number is too long; please keep it to {limit} digits.",
+    "amount.format": "Please write an amount like 10 or 10.50 {currency}, without commas.",
+    "amount.zero": "The amount must be more than 0.",
+    "choice.unknown": "That is not one of the choices.",
+    "date.early": "That is too early; the first possible day is {earliest}.",
+    "date.format": "Please write a date like 2026-11-22 or 22 November 2026.",
+    "date.late": "That is too late; the last possible day is {latest}.",
+    "date.unknown": "There is no such day.",
+    "handle.format": "A handle has only letters, digits and _ and at most {limit} of them; for example shop_one.",
+    "name.format": "A name has only letters, spaces, hyphens, apostrophes and full stops.",
+    "name.length": "Please write between {shortest} and {longest} characters.",
+    "phone.format": "Please write the number with its country code, like +263 77 123 4567.",
+    "phone.unknown": "There is no such telephone number.",
+    "text.empty": "Please write something.",
+    "text.format": "Please leave out invisible characters.",
+    "text.length": "That is too long; please keep it to {limit} characters.",
+}
+"""The words of every refusal made here; a bot's own texts may replace any of them."""
+
+
+# Money -------------------------------------------------------------------------------------------------------------
+
+
+MAX_DIGITS: Final = 15
+_AMOUNT_LENGTH: Final = 64
+"""Characters that an amount with its currency may have; longer text is no amount."""
+
+_AMOUNT: Final = re.compile(
+    r"(?:(?P<before>{unit}) ?)?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?(?: ?(?P<after>{unit}))?".format(
+        unit=r"(?:[A-Za-z]+|\([A-Za-z]+\))"
+    )
+)
+
+
+def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
+    """A reader of amounts: one number and at most one currency, in either order and any case, with or without a
+    space, the currency in parentheses or not: `100`, `100 USD`, `usd100`, `100 (USD)`.
+
+    `decimals`: the known currencies and how many digits each has after the point. `default`: the one meant when none
+    is named; the first, when not given. The number is made of ASCII digits, at most 15, with at most one point and
+    digits on both sides of it; no sign, exponent or separator. It is more than 0 and is given back with all the
+    decimals its currency has.
+    """
+    default = default or next(iter(decimals), "")
+    if default not in decimals or not all(re.fullmatch("[A-Z]+", currency) for currency in decimals):
+        raise ValueError(f"amount() needs currencies in capital letters, the default {default!r} among them")
+
+    def read_amount(text: str) -> Money | Refused:
+        text = _collapse(text)
+        found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
+        if found is None or (found["before"] and found["after"]):
+            if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{MAX_DIGITS + 2}}}", text):
+                return Refused("amount.digits", limit=MAX_DIGITS)
+            return Refused("amount.format", currency=default)
+        whole, part = found["whole"], found["part"] or ""
+        currency = (found["before"] or found["after"] or default).strip("()").upper()
+        if currency not in decimals:
+            return Refused("amount.currency", currency=currency, known=", ".join(decimals))
+        if len(whole) + len(part) > MAX_DIGITS:
+            return Refused("amount.digits", limit=MAX_DIGITS)
+        if len(part) > decimals[currency]:
+            return Refused("amount.decimals", currency=currency, decimals=decimals[currency])
+        # Built from its digits: arithmetic would ask the thread's decimal context.
+        money = Money(Decimal(f"{whole}.{part.ljust(decimals[currency], '0')}"), currency)
+        return money or Refused("amount.zero")
+
+    return read_amount
+
+
+# Characters --------------------------------------------------------------------------------------------------------
+
+_DIRECTION: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Invisible, but words of several languages (and emoji) are not written without them."""
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Letters and marks that show nothing."""
+_MAX_MARKS: Final = 30
+"""Combining marks in a row (Unicode's stream-safe format). Normalisation takes quadratic time on longer rows."""
+
+
+def _selector(character: str) -> bool:
+    """Whether it only selects a variant of the character before it."""
+    return (
+        "\ufe00" <= character <= "\ufe0f"
+        or "\u180b" <= character <= "\u180f"
+        or "\U000e0100" <= character <= "\U000e01ef"
+    )
+
+
+_SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
+"""White space that is no other control character."""
+
+
+def _collapse(text: str) -> str:
+    """`text` trimmed, each run of white space one space."""
+    return _SPACE.sub(" ", text).strip(" ")
+
+
+# Names and handles -------------------------------------------------------------------------------------------------
+
+
+def name(shortest: int = 2, longest: int = 50) -> Reader[str]:
+    """A reader of people's names: letters of any script with their combining marks, single spaces, hyphen,
+    apostrophe (' and ’) and full stop; at least one letter. Trimmed, white space collapsed, in Unicode form NFC."""
+
+    def read_name(text: str) -> str | Refused:
+        too_long = Refused("name.length", shortest=shortest, longest=longest)
+        text = _collapse(text)
+        if len(text) > 4 * longest:  # NFC makes at most four characters one
+            return too_long
+        text = unicodedata.normalize("NFC", text)
+        if not _is_name(text):
+            return Refused("name.format") if text else too_long
+        return text if shortest <= len(text) <= longest else too_long
+
+    return read_name
+
+
+def _is_name(text: str) -> bool:
+    after_letter = letters = False
+    for character in text:
+        kind = unicodedata.category(character)
+        if character in _BLANK or _selector(character):
+            return False
+        if kind[0] == "L":
+            after_letter = letters = True
+        elif kind in ("Mn", "Mc"):
+            if not after_letter:
+                return False
+        elif character in " -'’.":
+            after_letter = False
+        else:
+            return False
+    return letters
+
+
+_HANDLE: Final = re.compile(r"@?([A-Za-z0-9_]{1,30})")
+
+
+def handle(text: str) -> str | Refused:
+    """Reads a handle: letters, digits and underscores, 1–30 of them; a leading @ is left out, the rest is given in
+    lower case, as handles are compared."""
+    found = _HANDLE.fullmatch(_collapse(text))
+    return found[1].lower() if found else Refused("handle.format", limit=30)
+
+
+# Choices -----------------------------------------------------------------------------------------------------------
+
+
+def choice(*options: str) -> Reader[str]:
+    """A reader of one of a few words; white space round it and case do not matter. It gives the option as declared."""
+    known = {_folded(option): option for option in options}
+    longest = max(map(len, known), default=0)
+    if len(known) < len(options) or "" in known:
+        raise ValueError("choice() needs options that differ in more than case and are not empty")
+
+    def read_choice(text: str) -> str | Refused:
+        text = _collapse(text)
+        option = known.get(_folded(text)) if len(text) <= 4 * longest else None
+        return Refused("choice.unknown") if option is None else option
+
+    return read_choice
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", _collapse(text).casefold())
+
+
+# Dates -------------------------------------------------------------------------------------------------------------
+
+_ISO: Final = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+_SPELT: Final = re.compile(r"([0-9]{1,2})\.? ([A-Za-z]{3,9})\.? ([0-9]{4})")
+_MONTHS: Final = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+
+
+def date(*, earliest: dt.date | None = None, latest: dt.date | None = None) -> Reader[dt.date]:
+    """A reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`. Nothing is
+    guessed: `1/2/2026` is refused."""
+
+    def read_date(text: str) -> dt.date | Refused:
+        numbers = _numbers(_collapse(text) if len(text) <= 1000 else "")
+        if numbers is None:
+            return Refused("date.format")
+        try:
+            day = dt.date(*numbers)
+        except ValueError:
+            return Refused("date.unknown")
+        if earliest is not None and day < earliest:
+            return Refused("date.early", earliest=earliest)
+        if latest is not None and day > latest:
+            return Refused("date.late", latest=latest)
+        return day
+
+    return read_date
+
+
+def _numbers(text: str) -> tuple[int, int, int] | None:
+    """Year, month and day; None when they are not all named."""
+    if found := _ISO.fullmatch(text):
+        return int(found[1]), int(found[2]), int(found[3])
+    if found := _SPELT.fullmatch(text):
+        word = found[2].lower()
+        months = [place for place, month in enumerate(_MONTHS, 1) if word in (month, month[:3], month[:4])]
+        if months:
+            return int(found[3]), months[0], int(found[1])
+    return None
+
+
+# Text --------------------------------------------------------------------------------------------------------------
+
+
+def free_text(limit: int = 1000) -> Reader[str]:
+    """A reader of what a member likes to say: 1 to `limit` characters, trimmed, in Unicode form NFC; tabs and line
+    breaks are kept, other control characters, direction characters and invisible ones are refused."""
+
+    def read_text(text: str) -> str | Refused:
+        text = text.replace("\r\n", "\n").strip(" \t\r\n")
+        if not text:
+            return Refused("text.empty")
+        if len(text) > limit:
+            return Refused("text.length", limit=limit)
+        if not _is_clean(text):
+            return Refused("text.format")
+        return unicodedata.normalize("NFC", text)
+
+    return read_text
+
+
+def _is_clean(text: str) -> bool:
+    marks = 0
+    seen = False
+    for character in text:
+        kind = unicodedata.category(character)
+        marks = marks + 1 if kind[0] == "M" else 0
+        hidden = kind in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS and character not in "\t\n"
+        if hidden or character in _DIRECTION or marks > _MAX_MARKS:
+            return False
+        seen = seen or not (kind[0] in "CZ" or character in _BLANK)
+    return seen
+
+
+# Telephone numbers -------------------------------------------------------------------------------------------------
+
+
+def phone(region: str = "") -> Reader[str]:
+    """A reader of telephone numbers in any usual spelling; it gives "+263771234567". `region` ("ZW"): whose numbers
+    may be written without a country code. Needs the extra `phone`.
+
+    Raises: ModuleNotFoundError when the package `phonenumbers` is missing.
+    """
+    import phonenumbers
+
+    def read_phone(text: str) -> str | Refused:
+        text = _collapse(text)
+        if len(text) > 40 or not re.fullmatch(r"\+?[0-9 ()./-]+", text):
+            return Refused("phone.format")
+        try:
+            number = phonenumbers.parse(text, region or None)
+        except phonenumbers.NumberParseException:
+            return Refused("phone.format")
+        if not phonenumbers.is_valid_number(number):
+            return Refused("phone.unknown")
+        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+    return read_phone

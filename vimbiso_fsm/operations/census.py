@@ -1,0 +1,150 @@
+"""What a deploy of a bot would do: a census of the live runs, and the verdict on each place where they stand.
+
+The verdict is not foretold but made: each stored document is brought to this bot's flows by the function that will
+do it when its member speaks (`versions.fates`), and nothing is stored. A place whose runs would be lost has no mapping;
+then the deploy must wait for one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from vimbiso_fsm.document.codec import Unreadable, document_from_raw, loads
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.engine.reading import faults
+from vimbiso_fsm.engine.upgrade import Fate, fates
+from vimbiso_fsm.flow.bot import Bot
+
+
+@attrs.frozen(order=True)
+class Place:
+    """Where runs stand, and what becomes of them.
+
+    `flow`, `version`, `step`: as they are stored. `declared`: whether that version is declared today as it was when
+    they were stepped; None where that is not known. `standing`: whether the member is there, or will come back to it.
+    `fate`: as in `versions.Fate`. `to`: version and step after the deploy. `fault`: why there is no mapping.
+    """
+
+    flow: str
+    version: int
+    step: str
+    standing: Literal["current", "suspended"]
+    fate: str
+    to: tuple[int, str] | None = None
+    fault: str = ""
+    declared: bool | None = attrs.field(default=None, order=False)
+
+    @property
+    def lost(self) -> bool:
+        """Whether a run here has no mapping."""
+        return self.fate == "lost"
+
+    @property
+    def words(self) -> str:
+        """What becomes of a run here, in words."""
+        match self.fate, self.to:
+            case "lost", _:
+                return f"NO MAPPING: {self.fault}"
+            case "migrated", (version, step):
+                return f"goes on at {step}, version {version}"
+            case "finishes", (version, step):
+                at = "" if (version, step) == (self.version, self.step) else f" at {step}"
+                return f"finishes on version {version}{at}"
+            case "restarted", (version, step):
+                return f"begins again at {step}, version {version}"
+            case "restarted", None:
+                return "begins again, with the flow that called it"
+            case "dropped", _:
+                return "ends; the flow that called it goes on without it"
+            case _:
+                return "unchanged" if self.declared is not False else "unchanged, though declared otherwise"
+
+
+class Census:
+    """The live runs, as stored documents are added to it.
+
+    `documents`: how many were added. `runs`, `calls`: how many runs stand at a place, and how many of them have a call
+    on its way. `broken`: what is wrong with documents that no member could be answered from as they are, and with how
+    many; recovery is their way, with or without a deploy. No value of a document is in any of it.
+    """
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._shape = StateValidator(None, bot.validator.channel_types)
+        self.documents = 0
+        self.runs: Counter[Place] = Counter()
+        self.calls: Counter[Place] = Counter()
+        self.broken: Counter[str] = Counter()
+
+    @property
+    def lost(self) -> tuple[Place, ...]:
+        """The places that have no mapping, in order."""
+        return tuple(place for place in sorted(self.runs) if place.lost)
+
+    def add(self, data: bytes) -> None:
+        """Count a stored document."""
+        self.documents += 1
+        try:
+            document = self._read(data)
+        except Unreadable as error:
+            self._break(error.faults)
+            return
+        if document.moved is not None:  # what the guest began goes on at the member
+            return
+        found = [self._judged(document, fate) for fate in fates(self._bot, document)]
+        for fate in found:
+            self._count(document, fate)
+        if not any(fate.how == "lost" for fate in found):
+            _, wrong = faults(self._bot, data)
+            self._break(wrong)
+
+    def add_broken(self, fault: str) -> None:
+        """Count a member whose document the store cannot read."""
+        self.documents += 1
+        self._break((fault,))
+
+    def _read(self, data: bytes) -> Document:
+        raw = loads(data)
+        verdict = self._shape.validate(raw)
+        if not verdict.valid:
+            raise Unreadable(map(str, verdict.faults))
+        return document_from_raw(raw)
+
+    def _judged(self, document: Document, fate: Fate) -> Fate:
+        """The fate, and one more reason to call it lost: a version declared otherwise is believed when the member
+        speaks, but a call on its way could not be settled there."""
+        run = fate.before
+        if fate.how != "unchanged" or run is not document.run or document.call is None:
+            return fate
+        if self._bot.definition(run)[run.step].call is not None:
+            return fate
+        return Fate(run, "lost", fault="its call is on its way, and its step is no call any more")
+
+    def _break(self, wrong: tuple[str, ...]) -> None:
+        if wrong:
+            self.broken[wrong[0]] += 1
+
+    def _count(self, document: Document, fate: Fate) -> None:
+        run, current = fate.before, fate.before is document.run
+        place = Place(
+            run.flow,
+            run.version,
+            run.step,
+            "current" if current else "suspended",
+            fate.how,
+            (fate.after.version, fate.after.step) if fate.after else None,
+            fate.fault,
+            self._declared(fate),
+        )
+        self.runs[place] += 1
+        self.calls[place] += current and document.call is not None
+
+    def _declared(self, fate: Fate) -> bool | None:
+        run = fate.before
+        known: Mapping[int, str] = {flow.version: flow.fingerprint for flow in self._bot.definitions(run.flow)}
+        return run.fingerprint == known[run.version] if run.fingerprint and run.version in known else None

@@ -1,0 +1,112 @@
+"""Logs as JSON, one object a line: a formatter for the logger "vimbiso_fsm", and an observer that logs each turn.
+
+What a line holds is named in `FIELDS`; nothing else of a record's facts gets in. The message of an exception stays out,
+whoever raised it, for it may quote a member or name one; its type and the places in the code stay. Whatever a text
+holds, the line is ASCII and one line, and of long texts only the beginning is there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from vimbiso_fsm.audit.entries import error_record
+from vimbiso_fsm.audit.flow_audit import Details
+
+FIELDS = (
+    *("time", "level", "logger", "event"),
+    *("reference", "type", "where"),  # of an error
+    *("kind", "status", "channel", "flow", "source", "dest", "codes", "attempts"),  # of a turn
+)
+"""All that a line may hold, in this order; what a record has nothing for is left out."""
+LONGEST = 1000
+"""Characters of a text that are kept."""
+MOST = 32
+"""Items of a list that are kept."""
+
+_FACTS = frozenset(FIELDS[4:])
+_log = logging.getLogger("vimbiso_fsm.turns")
+
+
+def log_turn(details: Details) -> None:
+    """An observer: logs each commit as "turn", on the logger "vimbiso_fsm.turns", at the level INFO."""
+    entry = details.entry
+    facts = {
+        "reference": entry.token[:10],
+        "kind": entry.kind,
+        "status": entry.status,
+        "channel": entry.channel[0],
+        "flow": entry.flow,
+        "source": entry.source,
+        "dest": entry.dest,
+        "codes": entry.codes,
+        "attempts": details.attempts,
+    }
+    _log.info("turn: %s", {name: value for name, value in facts.items() if value})
+
+
+class JSONFormatter(logging.Formatter):
+    """Writes a record as one JSON object on one line. It never raises."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        event, facts = _event(record)
+        if record.exc_info and record.exc_info[1] is not None:
+            facts = {**error_record(record.exc_info[1], ""), **facts}
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": event,
+            **{name: facts[name] for name in FIELDS if name in _FACTS and facts.get(name)},
+        }
+        return json.dumps({name: _plain(value) for name, value in line.items()})
+
+
+def _event(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """What happened, in words without the facts; and the facts."""
+    given = record.args
+    arguments = given if isinstance(given, tuple) else (given,) if given else ()
+    facts: dict[str, Any] = {}
+    words: list[object] = []
+    for argument in arguments:
+        if isinstance(argument, Mapping):
+            facts.update(argument)
+            words.append("")
+        elif isinstance(argument, BaseException):
+            facts = {**error_record(argument, ""), **facts}
+            words.append(type(argument).__name__)
+        else:
+            words.append(argument if isinstance(argument, int | float) else _text(argument))
+    template = _text(record.msg)
+    try:
+        event = template % tuple(words) if words else template
+    except (TypeError, ValueError, KeyError):  # %d of a word, too few, too many: better a line than none
+        event = template
+    return event.rstrip(": "), facts
+
+
+def _text(value: object) -> str:
+    """A value in words; only its type, when it has none or is an exception."""
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # what is logged must not break who logs it
+        return type(value).__name__
+
+
+def _plain(value: object) -> object:
+    """A value as it may stand in a line."""
+    if isinstance(value, int) and abs(value) < 2**53:
+        return value
+    if isinstance(value, list | tuple):
+        return [_short(_text(item)) for item in value[:MOST]]
+    return _short(_text(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

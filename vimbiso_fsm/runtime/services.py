@@ -1,0 +1,208 @@
+"""Calls: which service, which method, with what arguments; attempts with pauses between; deliveries too.
+
+A sync method runs in a thread of its own, so that it can be waited for with a bound and can hold nobody up; a thread
+that hangs for ever is left behind. What a call came to is a value: what it returned, or the exception of its last
+attempt.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from vimbiso_fsm.document.codec import Unreadable, structure
+from vimbiso_fsm.errors import ServiceError
+from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
+from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.operations.effects import Deliver, RunCall
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+    from tenacity.wait import wait_base
+
+DELIVERY_TIMEOUT = 10.0
+"""Seconds that `deliver` may take before nobody knows whether it was done."""
+
+_log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
+
+
+# What is called ------------------------------------------------------------------------------------------------------
+
+
+def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
+    """The service's method with its arguments, ready to be called. The parameter `caller`, where the method has one,
+    is filled. A method that is not there answers `Refused("call.failed")`: it is known that nothing was done, unless
+    an earlier try may have done it.
+
+    Raises: codec.Unreadable when stored arguments no longer fit the method, or it is not there any more.
+    """
+    call = request.call
+    method = getattr(services.get(call.service), call.method, None)
+    if not callable(method) and request.policy.effect and request.pending.tries > 1:
+        raise Unreadable([f"service {call.service!r} has no {call.method!r} any more"])
+    if not callable(method):
+        return lambda: Refused("call.failed")
+    arguments = dict(call.arguments)
+    if call.stored:
+        hints = _hints(getattr(method, "__func__", method))
+        arguments = {
+            name: structure(value, hints[name]) if name in hints else value for name, value in arguments.items()
+        }
+    if "caller" in _parameters(getattr(method, "__func__", method)):
+        arguments["caller"] = request.caller
+    return functools.partial(method, **arguments)
+
+
+def bind_delivery(deliver: Callable[..., Any], request: Deliver) -> Callable[[], Any]:
+    """The delivery, ready to be called. The parameter `key`, where it has one, is filled."""
+    names = inspect.signature(deliver).parameters  # not cached: what is callable need not be hashable
+    arguments: dict[str, Any] = {"key": request.key} if "key" in names else {}
+    return functools.partial(deliver, request.channel, request.replies, **arguments)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(method: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(method).parameters)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
+    return get_type_hints(method)
+
+
+def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
+    """Raises: ServiceError when a service, or `deliver`, is async, which the sync shell cannot await."""
+    remedy = "use AsyncFlowStateManager, or give one without await"
+    if inspect.iscoroutinefunction(deliver) or inspect.iscoroutinefunction(getattr(deliver, "__call__", None)):  # noqa: B004  # asked whether its call is async
+        raise ServiceError("deliver", f"it is async; {remedy}")
+    for name, service in services.items():
+        for attribute in dir(type(service)):
+            method = getattr(type(service), attribute, None)
+            if not attribute.startswith("_") and inspect.iscoroutinefunction(method):
+                raise ServiceError(name, f"method {attribute!r} is async; {remedy}")
+
+
+# How it is called ----------------------------------------------------------------------------------------------------
+
+
+def in_thread(work: Callable[[], R]) -> Future[R]:
+    """Do `work` in a thread of its own, which ends with the process."""
+    future: Future[R] = Future()
+    future.set_running_or_notify_cancel()  # who gives up waiting cancels nothing
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001  # whoever waits is told
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    Thread(target=run, name="vimbiso call", daemon=True).start()
+    return future
+
+
+def within(work: Callable[[], R], seconds: float) -> R:
+    """What `work` returns.
+
+    Raises: what it raises; TimeoutError when it takes longer.
+    """
+    return in_thread(work).result(seconds)
+
+
+def _never(_: object) -> bool:
+    return False
+
+
+def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
+    """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt.
+    `refuses`: whether an answer says only that the token was not accepted; of an effect that an attempt before it may
+    have had, that says nothing, no more than `Unreached` does, and its exception is what it came to."""
+    from tenacity import Retrying, stop_after_attempt
+
+    raised: list[BaseException] = []
+    retrying = Retrying(
+        stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), after=_noting(raised), reraise=True
+    )
+    try:
+        answer = _no_coroutine(retrying(within, method, policy.timeout))
+    except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
+        return error
+    return _came_to(answer, raised, policy, refuses)
+
+
+async def attempted_async(
+    method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never
+) -> object:
+    """The same of a method that is sync or async."""
+    from asyncio import timeout
+
+    from tenacity import AsyncRetrying, stop_after_attempt
+
+    async def attempt() -> object:
+        async with timeout(policy.timeout):
+            return await awaited(method)
+
+    raised: list[BaseException] = []
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), after=_noting(raised), reraise=True
+    )
+    try:
+        answer: object = await retrying(attempt)
+    except Exception as error:  # noqa: BLE001  # as above
+        return error
+    return _came_to(answer, raised, policy, refuses)
+
+
+def _came_to(
+    answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
+) -> object:
+    """The last answer; or what an attempt before it raised, where the answer speaks of the last attempt alone."""
+    says_nothing = isinstance(answer, Unreached) or refuses(answer)
+    return raised[-1] if raised and policy.effect and says_nothing else answer
+
+
+def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
+    """Notes what attempts raise."""
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            raised.append(error)
+
+    return note
+
+
+def _pauses(policy: CallPolicy) -> wait_base:
+    """The pauses between attempts: doubling, with jitter, never longer than the policy says."""
+    from tenacity import wait_random_exponential
+
+    return wait_random_exponential(multiplier=policy.pause, max=min(LONGEST_PAUSE, max(policy.pause, 0.001) * 1024))
+
+
+async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
+    """What a method returns that is sync or async; a sync one runs in a thread of its own."""
+    from asyncio import wrap_future
+
+    target = getattr(method, "func", method)
+    is_async = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(getattr(target, "__call__", None))  # noqa: B004  # asked whether its call is async
+    answer: Any = method() if is_async else await wrap_future(in_thread(method))
+    result: R = await answer if inspect.isawaitable(answer) else answer
+    return result
+
+
+def _no_coroutine(answer: object) -> object:
+    """What a sync service answered. A coroutine has done nothing yet, and nobody here can await it."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+        _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")
+        return Refused("call.failed")
+    return answer

@@ -1,0 +1,217 @@
+"""Spans and metrics by OpenTelemetry: the extra `otel`. Nothing else imports this module, and it configures nothing.
+
+`ObservedManager` and `AsyncObservedManager` are the managers with eyes: made in the same ways, used in the same ways.
+Each message and each waking is a span and is timed; `Telemetry`, which they bring as one more observer, counts what was
+stored. Where no SDK is set up, all of it does nothing.
+
+Attributes are words of the code: kinds, codes, the names of flows, states, channel types and error classes. No member,
+address, text or message of an exception is among them. A span names the message by its reference, the digest's
+beginning that also stands in the log and in the audit; no metric does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+from opentelemetry.metrics import Histogram, MeterProvider, get_meter
+from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, TracerProvider, get_tracer
+
+from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.flow_audit import Details, Observer
+from vimbiso_fsm.engine.events import turn_token
+from vimbiso_fsm.errors import Contended, InvalidMessage
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.requests import AsyncStore, Store
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The bounds that the histograms propose: a turn takes a millisecond, a call may take ten seconds."""
+
+_CHANNEL = "vimbiso.channel.type"
+_FLOW = "vimbiso.flow"
+_STATUS = "vimbiso.status"
+
+Attribute: TypeAlias = str | int | tuple[str, ...]
+
+_watched: ContextVar[Span] = ContextVar("vimbiso_fsm.telemetry", default=INVALID_SPAN)
+
+
+class Telemetry:
+    """An observer that counts what was stored, and a context manager that makes a span of a message and times it.
+
+    By itself, as one of a manager's `observers`, it counts commits; the observed managers use the rest. Without
+    providers it takes those that the process has set up, now or later.
+    """
+
+    def __init__(
+        self, *, meter_provider: MeterProvider | None = None, tracer_provider: TracerProvider | None = None
+    ) -> None:
+        meter = get_meter("vimbiso_fsm", meter_provider=meter_provider)
+        self._tracer = get_tracer("vimbiso_fsm", tracer_provider=tracer_provider)
+        self._turns = meter.create_counter("vimbiso.turns", "{turn}", "Turns stored")
+        self._refusals = meter.create_counter("vimbiso.refusals", "{refusal}", "Reasons said in turns that were stored")
+        self._conflicts = meter.create_counter("vimbiso.conflicts", "{conflict}", "Commits decided again")
+        self._recoveries = meter.create_counter("vimbiso.recoveries", "{recovery}", "Broken documents mended")
+        self._calls = meter.create_counter("vimbiso.calls", "{call}", "What became of calls, as stored")
+        self._deliveries = meter.create_counter(
+            "vimbiso.deliveries", "{delivery}", "Deliveries done, taken up again, failed"
+        )
+        self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages handled before")
+        self._unconfirmed = meter.create_counter("vimbiso.unconfirmed", "{message}", "Stored, not confirmed in time")
+        self._errors = meter.create_counter("vimbiso.errors", "{error}", "Messages and wakings that ended in an error")
+        self._handled, self._woken = (
+            meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=SECONDS)
+            for name, description in (
+                ("vimbiso.handle.duration", "How long a message took, with its calls"),
+                ("vimbiso.wake.duration", "How long the waking of a member took, with its calls"),
+            )
+        )
+
+    def __call__(self, details: Details, /) -> None:
+        """Count a commit. It also becomes an event of the span of the message or waking that caused it."""
+        entry = details.entry
+        flow = _known({_FLOW: entry.flow})
+        turn = _known({"vimbiso.kind": entry.kind, _STATUS: entry.status, **flow, _CHANNEL: entry.channel[0]})
+        self._turns.add(1, turn)
+        for code in entry.codes:
+            self._refusals.add(1, {"vimbiso.refusal.code": code, **flow})
+        if details.attempts > 1:
+            self._conflicts.add(details.attempts - 1, flow)
+        if "lost" in entry.detail:
+            self._recoveries.add(1, flow)
+        if outcome := _of_call(entry):
+            self._calls.add(1, {"vimbiso.call.outcome": outcome, **flow, **_known({"vimbiso.step": entry.source})})
+        if entry.kind == "delivery":
+            self._deliveries.add(1, {_STATUS: entry.status, _CHANNEL: entry.channel[0]})
+        span = _watched.get()
+        if span.is_recording():  # not the ended one of a message whose call came home later
+            steps = _known({"vimbiso.source": entry.source, "vimbiso.dest": entry.dest})
+            event: dict[str, Attribute] = {**turn, **steps, "vimbiso.reference": entry.token[:10]}
+            event |= {"vimbiso.refusal.codes": entry.codes, "vimbiso.attempts": details.attempts}
+            span.add_event("vimbiso.turn", event)
+
+    @contextmanager
+    def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
+        """Watch a message being handled -> what is to be told of its outcome, and gives it back."""
+        with self._watching("vimbiso.handle", self._handled) as (span, attributes):
+            if isinstance(message, Message):
+                attributes[_CHANNEL] = message.channel.type
+                if span.is_recording():
+                    span.set_attribute("vimbiso.reference", turn_token(message)[:10])
+
+            def seen(outcome: Outcome) -> Outcome:
+                if outcome.status == "duplicate":
+                    self._duplicates.add(1, attributes)
+                if not outcome.confirmed:
+                    self._unconfirmed.add(1, attributes)
+                run = outcome._document.run
+                span.set_attributes({_FLOW: run.flow, "vimbiso.step": run.step} if run else {})
+                attributes[_STATUS] = outcome.status
+                return outcome
+
+            yield seen
+
+    @contextmanager
+    def waking(self) -> Generator[None]:
+        """Watch a member being woken."""
+        with self._watching("vimbiso.wake", self._woken):
+            yield
+
+    @contextmanager
+    def _watching(self, name: str, duration: Histogram) -> Generator[tuple[Span, dict[str, str]]]:
+        """A span, and the attributes that it has in common with the measured time."""
+        since = time.monotonic()
+        attributes: dict[str, str] = {}
+        span_of_it = self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
+        with span_of_it as span:
+            watched = _watched.set(span)
+            try:
+                yield span, attributes
+            except BaseException as error:  # its message may name a member: only its type is told
+                if isinstance(error, InvalidMessage):  # its channel's type is anybody's word
+                    attributes.pop(_CHANNEL, None)
+                if isinstance(error, Contended) and error.attempts:
+                    self._conflicts.add(error.attempts)
+                attributes["error.type"] = type(error).__name__
+                self._errors.add(1, attributes)
+                span.set_status(StatusCode.ERROR)
+                raise
+            finally:
+                _watched.reset(watched)
+                span.set_attributes(attributes)
+                duration.record(time.monotonic() - since, attributes)
+
+
+def _known(attributes: dict[str, str]) -> dict[str, str]:
+    """Those that say something."""
+    return {name: value for name, value in attributes.items() if value}
+
+
+def _of_call(entry: AuditEntry) -> str:
+    """What an entry says of a call: "done", "failed", "unknown" (nobody knows yet), "again" (it is made again)."""
+    if entry.detail.get("outcome") == "unknown":
+        return "unknown"
+    answers = entry.kind == "call" or (entry.kind != "error" and entry.root != entry.token)
+    trigger = entry.steps[0].trigger if entry.steps else ""
+    if answers and trigger in {"done", "failed"}:
+        return trigger
+    return "again" if entry.kind == "call" else ""
+
+
+class ObservedManager(FlowStateManager):
+    """A `FlowStateManager` whose messages and wakings are spans, timed and counted. `telemetry`: where to; by default
+    to what the process has set up."""
+
+    def __init__(
+        self,
+        flows: Bot | str,
+        store: Store,
+        *,
+        telemetry: Telemetry | None = None,
+        observers: Sequence[Observer] = (),
+        **options: Any,
+    ) -> None:
+        self._telemetry = telemetry or Telemetry()
+        super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
+
+    def handle(self, message: Message) -> Outcome:
+        """See `FlowStateManager.handle`."""
+        with self._telemetry.handling(message) as seen:
+            return seen(super().handle(message))
+
+    def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
+        """See `FlowStateManager.wake`."""
+        with self._telemetry.waking():
+            return super().wake(member_id)
+
+
+class AsyncObservedManager(AsyncFlowStateManager):
+    """The same for asyncio."""
+
+    def __init__(
+        self,
+        flows: Bot | str,
+        store: AsyncStore,
+        *,
+        telemetry: Telemetry | None = None,
+        observers: Sequence[Observer] = (),
+        **options: Any,
+    ) -> None:
+        self._telemetry = telemetry or Telemetry()
+        super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
+
+    async def handle(self, message: Message) -> Outcome:
+        """See `FlowStateManager.handle`."""
+        with self._telemetry.handling(message) as seen:
+            return seen(await super().handle(message))
+
+    async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
+        """See `FlowStateManager.wake`."""
+        with self._telemetry.waking():
+            return await super().wake(member_id)

@@ -1,0 +1,293 @@
+"""The worker: wakes the members for whom something is due, in any number of processes at once.
+
+`manager.wake(member)` does all there is to do at one member, and is safe whoever calls it. A worker only finds out
+whom to wake: it leases shards, looks into the due set of each, and wakes who stands in it.
+
+    Attend    every third of a lease: who works? Each shard falls to one of them (rendezvous hashing), so that one who
+              comes or goes moves only their own part
+    Lease     the shards that fall to us, held on until we stop; one whose worker died is free when its lease ends
+    WakeUps   every second, the members of each shard whose time has come
+    wake      several at once; a slow call holds up nobody else
+
+`Worker` is for threads, `AsyncWorker` for asyncio; both run in a process of their own (`vimbiso worker`) or beside a
+bot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from vimbiso_fsm.audit.entries import AuditEntry, error_record
+from vimbiso_fsm.errors import NewerState, VimbisoError
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.requests import SHARDS, Attend, Lease, Leased, Request, WakeUps
+
+if TYPE_CHECKING:
+    import asyncio  # not at run time: a bot of threads needs none
+
+EVERY = 1.0
+"""Seconds between two looks at the due sets."""
+LEASE = 15.0
+"""Seconds that a shard stays leased to a worker that is not heard of any more."""
+WIDTH = 32
+"""Members woken at the same time."""
+MOST = 100
+"""Members of one shard woken in one round."""
+REST = 60.0
+"""Seconds before a member whose waking failed is woken again."""
+
+_log = logging.getLogger("vimbiso_fsm")
+
+
+@attrs.define
+class Metrics:
+    """What a worker has done. `done`: turns made, by the kind of their audit entry; `woken`: members; `failed`: wakings
+    that ended in an error; `shards`: leased now, `workers`: there now."""
+
+    done: Counter[str] = attrs.field(factory=Counter[str])
+    woken: int = 0
+    failed: int = 0
+    shards: int = 0
+    workers: int = 0
+
+    def __str__(self) -> str:
+        kinds = " ".join(f"{kind}={count}" for kind, count in sorted(self.done.items()))
+        known = f"shards={self.shards} workers={self.workers} woken={self.woken} failed={self.failed}"
+        return f"{known} {kinds}".rstrip()
+
+
+def shards_of(worker: str, workers: Iterable[str]) -> tuple[int, ...]:
+    """The shards that fall to `worker` among `workers`: each to the one whose hash with it is the highest."""
+    there = sorted({worker, *workers})
+    return tuple(shard for shard in range(SHARDS) if worker == max(there, key=lambda name: _claim(name, shard)))
+
+
+def _claim(worker: str, shard: int) -> bytes:
+    name = worker.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(b"%d %b" % (shard, name), digest_size=8).digest()
+
+
+class _Rounds:
+    """What both workers share: whose shards, who is being woken, what was done."""
+
+    def __init__(self, name: str | None, every: float, lease: float) -> None:
+        self.name = name or f"worker-{secrets.token_hex(6)}"
+        self.metrics = Metrics()
+        self._every, self._lease = every, lease
+        self._workers: tuple[str, ...] = ()
+        self._wanted: tuple[int, ...] = ()
+        self._held: set[int] = set()
+        self._attended = float("-inf")
+        self._busy: set[str] = set()
+        self._resting: dict[str, float] = {}
+        self._guard = threading.Lock()
+
+    def _is_time_to_attend(self) -> bool:
+        return time.monotonic() >= self._attended + self._lease / 3
+
+    def _requests(self, workers: tuple[str, ...]) -> Iterator[Lease]:
+        """Take and hold on what falls to us, give back what does not any more."""
+        self._attended = time.monotonic()
+        if workers != self._workers:
+            self._workers, self._wanted = workers, shards_of(self.name, workers)
+        for shard in self._wanted:
+            yield Lease(shard, self.name, self._lease)
+        for shard in sorted(self._held.difference(self._wanted)):
+            yield Lease(shard, self.name, 0)
+
+    def _leased(self, requests: Iterable[Lease], answers: Iterable[Leased]) -> None:
+        self._held = {r.shard for r, a in zip(requests, answers, strict=True) if r.seconds and a.worker == self.name}
+        self.metrics.shards, self.metrics.workers = len(self._held), len(self._workers)
+
+    def _to_wake(self, due: Iterable[tuple[str, ...]]) -> list[str]:
+        """Who is to be woken now: not who is being woken, or just failed."""
+        now = time.monotonic()
+        with self._guard:
+            self._resting = {member: until for member, until in self._resting.items() if until > now}
+            passed = self._busy.union(self._resting)
+            found = [member for members in due for member in members if member not in passed]
+            self._busy.update(found)
+        return found
+
+    def _looks(self) -> Iterator[WakeUps]:
+        """What to ask of each shard. Whoever is being woken, or rests, hides nobody behind them."""
+        most = MOST + len(self._busy) + len(self._resting)
+        return (WakeUps(shard, most=most) for shard in sorted(self._held))
+
+    def _ended(self, member: str) -> None:
+        with self._guard:
+            self._busy.discard(member)
+
+    def _woken(self, member: str, entries: tuple[AuditEntry, ...]) -> None:
+        with self._guard:
+            self.metrics.woken += 1
+            self.metrics.done.update(entry.kind for entry in entries)
+
+    def _failed(self, member: str | None, error: BaseException) -> None:
+        """Whatever it was, it is tried again; a member of whom it is not the store's fault, later."""
+        with self._guard:
+            self.metrics.failed += 1
+            if member is not None and (isinstance(error, NewerState) or not isinstance(error, VimbisoError)):
+                self._resting[member] = time.monotonic() + REST
+        _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
+
+
+class Worker(_Rounds):
+    """Wakes members on a manager of threads. `run` until `stop`, in a thread or a process of its own.
+
+    `name`: unlike any other worker's; made up when it is not given. `every`, `lease`: seconds. `width`: members woken
+    at the same time.
+    """
+
+    def __init__(
+        self,
+        manager: FlowStateManager,
+        *,
+        name: str | None = None,
+        every: float = EVERY,
+        lease: float = LEASE,
+        width: int = WIDTH,
+    ) -> None:
+        super().__init__(name, every, lease)
+        self._manager = manager
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(width, thread_name_prefix="vimbiso wake")
+
+    def run(self) -> None:
+        """Look after our shards until `stop`; then end what was begun, and give them back."""
+        try:
+            while not self._stopped.is_set():
+                self.round()
+                self._stopped.wait(self._every)
+        finally:
+            self.leave()
+
+    def stop(self) -> None:
+        """End `run` soon; from any thread or a signal handler."""
+        self._stopped.set()
+
+    def round(self) -> list[Future[None]]:
+        """One look at everything -> the wakings begun. A store that cannot be reached is tried again next time."""
+        try:
+            if self._is_time_to_attend():
+                requests = list(self._requests(self._ask(Attend(self.name, self._lease))))
+                self._leased(requests, [self._ask(request) for request in requests])
+            members = self._to_wake([self._ask(look) for look in self._looks()])
+        except VimbisoError as error:
+            self._failed(None, error)
+            return []
+        return [self._pool.submit(self._wake, member) for member in members]
+
+    def leave(self) -> None:
+        """End what was begun and give the shards back."""
+        self._pool.shutdown()
+        try:
+            for shard in sorted(self._held):
+                self._ask(Lease(shard, self.name, 0))
+            self._ask(Attend(self.name, 0))
+        except VimbisoError as error:  # the leases end by themselves
+            self._failed(None, error)
+        self._held.clear()
+
+    def _ask(self, request: Request) -> Any:
+        return self._manager.ask(request)
+
+    def _wake(self, member: str) -> None:
+        try:
+            self._woken(member, self._manager.wake(member))
+        except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
+            self._failed(member, error)
+        finally:
+            self._ended(member)
+
+
+class AsyncWorker(_Rounds):
+    """The same on an asyncio manager, in a task of its own."""
+
+    def __init__(
+        self,
+        manager: AsyncFlowStateManager,
+        *,
+        name: str | None = None,
+        every: float = EVERY,
+        lease: float = LEASE,
+        width: int = WIDTH,
+    ) -> None:
+        super().__init__(name, every, lease)
+        import asyncio
+
+        self._manager = manager
+        self._stopped = asyncio.Event()
+        self._width = asyncio.Semaphore(width)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Look after our shards until `stop`; then end what was begun, and give them back."""
+        import asyncio
+
+        try:
+            while not self._stopped.is_set():
+                await self.round()
+                try:
+                    await asyncio.wait_for(self._stopped.wait(), self._every)
+                except TimeoutError:
+                    continue
+        finally:
+            await self.leave()
+
+    def stop(self) -> None:
+        """End `run` soon; from the event loop."""
+        self._stopped.set()
+
+    async def round(self) -> list[asyncio.Task[None]]:
+        """One look at everything -> the wakings begun. A store that cannot be reached is tried again next time."""
+        import asyncio
+
+        try:
+            if self._is_time_to_attend():
+                requests = list(self._requests(await self._ask(Attend(self.name, self._lease))))
+                self._leased(requests, await asyncio.gather(*map(self._ask, requests)))
+            members = self._to_wake(await asyncio.gather(*map(self._ask, self._looks())))
+        except VimbisoError as error:
+            self._failed(None, error)
+            return []
+        begun = [asyncio.ensure_future(self._wake(member)) for member in members]
+        self._tasks.update(begun)
+        for task in begun:
+            task.add_done_callback(self._tasks.discard)
+        return begun
+
+    async def leave(self) -> None:
+        """End what was begun and give the shards back."""
+        import asyncio
+
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+        try:
+            await asyncio.gather(*(self._ask(Lease(shard, self.name, 0)) for shard in sorted(self._held)))
+            await self._ask(Attend(self.name, 0))
+        except VimbisoError as error:  # the leases end by themselves
+            self._failed(None, error)
+        self._held.clear()
+
+    async def _ask(self, request: Request) -> Any:
+        return await self._manager.ask(request)
+
+    async def _wake(self, member: str) -> None:
+        try:
+            async with self._width:
+                self._woken(member, await self._manager.wake(member))
+        except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
+            self._failed(member, error)
+        finally:
+            self._ended(member)

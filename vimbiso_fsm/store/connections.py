@@ -1,0 +1,141 @@
+"""The connections of a pool, handed from thread to thread in the order of asking.
+
+redis-py's pools give a free connection to whichever thread asks first after it was returned, which is mostly the thread
+that returned it: under load the others starve until they give up. Here a thread that finds no free connection takes a
+ticket, and a returned connection goes to the oldest ticket.
+
+The pool still makes the connections, and counts those that are kept here as in use. A kept connection is checked before
+each use, which costs less than asking the pool for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import redis
+from redis.exceptions import RedisError
+
+WAIT: Final = 5.0
+"""Seconds that a thread waits for a connection of a pool that does not say how long."""
+
+
+class _Ticket:
+    """A thread that waits. `given` is released once `connection` is set."""
+
+    __slots__ = ("connection", "given")
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+        self.given = threading.Lock()
+        self.given.acquire()
+
+
+class Connections:
+    """The connections of one pool. The pool is passed to each method, not kept: a kept one would never be collected."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Any] = []
+        self._waiting: deque[_Ticket] = deque()
+        self._taken = 0  # connections that threads hold or make, and idle ones
+
+    def take(self, pool: Any) -> Any:
+        """Take a connection that can be sent on: the one used last, a new one, or the next that is returned.
+
+        Raises: redis.ConnectionError when none is returned within the pool's `timeout`; whatever the pool raises.
+        """
+        ticket = None
+        connection = None
+        with self._lock:
+            if self._idle:
+                connection = self._idle.pop()
+            elif self._taken < pool.max_connections:
+                self._taken += 1
+            else:
+                ticket = _Ticket()
+                self._waiting.append(ticket)
+        if ticket is not None:
+            connection = self._wait(pool, ticket)
+        try:
+            return pool.get_connection() if connection is None else _checked(connection)
+        except BaseException:
+            self.give(pool, connection)
+            raise
+
+    def give(self, pool: Any, connection: Any) -> None:
+        """Return a connection that was taken. None returns the right to make one.
+
+        The last connection of a pool goes back to the pool itself, so that other users of the same pool (the doctor,
+        the embedder's own client) find one while no thread waits here.
+        """
+        with self._lock:
+            if self._waiting:
+                ticket = self._waiting.popleft()
+                ticket.connection = connection
+                ticket.given.release()
+                return
+            if connection is not None and len(self._idle) < pool.max_connections - 1:
+                self._idle.append(connection)
+                return
+            self._taken -= 1
+        if connection is not None:
+            pool.release(connection)
+
+    def close(self, pool: Any) -> None:
+        """Return the idle connections to the pool."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._taken -= len(idle)
+        for connection in idle:
+            pool.release(connection)
+
+    def _wait(self, pool: Any, ticket: _Ticket) -> Any:
+        timeout = getattr(pool, "timeout", WAIT)
+        try:
+            given = ticket.given.acquire(timeout=-1 if timeout is None else timeout)
+        except BaseException:
+            if not self._withdrawn(ticket):
+                self.give(pool, ticket.connection)
+            raise
+        if not given and self._withdrawn(ticket):
+            raise redis.ConnectionError(f"all {pool.max_connections} connections are in use")
+        return ticket.connection
+
+    def _withdrawn(self, ticket: _Ticket) -> bool:
+        with self._lock:
+            if ticket not in self._waiting:
+                return False
+            self._waiting.remove(ticket)
+            return True
+
+
+def _checked(connection: Any) -> Any:
+    """The connection, connected anew where it has ended or where a reply was left on it."""
+    connection.connect()  # does nothing while it is connected
+    try:
+        usable = not connection.can_read()
+    except (RedisError, OSError):
+        usable = False
+    if not usable:
+        connection.disconnect()
+        connection.connect()
+    return connection
+
+
+# One queue for a pool, also where several managers share it ---------------------------------------------------
+
+_known: WeakKeyDictionary[Any, Connections] = WeakKeyDictionary()
+
+
+def connections_of(pool: Any) -> Connections:
+    """The connections of a pool in this process."""
+    found = _known.get(pool)
+    return _known.setdefault(pool, Connections()) if found is None else found
+
+
+if hasattr(os, "register_at_fork"):  # a child must not send on its parent's connections, nor wait for its threads
+    os.register_at_fork(after_in_child=_known.clear)

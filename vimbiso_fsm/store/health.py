@@ -1,0 +1,153 @@
+"""Asks every server of a store the doctor's questions: one, all of a cluster, or all that a Sentinel watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+
+from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store.doctor import QUESTIONS, Node
+from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, AsyncServers, Cluster, Servers, servers_at
+
+TIMEOUT: Final = 2.0
+"""Seconds for an answer when there is no manager, half of it for a connection."""
+
+
+def ask_url(url: str) -> tuple[Node, ...]:
+    """What the servers at a URL say; any URL that `AtomicStateManager.from_url` takes.
+
+    Raises: StoreUnavailable for a URL that is none, and when no server answers. No message holds a password.
+    """
+    servers = servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=1)
+    try:
+        return ask_nodes(servers)
+    finally:
+        servers.close()
+
+
+def ask_nodes(servers: Servers) -> tuple[Node, ...]:
+    """What each of the servers says, those that are written to first.
+
+    Raises: StoreUnavailable when none answers.
+    """
+    pool: Any
+    if isinstance(servers, Cluster):
+        try:
+            cluster: Any = servers.client
+        except UNREACHABLE as error:
+            raise _unreachable(servers.place, error) from error
+        return _heard(_ask(cluster.get_redis_connection(node), *_known(node)) for node in cluster.get_nodes())
+    pool = servers.client.connection_pool
+    if not isinstance(pool, redis.sentinel.SentinelConnectionPool):
+        return _heard([_ask(servers.client, servers.place, False)])
+    pool = cast(Any, pool)
+    try:
+        primary = pool.get_master_address()
+        replicas = pool.sentinel_manager.discover_slaves(pool.service_name)
+    except UNREACHABLE as error:
+        raise _unreachable(servers.place, error) from error
+    nodes = [_ask(servers.client, _address(*primary), False)]
+    for address in replicas:
+        with _beside(redis, pool, *address) as replica:
+            nodes.append(_ask(replica, _address(*address), True))
+    return _heard(nodes)
+
+
+async def ask_nodes_awaited(servers: AsyncServers) -> tuple[Node, ...]:
+    """The same, awaited."""
+    pool: Any
+    if isinstance(servers, AsyncCluster):
+        try:
+            await servers.client.initialize()
+        except UNREACHABLE as error:
+            raise _unreachable(servers.place, error) from error
+        return _heard(await asyncio.gather(*map(_ask_cluster_node, servers.client.get_nodes())))
+    pool = servers.client.connection_pool
+    if not isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        return _heard([await _ask_awaited(servers.client, servers.place, False)])
+    pool = cast(Any, pool)
+    try:
+        primary = await pool.get_master_address()
+        replicas = await pool.sentinel_manager.discover_slaves(pool.service_name)
+    except UNREACHABLE as error:
+        raise _unreachable(servers.place, error) from error
+    nodes = [await _ask_awaited(servers.client, _address(*primary), False)]
+    for address in replicas:
+        async with _beside(redis.asyncio, pool, *address) as replica:
+            nodes.append(await _ask_awaited(replica, _address(*address), True))
+    return _heard(nodes)
+
+
+def _beside(library: Any, pool: Any, host: Any, port: int) -> Any:
+    """A client of another server, with all that a Sentinel's pool connects with. `library`: redis or redis.asyncio."""
+    kind = library.SSLConnection if issubclass(pool.connection_class, library.SSLConnection) else library.Connection
+    options = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
+    return library.Redis.from_pool(library.ConnectionPool(kind, **options | {"host": host, "port": port}))
+
+
+# One server --------------------------------------------------------------------------------------------------
+
+
+def _ask(client: Any, place: str, replica: bool) -> Node:
+    pipeline = client.pipeline(transaction=False)
+    for words in QUESTIONS:
+        pipeline.execute_command(*words)
+    try:
+        return Node(place, pipeline.execute(raise_on_error=False), replica)
+    except UNREACHABLE as error:
+        return Node(place, (), replica, _fault(error))
+
+
+async def _ask_awaited(client: Any, place: str, replica: bool) -> Node:
+    pipeline = client.pipeline(transaction=False)
+    for words in QUESTIONS:
+        pipeline.execute_command(*words)
+    try:
+        return Node(place, await pipeline.execute(raise_on_error=False), replica)
+    except UNREACHABLE as error:
+        return Node(place, (), replica, _fault(error))
+
+
+async def _ask_cluster_node(node: Any) -> Node:
+    """One question at a time: a node of redis-py's awaited cluster has no pipeline of its own."""
+    place, replica = _known(node)
+    answers: list[Any] = []
+    for words in QUESTIONS:
+        try:
+            answers.append(await node.execute_command(*words))
+        except redis.ResponseError as error:
+            answers.append(error)
+        except UNREACHABLE as error:
+            return Node(place, (), replica, _fault(error))
+    return Node(place, answers, replica)
+
+
+def _known(node: Any) -> tuple[str, bool]:
+    """Where a node of a cluster is, and whether it is a replica."""
+    return _address(node.host, node.port), str(node.server_type) == "replica"
+
+
+def _heard(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """The nodes, those that are written to first. Raises: StoreUnavailable when none has answered."""
+    found = tuple(sorted(nodes, key=lambda node: node.replica))
+    if all(node.fault for node in found):
+        raise StoreUnavailable("; ".join(f"{node.place}: {node.fault}" for node in found))
+    return found
+
+
+def _unreachable(place: str, error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(f"{place}: {_fault(error)}")
+
+
+def _fault(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _address(host: Any, port: int) -> str:
+    return f"{host.decode() if isinstance(host, bytes) else host}:{port}"

@@ -1,0 +1,486 @@
+"""Where the servers are: URLs, pools that wait, and which node of a cluster has a key.
+
+A manager asks its `Servers` for the pool of the server that has a key, and talks to that server itself. There are two
+kinds, each sync and async: one server (it may be the primary of a service that Sentinels watch), and a cluster, whose
+slots redis-py's own cluster client keeps. A cluster's nodes have pools of their own here: those of redis-py's cluster
+clients raise when they are full, and the async one's cannot be used from outside.
+
+    redis://[user:password@]host[:port][/db]                                 one server
+    redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]  the primary of a service; the hosts are
+                                                                             Sentinels, at 26379 unless they say
+    redis+cluster://[user:password@]host[:port][,host[:port]…]               a cluster; any of its nodes, at 6379
+    unix:///path/to/socket[?db=0]                                            one server
+
+`rediss` for `redis` means TLS, to Sentinels as well. User and password are those of the servers that hold the data;
+Sentinels that ask for their own take them from `?sentinel_username=…&sentinel_password=…`. Other parameters
+(`?ssl_ca_certs=…`) are redis-py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote
+
+import attrs
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.connection
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import AskError, RedisClusterException, RedisError
+from redis.retry import Retry
+
+from vimbiso_fsm.errors import StoreUnavailable
+
+CONNECTIONS: Final = 20
+"""Connections to one server at most; who finds none free waits for one."""
+UNREACHABLE: Final = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises when there is no connection to be had; the second is no `RedisError`."""
+
+_Address: TypeAlias = tuple[str, int]
+_parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url
+_KNOWS_DRIVER: Final = "driver_info" in inspect.signature(redis.connection.AbstractConnection.__init__).parameters
+"""Since redis-py 8; before, a client's name and version were given apart."""
+_POOL: Final[dict[str, Any]] = {
+    "protocol": 2,  # no HELLO, no push messages: nothing but answers can stand on the connection
+    "decode_responses": False,
+    "timeout": 5.0,  # for a connection of the pool to become free
+    # No CLIENT SETINFO: its reply would be waited for on each new connection, also where a server stands still.
+    **dict.fromkeys(("driver_info",) if _KNOWS_DRIVER else ("lib_name", "lib_version")),
+}
+
+
+# URLs --------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Place:
+    """What the URL of several servers says. `options` are redis-py's of a connection to what holds the data, `asking`
+    those of a connection to a Sentinel; neither has the address."""
+
+    hosts: tuple[_Address, ...]
+    service: str | None
+    tls: bool
+    options: dict[str, Any] = attrs.field(repr=False)
+    asking: dict[str, Any] = attrs.field(repr=False)
+
+
+def _place_at(url: str) -> _Place | None:
+    """What the URL of several servers says; None for that of one. Raises: ValueError."""
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    if kind not in {"sentinel", "cluster"}:
+        return None
+    front, _, query = rest.partition("?")
+    netloc, _, path = front.partition("/")
+    user, at, hosts = netloc.rpartition("@")
+    service, _, db = path.partition("/") if kind == "sentinel" else (None, "", path)
+    if service == "" or (service is None and db not in {"", "0"}):
+        raise ValueError
+    addresses = tuple(_address(host, 6379 if service is None else 26379) for host in hosts.split(","))
+    options = _parsed(f"{base}://{user}{at}{hosts.partition(',')[0]}/{int(db or 0)}?{query}")
+    tls = options.pop("connection_class", None) is not None
+    asking = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    asking |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    for name in ("host", "port") if service else ("host", "port", "db"):
+        options.pop(name, None)
+    return _Place(addresses, service and unquote(service), tls, options, asking)
+
+
+def _address(host: str, port: int) -> _Address:
+    found = _parsed(f"redis://{host}")
+    if not found.get("host"):
+        raise ValueError
+    return found["host"], found.get("port", port)
+
+
+def _bad_url(url: str) -> StoreUnavailable:
+    """Neither the URL nor what a parser says of it is quoted: a password may stand in either."""
+    scheme, _, rest = url.partition("://")
+    front, _, query = rest.partition("?")
+    host = "" if "@" in query else front.rpartition("@")[2].partition("/")[0].partition(":")[0]
+    return StoreUnavailable(
+        f"the URL ({scheme if rest else 'no scheme'}, host {host!r}) is none of redis://host:port/db, "
+        "rediss://host:port/db, unix:///path/to/socket?db=0, redis+sentinel://host:port,host:port/service/db, "
+        "redis+cluster://host:port,host:port"
+    )
+
+
+# One server --------------------------------------------------------------------------------------------------
+
+
+def _named(pool: Any) -> str:
+    """Where the server of a pool is, without user and password."""
+    options = pool.connection_kwargs
+    if service := getattr(pool, "service_name", None):
+        return f"the master of {service}"
+    if "path" in options:
+        return f"unix://{options['path']}"
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _not_followed(place: str) -> StoreUnavailable:
+    return StoreUnavailable(f"{place}: it is a node of a cluster; name it with redis+cluster://, or use RedisCluster")
+
+
+class Server:
+    """One server, or the primary of a service. `place` says where, `seen` counts the views of the topology."""
+
+    def __init__(self, client: redis.Redis, owned: Sequence[redis.Redis] = ()) -> None:
+        """`owned`: the clients to be closed with it."""
+        self.client = client
+        self._pool = client.connection_pool
+        self._owned = owned
+        self.place = _named(self._pool)
+        self.seen = 0
+
+    def pool(self, key: bytes, redirect: AskError | None) -> Any:
+        """The pool of the server that has the key, or of that which a `redirect` names.
+
+        Raises: StoreUnavailable on a redirect: this is no cluster's client.
+        """
+        if redirect is not None:
+            raise _not_followed(self.place)
+        return self._pool
+
+    def refresh(self, seen: int) -> None:
+        """Look where the servers are now, unless somebody has since `seen`: the pool of a service does by itself."""
+
+    def disconnect(self) -> None:
+        """Drop all connections; new ones are made when needed."""
+        self._pool.disconnect()
+
+    def close(self) -> None:
+        """Close what belongs to it; may be called twice."""
+        for client in self._owned:
+            client.close()
+
+
+class AsyncServer:
+    """The same, awaited."""
+
+    def __init__(self, client: redis.asyncio.Redis, owned: Sequence[redis.asyncio.Redis] = ()) -> None:
+        """`owned`: the clients to be closed with it."""
+        self.client = client
+        self._pool = client.connection_pool
+        self._owned = owned
+        self.place = _named(self._pool)
+        self.seen = 0
+
+    async def pool(self, key: bytes, redirect: AskError | None) -> Any:
+        """The pool of the server that has the key, or of that which a `redirect` names.
+
+        Raises: StoreUnavailable on a redirect: this is no cluster's client.
+        """
+        if redirect is not None:
+            raise _not_followed(self.place)
+        return self._pool
+
+    async def refresh(self, seen: int) -> None:
+        """Look where the servers are now, unless somebody has since `seen`: the pool of a service does by itself."""
+
+    async def disconnect(self) -> None:
+        """Drop all connections; new ones are made when needed."""
+        await self._pool.disconnect()
+
+    async def close(self) -> None:
+        """Close what belongs to it; may be called twice."""
+        for client in self._owned:
+            await client.aclose()
+
+
+class _Sentinels(redis.sentinel.Sentinel):
+    """Says that there is no primary without showing the connections it asked on, with all that is secret in them."""
+
+    def discover_master(self, service_name: str) -> Any:
+        """Host and port."""
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.sentinel.MasterNotFoundError:
+            raise _no_primary(self.sentinels) from None
+
+
+class _AsyncSentinels(redis.asyncio.sentinel.Sentinel):
+    """The same, awaited."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Host and port."""
+        try:
+            return await super().discover_master(service_name)
+        except redis.asyncio.sentinel.MasterNotFoundError:
+            raise _no_primary(self.sentinels) from None
+
+
+def _no_primary(sentinels: Sequence[Any]) -> redis.ConnectionError:
+    asked = ", ".join(_named(client.connection_pool) for client in sentinels)
+    return redis.ConnectionError(f"none of the Sentinels {asked} names a primary that is well")
+
+
+class _ServicePool(redis.sentinel.SentinelConnectionPool, redis.BlockingConnectionPool):
+    """Connects to the primary that the Sentinels name, and waits when it is full."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """All connections, also when only idle ones are meant: that is when the primary is another, and a connection
+        in use leads to the old one. (The blocking pool of redis-py 6 takes no such argument.)"""
+        redis.BlockingConnectionPool.disconnect(self)
+
+
+class _AsyncServicePool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+    """The same, awaited."""
+
+
+# A cluster ---------------------------------------------------------------------------------------------------
+
+_CARRIED: Final = (
+    "username",
+    "password",
+    "credential_provider",
+    "client_name",
+    "redis_connect_func",
+    "socket_",
+    "ssl_",
+)
+"""How the options begin that our connections to a node take over from redis-py's: who we are and how to get there. The
+rest is about its own pools and about push messages."""
+
+
+class _Nodes:
+    """The pools of a cluster's nodes, by address."""
+
+    place = "the cluster"
+
+    def __init__(self, pool_class: type[Any], retry: Any, options: dict[str, Any]) -> None:
+        self._pool_class = pool_class
+        self._options = {"max_connections": CONNECTIONS, **options, **_POOL, "retry": retry}
+        self._pools: dict[_Address, Any] = {}
+        self.seen = 0
+
+    def _at(self, client: Any, node: Any, redirect: AskError | None, like: Callable[[Any], tuple[Any, Any]]) -> Any:
+        """The pool of the node, or of that which a redirect sends on to; `like`: class and options of a connection."""
+        address: _Address = (node.host, int(node.port))
+        if redirect is not None:  # the host is left out when it is that of the node which answered
+            address = client.nodes_manager.remap_host_port(redirect.host or node.host, redirect.port)
+        pool = self._pools.get(address)
+        if pool is None:
+            kind, found = like(node)
+            carried = {name: value for name, value in found.items() if name.startswith(_CARRIED)}
+            options = {**carried, **self._options, "host": address[0], "port": address[1]}
+            pool = self._pools.setdefault(address, self._pool_class(connection_class=kind, **options))
+        return pool
+
+    def _left(self, client: Any) -> list[Any]:
+        """The pools of nodes that are no longer there, forgotten here."""
+        there = {(node.host, int(node.port)) for node in client.get_nodes()}
+        return [self._pools.pop(address) for address in set(self._pools) - there]
+
+
+class Cluster(_Nodes):
+    """A cluster. `place` says so, `seen` counts the views of the topology."""
+
+    def __init__(
+        self, client: redis.RedisCluster | Callable[[], redis.RedisCluster], *, owned: bool = False, **options: Any
+    ) -> None:
+        """`client` keeps the slots; it is made when first used if only how to make it is given, because it connects
+        when it is made. `owned`: it is closed with this. `options` of the connections go before the client's own."""
+        super().__init__(redis.BlockingConnectionPool, Retry(NoBackoff(), 0), options)
+        self._make: Callable[[], redis.RedisCluster] = client if callable(client) else lambda: client
+        self._client: Any = None if callable(client) else client
+        self._owned = owned
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> redis.RedisCluster:
+        """redis-py's own.
+
+        Raises: one of `UNREACHABLE`.
+        """
+        if self._client is None:  # asked without the lock too: a refresh holds it, and may take its time
+            with self._lock:
+                if self._client is None:
+                    self._client = self._make()
+        return cast(redis.RedisCluster, self._client)
+
+    def pool(self, key: bytes, redirect: AskError | None) -> Any:
+        """The pool of the node that has the key, or of that which a `redirect` names.
+
+        Raises: one of `UNREACHABLE` when no node says where the slots are.
+        """
+        client: Any = self.client  # Any: redis-py leaves what stands below untyped
+        return self._at(client, client.get_node_from_key(key), redirect, self._like)
+
+    def _like(self, node: Any) -> tuple[Any, Any]:
+        pool = cast(Any, self.client).get_redis_connection(node).connection_pool
+        return pool.connection_class, pool.connection_kwargs
+
+    def refresh(self, seen: int) -> None:
+        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
+        too who waited here need not ask again."""
+        with self._lock:
+            if seen != self.seen or self._client is None:
+                return
+            self.seen += 1
+            with suppress(*UNREACHABLE):
+                self._client.nodes_manager.initialize()
+                for pool in self._left(self._client):
+                    pool.disconnect()
+
+    def disconnect(self) -> None:
+        """Drop all connections; new ones are made when needed."""
+        for pool in list(self._pools.values()):
+            pool.disconnect()
+
+    def close(self) -> None:
+        """Close what belongs to it; may be called twice."""
+        self.disconnect()
+        if self._owned and self._client is not None:
+            self._client.close()
+
+
+class AsyncCluster(_Nodes):
+    """The same, awaited."""
+
+    def __init__(self, client: redis.asyncio.RedisCluster, *, owned: bool = False, **options: Any) -> None:
+        """`client` keeps the slots. `owned`: it is closed with this. `options` of the connections go before the
+        client's own."""
+        super().__init__(redis.asyncio.BlockingConnectionPool, AsyncRetry(NoBackoff(), 0), options)
+        self.client = client
+        self._owned = owned
+        self._lock = asyncio.Lock()
+
+    async def pool(self, key: bytes, redirect: AskError | None) -> Any:
+        """The pool of the node that has the key, or of that which a `redirect` names.
+
+        Raises: one of `UNREACHABLE` when no node says where the slots are.
+        """
+        client: Any = self.client  # Any: redis-py leaves what stands below untyped
+        await client.initialize()  # does nothing when it is
+        return self._at(client, client.get_node_from_key(key), redirect, _like)
+
+    async def refresh(self, seen: int) -> None:
+        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
+        too who waited here need not ask again."""
+        async with self._lock:
+            if seen != self.seen:
+                return
+            self.seen += 1
+            with suppress(*UNREACHABLE):
+                await self.client.nodes_manager.initialize()
+                for pool in self._left(self.client):
+                    await pool.disconnect()
+
+    async def disconnect(self) -> None:
+        """Drop all connections; new ones are made when needed."""
+        for pool in list(self._pools.values()):
+            await pool.disconnect()
+
+    async def close(self) -> None:
+        """Close what belongs to it; may be called twice."""
+        await self.disconnect()
+        if self._owned:
+            await self.client.aclose()
+
+
+def _like(node: Any) -> tuple[Any, Any]:
+    return node.connection_class, node.connection_kwargs
+
+
+Servers: TypeAlias = Server | Cluster
+"""What a manager talks to."""
+AsyncServers: TypeAlias = AsyncServer | AsyncCluster
+"""What an async manager talks to."""
+
+
+# From clients and from URLs ----------------------------------------------------------------------------------
+
+
+def servers_of(client: redis.Redis | redis.RedisCluster) -> Servers:
+    """The servers of a client that stays the caller's to close."""
+    return Cluster(client) if isinstance(client, redis.RedisCluster) else Server(client)
+
+
+def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncServers:
+    """The servers of a client that stays the caller's to close."""
+    return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncServer(client)
+
+
+def servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> Servers:
+    """The servers at a URL: for a reply and for connecting there are so many seconds. Nothing is connected yet.
+
+    Raises: StoreUnavailable for a URL that is none.
+    """
+    limits = _limits(timeout, connect_timeout, connections)
+    try:
+        place = _place_at(url)
+        if place is None:
+            return Server(*_one(redis, url, limits, Retry(NoBackoff(), 0)))
+        if place.service is not None:
+            return Server(*_service(redis, place, limits, _Sentinels, _ServicePool, Retry(NoBackoff(), 0)))
+    except ValueError:
+        raise _bad_url(url) from None
+    return Cluster(lambda: _cluster(redis, redis.cluster.ClusterNode, place, limits), owned=True, **limits)
+
+
+def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> AsyncServers:
+    """The servers at a URL: for a reply and for connecting there are so many seconds. Nothing is connected yet.
+
+    Raises: StoreUnavailable for a URL that is none.
+    """
+    limits = _limits(timeout, connect_timeout, connections)
+    try:
+        place = _place_at(url)
+        if place is None:
+            return AsyncServer(*_one(redis.asyncio, url, limits, AsyncRetry(NoBackoff(), 0)))
+        if place.service is not None:
+            return AsyncServer(
+                *_service(redis.asyncio, place, limits, _AsyncSentinels, _AsyncServicePool, AsyncRetry(NoBackoff(), 0))
+            )
+        client = _cluster(redis.asyncio, redis.asyncio.cluster.ClusterNode, place, limits)
+    except (ValueError, TypeError):  # the second for a parameter that is none of a cluster's
+        raise _bad_url(url) from None
+    return AsyncCluster(client, owned=True, **limits)
+
+
+# `kit` is `redis` or `redis.asyncio`: what is called here has the same names in both. `retry` is for connecting alone,
+# the manager repeats commands; and where others may know better where to connect to, it asks them first.
+
+
+def _limits(timeout: float, connect_timeout: float, connections: int) -> dict[str, Any]:
+    return {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "max_connections": connections}
+
+
+def _one(kit: Any, url: str, limits: dict[str, Any], retry: Any) -> tuple[Any, tuple[Any, ...]]:
+    client = kit.Redis.from_pool(kit.BlockingConnectionPool.from_url(url, **_POOL, **limits, retry=retry))
+    return client, (client,)
+
+
+def _service(
+    kit: Any, place: _Place, limits: dict[str, Any], sentinels: Any, pool: Any, retry: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    asking = {**place.asking, **_quick(limits), "ssl": place.tls, "retry": retry}
+    asked = sentinels(place.hosts, sentinel_kwargs=asking)
+    options = {**place.options, **_POOL, **limits, "ssl": place.tls, "retry": retry}
+    client = kit.Redis.from_pool(pool(place.service, asked, **options))
+    return client, (client, *asked.sentinels)
+
+
+def _cluster(kit: Any, node: Any, place: _Place, limits: dict[str, Any]) -> Any:
+    nodes = [node(host, port) for host, port in place.hosts]
+    options = {**place.options, **_quick(limits), "ssl": place.tls}
+    # a slot that nobody has is no reason not to serve the others
+    return kit.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+
+
+def _quick(limits: dict[str, Any]) -> dict[str, Any]:
+    """Of a client that asks where to go: it asks another when one does not answer at once, so it has less patience
+    than those who wait for a commit."""
+    patience = limits["socket_connect_timeout"]
+    return {"socket_timeout": patience, "socket_connect_timeout": patience, "protocol": 2}

@@ -1,0 +1,274 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.requests import (
+    AUDIT_LIFE,
+    DOCUMENT_LIFE,
+    MAX_DOCUMENT,
+    NO_HEAD,
+    TOKEN_LIFE,
+    Aside,
+    Broken,
+    Commit,
+    Committed,
+    Entry,
+    Head,
+    Inherited,
+    Lease,
+    Link,
+    Load,
+    LookUp,
+    ReadAside,
+    ReadAudit,
+    ReadIncidents,
+    ReadInherited,
+    ReadRecords,
+    Report,
+    Request,
+    SetAside,
+    Settle,
+    Store,
+    Stored,
+    Unlink,
+    WakeUps,
+    Wipe,
+    digest,
+    shard_of,
+)
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+from vimbiso_fsm.testing.store_contract import HOUR, Make, _holds, _is, _opened
+
+_MEMBERS: Final = ("m", "m:state", "}x{1} \n", "é")
+
+
+_TOKENS: Final = ("t0", "t1", "t2", "t3", "a token\n")
+
+
+_SHIFTS: Final = (
+    *(0.0,) * 6,
+    *(sign * (life + margin) for sign in (1, -1) for life in (0, TOKEN_LIFE) for margin in (-HOUR, HOUR)),
+    DOCUMENT_LIFE + HOUR,
+    -DOCUMENT_LIFE - HOUR,
+    -AUDIT_LIFE - HOUR,
+    AUDIT_LIFE + 2 * HOUR,
+)
+
+
+_FORGED: Final = 3
+"""Added to a choice of head: its version with a digest it never had."""
+
+
+_LARGE: Final = (b"x" * MAX_DOCUMENT, b"x" * (MAX_DOCUMENT + 1))
+
+
+@attrs.frozen
+class _Step:
+    """One request, as choices that make sense on any store: `head` counts back from the latest one seen."""
+
+    kind: str
+    member: int
+    other: int
+    token: str
+    root: str
+    content: str
+    head: int
+    document: bytes = attrs.field(repr=lambda document: f"{len(document)} bytes")
+    shift: float
+    deadline: float | None
+    wake: float | None
+    inherits: bool
+    forgets: bool
+
+
+_STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
+
+
+_AGED: Final = [_STEP, attrs.evolve(_STEP, token="t1", shift=AUDIT_LIFE + 2 * HOUR)]
+"""A program in which an audit entry becomes too old: chance seldom finds one."""
+
+
+def check_agreement(
+    make: Make, model: Callable[[Callable[[], float]], Store] = MemoryStore, *, examples: int | None = None
+) -> None:
+    """Run generated programs over a few members and tokens on a store and on the model; every answer must be the same.
+
+    `model` is made with a clock that follows the store's, so instants are compared too. `examples`: programs to run;
+    without it, what Hypothesis's profile says. Needs hypothesis.
+
+    Raises: AssertionError with the shortest program found on which they differ.
+    """
+    from hypothesis import HealthCheck, example, given, settings
+    from hypothesis import strategies as st
+
+    with _opened(make) as store:
+
+        def agree(program: list[_Step]) -> None:
+            _Pair(store, model).run(program)
+
+        chosen = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large))
+        if examples is not None:
+            chosen = settings(chosen, max_examples=examples)
+        chosen(example(_AGED)(given(st.lists(_steps(), max_size=30))(agree)))()
+
+
+def _steps() -> SearchStrategy[_Step]:
+    from hypothesis import strategies as st
+
+    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside")
+    kinds = (*("commit",) * 8, "verify", "set_aside", "wipe", "link", "unlink", "settle", "report", "lease", *reads)
+    documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
+    return st.builds(
+        _Step,
+        kind=st.sampled_from(kinds),
+        member=st.integers(0, len(_MEMBERS) - 1),
+        other=st.integers(0, len(_MEMBERS) - 1),
+        token=st.sampled_from(_TOKENS),
+        root=st.sampled_from(_TOKENS),
+        content=st.sampled_from(("said", "else")),
+        head=st.sampled_from((0, 0, 0, 0, 1, 2, _FORGED)),
+        document=documents,
+        shift=st.sampled_from(_SHIFTS),
+        deadline=st.sampled_from((None, None, HOUR, -HOUR)),
+        wake=st.sampled_from((None, 100.0, 200.5, 300.0)),
+        inherits=st.sampled_from((False, False, True)),
+        forgets=st.sampled_from((False, False, True)),
+    )
+
+
+class _Pair:
+    """The store and the model, given the same requests; the model's clock shows what the store's last did."""
+
+    def __init__(self, store: Store, model: Callable[[Callable[[], float]], Store]) -> None:
+        self._store = store
+        self._model = model(lambda: self._now)
+        self._tail = token_hex(6)
+        stored = _is(Stored, store.perform(Load(self._member(0))), "a load")
+        self._now = stored.at
+        self._heads: dict[str, list[Head]] = {}
+        self._made = 0
+
+    def run(self, program: list[_Step]) -> None:
+        """Perform each step on both and compare."""
+        for step in program:
+            self._compare(self._request(step))
+        for member in map(self._member, range(len(_MEMBERS))):
+            self._compare(ReadAudit(member))
+            self._store.perform(Settle(member, _is(Stored, self._store.perform(Load(member)), "a load").head))
+            for token in _TOKENS:
+                self._store.perform(Lease(shard_of(member), f"{token} {self._tail}", 0.0))
+
+    def _compare(self, request: Request) -> None:
+        found = _answer(self._store, request)
+        self._follow(request, found)
+        wanted = _answer(self._model, request)
+        if isinstance(request, WakeUps):
+            found = self._own(found)
+        _holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
+
+    def _member(self, number: int) -> str:
+        return f"{_MEMBERS[number]} {self._tail}"
+
+    def _request(self, step: _Step) -> Request:
+        member = self._member(step.member)
+        channel = Channel("sms", self._member(step.other).replace("\n", " "))
+        match step.kind:
+            case "commit" | "verify":
+                return self._commit(step, member)
+            case "load":
+                return Load(member, previous=step.inherits)
+            case "set_aside":
+                return SetAside(member, self._head(member, step.head))
+            case "aside":
+                return ReadAside(member)
+            case "wipe":
+                return self._wipe(step, member)
+            case "audit":
+                return ReadAudit(member, last=None if step.inherits else step.head)
+            case "records":
+                return ReadRecords(member)
+            case "inherited":
+                return ReadInherited(member)
+            case "look_up":
+                return LookUp(channel)
+            case "link":
+                return Link(channel, member)
+            case "unlink":
+                return Unlink(channel, member)
+            case "settle":
+                return Settle(member, self._head(member, step.head), step.wake)
+            case "report":
+                return Report(member, b"incident %d" % step.head)
+            case "incidents":
+                return ReadIncidents(member, last=None if step.inherits else step.head)
+            case "lease":
+                return Lease(shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0)
+            case _:
+                return WakeUps(shard_of(member), step.wake or 0.0, most=1_000_000)
+
+    def _head(self, member: str, back: int) -> Head:
+        heads = self._heads.setdefault(member, [NO_HEAD])
+        head = heads[max(len(heads) - 1 - back % _FORGED, 0)]
+        return attrs.evolve(head, digest="of another entry") if back >= _FORGED else head
+
+    def _commit(self, step: _Step, member: str) -> Commit:
+        self._made += 1
+        expected = self._head(member, step.head)
+        body = b"entry %d" % self._made
+        inherited = self._model.perform(ReadInherited(self._member(step.other))) if step.inherits else None
+        return Commit(
+            member,
+            expected,
+            step.token,
+            step.root,
+            step.content,
+            None if step.kind == "verify" else step.document,
+            Entry(expected.version + 1, digest(body), body),
+            b"record %d" % self._made,
+            None if step.deadline is None else self._now + step.shift + step.deadline,
+            step.wake,
+            inherited if isinstance(inherited, Inherited) else None,
+            step.forgets,
+            step.shift,
+        )
+
+    def _wipe(self, step: _Step, member: str) -> Wipe:
+        self._made += 1
+        expected, body = self._head(member, step.head), b"entry %d" % self._made
+        aside = cast(tuple[Aside, ...], self._store.perform(ReadAside(member)))
+        entry = Entry(expected.version + 1, digest(body), body)
+        return Wipe(member, expected, entry, () if step.inherits else aside)
+
+    def _follow(self, request: Request, answer: object) -> None:
+        """Set the model's clock to the instant of the answer, and remember the head it shows."""
+        stored = getattr(answer, "current", answer)
+        if not isinstance(stored, Stored | Committed | Broken):
+            return
+        self._now = stored.at - (request.shift if isinstance(request, Commit) else 0.0)
+        member: str = getattr(request, "member_id", "")
+        heads = self._heads.setdefault(member, [NO_HEAD])
+        if heads[-1] != stored.head:
+            heads.append(stored.head)
+
+    def _own(self, due: object) -> object:
+        """Without the members that are not ours."""
+        own = {self._member(number) for number in range(len(_MEMBERS))}
+        return tuple(name for name in cast(tuple[str, ...], due) if name in own)
+
+
+def _answer(store: Store, request: Request) -> object:
+    try:
+        return store.perform(request)
+    except VimbisoError as error:
+        return type(error), str(error)
