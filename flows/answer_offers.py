@@ -18,7 +18,7 @@ from flows.refresh import refresh
 from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.flow.turn import Turn, authenticated, failed_with
 from vimbiso_fsm.messages.money import totals
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
@@ -91,7 +91,7 @@ def answering(
             Transition("yes",       "confirm",    "answering"),
             Transition("no",        "confirm",    "list"),
             Transition("done",      "answering",  "answered",   prepare=refreshed),
-            Transition("failed",    "answering",  "refreshing", conditions=because("core.offer_gone", "call.unsure")),
+            Transition("failed",    "answering",  "refreshing", conditions=failed_with("core.offer_gone", "call.unsure")),
             Transition("failed",    "answering",  "confirm"),
             Transition("done",      "refreshing", "refreshed"),
             Transition("cancelled", "refreshing", "refreshed"),

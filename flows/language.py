@@ -9,7 +9,7 @@ import attrs
 
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.readers import choice
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -32,7 +32,7 @@ class Language:
     name: str = ""
 
 
-def speaking(turn: Turn[Language]) -> Becomes[Language]:
+def speaking(turn: Turn[Language]) -> Changes[Language]:
     """Prepare: it is kept with the member."""
     profile = {**turn.member.profile, "language": TAGS[turn.data.name]}
     return turn.becomes(member=attrs.evolve(turn.member, profile=profile))

@@ -8,7 +8,7 @@ import attrs
 
 from flows.credex_core import CredexCore, LedgerEntry
 from flows.members import me
-from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn, authenticated
@@ -86,7 +86,7 @@ def more(turn: Turn[Ledger]) -> bool:
 ledger = Flow(
     "ledger", data=Ledger, initial="reading", requires=authenticated,
     states=[
-        State("reading", ask=Text("ledger.reading"), call=read, policy=QUESTION, into="entries"),
+        State("reading", ask=Text("ledger.reading"), call=read, policy=READ_ONLY, into="entries"),
         State("page",    ask=page),
         State("unread",  ask=Text("ledger.unread")),
         State("left",    final=True),

@@ -6,7 +6,7 @@ from flows.choose_account import choose_account
 from flows.credex_core import CredexCore, Session
 from flows.members import logged_in, me, owns_several, using
 from flows.onboard import onboard
-from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn, authenticated
@@ -34,7 +34,7 @@ def chooses(turn: Turn[object]) -> bool:
 login = Flow(
     "login", initial="asking",
     states=[
-        State("asking",      ask=Text("login.asking"), call=log_in, policy=QUESTION),
+        State("asking",      ask=Text("login.asking"), call=log_in, policy=READ_ONLY),
         State("unavailable", ask=Text("login.unavailable"), reads=str),
         State("onboarding",  flow=onboard),
         State("choosing",    flow=choose_account),

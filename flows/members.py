@@ -11,7 +11,7 @@ import attrs
 from flows.credex_core import Account, Dashboard, Receipt, Session
 from vimbiso_fsm.document.codec import structure, unstructure
 from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.flow.turn import Becomes, Guard, Turn
+from vimbiso_fsm.flow.turn import Changes, Guard, Turn
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -82,7 +82,7 @@ def _me(member: Member) -> Me:
     return Me(dashboard, using)
 
 
-def logged_in(turn: Turn[D]) -> Becomes[D]:
+def logged_in(turn: Turn[D]) -> Changes[D]:
     """Prepare: the member has a session now, and is known."""
     session = cast(Session, turn.answer)
     member = attrs.evolve(
@@ -117,7 +117,7 @@ def owns_several(turn: Turn[object]) -> bool:
     return len(me(turn).accounts) > 1
 
 
-def refreshed(turn: Turn[D]) -> Becomes[D]:
+def refreshed(turn: Turn[D]) -> Changes[D]:
     """Prepare: the member's accounts as they are after what was just done; those that nothing is said of are as they
     were."""
     before, after = me(turn).dashboard, cast(Receipt, turn.answer).dashboard
@@ -129,7 +129,7 @@ def refreshed(turn: Turn[D]) -> Becomes[D]:
     return turn.becomes(member=_with(turn.member, now))
 
 
-def using(turn: Turn[D]) -> Becomes[D]:
+def using(turn: Turn[D]) -> Changes[D]:
     """Prepare: the account whose handle was chosen is the one in use."""
     return turn.becomes(member=_with(turn.member, me(turn).dashboard, handle=str(turn.answer)))
 

@@ -10,11 +10,11 @@ from flows.choose_account import Choice, choose_account
 from flows.credex_core import DECIMALS, DEFAULT_DENOMINATION, Account, CredexCore, Receipt, Recipient
 from flows.members import me, owns_several, refreshed
 from flows.refresh import refresh
-from vimbiso_fsm.flow.calls import QUESTION, Call, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.flow.turn import Turn, authenticated, failed_with
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.readers import amount, handle
 from vimbiso_fsm.messages.refusals import Refused
@@ -94,7 +94,7 @@ offer = Flow(
     states=[
         State("amount",     ask=Text("offer.amount"), reads=money,  into="amount"),
         State("handle",     ask=Text("offer.handle"), reads=handle, into="handle"),
-        State("checking",   ask=Text("offer.checking"), call=find, policy=QUESTION, into="to"),
+        State("checking",   ask=Text("offer.checking"), call=find, policy=READ_ONLY, into="to"),
         State("confirm",    ask=summary),
         State("paying",     flow=choose_account, given=payers, into="own"),
         State("creating",   ask=Text("offer.creating"), call=create),
@@ -114,7 +114,7 @@ offer = Flow(
         Transition("done",          "paying",     "confirm"),
         Transition("cancelled",     "paying",     "confirm"),
         Transition("done",          "creating",   "sent",       prepare=refreshed),
-        Transition("failed",        "creating",   "refreshing", conditions=because("call.unsure")),
+        Transition("failed",        "creating",   "refreshing", conditions=failed_with("call.unsure")),
         Transition("failed",        "creating",   "confirm"),
         Transition("done",          "refreshing", "unsure"),
         Transition("cancelled",     "refreshing", "unsure"),

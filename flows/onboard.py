@@ -9,7 +9,7 @@ from flows.members import logged_in
 from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, because
+from vimbiso_fsm.flow.turn import Turn, failed_with
 from vimbiso_fsm.messages.readers import name
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -35,7 +35,7 @@ def register(turn: Turn[Names]) -> Call[Session | Refused]:
     return call(CredexCore.onboard_member, firstname=turn.data.firstname, lastname=turn.data.lastname)
 
 
-may_exist = because("core.member_exists", "call.unsure")
+may_exist = failed_with("core.member_exists", "call.unsure")
 
 
 def welcome(turn: Turn[Names]) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.login import known, log_in
 from flows.members import logged_in
-from vimbiso_fsm.flow.calls import QUESTION
+from vimbiso_fsm.flow.calls import READ_ONLY
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.messages.replies import Text
@@ -14,7 +14,7 @@ __all__ = ["refresh"]
 refresh = Flow(
     "refresh", initial="asking",
     states=[
-        State("asking", ask=Text("refresh.asking"), call=log_in, policy=QUESTION),
+        State("asking", ask=Text("refresh.asking"), call=log_in, policy=READ_ONLY),
         State("fresh",  final=True),
         State("stale",  final=True, cancels=True),
     ],

@@ -11,7 +11,7 @@ from flows.refresh import refresh
 from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated, because
+from vimbiso_fsm.flow.turn import Turn, authenticated, failed_with
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -41,7 +41,7 @@ def price(turn: Turn[NoData]) -> Text:
     return Text("upgrade.confirm", price=PRICE, days=DAYS, tier=TIER, own=own.name, own_handle=own.handle)
 
 
-too_little = because("core.insufficient_secured_balance", "core.balance_short")
+too_little = failed_with("core.insufficient_secured_balance", "core.balance_short")
 
 
 upgrade = Flow(
@@ -60,7 +60,7 @@ upgrade = Flow(
         Transition("no",        "confirm",    "dropped"),
         Transition("done",      "paying",     "upgraded",   prepare=refreshed),
         Transition("failed",    "paying",     "short",      conditions=too_little),
-        Transition("failed",    "paying",     "refreshing", conditions=because("call.unsure")),
+        Transition("failed",    "paying",     "refreshing", conditions=failed_with("call.unsure")),
         Transition("failed",    "paying",     "confirm"),
         Transition("done",      "refreshing", "unsure",     conditions=upgradable),
         Transition("done",      "refreshing", "upgraded"),

@@ -21,7 +21,16 @@ from vimbiso_fsm.document.document import Address, Document
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, caller
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import Answered, Due, Event, Listener, Send, Sent, Silence, Stray
+from vimbiso_fsm.engine.events import (
+    CallReturned,
+    Delivered,
+    DeliveryDue,
+    Event,
+    LeaseExpired,
+    ReplyRoute,
+    SessionExpired,
+    StateTimeout,
+)
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
@@ -30,18 +39,18 @@ from vimbiso_fsm.flow.commands import Shortcut
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated
+from vimbiso_fsm.flow.turn import Changes, Turn, authenticated
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Row, Text
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Deliver, Pause, ReadOld, RunCall, Step
+from vimbiso_fsm.operations.effects import Deliver, Pause, ReadLegacy, RunCall, Step
 from vimbiso_fsm.operations.handle import Exchange, Outcome
 from vimbiso_fsm.operations.turn import Turns
 from vimbiso_fsm.operations.wake import Waking
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.store.requests import Commit, Entry, Link, Load, LookUp, ReadAudit, Request, Result, Stored
+from vimbiso_fsm.store.requests import Commit, Entry, FindOwner, Link, Load, ReadAudit, Request, Result, Stored
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -245,7 +254,7 @@ def password(text: str) -> str | Refused:
     return text if text == "sesame" else Refused("password.wrong", field="password")
 
 
-def signed_in(turn: Turn[SignIn]) -> Becomes[SignIn]:
+def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
     """Prepare: the member is known now."""
     member = attrs.evolve(turn.member, authenticated=True, jwt_token="token-1", profile={"name": "Ada", "accounts": []})
     return turn.becomes(data=SignIn(), member=member)
@@ -426,17 +435,17 @@ class Talk:
 
     def wake(self, *, delivers: bool = False, fails: bool = False) -> Talk:
         """Take all that is due now, one after the other; then nothing is. `fails`: what is delivered is not."""
-        listener: Listener = "deliver" if delivers else "nobody"
+        route: ReplyRoute = "deliver" if delivers else "nobody"
         for _ in range(40):
             waiting = due(self.state, delivers=delivers) if self.document else []
             if not waiting or waiting[0][0] > self.now:
                 return self
-            self.take(waiting[0][1], listener)
+            self.take(waiting[0][1], route)
             assert self.last.changed, f"{waiting[0][1]} is due and does nothing"
             if self.last.delivery is not None and not self.hold_calls:
                 said = words(self.bot.catalogue.replies(replies_from_raw(self.last.delivery.replies)))
                 self.delivered += () if fails else said
-                self._turn(Sent(self.last.delivery.id, self.last.delivery.tries, not fails), listener)
+                self._turn(Delivered(self.last.delivery.id, self.last.delivery.tries, not fails), route)
         raise AssertionError("something is always due")
 
     @property
@@ -495,19 +504,19 @@ class Talk:
 
     # the turn
 
-    def take(self, event: Event, listener: Listener = "handle") -> Talk:
+    def take(self, event: Event, route: ReplyRoute = "handle") -> Talk:
         """Decide an event and the calls it causes."""
         self.decisions, self.replies = [], ()
-        self._turn(event, listener)
+        self._turn(event, route)
         for _ in range(20):  # a flow may go from call to call for ever
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
-            self.answer(listener)
+            self.answer(route)
         if isinstance(event, Message) and self.state.call is None:
             assert self.replies, "a message got no reply"
         return self
 
-    def answer(self, listener: Listener = "handle") -> None:
+    def answer(self, route: ReplyRoute = "handle") -> None:
         """Run the call that was proposed last and decide its answer."""
         pending = self.state.call
         assert pending is not None
@@ -515,12 +524,12 @@ class Talk:
         assert proposed is not None
         result = run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
         unknown = isinstance(result, BaseException)
-        self._turn(Answered(pending.key, pending.root, None if unknown else result, unknown, pending.tries), listener)
+        self._turn(CallReturned(pending.key, pending.root, None if unknown else result, unknown, pending.tries), route)
 
-    def _turn(self, event: Event, listener: Listener = "handle") -> None:
+    def _turn(self, event: Event, route: ReplyRoute = "handle") -> None:
         before = self.document
-        decision = decide(self.bot, before, event, self.now, listener=listener)
-        check_decision(self.bot, before, event, self.now, decision, listener)
+        decision = decide(self.bot, before, event, self.now, route=route)
+        check_decision(self.bot, before, event, self.now, decision, route)
         self.decisions.append(decision)
         self.replies += decision.replies
         if decision.changed:
@@ -539,14 +548,14 @@ def check_decision(
     event: Event,
     now: datetime,
     decision: Decision,
-    listener: Listener = "handle",
+    route: ReplyRoute = "handle",
 ) -> None:
     """What holds of every decision."""
-    assert same(decide(bot, before, event, now, listener=listener), decision), "deciding twice gave two decisions"
+    assert same(decide(bot, before, event, now, route=route), decision), "deciding twice gave two decisions"
     if before is not None:
         read_back = decode(encode(before))
         assert read_back == before, "the document read back differs"
-        again = decide(bot, read_back, event, now, listener=listener)
+        again = decide(bot, read_back, event, now, route=route)
         assert same(again, decision), "the decision on what was read back differs"
     assert bot.validator.validate(decision.document).valid
     for reply in decision.replies:
@@ -561,7 +570,7 @@ def check_decision(
     assert decision.entry is not None
     assert decision.entry.version == decision.document.version
     assert unseal(seal(decision.entry, decision.raw, "")).version == decision.document.version
-    if listener != "handle" and decision.replies and decision.status != "failed":
+    if route != "handle" and decision.replies and decision.status != "failed":
         assert decision.document.outbox, "what nobody hears is not kept"
 
 
@@ -600,7 +609,7 @@ def on_clock(services: Mapping[str, object], clock: Callable[[], float]) -> None
 class Chat:
     """Conversations on a `MemoryStore`, each message an exchange driven by hand.
 
-    `delivers`: whether wakings deliver; `delivered`: what was; `fates`: what the next deliveries raise, if anything.
+    `delivers`: whether wakings deliver; `delivered`: what was; `plan`: what the next deliveries raise, if anything.
     """
 
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = True) -> None:
@@ -613,7 +622,7 @@ class Chat:
         self.outcome: Outcome | None = None
         self.delivers = False
         self.delivered: list[Deliver] = []
-        self.fates: list[BaseException | None] = []
+        self.plan: list[BaseException | None] = []
         self._ids = itertools.count(1)
         self._began: dict[Turns, float] = {}
         self._paused = 0.0
@@ -629,7 +638,7 @@ class Chat:
         self._began[exchange] = self._paused
         return exchange
 
-    def waking(self, member_id: str = "", *, answer: Answered | None = None, cache: Cache | None = None) -> Waking:
+    def waking(self, member_id: str = "", *, answer: CallReturned | None = None, cache: Cache | None = None) -> Waking:
         """The waking of a member, nothing performed yet."""
         cache = self.cache if cache is None else cache
         member_id = member_id or self.member_id()
@@ -637,7 +646,7 @@ class Chat:
         self._began[waking] = self._paused
         return waking
 
-    def wake(self, member_id: str = "", *, answer: Answered | None = None) -> Waking:
+    def wake(self, member_id: str = "", *, answer: CallReturned | None = None) -> Waking:
         """Wake a member, to the end."""
         return self.end(self.waking(member_id, answer=answer))
 
@@ -673,7 +682,7 @@ class Chat:
         if isinstance(step, RunCall):
             return run_call(self.bot, step)
         if isinstance(step, Deliver):
-            fate = self.fates.pop(0) if self.fates else None
+            fate = self.plan.pop(0) if self.plan else None
             if fate is None:
                 self.delivered.append(step)
             return fate
@@ -681,7 +690,7 @@ class Chat:
             self.clock.at += 0.01
             self._paused += 0.1
             return None
-        if isinstance(step, ReadOld):
+        if isinstance(step, ReadLegacy):
             return None
         try:
             return self.store.perform(step)
@@ -731,7 +740,7 @@ class Chat:
         """Whose the channel is."""
         from vimbiso_fsm.document.ids import guest_id
 
-        linked: Any = self.store.perform(LookUp(self.channel))
+        linked: Any = self.store.perform(FindOwner(self.channel))
         return linked.member_id or guest_id(self.channel)
 
     def stored(self, member_id: str = "") -> Stored:
@@ -882,19 +891,19 @@ __all__ = [
     "FRUITS",
     "START",
     "TEXTS",
-    "Answered",
     "Bank",
+    "CallReturned",
     "Chat",
     "Clock",
-    "Due",
+    "Delivered",
+    "DeliveryDue",
+    "LeaseExpired",
     "Order",
     "Pick",
-    "Send",
-    "Sent",
+    "SessionExpired",
     "Shell",
     "SignIn",
-    "Silence",
-    "Stray",
+    "StateTimeout",
     "Talk",
     "Watched",
     "check_decision",

@@ -1,7 +1,7 @@
 """The port to credex-core, the judge of all money: what the conversations ask it, and what it answers.
 
 Every method returns what it is for, or `Refused` when it is known that nothing was done; when credex-core cannot be
-reached, `Unreached`, which speaks of this try alone. It raises only when nobody knows whether the effect took place;
+reached, `Unreachable`, which speaks of this try alone. It raises only when nobody knows whether the effect took place;
 the same idempotency key may then be tried again, it acts once. A token that is not accepted is
 `Refused("core.unauthorised")`, and nothing was done: whoever asks gets a new one by `login` and asks again with the
 same key (`flows.bot`).

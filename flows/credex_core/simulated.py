@@ -34,7 +34,7 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 __all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
 
@@ -408,7 +408,7 @@ class SimulatedCredexCore:
             time.sleep(slow)
         kinds = {fault.kind for fault in faults}
         if "down" in kinds:
-            return Unreached("core.down")
+            return Unreachable("core.down")
         if "401" in kinds:
             return _RUN_OUT
         with self._lock:
@@ -416,7 +416,7 @@ class SimulatedCredexCore:
         if "lost" in kinds:
             if effect:
                 raise ReplyLost(name)
-            return Unreached("core.down")
+            return Unreachable("core.down")
         return result
 
     def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:

@@ -5,9 +5,9 @@ A call is an `Asked`: a name, a body, and how to read what comes back. `understo
     2xx, the action that was asked for   what the call is for
     401                                  `Refused("core.unauthorised")`, nothing was done
     4xx, or an action that failed        `Refused` with credex-core's own reason, nothing was done
-    4xx that is not credex-core's        `Unreached("core.down")`: somebody on the way refused it, nothing was done
+    4xx that is not credex-core's        `Unreachable("core.down")`: somebody on the way refused it, nothing was done
     409 without a reason we know,        nobody knows: `ReplyLost` where the call has an effect; a question is
-    3xx, 5xx, nonsense, nothing          simply not answered, `Unreached("core.down")`
+    3xx, 5xx, nonsense, nothing          simply not answered, `Unreachable("core.down")`
 
 Amounts come as words ("1,000.00 USD") and as numbers; either becomes a `Decimal` digit by digit.
 """
@@ -38,7 +38,7 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 __all__ = [
     "DOWN",
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 MAX_BODY: Final = 4 << 20
 """Bytes that an answer may have; a longer one is not read to its end."""
-DOWN: Final = Unreached("core.down")
+DOWN: Final = Unreachable("core.down")
 UNAUTHORISED: Final = Refused("core.unauthorised")
 
 LONGEST_REASON: Final = 200

@@ -36,7 +36,7 @@ from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
 from flows.credex_core import server as core_server
 from tests.bots import on_clock
 from tests.engines import Proxy, Server, running, valkey_program
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
 from vimbiso_fsm.document.codec import document_to_raw, encode, loads
 from vimbiso_fsm.document.document import Document
@@ -58,7 +58,7 @@ from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Row, Text
@@ -491,7 +491,7 @@ def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed)
     """Nor does what is done to the state in an outcome, or to an object that an author's callback has given away."""
     given: dict[str, Any] = {"list": [1]}
 
-    def give(turn: Turn[Note]) -> Becomes[Note]:
+    def give(turn: Turn[Note]) -> Changes[Note]:
         return turn.becomes(member=attrs.evolve(turn.member, profile=given))
 
     chat = Chat(managed(note_bot(prepare=give)))
@@ -529,7 +529,7 @@ def test_sg06_a_turn_is_decided_again(managed: Managed, valkey_url: str):
     other = managed()
     with AtomicStateManager.from_url(valkey_url) as store:
         meddling = Meddling(store, lambda: other.update(member, one_more), times=3)
-        told: list[Details] = []
+        told: list[CommitEvent] = []
         chat.manager = FlowStateManager(COUNTER, meddling, observers=[told.append], patience=PATIENT)
         outcome = chat.say("6")
     assert (fields(outcome.state)["n"], outcome.state.profile) == (11, {"n": 3})
@@ -582,7 +582,7 @@ def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server,
     """Given a store that refuses a write; when a step completes; then the member is told that it was not saved, no
     success is logged, and the flow stays where it was. The original: "no error", and logs success."""
     caplog.set_level(logging.DEBUG, "vimbiso_fsm")
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with FlowStateManager.from_url(own_server.url, "flows", services=core(), observers=[told.append]) as manager:
         chat = Chat(manager)
         before = chat.say("hi", "offer", "10").state
@@ -609,7 +609,7 @@ def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server,
 
 def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
     """The same when the server goes away in the middle; once it is back, the flow stands where it was."""
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     options = ("--appendonly", "yes", "--appendfsync", "always", "--appenddirname", "a", "--dir", str(tmp_path))
     with running(valkey_program(), *options) as server:
         manager = FlowStateManager.from_url(server.url, "flows", services=core(), observers=[told.append])
@@ -635,7 +635,7 @@ def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
 def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Server, managed: Managed):
     """The same when only the store's answer is lost, again and again: it is said that this is not known, no success
     is told, and the same message handled again takes effect once."""
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:
         manager = FlowStateManager.from_url(proxy.url, COUNTER, observers=[told.append])
         with manager:
@@ -672,7 +672,7 @@ def test_sg08_only_storable_state_in_a_flow(managed: Managed):
     """The same for an author's callback that puts a live object into the member: the turn fails in plain words, the
     document is as before, the log and the audit name the field."""
 
-    def keep(turn: Turn[Note]) -> Becomes[Note]:
+    def keep(turn: Turn[Note]) -> Changes[Note]:
         return turn.becomes(member=attrs.evolve(turn.member, profile={"parent_service": object()}))
 
     chat = Chat(managed(note_bot(prepare=keep)))
@@ -862,7 +862,7 @@ def test_sg13_a_new_session_is_valid(managed: Managed, client: Client):
 def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Client):
     """And one that does not is not stored: a channel nobody knows, a member without an id."""
 
-    def nobody(turn: Turn[Note]) -> Becomes[Note]:
+    def nobody(turn: Turn[Note]) -> Changes[Note]:
         return turn.becomes(member=attrs.evolve(turn.member, authenticated=True))
 
     with pytest.raises(InvalidMessage, match="pigeon"):
@@ -1245,7 +1245,7 @@ def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
 
     default: dict[str, Any] = {"numbers": []}
 
-    def remember(turn: Turn[Careless]) -> Becomes[Careless]:
+    def remember(turn: Turn[Careless]) -> Changes[Careless]:
         turn.data.seen.append(turn.data.last)  # what an author must not do
         profile = turn.member.profile or {"numbers": []}
         profile["numbers"].append(turn.channel.identifier)  # nor this
@@ -1423,7 +1423,7 @@ def test_sg43_the_audit_reads_back_what_it_wrote(managed: Managed):
 
 def test_sg44_success_means_saved(own_server: Server):
     """Given a save that fails; when the audit is read; then no success. The original: logged as success first."""
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with FlowStateManager.from_url(own_server.url, COUNTER, observers=[told.append]) as manager:
         chat = Chat(manager)
         member = chat.say("hi", "5").state.member_id
@@ -1440,7 +1440,7 @@ def test_sg44_success_means_saved(own_server: Server):
 
 def test_sg44_one_failure_no_success(managed: Managed):
     """Given a document that grows too large to be saved; when the audit is read; then one failure, no success."""
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     chat = Chat(managed(note_bot(lambda turn: Text("x")), observers=[told.append]))
     member = chat.say("hi").state.member_id
     chat.manager.update(member, with_profile("bulk", "x" * 62_000))
@@ -1486,7 +1486,7 @@ def exploding_bot() -> Bot:
             raise ValueError(f"{turn.data} {turn.member.jwt_token} {turn.channel.identifier}")
         return True
 
-    def known(turn: Turn[Note]) -> Becomes[Note]:
+    def known(turn: Turn[Note]) -> Changes[Note]:
         member = attrs.evolve(
             turn.member, authenticated=True, jwt_token="token-canary-8d31", profile={"n": "Cassandra"}
         )
@@ -1525,7 +1525,7 @@ def test_sg46_no_secrets(
     caplog.set_level(logging.DEBUG)
     for name in list(logging.root.manager.loggerDict):
         caplog.set_level(logging.DEBUG, name)
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     errors: list[BaseException] = []
     canary = "zebra_canary"
     secrets = {NEW.identifier, ADA.identifier, KATHERINE.identifier, "Cassandra", "Quetzalcoatl", canary}
@@ -1537,7 +1537,7 @@ def test_sg46_no_secrets(
         except VimbisoError as error:
             errors.append(error)
 
-    def observe(details: Details) -> None:
+    def observe(details: CommitEvent) -> None:
         told.append(details)
         raise RuntimeError("an observer fails")
 
@@ -1606,13 +1606,13 @@ def test_sg47_audit_cannot_break_a_conversation(managed: Managed, capsys: pytest
     """Given observers that fail in every way, and a full disk under the log; when told; then the conversation goes on.
     The original: `TypeError` reaches the caller and ends the flow."""
 
-    def fails(_: Details) -> None:
+    def fails(_: CommitEvent) -> None:
         raise TypeError("not serialisable")
 
-    def full(_: Details) -> None:
+    def full(_: CommitEvent) -> None:
         raise OSError(28, "No space left on device")
 
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     handler = logging.FileHandler("/dev/full")
     logger = logging.getLogger("vimbiso_fsm")
     logger.addHandler(handler)
@@ -1758,7 +1758,7 @@ def test_sg55_damage_is_noticed(managed: Managed, client: Client):
             client.hset(key, "d", value)
         else:
             client.set(key, value)
-        told: list[Details] = []
+        told: list[CommitEvent] = []
         chat.manager = managed("flows", services=core(), observers=[told.append])
         outcome = chat.say("alan")
         assert outcome.status == "recovered"

@@ -33,11 +33,11 @@ from vimbiso_fsm.audit.trail import faults, read_trail
 from vimbiso_fsm.document.ids import channel_digest, guest_id
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.embedded import Engine
+from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import AUDIT_KEPT, AUDIT_LIFE, DROPPED_AT_ONCE
 from vimbiso_fsm.store.script import keys_of
@@ -55,7 +55,7 @@ HERE = Channel("whatsapp", "263771000009")
 async def test_sg49_audit_is_shared(tmp_path: Path):
     """Given two workers and a restart of them and of the engine; when history is asked of either; then the same. The
     original: a local file per process folder."""
-    with Engine.start(tmp_path, fsync="always") as engine:
+    with EmbeddedServer.start(tmp_path, fsync="always") as engine:
         one, two = (FlowStateManager.from_url(engine.url, COUNTER) for _ in range(2))
         with one, two:
             chat = Chat(one, HERE)
@@ -68,7 +68,7 @@ async def test_sg49_audit_is_shared(tmp_path: Path):
             assert two.history(member) == history
         pid = engine.pid
     assert [entry.version for entry in history] == [1, 2, 3, 4, 5]
-    with Engine.start(tmp_path, fsync="always") as engine:
+    with EmbeddedServer.start(tmp_path, fsync="always") as engine:
         assert engine.pid != pid
         with FlowStateManager.from_url(engine.url, COUNTER) as later:
             assert later.history(member) == history
@@ -158,7 +158,7 @@ def too_much(turn: Turn[Note]) -> Note:
     return attrs.evolve(turn.data, more="canary" * 20_000)
 
 
-def live(turn: Turn[Note]) -> Becomes[Note]:
+def live(turn: Turn[Note]) -> Changes[Note]:
     """A member with something in it that cannot be stored."""
     return turn.becomes(member=attrs.evolve(turn.member, profile={"canary": object()}))
 

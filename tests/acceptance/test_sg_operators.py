@@ -36,7 +36,7 @@ class Do(Protocol):
     def __call__(self, what: str, member_id: str, **options: Any) -> Any: ...
 
 
-class Desk:
+class BaseManager:
     """A credex-core, workers and an operator on one engine whose clock can be moved."""
 
     def __init__(self, url: str, kind: str, stack: ExitStack) -> None:
@@ -84,10 +84,10 @@ class Desk:
 
 
 @pytest.fixture(params=["sync", "async"])
-def desk(request: pytest.FixtureRequest, valkey_url: str) -> Generator[Desk, None, None]:
+def desk(request: pytest.FixtureRequest, valkey_url: str) -> Generator[BaseManager, None, None]:
     """Each kind of manager."""
     with ExitStack() as stack:
-        yield Desk(valkey_url, request.param, stack)
+        yield BaseManager(valkey_url, request.param, stack)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def step(document: Document) -> tuple[str, str]:
     return (document.run.flow, document.run.step) if document.run else ("", "")
 
 
-CLEANUPS: dict[str, Callable[[Desk, str], object]] = {
+CLEANUPS: dict[str, Callable[[BaseManager, str], object]] = {
     "wake": lambda desk, member: desk.do("wake", member),
     "reset": lambda desk, member: desk.do("reset", member),
     "recover": lambda desk, member: desk.do("recover", member),
@@ -116,7 +116,7 @@ CLEANUPS: dict[str, Callable[[Desk, str], object]] = {
 
 
 @pytest.mark.parametrize("how", CLEANUPS)
-def test_sg53_cleanup_keeps_the_remaining_life(desk: Desk, how: str):
+def test_sg53_cleanup_keeps_the_remaining_life(desk: BaseManager, how: str):
     """Given 60 s left; when cleaned; then at most 60 s left. The original: fixed 300 s."""
     member = desk.say("hi", "offer", "5", "nobody has this").state.member_id
     ends = desk.document(member).deadline
@@ -134,7 +134,7 @@ def test_sg53_cleanup_keeps_the_remaining_life(desk: Desk, how: str):
     assert not [call for call in desk.core.calls if call.name == "createCredex"]
 
 
-def test_sg53_a_mended_document_keeps_the_remaining_life(desk: Desk, client: Client):
+def test_sg53_a_mended_document_keeps_the_remaining_life(desk: BaseManager, client: Client):
     """The same when the document was damaged; where the damage took the session's end, it is no later than it was."""
     member = desk.say("hi", "offer", "5").state.member_id
     before = desk.document(member)
@@ -148,7 +148,7 @@ def test_sg53_a_mended_document_keeps_the_remaining_life(desk: Desk, client: Cli
         assert after <= before.deadline
 
 
-def test_sg54_reset_works(desk: Desk):
+def test_sg54_reset_works(desk: BaseManager):
     """Given a session in a flow; when reset; then the flow is gone, member, channel and token kept, and memory agrees
     with the store. The original: the store loses channel, profile and flag, and memory keeps the old flow."""
     before = desk.say("hi", "offer", "5", "alan").state
@@ -167,7 +167,7 @@ def test_sg54_reset_works(desk: Desk):
     assert (entry.detail["by"], entry.source) == ("operator", "confirm")
 
 
-def test_sg56_the_wipe_tool_wipes(desk: Desk, client: Client):
+def test_sg56_the_wipe_tool_wipes(desk: BaseManager, client: Client):
     """Given a stuck session; when it is wiped; then it is gone. The original: deletes from the other store and answers
     success."""
     member = desk.say("hi", "offer", "5").state.member_id
@@ -189,7 +189,7 @@ def test_sg56_the_wipe_tool_wipes(desk: Desk, client: Client):
     assert "recovery" not in kinds
 
 
-def test_sg56_a_wiped_member_confirms_nothing_twice(desk: Desk):
+def test_sg56_a_wiped_member_confirms_nothing_twice(desk: BaseManager):
     """The tokens outlive the wipe: what was confirmed before it is not confirmed by the same message again."""
     desk.say("hi", "offer", "5", "alan")
     confirm = desk.message("yes")
@@ -201,7 +201,7 @@ def test_sg56_a_wiped_member_confirms_nothing_twice(desk: Desk):
     assert len(made) == 1
 
 
-def test_an_offer_is_not_walked_back_over(desk: Desk):
+def test_an_offer_is_not_walked_back_over(desk: BaseManager):
     """Once it is made, or may have been, neither `back` nor an operator leads to its confirmation again."""
     desk.core.faults = (Fault("lost", "createCredex", times=99),)
     confirming = desk.say("hi", "offer", "5", "alan").state
@@ -212,7 +212,7 @@ def test_an_offer_is_not_walked_back_over(desk: Desk):
     assert desk.document(confirming.member_id).call is not None
 
 
-def test_a_changed_handle_takes_the_recipient_with_it(desk: Desk):
+def test_a_changed_handle_takes_the_recipient_with_it(desk: BaseManager):
     """The account that was looked up for one handle is never offered to under another."""
     desk.say("hi", "offer", "5", "alan")
     walked = desk.say("back").state

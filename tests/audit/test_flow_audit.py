@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Talk, fruit_bot, member_document
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, error_record, seal, unseal
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import Unreadable, dumps, loads
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.errors import InvalidMessage, NotStorable
@@ -123,16 +123,16 @@ def test_observers_are_isolated():
     reported: list[tuple[str, str]] = []
 
     class Broken:
-        def __call__(self, details: Details) -> None:
+        def __call__(self, details: CommitEvent) -> None:
             raise LookupError("x")
 
-    def breaks(details: Details) -> None:
+    def breaks(details: CommitEvent) -> None:
         raise ValueError("x")
 
     logger = FlowAuditLogger(
         [breaks, told.append, Broken(), told.append], lambda name, error: reported.append((name, type(error).__name__))
     )
-    details = Details(unseal(chain(1)[0]), attempts=2)
+    details = CommitEvent(unseal(chain(1)[0]), attempts=2)
     logger.tell(details)
     assert told == [details, details]
     assert reported == [("breaks", "ValueError"), ("Broken", "LookupError")]

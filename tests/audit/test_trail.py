@@ -27,7 +27,7 @@ from vimbiso_fsm import (
     AsyncFlowStateManager,
     Bot,
     Channel,
-    Finish,
+    FinishOnOld,
     Flow,
     FlowStateManager,
     Message,
@@ -46,7 +46,7 @@ from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Commit, Entry, Head, Report, Stored, digest
+from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
 from vimbiso_fsm.store.script import incidents_key, keys_of
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -109,7 +109,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def test_a_whole_store_has_no_faults(store, valkey_url):
     for place, member_id in enumerate(STRANGE, 1):
         commit(store, member_id, place)
-    store.perform(Report("only incidents", incident()))
+    store.perform(RecordIncident("only incidents", incident()))
     store._client.set(b"vimbiso:{3}:member:m%", b"not ours")  # keys that only look like a member's
     store._client.set(b"vimbiso:{3}:member:m-1:audit", b"in the wrong shard")
     store._client.set(b"vimbiso:{3}:member:\xff:audit", b"no id")
@@ -288,9 +288,9 @@ def test_entries_and_incidents_are_read_by_channel_flow_run_and_time(store, valk
         made = seal(attrs.evolve(entry, **MADE.get(number, {})), b"d%d" % number, previous)
         store.commit(Commit("m-1", head, f"t{number}", f"t{number}", "", b"d%d" % number, made))
         previous, head = made.digest, Head(number, made.digest)
-        store.perform(Report("m-1", told(number, **MADE.get(number, {})).body))
-        store.perform(Report(None, told(number, member_id=None, **MADE.get(number, {})).body))
-    store.perform(Report("m-2", told(3, member_id="m-2").body))
+        store.perform(RecordIncident("m-1", told(number, **MADE.get(number, {})).body))
+        store.perform(RecordIncident(None, told(number, member_id=None, **MADE.get(number, {})).body))
+    store.perform(RecordIncident("m-2", told(3, member_id="m-2").body))
     assert [entry.version for entry in asked("history", "m-1", **filters)] == hours
     for member_id in ("m-1", None):
         found = asked("incidents", member_id, **filters)
@@ -325,7 +325,7 @@ def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
     redis.lset(key, 1, b"SECRET")
     redis.lset(key, 2, b"3 %b [1]" % entries[2].digest.encode())
     for body in (incident(1), b"SECRET", incident(2)):
-        store.perform(Report("m-1", body))
+        store.perform(RecordIncident("m-1", body))
     where = ("--redis", valkey_url)
     code, out, err = invoke("history", "m-1", "--json", *where)
     assert (code, [json.loads(line)["version"] for line in out.splitlines()]) == (1, [1, 4, 5])
@@ -368,8 +368,8 @@ def test_an_export_can_be_verified_and_gone_on_with(store, valkey_url, tmp_path)
     file = tmp_path / "audit.jsonl"
     words = ("audit", "export", "--all", "--redis", valkey_url, "--to", file)
     entries = {member_id: commit(store, member_id, 3) for member_id in STRANGE}
-    store.perform(Report("*", incident()))
-    store.perform(Report(None, incident(2)))
+    store.perform(RecordIncident("*", incident()))
+    store.perform(RecordIncident(None, incident(2)))
     assert invoke(*words) == (0, f"{3 * len(STRANGE) + 2} lines added to {file}\n", "")
     lines = read_lines(file)
     assert file.read_bytes().isascii()
@@ -385,7 +385,7 @@ def test_an_export_can_be_verified_and_gone_on_with(store, valkey_url, tmp_path)
     before = file.read_bytes()
     assert invoke(*words)[:2] == (0, f"0 lines added to {file}\n")
     assert file.read_bytes() == before
-    store.perform(Report("*", incident(3)))
+    store.perform(RecordIncident("*", incident(3)))
     commit(store, "new", 2)
     assert invoke(*words)[:2] == (0, f"3 lines added to {file}\n")
     assert file.read_bytes().startswith(before)
@@ -454,7 +454,7 @@ def test_files_that_cannot_be_written(store, valkey_url, tmp_path):
 
 def test_filters(store, valkey_url, tmp_path):
     commit(store, "m-1", 5)
-    store.perform(Report("m-1", incident()))
+    store.perform(RecordIncident("m-1", incident()))
     count = iter(range(100))
 
     def versions(*filters: str) -> list[int]:
@@ -560,8 +560,8 @@ def test_on_a_cluster(tmp_path):
         names = [f"m-{number}" for number in range(24)]
         for name in names:
             commit(store, name, 2)
-            store.perform(Report(name, incident(member_id=name)))
-        store.perform(Report(None, incident(9)))
+            store.perform(RecordIncident(name, incident(member_id=name)))
+        store.perform(RecordIncident(None, incident(9)))
         servers: Any = store._client
         holders = {servers.get_node_from_key(keys_of(name)[3]).port for name in names}
         assert len(holders) == 3
@@ -696,7 +696,7 @@ def test_a_declaration_that_is_kept_explains_what_it_decided():
     """The guards have changed places; runs of the old version finish on the old declaration, which is still there."""
     was = _shop(rich, poor)
     swapped = [*was.transitions[1::-1], was.transitions[2]]
-    now = attrs.evolve(was, version=2, transitions=swapped, migrations=[Migration(1, others=Finish(was))])
+    now = attrs.evolve(was, version=2, transitions=swapped, migrations=[Migration(1, others=FinishOnOld(was))])
     lost = attrs.evolve(was, version=2, transitions=swapped)
     kept = _asked(Bot([was]), "2")
     for flow, outcomes in ((now, ["held back", "fired", "not asked"]), (lost, [])):

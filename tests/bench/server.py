@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import attrs
 import redis
 
-from vimbiso_fsm.store.embedded import Engine
+from vimbiso_fsm.store.embedded import EmbeddedServer
 
 __all__ = ["Counters", "Placement", "Server", "placements"]
 
@@ -66,7 +66,7 @@ SENT = ("get", "set", "eval", "evalsha")
 class Server:
     """The embedded engine, with a connection of our own to it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EmbeddedServer) -> None:
         self._pid = engine.pid
         self._client = redis.Redis.from_url(engine.url, decode_responses=True)
         self.url = engine.url
@@ -75,7 +75,7 @@ class Server:
     @contextmanager
     def start(cls, fsync: str) -> Generator[Server]:
         """Raises: EngineError."""
-        with TemporaryDirectory() as folder, Engine.start(folder, fsync="everysec") as engine:
+        with TemporaryDirectory() as folder, EmbeddedServer.start(folder, fsync="everysec") as engine:
             server = cls(engine)
             server._client.config_set("appendfsync", fsync)
             yield server

@@ -17,7 +17,7 @@ from tests.bench import members
 from tests.bench.server import Server
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 pytestmark = [
     pytest.mark.embedded,
@@ -71,7 +71,7 @@ def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPat
         ) -> Receipt | Refused:
             if next(broken, False):
                 super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
-                return Unreached("core.down")
+                return Unreachable("core.down")
             return super().create_credex(issuer=issuer, receiver=receiver, amount=amount, caller=caller)
 
     def acts(member: members.Member) -> Iterator[Sequence[str]]:

@@ -13,7 +13,7 @@ import redis
 
 from tests.bots import words
 from tests.cases.small_flows import YOU, door
-from vimbiso_fsm import Becomes, Bot, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
+from vimbiso_fsm import Bot, Changes, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
 
 pytestmark = pytest.mark.embedded
 
@@ -50,7 +50,7 @@ def test_a_manager_serves_one_event_loop_after_the_other(valkey_url: str):
 def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
     """After a wipe no key shows the phone number, and no value leads from it to the member (Case 45)."""
 
-    def known(turn: Turn[NoData]) -> Becomes[NoData]:
+    def known(turn: Turn[NoData]) -> Changes[NoData]:
         return turn.becomes(member=attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t"))
 
     welcome: Flow[NoData] = Flow(

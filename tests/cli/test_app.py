@@ -36,7 +36,7 @@ from vimbiso_fsm.cli import main, plain_text, store_options
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, Contended
 from vimbiso_fsm.flow.privacy import SECRET
-from vimbiso_fsm.store.embedded import Engine
+from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -279,7 +279,7 @@ def test_a_folder_whose_data_is_damaged(data):
 
 def test_a_member_whose_document_is_damaged(data):
     assert invoke("chat", "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
-    with Engine.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
+    with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
         client = store._client
         (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")
@@ -365,7 +365,7 @@ def test_a_signal_ends_it_in_order(tmp_path, name, code):
 
 def test_without_the_embedded_engine_a_fresh_start_is_in_memory(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(Engine, "start", None)
+    monkeypatch.setattr(EmbeddedServer, "start", None)
     code, out, err = invoke("chat", "--channel", "terminal:263779990008", stdin="hi\n")
     assert (code, err) == (0, "")
     assert "Become a member" in out

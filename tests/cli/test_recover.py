@@ -14,16 +14,16 @@ from tests.bots import CHANNEL, Bank, fruit_bot, member_document
 from tests.cli_runs import embedded, fresh_flows, invoke
 from tests.engines import Proxy, Server
 from tests.operations.test_handle import member_chat
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import encode, loads
-from vimbiso_fsm.document.document import Document, is_unasked
+from vimbiso_fsm.document.document import Document, needs_asking
 from vimbiso_fsm.errors import Contended, DamagedDocument
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore
-from vimbiso_fsm.store.requests import Link, Load, ReadRecords, SetAside, ShowAside
+from vimbiso_fsm.store.requests import Link, Load, Quarantine, ReadRecords, ShowQuarantined
 
 MEMBER = "m-1"
 Client: TypeAlias = Any
@@ -37,7 +37,7 @@ class Both:
         self.bank = Bank()
         self.chat = member_chat(self.bank)
         self.kind = kind
-        self.told: list[Details] = []
+        self.told: list[CommitEvent] = []
         store, bot = self.chat.store, self.chat.bot
         self.manager: Any = (
             FlowStateManager(bot, store, observers=[self.told.append])
@@ -266,7 +266,7 @@ def test_whoever_is_quicker_wins(both: Both):
     perform, meddled = store.perform, list[str]()
 
     def meddling(request: Any) -> Any:
-        if isinstance(request, SetAside) and not meddled:
+        if isinstance(request, Quarantine) and not meddled:
             meddled.append("now")
             both.chat.cache.forget(MEMBER)
             both.chat.say("hello?")
@@ -301,7 +301,7 @@ def test_a_member_is_put_back_to_a_version_that_is_kept(both: Both):
     )
     assert after.run is not None
     assert (after.run.flow_data.data.fields["name"], after.run.flow_data.data.fields["fruit"]) == ("ada", "")
-    assert is_unasked(after.run)
+    assert needs_asking(after.run)
     assert [run.flow for run in after.suspended] == ["home"]
     assert both.detail["outcome"] == "put back"
     again = both.do("recover", to=4)
@@ -469,7 +469,7 @@ def test_wipe_meets_a_worker_who_knows_better(both: Both):
 def test_a_busy_member_is_given_up_in_time(both: Both):
     """Whoever loses every race says so."""
     both.say("hi", "order")
-    both.manager._desk.patience = -1.0
+    both.manager._base.patience = -1.0
     store = both.chat.store
     perform = store.perform
 
@@ -597,7 +597,7 @@ def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
         assert (found.outcome, found.step) == ("mended", "name" if name == "state" else "pin")
         (aside,) = manager.aside(MEMBER)
         assert aside.what == name
-        assert manager.ask(ShowAside(MEMBER, aside)) == (b"words",)
+        assert manager.ask(ShowQuarantined(MEMBER, aside)) == (b"words",)
         assert manager.recover(MEMBER).outcome == "left alone"
         assert manager.history(MEMBER)[-1].kind == "recovery"
         assert manager.wipe(MEMBER).removed[-1] == "set aside"

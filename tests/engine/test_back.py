@@ -14,7 +14,7 @@ from tests.bots import Chat, Talk, fruit_bot, member_document
 from tests.flow.test_flow import END, A, made
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import QUESTION, Call, CallPolicy, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.flow.state import State, Transition
@@ -179,7 +179,7 @@ class Office(Protocol):
         ...
 
 
-class Desk:
+class BaseManager:
     """Its one implementation here: gives `answers` in turn, raises those that are exceptions."""
 
     def __init__(self, *answers: Any) -> None:
@@ -242,13 +242,13 @@ ONCE = CallPolicy(attempts=1, rounds=1)
         (ONCE, ConnectionError("lost"), {}, True),  # nobody knows
         (ONCE, 3, {"conditions": is_even}, True),  # it was made, though no transition takes its result
         (ONCE, Refused("office.closed"), {}, False),  # nothing was done
-        (QUESTION, 2, {}, False),
-        (QUESTION, ConnectionError("lost"), {}, False),
+        (READ_ONLY, 2, {}, False),
+        (READ_ONLY, ConnectionError("lost"), {}, False),
     ],
 )
 def test_a_call_that_was_made_is_not_walked_back_over(policy: CallPolicy, answer: Any, done: Any, crosses: bool):
     """Nor one that may have been. One that only asks is, and one that did nothing."""
-    talk = Talk(Bot([form(policy, **done)], services={"office": Desk(answer)})).says("hi", "ada", "a note")
+    talk = Talk(Bot([form(policy, **done)], services={"office": BaseManager(answer)})).says("hi", "ada", "a note")
     assert talk.place == "form.sure"
     assert talk.say("back").words == ["Your earlier answer: a note", "note?"]
     talk.say("back")
@@ -267,7 +267,7 @@ def test_a_sub_flow_whose_call_was_made_is_not_walked_back_into():
                      Transition("cancelled", "sub", "one"), Transition("answer", "two", "three"),
                      Transition("again", "three", "one")],
     )  # fmt: skip
-    talk = Talk(Bot([outer], services={"office": Desk(2, 2)})).says("hi", "a", "ada")
+    talk = Talk(Bot([outer], services={"office": BaseManager(2, 2)})).says("hi", "a", "ada")
     assert talk.say("back").words == [SENT, "note?"]
     talk.says("a note", "yes")
     assert talk.words == ["two?"]
@@ -285,7 +285,7 @@ def test_the_barrier_outlives_a_detour():
         transitions=[Transition("go", "menu", "in"), Transition("done", "in", "menu"),
                      Transition("cancelled", "in", "menu")],
     )  # fmt: skip
-    chat = Chat(Bot([home], services={"office": Desk(2)}), cached=False)
+    chat = Chat(Bot([home], services={"office": BaseManager(2)}), cached=False)
     chat.say("hi", "go", "ada", "a note", "menu", "yes")
     assert chat.words == ["sure?"]
     chat.say("back", "back")
@@ -301,7 +301,7 @@ def test_what_was_sent_is_not_said_to_be_unsent():
         transitions=[Transition("go", "menu", "in"), Transition("done", "in", "menu"),
                      Transition("cancelled", "in", "menu")],
     )  # fmt: skip
-    talk = Talk(Bot([home], services={"office": Desk(2)})).says("hi", "go", "ada", "menu")
+    talk = Talk(Bot([home], services={"office": BaseManager(2)})).says("hi", "go", "ada", "menu")
     assert talk.words == ["menu?"]
     assert talk.say("back").words == [NOWHERE, "menu?"]
 
@@ -334,7 +334,7 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
         "entry", initial="ask", states=[State("ask", ask=Text("password?"), reads=str), END],
         transitions=[Transition("answer", "ask", "end", prepare=signed)],
     )  # fmt: skip
-    desk = Desk(2)
+    desk = BaseManager(2)
     talk = Talk(Bot([home], entry=entry, services={"office": desk}), member_document()).says("hi", "go", "ada")
     assert talk.document is not None
     talk.document = attrs.evolve(talk.document, authenticated=False)

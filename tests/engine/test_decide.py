@@ -19,13 +19,13 @@ from tests import bots
 from tests.bots import (
     CHANNEL,
     START,
-    Answered,
     Bank,
-    Due,
-    Send,
-    Sent,
-    Silence,
-    Stray,
+    CallReturned,
+    Delivered,
+    DeliveryDue,
+    LeaseExpired,
+    SessionExpired,
+    StateTimeout,
     Talk,
     fruit_bot,
     home,
@@ -42,7 +42,7 @@ from vimbiso_fsm.document.codec import decode, document_to_raw, dumps_unstructur
 from vimbiso_fsm.document.document import Address, Document, Undelivered
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
-from vimbiso_fsm.engine.events import Listener, content_digest, turn_token
+from vimbiso_fsm.engine.events import ReplyRoute, content_digest, turn_token
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due, wake_at
 from vimbiso_fsm.errors import InvalidState, NotStorable
 from vimbiso_fsm.flow.bot import Bot
@@ -371,10 +371,10 @@ def test_rule_timeout():
     assert run.due == talk.now + timedelta(seconds=60)
     assert wake_at(talk.state) == run.due
     assert run.due is not None
-    due = Due(run.id, run.entered, run.due)
+    due = StateTimeout(run.id, run.entered, run.due)
     talk.wait(59).take(due)
     assert talk.last.status == "ignored"
-    talk.take(Due(run.id, run.entered - 1, run.due)).take(Due("order:other", run.entered, run.due))
+    talk.take(StateTimeout(run.id, run.entered - 1, run.due)).take(StateTimeout("order:other", run.entered, run.due))
     assert talk.last.status == "ignored"
     talk.wait(2).take(due)
     assert talk.words[:2] == ["Too slow.", "What now?"]
@@ -390,7 +390,7 @@ def test_rule_a_refusal_does_not_kill_the_timer():
     assert run.due is not None
     talk.wait(30).say("nonsense")
     assert wake_at(talk.state) == run.due
-    talk.wait(31).take(Due(run.id, run.entered, run.due))
+    talk.wait(31).take(StateTimeout(run.id, run.entered, run.due))
     assert talk.place == "home.menu"
 
 
@@ -1072,7 +1072,7 @@ def test_a_message_while_a_call_is_on_its_way():
 def test_an_answer_that_nobody_waits_for():
     """A late answer of a call that was settled changes nothing."""
     talk = at_confirm().say("yes")
-    talk.take(Answered("other", "root", "receipt"))
+    talk.take(CallReturned("other", "root", "receipt"))
     assert talk.last.status == "ignored"
     assert not talk.last.changed
 
@@ -1126,7 +1126,7 @@ def test_the_question_as_it_is_now():
 def test_only_a_message_begins():
     """A timer or an answer without a document is the caller's mistake."""
     with pytest.raises(TypeError):
-        decide(fruit_bot(), None, Due("x", 1, START), START)
+        decide(fruit_bot(), None, StateTimeout("x", 1, START), START)
 
 
 def test_tokens():
@@ -1137,14 +1137,14 @@ def test_tokens():
         Message(Channel("sms", CHANNEL.identifier), "m", "hi"),
         Message(Channel(CHANNEL.type, "1"), "m", "hi"),
         Message(CHANNEL, "m", "hi", account="ours"),
-        Answered("k", "r"), Answered("k", "r", unknown=True), Answered("k", "r", unknown=True, tries=2), Due("m", 1, START),
+        CallReturned("k", "r"), CallReturned("k", "r", unknown=True), CallReturned("k", "r", unknown=True, tries=2), StateTimeout("m", 1, START),
     ]  # fmt: skip
     tokens = [turn_token(event) for event in (base, *others)]
     assert len(set(tokens)) == len(tokens)
     assert turn_token(base) == turn_token(Message(CHANNEL, "m", "other words"))
     assert content_digest(base) != content_digest(Message(CHANNEL, "m", "other words"))
     assert content_digest(base) != content_digest(Message(CHANNEL, "m", choice="hi"))
-    assert turn_token(Answered("k", "r", 1)) == turn_token(Answered("k", "r", 2))
+    assert turn_token(CallReturned("k", "r", 1)) == turn_token(CallReturned("k", "r", 2))
 
 
 def test_what_becomes_of_a_member_is_read_back_equal():
@@ -1199,7 +1199,7 @@ def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: 
         act(talk, bank, what, value, seen, [])
         run = talk.document.run if talk.document else None
         if run and run.due and value == 61:
-            talk.take(Due(run.id, run.entered, run.due))
+            talk.take(StateTimeout(run.id, run.entered, run.due))
     assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
 
 
@@ -1237,17 +1237,23 @@ def hearsay(talk: Talk) -> list[Any]:
     run, call = document.run, document.call
     events: list[Any] = [event for _, event in due(document)]
     if run is not None:
-        events += [Due(run.id, run.entered, talk.now), Due(run.id, run.entered - 1, run.due or talk.now)]
+        events += [
+            StateTimeout(run.id, run.entered, talk.now),
+            StateTimeout(run.id, run.entered - 1, run.due or talk.now),
+        ]
     if call is not None:
-        events += [Stray(call.key, call.root, call.tries + 1), Answered(call.key, call.root, unknown=True, tries=99)]
+        events += [
+            LeaseExpired(call.key, call.root, call.tries + 1),
+            CallReturned(call.key, call.root, unknown=True, tries=99),
+        ]
     for one in document.outbox:
-        events += [Send(one.id, one.tries + 1), Sent(one.id, one.tries + 1, False), Send("gone", 1)]
+        events += [DeliveryDue(one.id, one.tries + 1), Delivered(one.id, one.tries + 1, False), DeliveryDue("gone", 1)]
     return [
         *events,
-        Stray("gone", "root", 1),
-        Answered("gone", "root", "receipt"),
-        Sent("gone", 1, True),
-        Silence(START),
+        LeaseExpired("gone", "root", 1),
+        CallReturned("gone", "root", "receipt"),
+        Delivered("gone", 1, True),
+        SessionExpired(START),
     ]
 
 
@@ -1279,10 +1285,12 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
             event = events[value % len(events)]
             is_due = event in [each for at, each in due(talk.state) if at <= talk.now]
             resting = talk.state.call  # somebody who asks takes it up at once, when it is in nobody's hands
-            is_due = is_due or (isinstance(event, Stray) and resting is not None and resting.leased_until <= talk.now)
+            is_due = is_due or (
+                isinstance(event, LeaseExpired) and resting is not None and resting.leased_until <= talk.now
+            )
             version = talk.state.version
             talk.take(event, "nobody")
-            answers = isinstance(event, Sent | Answered) and talk.last.changed
+            answers = isinstance(event, Delivered | CallReturned) and talk.last.changed
             assert is_due or answers or talk.state.version == version, event
         else:
             act(talk, bank, what, value, seen, [])
@@ -1290,16 +1298,16 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
 
 
 @given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "nobody"]))
-def test_any_document_and_what_is_due(document: Document, later: int, listener: Listener):
+def test_any_document_and_what_is_due(document: Document, later: int, route: ReplyRoute):
     """Deciding what is due on any valid document never raises; the decision is valid and the same twice, and what was
     due does something."""
     bot = fruit_bot()
     now = document.last_updated + timedelta(seconds=later)
     for at, event in due(document):
-        decision = decide(bot, document, event, now, listener=listener)
-        bots.check_decision(bot, document, event, now, decision, listener)
+        decision = decide(bot, document, event, now, route=route)
+        bots.check_decision(bot, document, event, now, decision, route)
         # A call at rest is taken up by itself later, but at once by whoever asks.
-        begins = document.call.leased_until if isinstance(event, Stray) and document.call else at
+        begins = document.call.leased_until if isinstance(event, LeaseExpired) and document.call else at
         assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"
 
 
@@ -1308,11 +1316,11 @@ def test_no_reply_overtakes_another():
     first = Undelivered("first", ({"text": "call.waiting"},), START + timedelta(hours=1), 1)
     second = Undelivered("second", ({"text": "call.waiting"},))
     document = member_document(outbox=(first, second))
-    assert due(document) == [(START + timedelta(hours=1), Send("first", 1))]
+    assert due(document) == [(START + timedelta(hours=1), DeliveryDue("first", 1))]
     heard = decide(fruit_bot(), document, Message(CHANNEL, "m", "help"), START)
     assert heard.document.outbox == (first, second)
     given_up = attrs.evolve(document, outbox=(attrs.evolve(first, tries=DELIVERY_TRIES), second))
-    assert [event for _, event in due(given_up)] == [Send("second", 0)]
+    assert [event for _, event in due(given_up)] == [DeliveryDue("second", 0)]
 
 
 FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)

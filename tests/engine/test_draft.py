@@ -29,7 +29,7 @@ from vimbiso_fsm import (
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import Stray
+from vimbiso_fsm.engine.events import LeaseExpired
 from vimbiso_fsm.errors import VersionConflict
 from vimbiso_fsm.flow.calls import STANDARD
 
@@ -43,7 +43,7 @@ class Office(Protocol):
     def stamp(self, *, caller: Caller = Caller()) -> int | Refused: ...  # noqa: B008
 
 
-class Desk:
+class BaseManager:
     """Its one implementation here."""
 
     def __init__(self, *answers: Any) -> None:
@@ -155,7 +155,9 @@ def test_a_sub_flow_given_something_else():
 def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
     """`done` refuses: the flow hears `failed`, the member the guard's reason."""
     flow = office(Transition("done", "stamping", "end", conditions=closed), Transition("failed", "stamping", "ask"))
-    manager = FlowStateManager.in_memory(Bot([flow], services={"office": Desk()}, texts={"office.closed": "Closed."}))
+    manager = FlowStateManager.in_memory(
+        Bot([flow], services={"office": BaseManager()}, texts={"office.closed": "Closed."})
+    )
     outcome = say(manager, "hi", "go")
     assert [reply.text for reply in outcome.replies] == ["Closed.", "Stamp it?"]
 
@@ -165,7 +167,7 @@ def test_a_failure_that_no_transition_takes_ends_the_flow():
     flow = office(
         Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask", conditions=never)
     )  # fmt: skip
-    manager = FlowStateManager.in_memory(Bot([flow], services={"office": Desk(Refused("office.closed"))}))
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": BaseManager(Refused("office.closed"))}))
     outcome = say(manager, "hi", "go")
     assert outcome.state.run is not None
     assert outcome.state.run.step == "ask"
@@ -175,7 +177,7 @@ def test_a_failure_that_no_transition_takes_ends_the_flow():
 def waiting(tries: int = 1) -> tuple[Bot, Document]:
     """A member whose call nobody answers."""
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
-    bot = Bot([flow], services={"office": Desk()})
+    bot = Bot([flow], services={"office": BaseManager()})
     first = decide(bot, None, Message(CHANNEL, "1", "hi"), NOW)
     asked = decide(bot, first.document, Message(CHANNEL, "2", "go"), NOW).document
     assert asked.call is not None
@@ -185,7 +187,7 @@ def waiting(tries: int = 1) -> tuple[Bot, Document]:
 def stray(bot: Bot, document: Document, *, tries: int, later: float = 31) -> Decision:
     pending = document.call
     assert pending is not None
-    return decide(bot, document, Stray(pending.key, pending.root, tries), NOW + timedelta(seconds=later))
+    return decide(bot, document, LeaseExpired(pending.key, pending.root, tries), NOW + timedelta(seconds=later))
 
 
 def test_a_stray_call_is_taken_up_with_its_key():
@@ -210,7 +212,7 @@ def test_a_stray_call_is_given_up_in_the_end():
 
 def test_a_service_that_never_answers_is_asked_with_one_key():
     """Round after round of three tries, one key; then the flow goes on."""
-    desk = Desk(*[OSError("no line")] * 60)
+    desk = BaseManager(*[OSError("no line")] * 60)
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
     manager = FlowStateManager.in_memory(Bot([flow], services={"office": desk}))
     outcome = say(manager, "hi", "go", *["hello?"] * (STANDARD.rounds - 1))
@@ -236,7 +238,7 @@ def test_what_a_channel_knows_does_not_grow_without_end():
 async def test_the_async_shell_changes_and_saves():
     """The same as the sync one, awaited."""
     bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
-    async with AsyncFlowStateManager.in_memory(bot, services={"office": Desk()}) as manager:
+    async with AsyncFlowStateManager.in_memory(bot, services={"office": BaseManager()}) as manager:
         assert manager.bot.services
         member = (await manager.handle(Message(CHANNEL, "1", "hi"))).state.member_id
         assert await manager.member_of(CHANNEL) is None

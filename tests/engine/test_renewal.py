@@ -24,7 +24,7 @@ from vimbiso_fsm.flow.turn import Turn, authenticated
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.update import updated
-from vimbiso_fsm.runtime.services import attempted, attempted_async
+from vimbiso_fsm.runtime.services import with_retries, with_retries_async
 from vimbiso_fsm.store.requests import Load, Stored
 
 LOST = ConnectionError("the answer was lost")
@@ -173,13 +173,13 @@ def test_a_401_says_nothing_of_an_earlier_attempt(kind: str, fate: list[Any]):
         return result == NO
 
     def go() -> object:
-        return asyncio.run(attempted_async(pay, policy, refuses))
+        return asyncio.run(with_retries_async(pay, policy, refuses))
 
-    assert (attempted(pay, policy, refuses) if kind == "sync" else go()) is LOST
+    assert (with_retries(pay, policy, refuses) if kind == "sync" else go()) is LOST
 
 
 def test_a_401_at_the_first_attempt_is_one():
-    assert attempted(lambda: NO, CallPolicy(), lambda result: result == NO) == NO
+    assert with_retries(lambda: NO, CallPolicy(), lambda result: result == NO) == NO
 
 
 def test_an_old_401_does_not_end_what_somebody_else_is_doing():

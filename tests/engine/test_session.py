@@ -16,7 +16,7 @@ from flows.credex_core import SimulatedCredexCore
 from tests.bots import START, Chat, Talk, fruit_bot, member_document, one_flow
 from tests.flow.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.document.document import Document, TokenLife
-from vimbiso_fsm.engine.events import Ending, Silence
+from vimbiso_fsm.engine.events import SessionEnding, SessionExpired
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.flow.bot import Bot, Limits, SessionLife
@@ -95,7 +95,7 @@ def test_a_call_on_its_way_suspends_the_limit():
     talk.hold_calls = True
     talk.say("yes")
     assert talk.state.call is not None
-    assert not [event for _, event in due(talk.state) if isinstance(event, Silence)]
+    assert not [event for _, event in due(talk.state) if isinstance(event, SessionExpired)]
     talk.wait(400).say("well?")
     assert ENDED not in talk.words
     assert LONG not in talk.words
@@ -189,7 +189,7 @@ def test_nobody_is_warned_who_has_nothing_to_lose():
 def test_nobody_is_warned_where_nobody_delivers():
     talk = ordering(session=WARNED).wait(240).wake()
     assert talk.waiting == []
-    assert not [event for _, event in due(talk.state, delivers=False) if isinstance(event, Ending)]
+    assert not [event for _, event in due(talk.state, delivers=False) if isinstance(event, SessionEnding)]
 
 
 def test_a_warning_that_comes_after_the_end_is_none():
@@ -202,7 +202,7 @@ def test_a_warning_is_of_this_deadline_only():
     talk = ordering(session=WARNED)
     old = talk.state.deadline
     assert old is not None
-    talk.wait(200).say("help").wait(100).take(Ending(old), "deliver")
+    talk.wait(200).say("help").wait(100).take(SessionEnding(old), "deliver")
     assert not talk.last.changed
 
 

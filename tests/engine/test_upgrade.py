@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.bots import CHANNEL, START, Chat, Shell, member_document, words
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Errand2, Till, bot_of, errand, errand_1, pick
 from tests.strategies import plain_values
-from vimbiso_fsm import Bot, Finish, Flow, Instead, Migration, Restart, Split, State, Text, Transition
+from vimbiso_fsm import Bot, FinishOnOld, Flow, Instead, Migration, Restart, Split, State, Text, Transition
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.codec import document_to_raw, dumps, encode
 from vimbiso_fsm.document.document import (
@@ -26,11 +26,11 @@ from vimbiso_fsm.document.document import (
     Shown,
     StepData,
     first_document,
-    is_unasked,
+    needs_asking,
 )
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.reading import PATIENCE_WITH_NEWER, faults
-from vimbiso_fsm.engine.upgrade import fates, today
+from vimbiso_fsm.engine.upgrade import plan, upgrade
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.cache import Cache
@@ -143,7 +143,7 @@ def test_a_question_put_in_place_of_another_gets_its_own_time():
     assert run is not None
     assert run.due is not None
     assert (run.due - START).total_seconds() == 3700
-    assert not is_unasked(run)
+    assert not needs_asking(run)
 
 
 @pytest.mark.parametrize("word", ["help", "back", "menu", "cancel"])
@@ -196,7 +196,7 @@ def test_a_step_may_end_on_the_old_definition():
 def test_a_whole_version_may_end_on_the_old_definition():
     """Whatever its step; the sub-flow, the call and `back` are those of old."""
     for step in WAYS:
-        chat = deploy(standing(step), errand([Migration(1, others=Finish(errand_1))]))
+        chat = deploy(standing(step), errand([Migration(1, others=FinishOnOld(errand_1))]))
         chat.say("back" if step not in ("paying", "handle") else "help")
         said = to_the_end(chat)
         assert "Paid, as of old." in said, (step, said)
@@ -361,7 +361,7 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
     chat = standing("paying", till=till)
     deploy(chat, errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": rule})])).wait(5)
     document = chat.document()
-    assert [fate.how for fate in fates(chat.bot, document)].count("lost") == 1
+    assert [fate.how for fate in plan(chat.bot, document)].count("lost") == 1
     chat.say("yes")
     assert chat.outcome is not None
     assert chat.outcome.status == "recovered"
@@ -479,7 +479,7 @@ def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
     """Nobody asked for the call."""
     document = standing("confirm").document()
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "confirm": "sending"})])
-    assert [fate.fault for fate in fates(bot_of(flow), document)] == [
+    assert [fate.fault for fate in plan(bot_of(flow), document)] == [
         "",
         "its step has become a call, and none is on its way",
     ]
@@ -541,10 +541,13 @@ def place_after(chat: Chat, flow: Flow[Any]) -> str:
         ([Migration(1, others="confirm")], "others is a str"),  # type: ignore[arg-type]
         ([Migration(1, others=Restart("x"))], "Restart says a str"),  # type: ignore[arg-type]
         ([Migration(1, steps={"colour": Instead("sending")})], "a call nobody has asked for"),
-        ([Migration(1, others=Finish("x"))], "Finish takes a str"),  # type: ignore[arg-type]
-        ([Migration(1, others=Finish(errand()))], "Finish takes Flow('errand', version=2)"),
-        ([Migration(1, steps={"nme": "given"}, others=Finish(errand_1))], "step 'nme' is none of version 1"),
-        ([Migration(1, steps={"wrap": Finish(errand_1)})], "step 'colour': it leads to 'colour', which is no state"),
+        ([Migration(1, others=FinishOnOld("x"))], "Finish takes a str"),  # type: ignore[arg-type]
+        ([Migration(1, others=FinishOnOld(errand()))], "Finish takes Flow('errand', version=2)"),
+        ([Migration(1, steps={"nme": "given"}, others=FinishOnOld(errand_1))], "step 'nme' is none of version 1"),
+        (
+            [Migration(1, steps={"wrap": FinishOnOld(errand_1)})],
+            "step 'colour': it leads to 'colour', which is no state",
+        ),
     ],
 )
 def test_a_migration_that_leads_nowhere_is_refused_when_the_flow_is_made(migrations: Any, said: str):
@@ -566,7 +569,7 @@ def test_two_kept_definitions_of_one_version_are_refused():
     """Nobody could say which one a run is of."""
     twin = attrs.evolve(errand_1)
     with pytest.raises(FlowError, match="two definitions of version 1"):
-        bot_of(errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": Finish(twin)})]))
+        bot_of(errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": FinishOnOld(twin)})]))
 
 
 def test_a_kept_definition_brings_its_own_sub_flows():
@@ -608,7 +611,7 @@ def test_a_kept_definition_brings_its_own_sub_flows():
     chat = Chat(Bot([old]))
     chat.plant(member_document(version=1))
     chat.say("hi")
-    chat.bot, chat.cache = Bot([outer(2, [inner[2]], (Migration(1, others=Finish(old)),))]), Cache(0)
+    chat.bot, chat.cache = Bot([outer(2, [inner[2]], (Migration(1, others=FinishOnOld(old)),))]), Cache(0)
     assert {flow.name for flow in chat.bot.flows} == {"outer", "inner", "carry_on", "gone"}
     assert chat.say("yes").replies[-1].text == "Inner 1?"
     assert chat.say("yes").replies[-1].text == "Gone?"
@@ -642,12 +645,12 @@ def test_a_member_who_adopts_a_guest_is_brought_along():
     bot = bot_of(errand())
     member, _ = faults(bot, encode(standing("gift").document()))
     assert member is not None
-    assert member.brought
+    assert member.upgraded
     guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
     adopted = adopt(bot, guest, member, START, version=member.version)
     assert adopted.entry is not None
-    assert adopted.entry.detail["migrated"] == [*member.brought]
-    assert adopted.document.brought == ()
+    assert adopted.entry.detail["migrated"] == [*member.upgraded]
+    assert adopted.document.upgraded == ()
 
 
 # Any run, any data -------------------------------------------------------------------------------------------------
@@ -692,26 +695,26 @@ def test_any_run_of_an_older_version_is_brought_to_a_valid_one_or_named(document
     found, wrong = faults(bot, before)
     assert encode(document) == before
     assert (found is None) == bool(wrong)
-    assert (found is None) >= any(fate.how == "lost" for fate in fates(bot, document))
+    assert (found is None) >= any(fate.how == "lost" for fate in plan(bot, document))
     if found is None:
         return
     assert bot.validator.validate(found).valid
     assert found.call == document.call
     assert faults(bot, encode(found)) == (found, ())
-    assert today(bot, document_to_raw(found)) == (document_to_raw(found), ())
+    assert upgrade(bot, document_to_raw(found)) == (document_to_raw(found), ())
     decision = decide(bot, found, Message(CHANNEL, "m", text), START)
     assert decision.status != "failed", decision.error
     assert decide(bot, found, Message(CHANNEL, "m", text), START) == decision
     if decision.changed and decision.entry is not None:
-        assert bool(found.brought) == ("migrated" in decision.entry.detail)
-        assert decision.document.brought == ()
+        assert bool(found.upgraded) == ("migrated" in decision.entry.detail)
+        assert decision.document.upgraded == ()
 
 
 @given(plain_values)
 def test_what_is_no_document_is_left_to_the_rule_book(raw: Any):
     """Nothing is raised that is not a fault of a migration."""
     bot = bot_of(errand())
-    assert today(bot, raw) == (raw, ())
+    assert upgrade(bot, raw) == (raw, ())
     for broken in (
         {"flow_data": raw},
         {"flow_data": {"data": {"flow_type": "errand"}}, "_run": raw},

@@ -16,7 +16,7 @@ from vimbiso_fsm.flow.calls import Call, Caller, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -46,7 +46,7 @@ def whole_number(text: str) -> int | Refused:
     return int(text) if text.isascii() and text.isdecimal() else Refused("number.format", field="number")
 
 
-def known(turn: Turn[Sale]) -> Becomes[Sale]:
+def known(turn: Turn[Sale]) -> Changes[Sale]:
     """Prepare: whoever has said their PIN is a member."""
     who = turn.channel.identifier
     member = attrs.evolve(turn.member, id=f"m-{who}", guest=False, authenticated=True, jwt_token=f"jwt-{turn.data.pin}")

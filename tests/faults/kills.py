@@ -38,7 +38,7 @@ from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import AsyncStore, Request, Result, Store, WakeUps, shard_of
+from vimbiso_fsm.store.requests import AsyncStore, ReadDue, Request, Result, Store, shard_of
 
 __all__ = ["AsyncMortal", "Lines", "Mortal", "MortalTill", "Steps", "in_child", "nowhere", "run_alone", "wake_due"]
 
@@ -247,7 +247,7 @@ def wake_due(manager: FlowStateManager, person: Person) -> int:
     made = 0
     for member_id in (person.guest_id, person.member_id):
         manager.state(member_id)  # which tells the manager what time it is
-        if member_id in manager.ask(WakeUps(shard_of(member_id), manager.now(), 100_000)):
+        if member_id in manager.ask(ReadDue(shard_of(member_id), manager.now(), 100_000)):
             made += len(manager.wake(member_id))
     return made
 

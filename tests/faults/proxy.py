@@ -133,9 +133,9 @@ class _Spoiler:
         self.counts["commits"] += 1
         return self._draw(FATES[:-1])
 
-    def _draw(self, fates: tuple[str, ...]) -> str:
+    def _draw(self, plan: tuple[str, ...]) -> str:
         drawn = self._chance.random()
-        for fate in fates:
+        for fate in plan:
             drawn -= getattr(self._plan, fate)
             if drawn < 0:
                 self.counts[fate] += 1

@@ -22,7 +22,7 @@ from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Deliver, Pause, ReadOld, RunCall
+from vimbiso_fsm.operations.effects import Deliver, Pause, ReadLegacy, RunCall
 from vimbiso_fsm.operations.handle import Exchange
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
@@ -111,7 +111,7 @@ def test_what_is_decided_after_a_pause_is_decided_on_what_is_stored_then():
             other.handle(next(others))
             exchange.take(None, time.time())
         else:
-            assert not isinstance(step, RunCall | Deliver | ReadOld)
+            assert not isinstance(step, RunCall | Deliver | ReadLegacy)
             if isinstance(step, Commit) and lost < 2:
                 other.handle(next(others))
             result = store.perform(step)

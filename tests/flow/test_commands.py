@@ -9,7 +9,7 @@ from hypothesis import given
 
 from tests.strategies import texts
 from vimbiso_fsm.flow.carry_on import CARRY_ON
-from vimbiso_fsm.flow.commands import Commands, normal
+from vimbiso_fsm.flow.commands import Commands, normalise
 
 DOMAIN = {
     "menu": ["hi", "hie", "hy", "hey", "hello", "start", "menu", "home", "mhoro", "makadii", "sawubona", "jambo", "habari", "bonjour", "salut", "hola", "buenos dias"],
@@ -23,13 +23,13 @@ DOMAIN = {
 def test_every_word_of_the_domain(word: str, command: str):
     """All words of domain §1, in any case and with white space round them."""
     for said in (word, word.upper(), f"  {word}\n", word.title()):
-        assert Commands().command(normal(said)) == command
+        assert Commands().command(normalise(said)) == command
 
 
 @pytest.mark.parametrize("said", ["@home", "homes", "my home", "", " ", "yes", "xx", "h i"])
 def test_only_the_whole_message_is_a_command(said: str):
     """A word within a message is an answer like any other; `@home` gets through."""
-    assert Commands().command(normal(said)) == ""
+    assert Commands().command(normalise(said)) == ""
 
 
 def test_yes_and_no():
@@ -42,8 +42,8 @@ def test_yes_and_no():
 def test_a_bot_may_have_its_own_words():
     """A single word or several; they are compared as messages are."""
     commands = Commands(menu="Start Over", cancel=["STOP", "Ende"])
-    assert commands.command(normal("start  over")) == "menu"
-    assert commands.command(normal("ende")) == "cancel"
+    assert commands.command(normalise("start  over")) == "menu"
+    assert commands.command(normalise("ende")) == "cancel"
     assert commands.command("hi") == ""
 
 
@@ -53,13 +53,13 @@ def test_a_bot_may_have_its_own_words():
 )  # fmt: skip
 def test_words_are_compared_as_they_look(said: str, word: str):
     """Full-width letters, invisible characters, case and white space make no difference."""
-    assert normal(said) == word
+    assert normalise(said) == word
 
 
 @given(texts)
 def test_normal_never_raises(text: str):
     """Anything can be compared, and what is compared is trimmed."""
-    word = normal(text)
+    word = normalise(text)
     assert word == word.strip()
     assert Commands().command(word) in {"", "menu", "cancel", "back", "help"}
 

@@ -17,7 +17,7 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Fired, Machine, WrongCallback, _Model, name_of
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -134,7 +134,7 @@ def test_prepare_is_dropped_when_the_transition_does_not_fire():
 def test_prepare_may_change_the_member():
     """`turn.becomes` gives the member of the next state; dropped like the data."""
 
-    def becomes(turn: Turn[Data]) -> Becomes[Data]:
+    def becomes(turn: Turn[Data]) -> Changes[Data]:
         return turn.becomes(data=Data(5), member=Member("n"))
 
     fired = fire(go("one", prepare=becomes))
@@ -161,7 +161,7 @@ def test_a_guard_answers_true_false_or_refused(wrong: Any):
     assert caught.value.wanted == "True, False or Refused(…)"
 
 
-@pytest.mark.parametrize("wrong", [None, 5, {"n": 1}, Becomes("x", Member("m"))])
+@pytest.mark.parametrize("wrong", [None, 5, {"n": 1}, Changes("x", Member("m"))])
 def test_prepare_answers_with_data(wrong: Any):
     """Forgetting to return is a mistake, not an empty answer."""
 

@@ -20,11 +20,11 @@ from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Member, TokenLife
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import QUESTION, Call, Caller, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, call
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.tokens import BadToken, Tokens
-from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated
+from vimbiso_fsm.flow.turn import Changes, Turn, authenticated
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -101,12 +101,12 @@ def log_in(turn: Turn[Any]) -> Call[Any]:
     return call(Office.login)
 
 
-def logged_in(turn: Turn[Any]) -> Becomes[Any]:
+def logged_in(turn: Turn[Any]) -> Changes[Any]:
     member = attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token=str(turn.answer))
     return turn.becomes(member=member)
 
 
-def logged_out(turn: Turn[Any]) -> Becomes[Any]:
+def logged_out(turn: Turn[Any]) -> Changes[Any]:
     return turn.becomes(member=attrs.evolve(turn.member, authenticated=False, jwt_token=None))
 
 
@@ -125,7 +125,7 @@ def of_age(turn: Turn[object]) -> bool | Refused:
 login: Flow[Any] = Flow(
     "login", initial="asking",
     states=[
-        State("asking", call=log_in, policy=QUESTION),
+        State("asking", call=log_in, policy=READ_ONLY),
         State("unavailable", ask=Text("No login."), reads=str),
         State("known", say=Text("Welcome."), final=True),
     ],
@@ -141,7 +141,7 @@ shop: Flow[Any] = Flow(
     states=[
         State("menu", ask=Text("What now?")),
         State("paying", call=paid),
-        State("looking", call=looked, policy=QUESTION),
+        State("looking", call=looked, policy=READ_ONLY),
         State("done", say=Text("Done."), final=True),
         State("out", say=Text("Logged out."), final=True),
     ],
@@ -459,7 +459,7 @@ def test_nobody_is_told_not_done_while_an_earlier_try_may_have_done_it():
 def test_what_is_required_is_asked_again_with_the_new_token():
     """A renewal may tell more than a token: who is not let in any more makes no call."""
 
-    def renewed(turn: Turn[Any]) -> Becomes[Any]:
+    def renewed(turn: Turn[Any]) -> Changes[Any]:
         member = logged_in(turn).member
         return turn.becomes(member=attrs.evolve(member, profile={"of_age": False}))
 

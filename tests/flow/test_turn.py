@@ -10,7 +10,7 @@ import pytest
 from tests.bots import CHANNEL, START, Bank
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.calls import Call, Caller, call, snake_case
-from vimbiso_fsm.flow.turn import Becomes, Turn, authenticated, because
+from vimbiso_fsm.flow.turn import Changes, Turn, authenticated, failed_with
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -35,9 +35,9 @@ def test_a_refusal_is_false_and_carries_its_words():
 def test_a_turn_becomes_what_is_named():
     """What is not named stays as it was."""
     before, other = turn(), Member("n")
-    assert before.becomes() == Becomes("d", Member("m"))
-    assert before.becomes(member=other) == Becomes("d", other)
-    assert before.becomes(data="e") == Becomes("e", Member("m"))
+    assert before.becomes() == Changes("d", Member("m"))
+    assert before.becomes(member=other) == Changes("d", other)
+    assert before.becomes(data="e") == Changes("e", Member("m"))
 
 
 def test_authenticated_asks_for_a_login():
@@ -89,7 +89,7 @@ def test_a_call_takes_a_method_of_a_class():
 
 def test_a_failure_is_told_by_its_reason():
     """Of `failed` by code, of anything else never; the audit names the codes."""
-    guard = because("core.gone", "call.unsure")
+    guard = failed_with("core.gone", "call.unsure")
     assert [guard(turn(reason=Refused(code))) for code in ("core.gone", "call.unsure", "core.down")] == [
         True,
         True,

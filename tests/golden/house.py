@@ -14,21 +14,21 @@ import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm import AsyncFlowStateManager, Bot, FlowStateManager
 from vimbiso_fsm.store.requests import (
-    Attend,
     Commit,
     Entry,
+    FindOwner,
+    Heartbeat,
     Lease,
     Link,
     Load,
-    LookUp,
+    Quarantine,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadRecords,
-    Report,
-    SetAside,
-    Settle,
+    RecordIncident,
+    SetWakeUp,
     Unlink,
-    WakeUps,
     Wipe,
     shard_of,
 )
@@ -55,7 +55,7 @@ __all__ = [
 vimbisopay: Bot = flows.bot
 """The bot of VimbisoPay."""
 
-WRITES = (Commit, Link, Report, SetAside, Settle, Unlink, Wipe)
+WRITES = (Commit, Link, RecordIncident, Quarantine, SetWakeUp, Unlink, Wipe)
 """The requests that change a store. A commit without a document changes nothing."""
 
 Ask = Callable[[Any], Any]
@@ -133,16 +133,16 @@ def due_at(ask: Ask, member_id: str, now: float) -> float:
     """The instant at which the store says that the member is due, to the microsecond: the earliest `until` at which
     it names the member."""
     shard, early, late = shard_of(member_id), int(now * 1e6) - 1, int((now + 400 * 86_400) * 1e6)
-    assert member_id in ask(WakeUps(shard, late / 1e6)), "the member is not due"
+    assert member_id in ask(ReadDue(shard, late / 1e6)), "the member is not due"
     while late - early > 1:
         middle = (early + late) // 2
-        early, late = (early, middle) if member_id in ask(WakeUps(shard, middle / 1e6)) else (middle, late)
+        early, late = (early, middle) if member_id in ask(ReadDue(shard, middle / 1e6)) else (middle, late)
     return late / 1e6
 
 
 def member_of(ask: Ask, channel: Any) -> str | None:
     """The member that a channel is linked to."""
-    found: str | None = ask(LookUp(channel)).member_id
+    found: str | None = ask(FindOwner(channel)).member_id
     return found
 
 
@@ -158,9 +158,9 @@ def damage(ask: Ask, member_id: str) -> None:
 
 def fill_common_keys(ask: Ask, member_id: str) -> None:
     """Write the keys that belong to workers and to the store as a whole."""
-    ask(Attend("worker-1", 86_400.0))
+    ask(Heartbeat("worker-1", 86_400.0))
     ask(Lease(shard_of(member_id), "worker-1", 86_400.0))
-    ask(Report(None, b'{"kind":"waiver"}'))
+    ask(RecordIncident(None, b'{"kind":"waiver"}'))
 
 
 def _digest(data: bytes) -> str:

@@ -10,13 +10,13 @@ import attrs
 
 from vimbiso_fsm import (
     PUBLIC,
-    QUESTION,
+    READ_ONLY,
     SECRET,
-    Becomes,
     Bot,
     Call,
     Caller,
     CallPolicy,
+    Changes,
     Flow,
     Limits,
     NoData,
@@ -27,7 +27,7 @@ from vimbiso_fsm import (
     Text,
     Transition,
     Turn,
-    Unreached,
+    Unreachable,
     authenticated,
     call,
 )
@@ -61,7 +61,7 @@ class Till:
             case ("refused", name) if name == method:
                 return Refused("till.closed", field="fruits")
             case ("down", name) if name == method:
-                return Unreached("till.down")
+                return Unreachable("till.down")
             case ("lost", name) if name == method:
                 raise ConnectionError("the answer was lost")
             case _:
@@ -230,7 +230,7 @@ def password(text: str) -> str | Refused:
     return text if text == "sesame" else Refused("password.wrong", field="password")
 
 
-def signed_in(turn: Turn[SignIn]) -> Becomes[SignIn]:
+def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
     """Prepare: the guest is a member from now on."""
     profile = {"name": "Ada 😀", "language": "en", "visits": 1, "rate": 0.1, "tags": [], "since": None, "vip": False}
     member = attrs.evolve(
@@ -349,7 +349,7 @@ home = Flow(
     states=[
         State("menu",     ask=Text("home.menu")),
         State("ordering", flow=order),
-        State("stocking", ask=Text("home.stocking"), call=stock, policy=QUESTION),
+        State("stocking", ask=Text("home.stocking"), call=stock, policy=READ_ONLY),
         State("odd",      flow=odd),
     ],
     transitions=[

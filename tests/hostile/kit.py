@@ -33,8 +33,8 @@ from vimbiso_fsm import (
     Transition,
     Turn,
     VimbisoError,
-    because,
     call,
+    failed_with,
 )
 
 ADA: Final = "263771000001"
@@ -164,7 +164,7 @@ def pay_flow(*, after_payment: Callable[[Turn[Pay]], Pay] = _add_amount, policy:
             Transition("yes", "confirm", "paying"),
             Transition("no", "confirm", "amount"),
             Transition("done", "paying", "paid", prepare=after_payment),
-            Transition("failed", "paying", "unsure", conditions=because("call.unsure")),
+            Transition("failed", "paying", "unsure", conditions=failed_with("call.unsure")),
             Transition("failed", "paying", "confirm"),
             Transition("auto", "paid", "amount"),
             Transition("auto", "unsure", "amount"),

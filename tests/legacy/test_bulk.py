@@ -21,19 +21,19 @@ from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import decode
-from vimbiso_fsm.document.document import Document, is_unasked, unasked
+from vimbiso_fsm.document.document import Document, needs_asking, to_be_asked
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
-from vimbiso_fsm.legacy.bulk import Counts, Numbers, Report, TakeOver, find, read_mapping
+from vimbiso_fsm.legacy.bulk import BulkImport, Counts, MemberMapping, Report, find, read_mapping
 from vimbiso_fsm.legacy.convert import Conversion, conversion_token
 from vimbiso_fsm.legacy.records import SIDE_KEYS, NotConverted, record_digest
-from vimbiso_fsm.legacy.source import AsyncOldRecords, OldRecords
+from vimbiso_fsm.legacy.source import AsyncLegacySource, LegacySource
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store.requests import Commit, Link, Load, LookUp, ReadAudit, Request, Result
+from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request, Result
 
 pytestmark = pytest.mark.embedded
 
@@ -148,7 +148,7 @@ def test_sg70_conversion_is_safe_to_repeat(manage: Manage, client: Any):
 def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | None):
     """The same by two workers at once, whoever of them does which step first."""
     client.set(NUMBER, text(offered(NUMBER, member_id)))
-    record = OldRecord(NUMBER, client.get(NUMBER))
+    record = LegacyRecord(NUMBER, client.get(NUMBER))
     manager = manage()
     one, two = Conversion(bot, record), Conversion(bot, record)
     while one.request is not None or two.request is not None:
@@ -378,8 +378,8 @@ def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
     """One run over the old records."""
 
     async def run() -> Counts:
-        async with AsyncAtomicStateManager.from_url(url) as store, AsyncOldRecords(old or url) as records:
-            return await TakeOver(bot, options.pop("store", lambda s: s)(store), records, **options).run()
+        async with AsyncAtomicStateManager.from_url(url) as store, AsyncLegacySource(old or url) as records:
+            return await BulkImport(bot, options.pop("store", lambda s: s)(store), records, **options).run()
 
     return asyncio.run(run())
 
@@ -470,7 +470,7 @@ def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list
     for number in numbers:
         client.set(number, text(offered(number, f"m-{number}")))
     manage().ask(Link(Channel("whatsapp", numbers[0]), "somebody"))
-    mapping = Numbers({numbers[1]: "somebody else", numbers[2]: f"m-{numbers[2]}"})
+    mapping = MemberMapping({numbers[1]: "somebody else", numbers[2]: f"m-{numbers[2]}"})
     counts = migrate(manage.url, numbers=mapping, refused=refusals.append)
     assert (counts.converted, counts.refused) == (1, 2)
     assert {refusal.field for refusal in refusals} == {"member_id"}
@@ -500,7 +500,7 @@ def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list
         "263771234571": offered("263771234571", None),
     }.items():
         client.set(number, text(record))
-    mapping = Numbers({NUMBER: MEMBER}, {"263771234571": (3, 9)})
+    mapping = MemberMapping({NUMBER: MEMBER}, {"263771234571": (3, 9)})
     counts = migrate(manage.url, numbers=mapping, refused=refusals.append)
     assert (counts.converted, counts.refused) == (2, 3)
     assert manage().member_of(ADA) == MEMBER
@@ -535,7 +535,7 @@ def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any,
     third, fourth = "263771234569", "263771234570"
     for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():
         client.set(number, text(offered(number, member_id)))
-    mapping = Numbers({NUMBER: MEMBER, OTHER: "m-of-nobody", third: "m-of-another", fourth: "m-70"})
+    mapping = MemberMapping({NUMBER: MEMBER, OTHER: "m-of-nobody", third: "m-of-another", fourth: "m-70"})
     known = {NUMBER: MEMBER, third: f"m-{third}"}
     counts = migrate(manage.url, numbers=mapping, look_up=known.get, refused=refusals.append)
     assert (counts.converted, counts.refused) == (2, 2)
@@ -639,9 +639,9 @@ def test_a_record_that_changes_while_it_is_purged_stays(manage: Manage, client: 
     """Each is deleted only while it is the same."""
 
     async def delete() -> int:
-        async with AsyncOldRecords(manage.url) as records:
+        async with AsyncLegacySource(manage.url) as records:
             client.set(NUMBER, b"new")
-            return await records.delete([OldRecord(NUMBER, b"old"), OldRecord(OTHER, b"gone")])
+            return await records.delete([LegacyRecord(NUMBER, b"old"), LegacyRecord(OTHER, b"gone")])
 
     assert asyncio.run(delete()) == 0
     assert client.get(NUMBER) == b"new"
@@ -652,8 +652,8 @@ def test_two_runners_at_once_share_the_work(manage: Manage, client: Any):
     client.mset({number: text(offered(number, f"m-{number}" if n % 2 else None)) for n, number in enumerate(numbers)})
 
     async def both() -> list[Counts]:
-        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncOldRecords(manage.url) as records:
-            return list(await asyncio.gather(*(TakeOver(bot, store, records).run() for _ in range(2))))
+        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncLegacySource(manage.url) as records:
+            return list(await asyncio.gather(*(BulkImport(bot, store, records).run() for _ in range(2))))
 
     one, two = asyncio.run(both())
     assert one.converted + two.converted == 200
@@ -683,12 +683,12 @@ def test_a_run_can_be_cancelled_at_any_moment(manage: Manage, client: Any):
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     async def run() -> None:
-        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncOldRecords(manage.url) as records:
+        async with AsyncAtomicStateManager.from_url(manage.url) as store, AsyncLegacySource(manage.url) as records:
             await records.count()
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
-            await TakeOver(bot, store, records).run()
+            await BulkImport(bot, store, records).run()
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run())
@@ -708,14 +708,14 @@ def test_a_number_that_comes_twice_counts_once(manage: Manage, client: Any):
     """A scan may give a key twice."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
-    class Twice(AsyncOldRecords):
+    class Twice(AsyncLegacySource):
         async def pages(self):
             for _ in range(2):
                 yield 2, [NUMBER, NUMBER]
 
     async def run() -> Counts:
         async with AsyncAtomicStateManager.from_url(manage.url) as store, Twice(manage.url) as records:
-            return await TakeOver(bot, store, records).run()
+            return await BulkImport(bot, store, records).run()
 
     assert asyncio.run(run()).seen == 1
 
@@ -761,7 +761,7 @@ def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: 
 # One step after the other --------------------------------------------------------------------------------------------
 
 
-def conversion_up_to(manage: Manage, kind: Callable[[Request], bool], record: OldRecord) -> Conversion:
+def conversion_up_to(manage: Manage, kind: Callable[[Request], bool], record: LegacyRecord) -> Conversion:
     """A conversion whose next request is of that kind."""
     conversion = Conversion(bot, record)
     while conversion.request is not None and not kind(conversion.request):
@@ -773,17 +773,17 @@ def conversion_up_to(manage: Manage, kind: Callable[[Request], bool], record: Ol
 def test_the_steps_are_these(manage: Manage):
     """Of a record that names its member, in this order."""
     kinds: list[type[Request]] = []
-    conversion = Conversion(bot, OldRecord(NUMBER, text(offered(NUMBER, MEMBER))))
+    conversion = Conversion(bot, LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER))))
     while conversion.request is not None:
         kinds.append(type(conversion.request))
         conversion.take(manage().ask(conversion.request))
-    assert kinds == [LookUp, Commit, Load, Link, Commit]
+    assert kinds == [FindOwner, Commit, Load, Link, Commit]
     assert conversion.outcome == "converted"
     assert conversion.document == manage().state(MEMBER)
 
 
 def test_the_channel_is_given_away_meanwhile(manage: Manage):
-    record = OldRecord(NUMBER, text(offered(NUMBER, MEMBER)))
+    record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     conversion = conversion_up_to(manage, lambda request: isinstance(request, Link), record)
     manage().ask(Link(ADA, "somebody"))
     conversion.take(manage().ask(conversion.request))  # type: ignore[arg-type]
@@ -792,7 +792,7 @@ def test_the_channel_is_given_away_meanwhile(manage: Manage):
 
 
 def test_the_member_begins_meanwhile(manage: Manage):
-    record = OldRecord(NUMBER, text(offered(NUMBER, MEMBER)))
+    record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     stores = lambda request: isinstance(request, Commit) and request.document is not None  # noqa: E731
     conversion = conversion_up_to(manage, stores, record)
     say(manage(legacy=None), "hi")
@@ -807,7 +807,7 @@ def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage
     migrate(manage.url)
     [entry] = manage().history(MEMBER)
     assert (entry.token, entry.detail) == (
-        conversion_token(OldRecord(NUMBER, client.get(NUMBER))),
+        conversion_token(LegacyRecord(NUMBER, client.get(NUMBER))),
         {"shape": "phone"},
     )
     bodies = [stored.body for stored in manage().ask(ReadAudit(MEMBER))]
@@ -875,7 +875,7 @@ def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
     client.mset({NUMBER: b"{", OTHER: b"{"})
 
     async def look(digest: str) -> tuple[str, ...]:
-        async with AsyncOldRecords(manage.url) as records:
+        async with AsyncLegacySource(manage.url) as records:
             return await find(records, digest)
 
     assert asyncio.run(look(record_digest(NUMBER))) == (NUMBER,)
@@ -885,7 +885,7 @@ def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
 
 def test_old_records_are_in_no_cluster():
     """The release before knew of none."""
-    for kind in (OldRecords, AsyncOldRecords):
+    for kind in (LegacySource, AsyncLegacySource):
         with pytest.raises(StoreUnavailable, match="not in a cluster"):
             kind("redis+cluster://127.0.0.1:1")
 
@@ -896,9 +896,9 @@ def test_the_clock_is_the_stores(manage: Manage, client: Any):
 
     async def run(hours: int) -> None:
         shift = 3600.0 * hours
-        store, records = AsyncAtomicStateManager.from_url(manage.url, shift=shift), AsyncOldRecords(manage.url)
+        store, records = AsyncAtomicStateManager.from_url(manage.url, shift=shift), AsyncLegacySource(manage.url)
         async with store, records:
-            await TakeOver(bot, store, records).run()
+            await BulkImport(bot, store, records).run()
 
     now = manage().ask(Load("nobody")).at
     asyncio.run(run(5))
@@ -913,11 +913,11 @@ def test_one_record_is_read(manage: Manage, client: Any):
     """What is there, what is not, and what is no text."""
     client.set(NUMBER, b"x" * 70_000)
     client.hset(OTHER, "a", 1)
-    with OldRecords(manage.url) as records:
+    with LegacySource(manage.url) as records:
         found = records.read(NUMBER)
         assert found is not None
         assert len(found.data) == 65_537
-        assert records.read(OTHER) == OldRecord(OTHER, kind="hash")
+        assert records.read(OTHER) == LegacyRecord(OTHER, kind="hash")
         assert records.read("263770000000") is None
 
 
@@ -929,7 +929,7 @@ def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, r
     client.set(NUMBER, text(offered(NUMBER, None)))
     migrate(manage.url)
     manage().wipe(guest_id(ADA))
-    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    counts = migrate(manage.url, numbers=MemberMapping({NUMBER: MEMBER}), refused=refusals.append)
     assert (counts.converted, counts.already, refusals) == (0, 1, [])
     manage().ask(Link(ADA, MEMBER))
     outcome = say(manage(), "hi")
@@ -944,7 +944,7 @@ def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
     say(manage(legacy=None, services={"credex_core": Down()}), "hi")
     client.set(NUMBER, text(offered(NUMBER, None)))
     manage().wipe(guest_id(ADA))
-    counts = migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append)
+    counts = migrate(manage.url, numbers=MemberMapping({NUMBER: MEMBER}), refused=refusals.append)
     assert (counts.converted, counts.refused) == (0, 1)
     assert "comes too late" in refusals[0].fault
 
@@ -958,7 +958,7 @@ def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
     client.delete(OTHER)
     manage().wipe(MEMBER)
     client.set(NUMBER, text(offered(NUMBER, None)))
-    assert migrate(manage.url, numbers=Numbers({NUMBER: MEMBER}), refused=refusals.append).refused == 1
+    assert migrate(manage.url, numbers=MemberMapping({NUMBER: MEMBER}), refused=refusals.append).refused == 1
     assert manage().state(MEMBER) is None
 
 
@@ -978,11 +978,11 @@ def test_type_and_text_of_a_record_are_read_at_one_moment(manage: Manage, client
     """Nothing that is written, or expires, in between can make a damaged record of a sound one."""
     client.set(NUMBER, b"{}")
     client.config_resetstat()
-    with OldRecords(manage.url) as records:
+    with LegacySource(manage.url) as records:
         records.read(NUMBER)
 
     async def read_all() -> None:
-        async with AsyncOldRecords(manage.url) as records:
+        async with AsyncLegacySource(manage.url) as records:
             await records.read_all([NUMBER, OTHER])
 
     asyncio.run(read_all())
@@ -997,11 +997,11 @@ def test_the_way_in_comes_before_a_question_that_is_asked_anew(manage: Manage, c
     def moved(document: Document) -> Document:
         assert document.run is not None
         assert document.run.waits == "entry"
-        return attrs.evolve(document, run=unasked(document.run))
+        return attrs.evolve(document, run=to_be_asked(document.run))
 
     manage().update(MEMBER, moved)
     outcome = say(manage(), "alan_turing")
     assert (stands(outcome.state), outcome.state.authenticated) == (("offer", "handle"), True)
     assert outcome.state.run is not None
-    assert (outcome.state.run.waits, is_unasked(outcome.state.run)) == ("", False)
+    assert (outcome.state.run.waits, needs_asking(outcome.state.run)) == ("", False)
     assert stands(say(manage(), "menu").state)[0] == "carry_on"

@@ -24,7 +24,7 @@ from vimbiso_fsm.legacy.convert import Conversion, Converted, conversion_token, 
 from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
 from vimbiso_fsm.legacy.records import LARGEST, NotConverted, is_number, masked, read, record_digest
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.store.requests import Committed, Head, Linked
 
 NUMBER = "263771234567"
@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
 
 def converted(raw: Any, *, member_id: str | None = None, bot: Bot = flows.bot) -> Converted:
-    old = read(OldRecord(NUMBER, text(raw)))
+    old = read(LegacyRecord(NUMBER, text(raw)))
     return convert(bot, old, NOW, member_id=member_id or old.member_id)
 
 
@@ -54,7 +54,7 @@ def fields(found: Converted) -> Any:
 @pytest.mark.parametrize("member_id", ["m-42", None])
 def test_both_shapes_are_read(channel: bool, member_id: str | None):
     """Number, member, channel, flow, step and answers, whichever of the two it is."""
-    old = read(OldRecord(NUMBER, text(offered(NUMBER, member_id, channel=channel))))
+    old = read(LegacyRecord(NUMBER, text(offered(NUMBER, member_id, channel=channel))))
     assert (old.shape, old.member_id) == ("channel" if channel else "phone", member_id)
     assert old.channel.address == ("whatsapp", NUMBER)
     assert (old.flow[0], old.step) == ("offer", 1)
@@ -186,7 +186,7 @@ def test_amounts_are_read_as_they_were_written(amount: Any, expected: str):
 def test_what_is_broken_is_refused_with_a_sentence(name: str):
     """It names the record, not the number, and the field; and says what is wrong with it."""
     make, words = BROKEN[name]
-    conversion = Conversion(flows.bot, OldRecord(NUMBER, make(NUMBER)))
+    conversion = Conversion(flows.bot, LegacyRecord(NUMBER, make(NUMBER)))
     for result in (Linked(None), Committed(Head(), NOW.timestamp())):
         if conversion.request is not None:
             conversion.take(result)
@@ -201,17 +201,17 @@ def test_what_is_broken_is_refused_with_a_sentence(name: str):
 
 def test_a_key_of_another_type_is_refused():
     with pytest.raises(NotConverted, match="it is a hash, not a text"):
-        read(OldRecord(NUMBER, kind="hash"))
+        read(LegacyRecord(NUMBER, kind="hash"))
 
 
 def test_a_record_of_the_largest_size_is_read():
     """The bound itself is allowed."""
     record = {"mobile_number": NUMBER, "member_id": "m-42", "padding": ""}
     record["padding"] = "x" * (LARGEST - len(text(record)))
-    assert read(OldRecord(NUMBER, text(record))).member_id == "m-42"
+    assert read(LegacyRecord(NUMBER, text(record))).member_id == "m-42"
     record["padding"] += "x"
     with pytest.raises(NotConverted, match="more than"):
-        read(OldRecord(NUMBER, text(record)))
+        read(LegacyRecord(NUMBER, text(record)))
 
 
 _JSON = st.recursive(
@@ -231,7 +231,7 @@ def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.
         place = data.draw(st.sampled_from(inner)) if inner else place
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(_JSON)
     try:
-        old = read(OldRecord(NUMBER, json.dumps(record).encode()))
+        old = read(LegacyRecord(NUMBER, json.dumps(record).encode()))
         document = convert(flows.bot, old, NOW, member_id=old.member_id).document
     except NotConverted:
         return
@@ -244,7 +244,7 @@ def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(data: bytes):
     """Nothing else comes of them."""
-    conversion = Conversion(flows.bot, OldRecord(NUMBER, data))
+    conversion = Conversion(flows.bot, LegacyRecord(NUMBER, data))
     assert (conversion.refusal is None) == (conversion.request is not None)
 
 
@@ -263,10 +263,10 @@ def test_what_is_a_number(name: str, expected: bool):
 
 
 def test_the_token_is_of_the_number_and_of_every_byte():
-    record = OldRecord(NUMBER, b"{}")
-    assert conversion_token(record) == conversion_token(OldRecord(NUMBER, b"{}"))
-    assert conversion_token(record) != conversion_token(OldRecord(NUMBER, b"{ }"))
-    assert conversion_token(record) != conversion_token(OldRecord("263771234568", b"{}"))
+    record = LegacyRecord(NUMBER, b"{}")
+    assert conversion_token(record) == conversion_token(LegacyRecord(NUMBER, b"{}"))
+    assert conversion_token(record) != conversion_token(LegacyRecord(NUMBER, b"{ }"))
+    assert conversion_token(record) != conversion_token(LegacyRecord("263771234568", b"{}"))
 
 
 # What a bot declares -------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from vimbiso_fsm.store.requests import (
     Linked,
     Load,
     Mismatch,
-    SetAside,
+    Quarantine,
     Stored,
     Unlink,
 )
@@ -75,7 +75,7 @@ def names(chat: Chat, message: Message) -> list[str]:
 def test_a_turn_is_one_round_trip_once_the_member_is_known():
     """The first message looks up and loads; later ones only commit; a call is one more commit."""
     chat = member_chat()
-    assert names(chat, chat.message("hi")) == ["LookUp", "Load", "Commit"]
+    assert names(chat, chat.message("hi")) == ["FindOwner", "Load", "Commit"]
     assert names(chat, chat.message("order")) == ["Commit"]
     assert names(chat, chat.message("stock")) == ["Commit"]
     chat.say("cancel")
@@ -305,14 +305,14 @@ def test_a_key_of_a_wrong_type():
     until(chat, exchange, Load)
     head = chat.stored().head
     exchange.take(Broken(head, "state is a list", chat.clock.at), chat.clock.at)
-    assert exchange.request == SetAside(MEMBER, head)
+    assert exchange.request == Quarantine(MEMBER, head)
     outcome = chat.finish(exchange)
     assert outcome.status == "recovered"
     chat.check()
     exchange = chat.begin(chat.message("order"))
     until(chat, exchange, Commit)
     exchange.take(Broken(chat.stored().head, "audit is a hash", chat.clock.at), chat.clock.at)
-    assert isinstance(exchange.request, SetAside)
+    assert isinstance(exchange.request, Quarantine)
     assert chat.finish(exchange).status == "recovered"
     chat.check()
 
@@ -542,7 +542,7 @@ def test_a_member_whose_document_is_broken_when_the_guest_moves_in():
         chat.step(exchange)
     load = until(chat, exchange, Load)
     exchange.take(Broken(Head(), "state is a list", chat.clock.at), chat.clock.at)
-    assert exchange.request == SetAside(load.member_id, Head())
+    assert exchange.request == Quarantine(load.member_id, Head())
     mended = chat.stored(load.member_id)
     exchange.take(Conflict(mended), chat.clock.at)
     arrived(chat, chat.finish(exchange))
@@ -577,7 +577,7 @@ def test_a_member_that_breaks_while_the_guest_moves_in():
         chat.step(exchange)
     until(chat, exchange, Commit)
     exchange.take(Broken(Head(), "x", chat.clock.at), chat.clock.at)
-    assert isinstance(exchange.request, SetAside)
+    assert isinstance(exchange.request, Quarantine)
     arrived(chat, chat.finish(exchange))
 
 

@@ -32,19 +32,19 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Conflict,
     Duplicate,
+    FindOwner,
     Head,
     Inherited,
     Late,
     Link,
     Linked,
     Load,
-    LookUp,
     Mismatch,
+    Quarantine,
     ReadRecords,
     Request,
     Result,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Stored,
     Unlink,
     Wipe,
@@ -236,7 +236,7 @@ def test_what_was_set_aside_of_a_guest_stays():
     move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
     move.take(Linked("m-1"), NOW)
     move.take(Conflict(stored(None)), NOW)
-    assert move.request == Settle(guest().member_id, Head(3, "g"))
+    assert move.request == SetWakeUp(guest().member_id, Head(3, "g"))
     move.take(None, NOW)
     assert left(move)[0] is None
     assert move.document is not None
@@ -306,12 +306,12 @@ def test_a_broken_member_is_set_aside(broken: Any):
     move = Move(fruit_bot(), guest(), Head(3, "g"))
     move.take(Inherited(), NOW)
     move.take(broken, NOW)
-    assert move.request == SetAside("m-1", Head(4, "x"))
+    assert move.request == Quarantine("m-1", Head(4, "x"))
     move.take(Conflict(stored(None)), NOW)
     assert isinstance(move.request, Commit)
     if isinstance(broken, Broken):
         move.take(broken, NOW)
-        assert move.request == SetAside("m-1", Head(4, "x"))
+        assert move.request == Quarantine("m-1", Head(4, "x"))
 
 
 def test_other_content_under_the_token_is_a_fault():
@@ -363,7 +363,7 @@ def test_who_is_looked_up_first():
 
     chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
     chat.say(SMS, "menu")
-    assert asked == [LookUp, Load, Commit]
+    assert asked == [FindOwner, Load, Commit]
 
 
 # Whose session goes on ------------------------------------------------------------------------------------------------

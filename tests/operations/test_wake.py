@@ -23,7 +23,7 @@ from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import commit_of
-from vimbiso_fsm.engine.events import Answered, Silence, turn_token
+from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
 from vimbiso_fsm.engine.outbox import DELIVERY_LEASE, OUTBOX
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, wake_at
 from vimbiso_fsm.flow.bot import Bot
@@ -38,7 +38,7 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Link, WakeUps, shard_of
+from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, shard_of
 
 MEMBER = "m-1"
 LOST = ConnectionError("lost")
@@ -601,7 +601,7 @@ def test_a_late_unknown_of_an_older_try_is_ignored():
     chat.wait(STANDARD.lease + 1)
     until(chat, chat.waking(cache=Cache()), RunCall)
     before = chat.stored().document
-    chat.wake(answer=Answered(key, root, unknown=True, tries=1))
+    chat.wake(answer=CallReturned(key, root, unknown=True, tries=1))
     assert chat.stored().document == before
 
 
@@ -613,7 +613,7 @@ def test_a_late_known_answer_of_an_older_try_is_taken():
     chat.wait(STANDARD.lease + 1)
     newer = chat.waking(cache=Cache())
     until(chat, newer, RunCall)
-    chat.wake(answer=Answered(key, root, "receipt-0", tries=1))
+    chat.wake(answer=CallReturned(key, root, "receipt-0", tries=1))
     assert waits(chat)[0] == "Paid: receipt-0"
     chat.end(newer)
     assert waits(chat) == ["Paid: receipt-0", "What now?"]
@@ -659,16 +659,16 @@ def test_what_waits_is_delivered_when_somebody_delivers():
 def test_a_delivery_that_raises_is_tried_again_with_the_same_key():
     """After longer and longer rests; after so many it waits for the member's next message."""
     chat = at_confirm(delivers=True, session=100_000).wait(60)
-    chat.fates = [LOST] * DELIVERY_TRIES
+    chat.plan = [LOST] * DELIVERY_TRIES
     tried = 0
-    while chat.fates:
-        left = len(chat.fates)
+    while chat.plan:
+        left = len(chat.plan)
         waking = chat.wake()
-        assert len(chat.fates) == left - 1
+        assert len(chat.plan) == left - 1
         assert [type(error) for _, error in waking.errors] == [ConnectionError]
         tried += 1
         wake = wake_at(chat.document())
-        if chat.fates:
+        if chat.plan:
             assert wake is not None
             chat.clock.at = wake.timestamp()
     assert tried == DELIVERY_TRIES
@@ -684,7 +684,7 @@ def test_a_delivery_that_raises_is_tried_again_with_the_same_key():
 def test_a_delivery_that_raises_once_is_made_good():
     """The same key, some seconds later."""
     chat = at_confirm(delivers=True).wait(60)
-    chat.fates = [LOST]
+    chat.plan = [LOST]
     waking = chat.waking()
     keys = [until(chat, waking, Deliver).key]
     chat.end(waking)
@@ -829,7 +829,7 @@ def test_a_late_answer_finds_the_member_that_the_guest_has_become():
     exchange = chat.begin(chat.message("yes"))
     request: RunCall = until(chat, exchange, RunCall)
     result = chat.perform(request)
-    chat.wake(guest, answer=Answered(request.pending.key, request.pending.root, result))
+    chat.wake(guest, answer=CallReturned(request.pending.key, request.pending.root, result))
     member = chat.member_id()
     assert member != guest
     assert waits(chat)
@@ -858,7 +858,7 @@ def test_an_answer_that_comes_home_to_a_damaged_document():
     chat, key = calling(Bank())
     root = chat.document().call.root  # type: ignore[union-attr]
     chat.plant_bytes(MEMBER, b"{}")
-    chat.wake(answer=Answered(key, root, "receipt"))
+    chat.wake(answer=CallReturned(key, root, "receipt"))
     assert chat.stored().document == b"{}"
 
 
@@ -982,7 +982,7 @@ def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
     exchange = chat.begin(chat.message("go"))
     request: RunCall = until(chat, exchange, RunCall)
     trap.armed = True
-    chat.wait(1).wake(answer=Answered(request.pending.key, request.pending.root, "receipt"))
+    chat.wait(1).wake(answer=CallReturned(request.pending.key, request.pending.root, "receipt"))
     assert last(chat).kind == "error"
     chat.wait(61).wake()
     settled(chat)
@@ -1074,7 +1074,7 @@ class Life:
                 scripts: dict[str, list[Any]] = {"refuse": [Refused("bank.closed")], "raise": [LOST] * 4}
                 self.bank.script = scripts.get(value, [])
             case "deliver":
-                chat.fates = [LOST] * 3 if value == "raise" else []
+                chat.plan = [LOST] * 3 if value == "raise" else []
                 if value == "die":
                     chat.delivers = True
                     dying = chat.waking(cache=Cache())
@@ -1167,17 +1167,17 @@ def kind(request: pytest.FixtureRequest) -> Literal["sync", "async"]:
 
 
 class Delivered:
-    """Takes what is delivered; `fates` are raised first."""
+    """Takes what is delivered; `plan` are raised first."""
 
-    def __init__(self, *fates: BaseException) -> None:
-        self.fates = list(fates)
+    def __init__(self, *plan: BaseException) -> None:
+        self.plan = list(plan)
         self.said: list[str] = []
         self.keys: list[str] = []
 
     def __call__(self, channel: Channel, replies: Any, key: str = "") -> None:
         self.keys.append(key)
-        if self.fates:
-            raise self.fates.pop(0)
+        if self.plan:
+            raise self.plan.pop(0)
         assert channel.address == CHANNEL.address
         self.said += words(replies)
 
@@ -1217,7 +1217,7 @@ def test_a_new_process_wakes_whom_the_old_one_left(kind: Literal["sync", "async"
     clock.at += 61
     delivered = Delivered(LOST)
     with Shell(kind, fruit_bot(), store, deliver=delivered) as other:
-        assert store.perform(WakeUps(shard_of(MEMBER), clock.at)) == (MEMBER,)
+        assert store.perform(ReadDue(shard_of(MEMBER), clock.at)) == (MEMBER,)
         assert [entry.status for entry in other.wake()] == ["advanced", "failed"]
         assert delivered.said == []
         clock.at += 3  # the manager's own clock has gone on a little
@@ -1274,7 +1274,7 @@ def store_due(store: Any) -> Generator[str]:
     from vimbiso_fsm.store.requests import SHARDS
 
     for shard in range(SHARDS):
-        yield from store.perform(WakeUps(shard, 1e12))
+        yield from store.perform(ReadDue(shard, 1e12))
 
 
 # A token used again for something else ---------------------------------------------------------------------------------
@@ -1490,7 +1490,9 @@ def test_what_is_due_though_it_was_done_is_left_for_a_while():
     chat.wait(301)
     document = chat.document()
     used = commit_of(
-        updated(chat.bot, document, document, turn_token(Silence(deadline)), chat.clock.at, version=document.version),
+        updated(
+            chat.bot, document, document, turn_token(SessionExpired(deadline)), chat.clock.at, version=document.version
+        ),
         chat.stored().head,
     )
     assert isinstance(chat.store.perform(used), Committed)

@@ -441,7 +441,7 @@ def test_a_yes_confirms_no_question_that_was_not_shown():
     world = World(core, call_wait=10.0)
     ada = Customer(world, ADA)
     ada.say("hi")
-    world.workers[0]._desk.call_wait = CALL_WAIT
+    world.workers[0]._base.call_wait = CALL_WAIT
     ada.say("1=>alan")
     core.let.set()
     world.settle()

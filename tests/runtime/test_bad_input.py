@@ -16,7 +16,7 @@ import pytest
 
 from flows.credex_core import SimulatedCredexCore
 from tests.engines import Proxy, Server, running, valkey_program
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
 from vimbiso_fsm.document.codec import encode, loads
 from vimbiso_fsm.document.document import Document
@@ -33,7 +33,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -429,7 +429,7 @@ def test_a_broken_document_is_set_aside_whole(managed: Managed, client: Client, 
         managed().state(before.member_id)
     assert ADA.identifier not in str(caught.value)
     assert client.hgetall(key) == held  # to look is not to touch
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     manager = managed(observers=[told.append])
     outcome = say(manager, "alan")
     assert outcome.status == "recovered"
@@ -586,7 +586,7 @@ ODD_IDS = ["}x", "{x}", "a:b", "a\nb", "\r\n", "*", " ", "\x00", "é", "💰", "
 def joining(member_id: str) -> Bot:
     """A bot whose guests become this member when they say so."""
 
-    def known(turn: Turn[Any]) -> Becomes[Any]:
+    def known(turn: Turn[Any]) -> Changes[Any]:
         member = attrs.evolve(turn.member, id=member_id, guest=False, authenticated=True, jwt_token="t")
         return turn.becomes(member=member)
 
@@ -656,7 +656,7 @@ def test_an_empty_member_id_is_refused(managed: Managed, client: Client):
     "url", ["redis://127.0.0.1:1", "redis://user:hunter2@127.0.0.1:1/3", "unix:///nowhere/engine.sock"]
 )
 def test_no_server_is_a_clear_error(url: str):
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with FlowStateManager.from_url(url, "flows", observers=[told.append]) as manager:
         document = Document("m", ADA, datetime.now(UTC))
         attempts: list[Callable[[], object]] = [
@@ -700,7 +700,7 @@ def test_a_server_gone_in_the_middle_of_a_conversation(tmp_path: Path):
     """Nothing is reported as saved that is not; when it is back, all goes on from what was saved."""
     options = ("--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path))
     service = {"credex_core": SimulatedCredexCore()}
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with running(valkey_program(), *options) as server:
         manager = FlowStateManager.from_url(server.url, "flows", services=service, observers=[told.append])
         saved = say(manager, "hi", "offer", "10 USD", "alan").state
@@ -740,7 +740,7 @@ def test_a_server_gone_in_the_middle_of_a_call(managed: Managed, valkey_server: 
     """The call was made, its answer cannot be saved: that is said, and told as saved to nobody; the same message again
     makes no second offer."""
     service = SimulatedCredexCore()
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:
 
         def cut() -> None:

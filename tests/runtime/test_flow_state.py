@@ -20,7 +20,7 @@ import flows as vimbisopay
 from flows.credex_core import Fault, Receipt, SimulatedCredexCore
 from tests.engines import Server
 from vimbiso_fsm.audit.entries import AuditEntry
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import guest_id
@@ -35,7 +35,7 @@ from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.runtime.base import the_bot
+from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Broken, Commit, ReadAudit, Request, Result, Store, Stored
@@ -282,11 +282,11 @@ def test_the_shells_have_the_same_words():
 
 
 def test_flows_by_value_by_package_and_by_module():
-    assert the_bot("flows") is vimbisopay.bot
-    assert the_bot("flows.bot") is vimbisopay.bot
-    assert the_bot(JOB) is JOB
+    assert resolve_bot("flows") is vimbisopay.bot
+    assert resolve_bot("flows.bot") is vimbisopay.bot
+    assert resolve_bot(JOB) is JOB
     with pytest.raises(TypeError, match="exports one as 'bot'"):
-        the_bot("flows.texts")
+        resolve_bot("flows.texts")
 
 
 def test_services_replace_by_name_and_leave_the_bot_alone():
@@ -645,15 +645,15 @@ def test_observers_are_told_after_the_commit_each_on_its_own(managed: Managed):
     reader = managed()
     seen: list[tuple[int, int]] = []
 
-    def look(details: Details) -> None:
+    def look(details: CommitEvent) -> None:
         stored = reader.state(details.entry.member_id)
         assert stored is not None
         seen.append((details.entry.version, stored.version))
 
-    def fail(details: Details) -> None:
+    def fail(details: CommitEvent) -> None:
         raise RuntimeError(str(details))
 
-    told: list[Details] = []
+    told: list[CommitEvent] = []
     manager = managed(services=core(), observers=[fail, look, fail, told.append])
     outcome = say(manager, "hi", "offer", "?!", "10", channel=ADA)
     assert outcome.status == "advanced"
@@ -673,9 +673,9 @@ def test_observers_are_told_after_the_commit_each_on_its_own(managed: Managed):
 
 @pytest.mark.asyncio
 async def test_observers_are_isolated_awaited(valkey_url: str):
-    told: list[Details] = []
+    told: list[CommitEvent] = []
 
-    def fail(_: Details) -> None:
+    def fail(_: CommitEvent) -> None:
         raise RuntimeError
 
     observers = [fail, told.append]

@@ -55,10 +55,10 @@ def test_who_rises_lets_another_sit():
 
         async def first() -> None:
             async with queue.place("first", 5.0) as place:
-                place.rise()
+                place.give_up_slot()
                 waiting.set()
                 await ended.wait()
-                await place.take_back()
+                await place.reacquire()
                 order.append("first")
 
         async def second() -> None:
@@ -82,9 +82,9 @@ def test_who_gives_up_takes_no_seat_along(steps: int):
 
         async def hold(key: str) -> None:
             async with queue.place(key, 5.0) as place:
-                place.rise()
+                place.give_up_slot()
                 await asyncio.sleep(0)
-                await place.take_back()
+                await place.reacquire()
                 await free.wait()
 
         tasks = [asyncio.create_task(hold(key)) for key in ("a", "b", "a", "c")]

@@ -17,7 +17,7 @@ from vimbiso_fsm.document.codec import Unreadable, decode
 from vimbiso_fsm.document.document import PendingCall
 from vimbiso_fsm.errors import ServiceError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, QUESTION, Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, READ_ONLY, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
@@ -26,7 +26,7 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.runtime.services import attempted, attempted_async, bind, bind_delivery, only_sync
+from vimbiso_fsm.runtime.services import bind, bind_delivery, only_sync, with_retries, with_retries_async
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Link, Request
 
@@ -46,7 +46,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 def made(kind: Kind, method: Callable[[], Any], policy: CallPolicy) -> object:
     """What a method came to in that shell."""
-    return attempted(method, policy) if kind == "sync" else asyncio.run(attempted_async(method, policy))
+    return with_retries(method, policy) if kind == "sync" else asyncio.run(with_retries_async(method, policy))
 
 
 # Attempts ---------------------------------------------------------------------------------------------------------
@@ -55,15 +55,15 @@ def made(kind: Kind, method: Callable[[], Any], policy: CallPolicy) -> object:
 class Flaky:
     """Raises what it is given, one after the other; then answers."""
 
-    def __init__(self, *fates: BaseException) -> None:
-        self.fates = list(fates)
+    def __init__(self, *plan: BaseException) -> None:
+        self.plan = list(plan)
         self.keys: list[str] = []
 
     def pay(self, name: str, fruit: str, *, caller: Caller) -> str:
         """Pay."""
         self.keys.append(caller.key)
-        if self.fates:
-            raise self.fates.pop(0)
+        if self.plan:
+            raise self.plan.pop(0)
         return "receipt"
 
 
@@ -145,7 +145,7 @@ def test_an_async_method_that_hangs_is_cancelled():
             told.append("cancelled")
             raise
 
-    found = asyncio.run(attempted_async(hangs, CallPolicy(attempts=2, timeout=0.02, pause=0)))
+    found = asyncio.run(with_retries_async(hangs, CallPolicy(attempts=2, timeout=0.02, pause=0)))
     assert isinstance(found, TimeoutError)
     assert told == ["cancelled"] * 2
 
@@ -161,7 +161,7 @@ def test_a_coroutine_from_a_sync_manager_is_a_failed_call():
     async def pays() -> str:
         return "receipt"
 
-    assert attempted(functools.partial(_given, pays), QUICK) == Refused("call.failed")
+    assert with_retries(functools.partial(_given, pays), QUICK) == Refused("call.failed")
 
 
 def test_a_sync_method_that_gives_an_awaitable_is_awaited():
@@ -170,7 +170,7 @@ def test_a_sync_method_that_gives_an_awaitable_is_awaited():
     async def pays() -> str:
         return "receipt"
 
-    assert asyncio.run(attempted_async(functools.partial(_given, pays), QUICK)) == "receipt"
+    assert asyncio.run(with_retries_async(functools.partial(_given, pays), QUICK)) == "receipt"
 
 
 def test_a_missing_method_is_a_failed_call(kind: Kind):
@@ -208,8 +208,8 @@ def test_rests():
 
 def test_a_question():
     """One round, and the reason says that nothing was done."""
-    assert (QUESTION.rounds, QUESTION.effect) == (1, False)
-    assert QUESTION.given_up == Refused("call.unavailable")
+    assert (READ_ONLY.rounds, READ_ONLY.effect) == (1, False)
+    assert READ_ONLY.given_up == Refused("call.unavailable")
     assert CallPolicy().given_up == Refused("call.unsure")
 
 
@@ -389,7 +389,7 @@ class Strict:
 
 def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
     """A release changed the port while a call was on its way: the call fails, the member is answered."""
-    # BUG: `bind` is called outside of what `attempted` catches: Unreadable comes out of `handle` and `wake`.
+    # BUG: `bind` is called outside of what `with_retries` catches: Unreadable comes out of `handle` and `wake`.
     clock = Clock()
     shell = member_of(kind, Strict(), MemoryStore(clock))
     with shell:
@@ -512,5 +512,5 @@ def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
     request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
     with pytest.raises(Unreadable, match="any more"):
         bind({}, request)
-    assert bind({}, attrs.evolve(request, policy=QUESTION))() == Refused("call.failed")
+    assert bind({}, attrs.evolve(request, policy=READ_ONLY))() == Refused("call.failed")
     assert bind({}, attrs.evolve(request, pending=attrs.evolve(pending, tries=1)))() == Refused("call.failed")

@@ -21,7 +21,7 @@ import pytest
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm.audit.entries import AuditEntry, error_record
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.logs import FIELDS, LONGEST, JSONFormatter, log_turn
@@ -360,7 +360,7 @@ def test_spans_of_services_are_inside(bench: Bench):
 
 
 def test_an_observer_that_raises_breaks_nothing(bench: Bench):
-    def fail(details: Details) -> None:
+    def fail(details: CommitEvent) -> None:
         raise RuntimeError(NUMBER)
 
     manager = bench.make(observers=[fail])

@@ -30,7 +30,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.runtime.worker import AsyncWorker, Metrics, Worker, shards_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import SHARDS, Attend, Lease, Leased, Load, Request, Settle, WakeUps, shard_of
+from vimbiso_fsm.store.requests import SHARDS, Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
 
 LIMIT = 30.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""
@@ -258,7 +258,7 @@ def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
         begin(shell, who)
         for shard in range(SHARDS):
             assert store.perform(Lease(shard, "dead", 90)) == Leased("dead")
-        store.perform(Attend("dead", 90))
+        store.perform(Heartbeat("dead", 90))
         worker = worker_of(shell, lease=0.001)
         moves(clock, 61, shell)
         rounds(shell, worker, 2)
@@ -279,7 +279,7 @@ def test_leaving_gives_the_shards_back_at_once(kind: Kind):
         assert store.perform(Lease(7, "other", 10)) == Leased(worker.name)
         shell.run(worker.leave())
         assert store.perform(Lease(7, "other", 10)) == Leased("other")
-        assert store.perform(Attend("other", 10)) == ("other",)
+        assert store.perform(Heartbeat("other", 10)) == ("other",)
 
 
 def test_run_in_a_thread_until_stop():
@@ -348,7 +348,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
         worker = worker_of(shell, lease=0.001)
         moves(clock, 61, shell)
         failed = 0
-        for fails in (Attend, Lease, WakeUps, Load, Settle):
+        for fails in (Heartbeat, Lease, ReadDue, Load, SetWakeUp):
 
             def down(request: Request, kind: type[Any] = fails) -> None:
                 if isinstance(request, kind):
@@ -356,7 +356,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
 
             store.before = down
             rounds(shell, worker)
-            assert worker.metrics.failed > failed or fails is Settle
+            assert worker.metrics.failed > failed or fails is SetWakeUp
             failed = worker.metrics.failed
         store.before = lambda request: None
         moves(clock, 61, shell)

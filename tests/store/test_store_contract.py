@@ -31,13 +31,13 @@ from vimbiso_fsm.store.requests import (
     Head,
     Late,
     Load,
+    Quarantine,
     ReadAudit,
     ReadIncidents,
-    Report,
+    RecordIncident,
     Request,
     Result,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Store,
     Stored,
     Wipe,
@@ -212,11 +212,11 @@ def verifies_anything(store: Store, request: Request) -> Result | str:
 
 
 def sets_nothing_aside(store: Store, request: Request) -> Result | str:
-    return store.perform(Load(request.member_id)) if isinstance(request, SetAside) else "as it is"
+    return store.perform(Load(request.member_id)) if isinstance(request, Quarantine) else "as it is"
 
 
 def settles_nothing(store: Store, request: Request) -> Result | str:
-    return None if isinstance(request, Settle) else "as it is"
+    return None if isinstance(request, SetWakeUp) else "as it is"
 
 
 def says_nothing_is_stored(store: Store, request: Request) -> Result | str:
@@ -272,10 +272,10 @@ def appended(at: Callable[[float], Store]) -> tuple[Result, Result]:
         made = at(shift).perform(Commit("m", head, f"t{number}", "t", "said", b"{}", entry))
         assert isinstance(made, Committed)
         head = made.head
-        at(shift).perform(Report("m", b"incident %d" % number))
+        at(shift).perform(RecordIncident("m", b"incident %d" % number))
     late = at(AUDIT_LIFE + 3600.0)
     assert isinstance(late.perform(Wipe("m", head, Entry(3, "d3", b"wiped"))), Committed)
-    late.perform(Report("m", b"incident 3"))
+    late.perform(RecordIncident("m", b"incident 3"))
     return late.perform(ReadAudit("m")), late.perform(ReadIncidents("m"))
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from vimbiso_fsm import (
-    Becomes,
+    Changes,
     Bot,
     Call,
     Flow,
@@ -47,7 +47,7 @@ def prepared(turn: Turn[Offer]) -> Offer:
     return attrs.evolve(turn.data, amount=1)
 
 
-def becomes(turn: Turn[Offer]) -> Becomes[Offer]:
+def becomes(turn: Turn[Offer]) -> Changes[Offer]:
     return turn.becomes(member=turn.member)
 
 

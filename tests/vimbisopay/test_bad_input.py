@@ -264,7 +264,7 @@ def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
     assert world(talk.core) == undisturbed(name)
 
 
-class Held:
+class MemberLock:
     """A core one of whose calls is not answered before it is let: no clock decides what is said meanwhile."""
 
     def __init__(self, core: SimulatedCredexCore, method: str) -> None:
@@ -289,7 +289,7 @@ def test_a_slow_core_is_waited_for_and_asked_once(name: str) -> None:
     and nothing is done twice."""
     calling = CALLS[name]
     talk = calling.talk()
-    held = Held(talk.core, _method(name))
+    held = MemberLock(talk.core, _method(name))
     talk.manager = FlowStateManager(flows.bot, talk.store, services={"credex_core": held}, call_wait=0.01)
     talk.say(calling.word)
     waiting = talk.place

@@ -28,7 +28,7 @@ from vimbiso_fsm.document.codec import dumps, loads, structure, unstructure
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 ADA, ALAN, GRACE, KATHERINE = (f"26377100000{n}" for n in (1, 2, 3, 5))
 DAY = dt.date(2026, 11, 22)
@@ -393,7 +393,7 @@ def test_a_core_that_is_down_does_nothing(core):
         core.get_account_by_handle("alan", caller=ada.caller()),
         core.cancel_credex(receipt.id, caller=ada.caller("k")),
     ):
-        assert answer == Unreached("core.down")
+        assert answer == Unreachable("core.down")
     assert core.offers[-1].status == "pending"
     core.faults = ()
     assert isinstance(core.cancel_credex(receipt.id, caller=ada.caller("k")), Receipt)
@@ -407,13 +407,13 @@ def test_a_lost_reply_is_work_done(core):
     assert core.offers[0].status == "cancelled"
     assert core.cancel_credex(core.offers[0].id, caller=ada.caller("k")).id == core.offers[0].id
     core.faults = [Fault("lost")]
-    assert core.login(phone=ADA) == Unreached("core.down")
-    assert core.get_account_by_handle("alan", caller=ada.caller()) == Unreached("core.down")
+    assert core.login(phone=ADA) == Unreachable("core.down")
+    assert core.get_account_by_handle("alan", caller=ada.caller()) == Unreachable("core.down")
 
 
 def test_faults_strike_the_calls_they_are_meant_for():
     core = SimulatedCredexCore(faults=[Fault("down", call="login", times=2)])
-    assert [core.login(phone=ADA) == Unreached("core.down") for _ in range(3)] == [True, True, False]
+    assert [core.login(phone=ADA) == Unreachable("core.down") for _ in range(3)] == [True, True, False]
     assert core.faults == (Fault("down", call="login", times=0),)
     core.faults = [Fault("down", chance=0.5)]
     struck = [isinstance(core.login(phone=ADA), Refused) for _ in range(100)]

@@ -38,11 +38,11 @@ from tests.vimbisopay.test_credex_core import ADA, ALAN, DAY, FAULTS, GRACE, KAT
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 
 NOW = 1_790_000_000.0
-DOWN, UNAUTHORISED = Unreached("core.down"), Refused("core.unauthorised")
+DOWN, UNAUTHORISED = Unreachable("core.down"), Refused("core.unauthorised")
 LIMIT = 60.0
 """Seconds after which something that must happen has failed."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
-from vimbiso_fsm.audit.trail import Trail, Wanted, _incident, _placed, _readable
+from vimbiso_fsm.audit.trail import Trail, Wanted, incident, placed, readable
 from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.store.requests import Head, digest
@@ -154,7 +154,7 @@ class Export:
         for entry in trail.entries:
             if entry.version <= self._heads.get(trail.member_id, Head()).version:
                 continue
-            read = _readable(entry)
+            read = readable(entry)
             if isinstance(read, str):
                 wrong.append(read)
             elif wanted(read):
@@ -163,7 +163,7 @@ class Export:
 
     def _new_incidents(self, trail: Trail, wanted: Wanted, wrong: list[str]) -> Iterator[bytes]:
         for place, body in enumerate(trail.incidents, 1):
-            read, name = _placed(place, _incident(body)), digest(body)
+            read, name = placed(place, incident(body)), digest(body)
             if isinstance(read, str):
                 wrong.append(read)
             elif (trail.member_id, name) not in self._incidents and wanted(read):

@@ -39,7 +39,7 @@ def _in_utc(at: datetime) -> datetime:
 
 
 @attrs.frozen
-class Details:
+class CommitEvent:
     """What observers are told after a commit. It grows by attributes.
 
     `entry`: as it was decided; its digests are added when it is sealed. `attempts`: commits it took. `digest`: of the
@@ -54,7 +54,7 @@ class Details:
 class Observer(Protocol):
     """Is told of each commit once it is stored. What it raises is logged and goes no further."""
 
-    def __call__(self, details: Details, /) -> None: ...
+    def __call__(self, details: CommitEvent, /) -> None: ...
 
 
 class FlowAuditLogger:
@@ -71,7 +71,7 @@ class FlowAuditLogger:
         self._observers = tuple(observers)
         self._report = report
 
-    def tell(self, details: Details) -> None:
+    def tell(self, details: CommitEvent) -> None:
         """Tell every observer, each on its own."""
         for observer in self._observers:
             try:

@@ -150,19 +150,19 @@ def earlier(store: Store, trail: Trail) -> Iterator[Trail]:
 
 
 def _moves(trail: Trail) -> list[AuditEntry]:
-    found = (entry for entry in map(_readable, trail.entries) if isinstance(entry, AuditEntry))
+    found = (entry for entry in map(readable, trail.entries) if isinstance(entry, AuditEntry))
     return [entry for entry in found if entry.kind == "move" and "guest" in entry.detail]
 
 
 def read_entries(trail: Trail) -> tuple[tuple[AuditEntry, ...], tuple[str, ...]]:
     """The entries that can be read, oldest first, and of the others why they cannot be."""
-    return _parted(AuditEntry, map(_readable, trail.entries))
+    return _parted(AuditEntry, map(readable, trail.entries))
 
 
 def read_incidents(trail: Trail) -> tuple[tuple[Incident, ...], tuple[str, ...]]:
     """The incidents that can be read, oldest first, and of the others why they cannot be."""
-    found = (_incident(body) for body in trail.incidents)
-    return _parted(Incident, (_placed(place, read) for place, read in enumerate(found, 1)))
+    found = (incident(body) for body in trail.incidents)
+    return _parted(Incident, (placed(place, read) for place, read in enumerate(found, 1)))
 
 
 def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tuple[str, ...]]:
@@ -170,11 +170,11 @@ def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tup
     return tuple(one for one in read if isinstance(one, kind)), tuple(one for one in read if isinstance(one, str))
 
 
-def _placed(place: int, read: Incident | str) -> Incident | str:
+def placed(place: int, read: Incident | str) -> Incident | str:
     return f"incident {place}: {read}" if isinstance(read, str) else read
 
 
-def _readable(entry: Entry) -> AuditEntry | str:
+def readable(entry: Entry) -> AuditEntry | str:
     """An entry, read, or why it cannot be."""
     try:
         read = unseal(entry)
@@ -201,7 +201,7 @@ def faults(trail: Trail) -> tuple[str, ...]:
 
 def _strangers(trail: Trail) -> Iterator[str]:
     for entry in trail.entries:
-        read = _readable(entry)
+        read = readable(entry)
         if isinstance(read, AuditEntry) and read.member_id != trail.member_id:
             yield f"entry {entry.version}: its text is of another member"
 
@@ -219,12 +219,12 @@ def _document_faults(trail: Trail) -> Iterator[str]:
         return
     if entry.digest != stored.head.digest:
         yield f"the stored document names another entry {version} as the one that made it"
-    read = _readable(entry)
+    read = readable(entry)
     if isinstance(read, AuditEntry) and read.document != digest(stored.document):
         yield f"the stored document is not the one that entry {version} names"
 
 
-def _incident(body: bytes) -> Incident | str:
+def incident(body: bytes) -> Incident | str:
     try:
         read = Incident.read(body)
     except Unreadable as error:

@@ -96,9 +96,9 @@ def migrate(
 
 async def _find(wanted: _Wanted, digest: str) -> bool:
     from vimbiso_fsm.legacy.bulk import find
-    from vimbiso_fsm.legacy.source import AsyncOldRecords
+    from vimbiso_fsm.legacy.source import AsyncLegacySource
 
-    async with AsyncOldRecords(wanted.old or str(wanted.redis)) as records:
+    async with AsyncLegacySource(wanted.old or str(wanted.redis)) as records:
         found = await find(records, digest.lower())
     print("\n".join(found) if found else f"no old record has the digest {shown(digest)}")
     return bool(found)
@@ -106,8 +106,8 @@ async def _find(wanted: _Wanted, digest: str) -> bool:
 
 async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
     """Run it -> whether nothing was left over."""
-    from vimbiso_fsm.legacy.bulk import Report, TakeOver, read_mapping
-    from vimbiso_fsm.legacy.source import AsyncOldRecords
+    from vimbiso_fsm.legacy.bulk import BulkImport, Report, read_mapping
+    from vimbiso_fsm.legacy.source import AsyncLegacySource
 
     numbers = read_mapping(wanted.mapping) if wanted.mapping else None
     member_of = bot.legacy.member_of if bot.legacy else None
@@ -125,14 +125,14 @@ async def _migrate(wanted: _Wanted, bot: Bot) -> bool:
         for fault in numbers.faults if numbers else ():
             report.mapping(fault)
             tell(fault)
-        records = await closing.enter_async_context(AsyncOldRecords(wanted.old or str(wanted.redis)))
+        records = await closing.enter_async_context(AsyncLegacySource(wanted.old or str(wanted.redis)))
         total = await records.count()
         notes = Console(stderr=True, highlight=False)
         columns = (TextColumn("keys"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         bar = closing.enter_context(Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal))
         task = bar.add_task("keys", total=total)
         store = await _store(wanted, closing)
-        migration = TakeOver(
+        migration = BulkImport(
             bot,
             store,
             records,
@@ -159,8 +159,8 @@ async def _store(wanted: _Wanted, closing: AsyncExitStack) -> AsyncStore:
     from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
     if wanted.data is not None:
-        from vimbiso_fsm.store.embedded import Engine
+        from vimbiso_fsm.store.embedded import EmbeddedServer
 
-        engine = closing.enter_context(Engine.start(wanted.data))
+        engine = closing.enter_context(EmbeddedServer.start(wanted.data))
         return await closing.enter_async_context(AsyncAtomicStateManager.from_url(engine.url))
     return await closing.enter_async_context(AsyncAtomicStateManager.from_url(str(wanted.redis)))

@@ -10,7 +10,7 @@ import typer
 from vimbiso_fsm.cli.members import Who, member_id_of
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
-from vimbiso_fsm.store.requests import Aside, ShowAside
+from vimbiso_fsm.store.requests import Quarantined, ShowQuarantined
 
 
 def recover(
@@ -72,14 +72,14 @@ def aside(
     """
     with opened(redis, data, flows) as bot:
         member_id = member_id_of(bot, who)
-        found: tuple[Aside, ...] = bot.manager.aside(member_id)
+        found: tuple[Quarantined, ...] = bot.manager.aside(member_id)
         if len(found) < (unmasked or 1):
             fail(f"{f'only {len(found)} are' if found else 'nothing is'} set aside of {shown(who)}")
         if unmasked is None:
             for place, one in enumerate(found, 1):
                 print(f"{place}. {one.what}, at version {one.version}")
             return
-        for part in bot.manager.ask(ShowAside(member_id, found[unmasked - 1])):
+        for part in bot.manager.ask(ShowQuarantined(member_id, found[unmasked - 1])):
             sys.stdout.buffer.write(part + b"\n")
         sys.stdout.buffer.flush()
 

@@ -22,7 +22,7 @@ import typer
 from vimbiso_fsm.cli.plain_text import clean
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.runtime.base import the_bot
+from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.requests import Store
 
@@ -108,10 +108,10 @@ def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Sto
         from vimbiso_fsm.store.memory import MemoryStore
 
         return MemoryStore(time.time)
-    from vimbiso_fsm.store.embedded import Engine
+    from vimbiso_fsm.store.embedded import EmbeddedServer
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
-    engine = closing.enter_context(Engine.start(folder, fsync="always" if data else "everysec"))
+    engine = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
     return closing.enter_context(AtomicStateManager.from_url(engine.url))
 
 
@@ -129,7 +129,7 @@ def import_bot(flows: str) -> Bot:
         said = " ".join(str(error).split())
         fail(f"the package {flows!r} cannot be imported: {type(error).__name__}: {said}{where}")
     try:
-        return the_bot(flows)
+        return resolve_bot(flows)
     except TypeError:
         fail(f"the package {flows!r} exports no Bot as 'bot'")
 

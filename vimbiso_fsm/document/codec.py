@@ -409,14 +409,14 @@ _unstructure_document = make_dict_unstructure_fn(
     Document,
     _converter,
     run=_absent,
-    brought=_absent,
+    upgraded=_absent,
     judged=_absent,
     profile=_as_it_is,
     current_account=_as_it_is,
     **_written,
 )
 _structure_document = make_dict_structure_fn(
-    Document, _converter, _cattrs_forbid_extra_keys=True, brought=_absent, **_written
+    Document, _converter, _cattrs_forbid_extra_keys=True, upgraded=_absent, **_written
 )
 
 

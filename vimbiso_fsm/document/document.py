@@ -174,7 +174,7 @@ class Document:
     `channel`: of the latest turn. `run`: where the conversation stands; `suspended`: runs to come back to, the next
     one last. `call`: an effect on its way. `token`: the life of `jwt_token`, where it is known. `deadline`: when the
     session ends unless something is said; `session_since`: when it began; `warn_at`: when the member is to be warned of
-    its end. `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back. `brought`:
+    its end. `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back. `upgraded`:
     the runs brought to today's flows when it was read; it is not stored, the next commit's audit says it. `judged`: set
     once the document was found valid; the next document is then written and judged by what is not the same object.
     """
@@ -198,7 +198,7 @@ class Document:
     warn_at: datetime | None = None
     channels: tuple[Address, ...] = ()
     moved: Moved | None = None
-    brought: tuple[Mapping[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
+    upgraded: tuple[Mapping[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
 
     def keep_judged(self, judged: Judged) -> None:
@@ -263,7 +263,7 @@ class Member:
     current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
 
 
-_UNASKED, _FINISHING = "unasked", "finishing"
+_UNASKED, FINISHING = "unasked", "finishing"
 """Marks in a run's validation context: its question has not been asked since a deploy put it there; it ends on the old
 definition, whatever is declared of the steps it comes to."""
 
@@ -271,22 +271,22 @@ definition, whatever is declared of the steps it comes to."""
 def finishing(run: Run) -> Run:
     """The run as one that ends on the old definition of its version."""
     context = run.flow_data.data.context
-    return run if _FINISHING in context else _with_context(run, {**context, _FINISHING: True})
+    return run if FINISHING in context else _with_context(run, {**context, FINISHING: True})
 
 
-def is_unasked(run: Run | None) -> bool:
+def needs_asking(run: Run | None) -> bool:
     """Whether the run stands where a deploy has put it, and the member has not been asked since."""
     return run is not None and _UNASKED in run.flow_data.data.context
 
 
 def asked(run: Run) -> Run:
     """The run, no longer unasked."""
-    if not is_unasked(run):
+    if not needs_asking(run):
         return run
     return _with_context(run, {name: v for name, v in run.flow_data.data.context.items() if name != _UNASKED})
 
 
-def unasked(run: Run) -> Run:
+def to_be_asked(run: Run) -> Run:
     """The run as one that must be asked; what was shown, and its timer, belonged to another question."""
     context = {name: value for name, value in run.flow_data.data.context.items() if name != "attempts"}
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)

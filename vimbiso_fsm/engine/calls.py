@@ -10,116 +10,116 @@ from vimbiso_fsm.document.document import (
     Member,
     PendingCall,
 )
-from vimbiso_fsm.engine.draft import Conversation, _with_data
-from vimbiso_fsm.engine.events import Answered, Listener, Stray
+from vimbiso_fsm.engine.draft import Draft, with_step_data
+from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.interpret import go_on
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
 from vimbiso_fsm.engine.pending import make, renew_for, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
-from vimbiso_fsm.flow.commands import normal
+from vimbiso_fsm.flow.commands import normalise
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 
 
-def _take_answer(talk: Conversation, answered: Answered, listener: Listener) -> None:
+def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) -> None:
     """A call came back: `done` or `failed` in the state that proposed it."""
-    pending = talk.pending
-    if pending is None or pending.key != answered.key or talk.run is None:
-        return talk.ignore()
-    tokens = talk.bot.tokens
+    pending = draft.pending
+    if pending is None or pending.key != answered.key or draft.run is None:
+        return draft.ignore()
+    tokens = draft.bot.tokens
     silent = answered.unknown or (tokens is not None and tokens.is_refusal(answered.result))
     if silent and answered.tries != pending.tries:  # somebody else has taken it up since
-        return talk.ignore()
+        return draft.ignore()
     if answered.renewal:
-        return _take_renewal(talk, answered, pending, listener)
+        return _take_renewal(draft, answered, pending, route)
     if answered.unknown:
-        return _take_no_answer(talk, pending, listener)
-    talk.pending = None
+        return _take_no_answer(draft, pending, route)
+    draft.pending = None
     if isinstance(answered.result, Refused):
-        fail(talk, answered.result)
+        fail(draft, answered.result)
     else:
-        fired = fire(talk, "done", answered.result)
+        fired = fire(draft, "done", answered.result)
         if fired.to is None:  # no way for this result: the flow hears why
-            fail(talk, fired.reasons[0] if fired.reasons else Refused("call.failed"))
-    go_on(talk)
+            fail(draft, fired.reasons[0] if fired.reasons else Refused("call.failed"))
+    go_on(draft)
 
 
-def _take_no_answer(talk: Conversation, pending: PendingCall, listener: Listener) -> None:
+def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> None:
     """Nobody knows whether the call was made: it stays on its way for a while, then the flow hears so."""
-    policy = talk.policy
-    if talk.tries < policy.rounds:
-        talk.kind, talk.status = "call", "failed"
-        talk.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
-        rest = timedelta(seconds=policy.rest(talk.tries))
-        talk.pending = attrs.evolve(pending, leased_until=talk.now, again_at=talk.now + rest)
-        if listener == "handle" and talk.tries == 1:  # whoever had it taken up again has heard so
-            talk.say(waiting_words(talk))
+    policy = draft.policy
+    if draft.tries < policy.rounds:
+        draft.kind, draft.status = "call", "failed"
+        draft.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
+        rest = timedelta(seconds=policy.rest(draft.tries))
+        draft.pending = attrs.evolve(pending, leased_until=draft.now, again_at=draft.now + rest)
+        if route == "handle" and draft.tries == 1:  # whoever had it taken up again has heard so
+            draft.say(waiting_words(draft))
         return
-    fail(talk, policy.given_up)
-    go_on(talk)
+    fail(draft, policy.given_up)
+    go_on(draft)
 
 
-def _take_renewal(talk: Conversation, answered: Answered, pending: PendingCall, listener: Listener) -> None:
+def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, route: ReplyRoute) -> None:
     """The call's token was not accepted, or a new one is there, or there is none."""
-    tokens, result = talk.bot.tokens, answered.result
+    tokens, result = draft.bot.tokens, answered.result
     if tokens is None or pending.renewed or answered.tries != pending.tries:
-        return talk.ignore()
-    talk.kind = "renewal"
-    logged_out = talk.member.jwt_token is None  # by somebody else meanwhile; that is final
+        return draft.ignore()
+    draft.kind = "renewal"
+    logged_out = draft.member.jwt_token is None  # by somebody else meanwhile; that is final
     if answered.renewal == "needed" and not logged_out:
-        return renew_for(talk, pending)
+        return renew_for(draft, pending)
     refused = isinstance(result, Refused)
     unavailable = answered.unknown or (refused and not tokens.is_refusal(result))
-    if talk.in_doubt and (logged_out or unavailable or refused or result is None):
-        return _take_no_answer(talk, pending, listener)
+    if draft.in_doubt and (logged_out or unavailable or refused or result is None):
+        return _take_no_answer(draft, pending, route)
     if unavailable and not logged_out:
-        fail(talk, result if isinstance(result, Refused) else Refused("call.unavailable"))
+        fail(draft, result if isinstance(result, Refused) else Refused("call.unavailable"))
     elif logged_out or refused or result is None:
-        make_renewed(talk, pending, attrs.evolve(talk.member, authenticated=False, jwt_token=None))
+        make_renewed(draft, pending, attrs.evolve(draft.member, authenticated=False, jwt_token=None))
     else:
-        make_renewed(talk, pending, with_token(talk, result))
-    if talk.pending is None:
-        go_on(talk)
+        make_renewed(draft, pending, with_token(draft, result))
+    if draft.pending is None:
+        go_on(draft)
 
 
-def _take_stray(talk: Conversation, stray: Stray) -> None:
+def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:
     """Take up a call that nobody is making."""
-    pending = talk.pending
-    if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or talk.now < pending.leased_until:
-        return talk.ignore()
-    if talk.tries >= talk.policy.take_ups:
-        talk.kind = "call"
-        return fail(talk, talk.policy.given_up)
-    take_up(talk, pending)
+    pending = draft.pending
+    if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or draft.now < pending.leased_until:
+        return draft.ignore()
+    if draft.tries >= draft.policy.take_ups:
+        draft.kind = "call"
+        return fail(draft, draft.policy.given_up)
+    take_up(draft, pending)
 
 
-def _give_up(talk: Conversation, message: Message) -> None:
+def _give_up(draft: Draft, message: Message) -> None:
     """Nobody could find out what became of the call. The flow hears of it; a flow that fails at that, too, can at
     least be left."""
-    talk.kind = "call"
-    if talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text])) in ("menu", "cancel"):
-        talk.pending = None
-        say_reasons(talk, [talk.policy.given_up])
-        return abandon(talk)
-    fail(talk, talk.policy.given_up)
+    draft.kind = "call"
+    if draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text])) in ("menu", "cancel"):
+        draft.pending = None
+        say_reasons(draft, [draft.policy.given_up])
+        return abandon(draft)
+    fail(draft, draft.policy.given_up)
 
 
-def _wait(talk: Conversation, pending: PendingCall, message: Message) -> None:
+def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
     """Something was said while a call is on its way. Once its lease has ended it is taken up again."""
-    if talk.now < pending.leased_until:
-        talk.say(waiting_words(talk))
-        return talk.ignore()
-    if talk.tries >= talk.policy.take_ups:
-        return _give_up(talk, message)
-    talk.say(waiting_words(talk))
-    take_up(talk, pending)
+    if draft.now < pending.leased_until:
+        draft.say(waiting_words(draft))
+        return draft.ignore()
+    if draft.tries >= draft.policy.take_ups:
+        return _give_up(draft, message)
+    draft.say(waiting_words(draft))
+    take_up(draft, pending)
 
 
-def make_renewed(draft: Conversation, pending: PendingCall, member: Member) -> None:
+def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
     """Make the call with the token that the member has now; unless what the flow requires does not hold for it.
     What may have been made is asked for all the same. What is made after a login goes on counting its tries."""
     sure, draft.member, draft.pending, run = not draft.in_doubt, member, None, draft.standing
     data = run.flow_data.data
-    counted = _with_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
+    counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
     if not sure or allowed(draft, counted):
         make(draft, attrs.evolve(pending, renewed=True))

@@ -29,11 +29,11 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.replies_codec import replies_to_raw
-from vimbiso_fsm.engine.draft import Conversation
-from vimbiso_fsm.engine.events import Event, Listener, Silence, content_digest
-from vimbiso_fsm.engine.outbox import _overdue, _put_out, _unwarn
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
+from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.schedule import wake_at
-from vimbiso_fsm.engine.session import _not_after, _session
+from vimbiso_fsm.engine.session import session_bound, with_session
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import InvalidState, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
@@ -109,43 +109,43 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     )
 
 
-def _close(talk: Conversation, event: Event, listener: Listener) -> Decision:
+def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     """What all this comes to.
 
     Raises: InvalidState, NotStorable.
     """
     content = content_digest(event)
-    if not talk.changed:
-        return Decision(talk.status, talk.before, talk.said, talk.token, talk.root, content, changed=False)
-    if isinstance(event, Message | Silence) and talk.kind != "error":
-        _unwarn(talk)
-    if isinstance(event, Message) and talk.kind != "error":
-        talk.replies = [*_overdue(talk), *talk.replies]
-    elif listener != "handle":
-        _put_out(talk, event, listener)
-    replies = talk.said
-    document = _document(talk, event)
-    raw = document_to_raw(document, talk.before)
-    rules, judged = talk.bot.validator, talk.before.judged
+    if not draft.changed:
+        return Decision(draft.status, draft.before, draft.said, draft.token, draft.root, content, changed=False)
+    if isinstance(event, Message | SessionExpired) and draft.kind != "error":
+        drop_warning(draft)
+    if isinstance(event, Message) and draft.kind != "error":
+        draft.replies = [*take_overdue(draft), *draft.replies]
+    elif route != "handle":
+        put_in_outbox(draft, event, route)
+    replies = draft.said
+    document = _document(draft, event)
+    raw = document_to_raw(document, draft.before)
+    rules, judged = draft.bot.validator, draft.before.judged
     verdict = rules.validate(raw, judged.plain if judged is not None and judged.rules is rules else None)
     if not verdict.valid:
         raise InvalidState(verdict.faults)
     keep_judged(document, raw, rules)
     return Decision(
-        status=talk.status,
+        status=draft.status,
         document=document,
         replies=replies,
-        token=talk.token,
-        root=talk.root,
+        token=draft.token,
+        root=draft.root,
         content=content,
         raw=dumps_unstructured(raw),
-        record=record_of(talk.bot, talk.status, replies, document, raw),
-        entry=_entry(talk, document),
-        call=talk.call,
-        renews=talk.renews,
-        forgets=drops_token(talk.before, document),
-        delivery=talk.delivery,
-        not_after=_not_after(talk, event),
+        record=record_of(draft.bot, draft.status, replies, document, raw),
+        entry=_entry(draft, document),
+        call=draft.call,
+        renews=draft.renews,
+        forgets=drops_token(draft.before, document),
+        delivery=draft.delivery,
+        not_after=session_bound(draft, event),
     )
 
 
@@ -160,35 +160,35 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
     return before.token if before and token == before.jwt_token else bot.tokens.life(token, member, now)
 
 
-def _document(talk: Conversation, event: Event) -> Document:
+def _document(draft: Draft, event: Event) -> Document:
     """The new document. After an error only its version and instant are new."""
-    before, intact = talk.before, is_intact(talk.before)
-    if talk.kind == "error":
-        return attrs.evolve(before, version=talk.version, last_updated=talk.now, brought=()).at(talk.now)
-    member = talk.member
-    channel = talk.channel if intact or talk.channel is not before.channel else attrs.evolve(talk.channel)
-    token = life_of(talk.bot, before, member, talk.now)
-    deadline, session_since, warn_at = _session(talk, event)
+    before, intact = draft.before, is_intact(draft.before)
+    if draft.kind == "error":
+        return attrs.evolve(before, version=draft.version, last_updated=draft.now, upgraded=()).at(draft.now)
+    member = draft.member
+    channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
+    token = life_of(draft.bot, before, member, draft.now)
+    deadline, session_since, warn_at = with_session(draft, event)
     return Document(
         member_id=before.member_id,
         channel=channel,
-        last_updated=talk.now,
-        version=talk.version,
+        last_updated=draft.now,
+        version=draft.version,
         guest=before.guest,
         jwt_token=member.jwt_token,
-        authenticated=member.authenticated and (token is None or token.expires > talk.now),
+        authenticated=member.authenticated and (token is None or token.expires > draft.now),
         token=token,
         profile=_as_stored(before.profile, member.profile, "profile", intact),
         current_account=_as_stored(before.current_account, member.current_account, "current_account", intact),
-        run=talk.run,
-        suspended=talk.suspended,
-        call=talk.pending,
-        outbox=talk.outbox,
+        run=draft.run,
+        suspended=draft.suspended,
+        call=draft.pending,
+        outbox=draft.outbox,
         deadline=deadline,
         session_since=session_since,
         warn_at=warn_at,
         channels=before.channels,
-        moved=_moved(talk),
+        moved=_moved(draft),
     )
 
 
@@ -200,17 +200,17 @@ def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, i
     return before if after is before and intact else loads(dumps(unstructure(after), name))
 
 
-def _moved(talk: Conversation) -> Moved | None:
+def _moved(draft: Draft) -> Moved | None:
     """Set when a guest has become a member.
 
     Raises: WrongMember when a member would become another one.
     """
-    before = talk.before
-    if talk.member.id == before.member_id:
+    before = draft.before
+    if draft.member.id == before.member_id:
         return before.moved
     if not before.guest:
         raise WrongMember(before.member_id)
-    return Moved(talk.member.id, talk.version)
+    return Moved(draft.member.id, draft.version)
 
 
 _RECORDED = ("version", "fingerprint", "trail", "made", "waits")
@@ -244,33 +244,33 @@ def record_of(
     return dumps_unstructured(record, "turn record")
 
 
-def _entry(talk: Conversation, document: Document) -> AuditEntry:
+def _entry(draft: Draft, document: Document) -> AuditEntry:
     """The audit entry of this turn."""
-    before, after = talk.before.run, document.run
-    first = talk.steps[0] if talk.steps else None
+    before, after = draft.before.run, document.run
+    first = draft.steps[0] if draft.steps else None
     stood = before or after
     same = after if before and after and before.id == after.id else None
     return AuditEntry(
-        version=talk.version,
-        at=talk.now,
+        version=draft.version,
+        at=draft.now,
         member_id=document.member_id,
-        channel=channel_digest(talk.channel),
-        kind=talk.kind,
-        status=talk.status,
-        token=talk.token,
-        root=talk.root,
+        channel=channel_digest(draft.channel),
+        kind=draft.kind,
+        status=draft.status,
+        token=draft.token,
+        root=draft.root,
         source=first.source if first else before.step if before else "",
         dest=after.step if after else "",
         flow=first.flow if first else stood.flow if stood else "",
         run=first.run if first else stood.id if stood else "",
-        trigger=talk.trigger or (first.trigger if first else ""),
-        steps=tuple(talk.steps),
-        codes=tuple(talk.codes),
-        before=_redacted(talk.bot, before),
-        after=_redacted(talk.bot, same),
+        trigger=draft.trigger or (first.trigger if first else ""),
+        steps=tuple(draft.steps),
+        codes=tuple(draft.codes),
+        before=_redacted(draft.bot, before),
+        after=_redacted(draft.bot, same),
         changed=_changed(before, same),
         verdict=after.flow_data.data.verdict if after else {},
-        detail={**talk.detail, **migrated(talk.before)},
+        detail={**draft.detail, **migrated(draft.before)},
     )
 
 

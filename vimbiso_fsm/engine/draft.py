@@ -1,6 +1,6 @@
 """A conversation while one turn of it is decided: the stack of runs, the step on the machine, what is said.
 
-A `Conversation` is the working copy of one document for one turn, thrown away with it. A run stands in a state; when
+A `Draft` is the working copy of one document for one turn, thrown away with it. A run stands in a state; when
 it enters one, `settle` does what the state has to do (say, call, sub-flow, pass on) until one waits. Runs lie on a
 stack: below the current one those that wait for it, each for a reason (`Run.waits`):
 
@@ -52,7 +52,7 @@ class Stuck(VimbisoError):
         super().__init__(f"flow {flow!r} is stuck in state {state!r}: {fault}")
 
 
-class Conversation:
+class Draft:
     """One document on the desk. `token` names the turn; ids of runs and calls are made from it. `root`: the token of
     the message that caused it. `call`: what is to be called once the turn is stored; `renews`: for a new token, before
     the call itself. `kind`, `status`, `detail`: what the audit will say of the turn. `changed`: whether there is
@@ -167,7 +167,9 @@ class Conversation:
         """The run with answers it is to be given as soon as it asks; with none, without them."""
         data = run.flow_data.data
         context = {name: value for name, value in data.context.items() if name != "answers"}
-        return _with_data(run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context))
+        return with_step_data(
+            run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context)
+        )
 
     # The stack of runs --------------------------------------------------------------------------------------------
 
@@ -213,5 +215,5 @@ def has_answers(bot: Bot, run: Run) -> bool:
     return any(flow[step].into for step in run.trail if step in flow.by_name)
 
 
-def _with_data(run: Run, data: StepData) -> Run:
+def with_step_data(run: Run, data: StepData) -> Run:
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))

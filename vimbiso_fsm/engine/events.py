@@ -12,7 +12,7 @@ from vimbiso_fsm.messages.message import Message
 
 
 @attrs.frozen
-class Answered:
+class CallReturned:
     """A call has come back. `result` is what the service returned, a `Refused` among it; `unknown`: it raised, and
     nobody knows whether it was done. `tries`: how often the call has been taken up. `renewal`: "needed" when the call's
     token was not accepted, "done" when it was not the call that came back but the renewal of its token. `again`: as the
@@ -28,7 +28,7 @@ class Answered:
 
 
 @attrs.frozen
-class Due:
+class StateTimeout:
     """A state's timer has come. It does nothing unless `run` still stands in the state that it entered at version
     `entered`, and its timer is still set to `at`."""
 
@@ -38,21 +38,21 @@ class Due:
 
 
 @attrs.frozen
-class Silence:
+class SessionExpired:
     """The session's `deadline` has come. It does nothing when something was said since."""
 
     deadline: datetime
 
 
 @attrs.frozen
-class Ending:
+class SessionEnding:
     """The member is to be warned that the session ends at `deadline`. It does nothing when something was said since."""
 
     deadline: datetime
 
 
 @attrs.frozen
-class Stray:
+class LeaseExpired:
     """A call on its way that nobody seems to be making any more. It is taken up again once its lease has ended, with
     the same key. `tries`: how often it has been taken up."""
 
@@ -62,7 +62,7 @@ class Stray:
 
 
 @attrs.frozen
-class Send:
+class DeliveryDue:
     """Replies of the outbox are to be delivered: whoever commits this does it. `tries`: how often it was begun."""
 
     id: str
@@ -70,7 +70,7 @@ class Send:
 
 
 @attrs.frozen
-class Sent:
+class Delivered:
     """A delivery has ended. `done` is False when it failed, or nobody knows."""
 
     id: str
@@ -78,10 +78,12 @@ class Sent:
     done: bool
 
 
-Event: TypeAlias = Message | Answered | Due | Silence | Ending | Stray | Send | Sent
+Event: TypeAlias = (
+    Message | CallReturned | StateTimeout | SessionExpired | SessionEnding | LeaseExpired | DeliveryDue | Delivered
+)
 
 
-Listener: TypeAlias = Literal["handle", "deliver", "nobody"]
+ReplyRoute: TypeAlias = Literal["handle", "deliver", "nobody"]
 """Who hears the replies of a turn: `handle` returns them, or `deliver` takes them to the member, or they wait in the
 document for the member's next message (or for somebody who delivers)."""
 
@@ -91,21 +93,21 @@ def turn_token(event: Event) -> str:
     match event:
         case Message(channel=channel):
             return hashed("message", channel.type, event.account, channel.identifier, event.id)
-        case Answered(renewal="needed" | "done" as renewal):
+        case CallReturned(renewal="needed" | "done" as renewal):
             return hashed(f"renewal {renewal}", event.key, str(event.tries), str(event.unknown))
-        case Answered(unknown=True):
+        case CallReturned(unknown=True):
             return hashed("no answer", event.key, str(event.tries))
-        case Answered():
+        case CallReturned():
             return hashed("answer", event.key, *([str(event.again)] if event.again else []))
-        case Due():
+        case StateTimeout():
             return hashed("due", event.run, str(event.entered), event.at.isoformat())
-        case Silence():
+        case SessionExpired():
             return hashed("silence", event.deadline.isoformat())
-        case Ending():
+        case SessionEnding():
             return hashed("ending", event.deadline.isoformat())
-        case Send() | Sent():
+        case DeliveryDue() | Delivered():
             return hashed(type(event).__name__, event.id, str(event.tries))
-        case Stray():
+        case LeaseExpired():
             return hashed("stray", event.key, str(event.tries))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Conversation
+from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpreter import abandon, enter, fire, go_home, offer_back, run_to_completion
 from vimbiso_fsm.engine.refusals import say_help
 from vimbiso_fsm.flow.carry_on import CARRY_ON
@@ -15,65 +15,65 @@ from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.messages.replies import Text
 
 
-def _obey(talk: Conversation, command: str) -> None:
+def follow_global_word(draft: Draft, command: str) -> None:
     """Do what one of the words says."""
-    talk.trigger = command
-    talk.kind = "command"
-    _COMMANDS[command](talk)
+    draft.trigger = command
+    draft.kind = "command"
+    _COMMANDS[command](draft)
 
 
-def _menu(talk: Conversation) -> None:
+def _menu(draft: Draft) -> None:
     """The way home. A flow with answers in it is first offered back; who says so again does not want it back."""
-    run = talk.run
+    run = draft.run
     if run is None:
-        go_home(talk)
+        go_home(draft)
     elif run.flow == CARRY_ON.name:
-        fire(talk, "no")
-    elif talk.gathered(run):
-        offer_back(talk, run)
+        fire(draft, "no")
+    elif draft.gathered(run):
+        offer_back(draft, run)
     else:
-        abandon(talk)
+        abandon(draft)
 
 
-def _cancel(talk: Conversation) -> None:
+def _cancel(draft: Draft) -> None:
     """End the open flow; nothing is sent."""
-    if talk.run is None or talk.at_home:
-        return _menu(talk)
-    if talk.run.flow != CARRY_ON.name:
-        talk.say(Text("cancel.done"))
-    abandon(talk)
+    if draft.run is None or draft.at_home:
+        return _menu(draft)
+    if draft.run.flow != CARRY_ON.name:
+        draft.say(Text("cancel.done"))
+    abandon(draft)
 
 
-def _back(talk: Conversation) -> None:
+def _back(draft: Draft) -> None:
     """The previous question, with its earlier answer; later answers are kept until they are changed. Before the first
     question of a sub-flow comes the latest of the flow that called it. A sub-flow that has ended is one question: it
     begins again."""
-    if talk.run is None:
-        return go_home(talk)
-    chain = talk.called_by(talk.run)
+    if draft.run is None:
+        return go_home(draft)
+    chain = draft.called_by(draft.run)
     left = next((place for place, run in enumerate(chain) if run.trail or run.made), 0)
     run = chain[left]
     if not run.trail:
-        crosses = run.made and run.step != talk.bot.definition(run).initial
-        talk.say(Text("back.made" if crosses else "back.nowhere"))
-        return talk.ask()
+        crosses = run.made and run.step != draft.bot.definition(run).initial
+        draft.say(Text("back.made" if crosses else "back.nowhere"))
+        return draft.ask()
     for _ in range(left):
-        talk.pop()
-    enter(talk, attrs.evolve(run, waits=""), run.trail[-1])
-    earlier = _earlier_answer(talk)
+        draft.pop()
+    enter(draft, attrs.evolve(run, waits=""), run.trail[-1])
+    earlier = _earlier_answer(draft)
     if earlier is not None:
-        talk.say(Text("back.earlier", answer=earlier))
-    if talk.state.flow:
-        return run_to_completion(talk)
-    talk.ask()
+        draft.say(Text("back.earlier", answer=earlier))
+    if draft.state.flow:
+        return run_to_completion(draft)
+    draft.ask()
 
 
-def _earlier_answer(talk: Conversation) -> Any:
+def _earlier_answer(draft: Draft) -> Any:
     """What the current question was answered with, in words; None where there is nothing to show."""
-    flow, state, into = talk.flow, talk.state, talk.state.into
+    flow, state, into = draft.flow, draft.state, draft.state.into
     if into is None or flow.fields[into].metadata.get("vimbiso") == SECRET["vimbiso"]:
         return None
-    turn = talk.turn(talk.standing)
+    turn = draft.turn(draft.standing)
     answer = getattr(turn.data, into)
     if answer in (None, "") or (into in flow.depends and answer == getattr(flow.data(), into)):
         return None
@@ -91,12 +91,12 @@ def _has_words(kind: type[Any]) -> bool:
     return not attrs.has(kind) or any("__str__" in vars(base) for base in kind.__mro__[:-1])
 
 
-def _help(talk: Conversation) -> None:
+def _help(draft: Draft) -> None:
     """What can be said here, then the question again."""
-    if talk.run is None:
-        return go_home(talk)
-    say_help(talk)
-    talk.ask()
+    if draft.run is None:
+        return go_home(draft)
+    say_help(draft)
+    draft.ask()
 
 
 _COMMANDS = {"menu": _menu, "cancel": _cancel, "back": _back, "help": _help}

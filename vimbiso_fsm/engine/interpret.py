@@ -14,199 +14,201 @@ from datetime import datetime
 
 import attrs
 
-from vimbiso_fsm.document.document import is_unasked
+from vimbiso_fsm.document.document import needs_asking
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.calls import _wait
-from vimbiso_fsm.engine.draft import Conversation
-from vimbiso_fsm.engine.global_words import _obey
+from vimbiso_fsm.engine.calls import wait_for_call
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.global_words import follow_global_word
 from vimbiso_fsm.engine.interpreter import allowed, enter, fire, go_home, run_to_completion, start
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
-from vimbiso_fsm.engine.session import _is_session_over, _reopen, end_session
-from vimbiso_fsm.engine.timers import _is_time_over, _too_late, time_out
-from vimbiso_fsm.flow.commands import Shortcut, normal
+from vimbiso_fsm.engine.session import end_session, is_session_over, reopen
+from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out
+from vimbiso_fsm.flow.commands import Shortcut, normalise
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
 
-def hear(talk: Conversation, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
+def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
     """Take a message into the conversation. `recovered`: said first when the document was mended just now.
     `arrived`: when the message came in, on the store's clock."""
     if recovered is not None:
-        talk.status = "recovered"
-        talk.say(Text(recovered.key, **recovered.params, reference=talk.token[:10]))
-    if _is_too_old(talk, message):
-        return _closed(talk, "message.too_late")
-    if talk.pending is not None:
-        return _wait(talk, talk.pending, message)
-    if talk.run is None and talk.suspended:
-        talk.kind = "session"
-        return _reopen(talk)
-    if is_unasked(talk.run) and not _is_session_over(talk):
-        return _ask_anew(talk, message)
-    if _is_time_over(talk) and time_out(talk):
-        if not _is_session_over(talk):
-            return _too_late(talk, message)
-    elif message.choice is not None and recovered is None and _is_stale(talk, message.choice):
-        return _closed(talk)
-    if _is_session_over(talk):
-        end_session(talk)
-        return _reopen(talk)
-    if talk.run is not None and talk.run.waits == "entry":
-        return _enter(talk, message)
-    if recovered is not None and talk.run is not None:
-        return _take_heart(talk, message)
+        draft.status = "recovered"
+        draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))
+    if _is_too_old(draft, message):
+        return _closed(draft, "message.too_late")
+    if draft.pending is not None:
+        return wait_for_call(draft, draft.pending, message)
+    if draft.run is None and draft.suspended:
+        draft.kind = "session"
+        return reopen(draft)
+    if needs_asking(draft.run) and not is_session_over(draft):
+        return _ask_again(draft, message)
+    if is_timeout_due(draft) and time_out(draft):
+        if not is_session_over(draft):
+            return take_too_late(draft, message)
+    elif message.choice is not None and recovered is None and _is_stale(draft, message.choice):
+        return _closed(draft)
+    if is_session_over(draft):
+        end_session(draft)
+        return reopen(draft)
+    if draft.run is not None and draft.run.waits == "entry":
+        return _enter(draft, message)
+    if recovered is not None and draft.run is not None:
+        return _ask_after_repair(draft, message)
     content = message.choice if message.choice is not None else message.text
     if content is None:
-        return _refuse(talk, [Refused("message.unsupported")])
-    limit = talk.bot.limits.text
+        return _refuse(draft, [Refused("message.unsupported")])
+    limit = draft.bot.limits.text
     if len(content) > limit:
-        return _refuse(talk, [Refused("message.too_long", limit=limit)])
+        return _refuse(draft, [Refused("message.too_long", limit=limit)])
     if message.choice is not None:
-        return _press(talk, content)
-    _listen(talk, content, arrived)
+        return _press(draft, content)
+    _typed(draft, content, arrived)
 
 
 # Typed and pressed ------------------------------------------------------------------------------------------------
 
 
-def _listen(talk: Conversation, text: str, arrived: datetime) -> None:
+def _typed(draft: Draft, text: str, arrived: datetime) -> None:
     """Typed words."""
-    command = talk.bot.commands.command(normal(text))
+    command = draft.bot.commands.command(normalise(text))
     if command:
-        return _obey(talk, command)
-    for shortcut in talk.bot.shortcuts if talk.run is None or talk.at_home else ():
+        return follow_global_word(draft, command)
+    for shortcut in draft.bot.shortcuts if draft.run is None or draft.at_home else ():
         answers = shortcut.reads(text)
         if answers is not None:
-            return _follow(talk, shortcut, answers)
-    if talk.run is None:
-        talk.kind = "start"
-        return go_home(talk)
-    if talk.flow.late_text == "close" and talk.run.since is not None and arrived < talk.run.since:
-        return _closed(talk, "choice.late")
-    if _is_unseen(talk):
-        return _show(talk)
-    choice = question.chosen(talk.bot, talk.flow, talk.run, text)
+            return _follow(draft, shortcut, answers)
+    if draft.run is None:
+        draft.kind = "start"
+        return go_home(draft)
+    if draft.flow.late_text == "close" and draft.run.since is not None and arrived < draft.run.since:
+        return _closed(draft, "choice.late")
+    if _is_unseen(draft):
+        return _show(draft)
+    choice = question.chosen(draft.bot, draft.flow, draft.run, text)
     if choice:
-        return _choose(talk, choice)
-    _read(talk, text)
+        return _choose(draft, choice)
+    _read(draft, text)
 
 
-def _is_unseen(talk: Conversation) -> bool:
+def _is_unseen(draft: Draft) -> bool:
     """Whether what is asked now still waits in the outbox, because a call has come home since: no text answers it."""
-    if not talk.outbox:
+    if not draft.outbox:
         return False
-    reply = question.build(talk.bot, talk.bot.machine(talk.standing), talk.standing, talk.turn(talk.standing)).reply
-    [asked] = replies_to_keep(talk.bot.say([reply], talk.member.profile, talk.channel))
-    return any(asked in waiting.replies for waiting in talk.outbox)
+    reply = question.build(
+        draft.bot, draft.bot.machine(draft.standing), draft.standing, draft.turn(draft.standing)
+    ).reply
+    [asked] = replies_to_keep(draft.bot.say([reply], draft.member.profile, draft.channel))
+    return any(asked in waiting.replies for waiting in draft.outbox)
 
 
-def _show(talk: Conversation) -> None:
+def _show(draft: Draft) -> None:
     """What waits in the outbox is the answer; the text is not taken."""
-    talk.status = "refused"
-    talk.codes.append("choice.late")
+    draft.status = "refused"
+    draft.codes.append("choice.late")
 
 
-def _press(talk: Conversation, choice: str) -> None:
+def _press(draft: Draft, choice: str) -> None:
     """A pressed button or row. A bare id counts as if it were typed, but never as a command."""
-    run = talk.run
+    run = draft.run
     pressed = question.pressed(choice)
     if run is None:
-        talk.kind = "start"
-        return go_home(talk)
+        draft.kind = "start"
+        return go_home(draft)
     if pressed is not None:
-        return _choose(talk, pressed.choice)
-    known = question.chosen(talk.bot, talk.flow, run, choice)
+        return _choose(draft, pressed.choice)
+    known = question.chosen(draft.bot, draft.flow, run, choice)
     if known:
-        return _choose(talk, known)
-    _refuse(talk, [Refused("choice.unknown")])
+        return _choose(draft, known)
+    _refuse(draft, [Refused("choice.unknown")])
 
 
-def _is_stale(talk: Conversation, choice: str) -> bool:
+def _is_stale(draft: Draft, choice: str) -> bool:
     """Whether a press comes from an earlier question."""
-    run, pressed = talk.run, question.pressed(choice)
+    run, pressed = draft.run, question.pressed(choice)
     return run is not None and pressed is not None and (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
 
 
-def _closed(talk: Conversation, words: str = "choice.closed") -> None:
+def _closed(draft: Draft, words: str = "choice.closed") -> None:
     """An answer to an earlier question: say so and repeat what is asked now. Nothing changes, the session is not
     renewed either."""
-    talk.say(Text(words))
-    if talk.pending is None:
-        talk.ask()
-    talk.ignore()
+    draft.say(Text(words))
+    if draft.pending is None:
+        draft.ask()
+    draft.ignore()
 
 
-def _choose(talk: Conversation, choice: str) -> None:
+def _choose(draft: Draft, choice: str) -> None:
     """A choice of the current question."""
-    run = talk.standing
+    run = draft.standing
     if choice in (question.NEXT, question.PREV):
-        talk.kind = "page"
-        talk.run = attrs.evolve(run, page=run.page + (1 if choice == question.NEXT else -1))
-        return talk.ask()
-    if choice in talk.flow.buttons.get(run.step, ()):
-        return _try(talk, choice)
+        draft.kind = "page"
+        draft.run = attrs.evolve(run, page=run.page + (1 if choice == question.NEXT else -1))
+        return draft.ask()
+    if choice in draft.flow.buttons.get(run.step, ()):
+        return _try(draft, choice)
     if choice.startswith(question.ROW):
-        for row in question.rows_of(talk.state, talk.turn(run)):
+        for row in question.rows_of(draft.state, draft.turn(run)):
             if row.id == choice[len(question.ROW) :]:
-                return _try(talk, "answer", row.id if row.value is None else row.value)
-    _refuse(talk, [Refused("choice.unknown")])
+                return _try(draft, "answer", row.id if row.value is None else row.value)
+    _refuse(draft, [Refused("choice.unknown")])
 
 
-def _read(talk: Conversation, text: str) -> None:
+def _read(draft: Draft, text: str) -> None:
     """An answer for the state's reader."""
-    reads = talk.state.reads
+    reads = draft.state.reads
     answer = Refused("choice.unknown") if reads is None else reads(text)
     if isinstance(answer, Refused):
-        return _refuse(talk, [answer])
-    _try(talk, "answer", answer)
+        return _refuse(draft, [answer])
+    _try(draft, "answer", answer)
 
 
-def _try(talk: Conversation, trigger: str, answer: object = None) -> None:
+def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     """Pull a trigger for the member; when nothing accepts it, say why and ask again."""
-    fired = fire(talk, trigger, answer)
+    fired = fire(draft, trigger, answer)
     if fired.to is None:
-        _refuse(talk, fired.reasons or [Refused("choice.unknown")])
-    elif talk.pending is None:
-        go_on(talk)
+        _refuse(draft, fired.reasons or [Refused("choice.unknown")])
+    elif draft.pending is None:
+        go_on(draft)
 
 
-def _refuse(talk: Conversation, reasons: Sequence[Refused]) -> None:
+def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
     """Say why, ask again, count it; nothing else changes. Refusals in a row lead to help, then to the menu."""
-    talk.kind, talk.status = "refusal", "refused"
-    say_reasons(talk, reasons)
-    if talk.run is None:
-        return go_home(talk)
-    count_refusal(talk, reasons[0], talk.run.flow_data.data.attempts)
-    talk.ask()
+    draft.kind, draft.status = "refusal", "refused"
+    say_reasons(draft, reasons)
+    if draft.run is None:
+        return go_home(draft)
+    count_refusal(draft, reasons[0], draft.run.flow_data.data.attempts)
+    draft.ask()
 
 
-def _follow(talk: Conversation, shortcut: Shortcut, answers: Sequence[str]) -> None:
+def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
     """A quick command: start its flow and answer its first questions, as far as they are accepted."""
-    talk.kind = "command"
-    if start(talk, shortcut.flow):
-        return _answer_all(talk, answers)
-    waiting = talk.suspended[-1] if talk.suspended else None
+    draft.kind = "command"
+    if start(draft, shortcut.flow):
+        return _answer_all(draft, answers)
+    waiting = draft.suspended[-1] if draft.suspended else None
     if waiting is not None and waiting.flow == shortcut.flow.name:  # until the member is known
-        talk.suspended = (*talk.suspended[:-1], talk.with_answers(waiting, answers))
+        draft.suspended = (*draft.suspended[:-1], draft.with_answers(waiting, answers))
 
 
-def go_on(talk: Conversation) -> None:
+def go_on(draft: Draft) -> None:
     """Give the current run the answers that a quick command left with it."""
-    answers = talk.run.flow_data.data.context.get("answers") if talk.run else None
-    if talk.run is not None and answers and talk.state.asks:
-        talk.run = talk.with_answers(talk.run, ())
-        _answer_all(talk, answers)
+    answers = draft.run.flow_data.data.context.get("answers") if draft.run else None
+    if draft.run is not None and answers and draft.state.asks:
+        draft.run = draft.with_answers(draft.run, ())
+        _answer_all(draft, answers)
 
 
-def _answer_all(talk: Conversation, answers: Sequence[str]) -> None:
-    run = talk.standing
+def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
+    run = draft.standing
     for answer in answers:
-        if talk.status == "refused" or talk.pending or talk.run is None or talk.run.id != run.id:
+        if draft.status == "refused" or draft.pending or draft.run is None or draft.run.id != run.id:
             return
-        talk.replies.pop()  # the question that this answers
-        _read(talk, answer)
+        draft.replies.pop()  # the question that this answers
+        _read(draft, answer)
 
 
 # The words that always work ---------------------------------------------------------------------------------------
@@ -215,47 +217,47 @@ def _answer_all(talk: Conversation, answers: Sequence[str]) -> None:
 # Waiting, and coming back too late --------------------------------------------------------------------------------
 
 
-def _take_heart(talk: Conversation, message: Message) -> None:
+def _ask_after_repair(draft: Draft, message: Message) -> None:
     """The member stands where the mended document says, which need not be where they thought: they are asked again, and
     only a word that always works is heard."""
-    command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
+    command = draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
     if command:
-        return _obey(talk, command)
-    talk.ask()
+        return follow_global_word(draft, command)
+    draft.ask()
 
 
-def _ask_anew(talk: Conversation, message: Message) -> None:
+def _ask_again(draft: Draft, message: Message) -> None:
     """A deploy has put another question in the place of the one that this answers: it is asked, and only a word that
     always works is heard."""
-    run = talk.standing
-    enter(talk, run, run.step)
-    command = talk.bot.commands.command(normal((message.text or "")[: talk.bot.limits.text]))
+    run = draft.standing
+    enter(draft, run, run.step)
+    command = draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
     if command == "help":
-        say_help(talk)
+        say_help(draft)
     elif command:
-        return _obey(talk, command)
-    elif not talk.outbox:  # else what waits there says what has happened
-        talk.say(Text("choice.late" if message.choice is None else "choice.closed"))
-    if run.waits != "entry" or allowed(talk, talk.standing):
-        run_to_completion(talk)
+        return follow_global_word(draft, command)
+    elif not draft.outbox:  # else what waits there says what has happened
+        draft.say(Text("choice.late" if message.choice is None else "choice.closed"))
+    if run.waits != "entry" or allowed(draft, draft.standing):
+        run_to_completion(draft)
 
 
-def _is_too_old(talk: Conversation, message: Message) -> bool:
+def _is_too_old(draft: Draft, message: Message) -> bool:
     """Whether the message was sent too long ago to be taken."""
-    age, sent = talk.bot.limits.age, message.sent_at
-    return age is not None and sent is not None and (talk.now - sent).total_seconds() > age
+    age, sent = draft.bot.limits.age, message.sent_at
+    return age is not None and sent is not None and (draft.now - sent).total_seconds() > age
 
 
-def _enter(talk: Conversation, message: Message) -> None:
+def _enter(draft: Draft, message: Message) -> None:
     """The current run waits until the member is known: it was taken over from elsewhere. The way in comes first; then
     what was typed answers the question it was meant for, but for a choice, which is asked for anew."""
-    text = message.text if message.choice is None and len(message.text or "") <= talk.bot.limits.text else None
-    command = talk.bot.commands.command(normal(text or ""))
-    run = talk.run = attrs.evolve(talk.standing, waits="")
+    text = message.text if message.choice is None and len(message.text or "") <= draft.bot.limits.text else None
+    command = draft.bot.commands.command(normalise(text or ""))
+    run = draft.run = attrs.evolve(draft.standing, waits="")
     if command in ("menu", "cancel"):
-        return _obey(talk, command)
-    if text and not command and talk.state.reads is not None:
-        run = talk.run = talk.with_answers(run, [text])
-    if allowed(talk, run):
-        talk.ask()
-        go_on(talk)
+        return follow_global_word(draft, command)
+    if text and not command and draft.state.reads is not None:
+        run = draft.run = draft.with_answers(run, [text])
+    if allowed(draft, run):
+        draft.ask()
+        go_on(draft)

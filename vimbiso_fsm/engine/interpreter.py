@@ -16,11 +16,11 @@ from vimbiso_fsm.document.document import (
     StepData,
     asked,
     finishing,
-    is_unasked,
+    needs_asking,
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Conversation, Stuck, _kept
+from vimbiso_fsm.engine.draft import Draft, Stuck, _kept
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
@@ -38,7 +38,7 @@ def _until(trail: tuple[str, ...], step: str) -> tuple[str, ...]:
     return trail[: trail.index(step)] if step in trail else trail
 
 
-def fire(draft: Conversation, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
+def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
     """Pull a trigger in the current state and settle the new one. When nothing accepted it, `to` is None and only
     the audit knows of the try."""
     run = draft.standing
@@ -61,7 +61,7 @@ def fire(draft: Conversation, trigger: str, answer: Any = None, *, reason: Refus
     return fired
 
 
-def _take_over(draft: Conversation, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
+def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over what a fired transition made. What was answered can be walked back to, but not over a call that was
     made."""
     draft.typed[run.id] = fired.data
@@ -79,14 +79,14 @@ def _take_over(draft: Conversation, run: Run, state: State[Any], fired: Fired[An
     enter(draft, run, to, data, (*_until(run.trail, run.step), run.step) if answered else run.trail)
 
 
-def _was_answered(draft: Conversation, state: State[Any], trigger: str) -> bool:
+def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
     """Whether the member has answered what the state asks; a sub-flow asks what its questions ask."""
     if state.flow:
         return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
     return state.asks and not state.call and trigger != "timeout"
 
 
-def _was_made(draft: Conversation, run: Run, state: State[Any], reason: Refused | None) -> bool:
+def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None) -> bool:
     """Whether a call with an effect was made in the state, or may have been. One that was refused was not: that is
     returned when nothing was done."""
     if state.flow:
@@ -98,7 +98,7 @@ def _was_made(draft: Conversation, run: Run, state: State[Any], reason: Refused 
 
 
 def enter(
-    draft: Conversation, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None
+    draft: Draft, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None
 ) -> None:
     """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
     the trail there; refusals are counted anew, unless a call is to judge what was answered."""
@@ -123,7 +123,7 @@ def enter(
     )
 
 
-def run_to_completion(draft: Conversation) -> None:
+def run_to_completion(draft: Draft) -> None:
     """Do what the current state has to do, and go on until one waits."""
     run, state = draft.standing, draft.state
     if state.say is not None:
@@ -140,7 +140,7 @@ def run_to_completion(draft: Conversation) -> None:
         draft.ask()
 
 
-def pass_on(draft: Conversation, run: Run) -> None:
+def pass_on(draft: Draft, run: Run) -> None:
     """Pass a state with nothing to do."""
     draft.passed += 1
     if draft.passed > draft.bot.limits.autos:
@@ -149,7 +149,7 @@ def pass_on(draft: Conversation, run: Run) -> None:
         raise Stuck(run.flow, run.step, "no 'auto' transition accepts")
 
 
-def fail(draft: Conversation, reason: Refused) -> None:
+def fail(draft: Draft, reason: Refused) -> None:
     """Route a failed call. A flow that has no way for it is left, for nobody may be stranded."""
     draft.pending = None
     say_reasons(draft, [reason])
@@ -157,7 +157,7 @@ def fail(draft: Conversation, reason: Refused) -> None:
         leave(draft, cancelled=True)
 
 
-def start(draft: Conversation, flow: Flow[Any], data: Any = None) -> bool:
+def start(draft: Draft, flow: Flow[Any], data: Any = None) -> bool:
     """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
     if draft.run is not None:
         waits = draft.run.waits or ("sub" if draft.state.flow else "under")
@@ -170,7 +170,7 @@ def start(draft: Conversation, flow: Flow[Any], data: Any = None) -> bool:
 
 
 def _note_step(
-    draft: Conversation,
+    draft: Draft,
     flow: Flow[Any],
     run: str,
     source: str,
@@ -185,7 +185,7 @@ def _note_step(
     draft.steps.append(step)
 
 
-def _begin(draft: Conversation, flow: Flow[Any], data: Any) -> Run:
+def _begin(draft: Draft, flow: Flow[Any], data: Any) -> Run:
     """A run of `flow` in its first state."""
     if not isinstance(data, flow.data):
         raise TypeError(f"flow {flow.name!r} is given a {type(data).__name__}, it takes a {flow.data.__name__}")
@@ -201,13 +201,13 @@ def _begin(draft: Conversation, flow: Flow[Any], data: Any) -> Run:
     return draft.standing
 
 
-def go_home(draft: Conversation) -> None:
+def go_home(draft: Draft) -> None:
     """Begin the home flow, everything else being over."""
     draft.run, draft.suspended = None, ()
     start(draft, draft.bot.home)
 
 
-def park(draft: Conversation, run: Run) -> None:
+def park(draft: Draft, run: Run) -> None:
     """Suspend a run at its latest question: what was confirmed before will be confirmed again."""
     if draft.bot.definition(run)[run.step].call and run.trail:
         enter(draft, run, run.trail[-1])
@@ -216,20 +216,20 @@ def park(draft: Conversation, run: Run) -> None:
     draft.run = None
 
 
-def offer_back(draft: Conversation, run: Run) -> None:
+def offer_back(draft: Draft, run: Run) -> None:
     """Suspend a run and ask whether to carry on with it."""
     park(draft, run)
     start(draft, CARRY_ON, CarryOn(left=run.flow))
 
 
-def abandon(draft: Conversation) -> None:
+def abandon(draft: Draft) -> None:
     """End the current run and the flows that called it, up to home. Nothing is sent."""
     while draft.suspended and draft.suspended[-1].waits == "sub" and draft.suspended[-1].flow != draft.bot.home.name:
         draft.pop()
     leave(draft, cancelled=True)
 
 
-def leave(draft: Conversation, *, cancelled: bool, result: Any = None) -> None:
+def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
     """The current run is over; whoever waited below it goes on."""
     ended, draft.run = draft.run, None
     draft.ended = ended
@@ -249,14 +249,14 @@ def leave(draft: Conversation, *, cancelled: bool, result: Any = None) -> None:
         _resume(draft, attrs.evolve(below, waits=""), entered=below.waits == "entry")
 
 
-def _resume(draft: Conversation, run: Run, *, entered: bool) -> None:
+def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
     """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
     did not help is dropped, for asking again would only go round."""
     if run.due:  # its time stood still
         timeout = draft.bot.definition(run)[run.step].timeout
         run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)
     draft.run = run
-    if is_unasked(run):
+    if needs_asking(run):
         enter(draft, run, run.step)
         run = draft.standing
     refusals = unmet_requirements(draft, run)
@@ -269,7 +269,7 @@ def _resume(draft: Conversation, run: Run, *, entered: bool) -> None:
         allowed(draft, run)
 
 
-def unmet_requirements(draft: Conversation, run: Run) -> list[Refused]:
+def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
     """What the run's flow requires and does not get; for an offer to carry on, what the flow left open requires."""
     if run.flow == CARRY_ON.name and draft.suspended:
         run = draft.suspended[-1]
@@ -284,7 +284,7 @@ def unmet_requirements(draft: Conversation, run: Run) -> list[Refused]:
     return found
 
 
-def allowed(draft: Conversation, run: Run) -> bool:
+def allowed(draft: Draft, run: Run) -> bool:
     """Whether the current run may go on. If not: through the entry flow and back when the member is not known yet,
     else the reason is said and the run is over."""
     refusals = unmet_requirements(draft, run)

@@ -15,21 +15,21 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Conversation, is_entering
-from vimbiso_fsm.flow.calls import QUESTION, Call
+from vimbiso_fsm.engine.draft import Draft, is_entering
+from vimbiso_fsm.flow.calls import READ_ONLY, Call
 from vimbiso_fsm.flow.machine import WrongCallback
-from vimbiso_fsm.flow.turn import Becomes
+from vimbiso_fsm.flow.turn import Changes
 from vimbiso_fsm.messages.replies import Text
 
 
-def waiting_words(talk: Conversation) -> Text:
+def waiting_words(draft: Draft) -> Text:
     """What the state of a call on its way says meanwhile."""
-    run = talk.run
-    ask = talk.state.ask if run else None
-    return Text("call.waiting") if run is None or ask is None else question.text_of(ask, talk.turn(run))
+    run = draft.run
+    ask = draft.state.ask if run else None
+    return Text("call.waiting") if run is None or ask is None else question.text_of(ask, draft.turn(run))
 
 
-def propose(draft: Conversation, run: Run, proposed: Call[Any] | None) -> None:
+def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
     """Write a call down, already in the hands of whoever commits it; it is run once the turn is stored."""
     if proposed is None:
         return
@@ -46,13 +46,13 @@ def propose(draft: Conversation, run: Run, proposed: Call[Any] | None) -> None:
     make(draft, pending, proposed)
 
 
-def take_up(draft: Conversation, pending: PendingCall) -> None:
+def take_up(draft: Draft, pending: PendingCall) -> None:
     """Take a call up again: the same key, a new lease."""
     draft.kind = "call"
     make(draft, attrs.evolve(pending, again_at=None, tries=pending.tries + 1, renewed=False))
 
 
-def with_token(draft: Conversation, answer: Any) -> Member:
+def with_token(draft: Draft, answer: Any) -> Member:
     """The member with the token that a renewal answered.
 
     Raises: WrongCallback.
@@ -60,23 +60,23 @@ def with_token(draft: Conversation, answer: Any) -> Member:
     assert draft.bot.tokens is not None
     turn = attrs.evolve(draft.turn(draft.standing), answer=answer, trigger="done")
     becomes: object = draft.bot.tokens.renewed(turn)
-    if not isinstance(becomes, Becomes):
+    if not isinstance(becomes, Changes):
         raise WrongCallback("Tokens.renewed", type(becomes).__name__, "turn.becomes(member=…)")
     return becomes.member
 
 
-def renew_for(draft: Conversation, pending: PendingCall) -> None:
+def renew_for(draft: Draft, pending: PendingCall) -> None:
     """Ask for a new token, and make the call with it: the one it had was not accepted."""
     make(draft, pending, renews=True)
 
 
-def make(draft: Conversation, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
+def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
     """Have a call made by whoever commits this turn. It is in their hands for as long as it can take; with a token
     that will not last, a new one is asked for first."""
     tokens, policy = draft.bot.tokens, draft.policy
     needed = not pending.renewed and not is_entering(draft.bot, draft.standing, draft.suspended)
     draft.renews = tokens is not None and (renews or (needed and token_ends(draft, tokens.margin)))
-    lease = policy.lease + (QUESTION.lease if draft.renews else 0)
+    lease = policy.lease + (READ_ONLY.lease if draft.renews else 0)
     draft.pending = attrs.evolve(pending, leased_until=draft.now + timedelta(seconds=lease))
     if tokens is not None and draft.renews:
         draft.call = tokens.renew(draft.turn(draft.standing))
@@ -84,7 +84,7 @@ def make(draft: Conversation, pending: PendingCall, proposed: Call[Any] | None =
         draft.call = proposed or Call(pending.service, pending.method, pending.arguments, stored=True)
 
 
-def token_ends(draft: Conversation, margin: float = 0) -> bool:
+def token_ends(draft: Draft, margin: float = 0) -> bool:
     """Whether the member's token has run out, or will within so many seconds, and can be renewed."""
     life = draft.before.token
     known = draft.bot.tokens is not None and life is not None

@@ -13,7 +13,7 @@ import attrs
 
 from vimbiso_fsm.document.document import Run, Shown
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.commands import normal
+from vimbiso_fsm.flow.commands import normalise
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.state import State
@@ -127,18 +127,18 @@ def pressed(choice: str) -> Pressed | None:
 def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
     """The choice among those shown that a typed text means: by number, id, title, a button's own words, or a word
     for yes or no. "" when it means none."""
-    word = normal(text)
+    word = normalise(text)
     if not word:
         return ""
     if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= len(run.shown):
         return run.shown[int(word) - 1].choice
     for shown in run.shown:
         bare = shown.choice[shown.choice[:1] in (ROW, "#") :]
-        if word in (normal(bare), normal(shown.title)):
+        if word in (normalise(bare), normalise(shown.title)):
             return shown.choice
     choices = {shown.choice for shown in run.shown}
     for trigger in flow.buttons.get(run.step, ()):
-        if trigger in choices and any(word in map(normal, way.words) for way in flow.ways(run.step, trigger)):
+        if trigger in choices and any(word in map(normalise, way.words) for way in flow.ways(run.step, trigger)):
             return trigger
     button = bot.commands.button(word)
     return button if button in choices else ""

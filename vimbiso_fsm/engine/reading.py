@@ -19,7 +19,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Run,
 )
-from vimbiso_fsm.engine.upgrade import newer, today
+from vimbiso_fsm.engine.upgrade import newer, upgrade
 from vimbiso_fsm.errors import NewerState
 from vimbiso_fsm.flow.bot import Bot
 
@@ -32,7 +32,7 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     """A stored document, brought to today's flows, and what is wrong with it: no JSON, against the rule book, a flow, a
     version or a state that is gone, data that does not fit the flow's."""
     try:
-        raw, brought = today(bot, loads(data))
+        raw, upgraded = upgrade(bot, loads(data))
         verdict = bot.validator.validate(raw)
         if not verdict.valid:
             return None, tuple(map(str, verdict.faults))
@@ -45,7 +45,7 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
                 _read_data(bot, run)
     except Unreadable as error:
         return None, error.faults
-    return attrs.evolve(document, brought=brought) if brought else document, ()
+    return attrs.evolve(document, upgraded=upgraded) if upgraded else document, ()
 
 
 def leave_to_newer(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> None:

@@ -40,7 +40,7 @@ from vimbiso_fsm.document.document import (
     StepData,
     Undelivered,
     first_document,
-    unasked,
+    to_be_asked,
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.replies_codec import replies_to_keep
@@ -170,7 +170,7 @@ def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
             tried[source] = found
             continue
         document, version, kept = found
-        made = crossed(bot, remains.entries, version, latest)
+        made = effect_between(bot, remains.entries, version, latest)
         if made is not None:
             tried[source] = f"a call with an effect may have been made since, in turn {made}"
             return attrs.evolve(core, words=Text("recovered.unsure"), tried=tried)
@@ -208,7 +208,7 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
         kept += [before.version] if before is not None and before.version not in kept else []
         raise NoSuchState(found + f"; kept are those of {', '.join(map(str, sorted(kept))) or 'none'}")
     document, version, names = found
-    made = crossed(bot, remains.entries, version, latest)
+    made = effect_between(bot, remains.entries, version, latest)
     if made is not None:
         raise NoSuchState(f"a call with an effect was made in turn {made}, or may have been", made)
     turns = tuple(f"turn {number}" for number in range(to + 1, latest + 1))
@@ -217,13 +217,13 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
     return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
 
 
-def awake(bot: Bot, document: Document, version: int, now: datetime) -> Document:
+def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Document:
     """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
     run = document.run
     if run is None:
         return document
     ends = document.deadline or now + timedelta(seconds=bot.session.idle)
-    return attrs.evolve(document, run=unasked(attrs.evolve(run, entered=version)), deadline=ends)
+    return attrs.evolve(document, run=to_be_asked(attrs.evolve(run, entered=version)), deadline=ends)
 
 
 def told(bot: Bot, document: Document, words: Text, token: str) -> Document:
@@ -285,7 +285,7 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     call = document.call
     if call is not None:  # the turn that was lost may have taken it up, or its answer: what comes now is no repetition
         call = attrs.evolve(call, tries=call.tries + 1, again=call.again + 1)
-    return attrs.evolve(document, call=call, brought=before.brought), before.version, tuple(kept)
+    return attrs.evolve(document, call=call, upgraded=before.upgraded), before.version, tuple(kept)
 
 
 def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
@@ -325,7 +325,9 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
     document = faults(bot, dumps({**document_to_raw(core.document), **place}))[0]
     if document is None or document.run is None:
         return f"the state of version {version} does not fit today's flows"
-    if body.get("called", bool(document.brought)):  # the record lacks the call; a deploy may have made a question of it
+    if body.get(
+        "called", bool(document.upgraded)
+    ):  # the record lacks the call; a deploy may have made a question of it
         return f"at version {version} a call was on its way"
     flow = bot.definition(document.run)
     step = _earliest_unanswered(flow, document.run)
@@ -381,7 +383,7 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
     return attrs.evolve(document, run=run), document.version, ()
 
 
-def crossed(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> int | None:
+def effect_between(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> int | None:
     """The first turn after `version`, up to `latest`, in which a call with an effect may have been made: from there it
     would be made again. Of a turn without an entry nobody knows, nor of a state that is newer."""
     if version > latest:

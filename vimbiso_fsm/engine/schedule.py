@@ -9,7 +9,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Undelivered,
 )
-from vimbiso_fsm.engine.events import Due, Ending, Event, Send, Silence, Stray
+from vimbiso_fsm.engine.events import DeliveryDue, Event, LeaseExpired, SessionEnding, SessionExpired, StateTimeout
 
 DELIVERY_TRIES = 8
 """Deliveries that may fail before the replies wait for the member's next message."""
@@ -22,20 +22,20 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     run, call = document.run, document.call
     if call:
         lease = max(call.again_at or call.leased_until, call.leased_until)
-        found.append((lease, Stray(call.key, call.root, call.tries)))
-    waiting = _first_out(document.outbox)
+        found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
+    waiting = next_delivery(document.outbox)
     if waiting and delivers:
-        found.append((waiting.leased_until or document.last_updated, Send(waiting.id, waiting.tries)))
+        found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
     if run and run.due and not call:
-        found.append((run.due, Due(run.id, run.entered, run.due)))
+        found.append((run.due, StateTimeout(run.id, run.entered, run.due)))
     if document.deadline and not call:
-        found.append((document.deadline, Silence(document.deadline)))
+        found.append((document.deadline, SessionExpired(document.deadline)))
         if document.warn_at and delivers:
-            found.append((document.warn_at, Ending(document.deadline)))
+            found.append((document.warn_at, SessionEnding(document.deadline)))
     return sorted(found, key=lambda one: one[0])
 
 
-def _first_out(outbox: Sequence[Undelivered]) -> Undelivered | None:
+def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
     """What is to be delivered next: none overtakes another."""
     return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
 

@@ -15,14 +15,14 @@ version that may still be met; each takes a run of its version to the next one, 
 A step that `steps` does not name keeps its name, unless `others` says more. A changed flow of the same version says
 that the meaning of its steps is unchanged.
 
-`today` applies this to a stored document when it is read, before the rule book judges it; it is stored with the next
+`upgrade` applies this to a stored document when it is read, before the rule book judges it; it is stored with the next
 commit, whose audit entry names it. What cannot be brought to today is damage, and goes the way of recovery: a version
 without a migration, a step that is gone, data that cannot be read, and whatever would lose a call on its way.
 `check.py` finds all that before the deploy, by the same function. A version that is not declared yet is left to the
 newer release that has stored it (`recovery.leave_to_newer`), unless that was rolled back.
 
 A question that stands in the place of another was never shown: nothing the member said can be an answer to it. Such
-a run is `unasked` until it has been asked; so is one that an operator has put back.
+a run is `to_be_asked` until it has been asked; so is one that an operator has put back.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from vimbiso_fsm.document.codec import (
     structure,
     unstructure,
 )
-from vimbiso_fsm.document.document import _FINISHING, Document, Run, Undelivered, finishing, unasked
+from vimbiso_fsm.document.document import FINISHING, Document, Run, Undelivered, finishing, to_be_asked
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.state_validator import StateValidator
-from vimbiso_fsm.flow.migrations import Fields, Finish, Instead, Migration, Restart, Split
+from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Instead, Migration, Restart, Split
 from vimbiso_fsm.messages.replies import Text
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Fate:
+class RunUpgrade:
     """What becomes of one run of a stored document.
 
     `how`: "unchanged"; "migrated"; "finishes" on an old definition that is kept; "restarted"; "dropped", when the run
@@ -79,9 +79,9 @@ class Fate:
     fault: str = ""
 
 
-def fates(bot: Bot, document: Document) -> tuple[Fate, ...]:
+def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
     """What becomes of each run of a document: of the suspended ones, the lowest first, then of the current one."""
-    found: list[Fate] = []
+    found: list[RunUpgrade] = []
     below: int | None = None
     for run in (*document.suspended, document.run):
         if run is None:
@@ -90,13 +90,15 @@ def fates(bot: Bot, document: Document) -> tuple[Fate, ...]:
         fate = _fate(bot, run, called=called, current=run is document.run)
         if below is not None and _no_longer_waits(bot, found[below], fate):
             if called:
-                fate = Fate(run, "lost", fault=_CALLED)
+                fate = RunUpgrade(run, "lost", fault=_CALLED)
             else:
-                fate = Fate(run, "restarted" if fate.how == "restarted" else "dropped", say=fate.say)
+                fate = RunUpgrade(run, "restarted" if fate.how == "restarted" else "dropped", say=fate.say)
             parent = found[below].after
             assert parent is not None
             parents = "migrated" if found[below].how == "unchanged" else found[below].how
-            found[below] = attrs.evolve(found[below], how=parents, after=unasked(attrs.evolve(parent, waits=run.waits)))
+            found[below] = attrs.evolve(
+                found[below], how=parents, after=to_be_asked(attrs.evolve(parent, waits=run.waits))
+            )
         else:
             below = len(found) if fate.after is not None else None
         found.append(fate)
@@ -106,7 +108,7 @@ def fates(bot: Bot, document: Document) -> tuple[Fate, ...]:
 _CALLED = "its call is on its way, and would be lost"
 
 
-def _no_longer_waits(bot: Bot, below: Fate, fate: Fate) -> bool:
+def _no_longer_waits(bot: Bot, below: RunUpgrade, fate: RunUpgrade) -> bool:
     """Whether a run that the one below began as its sub-flow has lost its place."""
     parent = below.after
     if parent is None or parent.waits != "sub" or fate.how == "lost" or below.how == fate.how == "unchanged":
@@ -117,25 +119,25 @@ def _no_longer_waits(bot: Bot, below: Fate, fate: Fate) -> bool:
     return fate.how == "restarted" and state.given is not None  # what it is given, only its caller knows
 
 
-def _fate(bot: Bot, run: Run, *, called: bool, current: bool) -> Fate:
+def _fate(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
     if run.flow not in bot.machines:
-        return Fate(run, "lost", fault="its flow is gone")
+        return RunUpgrade(run, "lost", fault="its flow is gone")
     try:
         fate = _carried(bot, run)
         assert fate.after is not None
         flow = bot.definition(fate.after)
         structure(fate.after.flow_data.data.fields, flow.data)
     except Unreadable as error:
-        return Fate(run, "lost", fault="; ".join(error.faults))
+        return RunUpgrade(run, "lost", fault="; ".join(error.faults))
     state = flow.by_name.get(fate.after.step)
     if state is None:
-        return Fate(run, "lost", fault="its step is gone")
+        return RunUpgrade(run, "lost", fault="its step is gone")
     if fate.how == "unchanged":
         return fate
     if called and (state.call is None or fate.how == "restarted"):
-        return Fate(run, "lost", fault=_CALLED)
+        return RunUpgrade(run, "lost", fault=_CALLED)
     if fate.how == "migrated" and current and state.call is not None and not called:
-        return Fate(run, "lost", fault="its step has become a call, and none is on its way")
+        return RunUpgrade(run, "lost", fault="its step has become a call, and none is on its way")
     return fate
 
 
@@ -152,15 +154,15 @@ class _Place:
     anew: bool = False
 
 
-def _carried(bot: Bot, run: Run) -> Fate:
+def _carried(bot: Bot, run: Run) -> RunUpgrade:
     """Take a run from version to version.
 
     Raises: Unreadable when its way ends before today.
     """
     flow = bot.flow(run.flow)
     data = run.flow_data.data
-    if _FINISHING in data.context and (run.flow, run.version) in bot.kept:
-        return Fate(run, "finishes", run)
+    if FINISHING in data.context and (run.flow, run.version) in bot.kept:
+        return RunUpgrade(run, "finishes", run)
     place = _Place(run.version, run.step, data.fields, run.trail, str(data.verdict.get("step", "")))
     chain = {migration.since: migration for migration in flow.migrations}
     while place.version != flow.version:
@@ -170,33 +172,33 @@ def _carried(bot: Bot, run: Run) -> Fate:
         rule = migration.becomes(place.step)
         if isinstance(rule, Restart):
             say = rule.say or Text("flow.restarted", flow=Text(f"{flow.name}.title"))
-            return Fate(run, "restarted", _restarted(flow, run), say)
-        if isinstance(rule, Finish):
+            return RunUpgrade(run, "restarted", _restarted(flow, run), say)
+        if isinstance(rule, FinishOnOld):
             return _finishing(run, place, rule.flow)
         place = _next(flow, migration, rule, place)
     if place.version == run.version:
-        return Fate(run, "unchanged", run)
+        return RunUpgrade(run, "unchanged", run)
     place = attrs.evolve(place, fields=unstructure(structure(place.fields, flow.data)))
-    return Fate(run, "migrated", _moved(flow, run, place))
+    return RunUpgrade(run, "migrated", _moved(flow, run, place))
 
 
-def _without_migration(bot: Bot, run: Run, place: _Place) -> Fate:
+def _without_migration(bot: Bot, run: Run, place: _Place) -> RunUpgrade:
     flow = bot.flow(run.flow)
     old = bot.kept.get((run.flow, place.version))
     if old is not None:
         return _finishing(run, place, old.flow)
     if place.version == run.version == 1 and not run.fingerprint:  # it does not say of which version it is
-        return Fate(run, "unchanged", run)
+        return RunUpgrade(run, "unchanged", run)
     if place.version > flow.version:
         raise Unreadable([f"it is of version {place.version}, and {flow!r} is older: was a deploy rolled back?"])
     raise Unreadable([f"no migration leads from version {place.version}: declare Migration({place.version}, …)"])
 
 
-def _finishing(run: Run, place: _Place, old: Flow[Any]) -> Fate:
+def _finishing(run: Run, place: _Place, old: Flow[Any]) -> RunUpgrade:
     if place.version == run.version:
-        return Fate(run, "finishes", finishing(run))
+        return RunUpgrade(run, "finishes", finishing(run))
     place = attrs.evolve(place, fields=unstructure(structure(place.fields, old.data)))
-    return Fate(run, "finishes", finishing(_moved(old, run, place)))
+    return RunUpgrade(run, "finishes", finishing(_moved(old, run, place)))
 
 
 def _next(flow: Flow[Any], migration: Migration, rule: str | Instead | Split, place: _Place) -> _Place:
@@ -266,13 +268,13 @@ def _moved(flow: Flow[Any], run: Run, place: _Place) -> Run:
         fingerprint=flow.fingerprint,
         trail=tuple(trail),
     )
-    return unasked(moved) if place.anew else moved
+    return to_be_asked(moved) if place.anew else moved
 
 
 def _restarted(flow: Flow[Any], run: Run) -> Run:
     data = attrs.evolve(run.flow_data.data, context={}, verdict={}, fields=unstructure(flow.data()), typed=None)
     begun = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, step=flow.initial, data=data), trail=())
-    return unasked(attrs.evolve(begun, version=flow.version, fingerprint=flow.fingerprint))
+    return to_be_asked(attrs.evolve(begun, version=flow.version, fingerprint=flow.fingerprint))
 
 
 def _can_be_gone_back_to(flow: Flow[Any], step: str) -> bool:
@@ -285,7 +287,7 @@ def _can_be_gone_back_to(flow: Flow[Any], step: str) -> bool:
 # A stored document -------------------------------------------------------------------------------------------------
 
 
-def today(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
+def upgrade(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
     """A stored document as plain data, each of its runs brought to today's flows -> it, and what was done, for the
     audit. One that needs nothing is given back as it is; so is what is no document.
 
@@ -297,7 +299,7 @@ def today(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
     if not verdict.valid:
         raise Unreadable(map(str, verdict.faults))
     document = document_from_raw(raw)
-    found = fates(bot, document)
+    found = plan(bot, document)
     lost = [f"flow {fate.before.flow!r}, step {fate.before.step!r}: {fate.fault}" for fate in found if fate.fault]
     if lost:
         raise Unreadable(lost)
@@ -334,21 +336,21 @@ def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
     return None
 
 
-def _brought(bot: Bot, document: Document, found: Sequence[Fate]) -> Document:
+def _brought(bot: Bot, document: Document, found: Sequence[RunUpgrade]) -> Document:
     runs = [fate.after for fate in found if fate.after is not None]
     run = runs.pop() if document.run is not None and runs else None
     told = [_notice(bot, document, fate) for fate in found if fate.say is not None]
     return attrs.evolve(document, run=run, suspended=tuple(runs), outbox=(*document.outbox, *told))
 
 
-def _notice(bot: Bot, document: Document, fate: Fate) -> Undelivered:
+def _notice(bot: Bot, document: Document, fate: RunUpgrade) -> Undelivered:
     """What is said of a restart: it waits in the outbox, so it is said once, by whoever comes first."""
     assert fate.say is not None
     said = replies_to_keep(bot.say([fate.say], document.profile, document.channel))
     return Undelivered(f"{fate.before.id}.{bot.flow(fate.before.flow).version}", said)
 
 
-def _notes(found: Sequence[Fate]) -> Iterator[dict[str, Any]]:
+def _notes(found: Sequence[RunUpgrade]) -> Iterator[dict[str, Any]]:
     for fate in found:
         before, after = fate.before, fate.after
         if after is not before:
@@ -364,5 +366,5 @@ def _notes(found: Sequence[Fate]) -> Iterator[dict[str, Any]]:
 def migrated(*documents: Document | None) -> dict[str, Any]:
     """What the audit says of the commit that stores these documents: which runs were brought to today. Nothing, as a
     rule."""
-    notes = [note for document in documents if document is not None for note in document.brought]
+    notes = [note for document in documents if document is not None for note in document.upgraded]
     return {"migrated": notes} if notes else {}

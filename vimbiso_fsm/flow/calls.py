@@ -101,7 +101,7 @@ STANDARD: Final = CallPolicy()
 """The policy of a call whose state says nothing of it."""
 
 
-QUESTION: Final = CallPolicy(rounds=1, effect=False)
+READ_ONLY: Final = CallPolicy(rounds=1, effect=False)
 """The policy of a call that only asks: when it cannot be answered, the flow hears so at once."""
 
 

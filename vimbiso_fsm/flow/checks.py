@@ -13,18 +13,18 @@ from vimbiso_fsm.document.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, _sequence
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, sequence
 from vimbiso_fsm.messages.replies import Text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
-def _made_from(flow: Flow[Any], name: str) -> set[str]:
+def made_from(flow: Flow[Any], name: str) -> set[str]:
     """All that a field was made from, also by way of others."""
     found: set[str] = set()
     fresh = [name]
     while fresh:
-        sources = set(_sequence(flow.depends.get(fresh.pop()))) - found
+        sources = set(sequence(flow.depends.get(fresh.pop()))) - found
         found |= sources
         fresh += sources
     return found
@@ -43,7 +43,7 @@ def _is_data_class(value: object) -> bool:
     return isinstance(value, type) and attrs.has(value)
 
 
-def _check_data(flow: Flow[Any]) -> None:
+def check_data(flow: Flow[Any]) -> None:
     if not _is_name(flow.name):
         raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
@@ -59,25 +59,25 @@ def _check_data(flow: Flow[Any]) -> None:
             raise FlowError(flow.name, "data", f"field {field.name!r} has no default", "a run starts with none filled")
 
 
-def _check_depends(flow: Flow[Any]) -> None:
+def check_depends(flow: Flow[Any]) -> None:
     given: object = flow.depends
     if not isinstance(given, Mapping):
         raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
     for name, sources in flow.depends.items():
-        if not _sequence(sources):
+        if not sequence(sources):
             raise FlowError(flow.name, "depends", f"field {name!r} depends on nothing", "name its sources or remove it")
-        for field in (name, *_sequence(sources)):
+        for field in (name, *sequence(sources)):
             if field not in flow.fields:
                 fault = f"it names field {field!r}, which {flow.data.__name__} lacks"
                 raise FlowError(flow.name, "depends", fault, _did_you_mean(str(field), flow.fields))
     for name in flow.depends:
-        if name in _made_from(flow, name):
+        if name in made_from(flow, name):
             raise FlowError(
                 flow.name, "depends", f"field {name!r} depends on itself", "say only what each was made from first"
             )
 
 
-def _check_states(flow: Flow[Any]) -> None:
+def check_states(flow: Flow[Any]) -> None:
     names: set[str] = set()
     for state in flow.states:
         if not isinstance(state, State):
@@ -96,7 +96,7 @@ def _check_states(flow: Flow[Any]) -> None:
         )
 
 
-def _check_transitions(flow: Flow[Any]) -> None:
+def check_transitions(flow: Flow[Any]) -> None:
     for transition in flow.transitions:
         if not isinstance(transition, Transition):
             raise FlowError(
@@ -114,7 +114,7 @@ def _check_transitions(flow: Flow[Any]) -> None:
                     f"transition {transition.trigger!r} names it, but no State({name!r}) is declared",
                     _did_you_mean(name, flow.by_name),
                 )
-        for callback in (*transition.guards, *_sequence(transition.prepare)):
+        for callback in (*transition.guards, *sequence(transition.prepare)):
             if not callable(callback):
                 raise FlowError(
                     flow.name,
@@ -124,7 +124,7 @@ def _check_transitions(flow: Flow[Any]) -> None:
                 )
 
 
-def _check_state(flow: Flow[Any], state: State[Any]) -> None:
+def check_state(flow: Flow[Any], state: State[Any]) -> None:
     for fault, remedy in _state_faults(flow, state):
         raise FlowError(flow.name, f"state {state.name!r}", fault, remedy)
 
@@ -236,7 +236,7 @@ def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
         yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
 
 
-def _check_guards_apart(flow: Flow[Any]) -> None:
+def check_guards_apart(flow: Flow[Any]) -> None:
     for (source, trigger), ways in flow.by_trigger.items():
         for place, earlier in enumerate(ways):
             for later in ways[place + 1 :]:
@@ -252,10 +252,10 @@ def _check_guards_apart(flow: Flow[Any]) -> None:
 
 def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[object]]:
     """What decides whether a transition accepts."""
-    return frozenset(_sequence(transition.conditions)), frozenset(_sequence(transition.unless))
+    return frozenset(sequence(transition.conditions)), frozenset(sequence(transition.unless))
 
 
-def _check_reachable(flow: Flow[Any]) -> None:
+def check_reachable(flow: Flow[Any]) -> None:
     reached, fresh = {flow.initial}, [flow.initial]
     while fresh:
         source = fresh.pop()

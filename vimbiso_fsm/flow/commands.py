@@ -15,7 +15,7 @@ import attrs
 from vimbiso_fsm.flow.flow import Flow
 
 
-def normal(text: str) -> str:
+def normalise(text: str) -> str:
     """A message as words are compared: NFKC, without invisible format characters, trimmed, white space collapsed,
     case folded."""
     if not text.isascii():
@@ -25,7 +25,7 @@ def normal(text: str) -> str:
 
 
 def _words(words: str | Iterable[str]) -> frozenset[str]:
-    return frozenset(map(normal, [words] if isinstance(words, str) else words))
+    return frozenset(map(normalise, [words] if isinstance(words, str) else words))
 
 
 _GREETINGS: Final = (

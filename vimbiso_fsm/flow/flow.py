@@ -23,18 +23,18 @@ import attrs
 
 from vimbiso_fsm.document.codec import stable
 from vimbiso_fsm.flow.checks import (
-    _check_data,
-    _check_depends,
-    _check_guards_apart,
-    _check_reachable,
-    _check_state,
-    _check_states,
-    _check_transitions,
-    _made_from,
+    check_data,
+    check_depends,
+    check_guards_apart,
+    check_reachable,
+    check_state,
+    check_states,
+    check_transitions,
+    made_from,
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
-from vimbiso_fsm.flow.state import State, Transition, _sequence
+from vimbiso_fsm.flow.state import State, Transition, sequence
 from vimbiso_fsm.flow.turn import Guard, Turn
 from vimbiso_fsm.messages.replies import Text
 
@@ -89,26 +89,26 @@ class Flow(Generic[D]):
 
     def __attrs_post_init__(self) -> None:
         fill = _filler(self)
-        fill("requires", _sequence(self.requires))
+        fill("requires", sequence(self.requires))
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
-        _check_data(self)
+        check_data(self)
         fill("fields", attrs.fields_dict(cast(Any, self.data)))
         fill("stable", stable(self.data))
         fill("public", _marked(self, PUBLIC))
         fill("secrets", _marked(self, SECRET))
-        _check_depends(self)
-        fill("depends", {name: _sequence(sources) for name, sources in self.depends.items()})
+        check_depends(self)
+        fill("depends", {name: sequence(sources) for name, sources in self.depends.items()})
         fill("dependents", _dependents(self))
-        _check_states(self)
+        check_states(self)
         fill("by_name", {state.name: state for state in self.states})
-        _check_transitions(self)
+        check_transitions(self)
         fill("by_trigger", _by_trigger(self.transitions))
         fill("buttons", _buttons(self.transitions))
         for state in self.states:
-            _check_state(self, state)
-        _check_guards_apart(self)
-        _check_reachable(self)
+            check_state(self, state)
+        check_guards_apart(self)
+        check_reachable(self)
         fill("fingerprint", _fingerprint(self))
         fill("migrations", tuple(self.migrations))
         check_migrations(self)
@@ -173,7 +173,7 @@ def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
     """Field -> all that was made from it, also by way of others."""
     table: dict[str, set[str]] = {}
     for name in flow.depends:
-        for source in _made_from(flow, name):
+        for source in made_from(flow, name):
             table.setdefault(source, set()).add(name)
     return {source: frozenset(names) for source, names in table.items()}
 

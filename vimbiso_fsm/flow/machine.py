@@ -19,7 +19,7 @@ from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import Transition
-from vimbiso_fsm.flow.turn import Becomes, Guard, Turn
+from vimbiso_fsm.flow.turn import Changes, Guard, Turn
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
@@ -97,7 +97,7 @@ def _prepare(flow: Flow[Any], transition: Transition[Any]) -> Callable[[_Model[A
 def _made(flow: Flow[Any], prepare: Callable[[Turn[Any]], Any], turn: Turn[Any]) -> tuple[Any, Member]:
     """What a `prepare` makes of a turn: data and member."""
     result = prepare(turn)
-    data, member = (result.data, result.member) if isinstance(result, Becomes) else (result, turn.member)
+    data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
     if not isinstance(data, flow.data):
         raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
     return data, member

@@ -40,7 +40,7 @@ class Split:
 
 
 @attrs.frozen(eq=False)
-class Finish:
+class FinishOnOld:
     """The run is finished on the old definition, kept in the package."""
 
     flow: Flow[Any]
@@ -54,7 +54,7 @@ class Restart:
     say: Text | None = None
 
 
-Step: TypeAlias = str | Instead | Split | Finish | Restart
+Step: TypeAlias = str | Instead | Split | FinishOnOld | Restart
 """What becomes of a step. Text: its new name; the question is the same."""
 
 
@@ -70,7 +70,7 @@ class Migration:
     since: int
     steps: Mapping[str, Step] = attrs.field(factory=dict, kw_only=True)
     data: Callable[[dict[str, Any]], Fields] | None = attrs.field(default=None, kw_only=True)
-    others: Finish | Restart | None = attrs.field(default=None, kw_only=True)
+    others: FinishOnOld | Restart | None = attrs.field(default=None, kw_only=True)
 
     def becomes(self, step: str) -> Step:
         """What becomes of a run at `step`."""
@@ -79,7 +79,7 @@ class Migration:
     @property
     def kept(self) -> tuple[Flow[Any], ...]:
         """The old definitions that runs finish on."""
-        return tuple(rule.flow for rule in (*self.steps.values(), self.others) if isinstance(rule, Finish))
+        return tuple(rule.flow for rule in (*self.steps.values(), self.others) if isinstance(rule, FinishOnOld))
 
 
 def check_migrations(flow: Flow[Any]) -> None:
@@ -123,10 +123,10 @@ def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
         return
     if data is not None and not callable(data):
         yield f"data is a {type(data).__name__}", "name a function by reference"
-    if others is not None and not isinstance(others, Finish | Restart):
+    if others is not None and not isinstance(others, FinishOnOld | Restart):
         yield f"others is a {type(others).__name__}", "say Finish(…) or Restart(…)"
     for step, rule in steps.items():
-        if not isinstance(rule, str | Instead | Split | Finish | Restart):
+        if not isinstance(rule, str | Instead | Split | FinishOnOld | Restart):
             yield (
                 f"step {step!r} becomes a {type(rule).__name__}",
                 "say its new name, Instead(…), Split(…), Finish(…) or Restart(…)",

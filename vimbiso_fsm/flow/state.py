@@ -9,7 +9,7 @@ import attrs
 
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.turn import Becomes, Guard, Turn
+from vimbiso_fsm.flow.turn import Changes, Guard, Turn
 from vimbiso_fsm.messages.replies import Row, Text
 
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -19,7 +19,7 @@ RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "
 """Triggers the framework pulls; every other one is a button."""
 
 
-def _sequence(value: Any) -> tuple[Any, ...]:
+def sequence(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
     return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
@@ -79,7 +79,7 @@ class Transition(Generic[D_contra]):
     trigger: str
     source: str | Sequence[str]
     dest: str
-    prepare: Callable[[Turn[D_contra]], D_contra | Becomes[D_contra]] | None = attrs.field(default=None, kw_only=True)
+    prepare: Callable[[Turn[D_contra]], D_contra | Changes[D_contra]] | None = attrs.field(default=None, kw_only=True)
     conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     words: Sequence[str] = attrs.field(default=(), kw_only=True)
@@ -87,12 +87,12 @@ class Transition(Generic[D_contra]):
     def __attrs_post_init__(self) -> None:
         # No converters: one that takes anything would hide a guard of another flow from the type checkers.
         for name in ("conditions", "unless", "words"):
-            object.__setattr__(self, name, _sequence(getattr(self, name)))
+            object.__setattr__(self, name, sequence(getattr(self, name)))
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The states it leads from."""
-        return cast("tuple[str, ...]", _sequence(self.source))
+        return cast("tuple[str, ...]", sequence(self.source))
 
     @property
     def guards(self) -> tuple[Guard[D_contra], ...]:

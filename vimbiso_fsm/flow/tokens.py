@@ -23,7 +23,7 @@ import jwt
 from vimbiso_fsm.document.document import Member, TokenLife
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.calls import Call
-from vimbiso_fsm.flow.turn import Becomes, Turn
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
 
 LATEST: Final = 253_402_300_799
@@ -58,7 +58,7 @@ class Tokens:
     """
 
     renew: Callable[[Turn[Any]], Call[Any]]
-    renewed: Callable[[Turn[Any]], Becomes[Any]]
+    renewed: Callable[[Turn[Any]], Changes[Any]]
     unauthorised: str = attrs.field(default="unauthorised", kw_only=True)
     algorithms: Sequence[str] = attrs.field(default=("HS256",), kw_only=True)
     key: str | bytes | None = attrs.field(default=None, kw_only=True, repr=False)

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 
 
 @attrs.frozen
-class Becomes(Generic[D_co]):
+class Changes(Generic[D_co]):
     """What `prepare` returns when more than the data changes: the new data and the new member."""
 
     data: D_co
@@ -50,9 +50,9 @@ class Turn(Generic[D_co]):
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
 
-    def becomes(self, *, data: D | None = None, member: Member | None = None) -> Becomes[D]:
+    def becomes(self, *, data: D | None = None, member: Member | None = None) -> Changes[D]:
         """The result of a `prepare` that changes the member (login, onboarding, account switch)."""
-        return Becomes(cast(D, self.data) if data is None else data, self.member if member is None else member)
+        return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
 
 
 Guard: TypeAlias = Callable[[Turn[D]], bool | Refused]
@@ -64,11 +64,11 @@ def authenticated(turn: Turn[object]) -> bool | Refused:
     return turn.member.authenticated or Refused("member.login")
 
 
-def because(*codes: str) -> Guard[object]:
-    """Guard for `failed`: the call failed for one of these reasons, `because("call.unsure")`."""
+def failed_with(*codes: str) -> Guard[object]:
+    """Guard for `failed`: the call failed for one of these reasons, `failed_with("call.unsure")`."""
 
-    def because_of(turn: Turn[object]) -> bool:
+    def failed(turn: Turn[object]) -> bool:
         return turn.reason is not None and turn.reason.code in codes
 
-    because_of.__name__ = f"because {' or '.join(codes)}"
-    return because_of
+    failed.__name__ = f"because {' or '.join(codes)}"
+    return failed

@@ -27,8 +27,8 @@ from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import Conversion
 from vimbiso_fsm.legacy.records import NotConverted, is_number, masked, record_digest
-from vimbiso_fsm.legacy.source import AsyncOldRecords
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.legacy.source import AsyncLegacySource
+from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, Request
 
 AT_ONCE: Final = 256
@@ -46,7 +46,7 @@ LookUpNumber = Callable[[str], str | None]
 
 
 @attrs.frozen
-class Numbers:
+class MemberMapping:
     """Whose each number is, of a mapping file. `ambiguous`: numbers given to several members, and in which lines.
     `faults`: a sentence for each line that is not used."""
 
@@ -55,7 +55,7 @@ class Numbers:
     faults: tuple[str, ...] = ()
 
 
-def read_mapping(path: Path) -> Numbers:
+def read_mapping(path: Path) -> MemberMapping:
     """A mapping of numbers to members: JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV of the same two
     columns (a first line that names them is passed over). A `+` before a number is left out.
 
@@ -80,7 +80,7 @@ def read_mapping(path: Path) -> Numbers:
         given.setdefault(member_id, place)
     members = {number: next(iter(given)) for number, given in found.items() if len(given) == 1}
     ambiguous = {number: tuple(given.values()) for number, given in found.items() if len(given) > 1}
-    return Numbers(members, ambiguous, tuple(faults))
+    return MemberMapping(members, ambiguous, tuple(faults))
 
 
 def _pair(line: bytes) -> tuple[str, str]:
@@ -213,7 +213,7 @@ class _Pace:
             await _sleep(begin - now)
 
 
-class TakeOver:
+class BulkImport:
     """One run over all old records.
 
     `numbers`: of a mapping; `look_up`: asked for numbers whose record names no member; it must not contradict the
@@ -226,9 +226,9 @@ class TakeOver:
         self,
         bot: Bot,
         store: AsyncStore,
-        records: AsyncOldRecords,
+        records: AsyncLegacySource,
         *,
-        numbers: Numbers | None = None,
+        numbers: MemberMapping | None = None,
         look_up: LookUpNumber | None = None,
         dry_run: bool = False,
         purge: bool = False,
@@ -239,7 +239,7 @@ class TakeOver:
         if dry_run and purge:
             raise ValueError("a dry run deletes nothing; leave out dry_run or purge")
         self._bot, self._store, self._records = bot, store, records
-        self._numbers, self._look_up = numbers or Numbers(), look_up
+        self._numbers, self._look_up = numbers or MemberMapping(), look_up
         self._known_only = numbers is not None or look_up is not None
         self._dry, self._purge = dry_run, purge
         self._pace = _Pace(rate)
@@ -266,7 +266,7 @@ class TakeOver:
         records = await self._records.read_all(numbers)
         _heed_cancelling()
         done = await asyncio.gather(*map(self._convert, records), return_exceptions=True)
-        proven: list[OldRecord] = []
+        proven: list[LegacyRecord] = []
         for record, outcome in zip(records, done, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -277,7 +277,7 @@ class TakeOver:
         if self._purge and proven:
             self.counts.purged += await self._records.delete(proven)
 
-    async def _convert(self, record: OldRecord) -> str:
+    async def _convert(self, record: LegacyRecord) -> str:
         """Convert one record -> what came of it, a field of `Counts`."""
         try:
             conversion = await self._begun(record)
@@ -294,7 +294,7 @@ class TakeOver:
             self._refused(conversion.refusal)
         return conversion.outcome
 
-    async def _begun(self, record: OldRecord) -> Conversion:
+    async def _begun(self, record: LegacyRecord) -> Conversion:
         """The record's conversion, with what is known of its number.
 
         Raises: NotConverted when whose it is cannot be said.
@@ -314,7 +314,7 @@ class TakeOver:
             raise NotConverted(record.number, "member_id", f"is not known: the mapping names {other}")
         return self._conversion(record, found)
 
-    def _conversion(self, record: OldRecord, mapped: str | None) -> Conversion:
+    def _conversion(self, record: LegacyRecord, mapped: str | None) -> Conversion:
         return Conversion(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)
 
     async def _looked_up(self, number: str, look_up: LookUpNumber) -> str | None:
@@ -332,7 +332,7 @@ class TakeOver:
             return error
 
 
-async def find(records: AsyncOldRecords, digest: str) -> tuple[str, ...]:
+async def find(records: AsyncLegacySource, digest: str) -> tuple[str, ...]:
     """The numbers, in clear, of the old records that a report names so; `digest` may be cut short."""
     found: list[str] = []
     async for _, page in records.pages():

@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import Unreadable, dumps, loads, structure, unstructure
 from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData
 from vimbiso_fsm.document.ids import guest_id, hashed
@@ -32,8 +32,8 @@ from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.legacy.declare import LegacyFlow
-from vimbiso_fsm.legacy.records import NotConverted, OldState, read
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.legacy.records import LegacyState, NotConverted, read
+from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.requests import (
     Broken,
@@ -41,18 +41,18 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Conflict,
     Duplicate,
+    FindOwner,
     Head,
     Link,
     Linked,
     Load,
-    LookUp,
     ReadAudit,
     Request,
     digest,
 )
 
 
-def conversion_token(record: OldRecord) -> str:
+def conversion_token(record: LegacyRecord) -> str:
     """The token under which a record is converted; of another content under the same number it is another."""
     return hashed("legacy", record.number, digest(record.data))
 
@@ -77,7 +77,7 @@ class Converted:
         return {name: note for name, note in notes.items() if note}
 
 
-def convert(bot: Bot, old: OldState, now: datetime, *, member_id: str | None = None) -> Converted:
+def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None = None) -> Converted:
     """The document of what a record says, for a member, or for the guest on its channel.
 
     Raises: NotConverted naming the field that the bot can make nothing of.
@@ -118,7 +118,7 @@ def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
     return attrs.evolve(document, deadline=now + timedelta(seconds=idle), session_since=now)
 
 
-def _kept(old: OldState, field: str, kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _kept(old: LegacyState, field: str, kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
     """What the bot keeps of a field, as it will be read back."""
     found = _declared(old, field, lambda: kept(old.record))
     try:
@@ -128,7 +128,7 @@ def _kept(old: OldState, field: str, kept: Callable[[Mapping[str, Any]], Mapping
     return plain
 
 
-def _declared(old: OldState, field: str, function: Callable[[], Any]) -> Any:
+def _declared(old: LegacyState, field: str, function: Callable[[], Any]) -> Any:
     """What a function of the bot's declaration makes of a record.
 
     Raises: NotConverted, whatever it raises: a record it does not understand is no reason to stop.
@@ -149,7 +149,7 @@ def _declared(old: OldState, field: str, function: Callable[[], Any]) -> Any:
 # The open flow -----------------------------------------------------------------------------------------------------
 
 
-def _run(bot: Bot, legacy: LegacyFlow, old: OldState, now: datetime) -> tuple[Run, str]:
+def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple[Run, str]:
     """The run where the old flow stood, and the old step, if it now stands earlier."""
     flow = legacy.flow
     known = _declared(old, "flow_data.data", lambda: legacy.answers(old.answers))
@@ -180,7 +180,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: OldState, now: datetime) -> tuple[Ru
     return run, str(old.step) if step != wanted else ""
 
 
-def _wanted(legacy: LegacyFlow, old: OldState) -> str:
+def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
     """Our question for the old step. Past the last one the call was on its way: that is confirmed again.
 
     Raises: NotConverted for a step that the old flow had not.
@@ -232,7 +232,7 @@ class Conversion:
     def __init__(
         self,
         bot: Bot,
-        record: OldRecord,
+        record: LegacyRecord,
         *,
         mapped: str | None = None,
         known_only: bool = False,
@@ -243,7 +243,7 @@ class Conversion:
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
         self._token = conversion_token(record)
         self._content = digest(record.data)[:16]
-        self._old: OldState | None = None
+        self._old: LegacyState | None = None
         self._named: str | None = None
         self._owner: str | None = None
         self._member_id = ""
@@ -252,7 +252,7 @@ class Conversion:
         self.refusal: NotConverted | None = None
         self.document: Document | None = None
         self.head = Head()
-        self.told: list[Details] = []
+        self.told: list[CommitEvent] = []
         self.request: Request | None = None
         self._then: Callable[[Any], None]
         try:
@@ -261,7 +261,7 @@ class Conversion:
         except NotConverted as error:
             self._refuse(error)
         else:
-            self._do(LookUp(old.channel), self._looked_up)
+            self._do(FindOwner(old.channel), self._looked_up)
 
     def take(self, result: object) -> None:
         """Go on with the result of `request`; a `DocumentTooLarge` is one too."""
@@ -282,11 +282,11 @@ class Conversion:
         return self.request is not None and self._named is None
 
     @property
-    def _state(self) -> OldState:
+    def _state(self) -> LegacyState:
         assert self._old is not None
         return self._old
 
-    def _read(self) -> OldState:
+    def _read(self) -> LegacyState:
         old = read(self._record)
         if old.channel.type not in self._bot.validator.channel_types:
             raise self._wrong("channel.type", "is no type of channel that the bot knows")
@@ -401,7 +401,7 @@ class Conversion:
             case Committed():
                 self.outcome, self.head, self.document = "converted", result.head, self._decision.document
                 assert self._decision.entry is not None
-                self.told.append(Details(self._decision.entry, 1, result.head.digest))
+                self.told.append(CommitEvent(self._decision.entry, 1, result.head.digest))
             case Duplicate():
                 self.outcome = "already"
             case DocumentTooLarge():

@@ -25,7 +25,7 @@ from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.errors import InvalidMessage, VimbisoError
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.operations.effects import LegacyRecord
 
 CHANNEL: Final = "whatsapp"
 """The type of the channel whose numbers the records are kept under."""
@@ -69,7 +69,7 @@ class NotConverted(VimbisoError, ValueError):
 
 
 @attrs.frozen
-class OldState:
+class LegacyState:
     """What a record says. `shape`: "phone" or "channel". `flow`: the names its flow goes by, none when none is open.
     `step`: of the old flow, a number counted from 0 or a name. `answers`: what was gathered, as it stands there.
     `record`: the whole of it."""
@@ -90,7 +90,7 @@ class OldState:
 # What a record says ------------------------------------------------------------------------------------------------
 
 
-def read(record: OldRecord) -> OldState:
+def read(record: LegacyRecord) -> LegacyState:
     """What a record says.
 
     Raises: NotConverted when it is none of the two shapes.
@@ -111,7 +111,7 @@ def read(record: OldRecord) -> OldState:
     answers = flow_data.get("data") or {}
     if not isinstance(answers, dict):
         raise wrong("flow_data.data", f"is {_kind(answers)}, not an object")
-    return OldState(
+    return LegacyState(
         record.number,
         shape,
         channel,
@@ -123,7 +123,7 @@ def read(record: OldRecord) -> OldState:
     )
 
 
-def _object(record: OldRecord) -> dict[str, Any]:
+def _object(record: LegacyRecord) -> dict[str, Any]:
     """The record's JSON object.
 
     Raises: NotConverted.

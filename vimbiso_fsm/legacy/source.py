@@ -1,6 +1,6 @@
 """Where the records of the previous release stand: bare telephone numbers on a Redis-compatible server.
 
-They are only read, a number at a time for the bot (`OldRecords`, `AsyncOldRecords`), page by page for a migration, and
+They are only read, a number at a time for the bot (`LegacySource`, `AsyncLegacySource`), page by page for a migration, and
 deleted when asked for, each only while it is still the record that was converted. What is no text under such a name is
 read as far as it can be said what it is. Anything with a method `read` can take their place.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.legacy.records import LARGEST, SIDE_KEYS, is_nearly_number, is_number
-from vimbiso_fsm.operations.effects import OldRecord
+from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, Cluster, async_servers_at, servers_at
 
 TIMEOUT: Final = 5.0
@@ -25,7 +25,7 @@ _DELETE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 """Deletes a record that is still the same."""
 
 
-class OldRecords:
+class LegacySource:
     """Old records, one at a time. `url`: as in `connecting.py`, but of no cluster; connects when first used."""
 
     def __init__(self, url: str) -> None:
@@ -35,7 +35,7 @@ class OldRecords:
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
 
-    def read(self, number: str, /) -> OldRecord | None:
+    def read(self, number: str, /) -> LegacyRecord | None:
         """The record under a number. Raises: StoreUnavailable."""
         try:
             pipe: Any = self._servers.client.pipeline()  # both at one moment: the old release may be at work
@@ -56,7 +56,7 @@ class OldRecords:
         self.close()
 
 
-class AsyncOldRecords:
+class AsyncLegacySource:
     """The same, awaited, and all of them."""
 
     def __init__(self, url: str) -> None:
@@ -66,12 +66,12 @@ class AsyncOldRecords:
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
 
-    async def read(self, number: str, /) -> OldRecord | None:
+    async def read(self, number: str, /) -> LegacyRecord | None:
         """The record under a number. Raises: StoreUnavailable."""
         found = await self.read_all([number])
         return found[0] if found else None
 
-    async def read_all(self, numbers: Sequence[str]) -> list[OldRecord]:
+    async def read_all(self, numbers: Sequence[str]) -> list[LegacyRecord]:
         """The records under the numbers, without those that are gone. Raises: StoreUnavailable."""
         try:
             pipe: Any = self._servers.client.pipeline()
@@ -111,7 +111,7 @@ class AsyncOldRecords:
         except UNREACHABLE as error:
             raise _unavailable(self._servers.place, error) from error
 
-    async def delete(self, records: Sequence[OldRecord]) -> int:
+    async def delete(self, records: Sequence[LegacyRecord]) -> int:
         """Delete records that are still the same, with the keys beside them -> how many there were. Raises:
         StoreUnavailable."""
         try:
@@ -144,7 +144,7 @@ def _ask(pipe: Any, number: str) -> None:
     pipe.getrange(number, 0, LARGEST)  # one byte too many says that there are more
 
 
-def _record(number: str, kind: Any, data: Any) -> OldRecord | None:
+def _record(number: str, kind: Any, data: Any) -> LegacyRecord | None:
     """What two replies say. A wrong type is an answer; any other error is none."""
     if isinstance(kind, Exception):
         raise kind
@@ -152,10 +152,10 @@ def _record(number: str, kind: Any, data: Any) -> OldRecord | None:
     if named == "none":
         return None
     if named != "string":
-        return OldRecord(number, kind=named)
+        return LegacyRecord(number, kind=named)
     if isinstance(data, Exception):
         raise data
-    return OldRecord(number, data)
+    return LegacyRecord(number, data)
 
 
 def _unavailable(place: str, error: Exception) -> StoreUnavailable:

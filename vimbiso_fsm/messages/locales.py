@@ -17,10 +17,10 @@ from vimbiso_fsm.messages.money import Money
 
 MAX_TAG: Final = 35
 """Characters of a language tag that are looked at (RFC 5646, §4.4.1)."""
-MAX_DIGITS: Final = 100
+AMOUNT_DIGITS: Final = 100
 """Digits of an amount that is formatted; a longer one is written as it is."""
 
-_EXACT: Final = decimal.Context(prec=4 * MAX_DIGITS)
+_EXACT: Final = decimal.Context(prec=4 * AMOUNT_DIGITS)
 """Amounts are formatted in this context; the thread's own may have any precision."""
 
 
@@ -63,7 +63,7 @@ def money(value: Money, language: str) -> str:
     """An amount as a language writes numbers, all its decimals kept, and its currency's code, which no two share:
     "1,000.00 USD"."""
     amount, exponent = value.amount, value.amount.as_tuple().exponent
-    if not isinstance(exponent, int) or max(abs(exponent), abs(amount.adjusted())) > MAX_DIGITS:
+    if not isinstance(exponent, int) or max(abs(exponent), abs(amount.adjusted())) > AMOUNT_DIGITS:
         return str(value)
     signs = _signs(language)
     if signs is not None and exponent <= 0 and not amount.is_signed():

@@ -48,7 +48,7 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
 # Money -------------------------------------------------------------------------------------------------------------
 
 
-MAX_DIGITS: Final = 15
+AMOUNT_DIGITS: Final = 15
 _AMOUNT_LENGTH: Final = 64
 """Characters that an amount with its currency may have; longer text is no amount."""
 
@@ -77,14 +77,14 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
         found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
         if found is None or (found["before"] and found["after"]):
             if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{MAX_DIGITS + 2}}}", text):
-                return Refused("amount.digits", limit=MAX_DIGITS)
+                return Refused("amount.digits", limit=AMOUNT_DIGITS)
             return Refused("amount.format", currency=default)
         whole, part = found["whole"], found["part"] or ""
         currency = (found["before"] or found["after"] or default).strip("()").upper()
         if currency not in decimals:
             return Refused("amount.currency", currency=currency, known=", ".join(decimals))
-        if len(whole) + len(part) > MAX_DIGITS:
-            return Refused("amount.digits", limit=MAX_DIGITS)
+        if len(whole) + len(part) > AMOUNT_DIGITS:
+            return Refused("amount.digits", limit=AMOUNT_DIGITS)
         if len(part) > decimals[currency]:
             return Refused("amount.decimals", currency=currency, decimals=decimals[currency])
         # Built from its digits: arithmetic would ask the thread's decimal context.

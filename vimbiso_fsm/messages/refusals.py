@@ -33,6 +33,6 @@ class Refused:
         return Text(self.code, **self.params)
 
 
-class Unreached(Refused):
+class Unreachable(Refused):
     """The reason that a service could not be reached. It did nothing this time, and that says nothing of an earlier try
     of the same call: where that may have been made, nobody hears that nothing was done."""

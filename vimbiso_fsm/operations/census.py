@@ -1,7 +1,7 @@
 """What a deploy of a bot would do: a census of the live runs, and the verdict on each place where they stand.
 
 The verdict is not foretold but made: each stored document is brought to this bot's flows by the function that will
-do it when its member speaks (`versions.fates`), and nothing is stored. A place whose runs would be lost has no mapping;
+do it when its member speaks (`versions.plan`), and nothing is stored. A place whose runs would be lost has no mapping;
 then the deploy must wait for one.
 """
 
@@ -17,7 +17,7 @@ from vimbiso_fsm.document.codec import Unreadable, document_from_raw, loads
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
-from vimbiso_fsm.engine.upgrade import Fate, fates
+from vimbiso_fsm.engine.upgrade import RunUpgrade, plan
 from vimbiso_fsm.flow.bot import Bot
 
 
@@ -27,7 +27,7 @@ class Place:
 
     `flow`, `version`, `step`: as they are stored. `declared`: whether that version is declared today as it was when
     they were stepped; None where that is not known. `standing`: whether the member is there, or will come back to it.
-    `fate`: as in `versions.Fate`. `to`: version and step after the deploy. `fault`: why there is no mapping.
+    `fate`: as in `versions.RunUpgrade`. `to`: version and step after the deploy. `fault`: why there is no mapping.
     """
 
     flow: str
@@ -96,7 +96,7 @@ class Census:
             return
         if document.moved is not None:  # what the guest began goes on at the member
             return
-        found = [self._judged(document, fate) for fate in fates(self._bot, document)]
+        found = [self._judged(document, fate) for fate in plan(self._bot, document)]
         for fate in found:
             self._count(document, fate)
         if not any(fate.how == "lost" for fate in found):
@@ -115,7 +115,7 @@ class Census:
             raise Unreadable(map(str, verdict.faults))
         return document_from_raw(raw)
 
-    def _judged(self, document: Document, fate: Fate) -> Fate:
+    def _judged(self, document: Document, fate: RunUpgrade) -> RunUpgrade:
         """The fate, and one more reason to call it lost: a version declared otherwise is believed when the member
         speaks, but a call on its way could not be settled there."""
         run = fate.before
@@ -123,13 +123,13 @@ class Census:
             return fate
         if self._bot.definition(run)[run.step].call is not None:
             return fate
-        return Fate(run, "lost", fault="its call is on its way, and its step is no call any more")
+        return RunUpgrade(run, "lost", fault="its call is on its way, and its step is no call any more")
 
     def _break(self, wrong: tuple[str, ...]) -> None:
         if wrong:
             self.broken[wrong[0]] += 1
 
-    def _count(self, document: Document, fate: Fate) -> None:
+    def _count(self, document: Document, fate: RunUpgrade) -> None:
         run, current = fate.before, fate.before is document.run
         place = Place(
             run.flow,
@@ -144,7 +144,7 @@ class Census:
         self.runs[place] += 1
         self.calls[place] += current and document.call is not None
 
-    def _declared(self, fate: Fate) -> bool | None:
+    def _declared(self, fate: RunUpgrade) -> bool | None:
         run = fate.before
         known: Mapping[int, str] = {flow.version: flow.fingerprint for flow in self._bot.definitions(run.flow)}
         return run.fingerprint == known[run.version] if run.fingerprint and run.version in known else None

@@ -8,10 +8,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 
 from vimbiso_fsm.document.document import PendingCall
-from vimbiso_fsm.engine.events import Answered
+from vimbiso_fsm.engine.events import CallReturned
 from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.refusals import Unreached
+from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import (
     Request,
@@ -19,7 +19,7 @@ from vimbiso_fsm.store.requests import (
 
 
 @attrs.frozen
-class OldRecord:
+class LegacyRecord:
     """What stands under a number. `kind`: the type of its key, as Redis names it. `data`: of a text, its bytes, at most
     one more than `LARGEST`."""
 
@@ -28,23 +28,23 @@ class OldRecord:
     kind: str = "string"
 
 
-class OldReader(Protocol):
+class LegacyReader(Protocol):
     """Where a manager looks for old records."""
 
-    def read(self, number: str, /) -> OldRecord | None:
+    def read(self, number: str, /) -> LegacyRecord | None:
         """The record under a number. Raises: StoreUnavailable."""
         ...
 
 
-class AsyncOldReader(Protocol):
+class AsyncLegacyReader(Protocol):
     """The same, awaited."""
 
-    async def read(self, number: str, /) -> OldRecord | None:
+    async def read(self, number: str, /) -> LegacyRecord | None:
         """The record under a number. Raises: StoreUnavailable."""
         ...
 
 
-def _never(_: object) -> bool:
+def never(_: object) -> bool:
     return False
 
 
@@ -61,7 +61,7 @@ class RunCall:
     policy: CallPolicy
     pending: PendingCall
     renews: bool = False
-    refuses: Callable[[object], bool] = attrs.field(default=_never, eq=False, repr=False)
+    refuses: Callable[[object], bool] = attrs.field(default=never, eq=False, repr=False)
     curable: bool = False
     in_doubt: bool = False
 
@@ -87,20 +87,20 @@ class Pause:
 
 
 @attrs.frozen
-class ReadOld:
-    """Look for a record of the previous release -> `legacy.OldRecord`, None when there is none."""
+class ReadLegacy:
+    """Look for a record of the previous release -> `legacy.LegacyRecord`, None when there is none."""
 
     number: str = attrs.field(repr=False)
 
 
-Step: TypeAlias = Request | RunCall | Deliver | Pause | ReadOld
+Step: TypeAlias = Request | RunCall | Deliver | Pause | ReadLegacy
 
 
-def answered(step: RunCall, result: object) -> Answered:
+def answered(step: RunCall, result: object) -> CallReturned:
     """The event that a call has come back with what it returned, or the exception it raised."""
     pending, refused = step.pending, step.refuses(result)
-    says_nothing = isinstance(result, Unreached) or (refused and not step.curable)
+    says_nothing = isinstance(result, Unreachable) or (refused and not step.curable)
     unknown = isinstance(result, BaseException) or (step.in_doubt and says_nothing)
     renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.curable else ""
     answer = None if unknown else result
-    return Answered(pending.key, pending.root, answer, unknown, pending.tries, renewal, pending.again)
+    return CallReturned(pending.key, pending.root, answer, unknown, pending.tries, renewal, pending.again)

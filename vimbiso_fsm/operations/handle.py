@@ -18,16 +18,16 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import decode, encode, loads
 from vimbiso_fsm.document.document import Address, Document, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, commit_of
 from vimbiso_fsm.engine.decide import current_question, decide
-from vimbiso_fsm.engine.events import Event, Stray, content_digest, turn_token
+from vimbiso_fsm.engine.events import Event, LeaseExpired, content_digest, turn_token
 from vimbiso_fsm.engine.reading import faults, leave_to_newer
-from vimbiso_fsm.engine.salvage import Remains, Salvage, awake, evicted, readable, recover, salvage, told
+from vimbiso_fsm.engine.salvage import Remains, Salvage, evicted, readable, recover, resumed, salvage, told
 from vimbiso_fsm.errors import NewerState
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import Conversion
@@ -35,7 +35,7 @@ from vimbiso_fsm.legacy.records import NotConverted, is_number
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import STILL_RUNNING, OldRecord, Pause, ReadOld, RunCall
+from vimbiso_fsm.operations.effects import STILL_RUNNING, LegacyRecord, Pause, ReadLegacy, RunCall
 from vimbiso_fsm.operations.promote import Move
 from vimbiso_fsm.operations.turn import Turns
 from vimbiso_fsm.operations.update import updated
@@ -46,16 +46,16 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Conflict,
     Duplicate,
+    FindOwner,
     Head,
     Linked,
     Load,
-    LookUp,
     Mismatch,
+    Quarantine,
     ReadAudit,
     ReadRecords,
     Record,
-    Report,
-    SetAside,
+    RecordIncident,
     Stored,
 )
 
@@ -122,7 +122,7 @@ class Exchange(Turns):
         elif self.cache.document(guest):
             self._with(guest, linked=False)
         else:
-            self._do(LookUp(self.message.channel), self._looked_up)
+            self._do(FindOwner(self.message.channel), self._looked_up)
 
     def _looked_up(self, found: Linked) -> None:
         self._hearsay = False
@@ -145,7 +145,7 @@ class Exchange(Turns):
         now = instant(max(stored.at, self.now))
         if isinstance(stored, Broken):
             self._salvage = self._saved(b"", now)
-            return self._do(SetAside(self._member_id, stored.head), self._set_aside_first)
+            return self._do(Quarantine(self._member_id, stored.head), self._set_aside_first)
         if stored.document is None:
             self._document = self._fresh()
             if self._legacy and not self._salvage and not stored.head.version:
@@ -155,13 +155,13 @@ class Exchange(Turns):
         if document is None or document.member_id != self._member_id:
             if self._is_left_to_newer(stored.document, now):
                 return None
-            aside = SetAside(self._member_id, stored.head)
+            aside = Quarantine(self._member_id, stored.head)
             core = self._saved(stored.document, now)
             return self._search(stored.head, stored.document, core, lambda: self._do(aside, self._set_aside))
         self._document, self._salvage = document, None
         if self._hearsay and Address(*self.message.channel.address) not in document.channels:
             self.cache.forget(self._member_id, self.message.channel.address)
-            return self._do(LookUp(self.message.channel), self._looked_up)
+            return self._do(FindOwner(self.message.channel), self._looked_up)
         self._decide()
 
     def _is_left_to_newer(self, data: bytes, now: datetime) -> bool:
@@ -183,9 +183,9 @@ class Exchange(Turns):
     def _ask_old(self) -> None:
         """Nobody has begun here: the release before may know them."""
         self._legacy = False  # it is asked once
-        self._do(ReadOld(self.message.channel.identifier), self._old_found)
+        self._do(ReadLegacy(self.message.channel.identifier), self._old_found)
 
-    def _old_found(self, record: OldRecord | None) -> None:
+    def _old_found(self, record: LegacyRecord | None) -> None:
         conversion = Conversion(self.bot, record) if record else None
         if conversion is None or conversion.channel not in (None, self.message.channel.address):
             return self._decide()
@@ -197,7 +197,9 @@ class Exchange(Turns):
             return self._do(conversion.request, lambda result: self._converting(conversion, result))
         self.told += conversion.told
         if conversion.refusal is not None:
-            self._do(Report(self._member_id, self._refused(conversion.refusal).body), lambda _: self._look_again())
+            self._do(
+                RecordIncident(self._member_id, self._refused(conversion.refusal).body), lambda _: self._look_again()
+            )
         elif conversion.document is not None:
             self._member_id, self._linked = conversion.document.member_id, not conversion.document.guest
             if self._linked:
@@ -212,7 +214,7 @@ class Exchange(Turns):
         self._convert(conversion)
 
     def _look_again(self) -> None:
-        self._do(LookUp(self.message.channel), self._looked_up)
+        self._do(FindOwner(self.message.channel), self._looked_up)
 
     def _refused(self, refusal: NotConverted) -> Incident:
         detail = {"field": refusal.field, "fault": refusal.fault}
@@ -251,7 +253,7 @@ class Exchange(Turns):
             return then()
         self._looked_again = True
         self.cache.forget(self._member_id)
-        self._do(LookUp(self.message.channel), lambda found: self._looked_up(found) if found.member_id else then())
+        self._do(FindOwner(self.message.channel), lambda found: self._looked_up(found) if found.member_id else then())
 
     def _missed(self, latest: Any, stored: Stored) -> None:
         assert self._document is not None
@@ -301,7 +303,7 @@ class Exchange(Turns):
         self._salvage = None
         token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
         detail = saved.detail
-        document = awake(self.bot, saved.document, self._head.version + 1, instant(self.now))
+        document = resumed(self.bot, saved.document, self._head.version + 1, instant(self.now))
         document = told(self.bot, document, saved.words, token)
         decision = updated(self.bot, document, document, token, self.now, version=self._head.version)
         assert decision.entry is not None
@@ -311,7 +313,7 @@ class Exchange(Turns):
 
     def _restored(self, entry: AuditEntry, result: Any) -> None:
         if isinstance(result, Committed):
-            self.told.append(Details(entry, 1, result.head.digest))
+            self.told.append(CommitEvent(entry, 1, result.head.digest))
         self._do(Load(self._member_id), self._loaded)
 
     # Decide -------------------------------------------------------------------------------------------------------
@@ -375,7 +377,7 @@ class Exchange(Turns):
             document.run.flow if document.run else "",
             document.run.id if document.run else "",
         )
-        self._do(Report(self._member_id, incident.body), lambda _: self._finish(document))
+        self._do(RecordIncident(self._member_id, incident.body), lambda _: self._finish(document))
 
     def _repeated(self, duplicate: Duplicate) -> None:
         """This turn was made before: its first result again."""
@@ -401,7 +403,7 @@ class Exchange(Turns):
         if call is None or call.root != turn_token(self.message) or not isinstance(self.event, Message):
             return self._finish(document)
         if instant(self.now) >= call.leased_until:
-            self.event = Stray(call.key, call.root, call.tries)
+            self.event = LeaseExpired(call.key, call.root, call.tries)
             return self._decide()
         if self.waited > self._until:
             return self._finish(document)
@@ -447,7 +449,7 @@ class Exchange(Turns):
 
     def _follow_on(self, guest: Document) -> None:
         self._document = guest
-        self._do(LookUp(self.message.channel), self._found)
+        self._do(FindOwner(self.message.channel), self._found)
 
     def _found(self, found: Linked) -> None:
         assert self._document is not None

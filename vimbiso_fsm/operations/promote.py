@@ -24,7 +24,7 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, seal
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import document_to_raw, dumps
 from vimbiso_fsm.document.document import Address, Document, Moved
 from vimbiso_fsm.document.ids import channel_digest, hashed
@@ -46,11 +46,11 @@ from vimbiso_fsm.store.requests import (
     Link,
     Linked,
     Load,
+    Quarantine,
     ReadInherited,
     Request,
     Result,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Stored,
     Wipe,
 )
@@ -81,7 +81,7 @@ class Move:
         self.head = Head()
         self.document: Document | None = None
         self.owner: str | None = None
-        self.told: list[Details] = []
+        self.told: list[CommitEvent] = []
         self.conflicts = 0
         self.confirmed = True
         self.request: Request | None = ReadInherited(guest.member_id)
@@ -104,13 +104,13 @@ class Move:
         if isinstance(stored, Conflict):
             stored = stored.current
         if isinstance(stored, Broken):
-            return self._do(SetAside(self._moved.to, stored.head), self._adopt)
+            return self._do(Quarantine(self._moved.to, stored.head), self._adopt)
         if now - self._guest.last_updated >= timedelta(seconds=TOKEN_LIFE):  # nobody knows whether it was adopted
             return self._leave(now)
         member = faults(self._bot, stored.document)[0] if stored.document is not None else None
         if stored.document is not None and member is None:
             leave_to_newer(self._bot, self._moved.to, stored.document, now)
-            return self._do(SetAside(self._moved.to, stored.head), self._adopt)
+            return self._do(Quarantine(self._moved.to, stored.head), self._adopt)
         adoption = adopt(self._bot, self._guest, member, now, version=stored.head.version)
         commit = attrs.evolve(commit_of(adoption, stored.head), inherited=self._inherited)
         self._do(commit, lambda result, now: self._adopted(adoption, result, now))
@@ -119,7 +119,7 @@ class Move:
         match result:
             case Committed():
                 assert adoption.entry is not None
-                self.told.append(Details(adoption.entry, self.conflicts + 1, result.head.digest))
+                self.told.append(CommitEvent(adoption.entry, self.conflicts + 1, result.head.digest))
                 self.head, self.document = result.head, adoption.document
                 self.confirmed = result.confirmed
                 self._link()
@@ -153,13 +153,13 @@ class Move:
         farewell = _farewell(self._guest, self._guest_head, now)
         sealed = seal(farewell, b"", self._guest_head.digest)
         wipe = Wipe(self._guest.member_id, self._guest_head, sealed)
-        self._do(wipe, lambda result, _: self._wiped(Details(farewell, 1, sealed.digest), result))
+        self._do(wipe, lambda result, _: self._wiped(CommitEvent(farewell, 1, sealed.digest), result))
 
-    def _wiped(self, farewell: Details, result: Any) -> None:
+    def _wiped(self, farewell: CommitEvent, result: Any) -> None:
         if isinstance(result, Committed):
             return self.told.append(farewell)
         # What was set aside of a broken guest stays for an operator, and the guest with it; or somebody was quicker.
-        self._do(Settle(self._guest.member_id, self._guest_head), lambda result, now: None)
+        self._do(SetWakeUp(self._guest.member_id, self._guest_head), lambda result, now: None)
 
 
 def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int) -> Decision:

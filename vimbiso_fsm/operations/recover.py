@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import Unreadable, loads
-from vimbiso_fsm.document.document import Document, Run, is_unasked
+from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import guest_id, hashed
 from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.reading import faults, leave_to_newer
@@ -29,11 +29,11 @@ from vimbiso_fsm.engine.salvage import (
     NoSuchState,
     Remains,
     Salvage,
-    awake,
     called,
     evicted,
     put_back,
     recover,
+    resumed,
     salvage,
     told,
 )
@@ -52,10 +52,10 @@ from vimbiso_fsm.store.requests import (
     Conflict,
     Head,
     Load,
+    Quarantine,
     ReadAudit,
     ReadRecords,
     Request,
-    SetAside,
     Stored,
 )
 
@@ -175,7 +175,7 @@ def _look(bot: Bot, member_id: str) -> Generator[Request | Pause, Any, _Found | 
         document, wrong = None, ("it is another member's",)
     if document is None:
         for data in (stored.document, found.remains.previous):
-            leave_to_newer(bot, member_id, data, _instant(stored.at))
+            leave_to_newer(bot, member_id, data, instant_of(stored.at))
         return attrs.evolve(found, data=stored.document, faults=(*found.faults, *wrong))
     if found.broken:
         return attrs.evolve(found, document=document)
@@ -193,7 +193,7 @@ def _missing(member_id: str, found: _Found) -> _Found:
     last = entries[-1] if entries else None
     if last is not None and last.kind == "wipe":
         return attrs.evolve(found, over="it was wiped")
-    if last is None or not evicted(last, _instant(found.at)):
+    if last is None or not evicted(last, instant_of(found.at)):
         return attrs.evolve(found, over="its time was over")
     return attrs.evolve(found, faults=("the document is not there any more: the server has evicted it",))
 
@@ -236,7 +236,7 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
             fault = f"at version {to} they were in a flow that another had called, of which no record is kept"
             raise NotRecovered(member_id, to, fault, remedy="choose the version before that flow began")
         saved = attrs.evolve(saved, document=attrs.evolve(saved.document, suspended=waiting))
-        if now.run is not None and is_unasked(now.run) and _same_place(now.run, run) and not found.faults:
+        if now.run is not None and needs_asking(now.run) and _same_place(now.run, run) and not found.faults:
             return _report(member_id, "left alone", found, attrs.evolve(saved, document=now)), None
     saved = attrs.evolve(saved, words=Text("recovered.put_back"))
     return _report(member_id, "put back", found, saved), saved
@@ -267,7 +267,7 @@ def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
         fault = "nothing that is kept says by which channel they are reached"
         raise NotRecovered(member_id, None, fault, remedy="their next message will mend it")
     guest = member_id == guest_id(channel)
-    return salvage(bot, found.data, channel, _instant(found.at), member_id=member_id, guest=guest, version=version)
+    return salvage(bot, found.data, channel, instant_of(found.at), member_id=member_id, guest=guest, version=version)
 
 
 _CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "deadline", "channels")
@@ -320,13 +320,13 @@ def _report(
 
 def _save(
     bot: Bot, member_id: str, found: _Found, saved: Salvage, recovery: Recovery
-) -> Generator[Request | Pause, Any, Details | None]:
+) -> Generator[Request | Pause, Any, CommitEvent | None]:
     """Store it; None when somebody else was quicker."""
     head = found.head
     if found.broken or (found.document is None and found.data):
-        aside = yield SetAside(member_id, head)
+        aside = yield Quarantine(member_id, head)
         if found.broken and found.data and isinstance(aside, Conflict):  # the keys are moved first, then the document
-            aside = yield SetAside(member_id, head)
+            aside = yield Quarantine(member_id, head)
         current = aside.current if isinstance(aside, Conflict) else aside
         if isinstance(aside, Conflict) != (found.document is not None):
             return None
@@ -334,7 +334,7 @@ def _save(
     token = hashed("recovery", member_id, str(head.version), head.digest)
     document = saved.document
     if found.document is None or recovery.outcome == "put back":
-        document = told(bot, awake(bot, document, head.version + 1, _instant(found.at)), saved.words, token)
+        document = told(bot, resumed(bot, document, head.version + 1, instant_of(found.at)), saved.words, token)
     decision = updated(bot, document, document, token, found.at, version=head.version)
     detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
     assert decision.entry is not None
@@ -342,10 +342,10 @@ def _save(
     result = yield commit_of(attrs.evolve(decision, entry=entry), head)
     if isinstance(result, DocumentTooLarge):
         raise result
-    return Details(entry, 1, result.head.digest) if isinstance(result, Committed) else None
+    return CommitEvent(entry, 1, result.head.digest) if isinstance(result, Committed) else None
 
 
-def _instant(at: float) -> datetime:
+def instant_of(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.commit import commit_of
@@ -48,7 +48,7 @@ def resetting(bot: Bot, member_id: str) -> Work[Reset]:
         if before is None:
             raise NothingStored(member_id)
         runs = (*before.suspended, *([before.run] if before.run else []))
-        reset = Reset(before, tuple(run.flow for run in runs), _call_of(before))
+        reset = Reset(before, tuple(run.flow for run in runs), call_of(before))
         if not runs and not reset.call:
             return Done(reset)
         token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
@@ -63,11 +63,11 @@ def resetting(bot: Bot, member_id: str) -> Work[Reset]:
         refuse_unstorable(member_id, result)
         if isinstance(result, Committed):
             reset = attrs.evolve(reset, document=decision.document)
-            return Done(reset, (Details(entry, attempt, result.head.digest),))
+            return Done(reset, (CommitEvent(entry, attempt, result.head.digest),))
         yield Pause(attempt)
     raise AssertionError("unreachable")
 
 
-def _call_of(document: Document | None) -> str:
+def call_of(document: Document | None) -> str:
     call = document.call if document is not None else None
     return f"{call.service}.{call.method}" if call is not None else ""

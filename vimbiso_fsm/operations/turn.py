@@ -19,19 +19,19 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.commit import Decision, caller, commit_of
 from vimbiso_fsm.engine.decide import failure
 from vimbiso_fsm.engine.draft import is_entering
-from vimbiso_fsm.engine.events import Event, Listener
+from vimbiso_fsm.engine.events import Event, ReplyRoute
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import QUESTION
+from vimbiso_fsm.flow.calls import READ_ONLY
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Pause, RunCall, Step, _never, answered
+from vimbiso_fsm.operations.effects import Pause, RunCall, Step, answered, never
 from vimbiso_fsm.operations.promote import Move
 from vimbiso_fsm.store.requests import (
     Broken,
@@ -58,7 +58,7 @@ class Turns(ABC):
     """
 
     event: Event
-    listener: Listener = "handle"
+    route: ReplyRoute = "handle"
 
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
@@ -67,7 +67,7 @@ class Turns(ABC):
         self.waited = waited
         self.patience = patience
         self._until = waited + patience
-        self.told: list[Details] = []
+        self.told: list[CommitEvent] = []
         self.errors: list[tuple[str, BaseException]] = []
         self.request: Step | None = None
         self._then: Callable[[Any], None]
@@ -148,7 +148,7 @@ class Turns(ABC):
         if self._decision is not None and isinstance(self._decision.error, DocumentTooLarge):
             raise error  # even the document as it was does not fit
         now = instant(self.now)
-        self._commit(failure(self.bot, self._document, self.event, now, error, listener=self.listener))
+        self._commit(failure(self.bot, self._document, self.event, now, error, route=self.route))
 
     def _stored(self, committed: Committed) -> None:
         """It is stored: remember it, then move, call, or be done."""
@@ -157,7 +157,7 @@ class Turns(ABC):
         if decision.changed:
             self._keep(decision.document, committed.head)
         if decision.entry is not None:
-            self.told.append(Details(decision.entry, self._attempts, committed.head.digest))
+            self.told.append(CommitEvent(decision.entry, self._attempts, committed.head.digest))
         if decision.error is not None:
             self.errors.append((decision.token[:10], decision.error))
         self._attempts = 0
@@ -206,7 +206,7 @@ class Turns(ABC):
         who, tokens = caller(document, pending), self.bot.tokens
         if decision.renews:
             who = attrs.evolve(who, key=hashed("renewal", pending.key, str(pending.tries)))
-            step = RunCall(decision.call, who, QUESTION, pending, renews=True)
+            step = RunCall(decision.call, who, READ_ONLY, pending, renews=True)
         else:
             policy = self.bot.definition(document.run)[document.run.step].call_policy
             entering = is_entering(self.bot, document.run, document.suspended)
@@ -215,7 +215,7 @@ class Turns(ABC):
                 who,
                 policy,
                 pending,
-                refuses=tokens.is_refusal if tokens is not None else _never,
+                refuses=tokens.is_refusal if tokens is not None else never,
                 curable=who.token is not None and not pending.renewed and not entering,
                 in_doubt=policy.effect and document.tries > 1,
             )

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, dumps, loads
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import channel_digest
@@ -93,7 +93,7 @@ def _storing(
         return result
     assert isinstance(result, Committed), result
     assert decision.entry is not None
-    return Done(decision.document, (Details(decision.entry, 1, result.head.digest),))
+    return Done(decision.document, (CommitEvent(decision.entry, 1, result.head.digest),))
 
 
 def refuse_unstorable(member_id: str, result: Any) -> None:

@@ -18,7 +18,7 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import Answered, Sent, turn_token
+from vimbiso_fsm.engine.events import CallReturned, Delivered, turn_token
 from vimbiso_fsm.engine.reading import leave_to_newer
 from vimbiso_fsm.engine.salvage import readable
 from vimbiso_fsm.engine.schedule import due, wake_at
@@ -27,9 +27,9 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Deliver
 from vimbiso_fsm.operations.promote import Move
 from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.store.requests import Broken, Conflict, Duplicate, Late, Load, Mismatch, ReadAudit, Settle, Stored
+from vimbiso_fsm.store.requests import Broken, Conflict, Duplicate, Late, Load, Mismatch, ReadAudit, SetWakeUp, Stored
 
-MOST = 32
+TURNS_PER_WAKE = 32
 """Turns made in one go; what is due then still is left for the next time."""
 LATER = timedelta(seconds=60)
 """When to look again at what is due although it was done."""
@@ -51,13 +51,13 @@ class Waking(Turns):
         now: float,
         *,
         delivers: bool,
-        answer: Answered | None = None,
+        answer: CallReturned | None = None,
         patience: float = 5.0,
     ) -> None:
         super().__init__(bot, cache, now, patience=patience)
-        self.listener = "deliver" if delivers else "nobody"
+        self.route = "deliver" if delivers else "nobody"
         self._delivers = delivers
-        self._in_hand: Answered | Sent | None = answer
+        self._in_hand: CallReturned | Delivered | None = answer
         self._announced: Decision | None = None
         self._turns = 0
         self._known: set[str] = set()
@@ -72,7 +72,7 @@ class Waking(Turns):
         if isinstance(stored, Stored) and document is None:
             leave_to_newer(self.bot, self._member_id, stored.document, instant(self.now))
         if document is None:  # nothing can be due that cannot be read; the member's next message has it mended
-            return self._do(Settle(self._member_id, stored.head), lambda _: None)
+            return self._do(SetWakeUp(self._member_id, stored.head), lambda _: None)
         self._document = document
         self._next(document)
 
@@ -93,20 +93,22 @@ class Waking(Turns):
             self.event, self._in_hand = self._in_hand, None
             return self._decide()
         waiting = [one for one in due(document, delivers=self._delivers) if turn_token(one[1]) not in self._known]
-        if waiting and waiting[0][0] <= instant(self.now) and self._turns <= MOST:
+        if waiting and waiting[0][0] <= instant(self.now) and self._turns <= TURNS_PER_WAKE:
             self.event = waiting[0][1]
             return self._decide()
         wake = wake_at(document, delivers=self._delivers)
         if wake is not None and self._known:
             wake = max(wake, instant(self.now) + LATER)
-        self._do(Settle(self._member_id, self._head, wake.timestamp() if wake else None), lambda _: None)
+        self._do(SetWakeUp(self._member_id, self._head, wake.timestamp() if wake else None), lambda _: None)
 
     def _decide(self) -> None:
         assert self._document is not None
-        self._commit(decide(self.bot, self._document, self.event, instant(self.now), listener=self.listener))
+        self._commit(decide(self.bot, self._document, self.event, instant(self.now), route=self.route))
 
     def _again(self, result: Conflict | Late) -> None:
-        if isinstance(self.event, Answered | Sent):  # what has happened outside is stored, whatever was meanwhile
+        if isinstance(
+            self.event, CallReturned | Delivered
+        ):  # what has happened outside is stored, whatever was meanwhile
             self._in_hand = self.event
         super()._again(result)
 
@@ -144,7 +146,7 @@ class Waking(Turns):
     def _delivered(self, waiting: Undelivered, result: Any) -> None:
         if isinstance(result, BaseException):
             self.errors.append((waiting.id[:10], result))
-        self.event = Sent(waiting.id, waiting.tries, not isinstance(result, BaseException))
+        self.event = Delivered(waiting.id, waiting.tries, not isinstance(result, BaseException))
         self._decide()
 
     def _arrived(self, move: Move, guest: Document) -> None:

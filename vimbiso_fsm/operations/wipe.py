@@ -7,22 +7,22 @@ import itertools
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, seal
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.ids import channel_digest, hashed
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.effects import Pause
-from vimbiso_fsm.operations.recover import BY, NothingStored, _instant
-from vimbiso_fsm.operations.reset import _call_of
+from vimbiso_fsm.operations.recover import BY, NothingStored, instant_of
+from vimbiso_fsm.operations.reset import call_of
 from vimbiso_fsm.operations.work import Done, Work
 from vimbiso_fsm.store.requests import (
-    Aside,
     Broken,
     Committed,
     Load,
-    ReadAside,
+    Quarantine,
+    Quarantined,
+    ReadQuarantine,
     ReadRecords,
-    SetAside,
     Stored,
     Wipe,
 )
@@ -47,10 +47,10 @@ def wiping(bot: Bot, member_id: str) -> Work[Wiped]:
     for attempt in itertools.count(1):
         stored: Stored | Broken = yield Load(member_id, previous=True)
         if isinstance(stored, Broken):
-            yield SetAside(member_id, stored.head)
+            yield Quarantine(member_id, stored.head)
             yield Pause(attempt)
             continue
-        records, aside = (yield ReadRecords(member_id)), (yield ReadAside(member_id))
+        records, aside = (yield ReadRecords(member_id)), (yield ReadQuarantine(member_id))
         names = _removed(stored, records, aside)
         if not names:
             if not stored.head.version:
@@ -60,15 +60,15 @@ def wiping(bot: Bot, member_id: str) -> Work[Wiped]:
         sealed = seal(entry, b"", stored.head.digest)
         result = yield Wipe(member_id, stored.head, sealed, aside)
         if isinstance(result, Broken):  # a key that a load does not look at
-            yield SetAside(member_id, result.head)
+            yield Quarantine(member_id, result.head)
             continue
         if isinstance(result, Committed):
-            return Done(wiped, (Details(entry, attempt, sealed.digest),))
+            return Done(wiped, (CommitEvent(entry, attempt, sealed.digest),))
         yield Pause(attempt)
     raise AssertionError("unreachable")
 
 
-def _removed(stored: Stored, records: object, aside: tuple[Aside, ...]) -> tuple[str, ...]:
+def _removed(stored: Stored, records: object, aside: tuple[Quarantined, ...]) -> tuple[str, ...]:
     parts = {
         "state": stored.document is not None,
         "previous": stored.previous is not None,
@@ -80,11 +80,11 @@ def _removed(stored: Stored, records: object, aside: tuple[Aside, ...]) -> tuple
 
 def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]) -> tuple[AuditEntry, Wiped]:
     document = faults(bot, stored.document)[0] if stored.document is not None else None
-    wiped = Wiped(member_id, stored.head.version + 1, names, _call_of(document))
+    wiped = Wiped(member_id, stored.head.version + 1, names, call_of(document))
     token = hashed("wipe", member_id, str(stored.head.version), stored.head.digest)
     entry = AuditEntry(
         version=wiped.version,
-        at=_instant(stored.at),
+        at=instant_of(stored.at),
         member_id=member_id,
         channel=channel_digest(document.channel) if document is not None else ("", ""),
         kind="wipe",

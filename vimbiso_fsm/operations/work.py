@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.operations.effects import Pause
 from vimbiso_fsm.store.requests import Request
 
@@ -23,7 +23,7 @@ class Done(Generic[R]):
     """What came of it, and what observers are to be told."""
 
     result: R
-    told: tuple[Details, ...] = ()
+    told: tuple[CommitEvent, ...] = ()
 
 
 Work: TypeAlias = Generator[Request | Pause, Any, Done[R]]

@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from vimbiso_fsm.audit.entries import error_record
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger, Observer
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.engine.events import Answered, turn_token
+from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
@@ -28,7 +28,7 @@ _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 
 
-def the_bot(flows: Bot | str) -> Bot:
+def resolve_bot(flows: Bot | str) -> Bot:
     """The bot itself, or the one a package exports as `bot`.
 
     Raises: TypeError when there is none.
@@ -46,7 +46,7 @@ def delay(attempt: int) -> float:
     return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
 
 
-class Desk:
+class BaseManager:
     """What both shells share: the bot, the clock, the cache, the log."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Desk:
         deliver: Callable[..., Any] | None,
         legacy: bool,
     ) -> None:
-        self.bot = the_bot(flows).with_services(services or {})
+        self.bot = resolve_bot(flows).with_services(services or {})
         self.clock = Clock()
         self.cache = Cache(cache)
         self.patience = patience
@@ -86,7 +86,7 @@ class Desk:
         address = message.channel.address
         return self.cache.member(address) or address
 
-    def wake(self, member_id: str, answer: Answered | None = None) -> Waking:
+    def wake(self, member_id: str, answer: CallReturned | None = None) -> Waking:
         """All that is due at a member; with `answer`, first that of a call that took long."""
         return Waking(
             self.bot,
@@ -119,7 +119,7 @@ class Desk:
         self._tell(done.told)
         return done.result
 
-    def _tell(self, told: Iterable[Details]) -> None:
+    def _tell(self, told: Iterable[CommitEvent]) -> None:
         for details in told:
             entry = details.entry
             if entry.kind == "recovery":

@@ -31,11 +31,11 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.effects import (
     STILL_RUNNING,
-    AsyncOldReader,
+    AsyncLegacyReader,
     Deliver,
-    OldReader,
+    LegacyReader,
     Pause,
-    ReadOld,
+    ReadLegacy,
     RunCall,
     answered,
 )
@@ -47,31 +47,31 @@ from vimbiso_fsm.operations.turn import Turns
 from vimbiso_fsm.operations.update import Change, read, saving, updating
 from vimbiso_fsm.operations.wipe import Wiped, wiping
 from vimbiso_fsm.operations.work import Done, Work
-from vimbiso_fsm.runtime.base import Desk, delay
-from vimbiso_fsm.runtime.queue import AsyncHeld, AsyncQueue, Held, Queue
+from vimbiso_fsm.runtime.base import BaseManager, delay
+from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
-    attempted,
-    attempted_async,
     awaited,
     bind,
     bind_delivery,
     in_thread,
     only_sync,
-    within,
+    with_retries,
+    with_retries_async,
+    with_timeout,
 )
-from vimbiso_fsm.runtime.startup import Admission
+from vimbiso_fsm.runtime.startup import StartupCheck
 from vimbiso_fsm.store.doctor import Durability, Finding
 from vimbiso_fsm.store.requests import (
-    Aside,
     AsyncStore,
+    FindOwner,
     Linked,
     Load,
-    LookUp,
-    ReadAside,
+    Quarantined,
     ReadAudit,
+    ReadQuarantine,
     ReadRecords,
-    Report,
+    RecordIncident,
     Request,
     Store,
 )
@@ -83,7 +83,7 @@ _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 T = TypeVar("T", bound=Turns)
 
-PATIENCE = 5.0
+CONFLICT_TIMEOUT = 5.0
 """Seconds that a message waits for those of its member before it, and that it then fights conflicts, before
 `Contended`."""
 CALL_WAIT = 10.0
@@ -131,14 +131,14 @@ class FlowStateManager:
         services: Mapping[str, object] | None = None,
         observers: Sequence[Observer] = (),
         cache: int = 10_000,
-        patience: float = PATIENCE,
+        patience: float = CONFLICT_TIMEOUT,
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
-        legacy: OldReader | None = None,
+        legacy: LegacyReader | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk = Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
-        only_sync(self._desk.bot.services, deliver)
+        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        only_sync(self._base.bot.services, deliver)
         self._store = store
         self._legacy = legacy
         self._queue = Queue()
@@ -155,7 +155,7 @@ class FlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
-        legacy: OldReader | str | bool | None = None,
+        legacy: LegacyReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
         """On Redis-compatible servers: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `redis+sentinel://`.
@@ -174,12 +174,12 @@ class FlowStateManager:
         closing = ExitStack()
         closing.callback(store.close)
         if isinstance(legacy, str | bool):
-            from vimbiso_fsm.legacy.source import OldRecords
+            from vimbiso_fsm.legacy.source import LegacySource
 
-            legacy = closing.enter_context(OldRecords(legacy if isinstance(legacy, str) else url)) if legacy else None
+            legacy = closing.enter_context(LegacySource(legacy if isinstance(legacy, str) else url)) if legacy else None
         manager = cls(flows, store, legacy=legacy, on_close=closing.close, **options)
-        admission = Admission(durability, unsafe_store)
-        manager._start = lambda: manager._admit(admission.findings(ask_nodes(store.servers)), admission)
+        startup = StartupCheck(durability, unsafe_store)
+        manager._start = lambda: manager._check_startup(startup.findings(ask_nodes(store.servers)), startup)
         return manager
 
     @classmethod
@@ -188,10 +188,10 @@ class FlowStateManager:
 
         Raises: EngineError.
         """
-        from vimbiso_fsm.store.embedded import Engine
+        from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
-        engine = Engine.start(path)
+        engine = EmbeddedServer.start(path)
         store = AtomicStateManager.from_url(engine.url)
 
         def close() -> None:
@@ -206,13 +206,13 @@ class FlowStateManager:
         from vimbiso_fsm.store.memory import MemoryStore
 
         manager = cls(flows, MemoryStore(clock), **options)
-        manager._desk.clock.follow(clock)
+        manager._base.clock.follow(clock)
         return manager
 
     @property
     def bot(self) -> Bot:
         """The bot with its services."""
-        return self._desk.bot
+        return self._base.bot
 
     def handle(self, message: Message) -> Outcome:
         """Decide a message, store the turn, run its calls, and say what came of it.
@@ -221,12 +221,12 @@ class FlowStateManager:
         message again: it takes effect once), NewerState (so does a worker of the newer release); the latter four bring
         what to tell the member, `error.reply`.
         """
-        desk = self._desk
-        desk.check(message)
+        base = self._base
+        base.check(message)
         try:
-            exchange = self._run(partial(desk.begin, message), desk.queue(message), desk.call_wait)
+            exchange = self._run(partial(base.begin, message), base.queue(message), base.call_wait)
         except NotAnswered as error:
-            desk.not_answered(message, error)
+            base.not_answered(message, error)
             raise
         assert exchange.outcome is not None
         return exchange.outcome
@@ -238,7 +238,7 @@ class FlowStateManager:
 
         Raises: StoreUnavailable, CommitUnknown, Contended, NewerState.
         """
-        waking = self._run(lambda _: self._desk.wake(member_id), member_id)
+        waking = self._run(lambda _: self._base.wake(member_id), member_id)
         return tuple(details.entry for details in waking.told)
 
     def _ready(self) -> None:
@@ -248,18 +248,18 @@ class FlowStateManager:
                 self._start()
                 self._start = None
 
-    def _admit(self, findings: tuple[Finding, ...], admission: Admission) -> None:
-        incident = admission.incident(findings, self._desk.clock.now())
+    def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
+        incident = startup.incident(findings, self._base.clock.now())
         if incident is not None:
-            self._store.perform(Report(None, incident.body))
+            self._store.perform(RecordIncident(None, incident.body))
 
     def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
         """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
         `call_wait`: seconds for all calls together; None waits for their end."""
         if self._start is not None:
             self._ready()
-        desk, began, called = self._desk, time.monotonic(), 0.0
-        with self._queue.place(key, desk.patience) as place:
+        base, began, called = self._base, time.monotonic(), 0.0
+        with self._queue.place(key, base.patience) as place:
             turns = begin(time.monotonic() - began)
             try:
                 while (step := turns.request) is not None:
@@ -270,20 +270,20 @@ class FlowStateManager:
                             result = self._deliver(step, place)
                         else:
                             result = self._call(step, wait, place)
-                        place.take_back()
+                        place.reacquire()
                         called += time.monotonic() - since
                     else:
                         result = self._perform(step)
-                    turns.take(result, desk.clock.now(), time.monotonic() - began - called)
+                    turns.take(result, base.clock.now(), time.monotonic() - began - called)
                 return turns
             finally:
-                desk.tell(turns)
+                base.tell(turns)
 
-    def _perform(self, step: Request | Pause | ReadOld) -> object:
+    def _perform(self, step: Request | Pause | ReadLegacy) -> object:
         if isinstance(step, Pause):
             time.sleep(delay(step.attempt))
             return None
-        if isinstance(step, ReadOld):
+        if isinstance(step, ReadLegacy):
             return self._legacy.read(step.number) if self._legacy else None
         try:
             result = self._store.perform(step)
@@ -293,19 +293,19 @@ class FlowStateManager:
             if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
                 raise
             return error
-        self._desk.clock.hear(result)
+        self._base.clock.hear(result)
         return result
 
-    def _call(self, step: RunCall, wait: float | None, place: Held) -> object:
+    def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
         try:
-            future = in_thread(partial(attempted, bind(self.bot.services, step), step.policy, step.refuses))
+            future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
             return error
-        hold = HOLD * self._desk.patience
+        hold = HOLD * self._base.patience
         try:
             done, _ = wait_for([future], hold if wait is None else min(hold, wait))
             if not done:
-                place.let_go()
+                place.release()
             return future.result(None if wait is None else max(wait - hold, 0))
         except TimeoutError:
             home: Future[None] = Future()
@@ -317,18 +317,18 @@ class FlowStateManager:
         """Store the answer of a call that nobody waits for any more."""
         try:
             member_id, answer = step.caller.member_id, answered(step, future.result())
-            self._run(lambda _: self._desk.wake(member_id, answer), member_id)
+            self._run(lambda _: self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
-            self._desk.lost(error)
+            self._base.lost(error)
         finally:
             self._late.discard(home)
             home.set_result(None)
 
-    def _deliver(self, step: Deliver, place: Held) -> object:
-        assert self._desk.deliver is not None
-        place.let_go()
+    def _deliver(self, step: Deliver, place: MemberLock) -> object:
+        assert self._base.deliver is not None
+        place.release()
         try:
-            given = within(bind_delivery(self._desk.deliver, step), DELIVERY_TIMEOUT)
+            given = with_timeout(bind_delivery(self._base.deliver, step), DELIVERY_TIMEOUT)
             if inspect.iscoroutine(given):
                 given.close()
                 return ServiceError("deliver", "it is async; use AsyncFlowStateManager, or give one without await")
@@ -383,7 +383,7 @@ class FlowStateManager:
 
     def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = self.ask(LookUp(channel))
+        found: Linked = self.ask(FindOwner(channel))
         return found.member_id
 
     def update(self, member_id: str, change: Change) -> Document:
@@ -429,38 +429,38 @@ class FlowStateManager:
         """
         return self._work(wiping(self.bot, member_id), member_id)
 
-    def aside(self, member_id: str) -> tuple[Aside, ...]:
-        """What was set aside of a member because it was damaged, oldest first; `ask(ShowAside(…))` shows one of them.
+    def aside(self, member_id: str) -> tuple[Quarantined, ...]:
+        """What was set aside of a member because it was damaged, oldest first; `ask(ShowQuarantined(…))` shows one of them.
 
         Raises: StoreUnavailable.
         """
-        found: tuple[Aside, ...] = self.ask(ReadAside(member_id))
+        found: tuple[Quarantined, ...] = self.ask(ReadQuarantine(member_id))
         return found
 
     def _work(self, work: Work[R], changed: str | None = None) -> R:
         """Perform all that a work asks for. `changed`: the member whose document it may change."""
         if self._start is not None:
             self._ready()
-        desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
+        base, until, result = self._base, time.monotonic() + self._base.patience, None
         try:
             while True:
                 step = work.send(result)
                 if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(changed or "", desk.patience, step.attempt)
+                    raise Contended(changed or "", base.patience, step.attempt)
                 result = self._perform(step)
         except StopIteration as ended:
             done: Done[R] = ended.value
-            return desk.done(done)
+            return base.done(done)
         finally:
             if changed is not None:  # whoever changed it holds this very object
-                desk.cache.forget(changed)
+                base.cache.forget(changed)
 
     def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
         if self._start is not None:
             self._ready()
         result = self._store.perform(request)
-        self._desk.clock.hear(result)
+        self._base.clock.hear(result)
         return result
 
     def start(self) -> None:
@@ -472,7 +472,7 @@ class FlowStateManager:
 
     def now(self) -> float:
         """The store's clock as this process last heard it: seconds since the epoch."""
-        return self._desk.clock.now()
+        return self._base.clock.now()
 
     def close(self) -> None:
         """Wait a while for calls that are still being made, then give back what the manager opened."""
@@ -499,13 +499,13 @@ class AsyncFlowStateManager:
         services: Mapping[str, object] | None = None,
         observers: Sequence[Observer] = (),
         cache: int = 10_000,
-        patience: float = PATIENCE,
+        patience: float = CONFLICT_TIMEOUT,
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
-        legacy: AsyncOldReader | None = None,
+        legacy: AsyncLegacyReader | None = None,
         on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._desk = Desk(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
         self._store = store
         self._legacy = legacy
         self._queue = AsyncQueue(AT_ONCE)
@@ -522,7 +522,7 @@ class AsyncFlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
-        legacy: AsyncOldReader | str | bool | None = None,
+        legacy: AsyncLegacyReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
         """On Redis-compatible servers. See `FlowStateManager.from_url`."""
@@ -533,17 +533,17 @@ class AsyncFlowStateManager:
         closing = AsyncExitStack()
         closing.push_async_callback(store.close)
         if isinstance(legacy, str | bool):
-            from vimbiso_fsm.legacy.source import AsyncOldRecords
+            from vimbiso_fsm.legacy.source import AsyncLegacySource
 
-            old = AsyncOldRecords(legacy if isinstance(legacy, str) else url) if legacy else None
+            old = AsyncLegacySource(legacy if isinstance(legacy, str) else url) if legacy else None
             legacy = old
             if old is not None:
                 closing.push_async_callback(old.close)
         manager = cls(flows, store, legacy=legacy, on_close=closing.aclose, **options)
-        admission = Admission(durability, unsafe_store)
+        startup = StartupCheck(durability, unsafe_store)
 
         async def start() -> None:
-            await manager._admit(admission.findings(await ask_nodes_awaited(store.servers)), admission)
+            await manager._check_startup(startup.findings(await ask_nodes_awaited(store.servers)), startup)
 
         manager._start = start
         return manager
@@ -554,10 +554,10 @@ class AsyncFlowStateManager:
 
         Raises: EngineError.
         """
-        from vimbiso_fsm.store.embedded import Engine
+        from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
-        engine = Engine.start(path)
+        engine = EmbeddedServer.start(path)
         store = AsyncAtomicStateManager.from_url(engine.url)
 
         async def close() -> None:
@@ -572,29 +572,29 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
         manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
-        manager._desk.clock.follow(clock)
+        manager._base.clock.follow(clock)
         return manager
 
     @property
     def bot(self) -> Bot:
         """The bot with its services."""
-        return self._desk.bot
+        return self._base.bot
 
     async def handle(self, message: Message) -> Outcome:
         """Decide a message, store the turn, run its calls, and say what came of it. See `FlowStateManager.handle`."""
-        desk = self._desk
-        desk.check(message)
+        base = self._base
+        base.check(message)
         try:
-            exchange = await self._run(partial(desk.begin, message), desk.queue(message), desk.call_wait)
+            exchange = await self._run(partial(base.begin, message), base.queue(message), base.call_wait)
         except NotAnswered as error:
-            desk.not_answered(message, error)
+            base.not_answered(message, error)
             raise
         assert exchange.outcome is not None
         return exchange.outcome
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Do what is due at a member though nobody says anything. See `FlowStateManager.wake`."""
-        waking = await self._run(lambda _: self._desk.wake(member_id), member_id)
+        waking = await self._run(lambda _: self._base.wake(member_id), member_id)
         return tuple(details.entry for details in waking.told)
 
     async def _ready(self) -> None:
@@ -618,43 +618,43 @@ class AsyncFlowStateManager:
         if not starting.cancelled():
             starting.exception()  # those who waited have it; when nobody does any more, it is no loss
 
-    async def _admit(self, findings: tuple[Finding, ...], admission: Admission) -> None:
-        incident = admission.incident(findings, self._desk.clock.now())
+    async def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
+        incident = startup.incident(findings, self._base.clock.now())
         if incident is not None:
-            await self._store.perform(Report(None, incident.body))
+            await self._store.perform(RecordIncident(None, incident.body))
 
     async def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
         """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
         `call_wait`: seconds for all calls together; None waits for their end."""
         if self._start is not None:
             await self._ready()
-        desk, began, called = self._desk, time.monotonic(), 0.0
-        async with self._queue.place(key, desk.patience) as place:
+        base, began, called = self._base, time.monotonic(), 0.0
+        async with self._queue.place(key, base.patience) as place:
             turns = begin(time.monotonic() - began)
             try:
                 while (step := turns.request) is not None:
                     if isinstance(step, RunCall | Deliver):
                         since = time.monotonic()
-                        place.rise()
+                        place.give_up_slot()
                         wait = None if call_wait is None else max(call_wait - called, 0)
                         if isinstance(step, Deliver):
                             result = await self._deliver(step, place)
                         else:
                             result = await self._call(step, wait, place)
-                        await place.take_back()
+                        await place.reacquire()
                         called += time.monotonic() - since
                     else:
                         result = await self._perform(step)
-                    turns.take(result, desk.clock.now(), time.monotonic() - began - called)
+                    turns.take(result, base.clock.now(), time.monotonic() - began - called)
                 return turns
             finally:
-                desk.tell(turns)
+                base.tell(turns)
 
-    async def _perform(self, step: Request | Pause | ReadOld) -> object:
+    async def _perform(self, step: Request | Pause | ReadLegacy) -> object:
         if isinstance(step, Pause):
             await _sleep(delay(step.attempt))
             return None
-        if isinstance(step, ReadOld):
+        if isinstance(step, ReadLegacy):
             return await self._legacy.read(step.number) if self._legacy else None
         try:
             result = await self._store.perform(step)
@@ -664,23 +664,23 @@ class AsyncFlowStateManager:
             if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
                 raise
             return error
-        self._desk.clock.hear(result)
+        self._base.clock.hear(result)
         return result
 
-    async def _call(self, step: RunCall, wait: float | None, place: AsyncHeld) -> object:
+    async def _call(self, step: RunCall, wait: float | None, place: AsyncMemberLock) -> object:
         import asyncio
 
         try:
             method = bind(self.bot.services, step)
         except Unreadable as error:
             return error
-        call = asyncio.ensure_future(attempted_async(method, step.policy, step.refuses))
-        hold = HOLD * self._desk.patience
+        call = asyncio.ensure_future(with_retries_async(method, step.policy, step.refuses))
+        hold = HOLD * self._base.patience
         done: set[asyncio.Task[object]] = set()
         try:
             done, _ = await asyncio.wait({call}, timeout=hold if wait is None else min(hold, wait))
             if not done:
-                place.let_go()
+                place.release()
                 done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
         finally:  # also when whoever waited is cancelled: the call goes on
             if not done:
@@ -693,18 +693,18 @@ class AsyncFlowStateManager:
         """Store the answer of a call that nobody waits for any more."""
         member_id, answer = step.caller.member_id, answered(step, await call)
         try:
-            await self._run(lambda _: self._desk.wake(member_id, answer), member_id)
+            await self._run(lambda _: self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
-            self._desk.lost(error)
+            self._base.lost(error)
 
-    async def _deliver(self, step: Deliver, place: AsyncHeld) -> object:
+    async def _deliver(self, step: Deliver, place: AsyncMemberLock) -> object:
         import asyncio
 
-        assert self._desk.deliver is not None
-        place.let_go()
+        assert self._base.deliver is not None
+        place.release()
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT):
-                await awaited(bind_delivery(self._desk.deliver, step))
+                await awaited(bind_delivery(self._base.deliver, step))
         except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
             return error
         return None
@@ -745,7 +745,7 @@ class AsyncFlowStateManager:
 
     async def member_of(self, channel: Channel) -> str | None:
         """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = await self.ask(LookUp(channel))
+        found: Linked = await self.ask(FindOwner(channel))
         return found.member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
@@ -768,35 +768,35 @@ class AsyncFlowStateManager:
         """Remove what is stored of a member but for tokens and audit. See `FlowStateManager.wipe`."""
         return await self._work(wiping(self.bot, member_id), member_id)
 
-    async def aside(self, member_id: str) -> tuple[Aside, ...]:
+    async def aside(self, member_id: str) -> tuple[Quarantined, ...]:
         """What was set aside of a member because it was damaged. See `FlowStateManager.aside`."""
-        found: tuple[Aside, ...] = await self.ask(ReadAside(member_id))
+        found: tuple[Quarantined, ...] = await self.ask(ReadQuarantine(member_id))
         return found
 
     async def _work(self, work: Work[R], changed: str | None = None) -> R:
         """Perform all that a work asks for. `changed`: the member whose document it may change."""
         if self._start is not None:
             await self._ready()
-        desk, until, result = self._desk, time.monotonic() + self._desk.patience, None
+        base, until, result = self._base, time.monotonic() + self._base.patience, None
         try:
             while True:
                 step = work.send(result)
                 if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(changed or "", desk.patience, step.attempt)
+                    raise Contended(changed or "", base.patience, step.attempt)
                 result = await self._perform(step)
         except StopIteration as ended:
             done: Done[R] = ended.value
-            return desk.done(done)
+            return base.done(done)
         finally:
             if changed is not None:  # whoever changed it holds this very object
-                desk.cache.forget(changed)
+                base.cache.forget(changed)
 
     async def ask(self, request: Request) -> Any:
         """What the store says to a request; see the request's class."""
         if self._start is not None:
             await self._ready()
         result = await self._store.perform(request)
-        self._desk.clock.hear(result)
+        self._base.clock.hear(result)
         return result
 
     async def start(self) -> None:
@@ -805,7 +805,7 @@ class AsyncFlowStateManager:
 
     def now(self) -> float:
         """The store's clock as this process last heard it: seconds since the epoch."""
-        return self._desk.clock.now()
+        return self._base.clock.now()
 
     async def close(self) -> None:
         """Wait a while for calls that are still being made, then give back what the manager opened."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vimbiso_fsm.audit.entries import error_record
-from vimbiso_fsm.audit.flow_audit import Details
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 
 FIELDS = (
     *("time", "level", "logger", "event"),
@@ -31,7 +31,7 @@ _FACTS = frozenset(FIELDS[4:])
 _log = logging.getLogger("vimbiso_fsm.turns")
 
 
-def log_turn(details: Details) -> None:
+def log_turn(details: CommitEvent) -> None:
     """An observer: logs each commit as "turn", on the logger "vimbiso_fsm.turns", at the level INFO."""
     entry = details.entry
     facts = {

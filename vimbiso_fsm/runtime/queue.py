@@ -22,7 +22,7 @@ class _Place:
     waiting: int = 0
 
 
-class Held:
+class MemberLock:
     """A member's place in the queue, held within its `with`; it may be let go for a while. When it cannot be taken back
     in time the work goes on without it: the place only spares conflicts."""
 
@@ -49,16 +49,16 @@ class Held:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.let_go()
+        self.release()
         self._queue.leave(self._key, self._place)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let the next one in, if the place is held."""
         if self.held:
             self._lock.release()
         self.held = False
 
-    def take_back(self) -> None:
+    def reacquire(self) -> None:
         """Have the place again, if that can be within the patience."""
         self.held = self.held or self._lock.acquire(timeout=self._patience)
 
@@ -70,9 +70,9 @@ class Queue:
         self._places: dict[object, _Place] = {}
         self._guard = threading.Lock()
 
-    def place(self, key: object, patience: float) -> Held:
+    def place(self, key: object, patience: float) -> MemberLock:
         """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
-        return Held(self, key, patience)
+        return MemberLock(self, key, patience)
 
     def join(self, key: object) -> _Place:
         """Count a waiter of a member's place."""
@@ -91,7 +91,7 @@ class Queue:
                 self._places.pop(key, None)
 
 
-class AsyncHeld:
+class AsyncMemberLock:
     """The same for the tasks of one event loop; with a seat, from which it rises while it only waits."""
 
     __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "_seated", "held")
@@ -110,7 +110,7 @@ class AsyncHeld:
         try:
             self.held = await _acquired(self._lock, self._patience)
             if self.held:
-                await self.take_back()
+                await self.reacquire()
         except BaseException:
             self._leave()
             raise
@@ -123,23 +123,23 @@ class AsyncHeld:
         self._leave()
 
     def _leave(self) -> None:
-        self.rise()
-        self.let_go()
+        self.give_up_slot()
+        self.release()
         self._queue.leave(self._key, self._place)
 
-    def rise(self) -> None:
+    def give_up_slot(self) -> None:
         """Give the seat to somebody else, and keep the place."""
         if self._seated:
             self._queue.seats.release()
         self._seated = False
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let the next one in, if the place is held."""
         if self.held:
             self._lock.release()
         self.held = False
 
-    async def take_back(self) -> None:
+    async def reacquire(self) -> None:
         """Have the place again, if that can be within the patience; and a seat, however long that takes."""
         self.held = self.held or await _acquired(self._lock, self._patience)
         self._seated = self._seated or await self._queue.seats.acquire()
@@ -157,9 +157,9 @@ class AsyncQueue:
         self._lock = asyncio.Lock
         self.seats = asyncio.Semaphore(seats)
 
-    def place(self, key: object, patience: float) -> AsyncHeld:
+    def place(self, key: object, patience: float) -> AsyncMemberLock:
         """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
-        return AsyncHeld(self, key, patience)
+        return AsyncMemberLock(self, key, patience)
 
     def join(self, key: object) -> _Place:
         """Count a waiter of a member's place."""

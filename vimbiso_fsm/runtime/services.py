@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from vimbiso_fsm.document.codec import Unreadable, structure
 from vimbiso_fsm.errors import ServiceError
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
-from vimbiso_fsm.messages.refusals import Refused, Unreached
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def in_thread(work: Callable[[], R]) -> Future[R]:
     return future
 
 
-def within(work: Callable[[], R], seconds: float) -> R:
+def with_timeout(work: Callable[[], R], seconds: float) -> R:
     """What `work` returns.
 
     Raises: what it raises; TimeoutError when it takes longer.
@@ -122,10 +122,10 @@ def _never(_: object) -> bool:
     return False
 
 
-def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
+def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
     """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt.
     `refuses`: whether an answer says only that the token was not accepted; of an effect that an attempt before it may
-    have had, that says nothing, no more than `Unreached` does, and its exception is what it came to."""
+    have had, that says nothing, no more than `Unreachable` does, and its exception is what it came to."""
     from tenacity import Retrying, stop_after_attempt
 
     raised: list[BaseException] = []
@@ -133,13 +133,13 @@ def attempted(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[
         stop=stop_after_attempt(policy.attempts), wait=_pauses(policy), after=_noting(raised), reraise=True
     )
     try:
-        answer = _no_coroutine(retrying(within, method, policy.timeout))
+        answer = _no_coroutine(retrying(with_timeout, method, policy.timeout))
     except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
         return error
     return _came_to(answer, raised, policy, refuses)
 
 
-async def attempted_async(
+async def with_retries_async(
     method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never
 ) -> object:
     """The same of a method that is sync or async."""
@@ -166,7 +166,7 @@ def _came_to(
     answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
 ) -> object:
     """The last answer; or what an attempt before it raised, where the answer speaks of the last attempt alone."""
-    says_nothing = isinstance(answer, Unreached) or refuses(answer)
+    says_nothing = isinstance(answer, Unreachable) or refuses(answer)
     return raised[-1] if raised and policy.effect and says_nothing else answer
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger("vimbiso_fsm")
 
 
 @attrs.frozen
-class Admission:
+class StartupCheck:
     """Whether a manager may start on its servers."""
 
     durability: Durability | None

@@ -21,7 +21,7 @@ from opentelemetry.metrics import Histogram, MeterProvider, get_meter
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, TracerProvider, get_tracer
 
 from vimbiso_fsm.audit.entries import AuditEntry
-from vimbiso_fsm.audit.flow_audit import Details, Observer
+from vimbiso_fsm.audit.flow_audit import CommitEvent, Observer
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import Contended, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
@@ -73,7 +73,7 @@ class Telemetry:
             )
         )
 
-    def __call__(self, details: Details, /) -> None:
+    def __call__(self, details: CommitEvent, /) -> None:
         """Count a commit. It also becomes an event of the span of the message or waking that caused it."""
         entry = details.entry
         flow = _known({_FLOW: entry.flow})

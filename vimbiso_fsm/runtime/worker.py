@@ -30,7 +30,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import SHARDS, Attend, Lease, Leased, Request, WakeUps
+from vimbiso_fsm.store.requests import SHARDS, Heartbeat, Lease, Leased, ReadDue, Request
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
@@ -119,10 +119,10 @@ class _Rounds:
             self._busy.update(found)
         return found
 
-    def _looks(self) -> Iterator[WakeUps]:
+    def _looks(self) -> Iterator[ReadDue]:
         """What to ask of each shard. Whoever is being woken, or rests, hides nobody behind them."""
         most = MOST + len(self._busy) + len(self._resting)
-        return (WakeUps(shard, most=most) for shard in sorted(self._held))
+        return (ReadDue(shard, most=most) for shard in sorted(self._held))
 
     def _ended(self, member: str) -> None:
         with self._guard:
@@ -180,7 +180,7 @@ class Worker(_Rounds):
         """One look at everything -> the wakings begun. A store that cannot be reached is tried again next time."""
         try:
             if self._is_time_to_attend():
-                requests = list(self._requests(self._ask(Attend(self.name, self._lease))))
+                requests = list(self._requests(self._ask(Heartbeat(self.name, self._lease))))
                 self._leased(requests, [self._ask(request) for request in requests])
             members = self._to_wake([self._ask(look) for look in self._looks()])
         except VimbisoError as error:
@@ -194,7 +194,7 @@ class Worker(_Rounds):
         try:
             for shard in sorted(self._held):
                 self._ask(Lease(shard, self.name, 0))
-            self._ask(Attend(self.name, 0))
+            self._ask(Heartbeat(self.name, 0))
         except VimbisoError as error:  # the leases end by themselves
             self._failed(None, error)
         self._held.clear()
@@ -255,7 +255,7 @@ class AsyncWorker(_Rounds):
 
         try:
             if self._is_time_to_attend():
-                requests = list(self._requests(await self._ask(Attend(self.name, self._lease))))
+                requests = list(self._requests(await self._ask(Heartbeat(self.name, self._lease))))
                 self._leased(requests, await asyncio.gather(*map(self._ask, requests)))
             members = self._to_wake(await asyncio.gather(*map(self._ask, self._looks())))
         except VimbisoError as error:
@@ -275,7 +275,7 @@ class AsyncWorker(_Rounds):
             await asyncio.wait(set(self._tasks))
         try:
             await asyncio.gather(*(self._ask(Lease(shard, self.name, 0)) for shard in sorted(self._held)))
-            await self._ask(Attend(self.name, 0))
+            await self._ask(Heartbeat(self.name, 0))
         except VimbisoError as error:  # the leases end by themselves
             self._failed(None, error)
         self._held.clear()

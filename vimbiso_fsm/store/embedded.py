@@ -60,7 +60,7 @@ TAIL: Final = 5
 _USERS, _SERVER, _SOCKET, _PID, _LOG = "users.lock", "server.lock", "engine.sock", "engine.pid", "engine.log"
 
 
-class Engine:
+class EmbeddedServer:
     """A place at the server of one folder; a context manager. Safe to close twice and from any thread.
 
     It also closes when it is garbage collected and when the interpreter ends. Attributes: `path` (the folder,

@@ -22,14 +22,14 @@ from vimbiso_fsm.store.requests import (
     NO_HEAD,
     RECORDS_KEPT,
     TOKEN_LIFE,
-    Aside,
-    Attend,
     Commit,
     Committed,
     Conflict,
     Duplicate,
     Entry,
+    FindOwner,
     Head,
+    Heartbeat,
     Inherited,
     Late,
     Lease,
@@ -37,23 +37,23 @@ from vimbiso_fsm.store.requests import (
     Link,
     Linked,
     Load,
-    LookUp,
     Mismatch,
-    ReadAside,
+    Quarantine,
+    Quarantined,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadQuarantine,
     ReadRecords,
     Record,
-    Report,
+    RecordIncident,
     Request,
     Result,
-    SetAside,
-    Settle,
-    ShowAside,
+    SetWakeUp,
+    ShowQuarantined,
     Stored,
     Unlink,
-    WakeUps,
     Wipe,
     check_commit,
     shard_of,
@@ -126,9 +126,9 @@ class _Member:
         self.set_aside = tuple(one for one in self.set_aside if now < one.ends)
 
     @property
-    def aside(self) -> tuple[Aside, ...]:
+    def aside(self) -> tuple[Quarantined, ...]:
         """What was set aside."""
-        return tuple(Aside(one.head.version, "state", str(place)) for place, one in enumerate(self.set_aside))
+        return tuple(Quarantined(one.head.version, "state", str(place)) for place, one in enumerate(self.set_aside))
 
     def stored(self, at: float, *, previous: bool = False) -> Stored:
         """What is stored now."""
@@ -161,11 +161,11 @@ class MemoryStore:
                 return self._commit(request)
             case Load(member_id, previous):
                 return self._member(member_id).stored(self._at(), previous=previous)
-            case SetAside(member_id, expected):
+            case Quarantine(member_id, expected):
                 return self._set_aside(self._member(member_id), expected)
-            case ReadAside(member_id):
+            case ReadQuarantine(member_id):
                 return self._member(member_id).aside
-            case ShowAside(member_id, aside):
+            case ShowQuarantined(member_id, aside):
                 found = self._member(member_id).set_aside[int(aside.key) :][:1]
                 return tuple(part for one in found for part in (b"d", one.document))
             case Wipe():
@@ -178,7 +178,7 @@ class MemoryStore:
                 member = self._member(member_id)
                 by_age = sorted(member.tokens.items(), key=lambda item: (item[1], item[0]))
                 return Inherited(tuple(by_age), member.records)
-            case LookUp(channel):
+            case FindOwner(channel):
                 return Linked(self._channels.get(channel.address))
             case Link(channel, member_id):
                 return Linked(self._channels.setdefault(channel.address, member_id))
@@ -186,23 +186,23 @@ class MemoryStore:
                 if self._channels.get(channel.address) == member_id:
                     del self._channels[channel.address]
                 return Linked(self._channels.get(channel.address))
-            case Settle(member_id, expected, wake_at):
+            case SetWakeUp(member_id, expected, wake_at):
                 if self._member(member_id).head == expected:
                     self._due.pop(member_id, None)
                     if wake_at is not None:
                         self._due[member_id] = wake_at
                 return None
-            case WakeUps(shard, until, most):
+            case ReadDue(shard, until, most):
                 end = self._at() if until is None else until
                 due = [(at, name) for name, at in self._due.items() if at <= end and shard_of(name) == shard]
                 return tuple(name for _, name in sorted(due)[:most])
-            case Attend(worker, seconds):
+            case Heartbeat(worker, seconds):
                 self._workers[worker] = self._at() + seconds
                 self._workers = {name: end for name, end in self._workers.items() if end > self._at()}
                 return tuple(sorted(self._workers, key=lambda name: (self._workers[name], name)))
             case Lease():
                 return Leased(self._lease(request))
-            case Report(member_id, body):
+            case RecordIncident(member_id, body):
                 kept = self._told(member_id)
                 if _latest(kept, 1) != (body,):  # else it is the same report, made once more
                     self._incidents[member_id] = _appended(kept, self._at(), body, INCIDENTS_KEPT)

@@ -55,11 +55,11 @@ from vimbiso_fsm.store.requests import (
     Head,
     Link,
     Load,
-    Report,
+    Quarantine,
+    RecordIncident,
     Request,
     Result,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Stored,
     Unlink,
     Wipe,
@@ -205,13 +205,13 @@ class _Attempts:
         match self._request:
             case Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
                 return CommitUnknown(member_id, token, fault)
-            case SetAside() | Link() | Unlink() | Settle() | Report() | Wipe() as request if self._unknown:
+            case Quarantine() | Link() | Unlink() | SetWakeUp() | RecordIncident() | Wipe() as request if self._unknown:
                 return CommitUnknown(request.member_id or "", type(request).__name__, fault)
             case _:
                 return StoreUnavailable(fault)
 
 
-_LASTING: Final = (Commit, SetAside, Link, Unlink, Settle, Report, Wipe)
+_LASTING: Final = (Commit, Quarantine, Link, Unlink, SetWakeUp, RecordIncident, Wipe)
 """Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
 
 

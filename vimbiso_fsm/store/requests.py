@@ -24,9 +24,9 @@ The laws of the commit
      `AUDIT_LIFE` after it was appended. One that was stored without its instant goes by the count alone, and what is
      behind it waits for it.
  8.  What is stored is given back byte for byte. The store never looks inside.
- 9.  A commit writes a wake-up only when it is earlier than the one there; `Settle` sets it, but only on the head it
+ 9.  A commit writes a wake-up only when it is earlier than the one there; `SetWakeUp` sets it, but only on the head it
      was read at. So a wake-up is never lost, and one that has lost its reason costs a look.
- 10. A broken document (`SetAside`) is moved whole to a key of its own before anything is written over it.
+ 10. A broken document (`Quarantine`) is moved whole to a key of its own before anything is written over it.
  11. A shard is leased to one worker at a time. That saves work and no more: what two workers do at once is decided
      by the head.
  12. A wipe leaves of a member what must outlive them: the tokens, the audit with an entry of the wipe, the incidents.
@@ -120,7 +120,7 @@ class Entry:
 
 
 @attrs.frozen
-class Aside:
+class Quarantined:
     """One key that was set aside: at which `version`, `what` it was ("state", "turns" …); `key`: where it is now."""
 
     version: int
@@ -175,7 +175,7 @@ class Commit:
 
 
 @attrs.frozen
-class SetAside:
+class Quarantine:
     """Move what is broken, whole, to a key of its own -> `Stored` (no document is left) | `Conflict` (one still is).
 
     Keys of a wrong type are moved whatever the head is; when there is none, the document is, if the head is still
@@ -188,19 +188,19 @@ class SetAside:
 
 
 @attrs.frozen
-class ReadAside:
-    """What was set aside of a member and is still kept, oldest first -> `tuple[Aside, ...]`."""
+class ReadQuarantine:
+    """What was set aside of a member and is still kept, oldest first -> `tuple[Quarantined, ...]`."""
 
     member_id: str
 
 
 @attrs.frozen
-class ShowAside:
+class ShowQuarantined:
     """What one of them holds -> `tuple[bytes, ...]`: of a hash names and values in turn, else the values. Secrets stand
     in it as they were. Nothing, when it is not kept any more, or is of a type that no key of ours has."""
 
     member_id: str
-    aside: Aside
+    aside: Quarantined
 
 
 @attrs.frozen
@@ -214,7 +214,7 @@ class Wipe:
     member_id: str
     expected: Head
     entry: Entry
-    aside: tuple[Aside, ...] = ()
+    aside: tuple[Quarantined, ...] = ()
 
 
 @attrs.frozen
@@ -240,7 +240,7 @@ class ReadInherited:
 
 
 @attrs.frozen
-class LookUp:
+class FindOwner:
     """Whose channel this is -> `Linked`."""
 
     channel: Channel
@@ -264,7 +264,7 @@ class Unlink:
 
 
 @attrs.frozen
-class Settle:
+class SetWakeUp:
     """Set a member's wake-up to `wake_at` (None: clear it), if the head is still `expected` -> None. Whoever committed
     since may have asked for an earlier one, so it stays."""
 
@@ -274,7 +274,7 @@ class Settle:
 
 
 @attrs.frozen
-class WakeUps:
+class ReadDue:
     """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first. `until`: an instant on the
     store's clock; now, if None."""
 
@@ -284,7 +284,7 @@ class WakeUps:
 
 
 @attrs.frozen
-class Attend:
+class Heartbeat:
     """A worker says that it is there for `seconds` more, with 0 that it leaves -> `tuple[str, ...]`, all there are."""
 
     worker: str
@@ -301,7 +301,7 @@ class Lease:
 
 
 @attrs.frozen
-class Report:
+class RecordIncident:
     """Keep an incident: what happened and changed no document -> None. `member_id` None: at the store as a whole. The
     same body at once again is the same incident."""
 
@@ -320,21 +320,21 @@ class ReadIncidents:
 Request: TypeAlias = (
     Load
     | Commit
-    | SetAside
-    | ReadAside
-    | ShowAside
+    | Quarantine
+    | ReadQuarantine
+    | ShowQuarantined
     | Wipe
     | ReadAudit
     | ReadRecords
     | ReadInherited
-    | LookUp
+    | FindOwner
     | Link
     | Unlink
-    | Settle
-    | WakeUps
-    | Attend
+    | SetWakeUp
+    | ReadDue
+    | Heartbeat
     | Lease
-    | Report
+    | RecordIncident
     | ReadIncidents
 )
 
@@ -432,7 +432,7 @@ Result: TypeAlias = (
     | Linked
     | Leased
     | Inherited
-    | tuple[Aside, ...]
+    | tuple[Quarantined, ...]
     | tuple[Entry, ...]
     | tuple[Record, ...]
     | tuple[str, ...]

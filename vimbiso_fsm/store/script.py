@@ -48,15 +48,15 @@ from vimbiso_fsm.store.requests import (
     RECORDS_KEPT,
     SHARDS,
     TOKEN_LIFE,
-    Aside,
-    Attend,
     Broken,
     Commit,
     Committed,
     Conflict,
     Duplicate,
     Entry,
+    FindOwner,
     Head,
+    Heartbeat,
     Inherited,
     Late,
     Lease,
@@ -64,23 +64,23 @@ from vimbiso_fsm.store.requests import (
     Link,
     Linked,
     Load,
-    LookUp,
     Mismatch,
-    ReadAside,
+    Quarantine,
+    Quarantined,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadQuarantine,
     ReadRecords,
     Record,
-    Report,
+    RecordIncident,
     Request,
     Result,
-    SetAside,
-    Settle,
-    ShowAside,
+    SetWakeUp,
+    ShowQuarantined,
     Stored,
     Unlink,
-    WakeUps,
     Wipe,
     check_commit,
     shard_of,
@@ -99,7 +99,7 @@ Decided: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
 Words: TypeAlias = tuple[bytes | str | int, ...]
 """A command, word by word."""
 Inspected: TypeAlias = Load | Commit | Wipe | ReadAudit | ReadRecords | ReadInherited
-"""Requests that may meet a member's key of a wrong type; `SetAside` gets round it."""
+"""Requests that may meet a member's key of a wrong type; `Quarantine` gets round it."""
 _Framed = TypeVar("_Framed", Record, Entry)
 
 RECORD_SHARDS: Final[tuple[Words, ...]] = (
@@ -172,9 +172,9 @@ def _asides_key(member_id: str) -> bytes:
     return keys_of(member_id)[0].removesuffix(b"state") + b"asides"
 
 
-def _read_aside(key: bytes) -> Aside:
+def _read_aside(key: bytes) -> Quarantined:
     *_, version, _, what = key.split(b":")
-    return Aside(int(version), what.decode(), key.decode())
+    return Quarantined(int(version), what.decode(), key.decode())
 
 
 def _aside(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
@@ -207,13 +207,13 @@ def _encode(request: Request) -> Command:
             return _encode_commit(request)
         case Load(member_id, previous):
             return _command(keys_of(member_id), b"load_previous" if previous else b"load")
-        case SetAside(member_id, expected):
+        case Quarantine(member_id, expected):
             keys = keys_of(member_id)
             keys_to = (*keys, *_aside(keys, expected.version), _asides_key(member_id))
             return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), ASIDE_LIFE)
-        case ReadAside(member_id):
+        case ReadQuarantine(member_id):
             return _command((_asides_key(member_id),), b"asides")
-        case ShowAside(_, aside):
+        case ShowQuarantined(_, aside):
             return _command((aside.key.encode(),), b"aside")
         case Wipe(member_id, expected, entry, aside):
             keys_to = (*keys_of(member_id), _asides_key(member_id), *(one.key.encode() for one in aside))
@@ -225,22 +225,22 @@ def _encode(request: Request) -> Command:
             return _command(keys_of(member_id), b"records")
         case ReadInherited(member_id):
             return _command(keys_of(member_id), b"inherit")
-        case LookUp(channel):
+        case FindOwner(channel):
             return _command((_index(channel),), b"look_up")
         case Link(channel, member_id):
             return _command((_index(channel),), b"link", _raw(member_id))
         case Unlink(channel, member_id):
             return _command((_index(channel),), b"unlink", _raw(member_id))
-        case Settle(member_id, head, wake_at):
+        case SetWakeUp(member_id, head, wake_at):
             settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys_of(member_id), b"settle", *settled)
-        case WakeUps(shard, until, most):
+        case ReadDue(shard, until, most):
             return _command((_due(shard),), b"wake_ups", _instant(until), most)
-        case Attend(worker, seconds):
+        case Heartbeat(worker, seconds):
             return _command((b"vimbiso:workers",), b"attend", _raw(worker), _instant(seconds))
         case Lease(shard, worker, seconds):
             return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
-        case Report(member_id, body):
+        case RecordIncident(member_id, body):
             return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
         case ReadIncidents(member_id, last):
             return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
@@ -324,11 +324,11 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
             return _decode_commit(request, reply)
         case Load(_, previous):
             return _stored(reply, reply[7] if previous else None)
-        case SetAside():
+        case Quarantine():
             return Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
-        case ReadAside():
+        case ReadQuarantine():
             return tuple(map(_read_aside, reply[4]))
-        case ShowAside():
+        case ShowQuarantined():
             return tuple(reply[4])
         case Wipe(_, _, entry):
             if reply[2] == b"conflict":
@@ -342,11 +342,11 @@ def decode(request: Request, command: Command, reply: Any) -> Result:
             used = zip(reply[5][::2], reply[5][1::2], strict=True)
             tokens = tuple((unword(token), float(instant)) for token, instant in used)
             return Inherited(tokens, _unframed(member_id, _record, reply[4]))
-        case LookUp() | Link() | Unlink():
+        case FindOwner() | Link() | Unlink():
             return Linked(None if reply[4] is None else _text(reply[4]))
-        case Settle() | Report():
+        case SetWakeUp() | RecordIncident():
             return None
-        case WakeUps() | Attend():
+        case ReadDue() | Heartbeat():
             return tuple(map(_text, reply[4]))
         case Lease():
             return Leased(None if reply[4] is None else _text(reply[4]))

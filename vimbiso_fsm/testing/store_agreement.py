@@ -17,30 +17,30 @@ from vimbiso_fsm.store.requests import (
     MAX_DOCUMENT,
     NO_HEAD,
     TOKEN_LIFE,
-    Aside,
     Broken,
     Commit,
     Committed,
     Entry,
+    FindOwner,
     Head,
     Inherited,
     Lease,
     Link,
     Load,
-    LookUp,
-    ReadAside,
+    Quarantine,
+    Quarantined,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadQuarantine,
     ReadRecords,
-    Report,
+    RecordIncident,
     Request,
-    SetAside,
-    Settle,
+    SetWakeUp,
     Store,
     Stored,
     Unlink,
-    WakeUps,
     Wipe,
     digest,
     shard_of,
@@ -48,7 +48,7 @@ from vimbiso_fsm.store.requests import (
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-from vimbiso_fsm.testing.store_contract import HOUR, Make, _holds, _is, _opened
+from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 _MEMBERS: Final = ("m", "m:state", "}x{1} \n", "é")
 
@@ -112,7 +112,7 @@ def check_agreement(
     from hypothesis import HealthCheck, example, given, settings
     from hypothesis import strategies as st
 
-    with _opened(make) as store:
+    with opened(make) as store:
 
         def agree(program: list[_Step]) -> None:
             _Pair(store, model).run(program)
@@ -154,7 +154,7 @@ class _Pair:
         self._store = store
         self._model = model(lambda: self._now)
         self._tail = token_hex(6)
-        stored = _is(Stored, store.perform(Load(self._member(0))), "a load")
+        stored = is_answer(Stored, store.perform(Load(self._member(0))), "a load")
         self._now = stored.at
         self._heads: dict[str, list[Head]] = {}
         self._made = 0
@@ -165,7 +165,7 @@ class _Pair:
             self._compare(self._request(step))
         for member in map(self._member, range(len(_MEMBERS))):
             self._compare(ReadAudit(member))
-            self._store.perform(Settle(member, _is(Stored, self._store.perform(Load(member)), "a load").head))
+            self._store.perform(SetWakeUp(member, is_answer(Stored, self._store.perform(Load(member)), "a load").head))
             for token in _TOKENS:
                 self._store.perform(Lease(shard_of(member), f"{token} {self._tail}", 0.0))
 
@@ -173,9 +173,9 @@ class _Pair:
         found = _answer(self._store, request)
         self._follow(request, found)
         wanted = _answer(self._model, request)
-        if isinstance(request, WakeUps):
+        if isinstance(request, ReadDue):
             found = self._own(found)
-        _holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
+        holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
 
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"
@@ -189,9 +189,9 @@ class _Pair:
             case "load":
                 return Load(member, previous=step.inherits)
             case "set_aside":
-                return SetAside(member, self._head(member, step.head))
+                return Quarantine(member, self._head(member, step.head))
             case "aside":
-                return ReadAside(member)
+                return ReadQuarantine(member)
             case "wipe":
                 return self._wipe(step, member)
             case "audit":
@@ -201,21 +201,21 @@ class _Pair:
             case "inherited":
                 return ReadInherited(member)
             case "look_up":
-                return LookUp(channel)
+                return FindOwner(channel)
             case "link":
                 return Link(channel, member)
             case "unlink":
                 return Unlink(channel, member)
             case "settle":
-                return Settle(member, self._head(member, step.head), step.wake)
+                return SetWakeUp(member, self._head(member, step.head), step.wake)
             case "report":
-                return Report(member, b"incident %d" % step.head)
+                return RecordIncident(member, b"incident %d" % step.head)
             case "incidents":
                 return ReadIncidents(member, last=None if step.inherits else step.head)
             case "lease":
                 return Lease(shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0)
             case _:
-                return WakeUps(shard_of(member), step.wake or 0.0, most=1_000_000)
+                return ReadDue(shard_of(member), step.wake or 0.0, most=1_000_000)
 
     def _head(self, member: str, back: int) -> Head:
         heads = self._heads.setdefault(member, [NO_HEAD])
@@ -246,7 +246,7 @@ class _Pair:
     def _wipe(self, step: _Step, member: str) -> Wipe:
         self._made += 1
         expected, body = self._head(member, step.head), b"entry %d" % self._made
-        aside = cast(tuple[Aside, ...], self._store.perform(ReadAside(member)))
+        aside = cast(tuple[Quarantined, ...], self._store.perform(ReadQuarantine(member)))
         entry = Entry(expected.version + 1, digest(body), body)
         return Wipe(member, expected, entry, () if step.inherits else aside)
 

@@ -27,15 +27,15 @@ from vimbiso_fsm.store.requests import (
     NO_HEAD,
     RECORDS_KEPT,
     TOKEN_LIFE,
-    Aside,
     AsyncStore,
-    Attend,
     Commit,
     Committed,
     Conflict,
     Duplicate,
     Entry,
+    FindOwner,
     Head,
+    Heartbeat,
     Inherited,
     Late,
     Lease,
@@ -43,24 +43,24 @@ from vimbiso_fsm.store.requests import (
     Link,
     Linked,
     Load,
-    LookUp,
     Mismatch,
-    ReadAside,
+    Quarantine,
+    Quarantined,
     ReadAudit,
+    ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadQuarantine,
     ReadRecords,
     Record,
-    Report,
+    RecordIncident,
     Request,
     Result,
-    SetAside,
-    Settle,
-    ShowAside,
+    SetWakeUp,
+    ShowQuarantined,
     Store,
     Stored,
     Unlink,
-    WakeUps,
     Wipe,
     digest,
     shard_of,
@@ -80,7 +80,7 @@ def check_store(make: Make) -> None:
     Raises: AssertionError naming the law that does not hold and the answer that broke it.
     """
     for law in LAWS:
-        with _opened(make) as store:
+        with opened(make) as store:
             law(store)
 
 
@@ -113,7 +113,7 @@ class _Waiting:
 
 
 @contextmanager
-def _opened(make: Make) -> Generator[Store, None, None]:
+def opened(make: Make) -> Generator[Store, None, None]:
     made = make()
     if isinstance(made, AbstractContextManager):
         with made as store:
@@ -148,11 +148,11 @@ class _Trial:
 
     def advance(self, expected: Head, document: bytes = b"{}", **given: Any) -> Head:
         """Perform one that must be made; the new head."""
-        return _is(Committed, self.commit(expected, document, **given), "a commit on the current head").head
+        return is_answer(Committed, self.commit(expected, document, **given), "a commit on the current head").head
 
     def load(self) -> Stored:
         """What is stored, with the document before."""
-        return _is(Stored, self.store.perform(Load(self.member_id, previous=True)), "a load")
+        return is_answer(Stored, self.store.perform(Load(self.member_id, previous=True)), "a load")
 
     def kept(self) -> tuple[Any, ...]:
         """Everything that is kept of the member, but not the time."""
@@ -162,22 +162,22 @@ class _Trial:
 
     def wakes(self, until: float) -> bool:
         """Whether the member has a wake-up not later than `until`."""
-        due = self.store.perform(WakeUps(shard_of(self.member_id), until, most=1_000_000))
+        due = self.store.perform(ReadDue(shard_of(self.member_id), until, most=1_000_000))
         return self.member_id in cast(tuple[str, ...], due)
 
 
-def _is(kind: type[_Kind], answer: object, what: str) -> _Kind:
-    _holds(isinstance(answer, kind), f"{what} must answer {kind.__name__}, it answered {answer}")
+def is_answer(kind: type[_Kind], answer: object, what: str) -> _Kind:
+    holds(isinstance(answer, kind), f"{what} must answer {kind.__name__}, it answered {answer}")
     return cast(_Kind, answer)
 
 
-def _holds(condition: bool, otherwise: str) -> None:
+def holds(condition: bool, otherwise: str) -> None:
     if not condition:
         raise AssertionError(otherwise)
 
 
 def _same(found: object, wanted: object, what: str) -> None:
-    _holds(found == wanted, f"{what}: wanted {wanted}, found {found}")
+    holds(found == wanted, f"{what}: wanted {wanted}, found {found}")
 
 
 # The laws ----------------------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def law_1_a_commit_writes_all(store: Store) -> None:
     trial = _Trial(store)
     one = trial.draft(trial.load().head, b"one", token="a")
     two = trial.draft(Head(1, one.entry.digest if one.entry else ""), b"two", token="b", content="else")
-    first = _is(Committed, store.perform(one), "a first commit")
-    second = _is(Committed, store.perform(two), "a second commit")
+    first = is_answer(Committed, store.perform(one), "a first commit")
+    second = is_answer(Committed, store.perform(two), "a second commit")
     _same(first.head, two.expected, "the head a commit answers")
     stored = trial.load()
     _same((stored.document, stored.previous, stored.head), (b"two", b"one", second.head), "what is stored")
@@ -198,10 +198,10 @@ def law_1_a_commit_writes_all(store: Store) -> None:
     _same(store.perform(ReadAudit(trial.member_id, last=0)), (), "no entries, when none are asked for")
     records = (Record("a", "a", "said", one.record), Record("b", "b", "else", two.record))
     _same(store.perform(ReadRecords(trial.member_id)), records, "the records")
-    inherited = _is(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
+    inherited = is_answer(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
     _same(dict(inherited.tokens), {"a": first.at, "b": second.at}, "the tokens")
     _same(inherited.records, records, "the records to be inherited")
-    plain = _is(Stored, store.perform(Load(trial.member_id)), "a load")
+    plain = is_answer(Stored, store.perform(Load(trial.member_id)), "a load")
     _same((plain.document, plain.previous), (b"two", None), "what a load that did not ask for the previous one gives")
 
 
@@ -236,7 +236,7 @@ def law_1_a_refused_commit_writes_nothing(store: Store) -> None:
         inherited = Inherited((("old", now),), (Record("old", "old", "", b""),))
         expected = given.pop("expected", head)
         answer = trial.commit(expected, b"two", wake_at=now, inherited=inherited, **given)
-        current = _is(kind, answer, "a commit that must be refused").current
+        current = is_answer(kind, answer, "a commit that must be refused").current
         _same((current.head, current.document), (head, b"one"), f"what {kind.__name__} says is stored")
         _same(trial.kept(), before, f"all that is kept, after {kind.__name__}")
 
@@ -261,9 +261,9 @@ def law_2_token_before_head_before_deadline(store: Store) -> None:
     head = trial.advance(NO_HEAD, token="used")
     trial.advance(head)
     late = now - HOUR
-    _is(Duplicate, trial.commit(NO_HEAD, token="used", not_after=late), "a used token on an old head, late,")
-    _is(Conflict, trial.commit(head, not_after=late), "an old head, late,")
-    _is(Late, trial.commit(trial.load().head, not_after=late), "a late commit")
+    is_answer(Duplicate, trial.commit(NO_HEAD, token="used", not_after=late), "a used token on an old head, late,")
+    is_answer(Conflict, trial.commit(head, not_after=late), "an old head, late,")
+    is_answer(Late, trial.commit(trial.load().head, not_after=late), "a late commit")
 
 
 def law_2_an_entry_must_come_with_a_document(store: Store) -> None:
@@ -283,18 +283,18 @@ def law_3_a_token_works_once(store: Store) -> None:
     """The same commit again answers its first result, however often, and what has been stored since."""
     trial = _Trial(store)
     commit = trial.draft(NO_HEAD, b"one", token="root")
-    head = _is(Committed, store.perform(commit), "a first commit").head
+    head = is_answer(Committed, store.perform(commit), "a first commit").head
     record = Record("root", "root", "said", commit.record)
-    again = _is(Duplicate, store.perform(commit), "the same commit again")
+    again = is_answer(Duplicate, store.perform(commit), "the same commit again")
     _same((again.records, again.current.document), ((record,), b"one"), "the first result")
     answer = trial.draft(head, b"two", token="answer", root="root")
-    _is(Committed, store.perform(answer), "the commit of a call's answer")
+    is_answer(Committed, store.perform(answer), "the commit of a call's answer")
     trial.advance(trial.load().head, b"three", token="other")
     later = Record("answer", "root", "said", answer.record)
-    again = _is(Duplicate, store.perform(commit), "the same commit later")
+    again = is_answer(Duplicate, store.perform(commit), "the same commit later")
     _same(again.records, (record, later), "every record under the root token, in order")
     _same(again.current.document, b"three", "what is stored now")
-    again = _is(Duplicate, store.perform(answer), "the answer's commit again")
+    again = is_answer(Duplicate, store.perform(answer), "the answer's commit again")
     _same(again.records, (later,), "the record of the answer alone")
 
 
@@ -302,7 +302,7 @@ def law_3_a_token_belongs_to_its_content(store: Store) -> None:
     """The same token with other content is told apart, before the head is looked at."""
     trial = _Trial(store)
     trial.advance(NO_HEAD, token="root")
-    answer = _is(Mismatch, trial.commit(NO_HEAD, b"two", token="root", content="else"), "other content")
+    answer = is_answer(Mismatch, trial.commit(NO_HEAD, b"two", token="root", content="else"), "other content")
     _same(answer.current.document, b"{}", "what is stored")
 
 
@@ -311,19 +311,19 @@ def law_3_inherited_tokens_are_used(store: Store) -> None:
     guest, trial = _Trial(store), _Trial(store)
     head = guest.advance(NO_HEAD, b"guest", token="hi", content="said hi")
     guest.advance(head, b"guest", token="old", shift=0.0)
-    inherited = _is(Inherited, store.perform(ReadInherited(guest.member_id)), "a read of what is inherited")
+    inherited = is_answer(Inherited, store.perform(ReadInherited(guest.member_id)), "a read of what is inherited")
     own = trial.advance(NO_HEAD, b"member", token="own")
     moved = trial.draft(own, b"both", token="move", inherited=inherited)
-    _is(Committed, store.perform(moved), "a commit that inherits")
+    is_answer(Committed, store.perform(moved), "a commit that inherits")
     order = [record.token for record in _records(trial)]
     _same(order, ["own", "hi", "old", "move"], "the records: the member's, the guest's in order, the new one")
-    again = _is(Duplicate, trial.commit(NO_HEAD, token="hi", content="said hi"), "a token of the guest")
+    again = is_answer(Duplicate, trial.commit(NO_HEAD, token="hi", content="said hi"), "a token of the guest")
     _same([record.body for record in again.records], [b"record of hi"], "the guest's first result")
-    _is(Mismatch, trial.commit(NO_HEAD, token="hi", content="else"), "a token of the guest with other content")
+    is_answer(Mismatch, trial.commit(NO_HEAD, token="hi", content="else"), "a token of the guest with other content")
     instant = dict(inherited.tokens)["hi"]
     newer = Inherited((("hi", instant + HOUR),))
     trial.advance(trial.load().head, inherited=newer, token="again")
-    tokens = _is(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited").tokens
+    tokens = is_answer(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited").tokens
     _same(dict(tokens)["hi"], instant, "the instant of a token that is already there")
 
 
@@ -332,9 +332,9 @@ def law_4_the_head_is_compared(store: Store) -> None:
     trial = _Trial(store)
     head = trial.advance(trial.advance(NO_HEAD, b"one"), b"two")
     for stale in (NO_HEAD, Head(1, head.digest), Head(3, head.digest), Head(2, digest(b"a restored copy")), Head(2)):
-        current = _is(Conflict, trial.commit(stale, b"stale"), f"a commit on {stale}").current
+        current = is_answer(Conflict, trial.commit(stale, b"stale"), f"a commit on {stale}").current
         _same((current.head, current.document), (head, b"two"), "what the conflict brings")
-    _is(Conflict, _Trial(store).commit(head), "a commit of a member who has no document")
+    is_answer(Conflict, _Trial(store).commit(head), "a commit of a member who has no document")
 
 
 def law_4_versions_count(store: Store) -> None:
@@ -353,12 +353,12 @@ def law_4_versions_outlive_the_document(store: Store) -> None:
     """When the document has ended the audit still knows the head: a slow worker cannot begin again at 1."""
     trial = _Trial(store)
     first = trial.draft(NO_HEAD, b"one", token="one")
-    head = _is(Committed, store.perform(first), "a commit").head
+    head = is_answer(Committed, store.perform(first), "a commit").head
     head = trial.advance(head, b"two", shift=-DOCUMENT_LIFE - HOUR)
     stored = trial.load()
     _same((stored.document, stored.previous, stored.head), (None, None, head), "what is left of an ended document")
-    _is(Conflict, trial.commit(NO_HEAD, b"stale"), "a commit on no head")
-    _is(Conflict, trial.commit(first.expected, b"stale"), "a commit on an older head")
+    is_answer(Conflict, trial.commit(NO_HEAD, b"stale"), "a commit on no head")
+    is_answer(Conflict, trial.commit(first.expected, b"stale"), "a commit on an older head")
     _same(trial.advance(head, b"three").version, 3, "the version after the document ended")
 
 
@@ -367,26 +367,34 @@ def law_5_a_late_commit_is_not_made(store: Store) -> None:
     trial = _Trial(store)
     now = trial.load().at
     head = trial.advance(NO_HEAD, b"one", not_after=now + HOUR)
-    answer = _is(Late, trial.commit(head, b"two", not_after=now + HOUR, shift=2 * HOUR), "a commit after its deadline")
+    answer = is_answer(
+        Late, trial.commit(head, b"two", not_after=now + HOUR, shift=2 * HOUR), "a commit after its deadline"
+    )
     _same((answer.current.head, answer.current.document), (head, b"one"), "what is stored")
-    _holds(now + 2 * HOUR <= answer.current.at < now + 3 * HOUR, f"the shifted clock shows {answer.current.at}")
-    made = _is(Committed, trial.commit(head, b"two", not_after=now - HOUR, shift=-2 * HOUR), "one on a clock set back")
-    _holds(now - 2 * HOUR <= made.at < now - HOUR, f"the clock set back shows {made.at}")
+    holds(now + 2 * HOUR <= answer.current.at < now + 3 * HOUR, f"the shifted clock shows {answer.current.at}")
+    made = is_answer(
+        Committed, trial.commit(head, b"two", not_after=now - HOUR, shift=-2 * HOUR), "one on a clock set back"
+    )
+    holds(now - 2 * HOUR <= made.at < now - HOUR, f"the clock set back shows {made.at}")
 
 
 def law_6_without_a_document_it_only_verifies(store: Store) -> None:
     """The same checks in the same order, and nothing written."""
     trial = _Trial(store)
-    _same(_is(Committed, trial.commit(NO_HEAD, None), "verifying that nothing is stored").head, NO_HEAD, "the head")
+    _same(
+        is_answer(Committed, trial.commit(NO_HEAD, None), "verifying that nothing is stored").head, NO_HEAD, "the head"
+    )
     head = trial.advance(NO_HEAD, b"one", token="used")
     before, now = trial.kept(), trial.load().at
-    verified = _is(Committed, trial.commit(head, None, token="new", wake_at=now), "verifying the current head")
+    verified = is_answer(Committed, trial.commit(head, None, token="new", wake_at=now), "verifying the current head")
     _same(verified.head, head, "the head that is still true")
-    _is(Committed, trial.commit(head, None, token="new"), "verifying again with the same token")
-    _is(Duplicate, trial.commit(head, None, token="used"), "verifying with a used token")
-    _is(Mismatch, trial.commit(head, None, token="used", content="else"), "verifying a used token's other content")
-    _is(Conflict, trial.commit(NO_HEAD, None), "verifying an old head")
-    _is(Late, trial.commit(head, None, not_after=now - HOUR), "verifying after the deadline")
+    is_answer(Committed, trial.commit(head, None, token="new"), "verifying again with the same token")
+    is_answer(Duplicate, trial.commit(head, None, token="used"), "verifying with a used token")
+    is_answer(
+        Mismatch, trial.commit(head, None, token="used", content="else"), "verifying a used token's other content"
+    )
+    is_answer(Conflict, trial.commit(NO_HEAD, None), "verifying an old head")
+    is_answer(Late, trial.commit(head, None, not_after=now - HOUR), "verifying after the deadline")
     _same(trial.kept(), before, "all that is kept")
 
 
@@ -395,12 +403,12 @@ def law_7_tokens_live_eight_days(store: Store) -> None:
     trial = _Trial(store)
     head = trial.advance(NO_HEAD, token="old")
     head = trial.advance(head, token="later", shift=2 * HOUR)
-    _is(Duplicate, trial.commit(head, token="old", shift=TOKEN_LIFE - HOUR), "a token of nearly eight days")
+    is_answer(Duplicate, trial.commit(head, token="old", shift=TOKEN_LIFE - HOUR), "a token of nearly eight days")
     head = trial.advance(head, token="old", shift=TOKEN_LIFE + HOUR)
-    inherited = _is(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
+    inherited = is_answer(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
     _same(sorted(token for token, _ in inherited.tokens), ["later", "old"], "the tokens that live")
     trial.advance(head, token="new", shift=TOKEN_LIFE + 3 * HOUR)
-    inherited = _is(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
+    inherited = is_answer(Inherited, store.perform(ReadInherited(trial.member_id)), "a read of what is inherited")
     _same(sorted(token for token, _ in inherited.tokens), ["new", "old"], "the tokens that live two hours later")
 
 
@@ -412,7 +420,7 @@ def law_7_the_latest_records_are_kept(store: Store) -> None:
         head = trial.advance(head, token=f"t{number}")
     kept = [record.token for record in _records(trial)]
     _same(kept, [f"t{number}" for number in range(3, RECORDS_KEPT + 3)], "the records kept")
-    old = _is(Duplicate, trial.commit(head, token="t0"), "a token whose record is gone")
+    old = is_answer(Duplicate, trial.commit(head, token="t0"), "a token whose record is gone")
     _same((old.records, old.current.head), ((), head), "its answer")
 
 
@@ -457,12 +465,12 @@ def law_8_bytes_come_back_as_they_went(store: Store) -> None:
     neighbour = _Trial(store, member_id=f"{trial.member_id}:state")
     entry = Entry(1, "a digest\n", every + b" 7 x ")
     commit = Commit(trial.member_id, NO_HEAD, "a token\n", "root é", "", every, entry, every)
-    head = _is(Committed, store.perform(commit), "a commit of every byte").head
+    head = is_answer(Committed, store.perform(commit), "a commit of every byte").head
     _same(head, Head(1, "a digest\n"), "the head")
     _same(trial.load().document, every, "the document")
     _same(_records(trial), (Record("a token\n", "root é", "", every),), "the record")
     _same(store.perform(ReadAudit(trial.member_id)), (entry,), "the audit entry")
-    _is(Duplicate, store.perform(commit), "the commit again")
+    is_answer(Duplicate, store.perform(commit), "the commit again")
     _same(neighbour.kept()[1:4], ((), (), Inherited()), "what is kept of a member with a similar id")
     empty = trial.advance(head, b"", record=b"", entry=Entry(2, "dated", b"@1.5 @2.5 "))
     _same(store.perform(ReadAudit(trial.member_id, 1)), (Entry(2, "dated", b"@1.5 @2.5 "),), "an entry like a frame")
@@ -473,38 +481,38 @@ def law_9_only_an_earlier_wake_up_is_written(store: Store) -> None:
     """One per member, the earliest; it stays until it is settled."""
     trial = _Trial(store)
     head = trial.advance(NO_HEAD, wake_at=200.0)
-    _holds(not trial.wakes(199.0), "a wake-up came before its time")
-    _holds(trial.wakes(200.0), "a wake-up is not there at its instant")
+    holds(not trial.wakes(199.0), "a wake-up came before its time")
+    holds(trial.wakes(200.0), "a wake-up is not there at its instant")
     head = trial.advance(head, wake_at=300.0)
-    _holds(trial.wakes(200.0), "a later wake-up was written over an earlier one")
+    holds(trial.wakes(200.0), "a later wake-up was written over an earlier one")
     head = trial.advance(head)
-    _holds(trial.wakes(200.0), "a commit without a wake-up touched the one there")
+    holds(trial.wakes(200.0), "a commit without a wake-up touched the one there")
     head = trial.advance(head, wake_at=100.5)
-    _holds(trial.wakes(100.5), "an earlier wake-up was not written")
-    stale = Settle(trial.member_id, Head(head.version - 1, head.digest))
+    holds(trial.wakes(100.5), "an earlier wake-up was not written")
+    stale = SetWakeUp(trial.member_id, Head(head.version - 1, head.digest))
     _same(store.perform(stale), None, "the answer of Settle")
-    _holds(trial.wakes(100.5), "a wake-up was settled on a head that had passed")
-    store.perform(Settle(trial.member_id, attrs.evolve(head, digest="another")))
-    _holds(trial.wakes(100.5), "a wake-up was settled on a head of another digest")
-    store.perform(Settle(trial.member_id, head, 400.0))
-    _holds(not trial.wakes(399.0) and trial.wakes(400.0), "a wake-up was not set to a later instant")
+    holds(trial.wakes(100.5), "a wake-up was settled on a head that had passed")
+    store.perform(SetWakeUp(trial.member_id, attrs.evolve(head, digest="another")))
+    holds(trial.wakes(100.5), "a wake-up was settled on a head of another digest")
+    store.perform(SetWakeUp(trial.member_id, head, 400.0))
+    holds(not trial.wakes(399.0) and trial.wakes(400.0), "a wake-up was not set to a later instant")
     for _ in range(2):
-        store.perform(Settle(trial.member_id, head))
-        _holds(not trial.wakes(float("inf")), "a settled wake-up is still there")
+        store.perform(SetWakeUp(trial.member_id, head))
+        holds(not trial.wakes(float("inf")), "a settled wake-up is still there")
     head = trial.advance(head, wake_at=-1e9)
-    _same(store.perform(WakeUps(shard_of(trial.member_id), -1e9, most=1)), (trial.member_id,), "the earliest one")
-    store.perform(Settle(trial.member_id, head))
+    _same(store.perform(ReadDue(shard_of(trial.member_id), -1e9, most=1)), (trial.member_id,), "the earliest one")
+    store.perform(SetWakeUp(trial.member_id, head))
 
 
 def law_10_a_broken_document_is_set_aside(store: Store) -> None:
     """Only at its head, only once; the version goes on and the document before it stays."""
     trial = _Trial(store)
     head = trial.advance(trial.advance(NO_HEAD, b"good"), b"broken")
-    older = SetAside(trial.member_id, Head(1, head.digest))
-    kept = _is(Conflict, store.perform(older), "setting aside a document of an older head").current
+    older = Quarantine(trial.member_id, Head(1, head.digest))
+    kept = is_answer(Conflict, store.perform(older), "setting aside a document of an older head").current
     _same((kept.head, kept.document), (head, b"broken"), "what is stored after that")
     for _ in range(2):
-        moved = _is(Stored, store.perform(SetAside(trial.member_id, head)), "setting a document aside")
+        moved = is_answer(Stored, store.perform(Quarantine(trial.member_id, head)), "setting a document aside")
         _same((moved.head, moved.document), (head, None), "what is stored after it was set aside")
     _same((trial.load().document, trial.load().previous), (None, b"good"), "what is left")
     _same(len(_records(trial)), 2, "the records left")
@@ -515,14 +523,14 @@ def law_10_a_broken_document_is_set_aside(store: Store) -> None:
 def law_10_what_was_set_aside_can_be_looked_at(store: Store) -> None:
     """It is named, in order, and shown as it was."""
     trial = _Trial(store)
-    _same(store.perform(ReadAside(trial.member_id)), (), "what was set aside of nobody")
+    _same(store.perform(ReadQuarantine(trial.member_id)), (), "what was set aside of nobody")
     head = trial.advance(trial.advance(NO_HEAD, b"good"), b"broken \x00\xff")
-    store.perform(SetAside(trial.member_id, head))
-    store.perform(SetAside(trial.member_id, trial.advance(head, b"broken again")))
+    store.perform(Quarantine(trial.member_id, head))
+    store.perform(Quarantine(trial.member_id, trial.advance(head, b"broken again")))
     found = _aside(trial)
-    _same(found, (Aside(2, "state", ""), Aside(3, "state", "")), "what was set aside")
+    _same(found, (Quarantined(2, "state", ""), Quarantined(3, "state", "")), "what was set aside")
     for one, wanted in zip(found, (b"broken \x00\xff", b"broken again"), strict=True):
-        shown = cast(tuple[bytes, ...], store.perform(ShowAside(trial.member_id, one)))
+        shown = cast(tuple[bytes, ...], store.perform(ShowQuarantined(trial.member_id, one)))
         _same(shown[shown.index(b"d") + 1], wanted, "what is shown of it")
 
 
@@ -530,9 +538,9 @@ def law_12_a_wiped_member_is_gone(store: Store) -> None:
     """Document, previous, records, wake-up and what was set aside; tokens and audit stay, and the version goes on."""
     trial = _Trial(store)
     head = trial.advance(trial.advance(NO_HEAD, b"one", token="used"), b"two")
-    store.perform(SetAside(trial.member_id, head))
+    store.perform(Quarantine(trial.member_id, head))
     head = trial.advance(trial.advance(head, b"three"), b"four", wake_at=100.0)
-    store.perform(Report(trial.member_id, b"incident"))
+    store.perform(RecordIncident(trial.member_id, b"incident"))
     aside, before = _aside(trial), trial.kept()
     wiped = Entry(head.version + 1, digest(b"wiped"), b"wiped")
     refused = (
@@ -542,25 +550,27 @@ def law_12_a_wiped_member_is_gone(store: Store) -> None:
         Wipe(_Trial(store).member_id, head, wiped),
     )
     for wipe in refused:
-        _is(Conflict, store.perform(wipe), f"{wipe}, on another head or with something set aside that it does not name")
+        is_answer(
+            Conflict, store.perform(wipe), f"{wipe}, on another head or with something set aside that it does not name"
+        )
     _same((trial.kept(), _aside(trial)), (before, aside), "what is kept after a wipe that was not made")
-    done = _is(Committed, store.perform(Wipe(trial.member_id, head, wiped, aside)), "a wipe")
+    done = is_answer(Committed, store.perform(Wipe(trial.member_id, head, wiped, aside)), "a wipe")
     _same(done.head, Head(wiped.version, wiped.digest), "the head after a wipe")
     left = trial.load()
     _same((left.document, left.previous, left.head), (None, None, done.head), "what is stored after a wipe")
     _same((_records(trial), _aside(trial), trial.wakes(float("inf"))), ((), (), False), "what else is left")
     for one in aside:
-        _same(store.perform(ShowAside(trial.member_id, one)), (), "what is left of what was set aside")
+        _same(store.perform(ShowQuarantined(trial.member_id, one)), (), "what is left of what was set aside")
     audit = cast(tuple[Entry, ...], store.perform(ReadAudit(trial.member_id)))
     _same((len(audit), audit[-1]), (5, wiped), "the audit after a wipe")
     _same(store.perform(ReadIncidents(trial.member_id)), (b"incident",), "the incidents after a wipe")
-    again = _is(Committed, store.perform(Wipe(trial.member_id, head, wiped, aside)), "the wipe again")
+    again = is_answer(Committed, store.perform(Wipe(trial.member_id, head, wiped, aside)), "the wipe again")
     _same(again.head, done.head, "its head")
     _same(len(cast(tuple[Entry, ...], store.perform(ReadAudit(trial.member_id)))), 5, "the audit after that")
-    known = _is(Duplicate, trial.commit(head, token="used"), "a token from before the wipe")
+    known = is_answer(Duplicate, trial.commit(head, token="used"), "a token from before the wipe")
     _same(known.records, (), "its records")
-    _is(Conflict, trial.commit(head), "a commit on the head before the wipe")
-    _is(Conflict, trial.commit(NO_HEAD), "a commit that begins anew")
+    is_answer(Conflict, trial.commit(head), "a commit on the head before the wipe")
+    is_answer(Conflict, trial.commit(NO_HEAD), "a commit that begins anew")
     _same(trial.advance(done.head, b"new").version, wiped.version + 1, "the version after a wipe")
 
 
@@ -570,7 +580,7 @@ def law_11_a_shard_has_one_worker(store: Store) -> None:
     shard = shard_of(one)
 
     def held(worker: str, seconds: float) -> str | None:
-        return _is(Leased, store.perform(Lease(shard, worker, seconds)), "a lease").worker
+        return is_answer(Leased, store.perform(Lease(shard, worker, seconds)), "a lease").worker
 
     _same(held(one, HOUR), one, "who holds a free shard")
     _same(held(two, HOUR), one, "who holds a shard that another asks for")
@@ -581,7 +591,7 @@ def law_11_a_shard_has_one_worker(store: Store) -> None:
     _same(held(two, 0), None, "who holds it then")
 
     def there(worker: str, seconds: float) -> set[str]:
-        return {one, two} & set(cast(tuple[str, ...], store.perform(Attend(worker, seconds))))
+        return {one, two} & set(cast(tuple[str, ...], store.perform(Heartbeat(worker, seconds))))
 
     _same((there(one, HOUR), there(two, HOUR)), ({one}, {one, two}), "the workers that are there")
     _same((there(one, 0), there(two, 0)), ({two}, set[str]()), "the workers that are left")
@@ -594,13 +604,13 @@ def law_7_incidents_are_kept_beside_the_chain(store: Store) -> None:
     before = trial.kept()
     bodies = (b"incident \n\x00\xff", b"@1.5 x", b"@1.5 @1.5 x")
     for body in (*bodies, bodies[-1]):
-        _same(store.perform(Report(trial.member_id, body)), None, "the answer of Report")
+        _same(store.perform(RecordIncident(trial.member_id, body)), None, "the answer of Report")
     _same(store.perform(ReadIncidents(trial.member_id)), bodies, "the incidents")
     _same(store.perform(ReadIncidents(trial.member_id, 2)), bodies[1:], "the latest two")
     _same(store.perform(ReadIncidents(trial.member_id, 0)), (), "the latest none")
     _same(trial.kept(), before, "what else is kept")
     mark = token_hex(8).encode()
-    store.perform(Report(None, mark))
+    store.perform(RecordIncident(None, mark))
     _same(store.perform(ReadIncidents(None, 1)), (mark,), "the store's own latest")
 
 
@@ -609,16 +619,16 @@ def law_a_channel_has_one_owner(store: Store) -> None:
     tail = token_hex(8)
     channel, other = Channel("sms", f"}}x {tail}"), Channel(f"sms:}}x {tail}", "1")
     owners: list[tuple[Request, str | None]] = [
-        (LookUp(channel), None),
+        (FindOwner(channel), None),
         (Unlink(channel, "m"), None),
         (Link(channel, "m é\n"), "m é\n"),
         (Link(channel, "m é\n"), "m é\n"),
         (Link(channel, "thief"), "m é\n"),
-        (LookUp(other), None),
+        (FindOwner(other), None),
         (Unlink(channel, "thief"), "m é\n"),
-        (LookUp(Channel("sms", channel.identifier, {"lang": "sn"})), "m é\n"),
+        (FindOwner(Channel("sms", channel.identifier, {"lang": "sn"})), "m é\n"),
         (Unlink(channel, "m é\n"), None),
-        (LookUp(channel), None),
+        (FindOwner(channel), None),
     ]
     for request, owner in owners:
         _same(store.perform(request), Linked(owner), f"the answer to {request}")
@@ -633,8 +643,8 @@ def _versions(trial: _Trial) -> list[int]:
     return [entry.version for entry in cast(tuple[Entry, ...], trial.store.perform(ReadAudit(trial.member_id)))]
 
 
-def _aside(trial: _Trial) -> tuple[Aside, ...]:
-    return cast(tuple[Aside, ...], trial.store.perform(ReadAside(trial.member_id)))
+def _aside(trial: _Trial) -> tuple[Quarantined, ...]:
+    return cast(tuple[Quarantined, ...], trial.store.perform(ReadQuarantine(trial.member_id)))
 
 
 LAWS: Final[tuple[Law, ...]] = (

@@ -26,7 +26,7 @@ import attrs
 from tests.engines import Server, running, valkey_program
 from tests.legacy.bulk.bot import bot
 from tests.legacy.bulk.records import BROKEN, offered, text
-from vimbiso_fsm.audit.flow_audit import Details, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.legacy.records import record_digest
@@ -135,7 +135,7 @@ class _Traffic:
                 except VimbisoError:
                     self.unanswered += 1
 
-    def _told(self, details: Details) -> None:
+    def _told(self, details: CommitEvent) -> None:
         self.converted += details.entry.kind == "migration"
 
 
