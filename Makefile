@@ -28,9 +28,10 @@ test: $(DEV) ## every test, with the coverage it must reach; a part of them: .ve
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(DEV) ## format, lint, types
+check: $(DEV) ## format, lint, the import contracts, types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 

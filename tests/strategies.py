@@ -96,7 +96,7 @@ actions = st.lists(
     ),
     max_size=14,
 )
-"""(what, with what): see `tests.test_decision`."""
+"""(what, with what): see `tests.engine.test_decide`."""
 
 
 # Documents -------------------------------------------------------------------------------------------------------

@@ -73,6 +73,6 @@ __all__ = [
     "Unreachable",
     "VimbisoError",
     "authenticated",
-    "because",
     "call",
+    "failed_with",
 ]

@@ -7,11 +7,6 @@ token or a phone number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vimbiso_fsm.messages.replies import Text
-
 
 class VimbisoError(Exception):
     """The root of all errors of this library."""
@@ -65,11 +60,16 @@ class DamagedDocument(VimbisoError):
 
 
 class NotAnswered(VimbisoError):
-    """A message could not be brought to its end. `reply_key`: the key of what the member is to be told; `reply`: those
-    words as a `messages.Text`, and `reference`, by which they name the message, set by the manager that raises."""
+    """A message could not be handled to its end.
+
+    Attributes:
+        reply_key: The catalogue key of the reply for the member.
+        reply: The words of that reply in the member's language. The manager that raises the error sets them.
+        reference: The reference that the reply names. The manager that raises the error sets it.
+    """
 
     reply_key = "store.unavailable"
-    reply: Text | None = None
+    reply: str = ""
     reference: str = ""
 
 

@@ -2,7 +2,7 @@
 
 What goes over the wire and what comes back is `core_wire`'s business; here it is sent. A connection that was never
 made has done nothing: `Unreachable("core.down")`. From then on, whatever breaks leaves it open whether the call was done.
-Nothing is tried twice here and no token is renewed: whoever asks does that, with the same key (`vimbiso_fsm.calls`).
+Nothing is tried twice here and no token is renewed: whoever asks does that, with the same key (`vimbiso_fsm.runtime.services`).
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ SHONA: Final[Templates] = {
     "onboard.title": "kuva nhengo",
     "refresh.title": "kutarisa akaundi",
     "upgrade.title": "kukwira chikamu",
-    # what was typed, and why it is no answer (vimbiso_fsm.answers)
+    # what was typed, and why it is no answer (vimbiso_fsm.messages.readers)
     "amount.currency": "Hatizivi {currency}. Munogona kushandisa {known}.",
     "amount.decimals": "{currency} ine manhamba anosvika {decimals} chete mushure me poindi.",
     "amount.digits": "Nhamba iyoyo yakareba; ndapota isai manhamba asingapfuure {limit}.",
@@ -197,7 +197,7 @@ SHONA: Final[Templates] = {
     "text.empty": "Ndapota nyorai chimwe chinhu.",
     "text.format": "Ndapota siyai mabhii asingaonekwi.",
     "text.length": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",
-    # what every conversation says (vimbiso_fsm.texts)
+    # what every conversation says (vimbiso_fsm.messages.catalogue)
     "back.earlier": "Mhinduro yenyu yekutanga: {answer}",
     "back.made": "Zvanga zviri mberi kweizvi zvakatotumirwa, saka hapana nzira yekudzokera.",
     "back.nowhere": "Uyu ndiwo mubvunzo wekutanga; hapana kwekudzokera.",

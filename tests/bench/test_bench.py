@@ -27,7 +27,7 @@ pytestmark = [
 
 def bench(*options: str) -> str:
     """What it prints."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.bench", "--smoke", *options]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

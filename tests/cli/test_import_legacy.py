@@ -26,7 +26,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 pytestmark = [pytest.mark.embedded, embedded]
 
 NUMBER, OTHER = "263771234567", "263771234568"
-BOT = ("--flows", "tests.migration.bot")
+BOT = ("--flows", "tests.legacy.bulk.bot")
 
 
 @pytest.fixture

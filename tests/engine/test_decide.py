@@ -645,7 +645,7 @@ def test_an_exception_in_a_callback(place: str):
         f"Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}"
     ]
     assert (entry.kind, entry.status, entry.detail["type"]) == ("error", "failed", "PrivateError")
-    assert entry.detail["where"][-1].startswith("test_decision.py:")
+    assert entry.detail["where"][-1].startswith("test_decide.py:")
     assert entry.detail["message"] == ""
     everything = [talk.sealed[-1].body, talk.last.raw, talk.last.record, repr(talk.last.replies).encode()]
     assert not [data for data in everything if b"member wrote" in data]
@@ -1488,7 +1488,7 @@ def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Docu
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """An attribute that is added to the document is no longer forgotten by the decision."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
-    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "brought", "judged"}
+    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "upgraded", "judged"}
     session = {"deadline", "session_since", "warn_at"}
     assert {field.name for field in attrs.fields(Document)} == kept | made | session
     document = member_document(

@@ -383,7 +383,7 @@ def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
 ):
     """Neither does the session end, nor is a fresh token refused or one that lives renewed."""
     off = SimpleNamespace(time=lambda: time.time() + hours * 3600, monotonic=time.monotonic)
-    monkeypatch.setattr("vimbiso_fsm.desk.time", off)
+    monkeypatch.setattr("vimbiso_fsm.runtime.clock.time", off)
     service, ada = SimulatedCredexCore(), Channel("whatsapp", "263771000001")
 
     def say(text: str) -> Document:

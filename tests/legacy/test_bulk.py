@@ -669,8 +669,8 @@ def test_the_rate_is_kept(manage: Manage, client: Any, monkeypatch: pytest.Monke
         slept.append(seconds)
 
     client.mset({f"26377100{n:04}": text(offered(f"26377100{n:04}", f"m-{n}")) for n in range(20)})
-    monkeypatch.setattr("vimbiso_fsm.migration.time.monotonic", lambda: 100.0)
-    monkeypatch.setattr("vimbiso_fsm.migration._sleep", sleep)
+    monkeypatch.setattr("vimbiso_fsm.legacy.bulk.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("vimbiso_fsm.legacy.bulk._sleep", sleep)
     assert migrate(manage.url, rate=10).converted == 20
     assert slept == pytest.approx([n / 10 for n in range(20)])
     slept.clear()

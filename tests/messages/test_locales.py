@@ -98,7 +98,7 @@ def test_amounts_are_those_of_babel_in_every_language():
 def test_any_amount_is_that_of_babel(amount: Decimal, language: str):
     """The same for any amount that is formatted at all."""
     exponent = int(amount.as_tuple().exponent)
-    assume(max(abs(exponent), abs(amount.adjusted())) <= locales.MAX_DIGITS)
+    assume(max(abs(exponent), abs(amount.adjusted())) <= locales.AMOUNT_DIGITS)
     with decimal.localcontext(decimal.Context(prec=400)):
         words = locales._pattern(language, max(0, -exponent)).apply(amount, locales._locale(language))
     assert money(Money(amount, "USD"), language) == f"{words} USD"

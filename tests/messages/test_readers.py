@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vimbiso_fsm.document.codec import dumps, loads, structure, unstructure
-from vimbiso_fsm.messages import readers as answers
 from vimbiso_fsm.messages.catalogue import Catalogue
 from vimbiso_fsm.messages.money import Money, totals
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS, amount, choice, date, free_text, handle, name, phone
@@ -435,7 +434,3 @@ def test_readers_can_be_shared_between_threads():
     for thread in threads:
         thread.join()
     assert read == [usd("10")] * 8
-
-
-def test_everything_public_is_named():
-    assert set(answers.__all__) <= set(vars(answers))

@@ -709,7 +709,7 @@ def test_a_server_gone_in_the_middle_of_a_conversation(tmp_path: Path):
         for _ in range(2):
             with pytest.raises((StoreUnavailable, CommitUnknown)) as caught:
                 say(manager, "yes")
-            assert caught.value.reply is not None
+            assert caught.value.reply
     assert len(told) == heard
     assert len(service["credex_core"].offers) == 2
     with (

@@ -286,7 +286,7 @@ def test_flows_by_value_by_package_and_by_module():
     assert resolve_bot("flows.bot") is vimbisopay.bot
     assert resolve_bot(JOB) is JOB
     with pytest.raises(TypeError, match="exports one as 'bot'"):
-        resolve_bot("flows.texts")
+        resolve_bot("flows.texts.english")
 
 
 def test_services_replace_by_name_and_leave_the_bot_alone():
@@ -564,7 +564,7 @@ def test_waiting_is_bounded_by_patience(managed: Managed):
         with pytest.raises(Contended) as caught:
             manager.handle(late)
         assert caught.value.seconds == 0.05
-        assert caught.value.reply is not None
+        assert caught.value.reply
         assert ADA.identifier not in str(caught.value)
         slow.go_on.set()
         held.result()
@@ -593,7 +593,7 @@ async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
         late = message("late")
         with pytest.raises(Contended) as caught:
             await manager.handle(late)
-        assert caught.value.reply is not None
+        assert caught.value.reply
         assert words(await manager.handle(message("other", ALAN)))[0] == "Did OTHER."
         gate.set()
         await held

@@ -178,7 +178,7 @@ def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
 
     queue = Queue()
-    monkeypatch.setattr("vimbiso_fsm.queues.threading.Lock", Interrupted)
+    monkeypatch.setattr("vimbiso_fsm.runtime.queue.threading.Lock", Interrupted)
     with pytest.raises(KeyboardInterrupt), queue.place("m", 5.0):
         pass
     assert queue._places == {}

@@ -39,7 +39,7 @@ from opentelemetry.trace import StatusCode
 
 from vimbiso_fsm.runtime.telemetry import SECONDS, AsyncObservedManager, ObservedManager, Telemetry
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NUMBER, NAME, SURNAME, PIN = "263779998887", "Canaria", "Serinus", "4711-canary"
 ADA = "263771000001"
 CANARIES = (NUMBER, NAME, SURNAME, PIN, ADA, "guest-", "Lovelace", "wamid")
@@ -258,7 +258,7 @@ def test_duplicates_are_counted(bench: Bench):
 def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     """By the worker's own steady clock, from the beginning to the end; in steps that a turn of milliseconds fills."""
     ticks = iter([10.0, 10.25, 20.0, 24.0])
-    monkeypatch.setattr("vimbiso_fsm.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr("vimbiso_fsm.runtime.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     member = bench.say("hi", phone=ADA).state.member_id
     bench.wake(member)
     data = bench.reader.get_metrics_data()
@@ -386,11 +386,11 @@ def test_telemetry_alone_counts_and_touches_no_span_of_others(bench: Bench):
 
 def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
     code = (
-        "import sys, vimbiso_fsm, vimbiso_fsm.flow_state, vimbiso_fsm.json_logs\n"
+        "import sys, vimbiso_fsm, vimbiso_fsm.runtime.flow_state, vimbiso_fsm.runtime.logs\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
         "sys.modules['opentelemetry.sdk'] = None\n"
         "from vimbiso_fsm import Channel, Message\n"
-        "from vimbiso_fsm.telemetry import ObservedManager\n"
+        "from vimbiso_fsm.runtime.telemetry import ObservedManager\n"
         "with ObservedManager.in_memory('flows') as manager:\n"
         "    print(manager.handle(Message(Channel('terminal', 'you'), 'm1', 'hi')).status)\n"
     )
@@ -402,7 +402,7 @@ def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
 
 def test_the_page_names_every_instrument_and_each_is_tested():
     page = (ROOT / "docs" / "how-to" / "watch-it.md").read_text(encoding="utf-8")
-    source = (ROOT / "vimbiso_fsm" / "telemetry.py").read_text(encoding="utf-8")
+    source = (ROOT / "vimbiso_fsm" / "runtime" / "telemetry.py").read_text(encoding="utf-8")
     tests = Path(__file__).read_text(encoding="utf-8")
     instruments = set(re.findall(r'"(vimbiso[a-z.]+\.[a-z.]+|vimbiso\.[a-z]+)"', source))
     assert {name for name in instruments if name not in page} == set()
@@ -491,8 +491,8 @@ def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_m
     )
     (span,) = bench.spans
     assert found["reference"] == caught.value.reference == (span.attributes or {})["vimbiso.reference"]
-    assert caught.value.reply is not None
-    assert caught.value.reply.text.endswith(f" Reference: {found['reference']}")
+    assert caught.value.reply
+    assert caught.value.reply.endswith(f" Reference: {found['reference']}")
 
 
 def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):

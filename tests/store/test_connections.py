@@ -167,7 +167,7 @@ def test_an_interrupted_wait_loses_no_connection(monkeypatch: pytest.MonkeyPatch
                 self.connection: Any = None
                 self.given = Interrupted(meanwhile)
 
-        monkeypatch.setattr("vimbiso_fsm.connections._Ticket", Ticket)
+        monkeypatch.setattr("vimbiso_fsm.store.connections._Ticket", Ticket)
         with pytest.raises(KeyboardInterrupt):
             connections.take(pool)
         if not hands_over:
@@ -320,7 +320,7 @@ def test_managers_of_one_client_share_its_connections(server: Server):
 
 FORKED = """
 import os, sys
-from vimbiso_fsm.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 with AtomicStateManager.from_url(sys.argv[1]) as manager:
     received = lambda: manager._client.info("stats")["total_connections_received"]

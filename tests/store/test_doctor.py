@@ -412,7 +412,7 @@ def test_a_level_there_is_not():
 
 # The page on servers -------------------------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "run-redis.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "run-redis.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGE, re.DOTALL))
 
 
@@ -446,7 +446,7 @@ class Folder:
         done = subprocess.run(
             ["sh", "-eu", "-c", vimbiso + self.here(commands)],
             cwd=self.path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,
             text=True,
             timeout=60,
@@ -533,7 +533,7 @@ def check_rights(admin: Any) -> None:
 
 def test_the_pages_rights_are_those_of_the_script():
     """Neither more nor less than what the script, the client and the doctor send."""
-    script = (Path(__file__).parent.parent / "vimbiso_fsm" / "commit.lua").read_text()
+    script = (Path(__file__).parents[2] / "vimbiso_fsm" / "store" / "script.lua").read_text()
     called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
     client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
     assert granted("bot") == called | client

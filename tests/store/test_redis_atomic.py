@@ -64,7 +64,7 @@ from vimbiso_fsm.store.requests import (
 from vimbiso_fsm.store.script import Command, MisplacedReply, decode, encode
 
 NAMES = ("state", "prev", "turns", "audit", "tokens")
-SCRIPT = files("vimbiso_fsm").joinpath("commit.lua").read_text()
+SCRIPT = files("vimbiso_fsm.store").joinpath("script.lua").read_text()
 
 
 def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", document: bytes = b"{}", **given: Any) -> Commit:
@@ -383,9 +383,9 @@ def test_a_replica_that_becomes_the_master(kind: str, server: Server, client: An
         promote(seconds)
 
     try:
-        monkeypatch.setattr("vimbiso_fsm.redis_atomic.time.sleep", promote)
+        monkeypatch.setattr("vimbiso_fsm.store.redis_atomic.time.sleep", promote)
         if kind == "async":
-            monkeypatch.setattr("vimbiso_fsm.redis_atomic.asyncio.sleep", promote_awaited)
+            monkeypatch.setattr("vimbiso_fsm.store.redis_atomic.asyncio.sleep", promote_awaited)
         [answer] = perform(kind, server.url, turn())
     finally:
         client.replicaof("NO", "ONE")

@@ -1,6 +1,6 @@
 """Every conversation of VimbisoPay, happy and unhappy, on the shapes of every channel, as it is written down.
 
-`pytest tests/test_transcripts.py --rewrite-transcripts` writes the transcripts anew, to be read before they are kept.
+`pytest tests/transcripts/test_transcripts.py --rewrite-transcripts` writes the transcripts anew, to be read before they are kept.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else() -> None:
 def test_the_data_files_are_there() -> None:
     package = files("vimbiso_fsm")
     assert package.joinpath("py.typed").is_file()
-    assert "redis.call" in package.joinpath("commit.lua").read_text(encoding="utf-8")
+    assert "redis.call" in package.joinpath("store", "script.lua").read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_there() -> None:

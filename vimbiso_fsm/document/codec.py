@@ -437,7 +437,7 @@ def _instant(value: datetime | None) -> datetime | str | None:
 
 def _parts() -> Iterator[_Part]:
     for field in attrs.fields(Document):
-        if not field.init or field.name in ("run", "brought"):
+        if not field.init or field.name in ("run", "upgraded"):
             continue
         default: Any = field.default
         if field.name in ("profile", "current_account"):

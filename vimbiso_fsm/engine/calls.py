@@ -12,7 +12,6 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.engine.draft import Draft, with_step_data
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
-from vimbiso_fsm.engine.interpret import go_on
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
 from vimbiso_fsm.engine.pending import make, renew_for, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
@@ -41,7 +40,6 @@ def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) 
         fired = fire(draft, "done", answered.result)
         if fired.to is None:  # no way for this result: the flow hears why
             fail(draft, fired.reasons[0] if fired.reasons else Refused("call.failed"))
-    go_on(draft)
 
 
 def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> None:
@@ -56,7 +54,6 @@ def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> No
             draft.say(waiting_words(draft))
         return
     fail(draft, policy.given_up)
-    go_on(draft)
 
 
 def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, route: ReplyRoute) -> None:
@@ -78,8 +75,6 @@ def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, ro
         make_renewed(draft, pending, attrs.evolve(draft.member, authenticated=False, jwt_token=None))
     else:
         make_renewed(draft, pending, with_token(draft, result))
-    if draft.pending is None:
-        go_on(draft)
 
 
 def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:

@@ -38,7 +38,7 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
     turn_token,
 )
-from vimbiso_fsm.engine.interpret import interpret
+from vimbiso_fsm.engine.interpret import give_queued_answers, interpret
 from vimbiso_fsm.engine.interpreter import run_to_completion
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
@@ -82,6 +82,8 @@ def decide(
                 draft.kind = draft.kind if recovered is None else "recovery"
             case CallReturned():
                 take_call_returned(draft, event, route)
+                if draft.changed and draft.pending is None:
+                    give_queued_answers(draft)
             case StateTimeout():
                 take_state_timeout(draft, event)
             case SessionExpired():

@@ -33,13 +33,13 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State
+from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply, Text
 
 
-def _kept(flow: Flow[Any], data: Any) -> Any:
+def kept_typed(flow: Declared, data: Any) -> Any:
     """The typed data, where it may stay with the run; None where a callback could change it later."""
     return data if flow.stable(data) else None
 

@@ -105,8 +105,10 @@ def turn_token(event: Event) -> str:
             return hashed("silence", event.deadline.isoformat())
         case SessionEnding():
             return hashed("ending", event.deadline.isoformat())
-        case DeliveryDue() | Delivered():
-            return hashed(type(event).__name__, event.id, str(event.tries))
+        case DeliveryDue():
+            return hashed("Send", event.id, str(event.tries))
+        case Delivered():
+            return hashed("Sent", event.id, str(event.tries))
         case LeaseExpired():
             return hashed("stray", event.key, str(event.tries))
 

@@ -171,7 +171,7 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     if fired.to is None:
         _refuse(draft, fired.reasons or [Refused("choice.unknown")])
     elif draft.pending is None:
-        go_on(draft)
+        give_queued_answers(draft)
 
 
 def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
@@ -194,7 +194,7 @@ def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
         draft.suspended = (*draft.suspended[:-1], draft.with_answers(waiting, answers))
 
 
-def go_on(draft: Draft) -> None:
+def give_queued_answers(draft: Draft) -> None:
     """Give the current run the answers that a quick command left with it."""
     answers = draft.run.flow_data.data.context.get("answers") if draft.run else None
     if draft.run is not None and answers and draft.state.asks:
@@ -260,4 +260,4 @@ def _enter(draft: Draft, message: Message) -> None:
         run = draft.run = draft.with_answers(run, [text])
     if allowed(draft, run):
         draft.ask()
-        go_on(draft)
+        give_queued_answers(draft)

@@ -20,13 +20,12 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Draft, Stuck, _kept
+from vimbiso_fsm.engine.draft import Draft, Stuck, kept_typed
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
-from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Fired
-from vimbiso_fsm.flow.state import State
+from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -71,7 +70,7 @@ def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to:
     if fired.data is data.typed:
         fields, typed = data.fields, data.typed
     else:
-        fields, typed = unstructure(fired.data), _kept(draft.bot.definition(run), fired.data)
+        fields, typed = unstructure(fired.data), kept_typed(draft.bot.definition(run), fired.data)
     data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
     if _was_made(draft, run, state, turn.reason):
         return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
@@ -157,7 +156,7 @@ def fail(draft: Draft, reason: Refused) -> None:
         leave(draft, cancelled=True)
 
 
-def start(draft: Draft, flow: Flow[Any], data: Any = None) -> bool:
+def start(draft: Draft, flow: Declared, data: Any = None) -> bool:
     """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
     if draft.run is not None:
         waits = draft.run.waits or ("sub" if draft.state.flow else "under")
@@ -171,7 +170,7 @@ def start(draft: Draft, flow: Flow[Any], data: Any = None) -> bool:
 
 def _note_step(
     draft: Draft,
-    flow: Flow[Any],
+    flow: Declared,
     run: str,
     source: str,
     dest: str | None,
@@ -185,7 +184,7 @@ def _note_step(
     draft.steps.append(step)
 
 
-def _begin(draft: Draft, flow: Flow[Any], data: Any) -> Run:
+def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     """A run of `flow` in its first state."""
     if not isinstance(data, flow.data):
         raise TypeError(f"flow {flow.name!r} is given a {type(data).__name__}, it takes a {flow.data.__name__}")
@@ -193,7 +192,9 @@ def _begin(draft: Draft, flow: Flow[Any], data: Any) -> Run:
     if draft.begun > draft.bot.limits.autos:
         raise Stuck(flow.name, flow.initial, f"more than {draft.bot.limits.autos} flows were begun in one turn")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
-    step_data = StepData(flow.name, Address(*draft.channel.address), fields=unstructure(data), typed=_kept(flow, data))
+    step_data = StepData(
+        flow.name, Address(*draft.channel.address), fields=unstructure(data), typed=kept_typed(flow, data)
+    )
     draft.typed[run_id] = data
     _note_step(draft, flow, run_id, "", flow.initial, "start")
     fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, draft.version)

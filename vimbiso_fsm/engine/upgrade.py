@@ -52,6 +52,7 @@ from vimbiso_fsm.messages.replies import Text
 if TYPE_CHECKING:
     from vimbiso_fsm.flow.bot import Bot
     from vimbiso_fsm.flow.flow import Flow
+    from vimbiso_fsm.flow.state import Declared
 
 # What an author declares -------------------------------------------------------------------------------------------
 
@@ -194,7 +195,7 @@ def _without_migration(bot: Bot, run: Run, place: _Place) -> RunUpgrade:
     raise Unreadable([f"no migration leads from version {place.version}: declare Migration({place.version}, …)"])
 
 
-def _finishing(run: Run, place: _Place, old: Flow[Any]) -> RunUpgrade:
+def _finishing(run: Run, place: _Place, old: Declared) -> RunUpgrade:
     if place.version == run.version:
         return RunUpgrade(run, "finishes", finishing(run))
     place = attrs.evolve(place, fields=unstructure(structure(place.fields, old.data)))
@@ -252,7 +253,7 @@ def _called(flow: Flow[Any], migration: Migration, name: str, function: Callable
         raise Unreadable([fault]) from None
 
 
-def _moved(flow: Flow[Any], run: Run, place: _Place) -> Run:
+def _moved(flow: Declared, run: Run, place: _Place) -> Run:
     """The run at its new place. A renamed question keeps what was shown and when its time is over."""
     data = run.flow_data.data
     verdict = {**data.verdict, "step": place.judged} if "step" in data.verdict else data.verdict
@@ -277,7 +278,7 @@ def _restarted(flow: Flow[Any], run: Run) -> Run:
     return to_be_asked(attrs.evolve(begun, version=flow.version, fingerprint=flow.fingerprint))
 
 
-def _can_be_gone_back_to(flow: Flow[Any], step: str) -> bool:
+def _can_be_gone_back_to(flow: Declared, step: str) -> bool:
     return flow[step].flow is not None or (flow[step].asks and not flow[step].call)
 
 

@@ -203,7 +203,7 @@ def _older(flows: Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
     waiting = [old for flow in flows for migration in flow.migrations for old in migration.kept]
     while waiting:
         old = waiting.pop(0)
-        if old not in flows and old not in found:
+        if isinstance(old, Flow) and old not in flows and old not in found:
             found.append(old)
             waiting += [state.flow for state in old.states if state.flow]
     return tuple(found)

@@ -12,14 +12,13 @@ import attrs
 from vimbiso_fsm.document.codec import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, sequence
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, Declared, State, Transition, sequence
 from vimbiso_fsm.messages.replies import Text
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
-def made_from(flow: Flow[Any], name: str) -> set[str]:
+def made_from(flow: Declared, name: str) -> set[str]:
     """All that a field was made from, also by way of others."""
     found: set[str] = set()
     fresh = [name]
@@ -43,7 +42,7 @@ def _is_data_class(value: object) -> bool:
     return isinstance(value, type) and attrs.has(value)
 
 
-def check_data(flow: Flow[Any]) -> None:
+def check_data(flow: Declared) -> None:
     if not _is_name(flow.name):
         raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
@@ -59,7 +58,7 @@ def check_data(flow: Flow[Any]) -> None:
             raise FlowError(flow.name, "data", f"field {field.name!r} has no default", "a run starts with none filled")
 
 
-def check_depends(flow: Flow[Any]) -> None:
+def check_depends(flow: Declared) -> None:
     given: object = flow.depends
     if not isinstance(given, Mapping):
         raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
@@ -77,7 +76,7 @@ def check_depends(flow: Flow[Any]) -> None:
             )
 
 
-def check_states(flow: Flow[Any]) -> None:
+def check_states(flow: Declared) -> None:
     names: set[str] = set()
     for state in flow.states:
         if not isinstance(state, State):
@@ -96,7 +95,7 @@ def check_states(flow: Flow[Any]) -> None:
         )
 
 
-def check_transitions(flow: Flow[Any]) -> None:
+def check_transitions(flow: Declared) -> None:
     for transition in flow.transitions:
         if not isinstance(transition, Transition):
             raise FlowError(
@@ -124,19 +123,19 @@ def check_transitions(flow: Flow[Any]) -> None:
                 )
 
 
-def check_state(flow: Flow[Any], state: State[Any]) -> None:
+def check_state(flow: Declared, state: State[Any]) -> None:
     for fault, remedy in _state_faults(flow, state):
         raise FlowError(flow.name, f"state {state.name!r}", fault, remedy)
 
 
-def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
+def _state_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
     triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
     kinds = [name for name in ("final", "call", "flow") if getattr(state, name)]
     if state.rows is not None or (state.asks and not state.call):  # what a call asks is said while it is on its way
         kinds.append("a question")
     if len(kinds) > 1:
         yield "it is more than one thing: " + ", ".join(kinds), "split the state"
-    yield from _slot_faults(state)
+    yield from _slot_faults(flow, state)
     yield from _into_faults(flow, state)
     if state.final:
         if triggers:
@@ -151,7 +150,7 @@ def _state_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str
     yield from _policy_faults(state)
 
 
-def _slot_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
+def _slot_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
     for slot in ("ask", "say"):
         words: object = getattr(state, slot)
         if words is not None and not isinstance(words, Text) and not callable(words):
@@ -160,12 +159,12 @@ def _slot_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
         callback: object = getattr(state, slot)
         if callback is not None and not callable(callback):
             yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
-    flow: object = state.flow
-    if flow is not None and not isinstance(flow, Flow):
-        yield f"flow is a {type(flow).__name__}", "give the flow itself, made with Flow(…)"
+    subflow: object = state.flow
+    if subflow is not None and not isinstance(subflow, type(flow)):
+        yield f"flow is a {type(subflow).__name__}", "give the flow itself, made with Flow(…)"
 
 
-def _into_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]]:
+def _into_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
     if state.into is not None and state.into not in flow.fields:
         yield (
             f"into names field {state.into!r}, which {flow.data.__name__} lacks",
@@ -179,19 +178,19 @@ def _into_faults(flow: Flow[Any], state: State[Any]) -> Iterator[tuple[str, str]
         yield "it has given but no flow", "name the sub-flow with flow="
     if state.into is not None and state.into in flow.fields:
         yield from _answer_faults(flow, state, state.into)
-    if state.given and isinstance(state.flow, Flow) and not fits(returned(state.given), state.flow.data):
+    if state.given and isinstance(state.flow, type(flow)) and not fits(returned(state.given), state.flow.data):
         given, taken = name_of(returned(state.given)), state.flow.data.__name__
         yield f"given returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
 
 
-def _answer_faults(flow: Flow[Any], state: State[Any], into: str) -> Iterator[tuple[str, str]]:
+def _answer_faults(flow: Declared, state: State[Any], into: str) -> Iterator[tuple[str, str]]:
     """An answer that its field cannot hold, as far as annotations tell."""
     answers: list[tuple[str, object]] = []
     if state.reads:
         answers.append(("reads", returned(state.reads)))
     if state.call:
         answers.append(("the call", called(state.call)))
-    if isinstance(state.flow, Flow):
+    if isinstance(state.flow, type(flow)):
         for end in state.flow.states:
             if end.final and not end.cancels:
                 ending = f"state {end.name!r} of flow {state.flow.name!r}"
@@ -236,7 +235,7 @@ def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
         yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
 
 
-def check_guards_apart(flow: Flow[Any]) -> None:
+def check_guards_apart(flow: Declared) -> None:
     for (source, trigger), ways in flow.by_trigger.items():
         for place, earlier in enumerate(ways):
             for later in ways[place + 1 :]:
@@ -255,7 +254,7 @@ def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[obj
     return frozenset(sequence(transition.conditions)), frozenset(sequence(transition.unless))
 
 
-def check_reachable(flow: Flow[Any]) -> None:
+def check_reachable(flow: Declared) -> None:
     reached, fresh = {flow.initial}, [flow.initial]
     while fresh:
         source = fresh.pop()

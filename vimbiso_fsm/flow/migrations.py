@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
-
-if TYPE_CHECKING:
-    from vimbiso_fsm.flow.flow import Flow
-
 
 Fields: TypeAlias = Mapping[str, Any]
 """A run's data as it is stored: plain values by field."""
@@ -43,7 +40,7 @@ class Split:
 class FinishOnOld:
     """The run is finished on the old definition, kept in the package."""
 
-    flow: Flow[Any]
+    flow: Declared
 
 
 @attrs.frozen
@@ -77,12 +74,12 @@ class Migration:
         return self.steps.get(step, step if self.others is None else self.others)
 
     @property
-    def kept(self) -> tuple[Flow[Any], ...]:
+    def kept(self) -> tuple[Declared, ...]:
         """The old definitions that runs finish on."""
         return tuple(rule.flow for rule in (*self.steps.values(), self.others) if isinstance(rule, FinishOnOld))
 
 
-def check_migrations(flow: Flow[Any]) -> None:
+def check_migrations(flow: Declared) -> None:
     """Raises: FlowError when the flow's migrations lead nowhere."""
     found: dict[int, Migration] = {}
     for migration in flow.migrations:
@@ -144,7 +141,7 @@ def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
             yield f"Restart says a {type(say).__name__}", "give say=Text(…)"
 
 
-def _kept_faults(flow: Flow[Any], migration: Migration) -> Iterator[tuple[str, str]]:
+def _kept_faults(flow: Declared, migration: Migration) -> Iterator[tuple[str, str]]:
     kept: tuple[Any, ...] = migration.kept
     for old in kept:
         if not isinstance(old, type(flow)):
@@ -156,7 +153,7 @@ def _kept_faults(flow: Flow[Any], migration: Migration) -> Iterator[tuple[str, s
                 yield f"step {step!r} is none of version {migration.since}", f"known are {', '.join(old.by_name)}"
 
 
-def _step_faults(flow: Flow[Any], chain: Mapping[int, Migration], since: int, rule: Step) -> Iterator[tuple[str, str]]:
+def _step_faults(flow: Declared, chain: Mapping[int, Migration], since: int, rule: Step) -> Iterator[tuple[str, str]]:
     """Follow where a step leads, through the later migrations, to today's flow."""
     anew = isinstance(rule, Instead | Split)
     for step in (rule,) if isinstance(rule, str) else _leads_to(rule):
@@ -185,7 +182,7 @@ def _leads_to(rule: Step) -> tuple[str, ...]:
             return ()
 
 
-def renamed(flow: Flow[Any], step: str) -> frozenset[str]:
+def renamed(flow: Declared, step: str) -> frozenset[str]:
     """What a step of any older version is called today, where it is still the same step."""
     found: set[str] = set()
     for first in flow.migrations:

@@ -1,14 +1,13 @@
-"""TODO."""
+"""The parts of a flow's declaration: its states and the transitions between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import attrs
 
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
-from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.turn import Changes, Guard, Turn
 from vimbiso_fsm.messages.replies import Row, Text
 
@@ -20,6 +19,7 @@ RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "
 
 
 def sequence(value: Any) -> tuple[Any, ...]:
+    """Return a slot that takes one value or several as a tuple."""
     if value is None:
         return ()
     return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
@@ -45,7 +45,7 @@ class State(Generic[D_contra]):
     rows: Callable[[Turn[D_contra]], Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
     call: Callable[[Turn[D_contra]], Call[Any]] | None = attrs.field(default=None, kw_only=True)
     policy: CallPolicy | None = attrs.field(default=None, kw_only=True)
-    flow: Flow[Any] | None = attrs.field(default=None, kw_only=True)
+    flow: Declared | None = attrs.field(default=None, kw_only=True)
     given: Callable[[Turn[D_contra]], object] | None = attrs.field(default=None, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
@@ -103,3 +103,37 @@ class Transition(Generic[D_contra]):
     def button(self) -> bool:
         """Whether its trigger is a button."""
         return self.trigger not in RESERVED_TRIGGERS
+
+
+class Declared(Protocol):
+    """What a flow declares, as its checks, its migrations and a parent state see it. `Flow` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def data(self) -> type[Any]: ...
+    @property
+    def initial(self) -> str: ...
+    @property
+    def states(self) -> Sequence[State[Any]]: ...
+    @property
+    def transitions(self) -> Sequence[Transition[Any]]: ...
+    @property
+    def late_text(self) -> str: ...
+    @property
+    def migrations(self) -> Sequence[Any]: ...
+    @property
+    def depends(self) -> Mapping[str, str | Sequence[str]]: ...
+    @property
+    def fields(self) -> Mapping[str, attrs.Attribute[Any]]: ...
+    @property
+    def by_name(self) -> Mapping[str, State[Any]]: ...
+    @property
+    def by_trigger(self) -> Mapping[tuple[str, str], tuple[Transition[Any], ...]]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def stable(self) -> Callable[[Any], bool]: ...
+    def __getitem__(self, name: str, /) -> State[Any]: ...

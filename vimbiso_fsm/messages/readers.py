@@ -76,7 +76,7 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
         text = _collapse(text)
         found = _AMOUNT.fullmatch(text) if len(text) <= _AMOUNT_LENGTH else None
         if found is None or (found["before"] and found["after"]):
-            if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{MAX_DIGITS + 2}}}", text):
+            if len(text) > _AMOUNT_LENGTH and re.match(f"[0-9.]{{{AMOUNT_DIGITS + 2}}}", text):
                 return Refused("amount.digits", limit=AMOUNT_DIGITS)
             return Refused("amount.format", currency=default)
         whole, part = found["whole"], found["part"] or ""

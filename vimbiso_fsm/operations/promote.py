@@ -198,7 +198,7 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         "version": version + 1,
         "last_updated": now,
         "channels": (address,),
-        "brought": (),
+        "upgraded": (),
     }
     if member is not None:
         changes["last_updated"] = max(now, member.last_updated)

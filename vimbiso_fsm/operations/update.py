@@ -139,7 +139,9 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
 
 
 def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
-    names = [field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated", "brought")]
+    names = [
+        field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated", "upgraded")
+    ]
     changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
     run = after.run
     return AuditEntry(

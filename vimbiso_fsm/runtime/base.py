@@ -111,7 +111,7 @@ class BaseManager:
         channel = message.channel
         known = self.cache.document(self.cache.member(channel.address) or guest_id(channel))
         language = self.bot.language(known.document.profile if known else {}, channel)
-        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language)
+        error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
         _log.error("a message was not answered: %s", error_record(error, error.reference))
 
     def done(self, done: Done[R]) -> R:

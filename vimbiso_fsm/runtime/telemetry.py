@@ -39,7 +39,7 @@ _STATUS = "vimbiso.status"
 
 Attribute: TypeAlias = str | int | tuple[str, ...]
 
-_watched: ContextVar[Span] = ContextVar("vimbiso_fsm.telemetry", default=INVALID_SPAN)
+_watched: ContextVar[Span] = ContextVar("vimbiso_fsm.runtime.telemetry", default=INVALID_SPAN)
 
 
 class Telemetry:

@@ -37,13 +37,30 @@ The laws of the commit
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Generator
+from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
 
 import attrs
 
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Channel
+
+R = TypeVar("R")
+
+
+class Effect(Generic[R]):
+    """Work for the shell around a pure operation, with an answer of type `R`.
+
+    An operation awaits an effect: `stored = await Load(member_id)`. The shell takes the effect out of the coroutine,
+    performs it and sends the answer back. No event loop takes part.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Self, R, R]:
+        return (yield self)
+
 
 MAX_DOCUMENT: Final = 64 * 1024
 """Bytes of a stored document."""
@@ -140,7 +157,7 @@ class Inherited:
 
 
 @attrs.frozen
-class Load:
+class Load(Effect["Stored | Broken"]):
     """What is stored of a member -> `Stored | Broken`."""
 
     member_id: str
@@ -148,7 +165,7 @@ class Load:
 
 
 @attrs.frozen
-class Commit:
+class Commit(Effect["CommitResult"]):
     """The one atomic write of a turn -> `Committed | Duplicate | Mismatch | Conflict | Late | Broken`.
 
     `document=None` only verifies. The new version is `expected.version + 1`; `entry.version` is the same.
@@ -175,7 +192,7 @@ class Commit:
 
 
 @attrs.frozen
-class Quarantine:
+class Quarantine(Effect["Stored | Conflict"]):
     """Move what is broken, whole, to a key of its own -> `Stored` (no document is left) | `Conflict` (one still is).
 
     Keys of a wrong type are moved whatever the head is; when there is none, the document is, if the head is still
@@ -188,14 +205,14 @@ class Quarantine:
 
 
 @attrs.frozen
-class ReadQuarantine:
+class ReadQuarantine(Effect["tuple[Quarantined, ...]"]):
     """What was set aside of a member and is still kept, oldest first -> `tuple[Quarantined, ...]`."""
 
     member_id: str
 
 
 @attrs.frozen
-class ShowQuarantined:
+class ShowQuarantined(Effect["tuple[bytes, ...]"]):
     """What one of them holds -> `tuple[bytes, ...]`: of a hash names and values in turn, else the values. Secrets stand
     in it as they were. Nothing, when it is not kept any more, or is of a type that no key of ours has."""
 
@@ -204,7 +221,7 @@ class ShowQuarantined:
 
 
 @attrs.frozen
-class Wipe:
+class Wipe(Effect["Committed | Conflict | Broken"]):
     """Remove the document, the one before it, the turn records, the wake-up and what was set aside; `entry` says so in
     the audit -> `Committed | Conflict | Broken`. `aside`: all that was set aside, as it was read.
 
@@ -218,7 +235,7 @@ class Wipe:
 
 
 @attrs.frozen
-class ReadAudit:
+class ReadAudit(Effect["tuple[Entry, ...]"]):
     """Audit entries, oldest first -> `tuple[Entry, ...]`. `last`: only so many, the latest."""
 
     member_id: str
@@ -226,28 +243,28 @@ class ReadAudit:
 
 
 @attrs.frozen
-class ReadRecords:
+class ReadRecords(Effect["tuple[Record, ...]"]):
     """Turn records, oldest first -> `tuple[Record, ...]`."""
 
     member_id: str
 
 
 @attrs.frozen
-class ReadInherited:
+class ReadInherited(Effect["Inherited"]):
     """What the member a guest has become must take over -> `Inherited`."""
 
     member_id: str
 
 
 @attrs.frozen
-class FindOwner:
+class FindOwner(Effect["Linked"]):
     """Whose channel this is -> `Linked`."""
 
     channel: Channel
 
 
 @attrs.frozen
-class Link:
+class Link(Effect["Linked"]):
     """Give a channel that is nobody's to a member; repeatable -> `Linked` (to its owner, which may be another: a late
     repeat never takes a channel back)."""
 
@@ -256,7 +273,7 @@ class Link:
 
 
 @attrs.frozen
-class Unlink:
+class Unlink(Effect["Linked"]):
     """Take a channel from a member, if it is still theirs -> `Linked`."""
 
     channel: Channel
@@ -264,7 +281,7 @@ class Unlink:
 
 
 @attrs.frozen
-class SetWakeUp:
+class SetWakeUp(Effect[None]):
     """Set a member's wake-up to `wake_at` (None: clear it), if the head is still `expected` -> None. Whoever committed
     since may have asked for an earlier one, so it stays."""
 
@@ -274,7 +291,7 @@ class SetWakeUp:
 
 
 @attrs.frozen
-class ReadDue:
+class ReadDue(Effect["tuple[str, ...]"]):
     """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first. `until`: an instant on the
     store's clock; now, if None."""
 
@@ -284,7 +301,7 @@ class ReadDue:
 
 
 @attrs.frozen
-class Heartbeat:
+class Heartbeat(Effect["tuple[str, ...]"]):
     """A worker says that it is there for `seconds` more, with 0 that it leaves -> `tuple[str, ...]`, all there are."""
 
     worker: str
@@ -292,7 +309,7 @@ class Heartbeat:
 
 
 @attrs.frozen
-class Lease:
+class Lease(Effect["Leased"]):
     """Take a shard for `seconds`, or hold it on, if it is nobody else's -> `Leased`; with 0 seconds, give it back."""
 
     shard: int
@@ -301,7 +318,7 @@ class Lease:
 
 
 @attrs.frozen
-class RecordIncident:
+class RecordIncident(Effect[None]):
     """Keep an incident: what happened and changed no document -> None. `member_id` None: at the store as a whole. The
     same body at once again is the same incident."""
 
@@ -310,7 +327,7 @@ class RecordIncident:
 
 
 @attrs.frozen
-class ReadIncidents:
+class ReadIncidents(Effect["tuple[bytes, ...]"]):
     """Incidents, oldest first -> `tuple[bytes, ...]`. `last`: only so many, the latest."""
 
     member_id: str | None
@@ -420,6 +437,9 @@ class Leased:
 
     worker: str | None
 
+
+CommitResult: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
+"""What a commit comes to."""
 
 Result: TypeAlias = (
     Stored

@@ -1,4 +1,4 @@
-"""What goes over the wire: each request of `store.py` as one call of `commit.lua`, and what its reply says.
+"""What goes over the wire: each request of `store.py` as one call of `script.lua`, and what its reply says.
 
 `encode` and `decode` are pure; `redis_atomic.py` moves the bytes.
 
@@ -86,7 +86,7 @@ from vimbiso_fsm.store.requests import (
     shard_of,
 )
 
-SCRIPT: Final = files("vimbiso_fsm").joinpath("commit.lua").read_bytes()
+SCRIPT: Final = files("vimbiso_fsm.store").joinpath("script.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _AGES: Final = (AUDIT_LIFE, DROPPED_AT_ONCE)
 _BOUNDS: Final = (DOCUMENT_LIFE, RECORDS_KEPT, AUDIT_KEPT, *_AGES)

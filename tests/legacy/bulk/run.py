@@ -37,7 +37,7 @@ from vimbiso_fsm.store.requests import ReadAudit
 
 __all__ = ["Figures", "migrate_many"]
 
-ROOT: Final = Path(__file__).parent.parent.parent
+ROOT: Final = Path(__file__).parents[3]
 BROKEN_EVERY: Final = 50
 BATCH: Final = 500
 """Keys that are written or looked at together."""
@@ -140,7 +140,7 @@ class _Traffic:
 
 
 def _runner(url: str, report: Path) -> subprocess.Popen[bytes]:
-    words = ("migrate", "--redis", url, "--flows", "tests.migration.bot", "--report", str(report))
+    words = ("migrate", "--redis", url, "--flows", "tests.legacy.bulk.bot", "--report", str(report))
     command = [sys.executable, "-m", "vimbiso_fsm.cli", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,0 +1,1 @@
+"""The audit trail: entries, their chain, explanation and export."""

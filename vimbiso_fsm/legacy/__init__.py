@@ -1,0 +1,1 @@
+"""Import of records that the previous release stored under telephone numbers."""

@@ -1,0 +1,1 @@
+"""The managers: a store, a clock and services around the pure operations."""

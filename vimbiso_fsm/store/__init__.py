@@ -1,0 +1,1 @@
+"""The store: atomic commits on Redis or Valkey, on an embedded server, or in memory."""
