@@ -15,8 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINKING = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")})
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
-URLS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+URLS: dict[str, str] = PYPROJECT["project"]["urls"]
 _BLOCK = re.compile(r"(?:<!-- from (?P<source>\S+) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
 _INLINE = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _DEFINITION = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
@@ -41,6 +43,19 @@ def _path_in_tree(address: str) -> str | None:
     named = re.fullmatch(r"(?:blob|tree)/main/(.+)", page)
     assert named, f"{address} names neither a file on main nor a page of the repository that is known"
     return named[1]
+
+
+def _tree() -> set[str]:
+    """The paths in the tree of ARCHITECTURE.md; a line that is indented by two spaces more lies in the folder above."""
+    block = re.search(r"## The tree\n.*?```text\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert block
+    folders: list[str] = []
+    paths = set()
+    for line in block[1].splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders[depth:] = [name]
+        paths.add("".join(folders))
+    return paths
 
 
 def _blocks(quoted: bool) -> Iterator[tuple[Path, str, str]]:
@@ -163,3 +178,40 @@ def test_the_guarantees_name_the_rows_that_try_to_break_them() -> None:
     lines = [line for line in page.splitlines() if line.startswith("**Rows**")]
     assert {name for line in lines for name in re.findall(r"`([a-z-]+)`", line)} <= set(ROWS)
     assert {name for name in ROWS if f"`{name}`" not in page} == set()
+
+
+def test_the_architecture_shows_each_module() -> None:
+    """The tree names the modules of the package, each once; the command's are shown by their folder alone."""
+    package = ROOT / "vimbiso_fsm"
+    modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py") if path.parent.name != "cli"}
+    shown = {path for path in _tree() if path.startswith("vimbiso_fsm/") and path.endswith(".py")}
+    assert shown == {name for name in modules if not re.search(r"/\w+/__init__\.py$", name)}
+    assert {path for path in _tree() if not (ROOT / path).exists()} == set()
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    """A path in the prose is one of the repository, or one of the package when it begins with a folder of it."""
+    named = set(re.findall(r"`((?:\w+/)+\w+\.\w+)`", ARCHITECTURE))
+    assert named
+    assert {name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "vimbiso_fsm"))} == set()
+
+
+def test_the_architecture_names_one_file_per_rule() -> None:
+    """Twelve rules are listed, each with the one file that states it."""
+    rules = re.findall(r"^\| ([A-Z].*\.) \| `(vimbiso_fsm/\w+/\w+\.py)` \|$", ARCHITECTURE, re.MULTILINE)
+    assert len({rule for rule, _ in rules}) == len(rules) == 12
+
+
+def test_the_architecture_states_the_layers_of_the_contract() -> None:
+    """The layers on the page are those that import-linter checks."""
+    block = re.search(r"```toml\n(layers = .*?)```", ARCHITECTURE, re.DOTALL)
+    assert block
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    assert [tomllib.loads(block[1])["layers"]] == [contract["layers"] for contract in contracts if "layers" in contract]
+
+
+def test_the_index_links_to_each_page() -> None:
+    """`docs/README.md` leads to every page; the index of the decision records leads to the records."""
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target in _targets(index)}
+    assert {page for page in (ROOT / "docs").rglob("*.md") if page != index and page not in DECISIONS} - linked == set()
