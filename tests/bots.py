@@ -50,7 +50,7 @@ from vimbiso_fsm.operations.turn import Turns
 from vimbiso_fsm.operations.wake import Waking
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.store.requests import Commit, Entry, FindOwner, Link, Load, ReadAudit, Request, Result, Stored
+from vimbiso_fsm.store.requests import Commit, Entry, FindOwner, Link, Load, ReadAudit, Request, Stored
 
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
@@ -880,7 +880,7 @@ class Watched:
         self.store = store
         self.before: Callable[[Request], None] = lambda request: None
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         """Do what `request` says."""
         self.before(request)
         return self.store.perform(request)

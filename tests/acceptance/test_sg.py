@@ -66,7 +66,7 @@ from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Row, Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Commit, Request, Result, Store, Stored
+from vimbiso_fsm.store.requests import Commit, Request, Store, Stored
 
 pytestmark = pytest.mark.embedded
 
@@ -263,7 +263,7 @@ class Meddling:
     def __init__(self, store: Store, meddle: Callable[[], object], times: int) -> None:
         self._store, self._meddle, self.times = store, meddle, times
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         if isinstance(request, Commit) and self.times:
             self.times -= 1
             self._meddle()
@@ -277,7 +277,7 @@ class Between:
     def __init__(self, store: Store, act: Callable[[], object]) -> None:
         self._store, self._act, self._acting, self.requests = store, act, False, 0
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         if not self._acting:
             self.requests += 1
             self._acting = True
@@ -293,7 +293,7 @@ class Shifted:
     store: Store
     seconds: float
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         if isinstance(request, Commit):
             return self.store.perform(attrs.evolve(request, shift=self.seconds))
         result = self.store.perform(request)

@@ -39,7 +39,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import AUDIT_KEPT, AUDIT_LIFE, DROPPED_AT_ONCE
+from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, EXPIRED_PER_APPEND
 from vimbiso_fsm.store.script import keys_of
 
 pytestmark = pytest.mark.embedded
@@ -123,7 +123,7 @@ def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
     """Given a member who goes on for longer than an entry is kept; when more is said; then what is too old makes room,
     a few with each message, either worker reads the same, and the chain is whole from the first that is kept."""
     member = guest_id(HERE)
-    too_old = DROPPED_AT_ONCE + 5
+    too_old = EXPIRED_PER_APPEND + 5
     old_audit(valkey_server, member, too_old + 3, ends=time.time() - AUDIT_LIFE + 3.5 * 60)
     with (
         FlowStateManager.from_url(valkey_url, COUNTER) as one,
@@ -132,7 +132,7 @@ def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
     ):
         assert faults(read_trail(store, member)) == ()
         chat = Chat(one, HERE)
-        for place, first in enumerate((DROPPED_AT_ONCE + 1, too_old + 1, too_old + 1)):
+        for place, first in enumerate((EXPIRED_PER_APPEND + 1, too_old + 1, too_old + 1)):
             chat.say(str(place))
             versions = [entry.version for entry in one.history(member)]
             assert versions == list(range(first, too_old + 5 + place))

@@ -21,7 +21,7 @@ from tests.bench.server import Server
 from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text, Transition, Turn, call
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.readers import free_text
-from vimbiso_fsm.store.requests import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
+from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
 from vimbiso_fsm.store.script import keys_of
 
 __all__ = ["CASES", "EARLY", "HEADING", "NOTES", "Stage", "line", "stages"]

@@ -28,7 +28,8 @@ from vimbiso_fsm.document.codec import document_to_raw, loads
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import AUDIT_KEPT, RECORDS_KEPT, Entry, ReadAudit, ReadRecords, Record, Stored, digest
+from vimbiso_fsm.store.requests import Entry, ReadAudit, ReadRecords, Record, Stored, digest
+from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
 
 __all__ = ["check", "check_tally"]
 
@@ -173,8 +174,8 @@ def _check_member(
 ) -> Sequence[AuditEntry]:
     """Check what is stored of one member id -> its audit."""
     stored = store.load(member_id, previous=True)
-    sealed = cast("tuple[Entry, ...]", store.perform(ReadAudit(member_id)))
-    records = cast("tuple[Record, ...]", store.perform(ReadRecords(member_id)))
+    sealed = store.perform(ReadAudit(member_id))
+    records = store.perform(ReadRecords(member_id))
     if not isinstance(stored, Stored) or not sealed:
         report.demand(
             not sealed and isinstance(stored, Stored) and not stored.head.version, f"{member_id}: no document"

@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result, Store, Stored
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Store, Stored
 
 __all__ = ["AsyncClocked", "Clock", "Clocked"]
 
@@ -42,7 +43,7 @@ class Clock:
         """The request at that time."""
         return attrs.evolve(request, shift=request.shift + self.ahead) if isinstance(request, Commit) else request
 
-    def answered(self, result: Result) -> Result:
+    def answered(self, result: Any) -> Any:
         """The answer at that time; a commit's already is."""
         self.answers[type(result).__name__] += 1
         return attrs.evolve(result, at=result.at + self.ahead) if isinstance(result, Stored) else result
@@ -55,7 +56,7 @@ class Clocked:
     store: Store
     clock: Clock
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         """Do what `request` says, then."""
         with self.clock.timing(request):
             return self.clock.answered(self.store.perform(self.clock.asked(request)))
@@ -68,7 +69,7 @@ class AsyncClocked:
     store: AsyncStore
     clock: Clock
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: Request) -> Any:
         """Do what `request` says, then."""
         with self.clock.timing(request):
             return self.clock.answered(await self.store.perform(self.clock.asked(request)))

@@ -38,7 +38,7 @@ from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import AsyncStore, ReadDue, Request, Result, Store, shard_of
+from vimbiso_fsm.store.requests import AsyncStore, ReadDue, Request, Store, shard_of
 
 __all__ = ["AsyncMortal", "Lines", "Mortal", "MortalTill", "Steps", "in_child", "nowhere", "run_alone", "wake_due"]
 
@@ -74,7 +74,7 @@ class Mortal:
     store: Store
     point: Callable[[], None]
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         self.point()
         result = self.store.perform(request)
         self.point()
@@ -88,7 +88,7 @@ class AsyncMortal:
     store: AsyncStore
     point: Callable[[], None]
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: Request) -> Any:
         self.point()
         result = await self.store.perform(request)
         self.point()

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import attrs
 
@@ -26,7 +27,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request
 
 __all__ = ["lost_replies", "people_for"]
 
@@ -124,7 +125,7 @@ class _Watched:
         """Commits begun for these members."""
         return sum(self.commits[member] for member in members)
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: Request) -> Any:
         if not isinstance(request, Commit):
             return await self.store.perform(request)
         self.commits[request.member_id] += 1

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import attrs
 
@@ -26,7 +27,7 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Result, Store
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Store
 
 __all__: list[str] = []
 
@@ -42,7 +43,7 @@ class _Slow:
     store: Store
     dawdle: Callable[[], object] | None = None
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         if isinstance(request, Commit) and self.dawdle:
             self.dawdle()
             self.dawdle = None
@@ -56,7 +57,7 @@ class _AsyncSlow:
     store: AsyncStore
     dawdle: Callable[[], object] | None = None
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: Request) -> Any:
         if isinstance(request, Commit) and self.dawdle:
             self.dawdle()
             self.dawdle = None

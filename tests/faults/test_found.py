@@ -46,7 +46,7 @@ def test_no_secret_in_the_turn_record_of_a_move(tmp_path: Path):
     """A guest becomes a member while a field marked secret is set."""
     store, _, manager = known(tmp_path)
     manager.close()
-    records = cast("tuple[Record, ...]", store.perform(ReadRecords(PERSON.member_id)))
+    records = store.perform(ReadRecords(PERSON.member_id))
     assert not [record for record in records if PERSON.canary.encode() in record.body]
 
 
@@ -59,7 +59,7 @@ def test_no_secret_in_the_turn_record_of_an_update(tmp_path: Path):
 
     with manager:
         manager.update(PERSON.member_id, change)
-    records = cast("tuple[Record, ...]", store.perform(ReadRecords(PERSON.member_id)))
+    records = store.perform(ReadRecords(PERSON.member_id))
     assert PERSON.canary.encode() not in records[-1].body
 
 

@@ -33,7 +33,7 @@ from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request, Result
+from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request
 
 pytestmark = pytest.mark.embedded
 
@@ -567,11 +567,11 @@ class Dying:
     store: Any
     left: int
 
-    async def perform(self, request: Request) -> Result:
+    async def perform(self, request: Request) -> Any:
         if not self.left:
             raise Killed
         self.left -= 1
-        result: Result = await self.store.perform(request)
+        result: Any = await self.store.perform(request)
         return result
 
 
@@ -725,7 +725,7 @@ def test_a_store_that_goes_away_ends_the_run(manage: Manage, client: Any):
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     class Gone:
-        async def perform(self, request: Request) -> Result:
+        async def perform(self, request: Request) -> Any:
             raise StoreUnavailable("gone")
 
     refused: list[NotConverted] = []

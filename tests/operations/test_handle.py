@@ -269,7 +269,7 @@ def test_a_broken_document_is_set_aside_and_mended(data: bytes):
     assert outcome.status == "recovered"
     assert words(outcome.replies)[0].startswith("We had to tidy up")
     assert chat.document().version == version + 2
-    kept: Any = chat.store._members[MEMBER].set_aside
+    kept: Any = chat.store._members[MEMBER].quarantine
     assert [state.document for state in kept] == [data]
     chat.check()
 

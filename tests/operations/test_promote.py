@@ -43,7 +43,6 @@ from vimbiso_fsm.store.requests import (
     Quarantine,
     ReadRecords,
     Request,
-    Result,
     SetWakeUp,
     Stored,
     Unlink,
@@ -168,7 +167,7 @@ def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
     meddled = itertools.count()
 
     class Between:
-        def perform(self, request: Request) -> Result:
+        def perform(self, request: Request) -> Any:
             if isinstance(request, Load) and next(meddled) == 0:
                 chat.say(SMS, "again")  # the login, and the move
             return chat.store.perform(request)
@@ -357,7 +356,7 @@ def test_who_is_looked_up_first():
     asked: list[object] = []
 
     class Watched:
-        def perform(self, request: Request) -> Result:
+        def perform(self, request: Request) -> Any:
             asked.append(type(request))
             return chat.store.perform(request)
 

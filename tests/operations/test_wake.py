@@ -1271,7 +1271,7 @@ def test_a_key_of_a_wrong_type_makes_nobody_spin(valkey_url: str):
 
 def store_due(store: Any) -> Generator[str]:
     """All members with a wake-up at all."""
-    from vimbiso_fsm.store.requests import SHARDS
+    from vimbiso_fsm.store.retention import SHARDS
 
     for shard in range(SHARDS):
         yield from store.perform(ReadDue(shard, 1e12))

@@ -40,7 +40,8 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import MAX_DOCUMENT, Request, Result, Store
+from vimbiso_fsm.store.requests import Request, Store
+from vimbiso_fsm.store.retention import MAX_DOCUMENT
 
 pytestmark = pytest.mark.embedded
 
@@ -243,7 +244,7 @@ class Bounded:
         self._store = store
         self._left = 100
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         self._left -= 1
         assert self._left, "the store is asked again and again"
         return self._store.perform(request)

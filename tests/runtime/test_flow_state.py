@@ -38,7 +38,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Broken, Commit, ReadAudit, Request, Result, Store, Stored
+from vimbiso_fsm.store.requests import Broken, Commit, ReadAudit, Request, Store, Stored
 
 pytestmark = pytest.mark.embedded
 
@@ -700,7 +700,7 @@ class Dying:
         self._store, self.at, self._after = store, at, after
         self.performed = 0
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         self.performed += 1
         if self.performed != self.at:
             return self._store.perform(request)
@@ -716,7 +716,7 @@ class Later:
     store: Store
     seconds: float
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         if isinstance(request, Commit):
             return self.store.perform(attrs.evolve(request, shift=self.seconds))
         result = self.store.perform(request)

@@ -26,7 +26,7 @@ from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnsw
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.logs import FIELDS, LONGEST, JSONFormatter, log_turn
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request, Result
+from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -54,9 +54,9 @@ class Tampering:
     def __init__(self) -> None:
         self.at = 1_000_000.0
         self.store = MemoryStore(lambda: self.at)
-        self.meddle: Callable[[Request, Result], Result | None] = lambda request, result: None
+        self.meddle: Callable[[Request, Any], Any] = lambda request, result: None
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         result = self.store.perform(request)
         return self.meddle(request, result) or result
 
@@ -204,11 +204,11 @@ def test_conflicts_are_counted(bench: Bench):
 def test_recoveries_are_counted(bench: Bench):
     bench.say("hi", phone=ADA)
 
-    def break_it(request: Request, result: Result) -> Result | None:
+    def break_it(request: Request, result: Any) -> Any:
         if not isinstance(request, Load):
             return None
         bench.store.meddle = lambda request, result: None
-        return attrs.evolve(result, document=b"{")  # type: ignore[misc]
+        return attrs.evolve(result, document=b"{")
 
     bench.store.meddle = break_it
     assert bench.say("menu", phone=ADA, manager=bench.make(cache=0)).status == "recovered"
@@ -272,7 +272,7 @@ def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
-    def unconfirmed(request: Request, result: Result) -> Result | None:
+    def unconfirmed(request: Request, result: Any) -> Any:
         return attrs.evolve(result, confirmed=False) if isinstance(result, Committed) else None
 
     bench.store.meddle = unconfirmed
@@ -286,7 +286,7 @@ def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
     ids=lambda error: type(error).__name__,
 )
 def test_errors_are_counted_by_type(bench: Bench, error: BaseException):
-    def fail(request: Request, result: Result) -> Result:
+    def fail(request: Request, result: Any) -> Any:
         raise error
 
     bench.store.meddle = fail
@@ -302,7 +302,7 @@ def test_errors_are_counted_by_type(bench: Bench, error: BaseException):
 
 
 def test_conflicts_of_a_message_that_gave_up_are_counted(bench: Bench):
-    def lose(request: Request, result: Result) -> Result | None:
+    def lose(request: Request, result: Any) -> Any:
         return Conflict(bench.store.store.perform(Load(request.member_id))) if isinstance(request, Commit) else None  # type: ignore[arg-type]
 
     bench.store.meddle = lose
@@ -476,7 +476,7 @@ def test_a_service_that_raises_is_a_line_without_its_message(bench: Bench):
 def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_member_hears(
     bench: Bench, error: VimbisoError
 ):
-    def fail(request: Request, result: Result) -> Result:
+    def fail(request: Request, result: Any) -> Any:
         raise error
 
     bench.store.meddle = fail
@@ -511,11 +511,11 @@ def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
     bench.say(*OFFERING)
     bench.say("menu", "offer", "1 USD", "alan", manager=bench.make(services={"credex_core": Talkative()}))
 
-    def damage(request: Request, result: Result) -> Result | None:
+    def damage(request: Request, result: Any) -> Any:
         if not isinstance(request, Load):
             return None
         bench.store.meddle = lambda request, result: None
-        return attrs.evolve(result, document=json.dumps({"profile": PIN}).encode())  # type: ignore[misc]
+        return attrs.evolve(result, document=json.dumps({"profile": PIN}).encode())
 
     bench.store.meddle = damage
     member = bench.say("menu", manager=bench.make(cache=0)).state.member_id

@@ -30,7 +30,8 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.runtime.worker import AsyncWorker, Metrics, Worker, shards_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import SHARDS, Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
+from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
+from vimbiso_fsm.store.retention import SHARDS
 
 LIMIT = 30.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""

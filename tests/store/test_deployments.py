@@ -50,7 +50,6 @@ from vimbiso_fsm.store.requests import (
     Quarantine,
     ReadAudit,
     Request,
-    Result,
     SetWakeUp,
     Store,
     Stored,
@@ -149,7 +148,7 @@ class Writer:
             else:
                 head = self._heard(token, answer)
 
-    def _heard(self, token: str, answer: Result) -> Head:
+    def _heard(self, token: str, answer: Any) -> Head:
         if isinstance(answer, Committed):
             self.committed.append(token)
             if answer.confirmed:
@@ -316,7 +315,7 @@ def test_a_primary_without_its_replica_refuses(servers: Pair):
         tell(servers.first, "CONFIG", "SET", "min-replicas-to-write", 0)
 
 
-def _unless_refused(store: Store, request: Request) -> Result:
+def _unless_refused(store: Store, request: Request) -> Any:
     try:
         return store.perform(request)
     except StoreUnavailable:

@@ -26,16 +26,9 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
 from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import servers as connecting
-from vimbiso_fsm.store.redis_atomic import ATTEMPTS, MOST_GROUPED, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.redis_atomic import ATTEMPTS, REQUESTS_PER_PIPELINE, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
-    ASIDE_LIFE,
-    AUDIT_KEPT,
-    AUDIT_LIFE,
-    DOCUMENT_LIFE,
-    MAX_DOCUMENT,
     NO_HEAD,
-    SHARDS,
-    TOKEN_LIFE,
     Broken,
     Commit,
     Committed,
@@ -60,6 +53,15 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     digest,
     shard_of,
+)
+from vimbiso_fsm.store.retention import (
+    AUDIT_KEPT,
+    AUDIT_LIFE,
+    DOCUMENT_LIFE,
+    MAX_DOCUMENT,
+    QUARANTINE_LIFE,
+    SHARDS,
+    TOKEN_LIFE,
 )
 from vimbiso_fsm.store.script import Command, MisplacedReply, decode, encode
 
@@ -476,7 +478,7 @@ class TestWrongType:
         assert aside.startswith(key("aside"))
         assert aside.endswith(b":" + name.encode())
         assert client.get(aside) == b"somebody's"
-        assert ASIDE_LIFE - 60 < client.ttl(aside) <= ASIDE_LIFE + 1
+        assert QUARANTINE_LIFE - 60 < client.ttl(aside) <= QUARANTINE_LIFE + 1
         [answer] = perform(kind, server.url, turn(head, token="c", wake_at=5.0))
         assert isinstance(answer, Committed)
         assert answer.head.version == 3
@@ -670,8 +672,7 @@ def test_one_of_many_writers_wins_each_version(manager: AtomicStateManager, clie
     for thread in threads:
         thread.join()
     entries = manager.perform(ReadAudit("m"))
-    assert isinstance(entries, tuple)
-    assert [entry.version for entry in entries if isinstance(entry, Entry)] == list(range(1, 161))
+    assert [entry.version for entry in entries] == list(range(1, 161))
     assert client.zcard(key("tokens")) == 160
 
 
@@ -708,7 +709,7 @@ class TestGroupCommit:
             async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
                 client: Any = manager._client
                 client.connection_pool.timeout = 0.001
-                return await asyncio.gather(*(manager.load(f"m{i}") for i in range(100 * MOST_GROUPED)))
+                return await asyncio.gather(*(manager.load(f"m{i}") for i in range(100 * REQUESTS_PER_PIPELINE)))
 
         assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
 
@@ -717,7 +718,7 @@ class TestGroupCommit:
 
         async def leave() -> list[Any]:
             async with AsyncAtomicStateManager.from_url(proxy.url, connections=1) as manager:
-                tasks = [asyncio.create_task(manager.load("m")) for _ in range(MOST_GROUPED + 1)]
+                tasks = [asyncio.create_task(manager.load("m")) for _ in range(REQUESTS_PER_PIPELINE + 1)]
                 while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
                     await asyncio.sleep(0.001)
                 for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
@@ -846,7 +847,7 @@ def test_wake_ups_come_earliest_first_and_by_shard(manager: AtomicStateManager):
     other = next(member for member in members if shard_of(member) != shard)
     made(manager, turn(member=other, wake_at=1.0))
     assert manager.perform(ReadDue(shard, 30.0)) == (same[1], same[2], same[0])
-    assert manager.perform(ReadDue(shard, 30.0, most=1)) == (same[1],)
+    assert manager.perform(ReadDue(shard, 30.0, limit=1)) == (same[1],)
     assert manager.perform(ReadDue(shard, 20.0)) == (same[1],)
     manager.perform(SetWakeUp(same[1], manager.load(same[1]).head))
     assert manager.perform(ReadDue(shard, 25.0)) == (same[2],)

@@ -22,7 +22,6 @@ from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
-    AUDIT_LIFE,
     Commit,
     Committed,
     Conflict,
@@ -36,12 +35,12 @@ from vimbiso_fsm.store.requests import (
     ReadIncidents,
     RecordIncident,
     Request,
-    Result,
     SetWakeUp,
     Store,
     Stored,
     Wipe,
 )
+from vimbiso_fsm.store.retention import AUDIT_LIFE
 from vimbiso_fsm.testing.store_agreement import check_agreement
 from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_store, waiting
 
@@ -177,22 +176,22 @@ def test_laws_and_agreement_on_three_nodes(manager: str, three_nodes: Nodes):
 class Faulty:
     """A store with one thing wrong: `spoil` may answer a request itself."""
 
-    spoil: Callable[[Store, Request], Result | str]
+    spoil: Callable[[Store, Request], Any]
     store: Store = attrs.field(factory=memory)
 
-    def perform(self, request: Request) -> Result:
+    def perform(self, request: Request) -> Any:
         """The spoiled answer, or the right one."""
         answer = self.spoil(self.store, request)
         return self.store.perform(request) if isinstance(answer, str) else answer
 
 
-def forgets_tokens(store: Store, request: Request) -> Result | str:
+def forgets_tokens(store: Store, request: Request) -> Any:
     if not isinstance(request, Commit):
         return "as it is"
     return store.perform(attrs.evolve(request, token=f"{request.token} {time.monotonic_ns()}"))
 
 
-def takes_any_head(store: Store, request: Request) -> Result | str:
+def takes_any_head(store: Store, request: Request) -> Any:
     answer = store.perform(request)
     if not isinstance(request, Commit) or request.entry is None or not isinstance(answer, Conflict):
         return answer
@@ -201,25 +200,25 @@ def takes_any_head(store: Store, request: Request) -> Result | str:
     return store.perform(attrs.evolve(request, expected=head, entry=entry))
 
 
-def is_never_late(store: Store, request: Request) -> Result | str:
+def is_never_late(store: Store, request: Request) -> Any:
     return store.perform(attrs.evolve(request, not_after=None)) if isinstance(request, Commit) else "as it is"
 
 
-def verifies_anything(store: Store, request: Request) -> Result | str:
+def verifies_anything(store: Store, request: Request) -> Any:
     if isinstance(request, Commit) and request.document is None:
         return Committed(request.expected, 0.0)
     return "as it is"
 
 
-def sets_nothing_aside(store: Store, request: Request) -> Result | str:
+def sets_nothing_aside(store: Store, request: Request) -> Any:
     return store.perform(Load(request.member_id)) if isinstance(request, Quarantine) else "as it is"
 
 
-def settles_nothing(store: Store, request: Request) -> Result | str:
+def settles_nothing(store: Store, request: Request) -> Any:
     return None if isinstance(request, SetWakeUp) else "as it is"
 
 
-def says_nothing_is_stored(store: Store, request: Request) -> Result | str:
+def says_nothing_is_stored(store: Store, request: Request) -> Any:
     answer = store.perform(request)
     if isinstance(answer, Conflict | Late | Duplicate):
         return attrs.evolve(answer, current=Stored(Head(), None, answer.current.at))
@@ -263,7 +262,7 @@ def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server
 # Whatever appends drops what is too old ----------------------------------------------------------------------------
 
 
-def appended(at: Callable[[float], Store]) -> tuple[Result, Result]:
+def appended(at: Callable[[float], Store]) -> tuple[Any, Any]:
     """What is left of two entries and incidents when the first of each is too old, after a wipe and a report. `at`: the
     store, its clock moved by so many seconds."""
     head = Head()

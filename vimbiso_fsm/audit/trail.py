@@ -60,13 +60,13 @@ def read_trail(store: Store, member_id: str | None) -> Trail:
     entries: tuple[Entry, ...] = ()
     damaged: list[str] = []
     if member_id is not None:
-        stored = cast(Stored | Broken, store.perform(Load(member_id)))
+        stored = store.perform(Load(member_id))
         try:
-            entries = cast("tuple[Entry, ...]", store.perform(ReadAudit(member_id)))
+            entries = store.perform(ReadAudit(member_id))
         except DamagedDocument as error:
             entries, damaged = _sound_entries(store, member_id, error.fault)
     try:
-        incidents = cast("tuple[bytes, ...]", store.perform(ReadIncidents(member_id)))
+        incidents = store.perform(ReadIncidents(member_id))
     except StoreUnavailable as error:
         if "WRONGTYPE" not in error.fault:
             raise

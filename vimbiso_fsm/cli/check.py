@@ -67,7 +67,7 @@ def _census(bot: Bot, store: Store) -> Census:
             stored = store.perform(Load(member_id))
             if isinstance(stored, Broken):
                 census.add_broken("a key is of a type that is not ours")
-            elif isinstance(stored, Stored) and stored.document is not None:
+            elif stored.document is not None:
                 census.add(stored.document)
     return census
 

@@ -26,7 +26,8 @@ from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw, unst
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.privacy import SECRET
-from vimbiso_fsm.store.requests import RECORDS_KEPT, FindOwner, Linked, Load, ReadAudit, ReadRecords, Stored
+from vimbiso_fsm.store.requests import FindOwner, Linked, Load, ReadAudit, ReadRecords, Stored
+from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 T = TypeVar("T")
 
@@ -201,9 +202,7 @@ def member_id_of(bot: Opened, who: str) -> str:
     if not colon or type not in bot.manager.bot.validator.channel_types:
         return who
     channel = channel_of(who)
-    found = bot.store.perform(FindOwner(channel))
-    linked = found.member_id if isinstance(found, Linked) else None
-    return linked or guest_id(channel)
+    return bot.store.perform(FindOwner(channel)).member_id or guest_id(channel)
 
 
 def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.store.requests import DOCUMENT_LIFE, MAX_DOCUMENT, Record
+from vimbiso_fsm.store.requests import Record
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT
 
 _TOKEN = ("jwt_token", "authenticated", "_token")
 """What the document before says of them may be from before a logout, which is final."""

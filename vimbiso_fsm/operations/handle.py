@@ -40,7 +40,6 @@ from vimbiso_fsm.operations.promote import Move
 from vimbiso_fsm.operations.turn import Turns
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.requests import (
-    RECORDS_KEPT,
     Broken,
     Commit,
     Committed,
@@ -58,6 +57,7 @@ from vimbiso_fsm.store.requests import (
     RecordIncident,
     Stored,
 )
+from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 
 @attrs.frozen

@@ -35,7 +35,6 @@ from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, InvalidState
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import (
-    TOKEN_LIFE,
     Broken,
     Committed,
     Conflict,
@@ -49,11 +48,11 @@ from vimbiso_fsm.store.requests import (
     Quarantine,
     ReadInherited,
     Request,
-    Result,
     SetWakeUp,
     Stored,
     Wipe,
 )
+from vimbiso_fsm.store.retention import TOKEN_LIFE
 
 
 def move_token(guest_id: str, version: int) -> str:
@@ -87,7 +86,7 @@ class Move:
         self.request: Request | None = ReadInherited(guest.member_id)
         self._then: Callable[[Any, datetime], None] = self._inherits
 
-    def take(self, result: Result, now: datetime) -> None:
+    def take(self, result: object, now: datetime) -> None:
         """Go on with the result of `request`."""
         self.request = None
         self._then(result, now)

@@ -45,7 +45,6 @@ from vimbiso_fsm.operations.effects import Pause
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.operations.work import Done, Work
 from vimbiso_fsm.store.requests import (
-    RECORDS_KEPT,
     Broken,
     Commit,
     Committed,
@@ -58,6 +57,7 @@ from vimbiso_fsm.store.requests import (
     Request,
     Stored,
 )
+from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 BY = "operator"
 """Who did it, in the audit."""

@@ -42,7 +42,6 @@ from vimbiso_fsm.store.requests import (
     Late,
     Load,
     Mismatch,
-    Result,
     Stored,
 )
 
@@ -78,7 +77,7 @@ class Turns(ABC):
         self._attempts = self._calls = 0
         self._confirmed = True
 
-    def take(self, result: Result | BaseException | object, now: float, waited: float = 0.0) -> None:
+    def take(self, result: object, now: float, waited: float = 0.0) -> None:
         """Go on with the result of `request`. `waited`: seconds since it all began. A `DocumentTooLarge` is a result
         too: the turn then fails."""
         self.now, self.waited = now, waited

@@ -30,7 +30,8 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import SHARDS, Heartbeat, Lease, Leased, ReadDue, Request
+from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, Request
+from vimbiso_fsm.store.retention import SHARDS
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
@@ -122,7 +123,7 @@ class _Rounds:
     def _looks(self) -> Iterator[ReadDue]:
         """What to ask of each shard. Whoever is being woken, or rests, hides nobody behind them."""
         most = MOST + len(self._busy) + len(self._resting)
-        return (ReadDue(shard, most=most) for shard in sorted(self._held))
+        return (ReadDue(shard, limit=most) for shard in sorted(self._held))
 
     def _ended(self, member: str) -> None:
         with self._guard:

@@ -1,18 +1,18 @@
-"""The store on Redis, Valkey or anything that speaks their protocol and runs their scripts: one server, the primary of
-a service that Sentinels watch, or a cluster.
+"""The store on Redis, Valkey or any server that speaks their protocol and runs their scripts.
 
-Every request is one call of one script (`wire.py` says what is sent and what came back, `connecting.py` to whom).
-`AtomicStateManager` and `AsyncAtomicStateManager` only move bytes, repeat what may be repeated and name what failed.
+The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request is one call
+of one script (`script.py` encodes and decodes it, `servers.py` finds the server). `AtomicStateManager` and
+`AsyncAtomicStateManager` move the bytes, repeat what may be repeated and name what failed.
 
-How durable a commit is when it is answered is the manager's `durability`:
+A manager's `durability` says how durable an answered commit is:
 
 `local`
-    The server has it. When the server is lost and a replica takes over, the latest commits may be lost too.
+    The server has it. If the server is lost and a replica takes over, the latest commits may be lost too.
 `replicated`
-    One `WAIT` follows what writes, on the same connection: on another it would say nothing of these writes. A commit
-    that no replica acknowledged in time is made all the same, and says so: `Committed(confirmed=False)`. A replica that
-    acknowledges has it in memory, and Sentinels or a cluster prefer the replica that has most; a server that goes on
-    alone is stopped by `min-replicas-to-write 1`.
+    One `WAIT` follows each write on the same connection; on another connection it would not cover these writes. A
+    commit that no replica acknowledges in time is made all the same and answered with `Committed(confirmed=False)`. A
+    replica acknowledges what it has in memory, and Sentinels or a cluster promote the replica that has most. A server
+    that is cut off from its replicas is stopped by `min-replicas-to-write 1`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections import deque
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import attrs
@@ -44,29 +44,13 @@ from redis.exceptions import (
 )
 
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.connections import Connections, connections_of
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, converse_awaited, converse_once
-from vimbiso_fsm.store.requests import (
-    SHARDS,
-    Broken,
-    Commit,
-    Committed,
-    Duplicate,
-    Head,
-    Link,
-    Load,
-    Quarantine,
-    RecordIncident,
-    Request,
-    Result,
-    SetWakeUp,
-    Stored,
-    Unlink,
-    Wipe,
-)
+from vimbiso_fsm.store.requests import Effect
+from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
     RECORD_SHARDS,
-    Decided,
     Inspected,
     MisplacedReply,
     Words,
@@ -90,22 +74,26 @@ from vimbiso_fsm.store.servers import (
     servers_of,
 )
 
+_R = TypeVar("_R")
+
 Durability: TypeAlias = Literal["local", "replicated"]
-"""Who has a commit when it is answered: the server, or a replica as well."""
+"""Where a commit is stored when it is answered: on the server, or also on a replica."""
 
 ATTEMPTS: Final = 6
-"""Times one request is sent at most; the waits between double from `FIRST_WAIT`, 0.62 s together."""
+"""Times that one request is sent at most. The waits between them double from `FIRST_WAIT`; together they are 0.62 s."""
 FIRST_WAIT: Final = 0.02
 """Seconds before the second attempt; each wait is drawn between half of it and all."""
-TIMEOUT: Final = 2.0
+REPLY_TIMEOUT: Final = 2.0
 """Seconds to wait for a reply."""
-PATIENCE: Final = 1.4
-"""Timeouts after which no further attempt is begun. The last may take half a timeout to connect and one for the reply:
-so all together end within three."""
+RETRY_PERIOD: Final = 1.4
+"""Reply timeouts after which no further attempt starts.
+
+The last attempt may take half a timeout to connect and one for the reply, so all attempts end within three.
+"""
 CONFIRM_TIMEOUT: Final = 1.0
-"""Seconds to wait for a replica, at durability "replicated"."""
-MOST_GROUPED: Final = 64
-"""Requests in one pipeline; more make further pipelines, on connections of their own."""
+"""Seconds to wait for a replica at durability "replicated"."""
+REQUESTS_PER_PIPELINE: Final = 64
+"""Requests in one pipeline at most. Further requests go out in further pipelines, each on its own connection."""
 
 
 # What failed -------------------------------------------------------------------------------------------------
@@ -154,9 +142,11 @@ class _Attempts:
     began, where it was made without this object.
     """
 
-    def __init__(self, request: Request | None, place: str, timeout: float, began: float | None = None) -> None:
+    def __init__(
+        self, request: requests.Request | None, place: str, timeout: float, began: float | None = None
+    ) -> None:
         self._request, self._place = request, place
-        self._last = (time.monotonic() if began is None else began) + PATIENCE * timeout
+        self._last = (time.monotonic() if began is None else began) + RETRY_PERIOD * timeout
         self._made = 0
         self._unknown = False
         self.redirect: AskError | None = None
@@ -181,18 +171,20 @@ class _Attempts:
             raise self.over(_fault(error)) from error
         return wait
 
-    def result(self, result: Result, confirmed: bool) -> Result:
-        """`result`, as safe as it is. The `Duplicate` of our own commit, whose first answer was lost, means that the
-        commit is made; `confirmed` holds for it too, since a duplicate makes a write of its own, later than the first.
+    def result(self, result: _R, confirmed: bool) -> _R:
+        """Correct the decoded result by what is known of the attempts.
+
+        The `Duplicate` of our own commit, whose first answer was lost, means that the commit is made. `confirmed` holds
+        for it too: a duplicate makes a write of its own, later than the first.
         """
-        commit = self._request
-        if self._unknown and isinstance(result, Duplicate) and isinstance(commit, Commit) and commit.entry is not None:
-            head = Head(commit.entry.version, commit.entry.digest)
-            if result.current.head == head:
-                result = Committed(head, result.current.at)
-        if isinstance(result, Committed) and not confirmed:
-            return attrs.evolve(result, confirmed=False)
-        return result
+        commit, found = self._request, cast(object, result)
+        if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
+            head = commit.entry and requests.Head(commit.entry.version, commit.entry.digest)
+            if found.current.head == head:
+                found = requests.Committed(head, found.current.at)
+        if isinstance(found, requests.Committed) and not confirmed:
+            found = attrs.evolve(found, confirmed=False)
+        return cast(_R, found)
 
     def misplaced(self) -> Exception:
         """What to raise when a reply was not ours: whether the request was performed is not known."""
@@ -203,15 +195,30 @@ class _Attempts:
         """What to raise when nothing more is tried."""
         fault = f"{self._place}: {fault}"
         match self._request:
-            case Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
+            case requests.Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
                 return CommitUnknown(member_id, token, fault)
-            case Quarantine() | Link() | Unlink() | SetWakeUp() | RecordIncident() | Wipe() as request if self._unknown:
+            case (
+                requests.Quarantine()
+                | requests.Link()
+                | requests.Unlink()
+                | requests.SetWakeUp()
+                | requests.RecordIncident()
+                | requests.Wipe() as request
+            ) if self._unknown:
                 return CommitUnknown(request.member_id or "", type(request).__name__, fault)
             case _:
                 return StoreUnavailable(fault)
 
 
-_LASTING: Final = (Commit, Quarantine, Link, Unlink, SetWakeUp, RecordIncident, Wipe)
+_LASTING: Final = (
+    requests.Commit,
+    requests.Quarantine,
+    requests.Link,
+    requests.Unlink,
+    requests.SetWakeUp,
+    requests.RecordIncident,
+    requests.Wipe,
+)
 """Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
 
 
@@ -274,7 +281,7 @@ class AtomicStateManager:
         self,
         client: redis.Redis | redis.RedisCluster | Servers,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float = REPLY_TIMEOUT,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
@@ -297,14 +304,14 @@ class AtomicStateManager:
         cls,
         url: str,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float = REPLY_TIMEOUT,
         connect_timeout: float | None = None,
         connections: int = CONNECTIONS,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
+        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `servers.py`. `timeout`
         and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
         `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
 
@@ -318,8 +325,8 @@ class AtomicStateManager:
         )
         return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
-    def perform(self, request: Request) -> Result:
-        """Do what `request` says; see the request's class for the result and what is raised."""
+    def perform(self, request: Effect[_R], /) -> _R:
+        """Perform a request; its class documents the answer and the errors."""
         command = encode(request, self._shift)
         if not self._checked:
             self._check()
@@ -338,18 +345,18 @@ class AtomicStateManager:
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
                 reply, _ = self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self.servers.place)
+                return cast(_R, inspected(request, wrong.member_id, question, reply, self.servers.place))
         except MisplacedReply as error:
             self.servers.disconnect()
             raise (attempts or self._attempts(request, began)).misplaced() from error
 
-    def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
-        """What is stored of a member; with `previous`, the document before it too."""
-        return cast(Stored | Broken, self.perform(Load(member_id, previous)))
+    def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
+        """Read what is stored of a member; with `previous`, also the document before."""
+        return self.perform(requests.Load(member_id, previous))
 
-    def commit(self, commit: Commit) -> Decided:
+    def commit(self, commit: requests.Commit) -> requests.CommitResult:
         """Make the one atomic write of a turn."""
-        return cast(Decided, self.perform(commit))
+        return self.perform(commit)
 
     def close(self) -> None:
         """Close what the manager made, not a client it was given; may be called twice."""
@@ -371,7 +378,7 @@ class AtomicStateManager:
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
-    def _attempts(self, request: Request | None, began: float | None = None) -> _Attempts:
+    def _attempts(self, request: requests.Request | None, began: float | None = None) -> _Attempts:
         return _Attempts(request, self.servers.place, self._timeout, began)
 
     def _check(self) -> None:
@@ -454,7 +461,7 @@ class _Line:
 
     def group(self) -> list[_Waiting]:
         """Those that go out next, together; who has given up waiting is left out."""
-        taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), MOST_GROUPED))]
+        taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), REQUESTS_PER_PIPELINE))]
         return [waiting for waiting in taken if not waiting.answer.done()]
 
 
@@ -471,7 +478,7 @@ class AsyncAtomicStateManager:
         self,
         client: redis.asyncio.Redis | redis.asyncio.RedisCluster | AsyncServers,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float = REPLY_TIMEOUT,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
@@ -495,14 +502,14 @@ class AsyncAtomicStateManager:
         cls,
         url: str,
         *,
-        timeout: float = TIMEOUT,
+        timeout: float = REPLY_TIMEOUT,
         connect_timeout: float | None = None,
         connections: int = CONNECTIONS,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `connecting.py`. `timeout`
+        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `servers.py`. `timeout`
         and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
         `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
 
@@ -516,8 +523,8 @@ class AsyncAtomicStateManager:
         )
         return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
 
-    async def perform(self, request: Request) -> Result:
-        """Do what `request` says; see the request's class for the result and what is raised."""
+    async def perform(self, request: Effect[_R], /) -> _R:
+        """Perform a request; its class documents the answer and the errors."""
         command = encode(request, self._shift)
         if not self._checked:
             await self._check()
@@ -536,18 +543,18 @@ class AsyncAtomicStateManager:
             except _WrongType as wrong:
                 question = inspection(wrong.member_id)
                 reply, _ = await self._repeat(question.words, self._attempts(None))
-                return inspected(request, wrong.member_id, question, reply, self.servers.place)
+                return cast(_R, inspected(request, wrong.member_id, question, reply, self.servers.place))
         except MisplacedReply as error:
             await self.servers.disconnect()
             raise (attempts or self._attempts(request, began)).misplaced() from error
 
-    async def load(self, member_id: str, *, previous: bool = False) -> Stored | Broken:
-        """What is stored of a member; with `previous`, the document before it too."""
-        return cast(Stored | Broken, await self.perform(Load(member_id, previous)))
+    async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
+        """Read what is stored of a member; with `previous`, also the document before."""
+        return await self.perform(requests.Load(member_id, previous))
 
-    async def commit(self, commit: Commit) -> Decided:
+    async def commit(self, commit: requests.Commit) -> requests.CommitResult:
         """Make the one atomic write of a turn."""
-        return cast(Decided, await self.perform(commit))
+        return await self.perform(commit)
 
     async def close(self) -> None:
         """Let what is being sent end, then close what the manager made, not a client it was given; may be called
@@ -568,7 +575,7 @@ class AsyncAtomicStateManager:
     def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
         return self.servers.client
 
-    def _attempts(self, request: Request | None, began: float | None = None) -> _Attempts:
+    def _attempts(self, request: requests.Request | None, began: float | None = None) -> _Attempts:
         return _Attempts(request, self.servers.place, self._timeout, began)
 
     async def _check(self) -> None:

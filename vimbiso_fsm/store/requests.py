@@ -1,50 +1,54 @@
-"""How a member's document is kept: the requests, the results, and the laws both engines obey.
+"""The requests to a store, their results, and the rules that every store obeys.
 
-A store is one method, `perform(request) -> result`. `redis_atomic.py` performs each request as one script call on a
-Redis-compatible server, `memory.py` on a dictionary: a model to agree with. `testing.check_store` states each law
-as a test and `testing.check_agreement` runs generated programs on both.
+A store has one method, `perform(request) -> result`. `redis_atomic.py` performs each request as one script call on a
+Redis-compatible server, `memory.py` on dictionaries. `vimbiso_fsm.testing.check_store` tests a store against every
+rule; `vimbiso_fsm.testing.check_agreement` compares it with the store in memory on generated programs.
 
-The laws of the commit
+Rules of a commit:
 
- 1.  All or nothing: a commit writes document, previous document, turn record, audit entry and token, or nothing. One
-     that forgets keeps no previous document.
- 2.  Checked in this order: size, token, head, deadline, then the reads that may meet a key of a wrong type.
- 3.  A token is used once. Used again it answers `Duplicate` with every record made under it (those of which it is
-     the token or the root) and what is stored now; with other content than its record kept, it answers `Mismatch`.
-     This holds before the head is looked at.
- 4.  The head is the version and the digest of the latest audit entry. A commit on another head is a `Conflict`
-     that brings what is stored now. The version goes up by one per commit and never starts again while an audit
-     entry is kept, even when the document has expired.
- 5.  After `not_after`, on the store's clock, a commit is `Late` and brings what is stored now.
- 6.  A commit without a document only verifies (2 to 5) and writes nothing, not even its token.
- 7.  Tokens live `TOKEN_LIFE`; records the latest `RECORDS_KEPT` for as long; the document and its previous one
-     `DOCUMENT_LIFE` after the last commit. Of audit entries and incidents the latest `AUDIT_KEPT` and `INCIDENTS_KEPT`
-     are kept, each for `AUDIT_LIFE` on the store's clock: whatever appends one drops those that are older from the old
-     end of the list, `DROPPED_AT_ONCE` at most, so that no commit pays for many. The latest goes with the list itself,
-     `AUDIT_LIFE` after it was appended. One that was stored without its instant goes by the count alone, and what is
-     behind it waits for it.
- 8.  What is stored is given back byte for byte. The store never looks inside.
- 9.  A commit writes a wake-up only when it is earlier than the one there; `SetWakeUp` sets it, but only on the head it
-     was read at. So a wake-up is never lost, and one that has lost its reason costs a look.
- 10. A broken document (`Quarantine`) is moved whole to a key of its own before anything is written over it.
- 11. A shard is leased to one worker at a time. That saves work and no more: what two workers do at once is decided
-     by the head.
- 12. A wipe leaves of a member what must outlive them: the tokens, the audit with an entry of the wipe, the incidents.
-     The same wipe again is the same wipe.
-     It is made on a head, and knows of all that was set aside, or it is a `Conflict`.
+ 1. A commit is atomic: it writes the document, the previous document, the turn record, the audit entry and the token,
+    or nothing. A commit with `forgets` keeps no previous document.
+ 2. The checks are made in this order: size, token, head, deadline. Everything that could fail on a key of a wrong type
+    is read before the first write.
+ 3. A token takes effect once. A second commit with the same token is answered with `Duplicate`, which holds the records
+    made under the token (as token or as root) and what is stored now. If the record of the token is kept and has
+    other content, the answer is `Mismatch`. The token is checked before the head.
+ 4. The head is the version and the digest of the latest audit entry. A commit on any other head is answered with
+    `Conflict`, which holds what is stored now. The version goes up by one per commit. It does not start again while an
+    audit entry is kept, even after the document has expired.
+ 5. A commit after `not_after`, on the store's clock, is answered with `Late`, which holds what is stored now.
+ 6. A commit without a document only verifies (rules 2 to 5). It writes nothing, not even its token.
+
+Rules of what is kept:
+
+ 7. Lifetimes and counts are those of `retention.py`. Audit entries and incidents expire one by one: each append drops
+    entries older than `AUDIT_LIFE` from the old end of the list, at most `EXPIRED_PER_APPEND` of them. The latest entry
+    expires with the list, `AUDIT_LIFE` after it was appended. Entries without a timestamp expire by count only and
+    block those behind them.
+ 8. Documents, records, entries and incidents are opaque: they are returned byte for byte.
+ 9. A commit sets a wake-up only if it is earlier than the one stored. `SetWakeUp` replaces the wake-up, but only on the
+    head that it was decided on. Wake-ups are never lost; a spurious one costs one read.
+10. A key of a wrong type, or a damaged document, is moved whole to a key of its own (`Quarantine`) before anything is
+    written in its place.
+11. A shard is leased to one worker at a time. The lease only saves work: rule 4 decides between two workers that act at
+    the same time.
+12. A wipe removes everything of a member but the tokens, the audit (to which it adds an entry) and the incidents. It
+    names a head and every quarantined key; if either has changed, the answer is `Conflict`. A repeated wipe is answered
+    as the first one was.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
 from zlib import crc32
 
 import attrs
 
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store.retention import MAX_DOCUMENT, SHARDS
 
 R = TypeVar("R")
 
@@ -62,53 +66,45 @@ class Effect(Generic[R]):
         return (yield self)
 
 
-MAX_DOCUMENT: Final = 64 * 1024
-"""Bytes of a stored document."""
-SHARDS: Final = 1024
-"""Hash tags over which members are spread; fixed, recorded in the store at first use."""
-DOCUMENT_LIFE: Final = 30 * 86_400
-"""Seconds after the last commit that the document, and the one before it, are kept."""
-TOKEN_LIFE: Final = 8 * 86_400
-"""Seconds that a token is remembered; webhooks are retried for seven days."""
-RECORDS_KEPT: Final = 16
-"""Turn records kept per member."""
-AUDIT_KEPT: Final = 10_000
-"""Audit entries kept per member."""
-AUDIT_LIFE: Final = 400 * 86_400
-"""Seconds that an audit entry, or an incident, is kept."""
-DROPPED_AT_ONCE: Final = 16
-"""Entries older than `AUDIT_LIFE` that go when one is appended, at most; the next goes on with what is left."""
-ASIDE_LIFE: Final = 30 * 86_400
-"""Seconds that what was set aside is kept for somebody to look at."""
-INCIDENTS_KEPT: Final = 1_000
-"""Incidents kept per member, and at the store as a whole."""
+Request: TypeAlias = Effect[Any]
+"""A request where the type of its answer does not matter."""
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of `data`, 64 hex digits."""
+    """Return the SHA-256 of `data` as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def shard_of(member_id: str) -> int:
-    """The shard of a member, 0 to `SHARDS` - 1; the same in every process and release."""
+    """Return the shard of a member, 0 to `SHARDS` - 1; it is the same in every process and release."""
     return crc32(member_id.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+# Values ------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class Head:
-    """Where a member stands: `version` of the document and `digest` of the audit entry that made it."""
+    """Position of a member: the `version` of the document and the `digest` of the audit entry that made it."""
 
     version: int = 0
     digest: str = ""
 
 
 NO_HEAD: Final = Head()
+"""The head of a member of whom nothing is stored."""
 
 
 @attrs.frozen
 class Stored:
-    """What is stored of a member now. `document` is None when none lives; `at`: the store's clock, seconds since
-    the epoch; `previous`: the document before, given only when a `Load` asked for it."""
+    """What is stored of a member.
+
+    Attributes:
+        head: The member's head.
+        document: The document; None if none is kept.
+        at: The instant of the answer on the store's clock, in seconds since the epoch.
+        previous: The document before, if the `Load` asked for it and it is kept.
+    """
 
     head: Head
     document: bytes | None = attrs.field(repr=False)
@@ -118,8 +114,14 @@ class Stored:
 
 @attrs.frozen
 class Record:
-    """What one turn produced: `token` is its own, `root` that of the message it answers (the same but for the
-    answers of calls), `content` the digest of what was said, `body` opaque bytes."""
+    """Result of one turn.
+
+    Attributes:
+        token: The token of the turn.
+        root: The token of the message that the turn answers; it differs from `token` for the answer of a call.
+        content: The digest of the message's content.
+        body: Opaque bytes.
+    """
 
     token: str
     root: str
@@ -129,7 +131,7 @@ class Record:
 
 @attrs.frozen
 class Entry:
-    """One audit entry as it is stored: `digest` is `store.digest(body)`."""
+    """A stored audit entry. `digest` is `digest(body)`."""
 
     version: int
     digest: str
@@ -138,7 +140,13 @@ class Entry:
 
 @attrs.frozen
 class Quarantined:
-    """One key that was set aside: at which `version`, `what` it was ("state", "turns" …); `key`: where it is now."""
+    """A quarantined key.
+
+    Attributes:
+        version: The version of the member's document at the quarantine.
+        what: The kind of the key: "state", "turns" …
+        key: Where the key is now.
+    """
 
     version: int
     what: str
@@ -147,10 +155,102 @@ class Quarantined:
 
 @attrs.frozen
 class Inherited:
-    """What a member takes over from the guest they were: tokens with the instant each was used, and records."""
+    """What a member takes over from the guest they were.
+
+    Attributes:
+        tokens: Each token with the instant of its use, in seconds since the epoch.
+        records: The turn records, oldest first.
+    """
 
     tokens: tuple[tuple[str, float], ...] = ()
     records: tuple[Record, ...] = ()
+
+
+# Results -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Committed:
+    """The commit is stored; without a document, its head is verified.
+
+    Attributes:
+        head: The new head.
+        at: The instant of the commit on the store's clock, in seconds since the epoch.
+        confirmed: False if a replicated store has no acknowledgement of its replica.
+    """
+
+    head: Head
+    at: float
+    confirmed: bool = True
+
+
+@attrs.frozen
+class Duplicate:
+    """The token was used before.
+
+    Attributes:
+        records: The records made under the token; empty if they are no longer kept.
+        current: What is stored now.
+    """
+
+    records: tuple[Record, ...]
+    current: Stored
+
+
+@attrs.frozen
+class Mismatch:
+    """The token was used before with other content. `current` is what is stored now."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Conflict:
+    """The head is another one. `current` is what is stored now."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Late:
+    """The deadline `not_after` has passed. `current` is what is stored now."""
+
+    current: Stored
+
+
+@attrs.frozen
+class Broken:
+    """A key of the member has a type that the store does not write.
+
+    Attributes:
+        head: The member's head, as far as it can be read.
+        fault: The name of the key and its type.
+        at: The instant of the answer on the store's clock, in seconds since the epoch.
+        previous: The document before, if it can be read.
+    """
+
+    head: Head
+    fault: str
+    at: float
+    previous: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Linked:
+    """The owner of a channel; `member_id` is None if the channel has no owner."""
+
+    member_id: str | None
+
+
+@attrs.frozen
+class Leased:
+    """The holder of a shard; `worker` is None if no worker holds it."""
+
+    worker: str | None
+
+
+CommitResult: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
+"""The answer to a commit."""
 
 
 # Requests ----------------------------------------------------------------------------------------------------
@@ -158,7 +258,7 @@ class Inherited:
 
 @attrs.frozen
 class Load(Effect["Stored | Broken"]):
-    """What is stored of a member -> `Stored | Broken`."""
+    """Read what is stored of a member; with `previous`, also the document before."""
 
     member_id: str
     previous: bool = False
@@ -166,14 +266,27 @@ class Load(Effect["Stored | Broken"]):
 
 @attrs.frozen
 class Commit(Effect["CommitResult"]):
-    """The one atomic write of a turn -> `Committed | Duplicate | Mismatch | Conflict | Late | Broken`.
+    """Write one turn atomically (rules 1 to 9).
 
-    `document=None` only verifies. The new version is `expected.version + 1`; `entry.version` is the same.
-    `not_after` and `wake_at` are instants on the store's clock (seconds since the epoch). `shift` moves the
-    store's clock (seconds; 0 in production, tests step it). `forgets`: the document before is not kept, it holds what
-    must be gone.
+    Attributes:
+        member_id: The member.
+        expected: The head on which the turn was decided. The new version is `expected.version + 1`.
+        token: The token of the turn.
+        root: The token of the message that the turn answers.
+        content: The digest of the message's content.
+        document: The new document; None only verifies.
+        entry: The audit entry of the new version.
+        record: The body of the turn record.
+        not_after: The latest instant at which the commit may be made, in seconds since the epoch on the store's clock.
+        wake_at: The instant of the wake-up, in seconds since the epoch on the store's clock.
+        inherited: Tokens and records that the member takes over.
+        forgets: Keep no previous document, because it holds what must be gone.
+        shift: Seconds by which the store's clock is moved; 0 in production.
 
-    Raises: DocumentTooLarge (nothing written), StoreUnavailable (nothing written), CommitUnknown.
+    Raises:
+        DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
+        StoreUnavailable: Nothing was written.
+        CommitUnknown: The commit was sent and its answer was lost.
     """
 
     member_id: str
@@ -193,11 +306,11 @@ class Commit(Effect["CommitResult"]):
 
 @attrs.frozen
 class Quarantine(Effect["Stored | Conflict"]):
-    """Move what is broken, whole, to a key of its own -> `Stored` (no document is left) | `Conflict` (one still is).
+    """Move what is broken, whole, to a key of its own.
 
-    Keys of a wrong type are moved whatever the head is; when there is none, the document is, if the head is still
-    `expected`. So a document that was not what was broken stays, and so does a newer one. When none is left, the
-    head goes on from the audit.
+    Keys of a wrong type are moved on any head. If there is none, the document is moved, provided that the head is still
+    `expected`. The answer is `Stored` if no document is left, and `Conflict` if a newer one, or a sound one, is in
+    place. Without a document, the head continues from the audit.
     """
 
     member_id: str
@@ -206,37 +319,47 @@ class Quarantine(Effect["Stored | Conflict"]):
 
 @attrs.frozen
 class ReadQuarantine(Effect["tuple[Quarantined, ...]"]):
-    """What was set aside of a member and is still kept, oldest first -> `tuple[Quarantined, ...]`."""
+    """List the quarantined keys of a member that are still kept, oldest first."""
 
     member_id: str
 
 
 @attrs.frozen
 class ShowQuarantined(Effect["tuple[bytes, ...]"]):
-    """What one of them holds -> `tuple[bytes, ...]`: of a hash names and values in turn, else the values. Secrets stand
-    in it as they were. Nothing, when it is not kept any more, or is of a type that no key of ours has."""
+    """Read one quarantined key: of a hash its names and values in turn, else its values.
+
+    The answer is empty if the key is no longer kept, or has a type that no key of the store has. It contains secrets
+    as they were stored.
+    """
 
     member_id: str
-    aside: Quarantined
+    quarantined: Quarantined
 
 
 @attrs.frozen
 class Wipe(Effect["Committed | Conflict | Broken"]):
-    """Remove the document, the one before it, the turn records, the wake-up and what was set aside; `entry` says so in
-    the audit -> `Committed | Conflict | Broken`. `aside`: all that was set aside, as it was read.
+    """Remove the data of a member (rule 12).
 
-    Raises: StoreUnavailable (nothing removed), CommitUnknown.
+    Attributes:
+        member_id: The member.
+        expected: The head on which the wipe was decided.
+        entry: The audit entry of the wipe.
+        quarantined: Every quarantined key of the member, as `ReadQuarantine` listed them.
+
+    Raises:
+        StoreUnavailable: Nothing was removed.
+        CommitUnknown: The wipe was sent and its answer was lost.
     """
 
     member_id: str
     expected: Head
     entry: Entry
-    aside: tuple[Quarantined, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 @attrs.frozen
 class ReadAudit(Effect["tuple[Entry, ...]"]):
-    """Audit entries, oldest first -> `tuple[Entry, ...]`. `last`: only so many, the latest."""
+    """Read the audit entries of a member, oldest first; with `last`, only the latest so many."""
 
     member_id: str
     last: int | None = None
@@ -244,29 +367,31 @@ class ReadAudit(Effect["tuple[Entry, ...]"]):
 
 @attrs.frozen
 class ReadRecords(Effect["tuple[Record, ...]"]):
-    """Turn records, oldest first -> `tuple[Record, ...]`."""
+    """Read the turn records of a member, oldest first."""
 
     member_id: str
 
 
 @attrs.frozen
 class ReadInherited(Effect["Inherited"]):
-    """What the member a guest has become must take over -> `Inherited`."""
+    """Read what the member that a guest becomes takes over."""
 
     member_id: str
 
 
 @attrs.frozen
 class FindOwner(Effect["Linked"]):
-    """Whose channel this is -> `Linked`."""
+    """Find the owner of a channel."""
 
     channel: Channel
 
 
 @attrs.frozen
 class Link(Effect["Linked"]):
-    """Give a channel that is nobody's to a member; repeatable -> `Linked` (to its owner, which may be another: a late
-    repeat never takes a channel back)."""
+    """Give a channel without an owner to a member.
+
+    The answer names the owner, which may be another member: a late repeat takes no channel away. Repeatable.
+    """
 
     channel: Channel
     member_id: str
@@ -274,7 +399,7 @@ class Link(Effect["Linked"]):
 
 @attrs.frozen
 class Unlink(Effect["Linked"]):
-    """Take a channel from a member, if it is still theirs -> `Linked`."""
+    """Take a channel from a member, if the member still owns it; the answer names the owner after that."""
 
     channel: Channel
     member_id: str
@@ -282,8 +407,10 @@ class Unlink(Effect["Linked"]):
 
 @attrs.frozen
 class SetWakeUp(Effect[None]):
-    """Set a member's wake-up to `wake_at` (None: clear it), if the head is still `expected` -> None. Whoever committed
-    since may have asked for an earlier one, so it stays."""
+    """Set the wake-up of a member to `wake_at` (None: clear it), if the head is still `expected`.
+
+    On another head nothing changes: a later commit may have set an earlier wake-up.
+    """
 
     member_id: str
     expected: Head
@@ -292,17 +419,22 @@ class SetWakeUp(Effect[None]):
 
 @attrs.frozen
 class ReadDue(Effect["tuple[str, ...]"]):
-    """Members of one shard whose wake-up has come -> `tuple[str, ...]`, the earliest first. `until`: an instant on the
-    store's clock; now, if None."""
+    """List the members of a shard whose wake-up is due, the earliest first.
+
+    Attributes:
+        shard: The shard.
+        until: The latest wake-up to be listed, in seconds since the epoch on the store's clock; None means now.
+        limit: The number of members to be listed at most.
+    """
 
     shard: int
     until: float | None = None
-    most: int = 100
+    limit: int = 100
 
 
 @attrs.frozen
 class Heartbeat(Effect["tuple[str, ...]"]):
-    """A worker says that it is there for `seconds` more, with 0 that it leaves -> `tuple[str, ...]`, all there are."""
+    """Report a worker as present for `seconds`, with 0 as gone; the answer lists the workers that are present."""
 
     worker: str
     seconds: float
@@ -310,7 +442,7 @@ class Heartbeat(Effect["tuple[str, ...]"]):
 
 @attrs.frozen
 class Lease(Effect["Leased"]):
-    """Take a shard for `seconds`, or hold it on, if it is nobody else's -> `Leased`; with 0 seconds, give it back."""
+    """Take or renew the lease of a shard for `seconds`, unless another worker holds it; with 0, return it."""
 
     shard: int
     worker: str
@@ -319,8 +451,10 @@ class Lease(Effect["Leased"]):
 
 @attrs.frozen
 class RecordIncident(Effect[None]):
-    """Keep an incident: what happened and changed no document -> None. `member_id` None: at the store as a whole. The
-    same body at once again is the same incident."""
+    """Append an incident: an event that changed no document.
+
+    `member_id` None means the store as a whole. A body equal to that of the latest incident is not appended again.
+    """
 
     member_id: str | None
     body: bytes = attrs.field(repr=False)
@@ -328,38 +462,21 @@ class RecordIncident(Effect[None]):
 
 @attrs.frozen
 class ReadIncidents(Effect["tuple[bytes, ...]"]):
-    """Incidents, oldest first -> `tuple[bytes, ...]`. `last`: only so many, the latest."""
+    """Read the incidents of a member, or of the store if `member_id` is None, oldest first; with `last`, the latest."""
 
     member_id: str | None
     last: int | None = None
 
 
-Request: TypeAlias = (
-    Load
-    | Commit
-    | Quarantine
-    | ReadQuarantine
-    | ShowQuarantined
-    | Wipe
-    | ReadAudit
-    | ReadRecords
-    | ReadInherited
-    | FindOwner
-    | Link
-    | Unlink
-    | SetWakeUp
-    | ReadDue
-    | Heartbeat
-    | Lease
-    | RecordIncident
-    | ReadIncidents
-)
-
-
 def check_commit(commit: Commit) -> Entry:
-    """What every engine looks at before anything else: the size of the document, and that its audit entry is there.
+    """Check the size of the document and the audit entry, as every store does before anything else.
 
-    Raises: DocumentTooLarge; ValueError without an entry of the next version.
+    Returns:
+        The audit entry of the commit.
+
+    Raises:
+        DocumentTooLarge: The document is over `MAX_DOCUMENT`.
+        ValueError: The commit has no audit entry of the next version.
     """
     if commit.document is not None and len(commit.document) > MAX_DOCUMENT:
         raise DocumentTooLarge(len(commit.document), MAX_DOCUMENT)
@@ -370,108 +487,20 @@ def check_commit(commit: Commit) -> Entry:
     return entry
 
 
-# Results -----------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Committed:
-    """It is stored (or, for a commit without a document, still true). `at`: the store's clock. `confirmed`: as safely
-    as was asked for; False when a replicated store has not heard of its replica in time."""
-
-    head: Head
-    at: float
-    confirmed: bool = True
-
-
-@attrs.frozen
-class Duplicate:
-    """The token was used before: the records made under it (none when they are no longer kept), and what is
-    stored now."""
-
-    records: tuple[Record, ...]
-    current: Stored
-
-
-@attrs.frozen
-class Mismatch:
-    """The token was used before for other content."""
-
-    current: Stored
-
-
-@attrs.frozen
-class Conflict:
-    """Somebody else committed first."""
-
-    current: Stored
-
-
-@attrs.frozen
-class Late:
-    """The decision was only good until an instant that has passed."""
-
-    current: Stored
-
-
-@attrs.frozen
-class Broken:
-    """A key of the member is of a type that is not ours. `fault` names it; `previous`: the document before, where that
-    can be read."""
-
-    head: Head
-    fault: str
-    at: float
-    previous: bytes | None = attrs.field(default=None, repr=False)
-
-
-@attrs.frozen
-class Linked:
-    """The member a channel belongs to, if any."""
-
-    member_id: str | None
-
-
-@attrs.frozen
-class Leased:
-    """The worker that holds a shard now, if any."""
-
-    worker: str | None
-
-
-CommitResult: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
-"""What a commit comes to."""
-
-Result: TypeAlias = (
-    Stored
-    | Committed
-    | Duplicate
-    | Mismatch
-    | Conflict
-    | Late
-    | Broken
-    | Linked
-    | Leased
-    | Inherited
-    | tuple[Quarantined, ...]
-    | tuple[Entry, ...]
-    | tuple[Record, ...]
-    | tuple[str, ...]
-    | tuple[bytes, ...]
-    | None
-)
+# Stores ------------------------------------------------------------------------------------------------------
 
 
 class Store(Protocol):
     """What a manager needs of a store."""
 
-    def perform(self, request: Request) -> Result:
-        """Do what `request` says; see the request's class for the result and what is raised."""
+    def perform(self, request: Effect[R], /) -> R:
+        """Perform a request; its class documents the answer and the errors."""
         ...
 
 
 class AsyncStore(Protocol):
-    """The same, awaited."""
+    """What an async manager needs of a store."""
 
-    async def perform(self, request: Request) -> Result:
-        """Do what `request` says; see the request's class for the result and what is raised."""
+    async def perform(self, request: Effect[R], /) -> R:
+        """Perform a request; its class documents the answer and the errors."""
         ...

@@ -1,27 +1,27 @@
-"""What goes over the wire: each request of `store.py` as one call of `script.lua`, and what its reply says.
+"""The wire format: each request as one call of `script.lua`, and the meaning of its reply.
 
 `encode` and `decode` are pure; `redis_atomic.py` moves the bytes.
 
-The keys. A shard is CRC-32 of the member's id modulo `SHARDS`; its number is the hash tag, so all keys of a member
-live together. Ids are percent-encoded: no id can close a tag, and none can be another's key.
+Keys. The number of a member's shard is the hash tag, so all keys of a member are in one slot. Ids are percent-encoded:
+no id can close a tag or equal another member's key.
 
-    vimbiso:shards                            the number of shards; written once            no end
+    vimbiso:shards                            number of shards, written once                no end
     vimbiso:{17}:member:m-42:state            hash v, h, d: version, digest, document       DOCUMENT_LIFE
-    vimbiso:{17}:member:m-42:prev             the same, of the document before              DOCUMENT_LIFE
+    vimbiso:{17}:member:m-42:prev             the same for the document before              DOCUMENT_LIFE
     vimbiso:{17}:member:m-42:turns            list of records, RECORDS_KEPT                 TOKEN_LIFE
     vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE each
-    vimbiso:{17}:member:m-42:tokens           sorted set, token by the instant of its use   TOKEN_LIFE
-    vimbiso:{17}:member:m-42:aside:7:<ns>:…   a key set aside at version 7                  ASIDE_LIFE
-    vimbiso:{17}:member:m-42:asides           sorted set, those keys by the end of each     ASIDE_LIFE
+    vimbiso:{17}:member:m-42:tokens           sorted set: token by the instant of its use   TOKEN_LIFE
+    vimbiso:{17}:member:m-42:aside:7:<ns>:…   key quarantined at version 7                  QUARANTINE_LIFE
+    vimbiso:{17}:member:m-42:asides           sorted set: those keys by their expiry        QUARANTINE_LIFE
     vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE each
-    vimbiso:{17}:due                          sorted set, member id by earliest wake-up     no end
-    vimbiso:{17}:lease                        the worker that looks after the shard         as leased
-    vimbiso:workers                           sorted set, worker by the end of its word     no end
-    vimbiso:incidents                         list of the store's own incidents             AUDIT_LIFE each
-    vimbiso:{5}:channel:whatsapp:2637…        the member's id; shard of the channel         no end
+    vimbiso:{17}:due                          sorted set: member id by earliest wake-up     no end
+    vimbiso:{17}:lease                        worker that holds the shard                   as leased
+    vimbiso:workers                           sorted set: worker by the end of its presence no end
+    vimbiso:incidents                         list of incidents of the whole store          AUDIT_LIFE each
+    vimbiso:{5}:channel:whatsapp:2637…        id of the owner; shard of the channel         no end
 
-Lives count from the latest commit, in the server's time; "each": and, for what stands in the list, from the instant in
-its frame (law 7).
+Lifetimes run from the latest commit, in the server's time. "each": list items expire one by one, by the timestamp in
+their frame (rule 7 of `requests.py`).
 """
 
 from __future__ import annotations
@@ -32,75 +32,44 @@ import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import quote, unquote
 from zlib import crc32
 
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store.requests import (
-    ASIDE_LIFE,
+from vimbiso_fsm.store import requests
+from vimbiso_fsm.store.requests import Effect
+from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
     AUDIT_LIFE,
     DOCUMENT_LIFE,
-    DROPPED_AT_ONCE,
+    EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
+    QUARANTINE_LIFE,
     RECORDS_KEPT,
     SHARDS,
     TOKEN_LIFE,
-    Broken,
-    Commit,
-    Committed,
-    Conflict,
-    Duplicate,
-    Entry,
-    FindOwner,
-    Head,
-    Heartbeat,
-    Inherited,
-    Late,
-    Lease,
-    Leased,
-    Link,
-    Linked,
-    Load,
-    Mismatch,
-    Quarantine,
-    Quarantined,
-    ReadAudit,
-    ReadDue,
-    ReadIncidents,
-    ReadInherited,
-    ReadQuarantine,
-    ReadRecords,
-    Record,
-    RecordIncident,
-    Request,
-    Result,
-    SetWakeUp,
-    ShowQuarantined,
-    Stored,
-    Unlink,
-    Wipe,
-    check_commit,
-    shard_of,
 )
 
 SCRIPT: Final = files("vimbiso_fsm.store").joinpath("script.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
-_AGES: Final = (AUDIT_LIFE, DROPPED_AT_ONCE)
+_AGES: Final = (AUDIT_LIFE, EXPIRED_PER_APPEND)
 _BOUNDS: Final = (DOCUMENT_LIFE, RECORDS_KEPT, AUDIT_KEPT, *_AGES)
 _DATED: Final = re.compile(rb"@\d+\.\d+ ")
-"""What the script writes before the body of an entry or an incident: when it was appended. Older ones have none, and
-their bodies, JSON objects, begin otherwise."""
+"""The timestamp that the script writes before the body of an entry or an incident.
 
-Decided: TypeAlias = Committed | Duplicate | Mismatch | Conflict | Late | Broken
-"""What a commit comes to."""
+Bodies without one are older; they are JSON objects and start with a brace.
+"""
+
 Words: TypeAlias = tuple[bytes | str | int, ...]
-"""A command, word by word."""
-Inspected: TypeAlias = Load | Commit | Wipe | ReadAudit | ReadRecords | ReadInherited
-"""Requests that may meet a member's key of a wrong type; `Quarantine` gets round it."""
-_Framed = TypeVar("_Framed", Record, Entry)
+"""The words of one command."""
+Inspected: TypeAlias = (
+    requests.Load | requests.Commit | requests.Wipe | requests.ReadAudit | requests.ReadRecords | requests.ReadInherited
+)
+"""Requests that fail on a member's key of a wrong type. `Quarantine` handles such keys."""
+_R = TypeVar("_R")
+_Framed = TypeVar("_Framed", requests.Record, requests.Entry)
 
 RECORD_SHARDS: Final[tuple[Words, ...]] = (
     ("GET", b"vimbiso:shards"),  # a full server still answers this
@@ -109,7 +78,7 @@ RECORD_SHARDS: Final[tuple[Words, ...]] = (
 
 
 class Command(NamedTuple):
-    """What is sent for a request, and the first two words its reply must carry."""
+    """The words that are sent for a request, and the `tag` and `token` with which its reply must start."""
 
     words: Words
     tag: bytes
@@ -117,21 +86,21 @@ class Command(NamedTuple):
 
 
 class MisplacedReply(Exception):
-    """A reply carries the tag of another request: the connection is out of step and nothing on it can be believed."""
+    """A reply carries the tag of another request: the connection is out of step and its replies cannot be used."""
 
 
 # Keys --------------------------------------------------------------------------------------------------------
 
 
 def _word(text: str) -> bytes:
-    """`text` as one word that is safe in a key and in a frame; hashes and plain ids stay as they are."""
+    """Encode `text` as one word that is safe in a key and in a frame; hashes and plain ids stay as they are."""
     if text.isalnum() and text.isascii():
         return text.encode()
     return quote(text, safe="", errors="surrogatepass").encode()
 
 
 def unword(word: bytes) -> str:
-    """The text that `_word` made a word of."""
+    """Decode a word that `_word` encoded."""
     return unquote(word.decode("ascii"), errors="surrogatepass")
 
 
@@ -145,8 +114,8 @@ def _text(raw: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def keys_of(member_id: str) -> tuple[bytes, ...]:
-    """State, prev, turns, audit, tokens and due: KEYS of the script, in its order."""
-    shard = shard_of(member_id)
+    """Return the keys state, prev, turns, audit, tokens and due: KEYS of the script, in its order."""
+    shard = requests.shard_of(member_id)
     member = b"vimbiso:{%d}:member:%b" % (shard, _word(member_id))
     return *(b"%b:%b" % (member, name) for name in (b"state", b"prev", b"turns", b"audit", b"tokens")), _due(shard)
 
@@ -156,7 +125,7 @@ def _due(shard: int) -> bytes:
 
 
 def incidents_key(member_id: str | None) -> bytes:
-    """Where a member's incidents are; None: the store's own."""
+    """Return the key of a member's incidents, or of the whole store's if `member_id` is None."""
     if member_id is None:
         return b"vimbiso:incidents"
     return keys_of(member_id)[0].removesuffix(b"state") + b"incidents"
@@ -167,17 +136,17 @@ def _index(channel: Channel) -> bytes:
     return b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
 
 
-def _asides_key(member_id: str) -> bytes:
-    """Where the keys are named that were set aside of a member."""
+def _quarantine_key(member_id: str) -> bytes:
+    """Return the key that lists the quarantined keys of a member."""
     return keys_of(member_id)[0].removesuffix(b"state") + b"asides"
 
 
-def _read_aside(key: bytes) -> Quarantined:
+def _read_quarantined(key: bytes) -> requests.Quarantined:
     *_, version, _, what = key.split(b":")
-    return Quarantined(int(version), what.decode(), key.decode())
+    return requests.Quarantined(int(version), what.decode(), key.decode())
 
 
-def _aside(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
+def _quarantine_keys(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
     member = keys[0].removesuffix(b":state")
     nanoseconds = time.time_ns()
     for key in keys:
@@ -187,10 +156,16 @@ def _aside(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
 # What is sent ------------------------------------------------------------------------------------------------
 
 
-def encode(request: Request, shift: float = 0.0) -> Command:
-    """The one command that performs `request`. `shift`: seconds by which the store's clock is moved; for tests.
+def encode(request: requests.Request, shift: float = 0.0) -> Command:
+    """Encode a request as one command.
 
-    Raises: DocumentTooLarge; ValueError for a commit that stores a document without its audit entry.
+    Args:
+        request: The request.
+        shift: Seconds by which the store's clock is moved; for tests.
+
+    Raises:
+        DocumentTooLarge: The document of a commit is over the limit.
+        ValueError: A commit has a document and no audit entry of its version.
     """
     command = _encode(request)
     if not shift:
@@ -201,56 +176,58 @@ def encode(request: Request, shift: float = 0.0) -> Command:
     return command._replace(words=tuple(words))
 
 
-def _encode(request: Request) -> Command:
+def _encode(request: requests.Request) -> Command:
     match request:
-        case Commit():
+        case requests.Commit():
             return _encode_commit(request)
-        case Load(member_id, previous):
+        case requests.Load(member_id, previous):
             return _command(keys_of(member_id), b"load_previous" if previous else b"load")
-        case Quarantine(member_id, expected):
+        case requests.Quarantine(member_id, expected):
             keys = keys_of(member_id)
-            keys_to = (*keys, *_aside(keys, expected.version), _asides_key(member_id))
-            return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), ASIDE_LIFE)
-        case ReadQuarantine(member_id):
-            return _command((_asides_key(member_id),), b"asides")
-        case ShowQuarantined(_, aside):
-            return _command((aside.key.encode(),), b"aside")
-        case Wipe(member_id, expected, entry, aside):
-            keys_to = (*keys_of(member_id), _asides_key(member_id), *(one.key.encode() for one in aside))
+            keys_to = (*keys, *_quarantine_keys(keys, expected.version), _quarantine_key(member_id))
+            return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), QUARANTINE_LIFE)
+        case requests.ReadQuarantine(member_id):
+            return _command((_quarantine_key(member_id),), b"asides")
+        case requests.ShowQuarantined(_, quarantined):
+            return _command((quarantined.key.encode(),), b"aside")
+        case requests.Wipe(member_id, expected, entry, quarantined):
+            keys_to = (*keys_of(member_id), _quarantine_key(member_id), *(key.key.encode() for key in quarantined))
             heads = (expected.version, _word(expected.digest), entry.version, _word(entry.digest))
             return _command(keys_to, b"wipe", *heads, entry.body, AUDIT_KEPT, *_AGES, _raw(member_id))
-        case ReadAudit(member_id, last):
+        case requests.ReadAudit(member_id, last):
             return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
-        case ReadRecords(member_id):
+        case requests.ReadRecords(member_id):
             return _command(keys_of(member_id), b"records")
-        case ReadInherited(member_id):
+        case requests.ReadInherited(member_id):
             return _command(keys_of(member_id), b"inherit")
-        case FindOwner(channel):
+        case requests.FindOwner(channel):
             return _command((_index(channel),), b"look_up")
-        case Link(channel, member_id):
+        case requests.Link(channel, member_id):
             return _command((_index(channel),), b"link", _raw(member_id))
-        case Unlink(channel, member_id):
+        case requests.Unlink(channel, member_id):
             return _command((_index(channel),), b"unlink", _raw(member_id))
-        case SetWakeUp(member_id, head, wake_at):
+        case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys_of(member_id), b"settle", *settled)
-        case ReadDue(shard, until, most):
-            return _command((_due(shard),), b"wake_ups", _instant(until), most)
-        case Heartbeat(worker, seconds):
+        case requests.ReadDue(shard, until, limit):
+            return _command((_due(shard),), b"wake_ups", _instant(until), limit)
+        case requests.Heartbeat(worker, seconds):
             return _command((b"vimbiso:workers",), b"attend", _raw(worker), _instant(seconds))
-        case Lease(shard, worker, seconds):
+        case requests.Lease(shard, worker, seconds):
             return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
-        case RecordIncident(member_id, body):
+        case requests.RecordIncident(member_id, body):
             return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
-        case ReadIncidents(member_id, last):
+        case requests.ReadIncidents(member_id, last):
             return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
+        case _:
+            raise TypeError(f"{type(request).__name__} is no request of a store")
 
 
 def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> Command:
     return Command(("EVALSHA", SHA, len(keys), *keys, mode, mode, 0, *more), keys[0], mode)
 
 
-def _encode_commit(commit: Commit) -> Command:
+def _encode_commit(commit: requests.Commit) -> Command:
     keys = keys_of(commit.member_id)
     expected = commit.expected
     document = commit.document
@@ -270,7 +247,7 @@ def _encode_commit(commit: Commit) -> Command:
     )
     if document is None:
         return Command(checked, keys[0], token)
-    entry = check_commit(commit)
+    entry = requests.check_commit(commit)
     digest = _word(entry.digest)
     inherited = commit.inherited
     words: Words = (
@@ -289,7 +266,7 @@ def _encode_commit(commit: Commit) -> Command:
     return Command(words, keys[0], token)
 
 
-def _encode_inherited(inherited: Inherited) -> Iterator[bytes | str | int]:
+def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:
     yield len(inherited.tokens)
     for token, used in inherited.tokens:
         yield from (_word(token), _instant(used))
@@ -298,7 +275,7 @@ def _encode_inherited(inherited: Inherited) -> Iterator[bytes | str | int]:
 
 
 def _latest(last: int | None, kept: int) -> tuple[int, int]:
-    """The first and the last place of the latest `last` of a list; the places of nothing when it is 0."""
+    """Return the first and the last place of the latest `last` items of a list; (1, 0), no place, for 0."""
     return (1, 0) if last is not None and last <= 0 else (-(last or kept), -1)
 
 
@@ -310,74 +287,84 @@ def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
     return b"%b %b %b %b" % (_word(token), _word(root), _word(content), body)
 
 
-# What came back ----------------------------------------------------------------------------------------------
+# What is received --------------------------------------------------------------------------------------------
 
 
-def decode(request: Request, command: Command, reply: Any) -> Result:
-    """What `reply` to `command`, which `encode(request)` made, says.
+def decode(request: Effect[_R], command: Command, reply: object) -> _R:
+    """Decode the reply to the command that `encode(request)` made.
 
-    Raises: MisplacedReply when it answers something else; DamagedDocument for a record or entry that is not framed.
+    Raises:
+        MisplacedReply: The reply answers another request.
+        DamagedDocument: A record or an entry has no frame.
     """
-    _check_tag(command, reply)
+    # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
+    return cast(_R, _decode(request, _tagged(command, reply)))
+
+
+def _decode(request: requests.Request, reply: list[Any]) -> object:
     match request:
-        case Commit():
+        case requests.Commit():
             return _decode_commit(request, reply)
-        case Load(_, previous):
+        case requests.Load(_, previous):
             return _stored(reply, reply[7] if previous else None)
-        case Quarantine():
-            return Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
-        case ReadQuarantine():
-            return tuple(map(_read_aside, reply[4]))
-        case ShowQuarantined():
+        case requests.Quarantine():
+            return requests.Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
+        case requests.ReadQuarantine():
+            return tuple(map(_read_quarantined, reply[4]))
+        case requests.ShowQuarantined():
             return tuple(reply[4])
-        case Wipe(_, _, entry):
+        case requests.Wipe(_, _, entry):
             if reply[2] == b"conflict":
-                return Conflict(_stored(reply))
-            return Committed(Head(entry.version, entry.digest), float(reply[3]))
-        case ReadAudit(member_id):
+                return requests.Conflict(_stored(reply))
+            return requests.Committed(requests.Head(entry.version, entry.digest), float(reply[3]))
+        case requests.ReadAudit(member_id):
             return _unframed(member_id, entry_of, reply[4])
-        case ReadRecords(member_id):
+        case requests.ReadRecords(member_id):
             return _unframed(member_id, _record, reply[4])
-        case ReadInherited(member_id):
+        case requests.ReadInherited(member_id):
             used = zip(reply[5][::2], reply[5][1::2], strict=True)
             tokens = tuple((unword(token), float(instant)) for token, instant in used)
-            return Inherited(tokens, _unframed(member_id, _record, reply[4]))
-        case FindOwner() | Link() | Unlink():
-            return Linked(None if reply[4] is None else _text(reply[4]))
-        case SetWakeUp() | RecordIncident():
+            return requests.Inherited(tokens, _unframed(member_id, _record, reply[4]))
+        case requests.FindOwner() | requests.Link() | requests.Unlink():
+            return requests.Linked(None if reply[4] is None else _text(reply[4]))
+        case requests.SetWakeUp() | requests.RecordIncident():
             return None
-        case ReadDue() | Heartbeat():
+        case requests.ReadDue() | requests.Heartbeat():
             return tuple(map(_text, reply[4]))
-        case Lease():
-            return Leased(None if reply[4] is None else _text(reply[4]))
-        case ReadIncidents():
+        case requests.Lease():
+            return requests.Leased(None if reply[4] is None else _text(reply[4]))
+        case _:
+            assert isinstance(request, requests.ReadIncidents)  # `encode` refuses anything else
             return tuple(map(_undated, reply[4]))
 
 
-def _check_tag(command: Command, reply: Any) -> None:
+def _tagged(command: Command, reply: Any) -> list[Any]:
     if not isinstance(reply, list) or reply[:2] != [command.tag, command.token]:
         raise MisplacedReply
+    return reply
 
 
-def _decode_commit(commit: Commit, reply: list[Any]) -> Decided:
+def _decode_commit(commit: requests.Commit, reply: list[Any]) -> requests.CommitResult:
     match reply[2]:
         case b"committed":
             entry = commit.entry if commit.document is not None else None
-            return Committed(Head(entry.version, entry.digest) if entry else commit.expected, float(reply[3]))
+            return requests.Committed(
+                requests.Head(entry.version, entry.digest) if entry else commit.expected, float(reply[3])
+            )
         case b"conflict":
-            return Conflict(_stored(reply))
+            return requests.Conflict(_stored(reply))
         case b"late":
-            return Late(_stored(reply))
+            return requests.Late(_stored(reply))
         case _:
             records = _unframed(commit.member_id, _record, reply[7])
             if any(record.token == commit.token and record.content != commit.content for record in records):
-                return Mismatch(_stored(reply))
-            return Duplicate(records, _stored(reply))
+                return requests.Mismatch(_stored(reply))
+            return requests.Duplicate(records, _stored(reply))
 
 
-def _stored(reply: list[Any], previous: bytes | None = None) -> Stored:
+def _stored(reply: list[Any], previous: bytes | None = None) -> requests.Stored:
     _, _, _, at, version, digest, document, *_ = reply
-    return Stored(Head(int(version), unword(digest)), document, float(at), previous)
+    return requests.Stored(requests.Head(int(version), unword(digest)), document, float(at), previous)
 
 
 def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[bytes]) -> tuple[_Framed, ...]:
@@ -387,18 +374,19 @@ def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[byt
         raise DamagedDocument(member_id, "a turn record or an audit entry is not framed as ours") from error
 
 
-def _record(frame: bytes) -> Record:
+def _record(frame: bytes) -> requests.Record:
     token, root, content, body = frame.split(b" ", 3)
-    return Record(unword(token), unword(root), unword(content), body)
+    return requests.Record(unword(token), unword(root), unword(content), body)
 
 
-def entry_of(frame: bytes) -> Entry:
-    """An audit entry in its frame, "<version> <digest> @<at> <body>".
+def entry_of(frame: bytes) -> requests.Entry:
+    """Read an audit entry from its frame, "<version> <digest> @<at> <body>".
 
-    Raises: ValueError when it is none.
+    Raises:
+        ValueError: The frame is damaged.
     """
     version, digest, body = frame.split(b" ", 2)
-    return Entry(int(version), unword(digest), _undated(body))
+    return requests.Entry(int(version), unword(digest), _undated(body))
 
 
 def _undated(body: bytes) -> bytes:
@@ -407,16 +395,23 @@ def _undated(body: bytes) -> bytes:
 
 
 def inspection(member_id: str) -> Command:
-    """Asks which of a member's keys is of a wrong type."""
+    """Encode the question which of a member's keys has a wrong type."""
     return _command(keys_of(member_id), b"inspect")
 
 
-def inspected(request: Request, member_id: str, command: Command, reply: Any, place: str) -> Broken:
-    """What the reply to an inspection says of a request that met a key of a wrong type."""
-    _check_tag(command, reply)
-    _, _, _, at, version, digest, fault, previous = reply
+def inspected(
+    request: requests.Request, member_id: str, command: Command, reply: object, place: str
+) -> requests.Broken:
+    """Decode the reply to an inspection, made because `request` met a key of a wrong type.
+
+    Raises:
+        DamagedDocument: The request has no answer for a key of a wrong type.
+        StoreUnavailable: The key has changed its type meanwhile.
+        MisplacedReply: The reply answers another request.
+    """
+    _, _, _, at, version, digest, fault, previous = _tagged(command, reply)
     if not fault:
         raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
-    if not isinstance(request, Load | Commit | Wipe):
+    if not isinstance(request, requests.Load | requests.Commit | requests.Wipe):
         raise DamagedDocument(member_id, fault.decode())
-    return Broken(Head(int(version), unword(digest)), fault.decode(), float(at), previous)
+    return requests.Broken(requests.Head(int(version), unword(digest)), fault.decode(), float(at), previous)

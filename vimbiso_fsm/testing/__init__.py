@@ -1,4 +1,4 @@
-"""Helpers for tests of bots, flows and stores."""
+"""Checks for stores: `check_store` and `LAWS` for the rules, `check_agreement` for generated programs."""
 
 from vimbiso_fsm.testing.store_agreement import check_agreement
 from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_store, waiting

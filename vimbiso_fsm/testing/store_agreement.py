@@ -1,4 +1,8 @@
-"""TODO."""
+"""Agreement of a store with the store in memory, on generated programs.
+
+`check_agreement(make)` runs each program on both and compares every answer. It needs no empty store: each program works
+on members of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,52 +14,16 @@ import attrs
 
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import (
-    AUDIT_LIFE,
-    DOCUMENT_LIFE,
-    MAX_DOCUMENT,
-    NO_HEAD,
-    TOKEN_LIFE,
-    Broken,
-    Commit,
-    Committed,
-    Entry,
-    FindOwner,
-    Head,
-    Inherited,
-    Lease,
-    Link,
-    Load,
-    Quarantine,
-    Quarantined,
-    ReadAudit,
-    ReadDue,
-    ReadIncidents,
-    ReadInherited,
-    ReadQuarantine,
-    ReadRecords,
-    RecordIncident,
-    Request,
-    SetWakeUp,
-    Store,
-    Stored,
-    Unlink,
-    Wipe,
-    digest,
-    shard_of,
-)
+from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, TOKEN_LIFE
+from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 _MEMBERS: Final = ("m", "m:state", "}x{1} \n", "é")
-
-
 _TOKENS: Final = ("t0", "t1", "t2", "t3", "a token\n")
-
-
 _SHIFTS: Final = (
     *(0.0,) * 6,
     *(sign * (life + margin) for sign in (1, -1) for life in (0, TOKEN_LIFE) for margin in (-HOUR, HOUR)),
@@ -64,18 +32,17 @@ _SHIFTS: Final = (
     -AUDIT_LIFE - HOUR,
     AUDIT_LIFE + 2 * HOUR,
 )
-
-
 _FORGED: Final = 3
-"""Added to a choice of head: its version with a digest it never had."""
-
-
+"""Added to the choice of a head: its version with the digest of no entry."""
 _LARGE: Final = (b"x" * MAX_DOCUMENT, b"x" * (MAX_DOCUMENT + 1))
 
 
 @attrs.frozen
 class _Step:
-    """One request, as choices that make sense on any store: `head` counts back from the latest one seen."""
+    """One request of a program, as choices that are valid on any store.
+
+    `head` counts back from the latest head seen.
+    """
 
     kind: str
     member: int
@@ -93,21 +60,24 @@ class _Step:
 
 
 _STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
-
-
-_AGED: Final = [_STEP, attrs.evolve(_STEP, token="t1", shift=AUDIT_LIFE + 2 * HOUR)]
-"""A program in which an audit entry becomes too old: chance seldom finds one."""
+_AGED: Final = [_STEP, attrs.evolve(_STEP, token="t1", shift=AUDIT_LIFE + 2 * HOUR)]  # noqa: S106 – the token names a message
+"""A program in which an audit entry expires; generated programs seldom contain one."""
 
 
 def check_agreement(
-    make: Make, model: Callable[[Callable[[], float]], Store] = MemoryStore, *, examples: int | None = None
+    make: Make, model: Callable[[Callable[[], float]], requests.Store] = MemoryStore, *, examples: int | None = None
 ) -> None:
-    """Run generated programs over a few members and tokens on a store and on the model; every answer must be the same.
+    """Run generated programs on a store and on a model; every answer must be the same.
 
-    `model` is made with a clock that follows the store's, so instants are compared too. `examples`: programs to run;
-    without it, what Hypothesis's profile says. Needs hypothesis.
+    Needs Hypothesis.
 
-    Raises: AssertionError with the shortest program found on which they differ.
+    Args:
+        make: Makes the store, or a context manager of it.
+        model: Makes the model from a clock that follows the clock of the store, so that instants are compared too.
+        examples: The number of programs; by default that of Hypothesis's profile.
+
+    Raises:
+        AssertionError: The answers differ; Hypothesis shows the shortest such program that it found.
     """
     from hypothesis import HealthCheck, example, given, settings
     from hypothesis import strategies as st
@@ -148,127 +118,134 @@ def _steps() -> SearchStrategy[_Step]:
 
 
 class _Pair:
-    """The store and the model, given the same requests; the model's clock shows what the store's last did."""
+    """The store and the model. The clock of the model shows the instant of the store's latest answer."""
 
-    def __init__(self, store: Store, model: Callable[[Callable[[], float]], Store]) -> None:
+    def __init__(self, store: requests.Store, model: Callable[[Callable[[], float]], requests.Store]) -> None:
         self._store = store
         self._model = model(lambda: self._now)
         self._tail = token_hex(6)
-        stored = is_answer(Stored, store.perform(Load(self._member(0))), "a load")
+        stored = is_answer(requests.Stored, store.perform(requests.Load(self._member(0))), "a load")
         self._now = stored.at
-        self._heads: dict[str, list[Head]] = {}
+        self._heads: dict[str, list[requests.Head]] = {}
         self._made = 0
 
     def run(self, program: list[_Step]) -> None:
-        """Perform each step on both and compare."""
+        """Perform each step on both, compare the answers, and clear the wake-ups and leases that are left."""
         for step in program:
             self._compare(self._request(step))
         for member in map(self._member, range(len(_MEMBERS))):
-            self._compare(ReadAudit(member))
-            self._store.perform(SetWakeUp(member, is_answer(Stored, self._store.perform(Load(member)), "a load").head))
+            self._compare(requests.ReadAudit(member))
+            self._store.perform(
+                requests.SetWakeUp(
+                    member, is_answer(requests.Stored, self._store.perform(requests.Load(member)), "a load").head
+                )
+            )
             for token in _TOKENS:
-                self._store.perform(Lease(shard_of(member), f"{token} {self._tail}", 0.0))
+                self._store.perform(requests.Lease(requests.shard_of(member), f"{token} {self._tail}", 0.0))
 
-    def _compare(self, request: Request) -> None:
+    def _compare(self, request: requests.Request) -> None:
         found = _answer(self._store, request)
         self._follow(request, found)
         wanted = _answer(self._model, request)
-        if isinstance(request, ReadDue):
+        if isinstance(request, requests.ReadDue):
             found = self._own(found)
         holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
 
     def _member(self, number: int) -> str:
         return f"{_MEMBERS[number]} {self._tail}"
 
-    def _request(self, step: _Step) -> Request:
+    def _request(self, step: _Step) -> requests.Request:
         member = self._member(step.member)
         channel = Channel("sms", self._member(step.other).replace("\n", " "))
         match step.kind:
             case "commit" | "verify":
                 return self._commit(step, member)
             case "load":
-                return Load(member, previous=step.inherits)
+                return requests.Load(member, previous=step.inherits)
             case "set_aside":
-                return Quarantine(member, self._head(member, step.head))
+                return requests.Quarantine(member, self._head(member, step.head))
             case "aside":
-                return ReadQuarantine(member)
+                return requests.ReadQuarantine(member)
             case "wipe":
                 return self._wipe(step, member)
             case "audit":
-                return ReadAudit(member, last=None if step.inherits else step.head)
+                return requests.ReadAudit(member, last=None if step.inherits else step.head)
             case "records":
-                return ReadRecords(member)
+                return requests.ReadRecords(member)
             case "inherited":
-                return ReadInherited(member)
+                return requests.ReadInherited(member)
             case "look_up":
-                return FindOwner(channel)
+                return requests.FindOwner(channel)
             case "link":
-                return Link(channel, member)
+                return requests.Link(channel, member)
             case "unlink":
-                return Unlink(channel, member)
+                return requests.Unlink(channel, member)
             case "settle":
-                return SetWakeUp(member, self._head(member, step.head), step.wake)
+                return requests.SetWakeUp(member, self._head(member, step.head), step.wake)
             case "report":
-                return RecordIncident(member, b"incident %d" % step.head)
+                return requests.RecordIncident(member, b"incident %d" % step.head)
             case "incidents":
-                return ReadIncidents(member, last=None if step.inherits else step.head)
+                return requests.ReadIncidents(member, last=None if step.inherits else step.head)
             case "lease":
-                return Lease(shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0)
+                return requests.Lease(
+                    requests.shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0
+                )
             case _:
-                return ReadDue(shard_of(member), step.wake or 0.0, most=1_000_000)
+                return requests.ReadDue(requests.shard_of(member), step.wake or 0.0, limit=1_000_000)
 
-    def _head(self, member: str, back: int) -> Head:
-        heads = self._heads.setdefault(member, [NO_HEAD])
+    def _head(self, member: str, back: int) -> requests.Head:
+        heads = self._heads.setdefault(member, [requests.NO_HEAD])
         head = heads[max(len(heads) - 1 - back % _FORGED, 0)]
         return attrs.evolve(head, digest="of another entry") if back >= _FORGED else head
 
-    def _commit(self, step: _Step, member: str) -> Commit:
+    def _commit(self, step: _Step, member: str) -> requests.Commit:
         self._made += 1
         expected = self._head(member, step.head)
         body = b"entry %d" % self._made
-        inherited = self._model.perform(ReadInherited(self._member(step.other))) if step.inherits else None
-        return Commit(
+        inherited = self._model.perform(requests.ReadInherited(self._member(step.other))) if step.inherits else None
+        return requests.Commit(
             member,
             expected,
             step.token,
             step.root,
             step.content,
             None if step.kind == "verify" else step.document,
-            Entry(expected.version + 1, digest(body), body),
+            requests.Entry(expected.version + 1, requests.digest(body), body),
             b"record %d" % self._made,
             None if step.deadline is None else self._now + step.shift + step.deadline,
             step.wake,
-            inherited if isinstance(inherited, Inherited) else None,
+            inherited,
             step.forgets,
             step.shift,
         )
 
-    def _wipe(self, step: _Step, member: str) -> Wipe:
+    def _wipe(self, step: _Step, member: str) -> requests.Wipe:
         self._made += 1
         expected, body = self._head(member, step.head), b"entry %d" % self._made
-        aside = cast(tuple[Quarantined, ...], self._store.perform(ReadQuarantine(member)))
-        entry = Entry(expected.version + 1, digest(body), body)
-        return Wipe(member, expected, entry, () if step.inherits else aside)
+        quarantined = self._store.perform(requests.ReadQuarantine(member))
+        entry = requests.Entry(expected.version + 1, requests.digest(body), body)
+        return requests.Wipe(member, expected, entry, () if step.inherits else quarantined)
 
-    def _follow(self, request: Request, answer: object) -> None:
-        """Set the model's clock to the instant of the answer, and remember the head it shows."""
+    def _follow(self, request: requests.Request, answer: object) -> None:
+        """Set the model's clock to the instant of the answer, and remember the head in it."""
         stored = getattr(answer, "current", answer)
-        if not isinstance(stored, Stored | Committed | Broken):
+        if not isinstance(stored, requests.Stored | requests.Committed | requests.Broken):
             return
-        self._now = stored.at - (request.shift if isinstance(request, Commit) else 0.0)
+        self._now = stored.at - (request.shift if isinstance(request, requests.Commit) else 0.0)
         member: str = getattr(request, "member_id", "")
-        heads = self._heads.setdefault(member, [NO_HEAD])
+        heads = self._heads.setdefault(member, [requests.NO_HEAD])
         if heads[-1] != stored.head:
             heads.append(stored.head)
 
     def _own(self, due: object) -> object:
-        """Without the members that are not ours."""
+        """Return the due members of this program only: others may be due in the same store."""
         own = {self._member(number) for number in range(len(_MEMBERS))}
         return tuple(name for name in cast(tuple[str, ...], due) if name in own)
 
 
-def _answer(store: Store, request: Request) -> object:
+def _answer(store: requests.Store, request: requests.Request) -> object:
+    """Perform a request; an error is an answer too."""
     try:
-        return store.perform(request)
+        return cast(object, store.perform(request))
     except VimbisoError as error:
         return type(error), str(error)

@@ -1,0 +1,71 @@
+"""How long and how many: the lifetime and the count of everything that is stored, in one table.
+
+| what                           | bound                                | counted from                              |
+| ------------------------------ | ------------------------------------ | ----------------------------------------- |
+| document, document before it   | `DOCUMENT_LIFE`, `MAX_DOCUMENT`      | the member's latest commit                |
+| tokens                         | `TOKEN_LIFE`                         | the use of each token                     |
+| turn records                   | `TOKEN_LIFE`, `RECORDS_KEPT`         | the member's latest commit                |
+| audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
+| incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
+| quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
+| owner of a channel             | no end                               |                                           |
+| wake-up of a member            | no end; one per member               |                                           |
+| lease of a shard               | `SHARD_LEASE`, renewed by its worker | the latest renewal                        |
+| presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
+| number of shards of the store  | no end                               |                                           |
+
+All lifetimes are in seconds and run on the store's clock. `store/script.py` lists the keys to which they apply, and
+rule 7 of `store/requests.py` says how entries of a list end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DAY: Final = 86_400
+"""Seconds of a day."""
+
+DOCUMENT_LIFE: Final = 30 * DAY
+"""Seconds that a document and the one before it are kept after the member's latest commit.
+
+A member who is silent for a month starts anew. The audit and the tokens do not depend on it.
+"""
+MAX_DOCUMENT: Final = 64 * 1024
+"""Bytes of a stored document.
+
+Each turn reads and writes the whole document, so its size bounds the cost of a turn.
+"""
+TOKEN_LIFE: Final = 8 * DAY
+"""Seconds that the token of a message is remembered.
+
+WhatsApp repeats a webhook for up to seven days; one day is added for queues between the channel and the bot.
+"""
+RECORDS_KEPT: Final = 16
+"""Turn records kept per member.
+
+A repeated message is answered from its record. A repeat whose record is gone is still recognised by its token; it is
+answered without the replies of its first time.
+"""
+AUDIT_LIFE: Final = 400 * DAY
+"""Seconds that an audit entry or an incident is kept.
+
+Thirteen months: a full year can still be examined during the month after it.
+"""
+AUDIT_KEPT: Final = 10_000
+"""Audit entries kept per member: at 25 turns a day, all entries of `AUDIT_LIFE`."""
+INCIDENTS_KEPT: Final = 1_000
+"""Incidents kept per member, and incidents of the store as a whole."""
+EXPIRED_PER_APPEND: Final = 16
+"""Entries older than `AUDIT_LIFE` that are dropped when one is appended, at most.
+
+A commit does not pay for the removal of thousands of entries; the next one continues.
+"""
+QUARANTINE_LIFE: Final = 30 * DAY
+"""Seconds that a quarantined key is kept for examination."""
+SHARD_LEASE: Final = 15.0
+"""Seconds that a shard stays leased to a worker that no longer renews its lease.
+
+It is the longest delay of timers and deliveries after a worker was lost.
+"""
+SHARDS: Final = 1024
+"""Hash tags over which members are spread. The number is recorded in the store at first use and never changes."""
