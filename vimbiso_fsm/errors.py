@@ -155,9 +155,14 @@ class ServiceError(VimbisoError):
         super().__init__(f"service {service!r}: {fault}")
 
 
-class EngineError(VimbisoError):
-    """The embedded engine could not be started or joined. Attributes: `path`, `fault`."""
+class EmbeddedServerError(VimbisoError):
+    """The embedded server could not be started, joined or stopped.
+
+    Attributes:
+        path: The folder of the server.
+        fault: What is wrong, and what to do about it.
+    """
 
     def __init__(self, path: str, fault: str) -> None:
         self.path, self.fault = path, fault
-        super().__init__(f"the embedded engine under {path}: {fault}")
+        super().__init__(f"the embedded server in {path}: {fault}")

@@ -74,7 +74,7 @@ class Server:
     @classmethod
     @contextmanager
     def start(cls, fsync: str) -> Generator[Server]:
-        """Raises: EngineError."""
+        """Raises: EmbeddedServerError."""
         with TemporaryDirectory() as folder, EmbeddedServer.start(folder, fsync="everysec") as engine:
             server = cls(engine)
             server._client.config_set("appendfsync", fsync)

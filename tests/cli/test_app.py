@@ -274,7 +274,7 @@ def test_a_folder_whose_data_is_damaged(data):
         file.write_bytes(os.urandom(3000))
     code, out, err = invoke("chat", "--data", data, stdin="hi\n")
     assert (code, out) == (1, "")
-    assert err.startswith(f"error: the embedded engine under {data}: the server ended at its start")
+    assert err.startswith(f"error: the embedded server in {data}: the server ended at its start")
 
 
 def test_a_member_whose_document_is_damaged(data):

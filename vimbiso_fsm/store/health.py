@@ -1,4 +1,4 @@
-"""Asks every server of a store the doctor's questions: one, all of a cluster, or all that a Sentinel watches."""
+"""Asks every server of a store the questions of the doctor: a single one, all of a cluster, or all of a service."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.doctor import QUESTIONS, Node
 from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, AsyncServers, Cluster, Servers, servers_at
 
-TIMEOUT: Final = 2.0
-"""Seconds for an answer when there is no manager, half of it for a connection."""
+REPLY_TIMEOUT: Final = 2.0
+"""Seconds to wait for a reply of a server that is asked by its URL; half as long for a connection."""
 
 
 def ask_url(url: str) -> tuple[Node, ...]:
-    """What the servers at a URL say; any URL that `AtomicStateManager.from_url` takes.
+    """Ask the servers at a URL, any that `AtomicStateManager.from_url` takes.
 
-    Raises: StoreUnavailable for a URL that is none, and when no server answers. No message holds a password.
+    Raises:
+        StoreUnavailable: The URL is malformed, or no server answers. The message contains no password.
     """
-    servers = servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=1)
+    servers = servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=1)
     try:
         return ask_nodes(servers)
     finally:
@@ -32,9 +33,13 @@ def ask_url(url: str) -> tuple[Node, ...]:
 
 
 def ask_nodes(servers: Servers) -> tuple[Node, ...]:
-    """What each of the servers says, those that are written to first.
+    """Ask each of the servers.
 
-    Raises: StoreUnavailable when none answers.
+    Returns:
+        The answers, those of primaries first.
+
+    Raises:
+        StoreUnavailable: No server answers.
     """
     pool: Any
     if isinstance(servers, Cluster):
@@ -42,10 +47,10 @@ def ask_nodes(servers: Servers) -> tuple[Node, ...]:
             cluster: Any = servers.client
         except UNREACHABLE as error:
             raise _unreachable(servers.place, error) from error
-        return _heard(_ask(cluster.get_redis_connection(node), *_known(node)) for node in cluster.get_nodes())
+        return _answered(_ask(cluster.get_redis_connection(node), *_known(node)) for node in cluster.get_nodes())
     pool = servers.client.connection_pool
     if not isinstance(pool, redis.sentinel.SentinelConnectionPool):
-        return _heard([_ask(servers.client, servers.place, False)])
+        return _answered([_ask(servers.client, servers.place, False)])
     pool = cast(Any, pool)
     try:
         primary = pool.get_master_address()
@@ -56,21 +61,21 @@ def ask_nodes(servers: Servers) -> tuple[Node, ...]:
     for address in replicas:
         with _beside(redis, pool, *address) as replica:
             nodes.append(_ask(replica, _address(*address), True))
-    return _heard(nodes)
+    return _answered(nodes)
 
 
 async def ask_nodes_awaited(servers: AsyncServers) -> tuple[Node, ...]:
-    """The same, awaited."""
+    """Ask each of the servers; see `ask_nodes`."""
     pool: Any
     if isinstance(servers, AsyncCluster):
         try:
             await servers.client.initialize()
         except UNREACHABLE as error:
             raise _unreachable(servers.place, error) from error
-        return _heard(await asyncio.gather(*map(_ask_cluster_node, servers.client.get_nodes())))
+        return _answered(await asyncio.gather(*map(_ask_cluster_node, servers.client.get_nodes())))
     pool = servers.client.connection_pool
     if not isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
-        return _heard([await _ask_awaited(servers.client, servers.place, False)])
+        return _answered([await _ask_awaited(servers.client, servers.place, False)])
     pool = cast(Any, pool)
     try:
         primary = await pool.get_master_address()
@@ -81,11 +86,11 @@ async def ask_nodes_awaited(servers: AsyncServers) -> tuple[Node, ...]:
     for address in replicas:
         async with _beside(redis.asyncio, pool, *address) as replica:
             nodes.append(await _ask_awaited(replica, _address(*address), True))
-    return _heard(nodes)
+    return _answered(nodes)
 
 
 def _beside(library: Any, pool: Any, host: Any, port: int) -> Any:
-    """A client of another server, with all that a Sentinel's pool connects with. `library`: redis or redis.asyncio."""
+    """Make a client of another server with the options of a Sentinel's pool. `library` is redis or redis.asyncio."""
     kind = library.SSLConnection if issubclass(pool.connection_class, library.SSLConnection) else library.Connection
     options = {name: value for name, value in pool.connection_kwargs.items() if name != "connection_pool"}
     return library.Redis.from_pool(library.ConnectionPool(kind, **options | {"host": host, "port": port}))
@@ -115,7 +120,7 @@ async def _ask_awaited(client: Any, place: str, replica: bool) -> Node:
 
 
 async def _ask_cluster_node(node: Any) -> Node:
-    """One question at a time: a node of redis-py's awaited cluster has no pipeline of its own."""
+    """Ask one question at a time: a node of redis-py's async cluster client has no pipeline of its own."""
     place, replica = _known(node)
     answers: list[Any] = []
     for words in QUESTIONS:
@@ -129,12 +134,12 @@ async def _ask_cluster_node(node: Any) -> Node:
 
 
 def _known(node: Any) -> tuple[str, bool]:
-    """Where a node of a cluster is, and whether it is a replica."""
+    """Return the address of a node of a cluster, and whether it is a replica."""
     return _address(node.host, node.port), str(node.server_type) == "replica"
 
 
-def _heard(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    """The nodes, those that are written to first. Raises: StoreUnavailable when none has answered."""
+def _answered(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Return the nodes, primaries first. Raises StoreUnavailable if none has answered."""
     found = tuple(sorted(nodes, key=lambda node: node.replica))
     if all(node.fault for node in found):
         raise StoreUnavailable("; ".join(f"{node.place}: {node.fault}" for node in found))

@@ -23,7 +23,7 @@ import time
 from collections import deque
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import attrs
@@ -46,6 +46,7 @@ from redis.exceptions import (
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.connections import Connections, connections_of
+from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, converse_awaited, converse_once
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
@@ -75,9 +76,6 @@ from vimbiso_fsm.store.servers import (
 )
 
 _R = TypeVar("_R")
-
-Durability: TypeAlias = Literal["local", "replicated"]
-"""Where a commit is stored when it is answered: on the server, or also on a replica."""
 
 ATTEMPTS: Final = 6
 """Times that one request is sent at most. The waits between them double from `FIRST_WAIT`; together they are 0.62 s."""
