@@ -87,11 +87,6 @@ def test_a_command_with_an_argument_is_heard_at_every_question():
     assert "verified 123456" in words(manager.handle(Message(YOU, "m2", "VERIFY 123456")).replies)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="A tag matches only itself and what is left when its end is cut off; aliases and scripts are unknown.",
-)
 @pytest.mark.parametrize(
     ("tag", "available"),
     [

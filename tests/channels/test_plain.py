@@ -59,9 +59,20 @@ def test_the_end_that_is_split_off_and_the_rest_are_the_whole(text, limit):
         ("각\u1100\u1161\u11a8각", 4, "각…"),
         ("e" + "\u0301" * 99, 10, "e" + "\u0301" * 8 + "…"),  # no letter has so many accents: cut among them
         ("x\r\ny and more", 4, "x…"),
+        ("12345\r\n", 7, "12345\r\n"),
+        ("नमस्ते जी", 5, "नम…"),  # "स्ते" is one character: s and t joined by a virama, with a vowel sign
+        ("ab\u0915\u094d\u0937\u093f क्षत्रिय", 5, "ab…"),  # a conjunct does not fit in part
+        ("กำลังน้ำใจ", 6, "กำลัง…"),
+        ("กำลังน้ำใจ", 4, "กำ…"),  # "ลั" is a consonant with the vowel above it
+        ("น้ำใจ", 4, "น้ำ…"),
+        ("👨‍👩‍👧‍👦👨‍👩‍👧‍👦", 12, "👨‍👩‍👧‍👦…"),
+        ("ab👨‍👩‍👧‍👦", 10, "ab…"),
+        ("🇿🇼🇿🇦🇲🇿", 8, "🇿🇼…"),
+        ("🏴󠁧󠁢󠁥󠁮󠁧󠁿🏴󠁧󠁢󠁥󠁮󠁧󠁿", 15, "🏴󠁧󠁢󠁥󠁮󠁧󠁿…"),
     ],
 )
 def test_a_cut_falls_between_characters(text, limit, short):
+    """A shortened text ends before a grapheme cluster that does not fit whole, in any script."""
     assert shorten(text, limit) == short
 
 
@@ -103,5 +114,5 @@ def test_numbered_text():
 
 @pytest.mark.parametrize("ids", [[], [""], [" a"], ["a", "a"], ["a", "b", "c", "d"], ["12345"], ["\ud800"]])
 def test_what_no_button_can_carry(ids):
-    assert not pressable([Option(id, "title") for id in ids], most=3, id_limit=4, size=len)
-    assert pressable([Option("1234", "title")], most=3, id_limit=4, size=len)
+    assert not pressable([Option(id, "title") for id in ids], limit=3, id_limit=4, size=len)
+    assert pressable([Option("1234", "title")], limit=3, id_limit=4, size=len)

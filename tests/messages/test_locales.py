@@ -35,6 +35,38 @@ def test_only_what_is_available_is_looked_up(tags: list[str], available: list[st
 
 
 @pytest.mark.parametrize(
+    ("tag", "available", "found"),
+    [
+        ("sn-ZW", ["en", "sn"], "sn"),
+        ("SN_zw", ["en", "sn"], "sn"),
+        ("en-GB", ["en-AU", "en"], "en"),
+        ("en-GB", ["en-AU", "en-GB"], "en-GB"),
+        ("pt-PT", ["en", "pt-BR"], "pt-BR"),
+        ("zh-TW", ["zh", "zh-Hant"], "zh-Hant"),
+        ("zh-HK", ["zh-Hans", "zh-Hant"], "zh-Hant"),
+        ("zh-TW", ["en", "zh-Hans"], None),
+        ("zh-TW", ["en", "zh"], "zh"),
+        ("sr-Latn", ["sr-Cyrl", "sr"], "sr"),
+        ("sh", ["sr", "sr-Latn"], "sr-Latn"),
+        ("yue", ["zh", "en"], None),
+        ("nn", ["no", "en"], None),
+        ("tlh-US", ["en", "tlh"], "tlh"),
+        ("x", ["en"], None),
+        ("", ["en"], None),
+    ],
+)
+def test_a_tag_finds_the_language_that_its_readers_understand(tag: str, available: list[str], found: str | None):
+    """The same tag comes first, then one with the same meaning, then a prefix; no other language is offered."""
+    assert looked_up([tag], available) == found
+
+
+def test_the_first_tag_that_matches_decides():
+    """A close match of an earlier tag comes before an exact match of a later one."""
+    assert looked_up(["iw", "en"], ["en", "he"]) == "he"
+    assert looked_up(["tlh", "en-ZW"], ["en", "he"]) == "en"
+
+
+@pytest.mark.parametrize(
     ("language", "counted", "forms"),
     [
         ("en", ["other", "one", "other"], {"one", "other"}),

@@ -1,6 +1,6 @@
-"""What languages do differently, as the Unicode CLDR has it: which one a tag means, plurals, amounts of money.
+"""The conventions of languages, from the Unicode CLDR: the meaning of a tag, plurals, amounts of money.
 
-The only import of Babel. A language that the CLDR does not know counts and writes as English does.
+This is the only import of Babel. A language that the CLDR does not know counts and writes as English does.
 """
 
 from __future__ import annotations
@@ -8,40 +8,72 @@ from __future__ import annotations
 import decimal
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global, parse_locale
 from babel.numbers import NumberPattern, parse_pattern
 
 from vimbiso_fsm.messages.money import Money
 
-MAX_TAG: Final = 35
-"""Characters of a language tag that are looked at (RFC 5646, §4.4.1)."""
+TAG_LENGTH: Final = 35
+"""Characters of a language tag that are read (RFC 5646, §4.4.1)."""
 AMOUNT_DIGITS: Final = 100
 """Digits of an amount that is formatted; a longer one is written as it is."""
 
 _EXACT: Final = decimal.Context(prec=4 * AMOUNT_DIGITS)
-"""Amounts are formatted in this context; the thread's own may have any precision."""
+"""A context for amounts; the context of the thread may have any precision."""
+
+
+class _Meaning(NamedTuple):
+    """What a language tag means: the language and the script in which it is written."""
+
+    language: str
+    script: str
 
 
 def preferred(profile: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The language tags that are known of a member, the one that counts first: `language` of their profile, then of
-    what their channel knows of them. Anything that is no tag is passed over."""
+    """Return the language tags that are known of a member, the preferred one first.
+
+    Args:
+        profile: The member's profile; its `language` comes first.
+        metadata: What the channel knows of the member; its `language` comes second.
+
+    Returns:
+        The tags. Values that are no text are left out.
+    """
     tags = (profile.get("language"), metadata.get("language"))
     if tags == (None, None):
         return ()
-    return tuple(tag[:MAX_TAG] for tag in tags if isinstance(tag, str) and tag)
+    return tuple(tag[:TAG_LENGTH] for tag in tags if isinstance(tag, str) and tag)
 
 
 def looked_up(tags: Iterable[str], available: Iterable[str]) -> str | None:
-    """The first of the tags that is available, exactly or after its end is cut off (RFC 4647, §3.4): "sn-ZW", and
-    "sn_ZW", mean "sn". None when none is."""
+    """Return the first available language that a reader of one of the tags understands.
+
+    A tag matches itself, a language that means the same in the CLDR ("zh-TW" and "zh-Hant", "iw" and "he", "nb" and
+    "no"), and what is left when its end is cut off ("sn-ZW" and "sn"; RFC 4647, §3.4). Case, and "_" for "-", do not
+    matter.
+
+    Args:
+        tags: Language tags, the preferred one first.
+        available: The languages to choose from.
+
+    Returns:
+        One of `available`; None if no tag matches.
+    """
     known = {_parts(name): name for name in available}
     for tag in tags:
         parts = _parts(tag)
-        for end in range(len(parts), 0, -1):
-            if parts[:end] in known:
-                return known[parts[:end]]
+        if parts in known:
+            return known[parts]
+        cut = next((known[parts[:end]] for end in range(len(parts) - 1, 0, -1) if parts[:end] in known), None)
+        meaning = _meaning(parts)
+        # Of the languages that mean the same, a prefix of the tag is the closest: "en" before "en-AU" for "en-GB".
+        same = [name for key, name in known.items() if meaning is not None and _meaning(key) == meaning]
+        found = cut if cut in same or not same else same[0]
+        if found is not None:
+            return found
     return None
 
 
@@ -49,19 +81,39 @@ def _parts(tag: str) -> tuple[str, ...]:
     return tuple(tag.replace("_", "-").lower().split("-"))
 
 
+@lru_cache(maxsize=256)
+def _meaning(parts: tuple[str, ...]) -> _Meaning | None:
+    """Complete a tag by the CLDR's aliases and likely subtags; return None for a tag of no known language."""
+    try:
+        language, territory, script, *_ = parse_locale("-".join(parts), sep="-")
+        alias = get_global("language_aliases").get(language, language)
+        language, _, aliased_script, *_ = parse_locale(alias)
+    except ValueError:
+        return None
+    likely = get_global("likely_subtags")
+    usual = likely.get(f"{language}_{territory}") or likely.get(language)
+    script = script or aliased_script or (usual and parse_locale(usual)[2])
+    if script is None:
+        return None
+    # The CLDR inherits Norwegian Bokmål from Norwegian: "no" and "nb" are the same language under two tags.
+    return _Meaning("no" if language == "nb" else language, script)
+
+
 def plural(number: int, language: str) -> str:
-    """The plural category of a number: "zero", "one", "two", "few", "many" or "other"."""
+    """Return the plural category of a number: "zero", "one", "two", "few", "many" or "other"."""
     return _locale(language).plural_form(number)
 
 
 def plurals(language: str) -> frozenset[str]:
-    """The plural categories that a language has, "other" always among them."""
+    """Return the plural categories of a language; "other" is always among them."""
     return frozenset({*_locale(language).plural_form.tags, "other"})
 
 
 def money(value: Money, language: str) -> str:
-    """An amount as a language writes numbers, all its decimals kept, and its currency's code, which no two share:
-    "1,000.00 USD"."""
+    """Format an amount as the language writes numbers: "1,000.00 USD".
+
+    All decimals are kept, and the currency is written by its code, because currencies share symbols.
+    """
     amount, exponent = value.amount, value.amount.as_tuple().exponent
     if not isinstance(exponent, int) or max(abs(exponent), abs(amount.adjusted())) > AMOUNT_DIGITS:
         return str(value)
@@ -76,8 +128,10 @@ def money(value: Money, language: str) -> str:
 
 @lru_cache(maxsize=64)
 def _signs(language: str) -> dict[int, str] | None:
-    """A language's signs in place of "," and "."; None for a language that writes numbers otherwise than by groups of
-    three digits, which is found out by comparing some numbers with Babel's."""
+    """Return the replacements of comma and point in numbers; None for a language that groups otherwise.
+
+    Formatting with them is much faster than Babel. Sample numbers show whether the language needs nothing else.
+    """
     symbols = _locale(language).number_symbols.get("latn", {})
     signs = {ord(","): symbols.get("group", ","), ord("."): symbols.get("decimal", ".")}
     with decimal.localcontext(_EXACT):
@@ -91,7 +145,7 @@ def _signs(language: str) -> dict[int, str] | None:
 
 @lru_cache(maxsize=256)
 def _pattern(language: str, decimals: int) -> NumberPattern:
-    """The language's pattern for numbers, with so many decimals."""
+    """Return the pattern of the language for numbers with `decimals` decimals."""
     whole = _locale(language).decimal_formats[None].pattern.partition(".")[0]
     return parse_pattern(whole + "." * (decimals > 0) + "0" * decimals)
 
