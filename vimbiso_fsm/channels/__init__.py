@@ -1,8 +1,8 @@
-"""The ways to reach a member: one pure module a channel, from bytes to messages and from replies to payloads.
+"""The channels by which members are reached: one pure module each, from bytes to messages and from replies to payloads.
 
-Each module (`whatsapp`, `telegram`, `sms`) is itself a `ChannelFormat`; `terminal` only renders. They read and send
-nothing: who receives the bytes checks where they come from first (`verify_signature`, `verify_secret`), and who embeds
-the bot sends the payloads.
+Each of `whatsapp`, `telegram` and `sms` is itself a `ChannelFormat`; `terminal` only renders. The modules do no I/O.
+The caller verifies where the bytes come from (`verify_signature`, `verify_secret`) before it parses them, and sends the
+payloads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ __all__ = ["ChannelFormat", "Delivery", "Note"]
 
 
 class ChannelFormat(Protocol):
-    """How one channel writes what members say and what they are told."""
+    """The format of a channel: how it writes messages and replies."""
 
     def parse(self, body: bytes, *, now: datetime | None = None) -> Delivery:
-        """What the body of one webhook request delivers; raises nothing but `InvalidMessage`. `now` is what the
-        sender's own times are judged by; without it none is believed."""
+        """Read the body of a webhook request.
+
+        Args:
+            body: The bytes of the body.
+            now: The current instant, with a time zone. A message's own time is only used if it is not later.
+
+        Raises:
+            InvalidMessage: The body is no webhook of the channel.
+        """
         ...
 
     def render(self, channel: Channel, replies: Iterable[Reply]) -> list[dict[str, Any]]:
-        """The payloads that say `replies` to the member on `channel`, in order, each inside the channel's limits."""
+        """Write the payloads that send `replies` to the member on `channel`, in order, each within its limits."""
         ...

@@ -1,7 +1,7 @@
 """What one webhook request delivers, and how its bytes are read without trusting them.
 
-A request that is no webhook at all is refused as a whole (`InvalidMessage`); a part of it that is broken is noted and
-the rest is handled, for the channel would send the whole batch again for days.
+A request that is no webhook at all is refused as a whole (`InvalidMessage`). If only a part of it is broken, that part
+is noted and the rest is handled: otherwise the channel would send the whole batch again for days.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from vimbiso_fsm.messages.message import Message
 
 T = TypeVar("T")
 
-EARLIEST: Final = 1_230_768_000
-"""2009-01-01 in seconds since 1970: no channel here is older, so an earlier time is nonsense."""
+EARLIEST_INSTANT: Final = 1_230_768_000
+"""2009-01-01 in seconds since the epoch. No channel here is older, so an earlier time is wrong."""
 
-MAX_DIGITS: Final = 11
-"""Digits of a time in seconds; more would not fit a `datetime`."""
+INSTANT_DIGITS: Final = 11
+"""Digits of an instant in seconds; more would not fit into a `datetime`."""
 
-MAX_NAME: Final = 40
-"""Characters of a type or field name that is worth repeating in a note."""
+NAME_LENGTH: Final = 40
+"""Characters of a type or field name that a note repeats."""
 
 
 @attrs.frozen
 class Kind(Generic[T]):
-    """A kind of JSON value: how it is called, and its Python type."""
+    """A kind of JSON value: its name in errors and its Python type."""
 
     name: str
     type: type[T]
@@ -44,7 +44,7 @@ LIST: Final = Kind[list[Any]]("a list", list)
 
 
 class Content(TypedDict, total=False):
-    """What a `Message` takes of what was said: `text`, `choice` or, when it is neither, `kind`."""
+    """The content of a `Message`: its `text`, its `choice`, or the `kind` of anything else."""
 
     text: str
     choice: str
@@ -53,7 +53,12 @@ class Content(TypedDict, total=False):
 
 @attrs.frozen
 class Note:
-    """Why a part of a delivery is no message. `place`: its path, as in `entry[0].changes[1].value.messages[0]`."""
+    """The reason why a part of a delivery is no message.
+
+    Attributes:
+        place: The path of the part: `entry[0].changes[1].value.messages[0]`.
+        reason: Why it is no message.
+    """
 
     place: str
     reason: str
@@ -61,9 +66,14 @@ class Note:
 
 @attrs.frozen
 class Delivery:
-    """What one webhook request held: the `messages` in the order they were given, how many `statuses` (sent,
-    delivered, read) came with them, what was `ignored` by rule, and the `faults`, parts that should have been
-    messages and are broken."""
+    """The content of one webhook request.
+
+    Attributes:
+        messages: The messages, in the order of the request.
+        statuses: The number of status reports (sent, delivered, read).
+        ignored: The parts that are no messages and were not meant to be.
+        faults: The parts that should be messages and are broken.
+    """
 
     messages: tuple[Message, ...] = ()
     statuses: int = 0
@@ -73,7 +83,7 @@ class Delivery:
 
 @attrs.define
 class Findings:
-    """A delivery while it is being read."""
+    """The content of a webhook request while it is being read."""
 
     messages: list[Message] = attrs.field(factory=list[Message])
     statuses: int = 0
@@ -81,7 +91,7 @@ class Findings:
     faults: list[Note] = attrs.field(factory=list[Note])
 
     def each(self, place: str, items: list[Any], read: Callable[[str, dict[str, Any]], None]) -> None:
-        """Reads every item with its place; a broken one becomes a fault, and the next is read all the same."""
+        """Read every item with its place; a broken one becomes a fault, and the next one is read all the same."""
         for number, item in enumerate(items):
             where = f"{place}[{number}]"
             try:
@@ -90,24 +100,28 @@ class Findings:
                 self.faults.append(Note(where, str(error)))
 
     def ignore(self, place: str, reason: str) -> None:
-        """Notes a part that is no message and was not meant to be one."""
+        """Note a part that is no message and was not meant to be one."""
         self.ignored.append(Note(place, reason))
 
     def delivery(self) -> Delivery:
-        """What was found."""
+        """Return what was read."""
         return Delivery(tuple(self.messages), self.statuses, tuple(self.ignored), tuple(self.faults))
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Refused: what is no JSON (`NaN` is none), nests too deeply, is no object, or names a
-    key twice, which two readers could understand differently."""
+    """Read the JSON object in `body`.
+
+    Raises:
+        InvalidMessage: The body is no JSON (`NaN` is none), is nested too deeply, is no object, or repeats a key, which
+            two readers could understand differently.
+    """
     try:
         value: Any = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
     except InvalidMessage:
         raise
     except RecursionError:
         raise InvalidMessage("body", "is nested too deeply") from None
-    except ValueError:  # not chained: the error quotes the body, and with it what members wrote
+    except ValueError:  # not chained: the error quotes the body, and with it the words of members
         raise InvalidMessage("body", "is no JSON") from None
     return _object("body", value)
 
@@ -134,7 +148,11 @@ def _no_constant(_: str) -> Never:
 
 
 def take(holder: object, path: str, kind: Kind[T]) -> T:
-    """The value at a dotted `path` of a JSON object; `InvalidMessage` when it is missing or of another type."""
+    """Return the value at a dotted `path` of a JSON object.
+
+    Raises:
+        InvalidMessage: The value is missing or of another type.
+    """
     value = maybe(holder, path, kind)
     if value is None:
         raise InvalidMessage(path, "is missing")
@@ -142,7 +160,11 @@ def take(holder: object, path: str, kind: Kind[T]) -> T:
 
 
 def maybe(holder: object, path: str, kind: Kind[T]) -> T | None:
-    """As `take`, but None when there is no such value."""
+    """Return the value at a dotted `path` of a JSON object; None if it is missing.
+
+    Raises:
+        InvalidMessage: The value is of another type.
+    """
     value: Any = holder
     for name in path.split("."):
         value = value.get(name) if _is_object(value) else None
@@ -154,30 +176,34 @@ def maybe(holder: object, path: str, kind: Kind[T]) -> T | None:
 
 
 def instant(seconds: object, now: datetime | None) -> datetime | None:
-    """A sender's time (seconds since 1970, as a number or its ASCII digits) in UTC.
+    """Read the time at which a message was sent.
 
-    None when it is nonsense, before 2009, or later than `now`: what is dated tomorrow counts as said now (SG-64).
-    None also without `now`: a time that cannot be judged is not believed.
+    Args:
+        seconds: Seconds since the epoch, as a number or its ASCII digits.
+        now: The current instant. Without it no time is believed.
+
+    Returns:
+        The instant in UTC; None if it is wrong, before `EARLIEST_INSTANT`, or later than `now` (SG-64).
     """
-    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() and len(seconds) <= MAX_DIGITS:
+    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() and len(seconds) <= INSTANT_DIGITS:
         seconds = int(seconds)
-    if now is None or type(seconds) is not int or not EARLIEST <= seconds <= now.timestamp():
+    if now is None or type(seconds) is not int or not EARLIEST_INSTANT <= seconds <= now.timestamp():
         return None
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def one_line(text: str) -> str:
-    """`text` on one line and without lone surrogates, which nothing can encode: a profile name."""
+    """Put a text, such as a profile name, on one line and replace lone surrogates."""
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def is_name(value: object) -> bool:
-    """True for a short ASCII identifier: a type or field name that may be kept and repeated in a note."""
-    return isinstance(value, str) and value.isascii() and value.isidentifier() and len(value) <= MAX_NAME
+    """Return whether `value` is a short ASCII identifier: a type or field name that a note may repeat."""
+    return isinstance(value, str) and value.isascii() and value.isidentifier() and len(value) <= NAME_LENGTH
 
 
 def same_secret(given: str | None, expected: str) -> bool:
-    """Compares in constant time. No header is never right, nor is anything where no secret was set."""
+    """Compare two secrets in constant time. A missing header, or an unset secret, never matches."""
     if not given or not expected:
         return False
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))

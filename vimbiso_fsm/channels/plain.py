@@ -115,7 +115,7 @@ def shorten(text: str, limit: int, size: Size = utf16, mark: str = ELLIPSIS) -> 
 def split(text: str, limit: int, size: Size = utf16) -> list[str]:
     """Split `text` into pieces of at most `limit` units (4 or more), none of them blank.
 
-    A piece ends after a paragraph, otherwise after a line, a word or a character. Only white space at the seams is lost.
+    A piece ends after a paragraph, else after a line, a word or a character. Only white space at the seams is lost.
     """
     pieces: list[str] = []
     start = 0

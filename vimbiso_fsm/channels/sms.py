@@ -1,7 +1,7 @@
-"""SMS, by Twilio's webhook and message formats: form-encoded bodies to messages, replies to `To` and `Body`.
+"""SMS in Twilio's formats: form-encoded webhook bodies to messages, replies to `To` and `Body`.
 
-An SMS travels in segments, each paid for: 160 septets of the GSM 7-bit alphabet or 70 UTF-16 units when alone, 153 or
-67 when joined (3GPP TS 23.038 and 23.040). We keep each message to 3 segments.
+An SMS is sent and paid for in segments: 160 septets of the GSM 7-bit alphabet or 70 UTF-16 units when alone, 153 or 67
+when joined (3GPP TS 23.038 and 23.040). Each message is kept to `SEGMENTS` segments.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
 
-MAX_FIELDS: Final = 1000
+FORM_FIELDS: Final = 1000
+"""Fields of a form that is read."""
 SEGMENTS: Final = 3
-TITLE: Final = 40
-"""Units of an option's title once the whole text is too long for 3 segments."""
+"""Segments of one message."""
+TITLE_LENGTH: Final = 40
+"""Units of an option's title, if the whole text is too long for `SEGMENTS` segments."""
 PHONE_DIGITS: Final = 8
-"""Digits of the shortest phone number; what is shorter is a short code and takes no `+`."""
+"""Digits of the shortest phone number. A shorter number is a short code and takes no `+`."""
 
 BASIC: Final = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -42,28 +44,38 @@ GSM: Final = BASIC | EXTENDED
 TYPOGRAPHY: Final = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00a0": " ", "\u202f": " ", "\t": " "}
 )
-"""Niceties for which GSM has a plain form: one of them would cost a whole message more than half its room."""
+"""Typographic characters and their plain forms in GSM: one of them would cost a message more than half its room."""
 
 
 def verify_signature(url: str, params: Mapping[str, str], header: str | None, auth_token: str) -> bool:
-    """True when `header` (`X-Twilio-Signature`) is the base64 HMAC-SHA1 of the full URL that Twilio called and the
-    sorted names and values of the form (see `form`), with the account's token (SG-61)."""
+    """Return whether a webhook request is signed by Twilio (SG-61).
+
+    Args:
+        url: The full URL that Twilio called.
+        params: The fields of the form; see `form`.
+        header: The header `X-Twilio-Signature`: the base64 HMAC-SHA1 of the URL and the sorted names and values.
+        auth_token: The token of the Twilio account.
+    """
     signed = url + "".join(name + params[name] for name in sorted(params))
     digest = hmac.new(auth_token.encode(), signed.encode("utf-8", "replace"), hashlib.sha1).digest()
     return bool(auth_token) and same_secret(header, base64.b64encode(digest).decode())
 
 
 def form(body: bytes) -> dict[str, str]:
-    """The fields of a form-encoded body; `InvalidMessage` when it is none, or names a field twice."""
+    """Read the fields of a form-encoded body.
+
+    Raises:
+        InvalidMessage: The body is no form, has too many fields or repeats one.
+    """
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=MAX_FIELDS,
+            max_num_fields=FORM_FIELDS,
         )
-    except ValueError:  # not chained: the error quotes the body, and with it what the member wrote
+    except ValueError:  # not chained: the error quotes the body, and with it the words of the member
         raise InvalidMessage("body", "is no form of at most 1000 fields") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
@@ -72,10 +84,16 @@ def form(body: bytes) -> dict[str, str]:
 
 
 def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
-    """The message of one Twilio webhook; a status callback is counted. An SMS carries no time of its own, so `now`
-    is not asked. Raises `InvalidMessage` for what is no such form, or a message without id or sender.
+    """Read one Twilio webhook: a message, or a status report, which is counted.
 
-    The sender is kept as digits without `+`, as the other channels write a phone number; `account` is our number.
+    The sender is kept as digits without `+`, as the other channels write a phone number; `account` is the bot's number.
+
+    Args:
+        body: The bytes of the body.
+        now: Not used: an SMS carries no time of its own.
+
+    Raises:
+        InvalidMessage: The body is no such form, or the message has no id or no sender.
     """
     fields = form(body)
     if "MessageStatus" in fields and "Body" not in fields:
@@ -90,7 +108,7 @@ def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
 
 
 def _content(fields: Mapping[str, str]) -> Content:
-    """The text; or what kind of thing came without one, by the type of the first attachment (SG-66)."""
+    """Return the text; without one, the kind of content by the type of the first attachment (SG-66)."""
     text = take(fields, "Body", TEXT)
     if text.strip() or fields.get("NumMedia", "0") in ("", "0"):
         return {"text": text}
@@ -100,7 +118,14 @@ def _content(fields: Mapping[str, str]) -> Content:
 
 @attrs.frozen
 class _Alphabet:
-    """How a text is counted, how much of it 3 segments hold, and what marks it as shortened."""
+    """An alphabet of SMS.
+
+    Attributes:
+        size: Counts the units of a text.
+        alone: The units of a single segment.
+        joined: The units of each of several segments.
+        mark: What ends a shortened text.
+    """
 
     size: Size
     alone: int
@@ -109,8 +134,10 @@ class _Alphabet:
 
     @property
     def limit(self) -> int:
-        """Units that surely fit: each joined segment but the last may leave one empty, since no segment ends inside
-        a character of two units."""
+        """The units that always fit.
+
+        No segment ends inside a character of two units, so each joined segment but the last may leave one unit empty.
+        """
         return SEGMENTS * (self.joined - 1) + 1
 
 
@@ -127,7 +154,7 @@ def _alphabet(text: str) -> _Alphabet:
 
 
 def segments(text: str) -> int:
-    """How many segments a text travels in; 0 for none."""
+    """Return the number of segments of a text; 0 for an empty one."""
     alphabet = _alphabet(text)
     if (size := alphabet.size(text)) <= alphabet.alone:
         return min(size, 1)
@@ -141,9 +168,11 @@ def segments(text: str) -> int:
 
 
 def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
-    """The parameters of one Twilio message after the other, each within 3 segments: options are a numbered list.
-    Where that is too long, titles are shortened and descriptions left out; what is still too long is split between
-    lines, so no option is lost."""
+    """Write the parameters of Twilio messages, each within `SEGMENTS` segments.
+
+    Options are a numbered list. If the list is too long, titles are shortened and descriptions are left out. If it is
+    still too long, it is split between lines, so no option is lost.
+    """
     number = channel.identifier
     to = f"+{number}" if number.isascii() and number.isdigit() and len(number) >= PHONE_DIGITS else number
     return [{"To": to, "Body": piece} for reply in replies for piece in _pieces(reply)]
@@ -162,4 +191,4 @@ def _pieces(reply: Reply) -> list[str]:
 
 def _brief(choice: Option, alphabet: _Alphabet) -> Option:
     title = choice.title.translate(TYPOGRAPHY)
-    return Option(choice.id, shorten(title, TITLE, alphabet.size, alphabet.mark))
+    return Option(choice.id, shorten(title, TITLE_LENGTH, alphabet.size, alphabet.mark))

@@ -40,15 +40,16 @@ from vimbiso_fsm.messages.replies import Reply
 
 Payload: TypeAlias = dict[str, Any]
 
-MESSAGE: Final = 4096
+MESSAGE_LENGTH: Final = 4096
 """UTF-16 units of a message."""
-CALLBACK_DATA: Final = 64
-"""Bytes of UTF-8 that come back when a button is pressed."""
-KEYS: Final = 100
+CALLBACK_BYTES: Final = 64
+"""Bytes in UTF-8 of what comes back when a button is pressed."""
+KEYBOARD_BUTTONS: Final = 100
 """Buttons under one message."""
-KEY_TITLE: Final = 64
-"""Telegram names no limit; a phone shows no more."""
-MAX_NAME: Final = 100
+TITLE_LENGTH: Final = 64
+"""UTF-16 units of a button's title. Telegram names no limit; a phone shows no more."""
+NAME_LENGTH: Final = 100
+"""Characters of a profile name, and of a language tag, that are kept."""
 
 KINDS: Final[Mapping[str, str]] = {
     "photo": "image",
@@ -63,19 +64,26 @@ KINDS: Final[Mapping[str, str]] = {
     "location": "location",
     "contact": "contacts",
 }
-"""Fields that say what a message without text is, and what WhatsApp calls it: one set of kinds for all channels."""
+"""Fields of a message without text, and their kinds by WhatsApp's names: all channels have the same kinds."""
 
 
 def verify_secret(header: str | None, secret: str) -> bool:
-    """True when `header` (`X-Telegram-Bot-Api-Secret-Token`) is the secret given to `setWebhook` (SG-61)."""
+    """Return whether the header `X-Telegram-Bot-Api-Secret-Token` is the secret given to `setWebhook` (SG-61)."""
     return same_secret(header, secret)
 
 
 def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Delivery:
-    """The message of one update, if it has one. `account`: the bot's name; `now`: see `delivery.instant`.
+    """Read one update: a message, or a pressed button.
 
-    Only private chats are read: in a group, everybody would be the same member. Raises `InvalidMessage` for what is
-    no update or a broken one.
+    Only private chats are read: in a group, everybody would be the same member.
+
+    Args:
+        body: The bytes of the body.
+        account: The name of the bot.
+        now: The current instant; see `delivery.instant`.
+
+    Raises:
+        InvalidMessage: The body is no update, or the update is broken.
     """
     update = read_object(body)
     identity = str(take(update, "update_id", NUMBER))
@@ -94,9 +102,9 @@ def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Del
 
 
 def _channel(said: Mapping[str, Any]) -> Channel:
-    """The sender's private chat, which has the sender's own id."""
-    name = shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), MAX_NAME)
-    language = shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), MAX_NAME)
+    """Return the private chat of the sender, which has the sender's id."""
+    name = shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), NAME_LENGTH)
+    language = shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), NAME_LENGTH)
     metadata = {known: value for known, value in (("name", name), ("language", language)) if value}
     return Channel("telegram", str(take(said, "from.id", NUMBER)), metadata)
 
@@ -106,7 +114,7 @@ def _pressed(query: Mapping[str, Any]) -> Content:
 
 
 def _typed(message: Mapping[str, Any]) -> Content:
-    """The text, or the kind of what a bot cannot read (SG-66)."""
+    """Return the text, or the kind of content that a bot cannot read (SG-66)."""
     text = maybe(message, "text", TEXT)
     if text is not None:
         return {"text": _word(text)}
@@ -114,7 +122,7 @@ def _typed(message: Mapping[str, Any]) -> Content:
 
 
 def _word(text: str) -> str:
-    """What was typed, a bot command as the bare word: `/menu`, `/menu@our_bot` and `/start <parameter>`."""
+    """Return a text as typed, or the bare word of a bot command: `/menu`, `/menu@our_bot`, `/start <parameter>`."""
     if not text.startswith("/"):
         return text
     command, _, rest = text[1:].partition(" ")
@@ -123,25 +131,28 @@ def _word(text: str) -> str:
 
 
 def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
-    """The parameters of one `sendMessage` after the other, inside Telegram's limits: options are an inline keyboard,
-    a button a line; what it cannot hold is numbered text. Buttons show no descriptions, so these are said in the
-    text. Too long a text becomes several; a reply without words and options is left out."""
+    """Write the parameters of `sendMessage` calls, each within Telegram's limits.
+
+    Options are an inline keyboard, one button per line; options that it cannot hold are numbered text. Buttons show no
+    descriptions, so these are written in the text. A text that is too long is split; a reply without words and options
+    is left out.
+    """
     return [{"chat_id": channel.identifier, **content} for reply in replies for content in _contents(reply)]
 
 
 def _contents(reply: Reply) -> Iterator[Payload]:
     body, choices = question(reply), options(reply)
-    keys = pressable(choices, KEYS, CALLBACK_DATA, _utf8)
+    keys = pressable(choices, KEYBOARD_BUTTONS, CALLBACK_BYTES, _utf8)
     if not body or not keys or any(choice.description for choice in choices):
         body = numbered(body, choices)
-    ahead, last = split_off_end(body, MESSAGE) if keys else (body, "")
-    yield from ({"text": piece} for piece in split(ahead, MESSAGE))
+    ahead, last = split_off_end(body, MESSAGE_LENGTH) if keys else (body, "")
+    yield from ({"text": piece} for piece in split(ahead, MESSAGE_LENGTH))
     if last:
         yield {"text": last, "reply_markup": {"inline_keyboard": _keyboard(choices)}}
 
 
 def _keyboard(choices: Sequence[Option]) -> list[list[Payload]]:
-    named = zip(choices, titles(choices, KEY_TITLE), strict=True)
+    named = zip(choices, titles(choices, TITLE_LENGTH), strict=True)
     return [[{"text": title, "callback_data": choice.id}] for choice, title in named]
 
 

@@ -1,7 +1,7 @@
-"""WhatsApp, by the Cloud API of Meta: webhook bodies to messages, replies to payloads of `POST /<number>/messages`.
+"""WhatsApp in the formats of Meta's Cloud API: webhook bodies to messages, replies to `POST /<number>/messages`.
 
-Meta delivers at least once, repeats for days, puts several entries, changes and messages into one body and keeps no
-order. The formats and limits are those of Meta's webhook and message reference.
+Meta delivers at least once, repeats a webhook for days, puts several entries, changes and messages into one body and
+keeps no order. The formats and limits are those of Meta's webhook and message reference.
 """
 
 from __future__ import annotations
@@ -50,40 +50,47 @@ Payload: TypeAlias = dict[str, Any]
 
 PLATFORM: Final = "whatsapp_business_account"
 
-MESSAGE: Final = 4096
-BODY: Final = 1024
-"""Of a message with buttons or a list. Limits count UTF-16 units, the strictest reading of "characters"."""
+# Lengths are in UTF-16 units, the strictest reading of "characters".
+MESSAGE_LENGTH: Final = 4096
+BODY_LENGTH: Final = 1024
+"""Of a message with buttons or a list."""
 BUTTONS: Final = 3
-BUTTON_TITLE: Final = 20
-BUTTON_ID: Final = 256
+BUTTON_TITLE_LENGTH: Final = 20
+BUTTON_ID_LENGTH: Final = 256
 ROWS: Final = 10
-"""Over all sections; we always send one section, which then needs no title."""
-ROW_TITLE: Final = 24
-ROW_DESCRIPTION: Final = 72
-ROW_ID: Final = 200
-LIST_BUTTON: Final = 20
-MAX_NAME: Final = 100
-"""Of a profile name we keep; WhatsApp itself allows 25."""
+"""Rows of a list over all its sections. Only one section is sent, which then needs no title."""
+ROW_TITLE_LENGTH: Final = 24
+ROW_DESCRIPTION_LENGTH: Final = 72
+ROW_ID_LENGTH: Final = 200
+LIST_BUTTON_LENGTH: Final = 20
+NAME_LENGTH: Final = 100
+"""Of a profile name that is kept; WhatsApp itself allows 25."""
 
 
 def verify_signature(body: bytes, header: str | None, app_secret: str) -> bool:
-    """True when `header` (`X-Hub-Signature-256`) is the HMAC-SHA256 of the raw body with the app secret (SG-61)."""
+    """Return whether the header `X-Hub-Signature-256` is the HMAC-SHA256 of the body with the app secret (SG-61)."""
     digest = hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest()
     return bool(app_secret) and same_secret(header, f"sha256={digest}")
 
 
 def verify_subscription(params: Mapping[str, str], token: str) -> str | None:
-    """The challenge to answer Meta's GET with when its query carries our verify token; None means 403 (SG-62)."""
+    """Return the challenge with which Meta's GET is answered; None, for a 403, if the verify token is wrong (SG-62)."""
     if params.get("hub.mode") != "subscribe" or not same_secret(params.get("hub.verify_token"), token):
         return None
     return params.get("hub.challenge")
 
 
 def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
-    """The messages of one webhook body, in order over all its entries and changes (SG-63).
+    """Read the messages of one webhook body, in order over all its entries and changes (SG-63).
 
-    Raises `InvalidMessage` for what is no WhatsApp webhook; a broken part of one is a fault of the delivery. `now`
-    (aware) is what the messages' own times are judged by: see `delivery.instant`.
+    A broken part of the body is a fault of the delivery.
+
+    Args:
+        body: The bytes of the body.
+        now: The current instant, with a time zone; see `delivery.instant`.
+
+    Raises:
+        InvalidMessage: The body is no WhatsApp webhook.
     """
     webhook = read_object(body)
     if webhook.get("object") != PLATFORM:
@@ -95,15 +102,17 @@ def parse(body: bytes, *, now: datetime | None = None) -> Delivery:
 
 @attrs.frozen
 class _Reader:
-    """Reads the parts of one webhook body, from the outside in."""
+    """Reads the parts of one webhook body, from the outside in: entries, changes, values, messages."""
 
     found: Findings
     now: datetime | None
 
     def entry(self, place: str, entry: Mapping[str, Any]) -> None:
+        """Read an entry."""
         self.found.each(f"{place}.changes", take(entry, "changes", LIST), self.change)
 
     def change(self, place: str, change: Mapping[str, Any]) -> None:
+        """Read a change; ignore one that is not of messages."""
         value, field = take(change, "value", OBJECT), maybe(change, "field", TEXT)
         if field not in (None, "messages"):
             self.found.ignore(place, f"a change of {field if is_name(field) else 'another kind'}")
@@ -111,6 +120,7 @@ class _Reader:
             self.value(f"{place}.value", value)
 
     def value(self, place: str, value: Mapping[str, Any]) -> None:
+        """Read the value of a change: messages and statuses."""
         statuses, messages = maybe(value, "statuses", LIST) or [], maybe(value, "messages", LIST) or []
         self.found.statuses += len(statuses)
         if not statuses and not messages:
@@ -121,6 +131,7 @@ class _Reader:
         self.found.each(f"{place}.messages", messages, lambda where, said: self.message(where, said, account, names))
 
     def message(self, place: str, said: Mapping[str, Any], account: str, names: Mapping[str, str]) -> None:
+        """Read a message; ignore a notice of WhatsApp."""
         if maybe(said, "type", TEXT) == "system":  # "changed their number", say: told by WhatsApp, not by the member
             self.found.ignore(place, "a notice of WhatsApp's own")
         else:
@@ -128,13 +139,13 @@ class _Reader:
 
 
 def _profile_names(value: Mapping[str, Any]) -> dict[str, str]:
-    """Names by phone number. What is broken is passed over: no message needs its sender's name."""
+    """Return the profile names by phone number. Broken parts are left out: no message needs the name of its sender."""
     names: dict[str, str] = {}
     with suppress(InvalidMessage):
         for contact in maybe(value, "contacts", LIST) or ():
             with suppress(InvalidMessage):
                 name = one_line(take(contact, "profile.name", TEXT))
-                names[take(contact, "wa_id", TEXT)] = shorten(name, MAX_NAME)
+                names[take(contact, "wa_id", TEXT)] = shorten(name, NAME_LENGTH)
     return names
 
 
@@ -151,7 +162,7 @@ def _message(message: Mapping[str, Any], account: str, names: Mapping[str, str],
 
 
 def _content(message: Mapping[str, Any]) -> Content:
-    """What the member said: text, a choice, or the kind of what a bot cannot read (SG-66)."""
+    """Return the text, the choice, or the kind of content that a bot cannot read (SG-66)."""
     kind = take(message, "type", TEXT)
     if kind == "text":
         return {"text": take(message, "text.body", TEXT)}
@@ -165,12 +176,17 @@ def _content(message: Mapping[str, Any]) -> Content:
 
 
 def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Menu") -> list[Payload]:
-    """The payloads that say `replies`, inside WhatsApp's limits (SG-67).
+    """Write the payloads that send `replies`, each within WhatsApp's limits (SG-67).
 
-    Up to 3 buttons are buttons, more options are a list of up to 10 rows, and what neither can hold is numbered text.
-    Too long a text becomes several; too long a question goes ahead, its end stands with the options. Too long titles
-    and descriptions are shortened. A reply without words and options is left out, for WhatsApp refuses it.
-    `list_button`: the words on the button that opens a list.
+    Up to three buttons are buttons, more options are a list of up to ten rows, and options that neither can hold are
+    numbered text. A text that is too long is split; of a question that is too long, the end stands with the options and
+    the rest is sent ahead. Titles and descriptions that are too long are shortened. A reply without words and options
+    is left out, because WhatsApp refuses it.
+
+    Args:
+        channel: The channel of the member.
+        replies: The replies with their final words.
+        list_button: The words on the button that opens a list.
     """
     head = {"messaging_product": "whatsapp", "recipient_type": "individual", "to": channel.identifier}
     return [{**head, **content} for reply in replies for content in _contents(reply, list_button)]
@@ -179,33 +195,33 @@ def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Me
 def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
     body, choices = question(reply), options(reply)
     buttons = isinstance(reply, Buttons) and len(choices) <= BUTTONS
-    most, id_limit = (BUTTONS, BUTTON_ID) if buttons else (ROWS, ROW_ID)
+    most, id_limit = (BUTTONS, BUTTON_ID_LENGTH) if buttons else (ROWS, ROW_ID_LENGTH)
     if not body or not pressable(choices, most, id_limit, utf16):
         yield from _texts(numbered(body, choices))
         return
-    ahead, asked = split_off_end(body, BODY)
+    ahead, asked = split_off_end(body, BODY_LENGTH)
     yield from _texts(ahead)
     kind, action = ("button", _buttons(choices)) if buttons else ("list", _list(choices, list_button))
     yield {"type": "interactive", "interactive": {"type": kind, "body": {"text": asked}, "action": action}}
 
 
 def _texts(text: str) -> Iterator[Payload]:
-    for piece in split(text, MESSAGE):
+    for piece in split(text, MESSAGE_LENGTH):
         yield {"type": "text", "text": {"preview_url": False, "body": piece}}
 
 
 def _buttons(choices: Sequence[Option]) -> Payload:
-    named = zip(choices, titles(choices, BUTTON_TITLE), strict=True)
+    named = zip(choices, titles(choices, BUTTON_TITLE_LENGTH), strict=True)
     return {"buttons": [{"type": "reply", "reply": {"id": choice.id, "title": title}} for choice, title in named]}
 
 
 def _list(choices: Sequence[Option], list_button: str) -> Payload:
-    rows = [_row(choice, title) for choice, title in zip(choices, titles(choices, ROW_TITLE), strict=True)]
-    return {"button": shorten(list_button, LIST_BUTTON), "sections": [{"rows": rows}]}
+    rows = [_row(choice, title) for choice, title in zip(choices, titles(choices, ROW_TITLE_LENGTH), strict=True)]
+    return {"button": shorten(list_button, LIST_BUTTON_LENGTH), "sections": [{"rows": rows}]}
 
 
 def _row(choice: Option, title: str) -> Payload:
-    """A row; a title that had to be shortened is said whole in the description when there is no other."""
+    """Write a row. The whole of a shortened title becomes the description, unless the row has one."""
     description = choice.description or (choice.title if title != choice.title else "")
     row = {"id": choice.id, "title": title}
-    return {**row, "description": shorten(description, ROW_DESCRIPTION)} if description else row
+    return {**row, "description": shorten(description, ROW_DESCRIPTION_LENGTH)} if description else row

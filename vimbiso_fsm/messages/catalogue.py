@@ -1,7 +1,7 @@
-"""Words: catalogues of texts by language and key, and how a key and its parameters become the words a member reads.
+"""Catalogues: the words of each key in each language, and how a key with its parameters becomes the words of a reply.
 
-A template is `str.format` with named fields: `"You hold {held}."`. Where the words differ by number it is a `Plural`.
-What a member wrote is only ever a parameter, so nothing in it is read as a template.
+A template is `str.format` with named fields: `"You hold {held}."`. If the words differ by number it is a `Plural`. What
+a member wrote is only ever a parameter, so nothing in it is read as a template.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 class Plural:
     """A template that differs by number: `Plural("days", one="{days} day", other="{days} days")`.
 
-    `by`: the parameter that counts, a whole number. The others are the categories of the CLDR; which of them a language
-    has, and what they mean there, is the language's business. `other` serves those that are not given.
+    The categories are those of the Unicode CLDR. A language defines which of them it has and what they mean.
+
+    Attributes:
+        by: The parameter that counts, a whole number.
+        other: The template of every category that is not given.
+        zero: The template of the category "zero"; `one`, `two`, `few` and `many` likewise.
     """
 
     by: str
@@ -37,11 +41,11 @@ class Plural:
 
     @property
     def forms(self) -> Mapping[str, str]:
-        """The templates that are given, by category."""
+        """The given templates by category."""
         return {name: form for name, form in attrs.asdict(self).items() if name != "by" and form is not None}
 
     def form(self, count: object, language: str) -> str:
-        """The template for a number; what is no whole number is called "other"."""
+        """Return the template for a number in a language; a count that is no whole number is "other"."""
         if type(count) is not int:
             return self.other
         form: str | None = getattr(self, locales.plural(count, language))
@@ -50,7 +54,7 @@ class Plural:
 
 Template: TypeAlias = str | Plural
 Templates: TypeAlias = Mapping[str, Template]
-"""One language's templates by key."""
+"""The templates of one language by key."""
 
 ENGLISH: Final[Templates] = {
     "back.earlier": "Your earlier answer: {answer}",
@@ -107,20 +111,32 @@ ENGLISH: Final[Templates] = {
     "session.lost": "Your session ended. What you had not confirmed was not sent.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",
 }
-"""What the framework itself says. A bot's own texts may replace any of it."""
+"""The words of the framework. The texts of a bot may replace any of them."""
 
 
 @attrs.frozen
 class Catalogue:
-    """Templates by language and key. `languages[default]` serves every key another language lacks."""
+    """Templates by language and key.
+
+    Attributes:
+        languages: The templates of each language.
+        default: The language whose templates serve every key that another language lacks.
+    """
 
     languages: Mapping[str, Templates] = attrs.field(factory=dict)
     default: str = "en"
 
     @classmethod
     def of(cls, texts: Templates | Mapping[str, Templates] | Catalogue, flows: Iterable[str] = ()) -> Catalogue:
-        """A catalogue from what a bot's author gives: English templates by key, or templates by language and key. Each
-        of `flows` has a title, `<flow>.title`: its name, unless the author says better."""
+        """Make a catalogue from the texts of a bot.
+
+        Args:
+            texts: English templates by key, or templates by language and key.
+            flows: The names of the bot's flows. Each has a title, `<flow>.title`; by default it is the name.
+
+        Returns:
+            The catalogue, with the words of the framework.
+        """
         if isinstance(texts, Catalogue):
             return texts
         given: dict[str, dict[str, Template]] = {}
@@ -137,18 +153,17 @@ class Catalogue:
         return key in self.languages.get(self.default, {})
 
     def language(self, tags: Iterable[str]) -> str:
-        """The language to speak with somebody who would like one of these, the best first: the first that there is,
-        else the default one."""
+        """Return the language for a reader of `tags`, the preferred one first: the first match, else the default."""
         if not tags:
             return self.default
         return locales.looked_up(tags, self.languages) or self.default
 
     def template(self, key: str, language: str = "") -> Template | None:
-        """The template of a key, in `language` or else the default one; None when there is none."""
+        """Return the template of a key in `language`, else in the default language; None without a template."""
         return self._found(key, language)[0]
 
     def _found(self, key: str, language: str) -> tuple[Template | None, str]:
-        """The template of a key, and the language it is in."""
+        """Return the template of a key and its language."""
         for known in (language or self.default, self.default):
             template = self.languages.get(known, {}).get(key)
             if template is not None:
@@ -156,8 +171,11 @@ class Catalogue:
         return None, language or self.default
 
     def say(self, text: Text, language: str = "") -> Text:
-        """The text with its final words; one that has them is left as it is. A key without an entry is said as it
-        stands; so is a template whose parameters are not all there, for a member must hear something."""
+        """Return the text with its final words; a text that has them is returned as it is.
+
+        A key without an entry is its own words. A template whose parameters are incomplete is said unfilled, because
+        the member must get an answer.
+        """
         if text.text:
             return text
         template, spoken = self._found(text.key, language)
@@ -173,7 +191,7 @@ class Catalogue:
             return text.said(words, params)
 
     def reply(self, reply: Reply, language: str = "") -> Reply:
-        """The reply with all its final words."""
+        """Return the reply with all its final words."""
         if isinstance(reply, Text):
             return self.say(reply, language)
         body = self.say(reply.body, language)
@@ -182,7 +200,7 @@ class Catalogue:
         return Menu(body, tuple(self._row(row, language) for row in reply.rows))
 
     def replies(self, replies: Iterable[Reply], language: str = "") -> tuple[Reply, ...]:
-        """The replies with all their final words."""
+        """Return the replies with all their final words."""
         return tuple(self.reply(reply, language) for reply in replies)
 
     def _parameter(self, value: Any, language: str) -> str | int:
@@ -200,7 +218,7 @@ class Catalogue:
 
 
 class _Fields(string.Formatter):
-    """`str.format` by name only: a template reaches no attribute and no item of a parameter."""
+    """Fills fields by name only: a template cannot reach an attribute or an item of a parameter."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
         return kwargs[field_name], field_name
@@ -211,8 +229,7 @@ _FORMATTER: Final = _Fields()
 
 @lru_cache(maxsize=4096)
 def _parts(template: str) -> tuple[tuple[str, str | None], ...] | None:
-    """The words of a template, each with the name of the parameter that follows; None for a template with format
-    specifications or conversions."""
+    """Split a template into words and the parameters that follow them; return None if a field has a format."""
     parts = tuple(_FORMATTER.parse(template))
     if any(spec or conversion or (name is not None and not name.isidentifier()) for _, name, spec, conversion in parts):
         return None
@@ -220,9 +237,10 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...] | None:
 
 
 def _filled(template: str, params: Mapping[str, str | int]) -> str:
-    """The words of a template with its parameters.
+    """Fill a template.
 
-    Raises: ArithmeticError, LookupError, TypeError or ValueError when it cannot be filled.
+    Raises:
+        ArithmeticError, LookupError, TypeError, ValueError: The template cannot be filled.
     """
     parts = _parts(template)
     if parts is None:
@@ -231,5 +249,5 @@ def _filled(template: str, params: Mapping[str, str | int]) -> str:
 
 
 def _plain(template: str) -> str:
-    """A template said without parameters: doubled braces become single ones."""
+    """Return the words of a template without parameters: doubled braces become single ones."""
     return template.replace("{{", "{").replace("}}", "}") if "{" in template or "}" in template else template

@@ -1,7 +1,6 @@
-"""What comes in and what goes out, free of any channel's format.
+"""Messages that come in, and the channels by which members are reached.
 
-A `Message` is what a member said; a reply is `Text`, `Buttons` or `Menu`. An author writes texts as keys with
-parameters; `texts.Catalogue` gives each its final words in `.text` when the turn is decided.
+Both are values, free of any channel's format, and are checked when they are made.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.replies import plain
 
 MAX_ID = 512
-"""Characters in a message id or channel identifier; WhatsApp's ids have about 60."""
+"""Characters of a message id or a channel identifier; WhatsApp's ids have about 60."""
 MAX_DEPTH = 20
-"""How deep what a channel knows of a member may be nested."""
+"""Levels of nesting in the metadata of a channel."""
 MAX_METADATA = 4096
-"""Characters of it, written as JSON."""
+"""Characters of the metadata of a channel, written as JSON."""
 
 
 def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
-    """An attrs validator for an id or an address, called `field` in errors."""
+    """Make an attrs validator for an id or an address, which errors call `field`."""
 
     def check(_: object, __: attrs.Attribute[Any], value: object) -> None:
         if not isinstance(value, str):
@@ -43,13 +42,13 @@ def _named(field: str) -> Callable[[object, attrs.Attribute[Any], object], None]
 
 
 def _check_content(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Attrs validator: what was said."""
+    """Check that content is text (an attrs validator)."""
     if not isinstance(value, str) and (value is not None or attribute.default is not None):
         raise InvalidMessage(attribute.name, f"must be text, not {type(value).__name__}")
 
 
 def _storable(value: object, depth: int = 0) -> Any:
-    """`value` as it will be read back from a document: what JSON can say, tuples as lists."""
+    """Return `value` as it will be read back from a document: JSON values, tuples as lists."""
     if isinstance(value, str):
         return value if value.isascii() else plain(value)
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
@@ -63,7 +62,7 @@ def _storable(value: object, depth: int = 0) -> Any:
 
 
 def _metadata(value: object) -> Mapping[str, Any]:
-    """Attrs converter: what a channel knows goes into the document, so it is refused here when it cannot be stored."""
+    """Convert metadata to what is stored, or refuse it (an attrs converter). It becomes part of the document."""
     if not isinstance(value, Mapping):
         raise InvalidMessage("metadata", f"must be an object, not a {type(value).__name__}")
     if not value:
@@ -77,8 +76,16 @@ def _metadata(value: object) -> Mapping[str, Any]:
 
 @attrs.frozen
 class Channel:
-    """A way to reach a member. `type`: "whatsapp", "telegram", "sms", "terminal" …; `identifier`: the member's
-    address there (a phone number, a chat id); `metadata`: what the channel knows of them, storable values."""
+    """A way to reach a member.
+
+    Attributes:
+        type: "whatsapp", "telegram", "sms", "terminal" …
+        identifier: The address of the member on the channel: a phone number, a chat id.
+        metadata: What the channel knows of the member, as storable values.
+
+    Raises:
+        InvalidMessage: A field is empty, too long, of the wrong type or not storable.
+    """
 
     type: str = attrs.field(validator=_named("channel type"))
     identifier: str = attrs.field(repr=False, validator=_named("channel identifier"))
@@ -86,24 +93,33 @@ class Channel:
 
     @property
     def address(self) -> tuple[str, str]:
-        """Type and identifier: what makes two channels the same."""
+        """Type and identifier; two channels with the same address are the same channel."""
         return self.type, self.identifier
 
 
 def _check_instant(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Attrs validator: an instant that can be compared with the store's clock."""
+    """Check that an instant has a time zone, so that it can be compared with the store's clock (an attrs validator)."""
     if value is not None and not (isinstance(value, datetime) and value.utcoffset() is not None):
         raise InvalidMessage(attribute.name, "must be an instant with a time zone")
 
 
 @attrs.frozen
 class Message:
-    """What came in: exactly one of `text` (typed), `choice` (the id of a pressed button or row) or neither (an
-    image, a sticker: `kind` says what).
+    """A message of a member.
 
-    `id` is the channel's own message id: the same id is the same message, however often it is delivered.
-    `account` is our own address on the channel (a phone-number id, a bot's name): part of the message's identity.
-    `sent_at`: when it was sent, UTC, never later than it came. `kind` stays "text" for a choice.
+    It has a `text` (typed) or a `choice` (a pressed button or row), or neither of them (an image, a sticker).
+
+    Attributes:
+        channel: Where the message came from.
+        id: The channel's id of the message. The same id means the same message, however often it is delivered.
+        text: The text that was typed.
+        choice: The id of the button or row that was pressed.
+        kind: The kind of content; "text" for text and choices, else "image", "sticker" …
+        account: The bot's address on the channel (a phone-number id, a bot's name); part of the message's identity.
+        sent_at: When the message was sent, with a time zone; never later than it was received.
+
+    Raises:
+        InvalidMessage: A field is empty, too long or of the wrong type, or both `text` and `choice` are given.
     """
 
     channel: Channel

@@ -1,8 +1,8 @@
 """Readers of typed answers: `str -> value | Refused`, for `State(reads=…)`.
 
-`handle` is a reader; the others make one: `amount({"USD": 2})`, `name()`, `date(latest=…)`, `choice("red", "blue")`,
-`free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in what was typed. Control
-and direction characters are refused: they make what is stored and what is shown two different things.
+`handle` is a reader. The others make one: `amount({"USD": 2})`, `name()`, `date(latest=…)`, `choice("red", "blue")`,
+`free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in the text. Control and
+direction characters are refused, because with them the stored text differs from the text that is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vimbiso_fsm.messages.refusals import Refused
 T = TypeVar("T")
 
 Reader: TypeAlias = Callable[[str], T | Refused]
-"""Parses what was typed."""
+"""Reads a typed answer: returns its value, or the reason why it is refused."""
 
 ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "amount.currency": "We do not know {currency}. You can use {known}.",
@@ -42,15 +42,16 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "text.format": "Please leave out invisible characters.",
     "text.length": "That is too long; please keep it to {limit} characters.",
 }
-"""The words of every refusal made here; a bot's own texts may replace any of them."""
+"""The words of every refusal of this module; the texts of a bot may replace any of them."""
 
 
 # Money -------------------------------------------------------------------------------------------------------------
 
 
 AMOUNT_DIGITS: Final = 15
+"""Digits of an amount that is read."""
 _AMOUNT_LENGTH: Final = 64
-"""Characters that an amount with its currency may have; longer text is no amount."""
+"""Characters of an amount with its currency; a longer text is no amount."""
 
 _AMOUNT: Final = re.compile(
     r"(?:(?P<before>{unit}) ?)?(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]+))?(?: ?(?P<after>{unit}))?".format(
@@ -60,13 +61,19 @@ _AMOUNT: Final = re.compile(
 
 
 def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
-    """A reader of amounts: one number and at most one currency, in either order and any case, with or without a
-    space, the currency in parentheses or not: `100`, `100 USD`, `usd100`, `100 (USD)`.
+    """Make a reader of amounts: one number and at most one currency.
 
-    `decimals`: the known currencies and how many digits each has after the point. `default`: the one meant when none
-    is named; the first, when not given. The number is made of ASCII digits, at most 15, with at most one point and
-    digits on both sides of it; no sign, exponent or separator. It is more than 0 and is given back with all the
-    decimals its currency has.
+    They may stand in either order and any case, with or without a space, the currency in parentheses or not: `100`,
+    `100 USD`, `usd100`, `100 (USD)`. The number consists of at most `AMOUNT_DIGITS` ASCII digits, with at most one
+    point and digits on both sides of it; it has no sign, exponent or separator. It is more than 0 and is returned with
+    all decimals of its currency.
+
+    Args:
+        decimals: The known currencies, and how many digits each has after the point.
+        default: The currency of an amount without one; by default the first of `decimals`.
+
+    Raises:
+        ValueError: A currency is not in capital letters, or `default` is not among them.
     """
     default = default or next(iter(decimals), "")
     if default not in decimals or not all(re.fullmatch("[A-Z]+", currency) for currency in decimals):
@@ -87,7 +94,7 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
             return Refused("amount.digits", limit=AMOUNT_DIGITS)
         if len(part) > decimals[currency]:
             return Refused("amount.decimals", currency=currency, decimals=decimals[currency])
-        # Built from its digits: arithmetic would ask the thread's decimal context.
+        # Built from its digits: arithmetic would use the thread's decimal context.
         money = Money(Decimal(f"{whole}.{part.ljust(decimals[currency], '0')}"), currency)
         return money or Refused("amount.zero")
 
@@ -98,15 +105,15 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
 
 _DIRECTION: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOINERS: Final = frozenset("\u200c\u200d")
-"""Invisible, but words of several languages (and emoji) are not written without them."""
+"""Invisible characters without which several languages, and emoji, cannot be written."""
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
-"""Letters and marks that show nothing."""
-_MAX_MARKS: Final = 30
-"""Combining marks in a row (Unicode's stream-safe format). Normalisation takes quadratic time on longer rows."""
+"""Letters and marks that are blank."""
+_MARKS_IN_A_ROW: Final = 30
+"""Combining marks in a row (Unicode's stream-safe format); normalisation of longer rows takes quadratic time."""
 
 
 def _selector(character: str) -> bool:
-    """Whether it only selects a variant of the character before it."""
+    """Return whether a character only selects a variant of the one before it."""
     return (
         "\ufe00" <= character <= "\ufe0f"
         or "\u180b" <= character <= "\u180f"
@@ -115,11 +122,11 @@ def _selector(character: str) -> bool:
 
 
 _SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
-"""White space that is no other control character."""
+"""White space, without the other control characters."""
 
 
 def _collapse(text: str) -> str:
-    """`text` trimmed, each run of white space one space."""
+    """Trim `text` and make each run of white space one space."""
     return _SPACE.sub(" ", text).strip(" ")
 
 
@@ -127,8 +134,16 @@ def _collapse(text: str) -> str:
 
 
 def name(shortest: int = 2, longest: int = 50) -> Reader[str]:
-    """A reader of people's names: letters of any script with their combining marks, single spaces, hyphen,
-    apostrophe (' and ’) and full stop; at least one letter. Trimmed, white space collapsed, in Unicode form NFC."""
+    """Make a reader of people's names.
+
+    A name consists of letters of any script with their combining marks, single spaces, hyphens, apostrophes (' and ’)
+    and full stops, with at least one letter. It is trimmed, its white space is collapsed, and it is in Unicode form
+    NFC.
+
+    Args:
+        shortest: The number of characters at least.
+        longest: The number of characters at most.
+    """
 
     def read_name(text: str) -> str | Refused:
         too_long = Refused("name.length", shortest=shortest, longest=longest)
@@ -165,8 +180,10 @@ _HANDLE: Final = re.compile(r"@?([A-Za-z0-9_]{1,30})")
 
 
 def handle(text: str) -> str | Refused:
-    """Reads a handle: letters, digits and underscores, 1–30 of them; a leading @ is left out, the rest is given in
-    lower case, as handles are compared."""
+    """Read a handle: letters, digits and underscores, 1 to 30 of them.
+
+    A leading @ is left out, and the rest is returned in lower case, because handles are compared without case.
+    """
     found = _HANDLE.fullmatch(_collapse(text))
     return found[1].lower() if found else Refused("handle.format", limit=30)
 
@@ -175,7 +192,13 @@ def handle(text: str) -> str | Refused:
 
 
 def choice(*options: str) -> Reader[str]:
-    """A reader of one of a few words; white space round it and case do not matter. It gives the option as declared."""
+    """Make a reader of one of a few words, which returns the option as it is declared.
+
+    White space around the word and its case do not matter.
+
+    Raises:
+        ValueError: An option is empty, or two of them differ in case only.
+    """
     known = {_folded(option): option for option in options}
     longest = max(map(len, known), default=0)
     if len(known) < len(options) or "" in known:
@@ -204,8 +227,14 @@ _MONTHS: Final = (
 
 
 def date(*, earliest: dt.date | None = None, latest: dt.date | None = None) -> Reader[dt.date]:
-    """A reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`. Nothing is
-    guessed: `1/2/2026` is refused."""
+    """Make a reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`.
+
+    Nothing is guessed: `1/2/2026` is refused.
+
+    Args:
+        earliest: The first possible day.
+        latest: The last possible day.
+    """
 
     def read_date(text: str) -> dt.date | Refused:
         numbers = _numbers(_collapse(text) if len(text) <= 1000 else "")
@@ -225,7 +254,7 @@ def date(*, earliest: dt.date | None = None, latest: dt.date | None = None) -> R
 
 
 def _numbers(text: str) -> tuple[int, int, int] | None:
-    """Year, month and day; None when they are not all named."""
+    """Return year, month and day; None if one of them is missing."""
     if found := _ISO.fullmatch(text):
         return int(found[1]), int(found[2]), int(found[3])
     if found := _SPELT.fullmatch(text):
@@ -240,8 +269,10 @@ def _numbers(text: str) -> tuple[int, int, int] | None:
 
 
 def free_text(limit: int = 1000) -> Reader[str]:
-    """A reader of what a member likes to say: 1 to `limit` characters, trimmed, in Unicode form NFC; tabs and line
-    breaks are kept, other control characters, direction characters and invisible ones are refused."""
+    """Make a reader of any text of 1 to `limit` characters, trimmed and in Unicode form NFC.
+
+    Tabs and line breaks are kept. Other control characters, direction characters and invisible ones are refused.
+    """
 
     def read_text(text: str) -> str | Refused:
         text = text.replace("\r\n", "\n").strip(" \t\r\n")
@@ -263,7 +294,7 @@ def _is_clean(text: str) -> bool:
         kind = unicodedata.category(character)
         marks = marks + 1 if kind[0] == "M" else 0
         hidden = kind in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS and character not in "\t\n"
-        if hidden or character in _DIRECTION or marks > _MAX_MARKS:
+        if hidden or character in _DIRECTION or marks > _MARKS_IN_A_ROW:
             return False
         seen = seen or not (kind[0] in "CZ" or character in _BLANK)
     return seen
@@ -273,10 +304,15 @@ def _is_clean(text: str) -> bool:
 
 
 def phone(region: str = "") -> Reader[str]:
-    """A reader of telephone numbers in any usual spelling; it gives "+263771234567". `region` ("ZW"): whose numbers
-    may be written without a country code. Needs the extra `phone`.
+    """Make a reader of telephone numbers in any usual spelling, which returns the form "+263771234567".
 
-    Raises: ModuleNotFoundError when the package `phonenumbers` is missing.
+    Needs the extra `phone`.
+
+    Args:
+        region: The region ("ZW") whose numbers may be written without a country code.
+
+    Raises:
+        ModuleNotFoundError: The package `phonenumbers` is missing.
     """
     import phonenumbers
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Refusals: the reasons not to go on, as values that guards, readers and services return."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from vimbiso_fsm.messages.replies import NOTHING, Text
 
 @attrs.frozen(init=False)
 class Refused:
-    """A reason not to go on: returned, never raised. `code` is the key of its words, `field` the data field it is
-    about, `params` what the words need: `Refused("amount.balance", field="amount", held="5.00 USD")`."""
+    """A reason not to go on: `Refused("amount.balance", field="amount", held="5.00 USD")`.
+
+    It is returned, never raised, and it is false: `a or Refused(…)` and `if verdict` read as they should.
+
+    Attributes:
+        code: The key of the words.
+        field: The data field that the reason is about.
+        params: The parameters of the words.
+    """
 
     code: str
     field: str | None
     params: Mapping[str, Any] = attrs.field(hash=False)
 
     def __init__(self, code: str, /, field: str | None = None, **params: Any) -> None:
+        """Make a reason; `params` are the parameters of its words."""
         for name, value in (("code", code), ("field", field), ("params", params or NOTHING)):
             object.__setattr__(self, name, value)
 
     def __bool__(self) -> bool:
-        """False, so that `a or Refused(…)` and `if verdict` read as they should."""
+        """Return False."""
         return False
 
     @property
@@ -34,5 +42,4 @@ class Refused:
 
 
 class Unreachable(Refused):
-    """The reason that a service could not be reached. It did nothing this time, and that says nothing of an earlier try
-    of the same call: where that may have been made, nobody hears that nothing was done."""
+    """The service was unreachable. This attempt had no effect; an earlier one of the same call may have had."""

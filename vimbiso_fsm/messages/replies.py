@@ -1,4 +1,8 @@
-"""TODO."""
+"""Replies that go out: texts, buttons and menus, free of any channel's format.
+
+An author writes words as keys with parameters. When a turn is decided, `catalogue.Catalogue` gives each text its final
+words in `.text`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,11 @@ from typing import Any, TypeAlias
 import attrs
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No parameters."""
 
 
 def plain(value: str) -> str:
-    """`value` without lone surrogates, which no store and no channel can encode: they become U+FFFD, no word."""
+    """Replace lone surrogates, which no store and no channel can encode, by U+FFFD."""
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -24,15 +29,23 @@ def _fill(frozen: object, **values: Any) -> None:
 
 
 Parameter: TypeAlias = str | int | Decimal | Any
-"""A text's parameter: said with `str()` unless the catalogue knows better (money, dates, another text). Of a list or a
-tuple, each on a line of its own."""
+"""A parameter of a text.
+
+The catalogue writes money and texts in the member's language, the items of a list or a tuple on a line each, and
+anything else with `str()`.
+"""
 
 
 @attrs.frozen(init=False)
 class Text:
-    """Words by key: `Text("offer.amount", limit=25)`. A key without an entry is said as it stands.
+    """Words by key: `Text("offer.amount", limit=25)`.
 
-    `text` is empty until the catalogue has said it; then it holds the final words.
+    A key without an entry in the catalogue is its own words.
+
+    Attributes:
+        key: The key of the words.
+        params: The parameters of the words.
+        text: The final words; empty until the catalogue has filled them in.
     """
 
     key: str
@@ -40,10 +53,11 @@ class Text:
     text: str = attrs.field(eq=False)
 
     def __init__(self, key: str, /, **params: Parameter) -> None:
+        """Make a text without final words; see the class."""
         _fill(self, key=key, params=params or NOTHING, text="")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
-        """This text with its final words and its parameters as they were said."""
+        """Return this text with its final words, and its parameters as they were written."""
         text = Text.__new__(Text)
         _fill(text, key=self.key, params=params, text=words)
         return text
@@ -53,13 +67,18 @@ class Text:
 
 
 def _text(value: str | Text) -> Text:
-    """A text as it is; a plain string is words, not a key: what a member called their account is never looked up."""
+    """Convert a plain string to a text with these words. It is no key: the name of an account is never looked up."""
     return value if isinstance(value, Text) else Text(value).said(value, {})
 
 
 @attrs.frozen
 class Button:
-    """One of a few ways on. `id` is what comes back when it is pressed."""
+    """A button under a question.
+
+    Attributes:
+        id: What comes back when the button is pressed: the name of a trigger.
+        title: The words on the button.
+    """
 
     id: str
     title: Text = attrs.field(converter=_text)
@@ -67,13 +86,19 @@ class Button:
 
 @attrs.frozen
 class Row:
-    """One entry of a list. Authors give the bare `id` of the thing; what is shown carries run and version."""
+    """A row of a menu.
+
+    Attributes:
+        id: The id of the thing that the row stands for. What is sent also carries the run and the version.
+        title: The words of the row.
+        description: More words, if the channel has room for them.
+        value: What `into` takes when the row is chosen; by default the id.
+    """
 
     id: str
     title: Text = attrs.field(converter=_text)
     description: Text | None = attrs.field(default=None, converter=attrs.converters.optional(_text))
     value: Any = attrs.field(default=None, kw_only=True, eq=False, repr=False)
-    """What `into` takes when the row is chosen; the id when nothing is given."""
 
 
 @attrs.frozen
@@ -85,22 +110,22 @@ class Buttons:
 
     @property
     def text(self) -> str:
-        """The question's final words."""
+        """The final words of the question."""
         return self.body.text
 
 
 @attrs.frozen
 class Menu:
-    """A question with a list under it, at most ten rows; more are paged with rows that count among the ten."""
+    """A question with a list under it. At most ten rows are shown; more are paged by rows that count among the ten."""
 
     body: Text
     rows: tuple[Row, ...]
 
     @property
     def text(self) -> str:
-        """The question's final words."""
+        """The final words of the question."""
         return self.body.text
 
 
 Reply: TypeAlias = Text | Buttons | Menu
-"""What goes out."""
+"""A reply to a member."""
