@@ -28,7 +28,7 @@ from vimbiso_fsm.document.codec import document_to_raw, loads
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Entry, ReadAudit, ReadRecords, Record, Stored, digest
+from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, digest
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
 
 __all__ = ["check", "check_tally"]

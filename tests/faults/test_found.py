@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import pytest
@@ -27,7 +27,7 @@ from vimbiso_fsm.operations.handle import Exchange
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Commit, Conflict, Entry, Head, ReadRecords, Record, digest
+from vimbiso_fsm.store.requests import Commit, Conflict, Entry, Head, ReadRecords, digest
 
 PERSON = Person(1, 1)
 

@@ -19,7 +19,7 @@ from vimbiso_fsm.cli.store_options import Data, Flows, import_bot, opened
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
-from vimbiso_fsm.store.requests import Broken, Load, Store, Stored
+from vimbiso_fsm.store.requests import Broken, Load, Store
 
 WIDTH: Final = 160
 """Columns of a table that goes to no terminal."""

@@ -26,7 +26,7 @@ from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw, unst
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.privacy import SECRET
-from vimbiso_fsm.store.requests import FindOwner, Linked, Load, ReadAudit, ReadRecords, Stored
+from vimbiso_fsm.store.requests import FindOwner, Load, ReadAudit, ReadRecords, Stored
 from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 T = TypeVar("T")
