@@ -1,5 +1,5 @@
-# One environment, .venv, in two layers: what a conversation needs, and on top of it what development needs.
-# Each target makes the layer it needs when it is missing or older than pyproject.toml. Another interpreter:
+# One environment, .venv, has two layers: the packages that `make chat` needs, and those that development needs.
+# A target makes its layer when the layer is missing or older than pyproject.toml. Another interpreter:
 # `make PYTHON=python3.13 …` (after `make clean`, if there is an environment already).
 
 PYTHON ?= python3
@@ -14,44 +14,50 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check bench faults docs wheel-test clean
+.PHONY: help chat test check structure figures bench faults docs wheel-test clean
 
-help: ## what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
-chat: $(CHAT) ## talk to VimbisoPay: at a terminal, or one message a line from a pipe; ARGS="--data DIR"
-	@$(BIN)/vimbiso chat $(ARGS)
+chat: $(CHAT) ## talk to VimbisoPay, at a terminal or through a pipe; ARGS="--data DIR"
+	@$(BIN)/vimbiso chat --flows flows $(ARGS)
 
-test: $(DEV) ## every test, with the coverage it must reach; a part of them: .venv/bin/pytest -k WORD
+test: $(DEV) ## run all tests, and check the coverage; some of them: .venv/bin/pytest -k WORD
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses=auto
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(DEV) ## format, lint, the import contracts, types
+check: $(DEV) ## check format, lint, import contracts and types
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(DEV) ## a turn beside a bare GET and SET; ARGS go to tests/bench
+structure: $(DEV) ## print rooms, import levels, arrows and circles; ARGS="CHECKOUT…" for others
+	@$(BIN)/python -m tests.structure $(ARGS)
+
+figures: $(DEV) ## print size, Any, import time and completeness of types; ARGS="CHECKOUT…" for others
+	@$(BIN)/python -m tests.figures $(ARGS)
+
+bench: $(DEV) ## time a turn beside a bare GET and SET; ARGS go to tests/bench
 	$(BIN)/python -m tests.bench $(ARGS)
 
-faults: $(DEV) ## what must hold under faults, in depth; ARGS="--short --row NAME --seed N"
+faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed N"
 	$(BIN)/python -m tests.faults $(ARGS)
 
-docs: $(DEV) ## the reference of every public name, into build/docs
+docs: $(DEV) ## make the reference of the public names, in build/docs
 	$(BIN)/pdoc --output-directory build/docs vimbiso_fsm
 
-wheel-test: $(DEV) ## build the wheel, install it elsewhere, try it there
+wheel-test: $(DEV) ## build the wheel, install it elsewhere and try it
 	.ci/wheel-test $(BIN)/python
 
-clean: ## remove the environment and what tools left
+clean: ## remove the environment and the files of the tools
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-# Making the environment reads nothing from standard input and writes nothing to standard output: in
-# `… | make -s chat` both belong to the conversation.
+# Making the environment reads nothing from standard input and writes nothing to standard output, because both
+# belong to the conversation in `… | make -s chat`.
 $(CHAT): pyproject.toml
 	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	     echo "vimbiso_fsm needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)"; \
