@@ -1,44 +1,67 @@
-"""`vimbiso core`: the simulated credex-core over HTTP, to try a bot, a client or a page against."""
+"""The commands of VimbisoPay: `python -m flows core` serves the simulated credex-core over HTTP."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import ExitStack
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, NoReturn, TypeAlias
 
 import typer
-
-from vimbiso_fsm.cli.store_options import fail
 
 Kind: TypeAlias = Literal["down", "401", "lost", "slow"]
 KINDS: Final[tuple[Kind, ...]] = ("down", "401", "lost", "slow")
 
 FORM: Final = "KIND[=SECONDS][:CALL[:TIMES]]"
 
+app = typer.Typer(
+    help="The commands of VimbisoPay.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # help and usage errors are plain text
+    pretty_exceptions_enable=False,
+)
 
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit."""
+    app(prog_name="python -m flows")
+
+
+@app.callback()
+def _options() -> None:
+    """Keep `core` a command of its own: Typer would merge a single command into the application."""
+
+
+@app.command()
 def core(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is any that is free.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same members, ids and faults.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 is any that is free.")
+    ] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="A seed; the same one makes the same members, ids and faults.")
+    ] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             "--fault",
             metavar=FORM,
-            help="What goes wrong: down, 401, lost or slow=SECONDS, with one call or with all, so often or for ever; "
-            "may be given several times. lost:createCredex:2",
+            help="A fault: down, 401, lost or slow=SECONDS; of one call or of all; TIMES times or for ever. "
+            "May be given several times. Example: lost:createCredex:2",
         ),
     ] = None,
 ) -> None:
-    """Serve a simulated credex-core over HTTP, on this machine alone.
+    """Serve a simulated credex-core over HTTP, on this machine only.
 
-    It says where, on one line; `chat --core URL` talks to it. It forgets everything when it ends, which it does in
-    order, with exit code 0, on SIGTERM and on Ctrl-C.
+    The address is printed on one line; `CREDEX_CORE_URL=ADDRESS vimbiso chat --flows flows --services
+    flows.services:over_http` talks to it. Nothing is kept after the command. It ends in order, with exit code 0, on
+    SIGTERM and on Ctrl-C.
     """
     try:
         from flows.credex_core import Fault, SimulatedCredexCore
         from flows.credex_core.server import address, application, listening, server
     except ModuleNotFoundError as missing:
-        fail(f"vimbiso core needs {missing.name}; run: pip install 'vimbiso_fsm[serve]'")
+        _fail(f"this command needs {missing.name}; run: pip install 'vimbiso_fsm[serve]'")
 
     faults = [Fault(*_fault(words)) for words in fault or ()]
     serving = server(application(SimulatedCredexCore(seed, faults)))
@@ -49,13 +72,25 @@ def core(
             print(f"credex-core, simulated: {address(bound)}", flush=True)
             serving.run(sockets=[bound])
     except OSError as error:
-        fail(f"port {port} cannot be had: {error.strerror}")
+        _fail(f"port {port} is not available: {error.strerror}; give another --port")
+
+
+def _fail(fault: str) -> NoReturn:
+    print(f"error: {fault}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 def _fault(words: str) -> tuple[Kind, str, int | None, float, float]:
-    """Kind, call, times, chance and seconds of a fault.
+    """Read a fault from the text of an option.
 
-    Raises: typer.BadParameter.
+    Args:
+        words: The text, `KIND[=SECONDS][:CALL[:TIMES]]`.
+
+    Returns:
+        Kind, call, times, chance and seconds.
+
+    Raises:
+        typer.BadParameter: The text is no fault.
     """
     wrong = typer.BadParameter(f"--fault is {FORM}, with a kind of {', '.join(KINDS)}; not {words!r}")
     what, _, rest = words.partition(":")

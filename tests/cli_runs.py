@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import flows
 from flows.credex_core import SimulatedCredexCore
-from vimbiso_fsm.cli.app import app
+from vimbiso_fsm.cli.app import make_app
 
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "vimbiso_fsm.cli")
@@ -58,7 +58,7 @@ def run(*words: str | Path, cwd: Path, stdin: bytes | str = b"") -> tuple[int, s
 
 def invoke(*words: str | Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
     """The same within this process."""
-    result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, prog_name="vimbiso")
+    result = CliRunner().invoke(make_app(), [str(word) for word in words], input=stdin, prog_name="vimbiso")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr

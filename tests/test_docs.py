@@ -111,7 +111,7 @@ def test_the_readme_shows_what_its_commands_print() -> None:
     assert said
     assert shown
     done = subprocess.run(
-        [sys.executable, "-m", "vimbiso_fsm.cli", "chat"],
+        [sys.executable, "-m", "vimbiso_fsm.cli", "chat", "--flows", "flows"],
         input=said[1].replace("\\n", "\n"),
         capture_output=True,
         text=True,

@@ -19,6 +19,7 @@ from vimbiso_fsm.flow.turn import Changes, Guard, Turn, authenticated, failed_wi
 from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
 from vimbiso_fsm.messages.catalogue import Plural
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 from vimbiso_fsm.operations.handle import Outcome
@@ -55,6 +56,7 @@ __all__ = [
     "Menu",
     "Message",
     "Migration",
+    "Money",
     "NoData",
     "Observer",
     "Outcome",

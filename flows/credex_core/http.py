@@ -1,8 +1,8 @@
 """credex-core over HTTP: the port `CredexCore` by httpx, sync and async. It needs the extra `http`.
 
-What goes over the wire and what comes back is `core_wire`'s business; here it is sent. A connection that was never
-made has done nothing: `Unreachable("core.down")`. From then on, whatever breaks leaves it open whether the call was done.
-Nothing is tried twice here and no token is renewed: whoever asks does that, with the same key (`vimbiso_fsm.runtime.services`).
+The module `wire` makes the requests and reads the responses; this one sends them. A connection that was never made had
+no effect: the answer is `Unreachable("core.down")`. Any later fault leaves the outcome unknown. The adapters neither
+retry nor renew a token; the managers do, with the same key (`vimbiso_fsm.runtime.services`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ import httpx
 from flows.credex_core import wire as core_wire
 from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
 from flows.credex_core.wire import DOWN, MAX_BODY, Answer, Asked, unanswered, understood
-from vimbiso_fsm.flow.calls import Caller
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = ["AsyncHttpCredexCore", "HttpCredexCore"]
 

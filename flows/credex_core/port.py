@@ -16,9 +16,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from vimbiso_fsm.flow.calls import Caller
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = [
     "ANYBODY",

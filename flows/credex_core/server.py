@@ -41,9 +41,7 @@ from flows.credex_core import (
     SimulatedCredexCore,
 )
 from flows.credex_core.wire import exact
-from vimbiso_fsm.flow.calls import Caller
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm import Caller, Money, Refused
 
 __all__ = ["CALLS", "address", "answered", "application", "listening", "running", "served", "server"]
 

@@ -32,9 +32,7 @@ from flows.credex_core.port import (
     Session,
     phone_of,
 )
-from vimbiso_fsm.flow.calls import Caller
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused, Unreachable
+from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
 __all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
 

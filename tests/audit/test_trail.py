@@ -299,7 +299,9 @@ def test_entries_and_incidents_are_read_by_channel_flow_run_and_time(store, valk
         where = ("--redis", valkey_url, *as_options(filters))
         code, out, err = invoke("history", "m-1", "--json", *where)
         assert [json.loads(line)["version"] for line in out.splitlines()] == hours
-        assert (code, err) == ((0, "") if hours else (1, "error: no history is stored of m-1, of what was asked for\n"))
+        assert (code, err) == (
+            (0, "") if hours else (1, "error: no history of m-1 is stored that these options select\n")
+        )
         for who in (["m-1"], []):
             code, out, err = invoke("incidents", *who, *where)
             assert [json.loads(line)["token"] for line in out.splitlines()] == [f"t{number}" for number in hours]
@@ -309,8 +311,8 @@ def test_entries_and_incidents_are_read_by_channel_flow_run_and_time(store, valk
 @pytest.mark.parametrize("command", [("history", "m-1"), ("incidents",)])
 def test_filters_that_are_none(valkey_url, command):
     for option, wrong, said in (
-        ("--since", "soon", "soon is no time"),
-        ("--until", "2026-13-01", "2026-13-01 is no time"),
+        ("--since", "soon", "soon is not a time"),
+        ("--until", "2026-13-01", "2026-13-01 is not a time"),
         ("--channel", "sms", "a channel is TYPE:IDENTIFIER"),
     ):
         code, out, err = invoke(*command, "--redis", valkey_url, option, wrong)
@@ -336,7 +338,7 @@ def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
     assert (code, [json.loads(line)["token"] for line in out.splitlines()]) == (1, ["t1", "t2"])
     assert err.startswith("error: incident 2: it cannot be read: ")
     for words in (("state", "m-1", "--at", "3"), ("audit", "explain", "m-1", "3")):
-        code, out, err = invoke(*words, *where)
+        code, out, err = invoke(*words, *where, "--flows", "flows")
         assert (code, out) == (1, "")
         assert "SECRET" not in err
         assert len(err.splitlines()) == 1
@@ -507,7 +509,9 @@ def test_the_command_says_what_is_missing(store, valkey_url, tmp_path):
     code, out, _ = invoke("audit", "verify", "m-1", "--redis", valkey_url)
     assert code == 1
     assert "m-1: entry 4 follows entry 2\n" in out
-    assert invoke("audit", "explain", "m-1", "3", "--redis", valkey_url)[2].endswith("it is missing from the audit\n")
+    assert invoke("audit", "explain", "m-1", "3", "--redis", valkey_url, "--flows", "flows")[2].endswith(
+        "it is missing from the audit\n"
+    )
 
 
 def test_the_command_says_what_was_lost(store, valkey_url, tmp_path):

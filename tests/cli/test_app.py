@@ -32,7 +32,8 @@ from tests.cli_runs import (
     wait_until,
 )
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, State, Text, Transition
-from vimbiso_fsm.cli import main, plain_text, store_options
+from vimbiso_fsm.cli import bot_options, main, plain_text
+from vimbiso_fsm.cli.app import COMMANDS
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, Contended
 from vimbiso_fsm.flow.privacy import SECRET
@@ -41,6 +42,8 @@ from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 pytestmark = [pytest.mark.embedded, embedded]
 
+FLOWS = ("--flows", "flows")
+CHAT = ("chat", *FLOWS)
 CONVERSATION = "hi\nbecome_member\nEmmy\nNoether\nyes\nmenu\noffer\n10 USD\nalan\nyes\n"
 EMMY = "terminal:263779990001"
 GUEST = guest_id(Channel("terminal", "263779990001"))
@@ -66,7 +69,7 @@ def version_of(data: Path, who: str = EMMY, flows: str = "flows") -> int:
 
 
 def test_the_conversation_of_the_readme(tmp_path):
-    code, out, err = run("chat", cwd=tmp_path, stdin=CONVERSATION)
+    code, out, err = run(*CHAT, cwd=tmp_path, stdin=CONVERSATION)
     assert (code, err) == (0, "")
     first, *_, last = out.split("\n\n> ")
     assert first.startswith("> hi\nWelcome")
@@ -78,11 +81,11 @@ def test_the_conversation_of_the_readme(tmp_path):
 
 
 def test_every_run_starts_afresh(tmp_path):
-    assert run("chat", cwd=tmp_path, stdin="hi\n1\n") == run("chat", cwd=tmp_path, stdin="hi\n1\n")
+    assert run(*CHAT, cwd=tmp_path, stdin="hi\n1\n") == run(*CHAT, cwd=tmp_path, stdin="hi\n1\n")
 
 
 def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
-    code, out, _ = invoke("chat", "--channel", "terminal:263779990009", stdin="hi\r\n\n \t\nbecome_member\nEmmy")
+    code, out, _ = invoke(*CHAT, "--channel", "terminal:263779990009", stdin="hi\r\n\n \t\nbecome_member\nEmmy")
     assert code == 0
     assert re.findall("^> (.*)$", out, re.MULTILINE) == ["hi", "become_member", "Emmy"]
     assert out.endswith("And your last name?\n")
@@ -90,20 +93,20 @@ def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
 
 def test_a_language_that_the_channel_knows(tmp_path):
     """VimbisoPay in Shona, from the first word on."""
-    code, out, err = run("chat", "--language", "sn-ZW", cwd=tmp_path, stdin="mhoro\n")
+    code, out, err = run(*CHAT, "--language", "sn-ZW", cwd=tmp_path, stdin="mhoro\n")
     assert (code, err) == (0, "")
     assert out.startswith("> mhoro\nMauya kuVimbisoPay!")
-    assert run("chat", "--language", "x" * 5000, cwd=tmp_path)[0] == 2
+    assert run(*CHAT, "--language", "x" * 5000, cwd=tmp_path)[0] == 2
 
 
 def test_nothing_is_said_to_nothing():
-    assert invoke("chat") == (0, "", "")
+    assert invoke(*CHAT) == (0, "", "")
 
 
 def test_input_that_is_no_text_is_answered(monkeypatch):
     monkeypatch.setattr(plain_text, "MAX_LINE", 10_000)
     lines = [b"\xff\xfe\xc3", b"\0", b"\x1b[2J\x07\x9b", "\u202eabc\u2029".encode(), b"x" * 9_999, b"y" * 50_000]
-    code, out, err = invoke("chat", "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))
+    code, out, err = invoke(*CHAT, "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))
     assert (code, err) == (0, "")
     assert len(re.findall("^> ", out, re.MULTILINE)) == 1 + len(lines)
     assert out.count("That is too long") == 2
@@ -115,7 +118,7 @@ def test_input_that_is_no_text_is_answered(monkeypatch):
 
 def test_words_that_the_output_cannot_hold_are_replaced(tmp_path):
     done = subprocess.run(
-        [*COMMAND, "chat"],
+        [*COMMAND, *CHAT],
         cwd=tmp_path,
         env={**environment(tmp_path), "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict"},
         input=b"Zo\xc3\xab\n",
@@ -127,7 +130,7 @@ def test_words_that_the_output_cannot_hold_are_replaced(tmp_path):
 
 def test_no_standard_input_at_all(tmp_path):
     closed = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m vimbiso_fsm.cli chat <&-"],
+        ["sh", "-c", f"{sys.executable} -m vimbiso_fsm.cli chat --flows flows <&-"],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,
@@ -140,7 +143,7 @@ def test_no_standard_input_at_all(tmp_path):
     ("output", "code", "said"), [("| head -n 1", 0, ""), ("> /dev/full", 1, "error: [Errno 28] No space left")]
 )
 def test_output_that_goes_nowhere(tmp_path, output, code, said):
-    pipe = f"yes hi | head -n 50 | {sys.executable} -m vimbiso_fsm.cli chat {output}"
+    pipe = f"yes hi | head -n 50 | {sys.executable} -m vimbiso_fsm.cli chat --flows flows {output}"
     done = subprocess.run(
         ["sh", "-c", pipe], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
     )
@@ -151,17 +154,66 @@ def test_output_that_goes_nowhere(tmp_path, output, code, said):
 
 def test_message_ids_are_of_this_process_alone(data):
     for _ in range(2):
-        assert invoke("chat", "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")[0] == 0
+        assert invoke(*CHAT, "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")[0] == 0
     versions = version_of(data, "terminal:263779990007")
-    invoke("chat", "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")
+    invoke(*CHAT, "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")
     assert version_of(data, "terminal:263779990007") > versions
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("chat",),
+        ("check",),
+        ("replay", __file__),
+        ("worker", "--redis", "redis://localhost"),
+        ("state", "m-1", "--redis", "redis://localhost"),
+        ("recover", "m-1", "--redis", "redis://localhost"),
+        ("reset", "m-1", "--redis", "redis://localhost"),
+        ("wipe", "m-1", "--redis", "redis://localhost"),
+        ("quarantine", "m-1", "--redis", "redis://localhost"),
+        ("import-legacy", "--redis", "redis://localhost"),
+        ("audit", "explain", "m-1", "1", "--redis", "redis://localhost"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_that_needs_a_bot_asks_for_its_package(words):
+    """No package is taken silently: without --flows the command ends with exit code 2 and names the option."""
+    said = "error: --flows is missing: name the package that exports your bot, e.g. --flows shop\n"
+    assert invoke(*words) == (2, "", said)
+
+
+def test_commands_that_only_read_the_audit_need_no_bot(data):
+    """`history`, `incidents`, `audit verify` and `audit export` work without --flows."""
+    assert invoke(*CHAT, "--data", data, stdin="hi\n")[0] == 0
+    where = ("--data", data)
+    code, out, err = invoke("history", EMMY, *where, "--json")
+    assert (code, err) == (0, "")
+    assert {json.loads(line)["member_id"] for line in out.splitlines()} == {GUEST}
+    assert invoke("incidents", EMMY, *where) == (0, "", "")
+    assert invoke("audit", "verify", "--all", *where)[:2] == (
+        0,
+        f"checked 2, entries {len(out.splitlines())}, faults 0\n",
+    )
+    assert invoke("audit", "export", EMMY, *where, "--to", data / "audit.jsonl")[0] == 0
+
+
+def test_a_channel_type_of_the_bots_own_is_known_with_its_package(tmp_path, data):
+    """Without --flows a text of such a type is a member id; with it, a channel."""
+    (tmp_path / "own.py").write_text(
+        "import attrs, flows\nbot = attrs.evolve(flows.bot, channels=['pigeon'])\n", encoding="utf-8"
+    )
+    own = ("--flows", "own", "--data", data)
+    assert run("chat", *own, "--channel", "pigeon:7", cwd=tmp_path, stdin="hi\n")[0] == 0
+    assert run("history", "pigeon:7", *own, cwd=tmp_path)[0] == 0
+    assert run("history", "pigeon:7", "--data", data, cwd=tmp_path)[0] == 1
 
 
 # At a terminal -------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_at_a_terminal(tmp_path):
-    with Terminal("chat", cwd=tmp_path) as terminal:
+    with Terminal(*CHAT, cwd=tmp_path) as terminal:
         terminal.until("Ctrl-D leaves")
         assert "Nothing is kept" in terminal.shown
         terminal.until("> ")
@@ -184,7 +236,7 @@ def test_a_person_at_a_terminal(tmp_path):
 
 
 def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
-    with Terminal("chat", "--data", data, "--channel", "terminal:263771000005", cwd=tmp_path) as terminal:
+    with Terminal(*CHAT, "--data", data, "--channel", "terminal:263771000005", cwd=tmp_path) as terminal:
         terminal.until("> ")
         assert "Nothing is kept" not in terminal.shown
         terminal.type("hi\n")
@@ -197,7 +249,7 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
 
 
 def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
-    with Terminal("chat", "--data", data, cwd=tmp_path) as terminal:
+    with Terminal(*CHAT, "--data", data, cwd=tmp_path) as terminal:
         terminal.until("> ")
         kill_server(data)
         terminal.type("hi\n")
@@ -210,7 +262,7 @@ def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
 
 
 def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
-    process = start("chat", "--data", data, cwd=tmp_path)
+    process = start(*CHAT, "--data", data, cwd=tmp_path)
     assert process.stdin
     assert process.stdout
     process.stdin.write(b"hi\n")
@@ -240,7 +292,7 @@ def test_what_is_not_known_to_be_saved_is_not_said_to_be(monkeypatch, error, sai
         raise error
 
     monkeypatch.setattr(FlowStateManager, "handle", handle)
-    code, out, err = invoke("chat", stdin="hi\n")
+    code, out, err = invoke(*CHAT, stdin="hi\n")
     assert code == 1
     assert out.startswith(f"> hi\n{said}")
     assert err == f"error: {error}\n"
@@ -249,7 +301,7 @@ def test_what_is_not_known_to_be_saved_is_not_said_to_be(monkeypatch, error, sai
 @pytest.mark.parametrize(
     "url", ["redis://localhost:1", "nonsense", "redis://:hunter2@localhost:port/0", "unix:///no/such/socket"]
 )
-@pytest.mark.parametrize("command", [("chat",), ("state", "m-1"), ("history", "m-1")], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [CHAT, ("state", "m-1", *FLOWS), ("history", "m-1")], ids=lambda words: words[0])
 def test_no_server_or_a_wrong_url(url, command):
     code, out, err = invoke(*command, "--redis", url)
     assert (code, out) == (1, "")
@@ -260,45 +312,47 @@ def test_no_server_or_a_wrong_url(url, command):
 def test_a_folder_that_is_none(tmp_path):
     file = tmp_path / "file"
     file.touch()
-    for command in (("chat",), ("state", "m-1")):
+    for command in (CHAT, ("state", "m-1", *FLOWS)):
         code, out, err = invoke(*command, "--data", file)
         assert (code, out) == (1, "")
         assert re.fullmatch(r"error: [^\n]+\n", err)
-    assert invoke("state", "m-1", "--data", tmp_path / "typo")[2] == f"error: there is no folder {tmp_path / 'typo'}\n"
+    assert invoke("state", "m-1", "--data", tmp_path / "typo")[2].startswith(
+        f"error: there is no folder {tmp_path / 'typo'}; "
+    )
     assert not (tmp_path / "typo").exists()
 
 
 def test_a_folder_whose_data_is_damaged(data):
-    assert invoke("chat", "--data", data, stdin="hi\n")[0] == 0
+    assert invoke(*CHAT, "--data", data, stdin="hi\n")[0] == 0
     for file in (data / "appendonlydir").glob("*.incr.aof"):
         file.write_bytes(os.urandom(3000))
-    code, out, err = invoke("chat", "--data", data, stdin="hi\n")
+    code, out, err = invoke(*CHAT, "--data", data, stdin="hi\n")
     assert (code, out) == (1, "")
     assert err.startswith(f"error: the embedded server in {data}: the server ended at its start")
 
 
 def test_a_member_whose_document_is_damaged(data):
-    assert invoke("chat", "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
+    assert invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
     with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
         client = store._client
         (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")
-    code, out, err = invoke("state", "sms:263779990011", "--data", data)
+    code, out, err = invoke("state", "sms:263779990011", "--data", data, *FLOWS)
     assert (code, out) == (1, "")
     assert re.fullmatch(r"error: the stored document of member 'guest-\w+' is damaged: [^\n]+\n", err)
-    code, out, err = invoke("chat", "--data", data, "--channel", "sms:263779990011", stdin="hi\n")
+    code, out, err = invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")
     assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("chat", "--data", "d", "--redis", "redis://localhost"), "--redis and --data name two stores"),
+        ((*CHAT, "--data", "d", "--redis", "redis://localhost"), "--redis and --data name two stores"),
         (("state", "m-1"), "give --redis URL or --data DIR"),
         (("history", "m-1"), "give --redis URL or --data DIR"),
-        (("chat", "--channel", "263771000001"), "a channel is TYPE:IDENTIFIER"),
-        (("chat", "--channel", "terminal: "), "is empty"),
-        (("chat", "--channel", "pigeon:7"), "'pigeon' is no type of channel"),
+        ((*CHAT, "--channel", "263771000001"), "a channel is TYPE:IDENTIFIER"),
+        ((*CHAT, "--channel", "terminal: "), "is empty"),
+        ((*CHAT, "--channel", "pigeon:7"), "'pigeon' is not a channel type of the bot"),
         (("history", "m-1", "--last", "0"), "--last"),
         (("talk",), "talk"),
         ((), "Usage: vimbiso"),
@@ -314,13 +368,19 @@ def test_wrong_usage(words, said):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("", "the package 'mine' exports no Bot as 'bot'"),
-        ("bot = 3", "the package 'mine' exports no Bot as 'bot'"),
-        ("\nbot = 1 / 0", "the package 'mine' cannot be imported: ZeroDivisionError: division by zero (mine.py:2)"),
-        ("def f(:", "the package 'mine' cannot be imported: SyntaxError: invalid syntax (mine.py, line 1)"),
-        ("import no_such", "the package 'mine' cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
-        (None, "the package 'mine' cannot be imported: ModuleNotFoundError: No module named 'mine'"),
-        ("from vimbiso_fsm import Bot\nbot = Bot([])", "the package 'mine' cannot be imported: FlowError: "),
+        ("", "--flows mine: the package exports no Bot; assign it to the name `bot`"),
+        ("bot = 3", "--flows mine: the package exports no Bot; assign it to the name `bot`"),
+        (
+            "\nbot = 1 / 0",
+            "--flows mine: the package cannot be imported: ZeroDivisionError: division by zero (mine.py:2)",
+        ),
+        ("def f(:", "--flows mine: the package cannot be imported: SyntaxError: invalid syntax (mine.py, line 1)"),
+        (
+            "import no_such",
+            "--flows mine: the package cannot be imported: ModuleNotFoundError: No module named 'no_such'",
+        ),
+        (None, "--flows mine: the package cannot be imported: ModuleNotFoundError: No module named 'mine'"),
+        ("from vimbiso_fsm import Bot\nbot = Bot([])", "--flows mine: the package cannot be imported: FlowError: "),
     ],
 )
 def test_a_package_without_a_bot(tmp_path, source, said):
@@ -333,21 +393,21 @@ def test_a_package_without_a_bot(tmp_path, source, said):
 
 
 def test_a_package_of_the_current_directory_comes_first(tmp_path):
-    """One called `flows` too, as the installed one is."""
+    """A package of the current directory is taken before an installed one, also when it is called `flows`."""
     (tmp_path / "flows.py").write_text(
         "from vimbiso_fsm import Bot, Flow, State, Text, Transition\n"
         "ask = State('ask', ask=Text('Mine?'))\n"
         "end = State('end', say=Text('Yes.'), final=True)\n"
         "bot = Bot([Flow('mine', initial='ask', states=[ask, end], transitions=[Transition('yes', 'ask', 'end')])])\n"
     )
-    code, out, err = run("chat", cwd=tmp_path, stdin="hi\n")
+    code, out, err = run(*CHAT, cwd=tmp_path, stdin="hi\n")
     assert (code, err) == (0, "")
     assert "Mine?" in out
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_it_in_order(tmp_path, name, code):
-    process = start("chat", cwd=tmp_path)
+    process = start(*CHAT, cwd=tmp_path)
     assert process.stdin
     assert process.stdout
     process.stdin.write(b"hi\n")
@@ -366,7 +426,7 @@ def test_a_signal_ends_it_in_order(tmp_path, name, code):
 def test_without_the_embedded_engine_a_fresh_start_is_in_memory(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(EmbeddedServer, "start", None)
-    code, out, err = invoke("chat", "--channel", "terminal:263779990008", stdin="hi\n")
+    code, out, err = invoke(*CHAT, "--channel", "terminal:263779990008", stdin="hi\n")
     assert (code, err) == (0, "")
     assert "Become a member" in out
 
@@ -401,7 +461,7 @@ def test_where_a_member_stood(monkeypatch, data):
     assert (json.loads(out)["step"], json.loads(out)["data"]["firstname"]) == ("lastname", "Emmy")
     code, out, err = invoke("state", GUEST, "--at", "99", *where)
     assert (code, out) == (1, "")
-    assert "no state of version 99 is kept" in err
+    assert "at version 99 is kept" in err
 
 
 @attrs.frozen
@@ -411,7 +471,7 @@ class _Pin:
 
 
 def test_what_is_secret_is_masked():
-    from vimbiso_fsm.cli.members import _masked
+    from vimbiso_fsm.cli.state import _masked
 
     flow = Flow(
         "pin",
@@ -463,10 +523,11 @@ def test_the_history_of_a_member(monkeypatch, data):
 @pytest.mark.parametrize("who", ["m-1", "whatsapp:263771234567", "nobody:7", "}x", "a\nb", "['", "\x1b[2J"])
 @pytest.mark.parametrize("command", ["state", "history"])
 def test_somebody_nobody_knows(data, command, who):
+    """An id that names no member is repeated without what a terminal would obey."""
     data.mkdir()
-    code, out, err = invoke(command, who, "--data", data)
+    code, out, err = invoke(command, who, "--data", data, *FLOWS)
     assert (code, out) == (1, "")
-    assert re.fullmatch(r"error: no (document|history) is stored of [^\n\x1b]+\n", err)
+    assert re.fullmatch(r"error: no (document|history) of [^\n\x1b]+ is stored\n", err)
 
 
 def test_json_shows_what_a_terminal_would_obey():
@@ -481,8 +542,10 @@ def test_json_shows_what_a_terminal_would_obey():
 def test_its_help_names_the_commands_and_the_exit_codes():
     code, out, _ = invoke("--help")
     assert code == 0
-    for word in ("chat", "replay", "state", "history", "Exit codes"):
+    for word in (*COMMANDS, "audit", "Exit codes"):
         assert word in out
+    for line in out.partition("Commands:")[2].partition("Exit codes")[0].strip().splitlines():
+        assert re.fullmatch(r" *[a-z-]+  +[A-Z].*\.", line), "a command is described by one whole sentence"
     for command in ("chat", "replay", "state", "history"):
         code, out, _ = invoke(command, "--help")
         assert code == 0
@@ -535,4 +598,4 @@ def test_signals_that_are_ignored_stay_so(monkeypatch):
 
 
 def test_the_bot_of_a_package_is_the_one_it_exports():
-    assert store_options.import_bot("flows") is flows.bot
+    assert bot_options.import_bot("flows") is flows.bot

@@ -1,4 +1,4 @@
-"""`vimbiso migrate` as people run it."""
+"""`vimbiso import-legacy` as people run it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(valkey_server: Server, valkey_url: str) -> Generator[Any, None, None]
 
 
 def at(url: str) -> tuple[str, ...]:
-    return ("migrate", "--redis", url, *BOT)
+    return ("import-legacy", "--redis", url, *BOT)
 
 
 def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_path: Path):
@@ -44,9 +44,9 @@ def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     code, out, err = invoke(*at(valkey_url))
     assert (code, err) == (0, "")
-    assert out.startswith("converted 1, converted before 0, not converted 0; ")
-    assert out.endswith(" records a second\n")
-    assert invoke(*at(valkey_url))[1].startswith("converted 0, converted before 1, not converted 0; ")
+    assert out.startswith("imported 1, imported before 0, not imported 0; ")
+    assert out.endswith(" records per second\n")
+    assert invoke(*at(valkey_url))[1].startswith("imported 0, imported before 1, not imported 0; ")
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         assert manager.member_of(Channel("whatsapp", NUMBER)) == f"m-{NUMBER}"
 
@@ -56,7 +56,7 @@ def test_what_is_left_over_is_listed(valkey_url: str, client: Any, tmp_path: Pat
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}", step=999)))
     digest = record_digest(NUMBER)
     code, out, err = invoke(*at(valkey_url))
-    assert (code, out.split(";")[0]) == (1, "converted 0, converted before 0, not converted 1")
+    assert (code, out.split(";")[0]) == (1, "imported 0, imported before 0, not imported 1")
     assert err == (f"record •••567 ({digest}): flow_data.step is 999, and the old flow 'offer' had 3 steps\n")
     code, out, err = invoke(*at(valkey_url), "--report", tmp_path / "report.jsonl")
     assert (code, err) == (1, "")
@@ -72,8 +72,8 @@ def test_a_dry_run_only_says_so(valkey_url: str, client: Any):
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     code, out, _ = invoke(*at(valkey_url), "--dry-run")
     assert code == 0
-    assert out.startswith("would convert 1, converted before 0, not converted 0; ")
-    assert invoke(*at(valkey_url))[1].startswith("converted 1,")
+    assert out.startswith("would import 1, imported before 0, not imported 0; ")
+    assert invoke(*at(valkey_url))[1].startswith("imported 1,")
 
 
 def test_purge_deletes_afterwards(valkey_url: str, client: Any):
@@ -82,7 +82,7 @@ def test_purge_deletes_afterwards(valkey_url: str, client: Any):
     assert client.exists(NUMBER)
     code, out, _ = invoke(*at(valkey_url), "--purge")
     assert code == 0
-    assert out.startswith("converted 0, converted before 1, not converted 0, purged 1; ")
+    assert out.startswith("imported 0, imported before 1, not imported 0, purged 1; ")
     assert not client.exists(NUMBER)
 
 
@@ -92,7 +92,7 @@ def test_a_mapping_with_faults_is_used_as_far_as_it_goes(valkey_url: str, client
     (tmp_path / "numbers.csv").write_text(f"number,member_id\n{NUMBER},m-7\nnonsense\n", encoding="utf-8")
     code, out, err = invoke(*at(valkey_url), "--mapping", tmp_path / "numbers.csv")
     assert code == 1
-    assert out.startswith("converted 1, ")
+    assert out.startswith("imported 1, ")
     assert err == "mapping line 3: has 1 cells, not number and member_id\n"
     code, _, err = invoke(*at(valkey_url), "--mapping", tmp_path / "nowhere.csv")
     assert code == 1
@@ -110,9 +110,9 @@ def test_old_records_may_be_on_another_server(valkey_url: str, client: Any, tmp_
     """From a server to a folder of our own; what is stored outlives the command."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     (tmp_path / "data").mkdir()
-    words = ("migrate", "--from", valkey_url, "--data", tmp_path / "data", *BOT)
-    assert invoke(*words)[1].startswith("converted 1,")
-    assert invoke(*words)[1].startswith("converted 0, converted before 1")
+    words = ("import-legacy", "--from", valkey_url, "--data", tmp_path / "data", *BOT)
+    assert invoke(*words)[1].startswith("imported 1,")
+    assert invoke(*words)[1].startswith("imported 0, imported before 1")
     assert client.keys("*") == [NUMBER.encode()]
 
 
@@ -128,7 +128,7 @@ def test_old_records_may_be_on_another_server(valkey_url: str, client: Any, tmp_
     ids=["nowhere", "two stores", "no source", "a dry purge", "no rate"],
 )
 def test_wrong_usage(words: tuple[str, ...]):
-    assert invoke("migrate", *BOT, *words)[0] == 2
+    assert invoke("import-legacy", *BOT, *words)[0] == 2
 
 
 def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -141,16 +141,16 @@ def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pyte
         return "--flows", name
 
     for words, said in [
-        (package("without_legacy", None), "declares nothing of old records"),
-        ((*package("without_look_up", Legacy()), "--look-up"), "cannot be asked whose a number is"),
+        (package("without_legacy", None), "declares no old records"),
+        ((*package("without_look_up", Legacy()), "--look-up"), "cannot look up the member of a number"),
         ((*BOT, "--from", f"unix://{tmp_path}/nobody"), "the old records cannot be read"),
         ((*BOT, "--report", str(tmp_path / "no" / "report")), "No such file"),
     ]:
-        code, _, err = invoke("migrate", "--redis", valkey_url, *words)
+        code, _, err = invoke("import-legacy", "--redis", valkey_url, *words)
         assert code == 1
         assert said in err
         assert err.startswith("error: ")
-    code, _, err = invoke("migrate", "--data", tmp_path / "nowhere", "--from", valkey_url, *BOT)
+    code, _, err = invoke("import-legacy", "--data", tmp_path / "nowhere", "--from", valkey_url, *BOT)
     assert (code, "there is no folder" in err) == (1, True)
 
 

@@ -521,7 +521,7 @@ def talk(url: str, *texts: str) -> Outcome:
 @embedded
 @pytest.mark.embedded
 def test_the_commands(at: tuple[str, ...], client: Client):
-    """Recover, back, aside, reset, wipe, as an operator has them; nothing quotes what the member wrote."""
+    """Recover, put back, quarantine, reset, wipe, as an operator uses them; no output quotes the member."""
     url = at[1]
     talk(url, "hi", "offer", "5")
     code, out, err = invoke("recover", ADA, *at)
@@ -531,19 +531,19 @@ def test_the_commands(at: tuple[str, ...], client: Client):
     spoilt = client.hget(key, "d")[:-9] + b'zebra"}'
     client.hset(key, "d", spoilt)
     dry = invoke("recover", ADA, "--dry-run", *at)
-    assert invoke("aside", ADA, *at)[0] == 1
+    assert invoke("quarantine", ADA, *at)[0] == 1
     done = invoke("recover", ADA, *at)
     assert done == dry
     assert done[0] == 0
     assert "mended" in done[1]
     assert "from: previous" in done[1]
     assert "zebra" not in done[1]
-    code, out, _ = invoke("aside", ADA, *at)
+    code, out, _ = invoke("quarantine", ADA, *at)
     assert (code, out) == (0, out)
     assert out.startswith("1. state, at version ")
-    code, out, _ = invoke("aside", ADA, "--unmasked", "1", *at)
+    code, out, _ = invoke("quarantine", ADA, "--unmasked", "1", *at)
     assert spoilt.decode() in out
-    assert invoke("aside", ADA, "--unmasked", "2", *at)[0] == 1
+    assert invoke("quarantine", ADA, "--unmasked", "2", *at)[0] == 1
     outcome = talk(url, "hello?", "5", "alan")
     version = outcome.state.version
     code, _, err = invoke("recover", ADA, "--to", str(version + 50), *at)

@@ -16,6 +16,7 @@ from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.cli import plain_text, replay
 from vimbiso_fsm.errors import DamagedDocument
 
+FLOWS = ("--flows", "flows")
 pytestmark = [pytest.mark.embedded, embedded]
 
 EMMY, SOPHIE, ADA, ALAN, KATHERINE = MEMBERS = (
@@ -99,8 +100,8 @@ def test_a_recorded_day_twice(monkeypatch, data, tmp_path):
 def test_from_another_process_as_well(data, tmp_path):
     """The second one's credex-core has never heard of the members: nobody asks it."""
     body = TRANSCRIPT.read_bytes()
-    first = run("replay", "-", "--data", data, "--replies", "first", cwd=tmp_path, stdin=body)
-    second = run("replay", TRANSCRIPT, "--data", data, "--replies", "second", cwd=tmp_path)
+    first = run("replay", "-", *FLOWS, "--data", data, "--replies", "first", cwd=tmp_path, stdin=body)
+    second = run("replay", TRANSCRIPT, *FLOWS, "--data", data, "--replies", "second", cwd=tmp_path)
     assert (first[0], first[2], second[0], second[2]) == (0, "", 0, "")
     assert counts(second[1])["duplicate"] + counts(second[1])["ignored"] == 55
     texts = [[one["texts"] for one in said(tmp_path / name)] for name in ("first", "second")]
@@ -111,11 +112,11 @@ def test_what_is_older_than_sixteen_turns_is_answered_with_the_question_of_now(d
     file = tmp_path / "long.jsonl"
     texts = ["hi", "become_member", *(f"{number}" for number in range(2, 22))]
     file.write_text("\n".join(webhook((EMMY, f"wamid.{number}", text)) for number, text in enumerate(texts)) + "\n")
-    invoke("replay", file, "--data", data, "--replies", tmp_path / "first")
-    version = stored(EMMY, "--data", data)["_version"]
-    code, out, _ = invoke("replay", file, "--data", data, "--replies", tmp_path / "second")
+    invoke("replay", file, *FLOWS, "--data", data, "--replies", tmp_path / "first")
+    version = stored(EMMY, *FLOWS, "--data", data)["_version"]
+    code, out, _ = invoke("replay", file, *FLOWS, "--data", data, "--replies", tmp_path / "second")
     assert (code, counts(out)["duplicate"]) == (0, 22)
-    assert stored(EMMY, "--data", data)["_version"] == version
+    assert stored(EMMY, *FLOWS, "--data", data)["_version"] == version
     first, second = said(tmp_path / "first"), said(tmp_path / "second")
     assert [one["texts"] for one in second[:6]] == [["What is your first name?"]] * 6
     assert [one["texts"] for one in second[6:]] == [one["texts"] for one in first[6:]]
@@ -138,17 +139,17 @@ def test_broken_lines_are_named_and_the_rest_is_handled(monkeypatch, tmp_path):
         webhook((EMMY, "wamid.3", "Emmy")),
     ]
     file.write_bytes("\n".join(lines).encode() + b"\r\n\xff\xfe\n")
-    code, out, err = invoke("replay", file)
+    code, out, err = invoke("replay", file, *FLOWS)
     assert code == 1
     assert [line.split(":")[0] for line in err.splitlines()] == [
-        "line 2 is no webhook",
-        "line 4 is no webhook",
-        "line 5 is no webhook",
-        "line 6 is no webhook",
-        "line 7 is no webhook",
+        "line 2 is not a webhook",
+        "line 4 is not a webhook",
+        "line 5 is not a webhook",
+        "line 6 is not a webhook",
+        "line 7 is not a webhook",
         "line 8, entry[0].changes[0]",
         "line 9, entry[0].changes[0].value.messages[0]",
-        "line 11 is no webhook",
+        "line 11 is not a webhook",
     ]
     assert "has more than 1000 bytes" in err
     told = counts(out)
@@ -158,13 +159,13 @@ def test_broken_lines_are_named_and_the_rest_is_handled(monkeypatch, tmp_path):
 
 
 def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
-    process = start("replay", "-", "--data", data, "--replies", "replies", cwd=tmp_path)
+    process = start("replay", "-", *FLOWS, "--data", data, "--replies", "replies", cwd=tmp_path)
     assert process.stdin
     process.stdin.write(b"broken\n" + webhook((EMMY, "wamid.1", "hi")).encode() + b"\n")
     process.stdin.flush()
     assert process.stderr
-    assert process.stderr.readline().startswith(b"line 1 is no webhook")
-    while not (data / "engine.pid").exists() or invoke("state", f"whatsapp:{EMMY}", "--data", data)[0]:
+    assert process.stderr.readline().startswith(b"line 1 is not a webhook")
+    while not (data / "engine.pid").exists() or invoke("state", f"whatsapp:{EMMY}", *FLOWS, "--data", data)[0]:
         pass
     kill_server(data)
     lines = "\n".join(webhook((EMMY, f"wamid.{number}", "become_member")) for number in range(2, 5))
@@ -180,7 +181,7 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     assert counts(out.decode())["messages"] == 1
     assert len(said(tmp_path / "replies")) == 1
     (tmp_path / "all").write_bytes(webhook((EMMY, "wamid.1", "hi")).encode() + b"\n" + lines.encode())
-    code, out_again, _ = invoke("replay", tmp_path / "all", "--data", data)
+    code, out_again, _ = invoke("replay", tmp_path / "all", *FLOWS, "--data", data)
     assert (code, counts(out_again)["duplicate"]) == (0, 1)
 
 
@@ -195,7 +196,7 @@ def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path)
     monkeypatch.setattr(FlowStateManager, "handle", handle_all_but_ada)
     file = tmp_path / "two.jsonl"
     file.write_text(webhook((ADA, "wamid.1", "hi"), (SOPHIE, "wamid.2", "hi")))
-    code, out, err = invoke("replay", file)
+    code, out, err = invoke("replay", file, *FLOWS)
     assert (code, err) == (1, "line 1: the stored document of member 'm-1' is damaged: it is no JSON\n")
     assert (counts(out)["messages"], counts(out)["not handled"]) == (1, 1)
 
@@ -203,33 +204,36 @@ def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path)
 def test_files_that_cannot_be_used(tmp_path):
     file, missing = tmp_path / "file", tmp_path / "missing"
     file.write_text(webhook((EMMY, "wamid.1", "hi")))
-    assert invoke("replay", missing) == (1, "", f"error: {missing} cannot be read: No such file or directory\n")
-    assert invoke("replay", tmp_path)[2] == f"error: {tmp_path} cannot be read: Is a directory\n"
-    assert invoke("replay", file, "--replies", tmp_path)[2] == f"error: {tmp_path} cannot be written: Is a directory\n"
-    code, _, err = invoke("replay", file, "--replies", file)
+    assert invoke("replay", missing, *FLOWS) == (1, "", f"error: {missing} cannot be read: No such file or directory\n")
+    assert invoke("replay", tmp_path, *FLOWS)[2] == f"error: {tmp_path} cannot be read: Is a directory\n"
+    assert (
+        invoke("replay", file, *FLOWS, "--replies", tmp_path)[2]
+        == f"error: {tmp_path} cannot be written: Is a directory\n"
+    )
+    code, _, err = invoke("replay", file, *FLOWS, "--replies", file)
     assert code == 2
-    assert "it would be lost" in err
+    assert "it would be overwritten" in err
     assert file.stat().st_size
-    assert invoke("replay", file, "--replies", "/dev/full")[2].startswith("error: [Errno 28]")
+    assert invoke("replay", file, *FLOWS, "--replies", "/dev/full")[2].startswith("error: [Errno 28]")
 
 
 def test_an_empty_file(tmp_path):
     (tmp_path / "empty").touch()
     for words in (("empty",), ("-",)):
-        code, out, err = run("replay", *words, cwd=tmp_path)
+        code, out, err = run("replay", *FLOWS, *words, cwd=tmp_path)
         assert (code, err) == (0, "")
         assert counts(out)["bodies"] == counts(out)["messages"] == 0
 
 
 def test_a_progress_bar_at_a_terminal(tmp_path):
-    with Terminal("replay", TRANSCRIPT, cwd=tmp_path) as terminal:
+    with Terminal("replay", TRANSCRIPT, *FLOWS, cwd=tmp_path) as terminal:
         assert terminal.end() == 0
     assert re.search(r"messages .*%", terminal.shown)
     assert counts(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", terminal.shown))["messages"] == 55
 
 
 def test_ctrl_c_ends_it_with_the_summary(tmp_path):
-    process = start("replay", "-", cwd=tmp_path)
+    process = start("replay", "-", *FLOWS, cwd=tmp_path)
     assert process.stdin
     assert process.stderr
     process.stdin.write(b"broken\n")

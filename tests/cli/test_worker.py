@@ -80,18 +80,19 @@ def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_server: Server, t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "give one of --redis URL and --data DIR"),
-        (("--redis", "redis://x", "--data", "y"), "give one of --redis URL and --data DIR"),
-        (("--redis", "redis://x", "--durability", "high"), "is no level"),
+        ((), "give --redis URL or --data DIR"),
+        (("--redis", "redis://x", "--data", "y"), "name two stores; give one of them"),
+        (("--redis", "redis://x", "--durability", "high"), "is not a level of durability"),
         (("--redis", "redis://x", "--deliver", "no_such_module:f"), "cannot be imported"),
-        (("--redis", "redis://x", "--deliver", "json:nothing"), "names no function"),
+        (("--redis", "redis://x", "--deliver", "json"), "is not MODULE:FUNCTION"),
+        (("--redis", "redis://x", "--deliver", "json:nothing"), "has no function of this name"),
         (("--data", "nowhere"), "there is no folder"),
         (("--redis", "http://x"), "is none of"),
     ],
 )
 def test_wrong_usage_is_said(words: tuple[str, ...], said: str):
     """Plainly, before anything is begun."""
-    code, out, err = invoke("worker", *words)
+    code, out, err = invoke("worker", *words, "--flows", "flows")
     assert code in (1, 2)
     assert out == ""
     assert said in " ".join(err.replace("│", " ").split())

@@ -407,7 +407,7 @@ def test_the_command_says_no_password(program: str):
 def test_a_level_there_is_not():
     code, _, err = invoke("doctor", "redis://x", "--durability", "eternal")
     assert code == 2
-    assert "say local or replicated" in err
+    assert "give local or replicated" in err
 
 
 # The page on servers -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Every conversation of VimbisoPay, happy and unhappy, on the shapes of every channel, as it is written down.
 
-`pytest tests/transcripts/test_transcripts.py --rewrite-transcripts` writes the transcripts anew, to be read before they are kept.
+`pytest tests/transcripts/test_transcripts.py --rewrite-transcripts` writes the transcripts again. Read them before you
+commit them.
 """
 
 from __future__ import annotations

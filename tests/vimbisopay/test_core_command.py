@@ -1,4 +1,4 @@
-"""`vimbiso core` as people run it, and the commands that talk to it."""
+"""`python -m flows core`, and the commands of `vimbiso` that talk to it through `--services`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
+from typer.testing import CliRunner
 
-from flows.cli import _fault
+from flows.cli import _fault, app
 from flows.credex_core import Fault, Session, SimulatedCredexCore
 from flows.credex_core.http import HttpCredexCore
 from flows.credex_core.server import application, listening, served
 from flows.credex_core.server import running as serving
-from tests.cli_runs import LIMIT, TRANSCRIPT, embedded, invoke, run, start
+from tests.cli_runs import LIMIT, TRANSCRIPT, embedded, environment, invoke, start
 
 pytestmark = [pytest.mark.embedded, embedded]
 
@@ -27,10 +29,20 @@ ADA = "263771000001"
 OFFER = "hi\noffer\n10\nalan\nyes\n"
 
 
+OVER_HTTP = ("--flows", "flows", "--services", "flows.services:over_http")
+
+
+@pytest.fixture(autouse=True)
+def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts the current directory first
+
+
 @contextmanager
 def running(*words: str, cwd: Path) -> Generator[tuple[subprocess.Popen[bytes], str]]:
-    """A process of the command, and the address it says."""
-    process = start("core", *words, cwd=cwd)
+    """A process of the command, and the address that it prints."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "flows", "core", *words]
+    process = subprocess.Popen(command, cwd=cwd, env=environment(cwd), stdin=pipe, stdout=pipe, stderr=pipe)
     assert process.stdout is not None
     try:
         said = process.stdout.readline().decode()
@@ -65,14 +77,15 @@ def test_it_ends_at_once_while_somebody_is_connected(tmp_path: Path):
     assert process.returncode == 0
 
 
-def test_a_bot_talks_to_it(tmp_path: Path):
+def test_a_bot_talks_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Through a lost reply and a token that is not accepted: one offer."""
     words = ("--fault", "lost:createCredex:1", "--fault", "401:getAccountByHandle:1")
     with running(*words, cwd=tmp_path) as (_, url):
-        chat = ("chat", "--core", url, "--channel", f"terminal:{ADA}")
-        code, out, err = run(*chat, cwd=tmp_path, stdin=OFFER)
-        assert (code, err) == (0, "")
-        assert "Your offer was made: 10.00 USD to Alan Turing (@alan)." in out
+        monkeypatch.setenv("CREDEX_CORE_URL", url)
+        chat = start("chat", *OVER_HTTP, "--channel", f"terminal:{ADA}", cwd=tmp_path)
+        out, err = chat.communicate(OFFER.encode(), timeout=LIMIT)
+        assert (chat.returncode, err) == (0, b"")
+        assert "Your offer was made: 10.00 USD to Alan Turing (@alan)." in out.decode()
         seen = httpx.get(url).json()
     assert [offer["amount"] for offer in seen["offers"]] == ["5.00", "7.50", "10.00"]
     keys = [call["key"] for call in seen["received"] if call["name"] == "createCredex"]
@@ -81,18 +94,24 @@ def test_a_bot_talks_to_it(tmp_path: Path):
     assert [fault["times"] for fault in seen["faults"]] == [0, 0]
 
 
-def test_a_replay_talks_to_it(tmp_path: Path):
+def test_a_replay_talks_to_it(monkeypatch: pytest.MonkeyPatch):
+    """`vimbiso replay --services` calls the given service and not the bot's own."""
     core = SimulatedCredexCore()
     with served(core) as url:
-        code, _, _ = invoke("replay", TRANSCRIPT, "--core", url)
+        monkeypatch.setenv("CREDEX_CORE_URL", url)
+        code, _, _ = invoke("replay", TRANSCRIPT, *OVER_HTTP)
     assert code == 0
     assert core.calls
 
 
-def test_a_worker_takes_a_core(tmp_path: Path):
+@pytest.mark.parametrize("function", ["over_http", "over_async_http"])
+def test_a_worker_takes_services_of_both_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str):
+    """A worker runs in an event loop, and takes a client that is synchronous or not."""
     (tmp_path / "data").mkdir()
     with served(SimulatedCredexCore()) as url:
-        worker = start("worker", "--data", "data", "--core", url, cwd=tmp_path)
+        monkeypatch.setenv("CREDEX_CORE_URL", url)
+        words = ("--flows", "flows", "--services", f"flows.services:{function}")
+        worker = start("worker", "--data", "data", *words, cwd=tmp_path)
         assert worker.stdout is not None
         assert b"started" in worker.stdout.readline()
         worker.send_signal(signal.SIGTERM)
@@ -101,7 +120,7 @@ def test_a_worker_takes_a_core(tmp_path: Path):
 
 
 def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
-    """A command line can be read by everybody on the machine."""
+    """A command line can be read by every user of the machine."""
     app, sent = application(SimulatedCredexCore()), []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,46 +128,50 @@ def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.Monke
         await app(scope, receive, send)
 
     with listening() as bound, serving(noting, bound) as url:
-        invoke("chat", "--core", url, stdin="hi\n")
+        monkeypatch.setenv("CREDEX_CORE_URL", url)
+        invoke("chat", *OVER_HTTP, stdin="hi\n")
         monkeypatch.setenv("CREDEX_API_KEY", "of-the-api")
-        code, out, err = invoke("chat", "--core", url, stdin="hi\n")
+        code, out, err = invoke("chat", *OVER_HTTP, stdin="hi\n")
     assert sent == [None, b"of-the-api"]
     assert (code, err) == (0, "")
     assert "of-the-api" not in out
 
 
-def test_a_core_that_is_away_is_told_to_the_member():
+def test_a_core_that_is_away_is_told_to_the_member(monkeypatch: pytest.MonkeyPatch):
+    """The service refuses; the member hears why, and the command goes on."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    code, out, _ = invoke("chat", "--core", f"http://127.0.0.1:{port}", stdin="hi\n")
+    monkeypatch.setenv("CREDEX_CORE_URL", f"http://127.0.0.1:{port}")
+    code, out, _ = invoke("chat", *OVER_HTTP, stdin="hi\n")
     assert code == 0
     assert "cannot reach the credex network" in out
 
 
-def test_a_bot_without_a_credex_core_talks_to_none(tmp_path: Path):
-    (tmp_path / "plain.py").write_text(
-        "from vimbiso_fsm import Bot, Flow, State, Text\n"
-        "bot = Bot([Flow('a', initial='b', states=[State('b', say=Text('B'), final=True)], transitions=[])])\n"
-    )
-    code, _, err = run("chat", "--flows", "plain", "--core", "http://127.0.0.1:1", cwd=tmp_path)
-    assert code == 1
-    assert "talks to no credex-core" in err
-
-
-@pytest.mark.parametrize("url", ["core", "http://user:secret-word@core"])
-def test_an_address_that_is_none_is_refused(url: str):
-    code, out, err = invoke("chat", "--core", url)
-    assert (code, out) == (2, "")
-    assert "--core: url" in err
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "CREDEX_CORE_URL is not set; set it to the address of credex-core"),
+        ("core", "is no address of credex-core"),
+        ("http://user:secret-word@core", "url holds a name or a password"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: str, said: str):
+    """The error names the option and the remedy, and quotes no password."""
+    monkeypatch.setenv("CREDEX_CORE_URL", url)
+    code, out, err = invoke("chat", *OVER_HTTP)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: --services flows.services:over_http: the function failed: ValueError: ")
+    assert said in err
     assert "secret-word" not in err
 
 
 def test_a_port_that_is_taken_is_said():
+    """The error names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, out, err = invoke("core", "--port", str(port))
-    assert (code, out) == (1, "")
-    assert f"port {port} cannot be had" in err
+        done = CliRunner().invoke(app, ["core", "--port", str(port)])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"error: port {port} is not available" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -169,6 +192,6 @@ def test_a_fault_is_read(words: str, fault: Fault):
     "words", ["", "slower", "slow", "slow=", "slow=x", "slow=-1", "slow=inf", "down=1", "down:login:0", "down:login:x"]
 )
 def test_a_fault_that_is_none_is_refused(words: str):
-    code, out, err = invoke("core", "--fault", words)
-    assert (code, out) == (2, "")
-    assert "--fault is KIND" in " ".join(err.replace("│", " ").split())
+    done = CliRunner().invoke(app, ["core", "--fault", words])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--fault is KIND" in " ".join(done.stderr.split())

@@ -1,58 +1,67 @@
-"""The commands of `vimbiso`, and what all of them have in common."""
+"""The application: the commands of `vimbiso`, those of other packages, and the options before a command."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from flows.cli import core
-from vimbiso_fsm.cli.audit import as_commands
+from vimbiso_fsm.cli.audit import audit_commands
 from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
 from vimbiso_fsm.cli.doctor import doctor
-from vimbiso_fsm.cli.members import history, incidents, state
-from vimbiso_fsm.cli.migrate import migrate
-from vimbiso_fsm.cli.recover import aside, recover, reset, wipe
+from vimbiso_fsm.cli.entry_points import add_commands
+from vimbiso_fsm.cli.history import history, incidents
+from vimbiso_fsm.cli.import_legacy import import_legacy
+from vimbiso_fsm.cli.recover import quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.replay import replay
+from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.worker import worker
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 something was wrong, and said on standard error; 2 wrong usage; "
+EXIT_CODES: Final = (
+    "Exit codes: 0 success; 1 an error, printed on standard error; 2 wrong usage; "
     "130, 143 or 129 ended by Ctrl-C, SIGTERM or SIGHUP."
 )
 
-app = typer.Typer(
-    name="vimbiso",
-    help="Conversations as declared state machines: talk to a bot, replay webhooks, look at what is stored.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # help, and mistakes in usage, as plain text: it reads the same in a log
-    pretty_exceptions_enable=False,  # a bug shows a plain traceback, never the values in it
-)
-for command in (
-    chat,
-    core,
-    check,
-    worker,
-    replay,
-    state,
-    history,
-    incidents,
-    recover,
-    reset,
-    wipe,
-    aside,
-    doctor,
-    migrate,
-):
-    app.command(epilog=EXIT_CODES)(command)
-app.add_typer(as_commands(EXIT_CODES))
+COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "chat": chat,
+    "check": check,
+    "worker": worker,
+    "replay": replay,
+    "state": state,
+    "history": history,
+    "incidents": incidents,
+    "recover": recover,
+    "reset": reset,
+    "wipe": wipe,
+    "quarantine": quarantine,
+    "doctor": doctor,
+    "import-legacy": import_legacy,
+}
 
 
-def _tell_version(wanted: bool) -> None:
+def make_app() -> typer.Typer:
+    """Make the application with all its commands."""
+    app = typer.Typer(
+        name="vimbiso",
+        help="Talk to a bot, check it, run its background work, and look after the members in its store.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,  # help and usage errors are plain text, which reads the same in a log
+        pretty_exceptions_enable=False,  # a bug prints a plain traceback, never the values in it
+        callback=_options,
+    )
+    for name, command in COMMANDS.items():
+        app.command(name, epilog=EXIT_CODES)(command)
+    app.add_typer(audit_commands(EXIT_CODES))
+    add_commands(app, {*COMMANDS, "audit"})
+    return app
+
+
+def _print_version(wanted: bool) -> None:
     if wanted:
         try:
             print("vimbiso_fsm", version("vimbiso_fsm"))
@@ -61,10 +70,9 @@ def _tell_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is.", callback=_tell_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What can be said before the command."""
+    """Take the options before the command."""

@@ -1,10 +1,9 @@
-"""`vimbiso audit`: verify what is kept of members, export it, explain an entry."""
+"""`vimbiso audit`: verify the audit, export it, explain an entry."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -18,43 +17,73 @@ from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import Export
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
-from vimbiso_fsm.cli.members import OfFlow, OfRun, OnChannel, Since, Until, Who, filters_of, member_id_of
-from vimbiso_fsm.cli.plain_text import clean, shown
-from vimbiso_fsm.cli.store_options import Data, Flows, Opened, Redis, fail, opened
+from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of
+from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
+from vimbiso_fsm.cli.plain_text import one_line, shown
+from vimbiso_fsm.cli.store_options import Data, OpenStore, Redis, opened, opened_store
 from vimbiso_fsm.document.codec import Unreadable
 
-Several: TypeAlias = Annotated[
+Members: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MEMBER]...", help="Member ids, or channels as TYPE:IDENTIFIER; with the guests they were."
+        metavar="[MEMBER]...",
+        help="Member ids, or channels as TYPE:IDENTIFIER. The guests that they were before are included.",
     ),
 ]
-All: TypeAlias = Annotated[bool, typer.Option("--all", help="Everybody of whom the store keeps anything.")]
+All: TypeAlias = Annotated[bool, typer.Option("--all", help="All members of the store, and the store itself.")]
+
+
+def audit_commands(epilog: str) -> typer.Typer:
+    """Make the group of commands.
+
+    Args:
+        epilog: The text below each help.
+
+    Returns:
+        The group, to be added to the application.
+    """
+    audit = typer.Typer(
+        name="audit",
+        help="Verify the audit, export it, or explain an entry.",
+        epilog=epilog,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    audit.command("verify", epilog=epilog)(verify)
+    audit.command("export", epilog=epilog)(export)
+    audit.command("explain", epilog=epilog)(explain_entry)
+    return audit
 
 
 def verify(
-    who: Several = None, everybody: All = False, redis: Redis = None, data: Data = None, flows: Flows = "flows"
+    named: Members = None, all_members: All = False, redis: Redis = None, data: Data = None, flows: OptionalFlows = None
 ) -> None:
-    """Check the chain of each member's audit, and that the stored document is the one that its entry names.
+    """Verify the audit chain of members.
 
-    What is broken is said in a line each. Exit code 1 when anything is.
+    Each entry must continue the one before it, and the latest must name the stored document. Faults are printed, one
+    per line. Exit code 1 when there is any.
     """
+    _require_members(named, all_members)
     checked = entries = broken = 0
-    with _opened(who, everybody, redis, data, flows) as bot:
-        for trail in _trails(bot, who):
+    with opened_store(redis, data, flows) as at:
+        for trail in _trails(at, named):
             found = faults(trail)
             checked, entries, broken = checked + 1, entries + len(trail.entries), broken + len(found)
             for fault in found:
-                print(f"{_plain(trail.name)}: {_plain(fault)}")
+                print(f"{one_line(trail.name)}: {one_line(fault)}")
     print(f"checked {checked}, entries {entries}, faults {broken}")
     if broken:
         raise typer.Exit(1)
 
 
 def export(
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="JSON Lines; a file that is there is gone on with.")],
-    who: Several = None,
-    everybody: All = False,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FILE", help="The file, in JSON Lines; an existing export is continued.")
+    ],
+    named: Members = None,
+    all_members: All = False,
     since: Since = None,
     until: Until = None,
     flow: OfFlow = None,
@@ -62,65 +91,64 @@ def export(
     channel: OnChannel = None,
     redis: Redis = None,
     data: Data = None,
-    flows: Flows = "flows",
+    flows: OptionalFlows = None,
 ) -> None:
-    """Write members' audit entries and incidents to a file, one JSON object a line.
+    """Export audit entries and incidents to a file.
 
-    Run again it adds what is new and nothing twice, however it ended before. Use a file of its own for each choice of
-    what to write. Exit code 1 when something could not be read, or is no longer what was exported.
+    Each line is a JSON object. A further run adds what is new and writes nothing twice, even when the run before was
+    killed. Use one file per selection. Exit code 1 when something cannot be read, or differs from what was exported.
     """
+    _require_members(named, all_members)
     filters = filters_of(channel, flow, run, since, until)
     everything = all(value is None for value in filters.values())
     wanted = partial(FlowAuditLogger.fits, **filters)
     written = broken = 0
-    with _opened(who, everybody, redis, data, flows) as bot, Export(to) as file:
-        for trail in _trails(bot, who):
+    with opened_store(redis, data, flows) as at, Export(to) as file:
+        for trail in _trails(at, named):
             lost = file.lost(trail) if everything else ()
             count, wrong = file.add(trail, wanted)
             written, broken = written + count, broken + len(lost) + len(wrong)
             for fault in (*lost, *wrong):
-                print(f"{_plain(trail.name)}: {_plain(fault)}", file=sys.stderr)
+                print(f"{one_line(trail.name)}: {one_line(fault)}", file=sys.stderr)
     print(f"{written} lines added to {to}")
     if broken:
         raise typer.Exit(1)
 
 
 def explain_entry(
-    who: Who,
-    version: Annotated[int, typer.Argument(metavar="VERSION", help="Of the entry, as history shows it.")],
+    member: MemberArgument,
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="The version of the entry, as in the history.")],
     redis: Redis = None,
     data: Data = None,
-    flows: Flows = "flows",
+    flows: Flows = None,
 ) -> None:
-    """Say how an entry came to be: the transitions that were candidates, what each guard said, what was committed.
+    """Explain how an audit entry came about.
 
-    Exit code 1 when the entry is not kept.
+    The transitions that were candidates, the answer of each guard and the commit are printed. Exit code 1 when the
+    entry is not kept.
     """
     with opened(redis, data, flows) as bot:
-        trail = read_trail(bot.store, member_id_of(bot, who))
+        trail = read_trail(bot.store, member_id_of(bot, member))
         try:
             explanation = explain(bot.manager.bot, trail, version)
         except Unreadable as error:
-            fail(f"entry {version} of {shown(who)} cannot be read: {error}")
+            fail(f"entry {version} of {shown(member)} cannot be read: {error}")
         for line in explanation.lines:
-            print(_plain(line))
+            print(one_line(line))
 
 
-@contextmanager
-def _opened(
-    who: Sequence[str] | None, everybody: bool, redis: str | None, data: Path | None, flows: str
-) -> Generator[Opened]:
-    if bool(who) == everybody:
-        raise typer.BadParameter("name members, or say --all, and not both")
-    with opened(redis, data, flows) as bot:
-        yield bot
+def _require_members(named: list[str] | None, all_members: bool) -> None:
+    if bool(named) == all_members:
+        raise typer.BadParameter("give either members or --all")
 
 
-def _trails(bot: Opened, who: Sequence[str] | None) -> Iterator[Trail]:
-    """The trails of those who were named and of the guests they were, or of all and of the store itself; each once.
-    At a terminal a bar shows how far it is."""
-    named = tuple(member_id_of(bot, name) for name in who or ())
-    waiting: list[str | None] = [*named] if who else [None, *members(bot.store)]
+def _trails(at: OpenStore, named: list[str] | None) -> Iterator[Trail]:
+    """The trails of the named members and of the guests that they were, or of the store and all its members.
+
+    Each trail is yielded once. A terminal shows a progress bar.
+    """
+    ids = tuple(member_id_of(at, name) for name in named or ())
+    waiting: list[str | None] = [*ids] if named else [None, *members(at.store)]
     seen: set[str | None] = set()
     notes = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.completed} of {task.total}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -130,29 +158,9 @@ def _trails(bot: Opened, who: Sequence[str] | None) -> Iterator[Trail]:
             member_id = waiting.pop(0)
             if member_id not in seen:
                 seen.add(member_id)
-                trail = read_trail(bot.store, member_id)
-                if trail.empty and member_id in named:
+                trail = read_trail(at.store, member_id)
+                if trail.empty and member_id in ids:
                     trail = attrs.evolve(trail, damaged=("nothing is stored",))
                 waiting[:0] = (guest for guest in guests(trail) if guest not in seen)
                 yield trail
             progress.update(task, advance=1, total=len(seen) + len(waiting))
-
-
-def _plain(text: str) -> str:
-    """One line, whatever stands in it; it may be indented."""
-    return " ".join(clean(text).splitlines())
-
-
-def as_commands(epilog: str) -> typer.Typer:
-    """`vimbiso audit`, to be added to the commands. `epilog`: stands below each help."""
-    audit = typer.Typer(
-        name="audit",
-        help="Verify what is kept of members, export it, explain an entry.",
-        epilog=epilog,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    audit.command(epilog=epilog)(verify)
-    audit.command(epilog=epilog)(export)
-    audit.command("explain", epilog=epilog)(explain_entry)
-    return audit

@@ -1,4 +1,4 @@
-"""`vimbiso check`: what is wrong with a bot, and what its deploy would do to members in the middle of something."""
+"""`vimbiso check`: faults of a bot, and the effect of its deployment on open runs."""
 
 from __future__ import annotations
 
@@ -14,51 +14,54 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from vimbiso_fsm.audit.trail import members
+from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.plain_text import as_json, clean
-from vimbiso_fsm.cli.store_options import Data, Flows, import_bot, opened
+from vimbiso_fsm.cli.store_options import Data, opened
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
 from vimbiso_fsm.store.requests import Broken, Load, Store
 
-WIDTH: Final = 160
-"""Columns of a table that goes to no terminal."""
+TABLE_WIDTH: Final = 160
+"""Columns of a table that is not printed to a terminal."""
 
 
 def check(
     live: Annotated[
         str | None,
-        typer.Option("--live", metavar="URL", help="A Redis-compatible server whose members' runs are counted."),
+        typer.Option("--live", metavar="URL", help="Count the open runs of the members on this server."),
     ] = None,
     data: Data = None,
-    flows: Flows = "flows",
-    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
+    flows: Flows = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
-    """Check a bot before it is deployed; with --live or --data, also what that would do to each run that is open.
+    """Check a bot before it is deployed.
 
-    Texts are looked for in the declaration and in the code of callbacks and services, and compared between languages.
-    The census only reads, a document at a time, beside live traffic. Exit code 1 when a text has a fault, or when a run
-    stands where the bot has no mapping; broken documents are only counted.
+    The texts that the bot uses are searched for in its flows and in the code of its callbacks and services, and are
+    compared between languages. With --live or --data, the open runs of members are counted by flow, version and step,
+    with what the deployment would do to them; this only reads, and is safe beside live traffic. Exit code 1 when a text
+    has a fault, or when the bot cannot continue a run; damaged documents are only counted.
     """
     if live is not None and data is not None:
         raise typer.BadParameter("--live and --data name two stores; give one of them")
     if live is None and data is None:
         bot, census = import_bot(flows), None
     else:
-        with opened(live, data, flows) as at:
-            bot, census = at.manager.bot, _census(at.manager.bot, at.store)
+        with opened(live, data, flows) as live_bot:
+            bot = live_bot.manager.bot
+            census = _census(bot, live_bot.store)
     texts = text_faults(bot)
     if json:
-        told = {"flows": _declared(bot), "texts": [attrs.asdict(fault) for fault in texts], "live": _raw(census)}
-        print(as_json(told, indent=2))
+        report = {"flows": _declared(bot), "texts": [attrs.asdict(fault) for fault in texts], "live": _raw(census)}
+        print(as_json(report, indent=2))
     else:
-        _tell(bot, texts, census)
+        _print_report(bot, texts, census)
     if texts or (census is not None and census.lost):
         raise typer.Exit(1)
 
 
 def _census(bot: Bot, store: Store) -> Census:
-    """Read every member's document; at a terminal a bar shows how far it is."""
+    """Read the document of every member. A terminal shows a progress bar."""
     census = Census(bot)
     notes = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.completed} of {task.total}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -66,7 +69,7 @@ def _census(bot: Bot, store: Store) -> Census:
         for member_id in progress.track(members(store), description="check"):
             stored = store.perform(Load(member_id))
             if isinstance(stored, Broken):
-                census.add_broken("a key is of a type that is not ours")
+                census.add_broken("a key has a type that the store does not write")
             elif stored.document is not None:
                 census.add(stored.document)
     return census
@@ -100,7 +103,7 @@ def _raw(census: Census | None) -> dict[str, Any] | None:
     }
 
 
-def _tell(bot: Bot, texts: tuple[TextFault, ...], census: Census | None) -> None:
+def _print_report(bot: Bot, texts: tuple[TextFault, ...], census: Census | None) -> None:
     languages = ", ".join(map(clean, sorted(bot.catalogue.languages)))
     print(f"{len(bot.flows)} flows in {languages}" + ("" if texts else ", each as it should be"))
     for text in texts:
@@ -116,7 +119,7 @@ def _tell(bot: Bot, texts: tuple[TextFault, ...], census: Census | None) -> None
 
 
 def _print_table(census: Census) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("flow", "version", "step", "standing", "runs", "calls", "after the deploy"):
         table.add_column(name, overflow="fold", justify="right" if name in ("version", "runs", "calls") else "left")

@@ -1,4 +1,4 @@
-"""`vimbiso doctor`: whether a server keeps what it is given."""
+"""`vimbiso doctor`: whether a server keeps what it stores."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from typing import Annotated, get_args
 
 import typer
 
+from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
-from vimbiso_fsm.cli.store_options import fail
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.doctor import Durability, examine
 
 LEVELS = get_args(Durability)
-"""What a turn that was answered can be promised to survive."""
+"""What an answered turn can be promised to survive."""
 
 
 def doctor(
     url: Annotated[
         str,
         typer.Argument(
-            metavar="URL", help="The servers: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://."
+            metavar="URL",
+            help="One server or several: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
         ),
     ],
     durability: Annotated[
@@ -27,13 +28,14 @@ def doctor(
         typer.Option(
             "--durability",
             metavar="|".join(LEVELS),
-            help="What a turn that was answered must survive: a power cut, or the loss of a whole server.",
+            help="What an answered turn must survive: a power cut (local), or the loss of a server (replicated).",
         ),
     ] = "local",
 ) -> None:
-    """Say what about a server would lose a turn, each with its remedy.
+    """Check that a server keeps what it stores.
 
-    Exit code 1 when anything is refused, or no server answers; warnings alone are 0.
+    Each setting or condition that could lose a turn is printed with its remedy. Exit code 1 when one of them is
+    refused, or when no server answers; 0 when there are only warnings.
     """
     promised = level(durability)
     from vimbiso_fsm.store.health import ask_url
@@ -54,16 +56,25 @@ def doctor(
 
 
 def level(word: str) -> Durability:
-    """The level of durability that a word names.
+    """Read a level of durability.
 
-    Raises: typer.BadParameter.
+    Args:
+        word: The name of the level.
+
+    Returns:
+        The level.
+
+    Raises:
+        typer.BadParameter: There is no such level.
     """
     for known in LEVELS:
         if word == known:
             return known  # type: ignore[no-any-return]  # get_args tells no types
-    raise typer.BadParameter(f"{shown(word)} is no level; say {' or '.join(LEVELS)}", param_hint="--durability")
+    raise typer.BadParameter(
+        f"{shown(word)} is not a level of durability; give {' or '.join(LEVELS)}", param_hint="--durability"
+    )
 
 
 def _line(text: str) -> str:
-    """One line, whatever a server said of itself."""
+    """Join the lines of a text that a server has sent."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Lines from a pipe, and words for a terminal, neither of them trusted."""
+"""Text from a pipe and text for a terminal; neither is trusted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import Any, BinaryIO, Final
 from vimbiso_fsm.channels.terminal import CONTROLS
 
 MAX_LINE: Final = 4 * 1024 * 1024
-"""Bytes of a line that are looked at."""
+"""Bytes of a line that are read."""
 MAX_SHOWN: Final = 200
 """Characters of a line that are repeated."""
 
-_UNSEEN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal obeys or hides, and JSON leaves as it is."""
+_INVISIBLE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys or hides and that JSON leaves unescaped."""
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream without their ends, each as soon as it is there. Of a longer one, `MAX_LINE` bytes and
-    one: enough to know."""
+    """Read the lines of a stream without their ends, each as soon as it has arrived.
+
+    Args:
+        stream: The stream.
+
+    Yields:
+        A line; of a line longer than `MAX_LINE`, the first `MAX_LINE + 1` bytes, so that the reader can tell.
+    """
     while line := stream.readline(MAX_LINE + 1):
         rest = line
         while not rest.endswith(b"\n") and (rest := stream.readline(MAX_LINE)):
@@ -29,17 +35,22 @@ def lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def clean(text: str) -> str:
-    """`text` without control characters but tabs and line ends."""
+    """Remove control characters except tabs and line ends."""
     return text.translate(CONTROLS)
 
 
+def one_line(text: str) -> str:
+    """Join the lines of a text and remove control characters; indentation stays."""
+    return " ".join(clean(text).splitlines())
+
+
 def shown(text: str) -> str:
-    """What was said, on one line that is not too long."""
-    line = " ".join(_UNSEEN.sub("", clean(text[: 2 * MAX_SHOWN])).split())
+    """Shorten a text of a user to one line of at most `MAX_SHOWN` characters."""
+    line = " ".join(_INVISIBLE.sub("", clean(text[: 2 * MAX_SHOWN])).split())
     return line if len(line) <= MAX_SHOWN and len(text) <= 2 * MAX_SHOWN else f"{line[:MAX_SHOWN]}…"
 
 
 def as_json(raw: Any, *, indent: int | None = None) -> str:
-    """`raw` as JSON that can be read by people too, and looks like what it is."""
+    """Write JSON that people can read, with invisible characters escaped."""
     text = json.dumps(raw, ensure_ascii=False, indent=indent)
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

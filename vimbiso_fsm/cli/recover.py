@@ -1,4 +1,4 @@
-"""`vimbiso recover`, `vimbiso reset`, `vimbiso wipe` and `vimbiso aside`: what an operator does to one member."""
+"""`vimbiso recover`, `reset`, `wipe` and `quarantine`: what an operator does to one member."""
 
 from __future__ import annotations
 
@@ -7,88 +7,91 @@ from typing import Annotated
 
 import typer
 
-from vimbiso_fsm.cli.members import Who, member_id_of
-from vimbiso_fsm.cli.plain_text import clean, shown
-from vimbiso_fsm.cli.store_options import Data, Flows, Redis, fail, opened
+from vimbiso_fsm.cli.bot_options import Flows
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
+from vimbiso_fsm.cli.plain_text import one_line, shown
+from vimbiso_fsm.cli.store_options import Data, Redis, opened
 from vimbiso_fsm.store.requests import Quarantined, ShowQuarantined
 
 
 def recover(
-    who: Who,
+    member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
-    flows: Flows = "flows",
+    flows: Flows = None,
     to: Annotated[
-        int | None, typer.Option("--to", metavar="VERSION", min=1, help="Put them back to this version, sound or not.")
+        int | None,
+        typer.Option("--to", metavar="VERSION", min=1, help="Put the member back to this version, damaged or not."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the same, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
 ) -> None:
-    """Mend a member's damaged document without waiting for a message; a sound one is left alone.
+    """Mend a member's damaged document.
 
-    What is damaged is set aside whole. With --to, the member is put back to a state that is still kept, unless a call
-    with an effect was made since: it would be made again. Exit code 1 when that is so, or nothing is stored.
+    The valid fields are kept, and the damaged document goes to quarantine. A sound document is left alone. With --to,
+    the member returns to an earlier state that is still kept, unless a call with an effect was made since, because it
+    would be made again. Exit code 1 in that case, and when nothing is stored.
     """
     with opened(redis, data, flows) as bot:
-        for line in bot.manager.recover(member_id_of(bot, who), to=to, dry_run=dry_run).lines:
-            print(_plain(line))
+        for line in bot.manager.recover(member_id_of(bot, member), to=to, dry_run=dry_run).lines:
+            print(one_line(line))
 
 
-def reset(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flows") -> None:
-    """End every open flow of a member; who they are, their channels, their token and their session stay.
+def reset(member: MemberArgument, redis: Redis = None, data: Data = None, flows: Flows = None) -> None:
+    """End all open flows of a member.
 
-    Exit code 1 when nothing is stored of them, or what is stored is damaged.
+    The profile, the channels, the token and the session stay. Exit code 1 when nothing is stored, or when the document
+    is damaged.
     """
     with opened(redis, data, flows) as bot:
-        done = bot.manager.reset(member_id_of(bot, who))
-        print(_plain(f"ended: {', '.join(done.flows) or 'nothing, no flow was open'}"))
-        _tell_of_call(done.call)
+        done = bot.manager.reset(member_id_of(bot, member))
+        print(one_line(f"ended: {', '.join(done.flows) or 'nothing, no flow was open'}"))
+        _report_call(done.call)
 
 
-def wipe(who: Who, redis: Redis = None, data: Data = None, flows: Flows = "flows") -> None:
-    """Remove what is stored of a member, damaged or not, with what was set aside; tokens and audit stay.
+def wipe(member: MemberArgument, redis: Redis = None, data: Data = None, flows: Flows = None) -> None:
+    """Delete what is stored of a member.
 
-    Exit code 1 when nothing was ever stored of them.
+    The document and the quarantine are deleted, damaged or not; the audit and the message tokens stay. Exit code 1 when
+    nothing was ever stored of the member.
     """
     with opened(redis, data, flows) as bot:
-        done = bot.manager.wipe(member_id_of(bot, who))
-        print(_plain(f"removed: {', '.join(done.removed) or 'nothing, nothing was left'}"))
-        _tell_of_call(done.call)
+        done = bot.manager.wipe(member_id_of(bot, member))
+        print(one_line(f"removed: {', '.join(done.removed) or 'nothing, nothing was left'}"))
+        _report_call(done.call)
 
 
-def aside(
-    who: Who,
+def quarantine(
+    member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
-    flows: Flows = "flows",
+    flows: Flows = None,
     unmasked: Annotated[
         int | None,
-        typer.Option("--unmasked", metavar="N", min=1, help="Write number N as it is, with all secrets in it."),
+        typer.Option("--unmasked", metavar="N", min=1, help="Print entry N of the list as it is, secrets included."),
     ] = None,
 ) -> None:
-    """List what was set aside of a member because it was damaged, oldest first.
+    """List a member's damaged documents that are in quarantine.
 
-    With --unmasked, write all that one of them holds, byte for byte, a line each: a token and answers may stand in it.
-    Exit code 1 when there is nothing.
+    The oldest comes first. With --unmasked, one of them is printed byte for byte, one stored value per line; it may
+    contain a token and answers of the member. Exit code 1 when there is none.
     """
     with opened(redis, data, flows) as bot:
-        member_id = member_id_of(bot, who)
+        member_id = member_id_of(bot, member)
         found: tuple[Quarantined, ...] = bot.manager.aside(member_id)
-        if len(found) < (unmasked or 1):
-            fail(f"{f'only {len(found)} are' if found else 'nothing is'} set aside of {shown(who)}")
+        if not found:
+            fail(f"nothing of {shown(member)} is in quarantine")
         if unmasked is None:
-            for place, one in enumerate(found, 1):
-                print(f"{place}. {one.what}, at version {one.version}")
+            for number, item in enumerate(found, 1):
+                print(f"{number}. {item.what}, at version {item.version}")
             return
+        if unmasked > len(found):
+            fail(f"--unmasked {unmasked}: the quarantine of {shown(member)} ends with number {len(found)}")
         for part in bot.manager.ask(ShowQuarantined(member_id, found[unmasked - 1])):
             sys.stdout.buffer.write(part + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _tell_of_call(call: str) -> None:
+def _report_call(call: str) -> None:
     if call:
-        print(_plain(f"a call was on its way, and may have been made: {call}"))
-
-
-def _plain(text: str) -> str:
-    """One line, whatever stands in it."""
-    return " ".join(clean(text).splitlines())
+        print(one_line(f"a call was on its way and may have been made: {call}"))

@@ -1,4 +1,4 @@
-"""`vimbiso replay`: recorded WhatsApp webhooks, handled as they were delivered."""
+"""`vimbiso replay`: handle recorded WhatsApp webhooks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text as Styled
 
 from vimbiso_fsm.channels import Delivery, terminal, whatsapp
+from vimbiso_fsm.cli.bot_options import Flows
+from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
-from vimbiso_fsm.cli.store_options import Core, Data, Flows, Redis, fail, opened
+from vimbiso_fsm.cli.services import Services
+from vimbiso_fsm.cli.store_options import Data, Redis, opened
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NewerState, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.handle import Outcome
@@ -31,32 +34,34 @@ STATUSES: Final = ("advanced", "refused", "duplicate", "recovered", "ignored", "
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON a line; - is standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON object per line; - is standard input.")
+    ],
     redis: Redis = None,
     data: Data = None,
-    flows: Flows = "flows",
-    core: Core = None,
+    flows: Flows = None,
+    services: Services = None,
     replies: Annotated[
         Path | None,
         typer.Option(
-            "--replies", metavar="FILE", help="Write what each message came to: id, status, texts; JSON Lines."
+            "--replies", metavar="FILE", help="Write the id, status and reply texts of each message, as JSON Lines."
         ),
     ] = None,
 ) -> None:
-    """Handle recorded WhatsApp Cloud API webhooks, in the order of the file.
+    """Handle recorded WhatsApp Cloud API webhooks.
 
-    A message that was handled before has no effect, so a file may be replayed again. What is broken is reported with
-    its line and makes the exit code 1, and the rest is handled; only when the store fails does the run end early.
-    Without --redis and --data the messages are handled at an empty store that is removed at the end.
+    The webhooks are handled in the order of the file. A message that was handled before has no effect, so a file may be
+    replayed again. A broken line is reported and makes the exit code 1; the others are handled. The run ends early only
+    when the store fails. Without --redis and --data, an empty store is used and removed at the end.
     """
     with ExitStack() as closing:
         source = _open(file, closing)
-        bot = closing.enter_context(opened(redis, data, flows, fresh=True, core=core))
+        bot = closing.enter_context(opened(redis, data, flows, services, fresh=True))
         run = _Run(bot.manager, _create(replies, file, closing))
         try:
             run.read(source)
-        finally:  # also after Ctrl-C: what was done is done
-            run.tell()
+        finally:  # also after Ctrl-C: the messages so far are handled
+            run.print_counts()
         if not bot.kept:
             print("nothing was kept; --data DIR or --redis URL keeps it")
     if run.faults:
@@ -77,7 +82,9 @@ def _create(replies: Path | None, file: Path, closing: ExitStack) -> TextIO | No
         return None
     try:
         if replies.exists() and file.exists() and replies.samefile(file):
-            raise typer.BadParameter("--replies names the file that is replayed; it would be lost")
+            raise typer.BadParameter(
+                "--replies names the file that is replayed; it would be overwritten; name another file"
+            )
         return closing.enter_context(replies.open("w", encoding="utf-8"))
     except OSError as error:
         fail(f"{replies} cannot be written: {error.strerror}")
@@ -85,8 +92,15 @@ def _create(replies: Path | None, file: Path, closing: ExitStack) -> TextIO | No
 
 @attrs.define
 class _Run:
-    """One replay and its counts. `other`: parts that are no messages and were not meant to be; `no_webhook`: lines;
-    `broken`: parts of webhooks; `errors`: messages that were not handled; `members`: by channel."""
+    """One replay and its counts.
+
+    Attributes:
+        other: Parts of webhooks that are of a kind other than messages and statuses.
+        no_webhook: Lines that are not a webhook.
+        broken: Parts of webhooks that cannot be read.
+        errors: Messages that were not handled.
+        members: Member ids by the address of their channel.
+    """
 
     manager: FlowStateManager
     replies: TextIO | None
@@ -103,7 +117,7 @@ class _Run:
 
     @property
     def faults(self) -> int:
-        """All that keeps this from being a clean run."""
+        """The number of faults; 0 is a clean run."""
         return self.no_webhook + self.broken + self.errors
 
     def read(self, source: BinaryIO) -> None:
@@ -128,7 +142,7 @@ class _Run:
             delivery = _parse(line)
         except InvalidMessage as error:
             self.no_webhook += 1
-            return self.note(f"line {number} is no webhook: {error}")
+            return self.note(f"line {number} is not a webhook: {error}")
         self.bodies += 1
         self.statuses += delivery.statuses
         self.other += len(delivery.ignored)
@@ -139,7 +153,10 @@ class _Run:
             self.handle(number, message)
 
     def handle(self, number: int, message: Message) -> None:
-        """Handle one message. Once the store fails, what follows would be answered out of turn: the run ends."""
+        """Handle one message.
+
+        The run ends when the store fails, because the messages after it would be handled out of order.
+        """
         try:
             outcome = self.manager.handle(message)
         except (StoreUnavailable, CommitUnknown, Contended, NewerState) as error:
@@ -150,14 +167,14 @@ class _Run:
         self.outcomes[outcome.status] += 1
         self.members[message.channel.address] = outcome.state.member_id
         if self.replies is not None:
-            print(as_json(_said(message, outcome)), file=self.replies)
+            print(as_json(_result(message, outcome)), file=self.replies)
 
     def note(self, fault: str) -> None:
         """Report a fault, above the progress bar if there is one."""
         self.notes.print(Styled(clean(fault)), soft_wrap=True)
 
-    def tell(self) -> None:
-        """Print what it came to."""
+    def print_counts(self) -> None:
+        """Print the counts."""
         counts: dict[str, object] = {
             "bodies": self.bodies,
             "messages": self.outcomes.total(),
@@ -180,7 +197,7 @@ def _parse(line: bytes) -> Delivery:
     return whatsapp.parse(line, now=datetime.now(UTC))
 
 
-def _said(message: Message, outcome: Outcome) -> dict[str, object]:
+def _result(message: Message, outcome: Outcome) -> dict[str, object]:
     return {
         "id": message.id,
         "status": outcome.status,
@@ -189,9 +206,9 @@ def _said(message: Message, outcome: Outcome) -> dict[str, object]:
 
 
 def _size(source: BinaryIO) -> int | None:
-    """Bytes of a file; None for a pipe."""
+    """The size of a file in bytes; None for a pipe."""
     try:
         found = os.fstat(source.fileno())
-    except OSError:  # it is no real file
+    except OSError:  # an object in memory
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None

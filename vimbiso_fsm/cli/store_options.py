@@ -1,105 +1,147 @@
-"""What every command is told: where members are stored, and which bot talks to them."""
+"""The options that name the store, and the opening of it."""
 
 from __future__ import annotations
 
 import errno
 import importlib.util
-import os
 import signal
-import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
-from pathlib import Path, PurePath
-from typing import Annotated, Final, NoReturn, TypeAlias
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import attrs
 import typer
 
-from vimbiso_fsm.cli.plain_text import clean
+from vimbiso_fsm.cli.bot_options import import_bot
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.services import with_services
+from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.requests import Store
 
 Redis: TypeAlias = Annotated[
     str | None,
-    typer.Option("--redis", metavar="URL", help="A Redis-compatible server: redis://, rediss:// or unix://."),
+    typer.Option("--redis", metavar="URL", help="The store is this server: redis://, rediss:// or unix://."),
 ]
 Data: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="A folder of our own: a server is started there, and stopped again."),
-]
-Flows: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--flows", metavar="PACKAGE", help="The package that exports the Bot as 'bot'; looked for here first."
-    ),
-]
-
-API_KEY: Final = "CREDEX_API_KEY"
-"""The variable of the environment that holds the API key: a command line can be read by everybody on a machine."""
-Core: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--core",
-        metavar="URL",
-        help=f"The credex-core that the bot talks to, instead of its own; with the key in {API_KEY}, if there is one.",
-    ),
+    typer.Option("--data", metavar="DIR", help="The store is this folder; an embedded server runs for the command."),
 ]
 
 
 @attrs.frozen
-class Opened:
-    """A bot at its store. `kept`: whether what is stored outlives the command."""
+class OpenStore:
+    """An open store.
+
+    Attributes:
+        store: The store.
+        channel_types: The types of channels by which a member can be named.
+    """
+
+    store: Store
+    channel_types: Collection[str]
+
+
+@attrs.frozen
+class OpenBot(OpenStore):
+    """A bot with its open store.
+
+    Attributes:
+        manager: The manager of the bot at the store.
+        kept: Whether the stored data outlives the command.
+    """
 
     manager: FlowStateManager
-    store: Store
     kept: bool
 
 
-def fail(fault: object) -> NoReturn:
-    """Say what was wrong, and end."""
-    print(f"error: {clean(str(fault))}", file=sys.stderr)
-    raise typer.Exit(1)
+@contextmanager
+def opened_store(redis: str | None, data: Path | None, flows: str | None) -> Generator[OpenStore]:
+    """Open the named store, for a command that needs no bot.
+
+    An error of this library or of the operating system inside the block ends the command with one line.
+
+    Args:
+        redis: The URL of a server.
+        data: The folder of an embedded server.
+        flows: The package of a bot, for its own channel types.
+    """
+    require_store(redis, data)
+    types = CHANNEL_TYPES if flows is None else import_bot(flows).validator.channel_types
+    with _reporting(), ExitStack() as closing:
+        yield OpenStore(_open_store(redis, data, closing), types)
 
 
 @contextmanager
 def opened(
-    redis: str | None, data: Path | None, flows: str, *, fresh: bool = False, core: str | None = None
-) -> Generator[Opened]:
-    """The bot at the store that was asked for. Whatever this library raises meanwhile ends the command with a line.
+    redis: str | None,
+    data: Path | None,
+    flows: str | None,
+    services: str | None = None,
+    *,
+    fresh: bool = False,
+) -> Generator[OpenBot]:
+    """Open the named store with a bot.
 
-    Without a server and a folder, `fresh` gives an empty store that is removed at the end; else one must be named.
-    `core`: the credex-core that the bot talks to, by its URL.
+    An error of this library or of the operating system inside the block ends the command with one line.
+
+    Args:
+        redis: The URL of a server.
+        data: The folder of an embedded server.
+        flows: The package of the bot.
+        services: The function of `--services`.
+        fresh: Whether an empty store is used when none is named; it is removed at the end.
     """
-    if redis is not None and data is not None:
-        raise typer.BadParameter("--redis and --data name two stores; give one of them")
-    if redis is None and data is None and not fresh:
-        raise typer.BadParameter("nothing says where members are stored; give --redis URL or --data DIR")
-    if data is not None and not fresh and not data.is_dir():
-        fail(f"there is no folder {data}")
+    if not fresh:
+        require_store(redis, data)
+    elif redis is not None and data is not None:
+        raise typer.BadParameter(_TWO_STORES)
     bot = import_bot(flows)
+    with _reporting(), ExitStack() as closing:
+        bot = with_services(bot, services, closing)
+        store = _open_store(redis, data, closing)
+        kept = redis is not None or data is not None
+        yield OpenBot(store, bot.validator.channel_types, FlowStateManager(bot, store), kept)
+
+
+_TWO_STORES = "--redis and --data name two stores; give one of them"
+
+
+def require_store(redis: str | None, data: Path | None) -> None:
+    """Check that one store is named, and that its folder exists."""
+    if redis is not None and data is not None:
+        raise typer.BadParameter(_TWO_STORES)
+    if redis is None and data is None:
+        raise typer.BadParameter("no store is named; give --redis URL or --data DIR")
+    if data is not None and not data.is_dir():
+        fail(f"there is no folder {data}; give the --data DIR that a bot has written")
+
+
+@contextmanager
+def _reporting() -> Generator[None]:
+    """Report errors as one line instead of a traceback."""
     try:
-        with ExitStack() as closing:
-            bot = talking_to(core, bot, closing)
-            closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-            store = _open_store(redis, data, closing)
-            closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server
-            yield Opened(FlowStateManager(bot, store), store, kept=redis is not None or data is not None)
+        yield
     except VimbisoError as error:
         fail(error)
-    except OSError as error:  # the disk is full, say, where output goes
+    except OSError as error:  # for example, the disk that receives the output is full
         if error.errno == errno.EPIPE:
-            raise  # nobody reads on: that is no fault
+            raise  # the reader of the output has closed it, which is no fault
         fail(error)
 
 
 def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
+    closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+    store = _connect(redis, data, closing)
+    closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server behind
+    return store
+
+
+def _connect(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
     from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
     if redis is not None:
@@ -111,41 +153,5 @@ def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Sto
     from vimbiso_fsm.store.embedded import EmbeddedServer
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
-    engine = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
-    return closing.enter_context(AtomicStateManager.from_url(engine.url))
-
-
-def import_bot(flows: str) -> Bot:
-    """The bot of a package in the current directory, or of an installed one."""
-    here = str(Path.cwd())
-    if sys.path[0] != here:
-        sys.path.insert(0, here)
-    try:
-        import_module(flows)
-    except Exception as error:  # noqa: BLE001  # a package being imported may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        told = isinstance(error, ImportError | SyntaxError | VimbisoError)  # they say where themselves
-        where = "" if told else f" ({PurePath(place.filename).name}:{place.lineno})"
-        said = " ".join(str(error).split())
-        fail(f"the package {flows!r} cannot be imported: {type(error).__name__}: {said}{where}")
-    try:
-        return resolve_bot(flows)
-    except TypeError:
-        fail(f"the package {flows!r} exports no Bot as 'bot'")
-
-
-def talking_to(core: str | None, bot: Bot, closing: ExitStack) -> Bot:
-    """The bot, talking to the credex-core at a URL until `closing`; without one, to its own."""
-    if core is None:
-        return bot
-    if "credex_core" not in bot.services:
-        fail("--core: the bot talks to no credex-core, its services do not name one")
-    try:
-        from flows.credex_core.http import HttpCredexCore
-    except ModuleNotFoundError as missing:
-        fail(f"--core needs {missing.name}; run: pip install 'vimbiso_fsm[http]'")
-    try:
-        client = closing.enter_context(HttpCredexCore(core, api_key=os.environ.get(API_KEY, "")))
-    except ValueError as error:
-        raise typer.BadParameter(f"--core: {error}") from None
-    return bot.with_services({"credex_core": client})
+    server = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
+    return closing.enter_context(AtomicStateManager.from_url(server.url))

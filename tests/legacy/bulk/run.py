@@ -140,7 +140,7 @@ class _Traffic:
 
 
 def _runner(url: str, report: Path) -> subprocess.Popen[bytes]:
-    words = ("migrate", "--redis", url, "--flows", "tests.legacy.bulk.bot", "--report", str(report))
+    words = ("import-legacy", "--redis", url, "--flows", "tests.legacy.bulk.bot", "--report", str(report))
     command = [sys.executable, "-m", "vimbiso_fsm.cli", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,0 +1,5 @@
+"""`python -m flows`: the commands of VimbisoPay."""
+
+from flows.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""`vimbiso import-legacy`: import the records of the previous release."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import attrs
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vimbiso_fsm.cli.bot_options import Flows, import_bot
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.plain_text import clean, shown
+from vimbiso_fsm.cli.services import Services, with_async_services
+from vimbiso_fsm.cli.store_options import Data, Redis, require_store
+from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.store.requests import AsyncStore
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.legacy.records import NotConverted
+
+
+@attrs.frozen
+class _Options:
+    """The options of one run."""
+
+    redis: str | None
+    data: Path | None
+    services: str | None
+    source: str
+    mapping: Path | None
+    look_up: bool
+    dry_run: bool
+    purge: bool
+    rate: float | None
+    report: Path | None
+
+
+def import_legacy(
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="The server of the old records; without it, that of --redis."),
+    ] = None,
+    redis: Redis = None,
+    data: Data = None,
+    flows: Flows = None,
+    services: Services = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapping", metavar="FILE", help="Phone numbers with member ids, JSON Lines or CSV: number,member_id."
+        ),
+    ] = None,
+    look_up: Annotated[
+        bool, typer.Option("--look-up", help="Ask a service of the bot for the member of a number that has none.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write what is not imported, and why, as JSON Lines."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", min=0.01, help="Import at most N records per second.")
+    ] = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete the old records that are proven to be imported.")
+    ] = False,
+    find: Annotated[
+        str | None,
+        typer.Option("--find", metavar="DIGEST", help="Print the number that a report names by this digest, and end."),
+    ] = None,
+) -> None:
+    """Import the records of the previous release.
+
+    The import is safe beside live traffic, with several imports at once, and after one that was killed: each record is
+    imported once. A record that cannot be imported stays as it is and is listed. Exit code 1 when there is one.
+    """
+    if data is not None and source is None:
+        raise typer.BadParameter("--data needs the server of the old records; give --from URL")
+    require_store(redis, data)
+    if dry_run and purge:
+        raise typer.BadParameter("--dry-run deletes nothing; leave out --dry-run or --purge")
+    options = _Options(redis, data, services, source or str(redis), mapping, look_up, dry_run, purge, rate, report)
+    try:
+        sound = asyncio.run(
+            _find(options.source, find) if find is not None else _import(options, _bot_of(flows, look_up))
+        )
+    except (VimbisoError, OSError) as error:
+        fail(error)
+    if not sound:
+        raise typer.Exit(1)
+
+
+def _bot_of(flows: str | None, look_up: bool) -> Bot:
+    bot = import_bot(flows)
+    if bot.legacy is None:
+        fail(f"--flows {flows}: the bot declares no old records; give Bot(legacy=…)")
+    if look_up and bot.legacy.member_of is None:
+        fail(f"--look-up: the bot of {flows} cannot look up the member of a number; give Legacy(member_of=…)")
+    return bot
+
+
+async def _find(source: str, digest: str) -> bool:
+    """Print the numbers with a digest, and return whether there is one."""
+    from vimbiso_fsm.legacy.bulk import find
+    from vimbiso_fsm.legacy.source import AsyncLegacySource
+
+    async with AsyncLegacySource(source) as records:
+        found = await find(records, digest.lower())
+    print("\n".join(found) if found else f"no old record has the digest {shown(digest)}")
+    return bool(found)
+
+
+async def _import(options: _Options, bot: Bot) -> bool:
+    """Import the records, and return whether all of them are imported."""
+    from vimbiso_fsm.legacy.bulk import BulkImport, Report, read_mapping
+    from vimbiso_fsm.legacy.source import AsyncLegacySource
+
+    numbers = read_mapping(options.mapping) if options.mapping else None
+    member_of = bot.legacy.member_of if bot.legacy else None
+    async with AsyncExitStack() as closing:
+        bot = await with_async_services(bot, options.services, closing)
+        report = closing.enter_context(Report(options.report))
+
+        def print_fault(fault: str) -> None:
+            if options.report is None:
+                print(clean(fault), file=sys.stderr)
+
+        def refused(refusal: NotConverted) -> None:
+            report.add(refusal)
+            print_fault(str(refusal))
+
+        for fault in numbers.faults if numbers else ():
+            report.mapping(fault)
+            print_fault(fault)
+        records = await closing.enter_async_context(AsyncLegacySource(options.source))
+        total = await records.count()
+        notes = Console(stderr=True, highlight=False)
+        columns = (TextColumn("keys"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        bar = closing.enter_context(Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal))
+        task = bar.add_task("keys", total=total)
+        store = await _open_store(options, closing)
+        bulk = BulkImport(
+            bot,
+            store,
+            records,
+            numbers=numbers,
+            look_up=partial(member_of, bot.services) if options.look_up and member_of else None,
+            dry_run=options.dry_run,
+            purge=options.purge,
+            rate=options.rate,
+            refused=refused,
+            progress=lambda keys: bar.advance(task, keys),
+        )
+        began = time.monotonic()
+        counts = await bulk.run()
+        seconds = time.monotonic() - began
+        report.end(counts)
+    done = f"would import {counts.possible}" if options.dry_run else f"imported {counts.converted}"
+    purged = f", purged {counts.purged}" if options.purge else ""
+    speed = f"{counts.seen / seconds:.0f} records per second" if seconds else ""
+    print(f"{done}, imported before {counts.already}, not imported {counts.refused}{purged}; {speed}")
+    return not counts.refused and not (numbers and numbers.faults)
+
+
+async def _open_store(options: _Options, closing: AsyncExitStack) -> AsyncStore:
+    from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
+
+    if options.data is not None:
+        from vimbiso_fsm.store.embedded import EmbeddedServer
+
+        server = closing.enter_context(EmbeddedServer.start(options.data))
+        return await closing.enter_async_context(AsyncAtomicStateManager.from_url(server.url))
+    return await closing.enter_async_context(AsyncAtomicStateManager.from_url(str(options.redis)))

@@ -1,0 +1,56 @@
+"""The argument that names a member: a member id, or a channel as `TYPE:IDENTIFIER`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from vimbiso_fsm.cli.store_options import OpenStore
+from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.store.requests import FindOwner
+
+EXAMPLE: Final = "whatsapp:263771234567"
+
+MemberArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MEMBER", help=f"A member id, or a channel as TYPE:IDENTIFIER, e.g. {EXAMPLE}.")
+]
+
+
+def channel_of(address: str, language: str = "") -> Channel:
+    """Read a channel from `TYPE:IDENTIFIER`.
+
+    Args:
+        address: The text.
+        language: The language tag that the channel knows of the member; "" for none.
+
+    Returns:
+        The channel.
+
+    Raises:
+        typer.BadParameter: The text names no channel.
+    """
+    type, _, identifier = address.partition(":")
+    try:
+        return Channel(type, identifier, {"language": language} if language else {})
+    except InvalidMessage as error:
+        raise typer.BadParameter(f"a channel is TYPE:IDENTIFIER, e.g. {EXAMPLE}; {error.field} {error.fault}") from None
+
+
+def member_id_of(at: OpenStore, member: str) -> str:
+    """Find the id of the member that an argument names.
+
+    Args:
+        at: The store with the channel types that it knows.
+        member: A member id, or a channel. A text that begins with no known type is an id.
+
+    Returns:
+        The id of the member that owns the channel, of the channel's guest, or the id as it was given.
+    """
+    type, colon, _ = member.partition(":")
+    if not colon or type not in at.channel_types:
+        return member
+    channel = channel_of(member)
+    return at.store.perform(FindOwner(channel)).member_id or guest_id(channel)

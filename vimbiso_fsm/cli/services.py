@@ -1,0 +1,92 @@
+"""The option `--services`: a function that makes the services a bot calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
+from inspect import isawaitable, iscoroutine
+from typing import Annotated, NoReturn, TypeAlias
+
+import typer
+
+from vimbiso_fsm.cli.bot_options import import_function
+from vimbiso_fsm.cli.failures import describe, fail
+from vimbiso_fsm.cli.plain_text import shown
+from vimbiso_fsm.flow.bot import Bot
+
+Services: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--services",
+        metavar="MODULE:FUNCTION",
+        help="A function that returns services by name; they replace those of the bot.",
+    ),
+]
+
+
+def with_services(bot: Bot, named: str | None, closing: ExitStack) -> Bot:
+    """Replace services of a bot that is used synchronously.
+
+    Args:
+        bot: The bot.
+        named: `MODULE:FUNCTION`; None leaves the bot as it is. The function takes no argument and returns a mapping of
+            names to services, or a context manager that does.
+        closing: Leaves the context manager at the end.
+
+    Returns:
+        The bot with the services.
+    """
+    if named is None:
+        return bot
+    function = import_function("--services", named)
+    try:
+        given = function()
+        if isinstance(given, AbstractContextManager):
+            given = closing.enter_context(given)
+    except Exception as error:  # noqa: BLE001  # the function may raise anything
+        _fail(named, error)
+    if iscoroutine(given):
+        given.close()
+    if isawaitable(given) or isinstance(given, AbstractAsyncContextManager):
+        fail(f"--services {shown(named)}: the function is async, and this command calls services synchronously")
+    return _replace(bot, named, given)
+
+
+async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitStack) -> Bot:
+    """Replace services of a bot that is used in an event loop.
+
+    Args:
+        bot: The bot.
+        named: As for `with_services`; the function, or its context manager, may be async too.
+        closing: Leaves the context manager at the end.
+
+    Returns:
+        The bot with the services.
+    """
+    if named is None:
+        return bot
+    function = import_function("--services", named)
+    try:
+        given = function()
+        if isawaitable(given):
+            given = await given
+        if isinstance(given, AbstractAsyncContextManager):
+            given = await closing.enter_async_context(given)
+        elif isinstance(given, AbstractContextManager):
+            given = closing.enter_context(given)
+    except Exception as error:  # noqa: BLE001  # the function may raise anything
+        _fail(named, error)
+    return _replace(bot, named, given)
+
+
+def _fail(named: str, error: Exception) -> NoReturn:
+    fail(f"--services {shown(named)}: the function failed: {describe(error)}")
+
+
+def _replace(bot: Bot, named: str, given: object) -> Bot:
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        fail(
+            f"--services {shown(named)}: the function returned a {type(given).__name__}; "
+            "return a mapping of names to services"
+        )
+    return bot.with_services(given)

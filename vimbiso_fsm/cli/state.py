@@ -1,0 +1,96 @@
+"""`vimbiso state`: the stored document of a member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+import typer
+
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.cli.bot_options import Flows
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
+from vimbiso_fsm.cli.plain_text import as_json, shown
+from vimbiso_fsm.cli.store_options import Data, OpenBot, Redis, opened
+from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.privacy import SECRET
+from vimbiso_fsm.store.requests import Load, ReadAudit, ReadRecords, Stored
+from vimbiso_fsm.store.retention import RECORDS_KEPT
+
+MASK: Final = "•••"
+
+
+def state(
+    member: MemberArgument,
+    redis: Redis = None,
+    data: Data = None,
+    flows: Flows = None,
+    at: Annotated[
+        int | None,
+        typer.Option("--at", metavar="VERSION", min=1, help="The state at this version, if it is still kept."),
+    ] = None,
+) -> None:
+    """Print a member's stored document as JSON.
+
+    The token and secret fields are masked. With --at, the state at an earlier version is printed, from its turn record
+    or from the document before the latest. Exit code 1 when nothing is stored, or when the document is damaged.
+    """
+    with opened(redis, data, flows) as bot:
+        member_id = member_id_of(bot, member)
+        if at is None:
+            document = bot.manager.state(member_id)
+            if document is None:
+                fail(f"no document of {shown(member)} is stored")
+            print(as_json(_masked(bot.manager.bot, document_to_raw(document)), indent=2))
+        else:
+            print(as_json(_state_at(bot, member, member_id, at), indent=2))
+
+
+def _state_at(bot: OpenBot, member: str, member_id: str, at: int) -> Mapping[str, Any]:
+    kept = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
+    try:
+        past = FlowAuditLogger.state_at(at, *kept)
+    except Unreadable as error:
+        fail(f"entry {at} of {shown(member)} cannot be read: {error}")
+    past = past or _from_document(bot, member_id, at)
+    if past is None:
+        fail(f"no state of {shown(member)} at version {at} is kept; the latest {RECORDS_KEPT} turns are")
+    return past
+
+
+def _from_document(bot: OpenBot, member_id: str, at: int) -> Mapping[str, Any] | None:
+    """The state of a version from the latest document or the one before it, which are kept longer than turn records."""
+    stored = bot.manager.ask(Load(member_id, previous=True))
+    for data in (stored.document, stored.previous) if isinstance(stored, Stored) else ():
+        with suppress(Unreadable):
+            document = decode(data or b"")
+            if document.version == at:
+                found: Mapping[str, Any] = _masked(bot.manager.bot, document_to_raw(document))["flow_data"]
+                return found
+    return None
+
+
+def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
+    """Mask the token, the fields that a flow's author has marked `SECRET`, and the arguments of a call."""
+    token = raw.get("jwt_token") and MASK
+    masked = {**raw, "jwt_token": token, "flow_data": _without_secrets(bot, raw["flow_data"])}
+    if "_suspended" in raw:
+        masked["_suspended"] = [
+            {**run, "flow_data": _without_secrets(bot, run["flow_data"])} for run in raw["_suspended"]
+        ]
+    if "_call" in raw:
+        masked["_call"] = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
+    return masked
+
+
+def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not flow_data:
+        return flow_data
+    flows = bot.definitions(flow_data["data"]["flow_type"])
+    fields = [item for flow in flows for item in flow.fields.items()]
+    secret = {name for name, field in fields if field.metadata.get("vimbiso") == SECRET["vimbiso"]}
+    data = {name: MASK if name in secret and value else value for name, value in flow_data["data"].items()}
+    return {**flow_data, "data": data}
