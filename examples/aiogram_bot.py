@@ -9,9 +9,8 @@ import aiogram
 import attrs
 from aiogram import F, types
 
-from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition
+from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition, readers
 from vimbiso_fsm.channels import telegram
-from vimbiso_fsm.messages.readers import choice
 
 
 @attrs.frozen
@@ -22,7 +21,7 @@ class Visit:
 visit = Flow(
     "visit", data=Visit, initial="day",
     states=[
-        State("day", ask=Text("Friday or Saturday?"), reads=choice("Friday", "Saturday"), into="day"),
+        State("day", ask=Text("Friday or Saturday?"), reads=readers.choice("Friday", "Saturday"), into="day"),
         State("confirm", ask=lambda turn: Text("A haircut on {day}?", day=turn.data.day)),
         State("booked", say=Text("See you there!"), final=True),
     ],

@@ -9,10 +9,20 @@ import threading
 import uuid
 from collections.abc import Sequence
 
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition
+from vimbiso_fsm import (
+    Bot,
+    Channel,
+    Flow,
+    FlowStateManager,
+    Message,
+    NoData,
+    Reply,
+    State,
+    Text,
+    Transition,
+    Worker,
+)
 from vimbiso_fsm.channels import terminal
-from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.runtime.worker import Worker
 
 
 def seat(seconds: float) -> Flow[NoData]:

@@ -10,8 +10,8 @@ import uuid
 import attrs
 
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Refused, Row, State, Text, Transition, Turn
+from vimbiso_fsm import readers as read
 from vimbiso_fsm.channels import terminal
-from vimbiso_fsm.messages.readers import name
 
 PRICES = {"margherita": "9.00", "funghi": "10.50", "calzone": "12.00"}
 
@@ -38,7 +38,7 @@ order = Flow(
     "order", data=Order, initial="pizza",
     states=[
         State("pizza", ask=Text("Which pizza?"), rows=menu, into="pizza"),
-        State("guest", ask=Text("Under which name?"), reads=name(), into="guest"),
+        State("guest", ask=Text("Under which name?"), reads=read.name(), into="guest"),
         State("ready", say=ready, final=True),
     ],
     transitions=[

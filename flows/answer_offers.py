@@ -1,7 +1,7 @@
-"""Answer the offers that wait: choose one, yes or no, and the next.
+"""The flows that answer open offers: choose an offer, confirm, and go on with the next.
 
-Accepting, declining and cancelling are one declaration with three faces: which offers wait, and what is sent for the
-one that was chosen. Of those that came in, all can be accepted at once.
+Accepting, declining and cancelling share one declaration. They differ in the offers that are listed and in the call
+that is made for the chosen offer. All offers that came in can be accepted at once.
 """
 
 from __future__ import annotations
@@ -12,35 +12,44 @@ from typing import TypeAlias
 
 import attrs
 
-from flows.credex_core import Account, CredexCore, PendingOffer, Receipt
+from flows.credex_core import Account, CredexCore, Dashboard, PendingOffer, Receipt
 from flows.members import me, refreshed
 from flows.refresh import refresh
-from vimbiso_fsm.flow.calls import Call, call
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated, failed_with
-from vimbiso_fsm.messages.money import totals
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Row, Text
-
-__all__ = ["Answer", "accept", "cancel", "decline"]
+from vimbiso_fsm import (
+    Call,
+    Flow,
+    Refused,
+    Row,
+    State,
+    Text,
+    Transition,
+    Turn,
+    authenticated,
+    call,
+    failed_with,
+    totals,
+)
 
 
 @attrs.frozen
 class Answer:
-    """The offers that are answered: the one that was chosen, or all."""
+    """The data of these flows.
+
+    Attributes:
+        offers: The chosen offer, or all of them.
+    """
 
     offers: tuple[PendingOffer, ...] = ()
 
 
 Waiting: TypeAlias = Callable[[Account], tuple[PendingOffer, ...]]
-"""Which of an account's offers wait for the answer."""
+"""Returns the offers of an account that a flow lists."""
 incoming: Waiting = attrgetter("incoming")
 outgoing: Waiting = attrgetter("outgoing")
 
 
 def words(key: str) -> Callable[[Turn[Answer]], Text]:
-    """What is said of the offers that were chosen; of several, how many and their totals."""
+    """Return the text about the chosen offer; for several, it names their number and totals."""
 
     def said(turn: Turn[Answer]) -> Text:
         one, *others = turn.data.offers
@@ -52,15 +61,25 @@ def words(key: str) -> Callable[[Turn[Answer]], Text]:
     return said
 
 
+may_be_gone = failed_with("core.offer_gone", "call.unsure")
+
+
 def answering(
     name: str,
     waiting: Waiting,
     send: Callable[[Turn[Answer]], Call[Receipt | Refused]],
     more: Sequence[Transition[Answer]] = (),
 ) -> Flow[Answer]:
-    """A flow that answers the offers `waiting` by `send`. `more`: further ways to choose."""
+    """Return a flow that answers open offers.
 
-    def rows(turn: Turn[Answer]) -> Sequence[Row]:
+    Args:
+        name: The name of the flow.
+        waiting: Returns the offers that are listed.
+        send: Proposes the call for the chosen offers.
+        more: Further transitions from the list.
+    """
+
+    def rows(turn: Turn[Answer, Dashboard]) -> Sequence[Row]:
         return [
             Row(
                 offer.id,
@@ -71,7 +90,7 @@ def answering(
             for offer in waiting(me(turn).account)
         ]
 
-    def remaining(turn: Turn[Answer]) -> bool:
+    def remaining(turn: Turn[Answer, Dashboard]) -> bool:
         return bool(waiting(me(turn).account))
 
     return Flow(
@@ -91,39 +110,38 @@ def answering(
             Transition("yes",       "confirm",    "answering"),
             Transition("no",        "confirm",    "list"),
             Transition("done",      "answering",  "answered",   prepare=refreshed),
-            Transition("failed",    "answering",  "refreshing", conditions=failed_with("core.offer_gone", "call.unsure")),
+            Transition("failed",    "answering",  "refreshing", conditions=may_be_gone),
             Transition("failed",    "answering",  "confirm"),
-            Transition("done",      "refreshing", "refreshed"),
-            Transition("cancelled", "refreshing", "refreshed"),
+            Transition(["done", "cancelled"], "refreshing", "refreshed"),
             Transition("auto", ["answered", "refreshed"], "list", conditions=remaining),
             Transition("auto", ["answered", "refreshed"], "over"),
         ],
     )  # fmt: skip
 
 
-def several(turn: Turn[Answer]) -> bool:
-    """More than one offer came in."""
+def several(turn: Turn[Answer, Dashboard]) -> bool:
+    """Guard: more than one offer came in."""
     return len(incoming(me(turn).account)) > 1
 
 
-def everything(turn: Turn[Answer]) -> Answer:
-    """Prepare: all that came in."""
+def everything(turn: Turn[Answer, Dashboard]) -> Answer:
+    """Prepare: all offers that came in are chosen."""
     return Answer(incoming(me(turn).account))
 
 
 def accepting(turn: Turn[Answer]) -> Call[Receipt | Refused]:
-    """Accept one, or all of several."""
+    """Propose to accept the chosen offers."""
     one, *others = (offer.id for offer in turn.data.offers)
     return call(CredexCore.accept_credex_bulk, [one, *others]) if others else call(CredexCore.accept_credex, one)
 
 
 def declining(turn: Turn[Answer]) -> Call[Receipt | Refused]:
-    """Decline one."""
+    """Propose to decline the chosen offer."""
     return call(CredexCore.decline_credex, turn.data.offers[0].id)
 
 
 def cancelling(turn: Turn[Answer]) -> Call[Receipt | Refused]:
-    """Take one back."""
+    """Propose to take the chosen offer back."""
     return call(CredexCore.cancel_credex, turn.data.offers[0].id)
 
 

@@ -1,4 +1,4 @@
-"""VimbisoPay, whole."""
+"""The bot of VimbisoPay."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ from flows.refresh import refresh
 from flows.texts import english as texts
 from flows.texts import shona as texts_sn
 from flows.upgrade import upgrade
-from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.commands import Commands, Shortcut
-from vimbiso_fsm.flow.tokens import Tokens
-
-__all__ = ["bot"]
+from vimbiso_fsm import Bot, Commands, Shortcut, Tokens
 
 bot = Bot(
     flows=[

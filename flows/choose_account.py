@@ -1,4 +1,4 @@
-"""Choose one of the member's accounts: a flow that others ask, at the login and where an account is to be named."""
+"""The flow in which a member chooses one of their accounts. Other flows run it as a sub-flow."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from collections.abc import Sequence
 
 import attrs
 
-from flows.credex_core import DEFAULT_DENOMINATION
+from flows.credex_core import DEFAULT_DENOMINATION, Dashboard
 from flows.members import me
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.replies import Row, Text
-
-__all__ = ["Choice", "choose_account"]
+from vimbiso_fsm import Flow, Money, Row, State, Text, Transition, Turn
 
 
 @attrs.frozen
 class Choice:
-    """What the account must be able to pay, nothing unless the caller says more; and the handle that was chosen."""
+    """The data of the flow.
+
+    Attributes:
+        paying: The amount that the account must be able to pay.
+        handle: The handle of the chosen account.
+    """
 
     paying: Money = attrs.field(default=Money.zero(DEFAULT_DENOMINATION))
     handle: str = ""
 
 
-def accounts(turn: Turn[Choice]) -> Sequence[Row]:
-    """The member's accounts that can pay it."""
+def accounts(turn: Turn[Choice, Dashboard]) -> Sequence[Row]:
+    """Return the member's accounts that can pay the amount."""
     return [
         Row(
             account.handle,
@@ -38,7 +37,7 @@ def accounts(turn: Turn[Choice]) -> Sequence[Row]:
 
 
 def chosen(turn: Turn[Choice]) -> str:
-    """The handle that was chosen."""
+    """Return the handle of the chosen account."""
     return turn.data.handle
 
 
@@ -46,7 +45,7 @@ choose_account = Flow(
     "choose_account", data=Choice, initial="choosing",
     states=[
         State("choosing", ask=Text("choose_account.choosing"), rows=accounts, into="handle"),
-        State("chosen",   final=True, result=chosen),
+        State("chosen",   final=True, output=chosen),
     ],
     transitions=[
         Transition("answer", "choosing", "chosen"),

@@ -1,27 +1,23 @@
-"""The dashboard: what the member has, as credex-core says now, and what they can do."""
+"""The dashboard: the member's account, as credex-core reports it, and the menu."""
 
 from __future__ import annotations
 
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
+from flows.credex_core import Dashboard
 from flows.ledger import ledger
 from flows.members import lately_told, me, owns_several, upgradable, using
 from flows.offer import offer
 from flows.refresh import refresh
 from flows.upgrade import upgrade
-from vimbiso_fsm.flow.flow import Flow, NoData
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["dashboard"]
+from vimbiso_fsm import Flow, NoData, State, Text, Transition, Turn, authenticated
 
 ERRANDS = ["offering", "accepting", "declining", "cancelling", "reading", "upgrading"]
-"""The states in which another flow runs, and leaves nothing to be done here."""
+"""The states with a sub-flow whose end needs no further step."""
 
 
-def summary(turn: Turn[NoData]) -> Text:
-    """The account in use, at a glance."""
+def summary(turn: Turn[NoData, Dashboard]) -> Text:
+    """Return a summary of the account in use."""
     you = me(turn)
     return Text(
         "dashboard.limited" if you.limited_daily else "dashboard.summary",
@@ -35,13 +31,13 @@ def summary(turn: Turn[NoData]) -> Text:
     )
 
 
-def came_in(turn: Turn[NoData]) -> bool:
-    """Offers wait for the member's answer."""
+def came_in(turn: Turn[NoData, Dashboard]) -> bool:
+    """Guard: offers wait for the member's answer."""
     return bool(me(turn).account.incoming)
 
 
-def went_out(turn: Turn[NoData]) -> bool:
-    """The member's offers wait for others' answers."""
+def went_out(turn: Turn[NoData, Dashboard]) -> bool:
+    """Guard: offers of the member wait for an answer."""
     return bool(me(turn).account.outgoing)
 
 
@@ -62,8 +58,7 @@ dashboard = Flow(
     transitions=[
         Transition("auto",               "arriving", "menu",   conditions=lately_told),
         Transition("auto",               "arriving", "refreshing"),
-        Transition("done",               "refreshing", "menu"),
-        Transition("cancelled",          "refreshing", "menu"),
+        Transition(["done", "cancelled"], "refreshing", "menu"),
         Transition("offer_secured",      "menu", "offering",   words="offer"),
         Transition("accept_offer",       "menu", "accepting",  words="accept",  conditions=came_in),
         Transition("decline_offer",      "menu", "declining",  words="decline", conditions=came_in),
@@ -72,7 +67,7 @@ dashboard = Flow(
         Transition("upgrade_membertier", "menu", "upgrading",  words="upgrade", conditions=upgradable),
         Transition("switch_account",     "menu", "switching",  words="switch",  conditions=owns_several),
         Transition("done",               "switching", "menu",  prepare=using),
-        Transition("done",               ERRANDS, "menu"),
-        Transition("cancelled",          [*ERRANDS, "switching"], "menu"),
+        Transition("cancelled",          "switching", "menu"),
+        Transition(["done", "cancelled"], ERRANDS, "menu"),
     ],
 )  # fmt: skip

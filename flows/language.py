@@ -1,4 +1,4 @@
-"""The language a member is spoken to in: they say its name, or "language" to be asked."""
+"""The language flow: the member says the name of a language, or "language" to be asked for it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ from typing import Final
 
 import attrs
 
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Changes, Turn
-from vimbiso_fsm.messages.readers import choice
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["Language", "language", "named"]
+from vimbiso_fsm import Changes, Flow, Refused, State, Text, Transition, Turn, readers
 
 TAGS: Final[Mapping[str, str]] = {"english": "en", "shona": "sn", "chishona": "sn"}
-"""By the names that people call them."""
+"""Language tags by the names that members use."""
 
 ASKED: Final = frozenset({"language", "mutauro"})
-"""Who says this is asked for the name."""
+"""The words after which the member is asked for the name of a language."""
 
-known = choice(*TAGS)
+known = readers.choice(*TAGS)
 
 
 @attrs.frozen
 class Language:
-    """The name that was said."""
+    """The data of the language flow.
+
+    Attributes:
+        name: The name of the language that the member chose.
+    """
 
     name: str = ""
 
 
 def speaking(turn: Turn[Language]) -> Changes[Language]:
-    """Prepare: it is kept with the member."""
-    profile = {**turn.member.profile, "language": TAGS[turn.data.name]}
-    return turn.becomes(member=attrs.evolve(turn.member, profile=profile))
+    """Prepare: the language is stored in the member's profile."""
+    return turn.changes(member=attrs.evolve(turn.member, language=TAGS[turn.data.name]))
 
 
 language = Flow(
@@ -51,7 +47,7 @@ language = Flow(
 
 
 def named(text: str) -> Sequence[str] | None:
-    """The quick command: the name of a language is the answer to its question."""
+    """Read the quick command: the name of a language answers the flow's question."""
     if text.strip().lower() in ASKED:
         return []
     return None if isinstance(known(text), Refused) else [text]

@@ -1,4 +1,4 @@
-"""The ledger: what moved in the account in use, the latest first, a page at a time."""
+"""The ledger: the entries of the account in use, latest first, a page at a time."""
 
 from __future__ import annotations
 
@@ -6,39 +6,36 @@ from typing import Final
 
 import attrs
 
-from flows.credex_core import CredexCore, LedgerEntry
+from flows.credex_core import CredexCore, Dashboard, LedgerEntry
 from flows.members import me
-from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["Ledger", "ledger"]
+from vimbiso_fsm import READ_ONLY, Call, Flow, Money, Refused, State, Text, Transition, Turn, authenticated, call
 
 PAGE: Final = 7
-"""Entries shown at once; one more is asked for, to learn whether there are more."""
+"""Entries on a page. One more is requested, which tells whether there is a next page."""
 
 
 @attrs.frozen
 class Ledger:
-    """The page that is shown: how many entries come before it, and those on it. `asked`: where the page that is asked
-    for begins."""
+    """The data of the ledger flow.
+
+    Attributes:
+        asked: The number of entries before the requested page.
+        start: The number of entries before the shown page.
+        entries: The entries of the shown page.
+    """
 
     asked: int = 0
     start: int = 0
     entries: tuple[LedgerEntry, ...] = ()
 
 
-def read(turn: Turn[Ledger]) -> Call[tuple[LedgerEntry, ...] | Refused]:
-    """What moved?"""
+def read(turn: Turn[Ledger, Dashboard]) -> Call[tuple[LedgerEntry, ...] | Refused]:
+    """Propose to read a page of the ledger."""
     return call(CredexCore.get_ledger, me(turn).account.id, start_row=turn.data.asked, num_rows=PAGE + 1)
 
 
-def page(turn: Turn[Ledger]) -> Text:
-    """The entries, a line each."""
+def page(turn: Turn[Ledger, Dashboard]) -> Text:
+    """Return the entries of the page, one on each line."""
     account, entries = me(turn).account, turn.data.entries[:PAGE]
     return Text(
         "ledger.entries" if entries else "ledger.empty",
@@ -51,7 +48,7 @@ def page(turn: Turn[Ledger]) -> Text:
 
 
 def line(entry: LedgerEntry) -> Text:
-    """An entry: from whom or to whom, how much."""
+    """Return the line of an entry."""
     other = Text("ledger.account", name=entry.name, handle=entry.handle) if entry.handle else entry.name
     if entry.amount > Money.zero(entry.amount.currency):
         return Text("ledger.received", amount=entry.amount, other=other)
@@ -59,27 +56,27 @@ def line(entry: LedgerEntry) -> Text:
 
 
 def back(turn: Turn[Ledger]) -> Ledger:
-    """Prepare: ask for the page before."""
+    """Prepare: request the page before."""
     return attrs.evolve(turn.data, asked=turn.data.start - PAGE)
 
 
 def forth(turn: Turn[Ledger]) -> Ledger:
-    """Prepare: ask for the page after."""
+    """Prepare: request the page after."""
     return attrs.evolve(turn.data, asked=turn.data.start + PAGE)
 
 
 def turned(turn: Turn[Ledger]) -> Ledger:
-    """Prepare: what was asked for is shown."""
+    """Prepare: show the requested page."""
     return attrs.evolve(turn.data, start=turn.data.asked)
 
 
 def begun(turn: Turn[Ledger]) -> bool:
-    """There are entries before the page."""
+    """Guard: there are entries before the page."""
     return turn.data.start > 0
 
 
 def more(turn: Turn[Ledger]) -> bool:
-    """There are entries after the page."""
+    """Guard: there are entries after the page."""
     return len(turn.data.entries) > PAGE
 
 

@@ -1,8 +1,9 @@
-"""The records of the release before, as VimbisoPay goes on with them.
+"""How VimbisoPay imports the records of the previous release.
 
-That release kept an offer's answers as `amount_denom` (or `amount`) and `handle`, a registration's as `first_name` and
-`last_name`, each plain or in an object; balances and open offers were copies of what credex-core knows, and are asked
-for anew. Accepting, declining and cancelling offers began from lists that are no longer shown: they begin again.
+That release stored the answers of an offer as `amount_denom` (or `amount`) and `handle`, and those of a registration as
+`first_name` and `last_name`, each as a text or in an object. Balances and open offers were copies from credex-core, and
+are requested again. The flows that accept, decline and cancel offers began with lists that are no longer shown, so they
+begin again.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from typing import Any, Final
 from flows.credex_core import Account, CredexCore, Dashboard, Recipient, Session
 from flows.offer import money, offer
 from flows.onboard import onboard
-from vimbiso_fsm.document.codec import Unreadable, unstructure
+from vimbiso_fsm import Refused, Unreadable, readers, unstructure
 from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
-from vimbiso_fsm.messages.readers import handle, name
-from vimbiso_fsm.messages.refusals import Refused
 
-__all__ = ["legacy"]
-
-_person = name()
+_person = readers.name()
 
 
 def _text(value: Any, field: str, inner: str) -> str:
-    """A text, plain or as a field of an object; empty when it is not there."""
+    """Return a text, which is stored as it is or in a field of an object; empty if there is none.
+
+    Raises:
+        Unreadable: The value is not a text.
+    """
     found = value.get(inner) if isinstance(value, dict) else value
     if found is not None and not isinstance(found, str):
         raise Unreadable([f"{field} is a {type(found).__name__}, not a text"])
@@ -32,7 +33,7 @@ def _text(value: Any, field: str, inner: str) -> str:
 
 
 def _offered(answers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an offer had gathered."""
+    """Return the data of an offer."""
     known: dict[str, Any] = {}
     amount = _amount(answers)
     if amount:
@@ -40,7 +41,7 @@ def _offered(answers: Mapping[str, Any]) -> Mapping[str, Any]:
     whom: Any = answers.get("handle")
     typed = _text(whom, "handle", "handle")
     if typed:
-        known["handle"] = _read(handle(typed), "handle")
+        known["handle"] = _read(readers.handle(typed), "handle")
         account = _text(whom.get("account_id"), "handle.account_id", "") if isinstance(whom, dict) else ""
         if account:
             shown = _text(whom.get("name"), "handle.name", "")
@@ -49,7 +50,7 @@ def _offered(answers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _amount(answers: Mapping[str, Any]) -> str:
-    """The amount and its denomination as somebody would type them; empty when there is none yet."""
+    """Return the amount and its denomination as a member would type them; empty if there is none yet."""
     found = answers.get("amount_denom", answers.get("amount"))
     denomination = found.get("denomination") if isinstance(found, dict) else answers.get("denomination")
     number = found.get("amount") if isinstance(found, dict) else found
@@ -68,7 +69,7 @@ def _read(answer: Any, field: str) -> Any:
 
 
 def _named(answers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a registration had gathered."""
+    """Return the data of a registration."""
     known: dict[str, Any] = {}
     for ours, theirs in (("firstname", "first_name"), ("lastname", "last_name")):
         typed = _text(answers.get(theirs, answers.get(ours)), theirs, theirs)
@@ -81,7 +82,7 @@ def _named(answers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The member's dashboard, as far as the record has it."""
+    """Return the member's dashboard as plain values, as far as the record has it."""
     profile = record.get("profile") or {}
     found = _object(profile, "dashboard") or _object(_object(profile, "data"), "dashboard")
     member = _object(found, "member")
@@ -101,7 +102,7 @@ def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _account_of(account: Mapping[str, Any]) -> Account:
-    """Which account it is; what it holds is for credex-core to say."""
+    """Return an account without its balances, which credex-core reports."""
     return Account(
         _word(account, "accountID"),
         _word(account, "accountHandle"),
@@ -111,7 +112,7 @@ def _account_of(account: Mapping[str, Any]) -> Account:
 
 
 def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The account in use."""
+    """Return the account in use."""
     found = record.get("current_account") or {}
     if not found:
         return {}
@@ -133,13 +134,14 @@ def _word(raw: Mapping[str, Any], field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-# Who has a number --------------------------------------------------------------------------------------------------
+# The owner of a number ----------------------------------------------------------------------------------------------
 
 
 def _member_of(services: Mapping[str, Any], number: str) -> str | None:
-    """The member whom credex-core knows by a number.
+    """Return the member id that credex-core has for a telephone number; None if it has none.
 
-    Raises: ConnectionError when it does not say.
+    Raises:
+        ConnectionError: credex-core did not answer.
     """
     core: CredexCore = services["credex_core"]
     found = core.login(phone=number)
@@ -165,4 +167,4 @@ legacy: Final = Legacy(
     ],
     profile=_profile, account=_account, member_of=_member_of,
 )  # fmt: skip
-"""What becomes of the old flows."""
+"""The import of the old flows."""

@@ -1,33 +1,26 @@
-"""Log in: members go on, with the account they choose; anybody else may become one."""
+"""The login: a member chooses an account and goes on; anyone else may become a member."""
 
 from __future__ import annotations
 
 from flows.choose_account import choose_account
-from flows.credex_core import CredexCore, Session
+from flows.credex_core import CredexCore, Dashboard, Session
 from flows.members import logged_in, me, owns_several, using
 from flows.onboard import onboard
-from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["known", "log_in", "login"]
+from vimbiso_fsm import READ_ONLY, Call, Flow, Refused, State, Text, Transition, Turn, authenticated, call
 
 
 def log_in(turn: Turn[object]) -> Call[Session | Refused | None]:
-    """Who is this?"""
+    """Propose to log the member in."""
     return call(CredexCore.login)
 
 
 def known(turn: Turn[object]) -> bool:
-    """There is such a member."""
+    """Guard: credex-core knows the member."""
     return turn.answer is not None
 
 
-def chooses(turn: Turn[object]) -> bool:
-    """The member says which account they are going to use."""
+def chooses(turn: Turn[object, Dashboard]) -> bool:
+    """Guard: the member has to choose an account."""
     return me(turn).tier >= 5 and owns_several(turn)
 
 

@@ -1,4 +1,4 @@
-"""A member of VimbisoPay as the flows see them: who they are, what their accounts hold, what they may do."""
+"""The member of VimbisoPay as the flows see them, with the guards and prepares that several flows share."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import Final, TypeVar, cast
 import attrs
 
 from flows.credex_core import Account, Dashboard, Receipt, Session
-from vimbiso_fsm.document.codec import structure, unstructure
-from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.flow.turn import Changes, Guard, Turn
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
-
-__all__ = ["Me", "lately_told", "logged_in", "me", "owns_several", "refreshed", "tier", "upgradable", "using"]
+from vimbiso_fsm import Changes, Guard, Member, Money, Refused, Turn
 
 D = TypeVar("D")
 
 FRESH: Final = timedelta(seconds=10)
-"""For so long, what credex-core says of a member is taken to be so: it is not asked again for a second "menu"."""
+"""The time for which a dashboard is current. A second "menu" within it requests no other."""
 KEPT: Final = 60
-"""Offers waiting in, and as many out, that a member's profile keeps of all accounts, the oldest: whoever is flooded
-with offers must not outgrow what can be stored."""
+"""The number of incoming offers, and of outgoing offers, that a profile keeps of all accounts. The oldest are kept. The
+bound keeps a document within its size when a member is flooded with offers."""
 
 
 @attrs.frozen
 class Me:
-    """The member's dashboard, and the account they are using."""
+    """The member's dashboard and the account in use.
+
+    Attributes:
+        dashboard: The profile.
+        account: The account in use.
+    """
 
     dashboard: Dashboard
     account: Account
@@ -40,114 +39,114 @@ class Me:
 
     @property
     def accounts(self) -> tuple[Account, ...]:
-        """The accounts they own."""
+        """The accounts that the member owns."""
         return tuple(account for account in self.dashboard.accounts if account.owned)
 
     @property
     def limited_daily(self) -> bool:
-        """Whether their offers of a day are limited."""
+        """Whether the member's offers of a day are limited."""
         return self.tier <= 2
 
     def owns(self, handle: str) -> bool:
-        """Whether an account of that handle is theirs."""
+        """Whether the member owns an account with that handle."""
         return handle in [account.handle.lower() for account in self.accounts]
 
     def owned(self, handle: str) -> Account:
-        """Their account of that handle; without one, the account they are using."""
+        """Return the member's account with that handle, otherwise the account in use."""
         return next((account for account in self.accounts if account.handle == handle), self.account)
 
     def payers(self, amount: Money) -> tuple[Account, ...]:
-        """Their accounts that hold the amount, or need not."""
+        """Return the accounts that can pay the amount."""
         return tuple(account for account in self.accounts if self.tier >= 5 or account.holds(amount))
 
     def covers(self, amount: Money) -> bool:
-        """Whether the account they are using is one of those."""
+        """Whether the account in use can pay the amount."""
         return self.account in self.payers(amount)
 
     def within_limit(self, amount: Money) -> bool:
-        """Whether they may still offer the amount today."""
+        """Whether the member may still offer the amount today."""
         return self.tier > 1 or amount.currency != "USD" or amount <= self.dashboard.remaining_usd
 
 
-def me(turn: Turn[object]) -> Me:
-    """The member, once logged in."""
-    return _me(turn.member)
+def me(turn: Turn[object, Dashboard]) -> Me:
+    """Return the member's dashboard and the account in use."""
+    member = turn.member
+    return Me(member.profile, _in_use(member.profile, member.current_account.get("handle")))
 
 
-def _me(member: Member) -> Me:
-    dashboard = structure(dict(member.profile), Dashboard)
-    handle = member.current_account.get("handle")
-    accounts = [account for account in dashboard.accounts if account.owned]
-    using = next((account for account in accounts if account.handle == handle), accounts[0] if accounts else Account())
-    return Me(dashboard, using)
+def _in_use(dashboard: Dashboard, handle: str | None) -> Account:
+    """Return the member's account with that handle, otherwise their first."""
+    owned = [account for account in dashboard.accounts if account.owned]
+    return next((account for account in owned if account.handle == handle), owned[0] if owned else Account())
 
 
-def logged_in(turn: Turn[D]) -> Changes[D]:
-    """Prepare: the member has a session now, and is known."""
+def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:
+    """Prepare: the member is identified and logged in."""
     session = cast(Session, turn.answer)
     member = attrs.evolve(
         turn.member, id=session.dashboard.member_id, guest=False, authenticated=True, jwt_token=session.token
     )
-    return turn.becomes(member=_with(member, attrs.evolve(session.dashboard, told=turn.now)))
+    return turn.changes(member=_with(member, attrs.evolve(session.dashboard, told=turn.now)))
 
 
 def tier(at_least: int) -> Guard[object]:
-    """Guard: the member is of that tier, or a higher one."""
+    """Return a guard: the member has at least that tier."""
 
-    def of_tier(turn: Turn[object]) -> bool | Refused:
+    def of_tier(turn: Turn[object, Dashboard]) -> bool | Refused:
         return me(turn).tier >= at_least or Refused("member.tier", tier=at_least)
 
     of_tier.__name__ = f"tier_{at_least}"
     return of_tier
 
 
-def upgradable(turn: Turn[object]) -> bool:
+def upgradable(turn: Turn[object, Dashboard]) -> bool:
     """Guard: the member may subscribe to a higher tier."""
     return me(turn).tier <= 2
 
 
-def lately_told(turn: Turn[object]) -> bool:
-    """Guard: what is known of the member's accounts is as good as new."""
+def lately_told(turn: Turn[object, Dashboard]) -> bool:
+    """Guard: the dashboard is current."""
     told = me(turn).dashboard.told
     return told is not None and turn.now - told <= FRESH
 
 
-def owns_several(turn: Turn[object]) -> bool:
-    """Guard: the member has accounts to choose from."""
+def owns_several(turn: Turn[object, Dashboard]) -> bool:
+    """Guard: the member owns more than one account."""
     return len(me(turn).accounts) > 1
 
 
-def refreshed(turn: Turn[D]) -> Changes[D]:
-    """Prepare: the member's accounts as they are after what was just done; those that nothing is said of are as they
-    were."""
+def refreshed(turn: Turn[D, Dashboard]) -> Changes[D]:
+    """Prepare: the accounts are updated by the receipt of a call; accounts that it does not name stay."""
     before, after = me(turn).dashboard, cast(Receipt, turn.answer).dashboard
     if not after.member_id:
-        return turn.becomes()
+        return turn.changes()
     said = {account.id: account for account in after.accounts}
     kept = tuple(said.pop(account.id, account) for account in before.accounts)
     now = attrs.evolve(after, accounts=(*kept, *said.values()), told=turn.now)
-    return turn.becomes(member=_with(turn.member, now))
+    return turn.changes(member=_with(turn.member, now))
 
 
-def using(turn: Turn[D]) -> Changes[D]:
-    """Prepare: the account whose handle was chosen is the one in use."""
-    return turn.becomes(member=_with(turn.member, me(turn).dashboard, handle=str(turn.answer)))
+def using(turn: Turn[D, Dashboard]) -> Changes[D]:
+    """Prepare: the chosen account is in use."""
+    return turn.changes(member=_with(turn.member, me(turn).dashboard, handle=str(turn.answer)))
 
 
-def _with(member: Member, dashboard: Dashboard, *, handle: str | None = None) -> Member:
-    """The member with this dashboard, using the account of that handle, the same as before or else their first."""
+def _with(member: Member[Dashboard], dashboard: Dashboard, *, handle: str | None = None) -> Member[Dashboard]:
+    """Return the member with this dashboard, and with the account of that handle in use.
+
+    Without a handle, or without such an account, the account in use stays, otherwise it is the member's first.
+    """
     share = _share([max(len(account.incoming), len(account.outgoing)) for account in dashboard.accounts])
     accounts = tuple(
         attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
         for account in dashboard.accounts
     )
-    profile = {**member.profile, **unstructure(attrs.evolve(dashboard, accounts=accounts))}
-    current = {"handle": handle} if handle else member.current_account
-    member = attrs.evolve(member, profile=profile, current_account=current)
-    account = _me(member).account
-    return attrs.evolve(member, current_account={"id": account.id, "handle": account.handle, "name": account.name})
+    dashboard = attrs.evolve(dashboard, accounts=accounts)
+    account = _in_use(dashboard, handle or member.current_account.get("handle"))
+    current = {"id": account.id, "handle": account.handle, "name": account.name}
+    return attrs.evolve(member, profile=dashboard, current_account=current)
 
 
 def _share(waiting: Sequence[int]) -> int:
-    """How many offers of each account are kept, so that all of them together are at most `KEPT`."""
-    return next((most for most in range(KEPT, 0, -1) if sum(min(most, each) for each in waiting) <= KEPT), 0)
+    """Return how many offers of each account are kept, so that all accounts together keep at most `KEPT`."""
+    return next((limit for limit in range(KEPT, 0, -1) if sum(min(limit, each) for each in waiting) <= KEPT), 0)

@@ -1,4 +1,4 @@
-"""Become a member: first name, last name, yes."""
+"""The onboarding of a new member: first name, last name, confirmation."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import attrs
 
 from flows.credex_core import CredexCore, Session
 from flows.members import logged_in
-from vimbiso_fsm.flow.calls import Call, call
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, failed_with
-from vimbiso_fsm.messages.readers import name
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["Names", "onboard"]
+from vimbiso_fsm import Call, Flow, Refused, State, Text, Transition, Turn, call, failed_with, readers
 
 
 @attrs.frozen
 class Names:
-    """Who somebody is."""
+    """The data of the onboarding flow.
+
+    Attributes:
+        firstname: The first name.
+        lastname: The last name.
+    """
 
     firstname: str = ""
     lastname: str = ""
 
 
 def names(turn: Turn[Names]) -> Text:
-    """The names, to be confirmed."""
+    """Return the names, for confirmation."""
     return Text("onboard.confirm", firstname=turn.data.firstname, lastname=turn.data.lastname)
 
 
 def register(turn: Turn[Names]) -> Call[Session | Refused]:
-    """Make the member."""
+    """Propose to register the member."""
     return call(CredexCore.onboard_member, firstname=turn.data.firstname, lastname=turn.data.lastname)
 
 
@@ -39,7 +36,7 @@ may_exist = failed_with("core.member_exists", "call.unsure")
 
 
 def welcome(turn: Turn[Names]) -> Text:
-    """A new member."""
+    """Return the welcome of a new member."""
     return Text("onboard.welcomed", firstname=turn.data.firstname)
 
 
@@ -47,8 +44,8 @@ onboard = Flow(
     "onboard", data=Names, initial="welcome",
     states=[
         State("welcome",   ask=Text("onboard.welcome")),
-        State("firstname", ask=Text("onboard.firstname"), reads=name(), into="firstname"),
-        State("lastname",  ask=Text("onboard.lastname"),  reads=name(), into="lastname"),
+        State("firstname", ask=Text("onboard.firstname"), reads=readers.name(), into="firstname"),
+        State("lastname",  ask=Text("onboard.lastname"),  reads=readers.name(), into="lastname"),
         State("confirm",   ask=names),
         State("creating",  ask=Text("onboard.creating"), call=register),
         State("welcomed",  say=welcome, final=True),

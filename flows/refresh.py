@@ -1,15 +1,10 @@
-"""Learn again what the member has: a flow for others to call when what credex-core last said may be out of date."""
+"""The flow that requests the dashboard again. Other flows run it as a sub-flow when theirs may be out of date."""
 
 from __future__ import annotations
 
 from flows.login import known, log_in
 from flows.members import logged_in
-from vimbiso_fsm.flow.calls import READ_ONLY
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["refresh"]
+from vimbiso_fsm import READ_ONLY, Flow, State, Text, Transition
 
 refresh = Flow(
     "refresh", initial="asking",

@@ -1,30 +1,35 @@
-"""Upgrade the membership: what it costs, yes or no."""
+"""The upgrade of the membership: price, confirmation, payment."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Final
 
-from flows.credex_core import CredexCore, Receipt
+from flows.credex_core import CredexCore, Dashboard, Receipt
 from flows.members import me, refreshed, upgradable
 from flows.refresh import refresh
-from vimbiso_fsm.flow.calls import Call, call
-from vimbiso_fsm.flow.flow import Flow, NoData
-from vimbiso_fsm.flow.state import State, Transition
-from vimbiso_fsm.flow.turn import Turn, authenticated, failed_with
-from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.refusals import Refused
-from vimbiso_fsm.messages.replies import Text
-
-__all__ = ["upgrade"]
+from vimbiso_fsm import (
+    Call,
+    Flow,
+    Money,
+    NoData,
+    Refused,
+    State,
+    Text,
+    Transition,
+    Turn,
+    authenticated,
+    call,
+    failed_with,
+)
 
 TIER: Final = 3
 PRICE: Final = Money(Decimal("1.00"), "USD")
 DAYS: Final = 28
 
 
-def subscribe(turn: Turn[NoData]) -> Call[Receipt | Refused]:
-    """Pay for it, from now on."""
+def subscribe(turn: Turn[NoData, Dashboard]) -> Call[Receipt | Refused]:
+    """Propose the recurring payment."""
     return call(
         CredexCore.create_recurring,
         source_account_id=me(turn).account.id,
@@ -35,8 +40,8 @@ def subscribe(turn: Turn[NoData]) -> Call[Receipt | Refused]:
     )
 
 
-def price(turn: Turn[NoData]) -> Text:
-    """What it costs, and from which account."""
+def price(turn: Turn[NoData, Dashboard]) -> Text:
+    """Return the price and the account that pays, for confirmation."""
     own = me(turn).account
     return Text("upgrade.confirm", price=PRICE, days=DAYS, tier=TIER, own=own.name, own_handle=own.handle)
 

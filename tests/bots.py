@@ -117,7 +117,7 @@ pick = Flow(
     "pick", data=Pick, initial="list",
     states=[
         State("list",   ask=Text("pick.list"), rows=fruits, into="fruit"),
-        State("chosen", final=True, result=fruit_of),
+        State("chosen", final=True, output=fruit_of),
         State("none",   final=True, cancels=True),
     ],
     transitions=[
@@ -212,7 +212,7 @@ order = Flow(
     states=[
         State("name",    ask=Text("order.name"), reads=word, into="name"),
         State("pin",     ask=Text("order.pin"), reads=digits, into="pin"),
-        State("picking", flow=pick, given=from_start, into="fruit"),
+        State("picking", flow=pick, input=from_start, into="fruit"),
         State("sorting", say=Text("order.sorting")),
         State("confirm", ask=summary, timeout=60),
         State("paying",  call=pay, into="receipt"),
@@ -257,7 +257,7 @@ def password(text: str) -> str | Refused:
 def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
     """Prepare: the member is known now."""
     member = attrs.evolve(turn.member, authenticated=True, jwt_token="token-1", profile={"name": "Ada", "accounts": []})
-    return turn.becomes(data=SignIn(), member=member)
+    return turn.changes(data=SignIn(), member=member)
 
 
 sign_in = Flow(

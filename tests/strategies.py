@@ -285,7 +285,7 @@ def flows(draw: st.DrawFn, name: str = "made", *, depth: int = 1) -> Flow[Made]:
                 states.append(State(step))
                 triggers = ["auto"]
             case "flow":
-                states.append(State(step, flow=draw(flows(f"{name}_{place}", depth=0)), given=_given, into="b"))
+                states.append(State(step, flow=draw(flows(f"{name}_{place}", depth=0)), input=_given, into="b"))
                 triggers = ["done", "cancelled"]
             case _:
                 states.append(State(step, ask=ask, timeout=60))
@@ -296,7 +296,7 @@ def flows(draw: st.DrawFn, name: str = "made", *, depth: int = 1) -> Flow[Made]:
             forward = trigger == triggers[0]
             unless = () if forward else draw(st.just(()) | st.just(_declines))
             ways.append(Transition(trigger, step, on if forward else draw(anywhere), unless=unless, prepare=prepare))
-    ends = [State("end", say=Text(f"{name}.end"), final=True, result=_result)]
+    ends = [State("end", say=Text(f"{name}.end"), final=True, output=_result)]
     reached = {way.dest for way in ways}
     if "off" in reached:
         ends.append(State("off", final=True, cancels=True))

@@ -1,21 +1,99 @@
-"""The package's front door: what `import vimbiso_fsm` loads and which names it offers."""
+"""The package's front door: what `import vimbiso_fsm` loads, which names it offers, and who uses it."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 import vimbiso_fsm
+from vimbiso_fsm.errors import VimbisoError
+
+ROOT = Path(__file__).resolve().parent.parent
+DOORS = {"vimbiso_fsm", "vimbiso_fsm.channels", "vimbiso_fsm.legacy", "vimbiso_fsm.testing"}
+AUTHORS = [
+    path
+    for path in sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("examples/*.py")])
+    if path.parent.name != "credex_core" and path.name not in ("cli.py", "__main__.py")
+]
+"""Files as an author writes them: flows and examples, but neither the command nor the simulated service."""
+ELSEWHERE = {
+    "NoExport": "reading an export is a tool beside the bot",
+    "NotKept": "explaining an audit is a tool beside the bot",
+    "NotConverted": "the import of old records has a front door of its own",
+}
+"""Errors that no method of a manager raises, and why."""
 
 
-def test_importing_loads_neither_redis_nor_asyncio():
-    """`import vimbiso_fsm` is cheap and needs no server's client."""
-    code = "import sys, vimbiso_fsm; print(sorted({'redis', 'asyncio', 'hiredis'} & set(sys.modules)))"
+def test_importing_is_cheap():
+    """`import vimbiso_fsm` loads no client of a server, no event loop and no library that only some bots need."""
+    code = (
+        "import sys, vimbiso_fsm;"
+        "print(sorted({'redis', 'asyncio', 'hiredis', 'jwt', 'httpx', 'opentelemetry'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_public_names_are_there():
-    """Every name of `__all__` can be imported, and none is listed twice."""
+    """Every name of `__all__` can be imported, and every public name that is imported is in it, once."""
     assert all(hasattr(vimbiso_fsm, name) for name in vimbiso_fsm.__all__)
     assert sorted(vimbiso_fsm.__all__) == sorted(set(vimbiso_fsm.__all__))
+    source = ast.parse(inspect.getsource(vimbiso_fsm))
+    imported = {
+        name.asname or name.name for node in source.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    assert imported == set(vimbiso_fsm.__all__)
+
+
+def test_names_stand_in_groups():
+    """The groups are in the order in which an author needs them."""
+    groups = re.findall(r"^# ([A-Z]\w+): ", inspect.getsource(vimbiso_fsm), re.MULTILINE)
+    assert groups == ["Declare", "Decide", "Call", "Say", "Embed", "Fail"]
+
+
+def errors() -> Iterator[type[VimbisoError]]:
+    """Every public error of the package."""
+    for module in pkgutil.walk_packages(vimbiso_fsm.__path__, "vimbiso_fsm."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    waiting: list[type[VimbisoError]] = [VimbisoError]
+    while waiting:
+        error = waiting.pop()
+        waiting += error.__subclasses__()
+        if error.__module__.startswith("vimbiso_fsm.") and not error.__name__.startswith("_"):
+            yield error
+
+
+def test_every_error_of_a_manager_can_be_imported():
+    """An error that `handle` or another method of a manager raises is caught by its name from the front door."""
+    found = {error.__name__: error for error in errors()}
+    missing = {name for name, error in found.items() if getattr(vimbiso_fsm, name, None) is not error}
+    assert missing == ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("path", AUTHORS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_authors_import_from_the_front_door(path: Path):
+    """Flows and examples need no inner module of the framework."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    named |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    ours = {name for name in named if name.partition(".")[0] == "vimbiso_fsm"}
+    legacy = (
+        {name for name in ours if name.startswith("vimbiso_fsm.legacy")} if path.name == "legacy_records.py" else set()
+    )
+    assert ours - legacy <= DOORS
+    assert path.name == "legacy_records.py" or "vimbiso_fsm.legacy" not in ours
+
+
+def test_the_flows_are_read():
+    """The list of files is not empty by a change of the layout."""
+    assert {"offer.py", "bot.py", "legacy_records.py", "english.py", "terminal.py"} <= {path.name for path in AUTHORS}

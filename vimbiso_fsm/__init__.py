@@ -1,36 +1,84 @@
-"""Conversations as explicit finite state machines: one member, many channels, every turn exactly once.
+"""Conversations as explicit finite state machines, for bots whose members hold money, health data or an identity.
 
-What an author and an embedder need is here; everything else is imported from its module.
+Everything that the author of a flow and the embedder of a bot need is imported from here:
+
+    from vimbiso_fsm import Bot, Flow, State, Text, Transition, Turn, readers
+
+The packages `vimbiso_fsm.channels`, `vimbiso_fsm.legacy` and `vimbiso_fsm.testing` have front doors of their own.
 """
 
-from vimbiso_fsm.audit.entries import AuditEntry, Incident
-from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
-from vimbiso_fsm.document.document import Document, Member
-from vimbiso_fsm.document.state_validator import StateValidator
-from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow.bot import Bot, Limits
-from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, call
+# The imports are grouped by the purpose of the names, not by module.
+# ruff: isort: skip_file
+
+# Declare: flows and the bot
+from vimbiso_fsm.document.codec import structure, unstructure
+from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import Flow, NoData
-from vimbiso_fsm.flow.migrations import FinishOnOld, Instead, Migration, Restart, Split
+from vimbiso_fsm.flow.migrations import FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.session import Limits, SessionLife
 from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.tokens import Tokens
+
+# Decide: what callbacks see and return
 from vimbiso_fsm.flow.turn import Changes, Guard, Turn, authenticated, failed_with
-from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
-from vimbiso_fsm.messages.catalogue import Plural
-from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
+
+# Call: effects on the outside world
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, call
+
+# Say: replies, and readers of answers
+from vimbiso_fsm.messages import readers
+from vimbiso_fsm.messages.catalogue import Plural, Templates
+from vimbiso_fsm.messages.money import Money, totals
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
+
+# Embed: messages in, outcomes out
+from vimbiso_fsm.audit.entries import AuditEntry, Incident
+from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
+
+# Fail: every error that the managers raise
+from vimbiso_fsm.document.codec import Unreadable
+from vimbiso_fsm.engine.commit import WrongMember
+from vimbiso_fsm.engine.draft import Stuck
+from vimbiso_fsm.errors import (
+    BadToken,
+    CommitUnknown,
+    Contended,
+    DamagedDocument,
+    DocumentTooLarge,
+    EmbeddedServerError,
+    FlowError,
+    InvalidMessage,
+    InvalidState,
+    NewerState,
+    NotAnswered,
+    NotStorable,
+    ServiceError,
+    StoreUnavailable,
+    VersionConflict,
+    VimbisoError,
+    WrongCallback,
+)
+from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
+from vimbiso_fsm.store.doctor import UnsafeStore
 
 __all__ = [
     "PUBLIC",
     "READ_ONLY",
     "SECRET",
     "AsyncFlowStateManager",
+    "AsyncWorker",
     "AuditEntry",
+    "BadToken",
     "Bot",
     "Button",
     "Buttons",
@@ -41,40 +89,66 @@ __all__ = [
     "Channel",
     "Commands",
     "CommitEvent",
+    "CommitUnknown",
+    "Contended",
+    "DamagedDocument",
     "Document",
+    "DocumentTooLarge",
+    "EmbeddedServerError",
     "FinishOnOld",
     "Flow",
     "FlowAuditLogger",
+    "FlowError",
     "FlowStateManager",
     "Guard",
     "Incident",
-    "Instead",
-    "Legacy",
-    "LegacyFlow",
+    "InvalidMessage",
+    "InvalidState",
     "Limits",
     "Member",
     "Menu",
     "Message",
     "Migration",
     "Money",
+    "NewerState",
     "NoData",
+    "NotAnswered",
+    "NotRecovered",
+    "NotStorable",
+    "NothingStored",
     "Observer",
     "Outcome",
     "Plural",
     "Refused",
+    "ReplacedBy",
     "Reply",
     "Restart",
     "Row",
+    "ServiceError",
+    "SessionLife",
     "Shortcut",
-    "Split",
     "State",
     "StateValidator",
+    "StoreUnavailable",
+    "Stuck",
+    "Templates",
     "Text",
+    "Tokens",
     "Transition",
     "Turn",
     "Unreachable",
+    "Unreadable",
+    "UnsafeStore",
+    "VersionConflict",
     "VimbisoError",
+    "Worker",
+    "WrongCallback",
+    "WrongMember",
     "authenticated",
     "call",
     "failed_with",
+    "readers",
+    "structure",
+    "totals",
+    "unstructure",
 ]

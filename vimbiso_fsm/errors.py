@@ -24,6 +24,35 @@ class FlowError(VimbisoError, ValueError):
         super().__init__(f"{where}: {fault}" + (f"; {remedy}" if remedy else ""))
 
 
+class WrongCallback(VimbisoError, TypeError):
+    """A callback of a flow returned a value of a wrong type.
+
+    Attributes:
+        callback: The kind and the name of the callback.
+        returned: The name of the type that it returned.
+        wanted: What it must return.
+    """
+
+    def __init__(self, callback: str, returned: str, wanted: str) -> None:
+        self.callback, self.returned, self.wanted = callback, returned, wanted
+        super().__init__(f"{callback} returned a {returned}; it must return {wanted}")
+
+
+class BadToken(VimbisoError, ValueError):
+    """A token was not accepted. The message does not quote the token.
+
+    Attributes:
+        member_id: The member whose token it is.
+        claim: The claim of the token that is at fault; empty if it is the token as a whole.
+        fault: What is wrong with it.
+    """
+
+    def __init__(self, member_id: str, claim: str, fault: str) -> None:
+        self.member_id, self.claim, self.fault = member_id, claim, fault
+        where = f"claim {claim!r} of the token" if claim else "the token"
+        super().__init__(f"{where} of member {member_id!r} {fault}; it was not taken, ask its issuer for another one")
+
+
 class InvalidMessage(VimbisoError, ValueError):
     """What came in is no message: the caller's mistake or a broken payload. Attributes: `field`, `fault`."""
 

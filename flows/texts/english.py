@@ -1,12 +1,10 @@
-"""What VimbisoPay says, in English. Every key has its words in Shona too (`texts_sn.py`)."""
+"""What VimbisoPay says, in English. Every key has its words in Shona too (`shona.py`)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from vimbiso_fsm.messages.catalogue import Plural, Templates
-
-__all__ = ["ENGLISH"]
+from vimbiso_fsm import Plural, Templates
 
 ENGLISH: Final[Templates] = {
     # reasons

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vimbiso_fsm.messages.catalogue import Plural, Templates
-
-__all__ = ["SHONA"]
+from vimbiso_fsm import Plural, Templates
 
 SHONA: Final[Templates] = {
     # reasons

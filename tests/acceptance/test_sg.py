@@ -54,10 +54,11 @@ from vimbiso_fsm.errors import (
     VersionConflict,
     VimbisoError,
 )
-from vimbiso_fsm.flow.bot import Bot, Limits
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC
+from vimbiso_fsm.flow.session import Limits
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.message import Channel, Message
@@ -493,7 +494,7 @@ def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed)
     given: dict[str, Any] = {"list": [1]}
 
     def give(turn: Turn[Note]) -> Changes[Note]:
-        return turn.becomes(member=attrs.evolve(turn.member, profile=given))
+        return turn.changes(member=attrs.evolve(turn.member, profile=given))
 
     chat = Chat(managed(note_bot(prepare=give)))
     outcome = chat.say("hi", "text")
@@ -667,7 +668,7 @@ def test_sg08_only_storable_state_in_a_flow(managed: Managed):
     document is as before, the log and the audit name the field."""
 
     def keep(turn: Turn[Note]) -> Changes[Note]:
-        return turn.becomes(member=attrs.evolve(turn.member, profile={"parent_service": object()}))
+        return turn.changes(member=attrs.evolve(turn.member, profile={"parent_service": object()}))
 
     chat = Chat(managed(note_bot(prepare=keep)))
     before = chat.say("hi").state
@@ -857,7 +858,7 @@ def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Cli
     """And one that does not is not stored: a channel nobody knows, a member without an id."""
 
     def nobody(turn: Turn[Note]) -> Changes[Note]:
-        return turn.becomes(member=attrs.evolve(turn.member, authenticated=True))
+        return turn.changes(member=attrs.evolve(turn.member, authenticated=True))
 
     with pytest.raises(InvalidMessage, match="pigeon"):
         managed().handle(Message(Channel("pigeon", "7"), "1", "hi"))
@@ -1243,7 +1244,7 @@ def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
         turn.data.seen.append(turn.data.last)  # what an author must not do
         profile = turn.member.profile or {"numbers": []}
         profile["numbers"].append(turn.channel.identifier)  # nor this
-        return turn.becomes(member=attrs.evolve(turn.member, profile={**default, **profile}))
+        return turn.changes(member=attrs.evolve(turn.member, profile={**default, **profile}))
 
     careless = Flow(
         "careless",
@@ -1484,7 +1485,7 @@ def exploding_bot() -> Bot:
         member = attrs.evolve(
             turn.member, authenticated=True, jwt_token="token-canary-8d31", profile={"n": "Cassandra"}
         )
-        return turn.becomes(member=member)
+        return turn.changes(member=member)
 
     def explode(turn: Turn[Note]) -> Call[str]:
         return call(Exploding.explode, turn.data.text)

@@ -160,7 +160,7 @@ def too_much(turn: Turn[Note]) -> Note:
 
 def live(turn: Turn[Note]) -> Changes[Note]:
     """A member with something in it that cannot be stored."""
-    return turn.becomes(member=attrs.evolve(turn.member, profile={"canary": object()}))
+    return turn.changes(member=attrs.evolve(turn.member, profile={"canary": object()}))
 
 
 INTERNAL: dict[str, Callable[[], Bot]] = {

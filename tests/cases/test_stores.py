@@ -51,7 +51,7 @@ def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
     """After a wipe no key shows the phone number, and no value leads from it to the member (Case 45)."""
 
     def known(turn: Turn[NoData]) -> Changes[NoData]:
-        return turn.becomes(member=attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t"))
+        return turn.changes(member=attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t"))
 
     welcome: Flow[NoData] = Flow(
         "welcome", initial="greeted",

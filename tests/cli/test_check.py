@@ -14,7 +14,7 @@ import pytest
 from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.cli_runs import embedded, invoke, run
 from tests.engines import Server
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Instead, Message
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, ReplacedBy
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.store.script import keys_of
 
@@ -92,7 +92,7 @@ def test_a_deploy_that_maps_every_live_step(
 def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, and the place by name; as JSON too."""
     begin(valkey_url, "colour", "paying")
-    loses = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": Instead("confirm")})])
+    loses = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": ReplacedBy("confirm")})])
     named = package(monkeypatch, loses)
     code, out, _ = invoke("check", "--live", valkey_url, "--flows", named)
     assert code == 1

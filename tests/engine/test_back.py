@@ -328,7 +328,7 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
     )  # fmt: skip
 
     def signed(turn: Turn[Any]) -> Any:
-        return turn.becomes(member=attrs.evolve(turn.member, authenticated=True, jwt_token="t"))
+        return turn.changes(member=attrs.evolve(turn.member, authenticated=True, jwt_token="t"))
 
     entry: Flow[Any] = Flow(
         "entry", initial="ask", states=[State("ask", ask=Text("password?"), reads=str), END],

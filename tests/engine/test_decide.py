@@ -566,7 +566,7 @@ def broken(place: str) -> Bot:
 
     inner = Flow(
         "inner", data=Data, initial="ask",
-        states=[State("ask", ask=Text("inner")), State("end", final=True, result=result if place == "result" else None)],
+        states=[State("ask", ask=Text("inner")), State("end", final=True, output=result if place == "result" else None)],
         transitions=[Transition("go", "ask", "end")],
     )  # fmt: skip
     start: State[Any] = State("start", ask=Text("start"), reads=reads if place == "reads" else str, into="a")
@@ -575,7 +575,7 @@ def broken(place: str) -> Bot:
         "say": State("second", ask=Text("second"), say=text),
         "rows": State("second", ask=Text("second"), rows=rows),
         "call": State("second", call=calls),
-        "given": State("second", flow=inner, given=given),
+        "given": State("second", flow=inner, input=given),
         "result": State("second", flow=inner),
     }
     state = second.get(place, State("second", ask=Text("second")))
@@ -708,7 +708,7 @@ def test_a_guest_becomes_no_nobody(wrong: Any):
     """`becomes` with an id that is none is judged before anything is stored."""
 
     def becomes(turn: Turn[Any]) -> Any:
-        return turn.becomes(member=attrs.evolve(turn.member, id=wrong))
+        return turn.changes(member=attrs.evolve(turn.member, id=wrong))
 
     talk = one(
         State("ask", ask=Text("?")),
@@ -723,7 +723,7 @@ def test_a_member_cannot_become_another():
     """Only a guest becomes somebody."""
 
     def becomes(turn: Turn[Any]) -> Any:
-        return turn.becomes(member=attrs.evolve(turn.member, id="m-2"))
+        return turn.changes(member=attrs.evolve(turn.member, id="m-2"))
 
     flow = one_flow(
         [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
@@ -1155,7 +1155,7 @@ def test_what_becomes_of_a_member_is_read_back_equal():
         from decimal import Decimal
 
         profile = {"limit": Decimal("5.00"), "tags": ("a", "b"), "since": START}
-        return turn.becomes(member=attrs.evolve(turn.member, profile=profile))
+        return turn.changes(member=attrs.evolve(turn.member, profile=profile))
 
     one(
         State("ask", ask=Text("?")),
@@ -1330,7 +1330,7 @@ def test_the_bot_of_the_tests_has_every_kind_of_state():
     """Or the tests above prove less than they say."""
     states: list[State[Any]] = [state for flow in FLOWS for state in flow.states]
     kinds: list[Callable[[State[Any]], Any]] = [
-        lambda s: s.reads, lambda s: s.rows, lambda s: s.call, lambda s: s.flow, lambda s: s.given, lambda s: s.result,
+        lambda s: s.reads, lambda s: s.rows, lambda s: s.call, lambda s: s.flow, lambda s: s.input, lambda s: s.output,
         lambda s: s.cancels, lambda s: s.idle, lambda s: s.timeout, lambda s: s.say, lambda s: s.into,
     ]  # fmt: skip
     assert all(any(kind(state) for state in states) for kind in kinds)

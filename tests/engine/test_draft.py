@@ -143,7 +143,7 @@ def test_a_sub_flow_given_something_else():
     )
     parent = Flow(
         "parent", initial="child",
-        states=[State("child", flow=child, given=lambda turn: 7), END],
+        states=[State("child", flow=child, input=lambda turn: 7), END],
         transitions=[Transition("done", "child", "end"), Transition("cancelled", "child", "end")],
     )  # fmt: skip
     manager = FlowStateManager.in_memory(Bot([parent]))

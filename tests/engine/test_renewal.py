@@ -144,7 +144,7 @@ def test_what_is_required_is_not_asked_of_what_may_have_been_made():
     office = PaysAndLoses()
 
     def renewed(turn: Turn[Any]) -> Any:
-        return turn.becomes(member=attrs.evolve(logged_in(turn).member, profile={"of_age": False}))
+        return turn.changes(member=attrs.evolve(logged_in(turn).member, profile={"of_age": False}))
 
     chat = Chat(attrs.evolve(a_bot(office), tokens=Tokens(log_in, renewed)))
     chat.say("hi", "pay")

@@ -19,8 +19,9 @@ from vimbiso_fsm.document.document import Document, TokenLife
 from vimbiso_fsm.engine.events import SessionEnding, SessionExpired
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.flow.bot import Bot, Limits, SessionLife
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import NoData
+from vimbiso_fsm.flow.session import Limits, SessionLife
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.bots import CHANNEL, START, Chat, Shell, member_document, words
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Errand2, Till, bot_of, errand, errand_1, pick
 from tests.strategies import plain_values
-from vimbiso_fsm import Bot, FinishOnOld, Flow, Instead, Migration, Restart, Split, State, Text, Transition
+from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, State, Text, Transition
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.codec import document_to_raw, dumps, encode
 from vimbiso_fsm.document.document import (
@@ -123,7 +123,7 @@ def test_what_answered_a_question_that_is_gone_answers_no_other(text: str):
 
 def test_a_button_of_a_question_that_is_gone_is_closed():
     """Also when the question in its place has a button of that name, and also after it was asked."""
-    to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": Instead("confirm")})])
+    to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("confirm")})])
     chat = standing("colour")
     assert chat.outcome is not None
     old = chat.outcome.replies[-1].buttons[0].id  # type: ignore[union-attr]
@@ -169,7 +169,7 @@ def test_a_split_step_goes_on_where_the_data_says():
 def test_back_walks_the_trail_of_the_new_version():
     """Renamed and split questions are there under their new names, with their answers; removed ones are not."""
     chat = deploy(
-        standing("confirm"), errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": Instead("confirm")})])
+        standing("confirm"), errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": ReplacedBy("confirm")})])
     )
     steps = []
     while (chat.say("back").replies[0].text) != "This is the first question; there is nothing to go back to.":
@@ -270,7 +270,7 @@ def test_a_run_below_its_sub_flow_is_brought_along():
 
 def test_a_sub_flow_whose_caller_no_longer_waits_ends():
     """The state that began it is gone: the member is asked what stands in its place."""
-    gone = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "picking": Instead("confirm")})])
+    gone = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "picking": ReplacedBy("confirm")})])
     chat = deploy(standing("picking"), gone)
     chat.say("pear")
     assert (chat.words[-1], place(chat)) == ("Pay it?", "errand.confirm 2")
@@ -303,7 +303,7 @@ def test_a_parked_run_is_brought_to_today_and_asked_when_it_goes_on():
 
 def test_an_old_button_presses_nothing_in_a_run_that_was_carried_on():
     """Though the question in the place of its own has a button of that name."""
-    to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": Instead("confirm")})])
+    to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("confirm")})])
     chat = standing("colour")
     assert chat.outcome is not None
     old = chat.outcome.replies[-1].buttons[0].id  # type: ignore[union-attr]
@@ -354,7 +354,7 @@ def test_a_call_on_its_way_is_settled_in_the_step_its_own_became():
         chat.check()
 
 
-@pytest.mark.parametrize("rule", [Instead("confirm"), Restart(), "confirm"])
+@pytest.mark.parametrize("rule", [ReplacedBy("confirm"), Restart(), "confirm"])
 def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
     """Recovery does not go back over it: nobody knows whether it was done, and it is not made again."""
     till = Till()
@@ -457,9 +457,9 @@ def _raises(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     ("data", "fault"),
     [
         (_raises, "data raised ValueError"),
-        (lambda fields: None, "data gave no values by field"),
-        (lambda fields: {1: 2}, "data gave no values by field"),
-        (lambda fields: {"channel": ""}, "data gave a reserved field"),
+        (lambda fields: None, "data returned no mapping of fields"),
+        (lambda fields: {1: 2}, "data returned no mapping of fields"),
+        (lambda fields: {"channel": ""}, "data returned a reserved field"),
         (lambda fields: {"recipient": 5}, "expected str"),
         (lambda fields: {"recipient": object()}, "expected str"),
     ],
@@ -487,12 +487,12 @@ def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
 
 def test_what_belonged_to_the_old_question_is_gone_with_it():
     """What was shown, its timer; and the question is not on its own way back."""
-    flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": Instead("given")})])
+    flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": ReplacedBy("given")})])
     found, _ = faults(bot_of(flow), encode(standing("handle").document()))
     assert found is not None
     assert found.run is not None
     assert (found.run.due, found.run.since, found.run.shown) == (None, None, ())
-    flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": Instead("recipient")})])
+    flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("recipient")})])
     found, _ = faults(bot_of(flow), encode(standing("colour").document()))
     assert found is not None
     assert found.run is not None
@@ -504,7 +504,7 @@ def test_a_chain_of_migrations():
     third = errand(
         [
             attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": "whom", "paying": "sending"}),
-            Migration(2, steps={"whom": "recipient", "given": Instead("family")}),
+            Migration(2, steps={"whom": "recipient", "given": ReplacedBy("family")}),
         ],
         version=3,
     )
@@ -531,19 +531,23 @@ def place_after(chat: Chat, flow: Flow[Any]) -> str:
         ([Migration(True)], "migration from True"),
         ([Migration(1), Migration(1)], "declared twice"),
         ([Migration(1, steps={"handle": "recipent"})], "step 'handle': it leads to 'recipent', which is no state"),
-        ([Migration(1, steps={"colour": Instead("colour")})], "it leads to 'colour'"),
-        ([Migration(1, steps={"name": Split(["given", "x"], by=str)})], "it leads to 'x'"),
-        ([Migration(1, steps={"name": Split(["given"], by=str)})], "split into 1"),
-        ([Migration(1, steps={"name": Split(["given", "family"], by=5)})], "split by a int"),  # type: ignore[arg-type]
+        ([Migration(1, steps={"colour": ReplacedBy("colour")})], "it leads to 'colour'"),
+        ([Migration(1, steps={"name": ReplacedBy(str, steps=["given", "x"])})], "it leads to 'x'"),
+        ([Migration(1, steps={"name": ReplacedBy(str, steps=["given"])})], "by a function with 1 steps"),
+        ([Migration(1, steps={"name": ReplacedBy(5, steps=["given", "family"])})], "is replaced by a int"),  # type: ignore[arg-type]
+        ([Migration(1, steps={"name": ReplacedBy("given", steps=["given"])})], "replaced by a name and has steps="),
         ([Migration(1, steps={"name": 5})], "step 'name' becomes a int"),  # type: ignore[dict-item]
         ([Migration(1, steps=["name"])], "steps is a list"),  # type: ignore[arg-type]
         ([Migration(1, data={})], "data is a dict"),  # type: ignore[arg-type]
         ([Migration(1, others="confirm")], "others is a str"),  # type: ignore[arg-type]
         ([Migration(1, others=Restart("x"))], "Restart says a str"),  # type: ignore[arg-type]
-        ([Migration(1, steps={"colour": Instead("sending")})], "a call nobody has asked for"),
-        ([Migration(1, others=FinishOnOld("x"))], "Finish takes a str"),  # type: ignore[arg-type]
-        ([Migration(1, others=FinishOnOld(errand()))], "Finish takes Flow('errand', version=2)"),
-        ([Migration(1, steps={"nme": "given"}, others=FinishOnOld(errand_1))], "step 'nme' is none of version 1"),
+        ([Migration(1, steps={"colour": ReplacedBy("sending")})], "a call that was not proposed"),
+        ([Migration(1, others=FinishOnOld("x"))], "FinishOnOld takes a str"),  # type: ignore[arg-type]
+        ([Migration(1, others=FinishOnOld(errand()))], "FinishOnOld takes Flow('errand', version=2)"),
+        (
+            [Migration(1, steps={"nme": "given"}, others=FinishOnOld(errand_1))],
+            "version 1 has no step 'nme'; did you mean",
+        ),
         (
             [Migration(1, steps={"wrap": FinishOnOld(errand_1)})],
             "step 'colour': it leads to 'colour', which is no state",

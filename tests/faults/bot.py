@@ -50,7 +50,7 @@ def known(turn: Turn[Sale]) -> Changes[Sale]:
     """Prepare: whoever has said their PIN is a member."""
     who = turn.channel.identifier
     member = attrs.evolve(turn.member, id=f"m-{who}", guest=False, authenticated=True, jwt_token=f"jwt-{turn.data.pin}")
-    return turn.becomes(data=turn.data, member=member)
+    return turn.changes(data=turn.data, member=member)
 
 
 def one_more(turn: Turn[Sale]) -> Sale:

@@ -87,8 +87,8 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("name no text", lambda: made([A, END], [GO], name=5), "flow '5': the name must be lower-case"),
     ("version", lambda: made([A, END], [GO], version=0), "flow 'offer': version is 0; versions count 1, 2, 3"),
     ("version true", lambda: made([A, END], [GO], version=True), "flow 'offer': version is True"),
-    ("data no class", lambda: made([A, END], [GO], data=dict), "flow 'offer', data: it is no attrs class; decorate it with @attrs.frozen"),
-    ("data a value", lambda: made([A, END], [GO], data=Data()), "flow 'offer', data: it is no attrs class"),
+    ("data no class", lambda: made([A, END], [GO], data=dict), "flow 'offer', data: it is not an attrs class; decorate it with @attrs.frozen"),
+    ("data a value", lambda: made([A, END], [GO], data=Data()), "flow 'offer', data: it is not an attrs class"),
     ("reserved field", lambda: made([A, END], [GO], data=attrs.make_class("D", {"member_id": attrs.field(default="")})), "field 'member_id' has a reserved name; rename the field"),
     ("framework's field", lambda: made([A, END], [GO], data=attrs.make_class("D", {"flow_type": attrs.field(default="")})), "field 'flow_type' has a reserved name"),
     ("underscore", lambda: made([A, END], [GO], data=attrs.make_class("D", {"_x": attrs.field(default="")})), "field '_x' has a reserved name"),
@@ -100,13 +100,13 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("initial", lambda: made([A, END], [GO], initial="aa"), "flow 'offer', state 'aa': initial names it, but it is not declared; did you mean 'a'?"),
     ("initial unlike any", lambda: made([A, END], [GO], initial="zzz"), "initial names it, but it is not declared; known are a, end"),
     ("no transition", lambda: made([A, END], [("go", "a", "end")]), "flow 'offer', transitions: holds a tuple; declare each with Transition(…)"),
-    ("trigger name", lambda: made([A, END], [Transition("Go!", "a", "end")]), "flow 'offer', transition 'Go!': a trigger is lower-case letters and _"),
-    ("trigger no text", lambda: made([A, END], [Transition(None, "a", "end")]), "flow 'offer', transition None: a trigger is lower-case"),  # type: ignore[arg-type]
-    ("star", lambda: made([A, END], [Transition("go", "*", "end")]), "flow 'offer', transition 'go': '*' is no source; list the states"),
-    ("star among", lambda: made([A, END], [Transition("go", ["a", "*"], "end")]), "'*' is no source; list the states"),
+    ("trigger name", lambda: made([A, END], [Transition("Go!", "a", "end")]), "flow 'offer', transition 'Go!': a trigger is lower-case letters, digits and underscores"),
+    ("trigger no text", lambda: made([A, END], [Transition(None, "a", "end")]), "flow 'offer', transition None: it has no trigger; name one, or several in a list"),  # type: ignore[arg-type]
+    ("star", lambda: made([A, END], [Transition("go", "*", "end")]), "flow 'offer', transition 'go': '*' is not a source; list the states"),
+    ("star among", lambda: made([A, END], [Transition("go", ["a", "*"], "end")]), "'*' is not a source; list the states"),
     ("unknown source", lambda: made([A, END], [GO, Transition("go", "b", "end")]), "flow 'offer', state 'b': transition 'go' names it, but no State('b') is declared"),
-    ("guard by name", lambda: made([A, END], [Transition("go", "a", "end", conditions="guard")]), "flow 'offer', transition 'go': 'guard' is no function; name callbacks by reference"),  # type: ignore[arg-type]
-    ("prepare by name", lambda: made([A, END], [Transition("go", "a", "end", prepare="p")]), "'p' is no function; name callbacks by reference"),  # type: ignore[arg-type]
+    ("guard by name", lambda: made([A, END], [Transition("go", "a", "end", conditions="guard")]), "flow 'offer', transition 'go': 'guard' is not a function; name callbacks by reference"),  # type: ignore[arg-type]
+    ("prepare by name", lambda: made([A, END], [Transition("go", "a", "end", prepare="p")]), "'p' is not a function; name callbacks by reference"),  # type: ignore[arg-type]
     ("ask no text", lambda: made([State("a", ask="How much?"), END], [GO]), "flow 'offer', state 'a': ask is a str; give ask=Text(…) or a function that returns one"),  # type: ignore[arg-type]
     ("say no text", lambda: made([State("a", say=5, ask=ASK), END], [GO]), "say is a int; give say=Text(…)"),  # type: ignore[arg-type]
     ("reads by name", lambda: made([State("a", ask=ASK, reads="money"), END], [Transition("answer", "a", "end")]), "flow 'offer', state 'a': reads is a str; name callbacks by reference"),  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("reads without question", lambda: made([State("a", reads=str), END], [Transition("answer", "a", "end")]), "it takes an answer but asks no question; give it ask=Text(…)"),
     ("into nowhere", lambda: made([State("a", ask=ASK, reads=str, into="amuont"), END], [Transition("answer", "a", "end")]), "flow 'offer', state 'a': into names field 'amuont', which Data lacks; did you mean 'amount'?"),
     ("unwritten into", lambda: made([State("a", ask=ASK, into="amount"), END], [GO]), "flow 'offer', state 'a': nothing ever writes into 'amount'; give it reads, rows, call or flow, or remove into"),
-    ("given alone", lambda: made([State("a", ask=ASK, given=guard), END], [GO]), "it has given but no flow; name the sub-flow with flow="),
+    ("input alone", lambda: made([State("a", ask=ASK, input=guard), END], [GO]), "it has input but no flow; name the sub-flow with flow="),
     ("answer unread", lambda: made([A, END], [Transition("answer", "a", "end")]), "it has transition 'answer' but neither reads nor rows; say how an answer is read"),
     ("answer leads nowhere", lambda: made([State("a", ask=ASK, reads=str), END], [GO]), "it takes an answer but has no transition 'answer'; say where an answer leads"),
     ("rows lead nowhere", lambda: made([State("a", ask=ASK, rows=no_rows), END], [GO]), "it takes an answer but has no transition 'answer'"),
@@ -132,8 +132,8 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("timeout alone", lambda: made([State("a", ask=ASK, timeout=5), END], [GO]), "timeout= and a transition 'timeout' belong together; add the missing one"),
     ("timeout transition alone", lambda: made([A, END], [GO, Transition("timeout", "a", "end")]), "timeout= and a transition 'timeout' belong together"),
     ("timeout of nothing", lambda: made([State("a", ask=ASK, timeout=0), END], [GO, Transition("timeout", "a", "end")]), "timeout is 0; give seconds, more than 0"),
-    ("cancels not final", lambda: made([State("a", ask=ASK, cancels=True), END], [GO]), "cancels and result belong to final states; say final=True or remove them"),
-    ("result not final", lambda: made([State("a", ask=ASK, result=guard), END], [GO]), "cancels and result belong to final states"),
+    ("cancels not final", lambda: made([State("a", ask=ASK, cancels=True), END], [GO]), "cancels and output belong to final states; say final=True or remove them"),
+    ("output not final", lambda: made([State("a", ask=ASK, output=guard), END], [GO]), "cancels and output belong to final states"),
     ("call and flow", lambda: made([State("a", call=no_call, flow=pick), END], [Transition("done", "a", "end"), Transition("failed", "a", "end"), Transition("cancelled", "a", "end")]), "flow 'offer', state 'a': it is more than one thing: call, flow; split the state"),
     ("final and ask", lambda: made([A, State("end", final=True, ask=ASK)], [GO]), "flow 'offer', state 'end': it is more than one thing: final, a question; split the state"),
     ("flow and ask", lambda: made([State("a", flow=pick, ask=ASK), END], [Transition("done", "a", "end"), Transition("cancelled", "a", "end")]), "it is more than one thing: flow, a question; split the state"),
@@ -211,7 +211,7 @@ def test_a_bot_takes_flows_of_different_names():
     assert set(Bot(flows=[home]).machines) == {"home", "order", "pick", "carry_on"}
     with pytest.raises(FlowError, match="it has no flows"):
         Bot(flows=[])
-    with pytest.raises(FlowError, match="str is no flow"):
+    with pytest.raises(FlowError, match="a str is not a flow"):
         Bot(flows=["simple"])  # type: ignore[list-item]
     with pytest.raises(FlowError, match="two flows have this name"):
         Bot(flows=[simple, twin])
@@ -309,7 +309,7 @@ def picking(result: Any = None) -> Flow[Any]:
     """A sub-flow, and what it ends with."""
     states: list[State[Any]] = [
         State("asking", ask=Text("?"), reads=str),
-        State("picked", final=True, result=result),
+        State("picked", final=True, output=result),
         State("left", final=True, cancels=True),
     ]
     ways: list[Transition[Any]] = [Transition("answer", "asking", "picked"), Transition("no", "asking", "left")]
@@ -360,7 +360,7 @@ def test_an_answer_that_its_field_cannot_hold(into: str, answer: dict[str, Any],
 
 
 def test_what_a_sub_flow_is_given_is_its_data():
-    """By the annotation of `given`."""
+    """By the annotation of `input`."""
 
     def gives_count(turn: Turn[Basket]) -> int:
         raise NotImplementedError
@@ -368,6 +368,6 @@ def test_what_a_sub_flow_is_given_is_its_data():
     def gives_basket(turn: Turn[Basket]) -> Basket:
         raise NotImplementedError
 
-    with pytest.raises(FlowError, match="given returns int, but flow 'picking' takes Basket; return a Basket"):
-        filling("count", flow=picking(picked_count), given=gives_count)
-    assert filling("count", flow=picking(picked_count), given=gives_basket)
+    with pytest.raises(FlowError, match="input returns int, but flow 'picking' takes Basket; return a Basket"):
+        filling("count", flow=picking(picked_count), input=gives_count)
+    assert filling("count", flow=picking(picked_count), input=gives_basket)

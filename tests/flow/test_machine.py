@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, one_flow
 from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.errors import FlowError, WrongCallback
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.machine import Fired, Machine, WrongCallback, _Model, name_of
+from vimbiso_fsm.flow.machine import Fired, Machine, _Model, name_of
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
@@ -132,10 +132,10 @@ def test_prepare_is_dropped_when_the_transition_does_not_fire():
 
 
 def test_prepare_may_change_the_member():
-    """`turn.becomes` gives the member of the next state; dropped like the data."""
+    """`turn.changes` gives the member of the next state; dropped like the data."""
 
     def becomes(turn: Turn[Data]) -> Changes[Data]:
-        return turn.becomes(data=Data(5), member=Member("n"))
+        return turn.changes(data=Data(5), member=Member("n"))
 
     fired = fire(go("one", prepare=becomes))
     assert (fired.data, fired.member) == (Data(5), Member("n"))

@@ -35,9 +35,9 @@ def test_a_refusal_is_false_and_carries_its_words():
 def test_a_turn_becomes_what_is_named():
     """What is not named stays as it was."""
     before, other = turn(), Member("n")
-    assert before.becomes() == Changes("d", Member("m"))
-    assert before.becomes(member=other) == Changes("d", other)
-    assert before.becomes(data="e") == Changes("e", Member("m"))
+    assert before.changes() == Changes("d", Member("m"))
+    assert before.changes(member=other) == Changes("d", other)
+    assert before.changes(data="e") == Changes("e", Member("m"))
 
 
 def test_authenticated_asks_for_a_login():

@@ -96,7 +96,7 @@ pick = Flow(
     "pick", data=Pick, initial="list",
     states=[
         State("list",   ask=Text("pick.list"), rows=fruits, into="fruit"),
-        State("chosen", final=True, result=fruit_of),
+        State("chosen", final=True, output=fruit_of),
         State("none",   final=True, cancels=True),
     ],
     transitions=[
@@ -242,7 +242,7 @@ def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
         profile=profile,
         current_account={"id": "a-1"},
     )
-    return turn.becomes(data=SignIn(), member=member)
+    return turn.changes(data=SignIn(), member=member)
 
 
 sign_in = Flow(

@@ -17,7 +17,7 @@ from tests.changed_flows import ANSWERS, FROM_1, WAYS, Till, bot_of, errand, err
 from tests.engine.test_upgrade import deploy, old_documents, standing
 from tests.engines import Server
 from tests.strategies import plain_values
-from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Instead, Message, Migration, State, Text, Transition
+from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Message, Migration, ReplacedBy, State, Text, Transition
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import members
@@ -78,7 +78,7 @@ def test_a_place_without_a_mapping_is_named():
     assert {place.words for place in census.lost} == {
         "NO MAPPING: no migration leads from version 1: declare Migration(1, …)"
     }
-    loses = attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": Instead("confirm")})
+    loses = attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": ReplacedBy("confirm")})
     census = census_of(bot_of(errand([loses])), *documents)
     assert [(place.step, place.fault) for place in census.lost] == [
         ("paying", "its call is on its way, and would be lost")

@@ -589,7 +589,7 @@ def joining(member_id: str) -> Bot:
 
     def known(turn: Turn[Any]) -> Changes[Any]:
         member = attrs.evolve(turn.member, id=member_id, guest=False, authenticated=True, jwt_token="t")
-        return turn.becomes(member=member)
+        return turn.changes(member=member)
 
     def only_join(text: str) -> str | Refused:
         return text if text == "join" else Refused("join.only")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import attrs
 
 from vimbiso_fsm import (
-    Changes,
     Bot,
     Call,
+    Changes,
     Flow,
-    NoData,
+    Member,
+    Migration,
     Refused,
+    ReplacedBy,
+    Restart,
     Row,
     State,
     Text,
@@ -20,6 +24,7 @@ from vimbiso_fsm import (
     Turn,
     authenticated,
     call,
+    failed_with,
 )
 
 
@@ -27,6 +32,11 @@ from vimbiso_fsm import (
 class Offer:
     amount: int = 0
     handle: str = ""
+
+
+@attrs.frozen
+class Card:
+    name: str = ""
 
 
 class Core(Protocol):
@@ -48,7 +58,29 @@ def prepared(turn: Turn[Offer]) -> Offer:
 
 
 def becomes(turn: Turn[Offer]) -> Changes[Offer]:
-    return turn.becomes(member=turn.member)
+    return turn.changes(member=turn.member)
+
+
+def renamed(turn: Turn[Offer, Card]) -> Changes[Offer]:
+    profile: Card = turn.member.profile
+    member = attrs.evolve(turn.member, profile=attrs.evolve(profile, name="Ada"), language="sn")
+    return turn.changes(data=turn.data, member=member)
+
+
+def known(turn: Turn[object, Card]) -> bool | Refused:
+    return turn.member.profile.name != "" or Refused("member.unknown")
+
+
+def untyped(turn: Turn[Offer]) -> bool:
+    return "name" in turn.member.profile and turn.member.profile["name"] != ""
+
+
+def half_done(fields: Mapping[str, Any]) -> str:
+    return "handle" if fields["amount"] else "amount"
+
+
+def named(member: Member[Card]) -> str:
+    return member.profile.name
 
 
 def summary(turn: Turn[Offer]) -> Text:
@@ -93,17 +125,22 @@ offer: Flow[Offer] = Flow(
         State("finding", call=find),
         State("creating", call=create),
         State("more", flow=plain),
-        State("sent", say=summary, final=True, result=summary),
+        State("sent", say=summary, final=True, output=summary),
     ],
     transitions=[
         Transition("answer", "amount", "handle", prepare=prepared, conditions=[affordable, authenticated]),
         Transition("answer", "handle", "finding", prepare=becomes, unless=anybody),
         Transition("done", "finding", "creating"),
-        Transition("failed", ["finding", "creating"], "handle"),
+        Transition("failed", "finding", "handle"),
         Transition("done", "creating", "more"),
-        Transition("done", "more", "sent"),
-        Transition("cancelled", "more", "sent"),
+        Transition(["done", "cancelled"], "more", "sent", prepare=renamed, conditions=[known, untyped, affordable]),
+        Transition("failed", "creating", "sent", conditions=failed_with("call.unsure"), unless=known),
     ],
+    migrations=[
+        Migration(1, steps={"price": ReplacedBy("amount"), "whom": ReplacedBy(half_done, steps=["amount", "handle"])}),
+        Migration(2, others=Restart()),
+    ],
+    version=3,
 )
 
-bot = Bot(flows=[offer, plain], home=plain)
+bot = Bot(flows=[offer, plain], home=plain, profile=Card)

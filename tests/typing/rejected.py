@@ -19,6 +19,11 @@ class Login:
     account: str = ""
 
 
+@attrs.frozen
+class Card:
+    name: str = ""
+
+
 class Core(Protocol):
     def create(self, *, amount: int) -> str | Refused: ...
 
@@ -55,6 +60,20 @@ def wrong_result(turn: Turn[Offer]) -> Call[int]:
     return call(Core.create, amount=1)  # wrong
 
 
+def wrong_field_of_the_profile(turn: Turn[Offer, Card]) -> bool:
+    return turn.member.profile.nmae == ""  # wrong
+
+
+def no_class_for_the_profile(turn: Turn[Offer]) -> bool:
+    return turn.member.profile.name == ""  # wrong
+
+
+def of_login_with_profile(turn: Turn[Login, Card]) -> bool:
+    return turn.member.profile.name != turn.data.account
+
+
+typed_guard_of_another_flow: Transition[Offer] = Transition(["go", "on"], "ask", "end", conditions=of_login_with_profile)  # wrong
+triggers_that_are_none: Transition[Offer] = Transition(5, "ask", "end")  # wrong
 guard_of_another_flow: Transition[Offer] = Transition("go", "ask", "end", conditions=of_login)  # wrong
 guards_of_another_flow: Transition[Offer] = Transition("go", "ask", "end", unless=[of_login])  # wrong
 ask_of_another_flow: State[Offer] = State("ask", ask=text_of_login)  # wrong

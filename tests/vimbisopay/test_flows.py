@@ -67,17 +67,17 @@ def money(text):
 
 # By the machine alone ----------------------------------------------------------------------------------------------
 
-GUEST = Member("guest-1")
+GUEST = flows.bot.typed(Member("guest-1"))
 
 
-def member(phone, core=None, **changes) -> Member:
+def member(phone, core=None, **changes) -> Member[Any]:
     """Who that is, logged in."""
     session = (core or SimulatedCredexCore()).login(phone=phone)
     turn = Turn(NoData(), GUEST, Channel("whatsapp", phone), NOW, "login", "asking", "done", session)
     return attrs.evolve(logged_in(turn).member, **changes)
 
 
-def turn(flow, state, trigger, *, who=GUEST, data=None, answer=None, reason=None) -> Turn[Any]:
+def turn(flow, state, trigger, *, who=GUEST, data=None, answer=None, reason=None) -> Turn[Any, Any]:
     """A turn as the framework makes it: the answer is in its field already."""
     data = flow.data() if data is None else data
     into = flow[state].into
@@ -175,7 +175,7 @@ def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
         (Dashboard(), before.accounts),
     ):
         fired = fire(offer, "creating", "done", who=katherine, data=TEN, answer=Receipt("credex-1", said))
-        found = structure(dict(fired.member.profile), Dashboard)
+        found = fired.member.profile
         assert (fired.to, found.accounts, found.tier) == ("sent", expected, 5)
 
 
@@ -192,10 +192,10 @@ def test_an_offer_made_refreshes_the_accounts():
     assert proposal == call(
         CredexCore.create_credex, issuer=ada.current_account["id"], receiver=to.id, amount=TEN.amount
     )
-    receipt = Receipt("credex-1", attrs.evolve(structure(dict(ada.profile), type(alan.dashboard)), tier=2))
+    receipt = Receipt("credex-1", attrs.evolve(ada.profile, tier=2))
     fired = fire(offer, "creating", "done", who=ada, data=data, answer=receipt)
     assert fired.to == "sent"
-    assert fired.member.profile["tier"] == 2
+    assert fired.member.profile.tier == 2
     assert fired.member.current_account == ada.current_account
 
 
@@ -309,7 +309,7 @@ def test_a_flood_of_offers_does_not_outgrow_the_document():
 
 
 def test_a_member_without_an_account_holds_nothing():
-    nobody = Member("m", guest=False, authenticated=True, profile={}, current_account={})
+    nobody = flows.bot.typed(Member("m", guest=False, authenticated=True))
     you = me(turn(dashboard, "menu", "", who=nobody))
     assert (you.account, you.accounts, you.tier) == (Account(), (), 1)
     assert not you.covers(money("0.01 USD"))

@@ -27,7 +27,7 @@ from vimbiso_fsm import (
     Turn,
 )
 from vimbiso_fsm.errors import StoreUnavailable
-from vimbiso_fsm.flow.bot import SessionLife
+from vimbiso_fsm.flow.session import SessionLife
 from vimbiso_fsm.messages.replies import Buttons, Menu
 from vimbiso_fsm.store.memory import MemoryStore
 
@@ -169,7 +169,7 @@ def test_further_words_do_what_the_known_ones_do() -> None:
     commands = Commands().also(back="Dzokera", yes=["hongu", "ehe"])
     assert [commands.command(word) for word in ("back", "dzokera")] == ["back", "back"]
     assert [commands.button(word) for word in ("yes", "hongu", "ehe", "no")] == ["yes", "yes", "yes", "no"]
-    with pytest.raises(TypeError, match="there is no command 'bakc'; there are menu, cancel, back"):
+    with pytest.raises(TypeError, match="'bakc' is not a command; known are menu, cancel, back"):
         Commands().also(bakc="x")
 
 

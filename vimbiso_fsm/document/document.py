@@ -6,13 +6,12 @@ in `StepData.fields`, everything the framework adds starts with `_` on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import (
-    Any,
-)
+from typing import Any, Generic, cast
 
 import attrs
+from typing_extensions import TypeVar
 
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.messages.message import Channel
@@ -220,7 +219,13 @@ class Document:
     def member(self) -> Member:
         """The person, as callbacks see them."""
         return Member(
-            self.member_id, self.guest, self.authenticated, self.jwt_token, self.profile, self.current_account
+            self.member_id,
+            self.guest,
+            self.authenticated,
+            self.jwt_token,
+            self.profile,
+            self.current_account,
+            language_of(self.profile),
         )
 
     def at(self, now: datetime) -> Document:
@@ -234,7 +239,7 @@ class Document:
             self,
             authenticated=member.authenticated,
             jwt_token=member.jwt_token,
-            profile=member.profile,
+            profile=member.stored_profile,
             current_account=member.current_account,
         )
 
@@ -251,16 +256,71 @@ def first_document(channel: Channel, now: datetime, *, member_id: str = "", vers
     )
 
 
+P_co = TypeVar("P_co", covariant=True, default=Mapping[str, Any])
+
+
 @attrs.frozen
-class Member:
-    """The person, as callbacks see them. `profile` and `current_account` are the embedder's own, storable."""
+class StoredProfile(Generic[P_co]):
+    """A profile as it is stored, read as the bot's profile class when it is first used.
+
+    Attributes:
+        fields: The profile as plain values by field.
+        kind: The profile class.
+        read: Makes an instance of a class from plain values.
+    """
+
+    fields: Mapping[str, Any] = attrs.field(repr=False, hash=False)
+    kind: type[P_co]
+    read: Callable[[Mapping[str, Any], type[Any]], Any] = attrs.field(eq=False, repr=False)
+    _typed: Any = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def typed(self) -> P_co:
+        """The profile as an instance of the profile class; it is read once."""
+        if self._typed is None:
+            object.__setattr__(self, "_typed", self.read(self.fields, self.kind))
+        return cast(P_co, self._typed)
+
+
+@attrs.frozen
+class Member(Generic[P_co]):
+    """The member that a turn is about, as callbacks see them.
+
+    Attributes:
+        id: The member id; a guest has a provisional one.
+        guest: Whether the member is not identified yet.
+        authenticated: Whether the member is logged in with a live token.
+        jwt_token: The member's token, if there is one.
+        profile: An instance of the bot's profile class; the stored mapping if the bot has none.
+        current_account: The account in use, as the embedder describes it. Storable.
+        language: The language tag that the profile names, None if it names none. A `prepare` changes it here.
+    """
 
     id: str
     guest: bool = True
     authenticated: bool = False
     jwt_token: str | None = attrs.field(default=None, repr=False)
-    profile: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
+    _profile: P_co | StoredProfile[P_co] = attrs.field(alias="profile", factory=cast(Any, dict), repr=False, hash=False)
     current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
+    language: str | None = None
+
+    @property
+    def profile(self) -> P_co:
+        """The profile, typed if the bot has a profile class. It is structured once a turn, when it is first used."""
+        profile = self._profile
+        return cast(P_co, profile.typed if isinstance(profile, StoredProfile) else profile)
+
+    @property
+    def stored_profile(self) -> Mapping[str, Any]:
+        """The profile as plain values by field, as the document holds it."""
+        profile: Any = self._profile
+        return cast("Mapping[str, Any]", profile.fields if isinstance(profile, StoredProfile) else profile)
+
+
+def language_of(profile: object) -> str | None:
+    """Return the language tag that a stored profile names, None if it names none."""
+    language = profile.get("language") if isinstance(profile, Mapping) else None
+    return language if isinstance(language, str) else None
 
 
 _UNASKED, FINISHING = "unasked", "finishing"

@@ -157,7 +157,7 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
     token = member.jwt_token
     if bot.tokens is None or not token:
         return None
-    return before.token if before and token == before.jwt_token else bot.tokens.life(token, member, now)
+    return before.token if before and token == before.jwt_token else bot.tokens.life(token, bot.typed(member), now)
 
 
 def _document(draft: Draft, event: Event) -> Document:
@@ -178,7 +178,7 @@ def _document(draft: Draft, event: Event) -> Document:
         jwt_token=member.jwt_token,
         authenticated=member.authenticated and (token is None or token.expires > draft.now),
         token=token,
-        profile=_as_stored(before.profile, member.profile, "profile", intact),
+        profile=_as_stored(before.profile, member.stored_profile, "profile", intact),
         current_account=_as_stored(before.current_account, member.current_account, "current_account", intact),
         run=draft.run,
         suspended=draft.suspended,

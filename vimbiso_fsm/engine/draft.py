@@ -143,7 +143,7 @@ class Draft:
     @property
     def said(self) -> tuple[Reply, ...]:
         """The replies with their final words, in the member's language."""
-        return self.bot.say(self.replies, self.member.profile, self.channel)
+        return self.bot.say(self.replies, self.member.stored_profile, self.channel)
 
     def ask(self) -> None:
         """Ask the current state's question."""
@@ -203,7 +203,7 @@ def is_entering(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:
     """The member as they are now. A token of which nothing is known, though the bot reads them, is not believed."""
-    member = document.at(now).member
+    member = bot.typed(document.at(now).member)
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
     return attrs.evolve(member, authenticated=False, jwt_token=None)

@@ -100,7 +100,7 @@ def _is_unseen(draft: Draft) -> bool:
     reply = question.build(
         draft.bot, draft.bot.machine(draft.standing), draft.standing, draft.turn(draft.standing)
     ).reply
-    [asked] = replies_to_keep(draft.bot.say([reply], draft.member.profile, draft.channel))
+    [asked] = replies_to_keep(draft.bot.say([reply], draft.member.stored_profile, draft.channel))
     return any(asked in waiting.replies for waiting in draft.outbox)
 
 

@@ -128,11 +128,11 @@ def run_to_completion(draft: Draft) -> None:
     if state.say is not None:
         draft.say(question.text_of(state.say, draft.turn(run)))
     if state.final:
-        leave(draft, cancelled=state.cancels, result=state.result(draft.turn(run)) if state.result else None)
+        leave(draft, cancelled=state.cancels, result=state.output(draft.turn(run)) if state.output else None)
     elif state.call:
         propose(draft, run, state.call(draft.turn(run)) if allowed(draft, run) else None)
     elif state.flow:
-        start(draft, state.flow, state.given(draft.turn(run)) if state.given else None)
+        start(draft, state.flow, state.input(draft.turn(run)) if state.input else None)
     elif state.idle:
         pass_on(draft, run)
     else:

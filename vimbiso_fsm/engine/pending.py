@@ -16,9 +16,9 @@ from vimbiso_fsm.document.document import (
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, is_entering
+from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.calls import READ_ONLY, Call
-from vimbiso_fsm.flow.machine import WrongCallback
-from vimbiso_fsm.flow.turn import Changes
+from vimbiso_fsm.flow.turn import Changes, settled
 from vimbiso_fsm.messages.replies import Text
 
 
@@ -59,10 +59,10 @@ def with_token(draft: Draft, answer: Any) -> Member:
     """
     assert draft.bot.tokens is not None
     turn = attrs.evolve(draft.turn(draft.standing), answer=answer, trigger="done")
-    becomes: object = draft.bot.tokens.renewed(turn)
-    if not isinstance(becomes, Changes):
-        raise WrongCallback("Tokens.renewed", type(becomes).__name__, "turn.becomes(member=…)")
-    return becomes.member
+    changes: object = draft.bot.tokens.renewed(turn)
+    if not isinstance(changes, Changes):
+        raise WrongCallback("Tokens.renewed", type(changes).__name__, "turn.changes(member=…)")
+    return settled(turn.member, changes.member)
 
 
 def renew_for(draft: Draft, pending: PendingCall) -> None:

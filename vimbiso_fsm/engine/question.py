@@ -1,8 +1,8 @@
-"""What a waiting state shows, and which of the choices shown an answer means.
+"""Build the question of a state, and find the choice that an answer means.
 
-A choice is a button's trigger, `=` and a row's id, or `#next` / `#prev` of a long list. On the wire it is preceded by
-the end of the run's id and the version at which the state was entered, so that a press on an old message is known
-for what it is. At most ten choices are shown at once, the paging rows counted.
+A choice is the trigger of a button, `=` and the id of a row, or `#next` or `#prev` of a long list. On the wire it
+follows the end of the run's id and the version at which the state was entered, so that a press on an old message is
+recognised. At most ten choices are shown at once, including the rows that page.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ NEXT, PREV, ROW = "#next", "#prev", "="
 
 @attrs.frozen
 class Question:
-    """A question as it is shown: the reply, and its choices in order."""
+    """A question as it is shown.
+
+    Attributes:
+        reply: The reply.
+        shown: The choices, in order.
+        page: The page of a long list.
+    """
 
     reply: Reply
     shown: tuple[Shown, ...]
@@ -34,7 +40,13 @@ class Question:
 
 @attrs.frozen
 class Pressed:
-    """A choice that came back from the wire: from which run, at which entry."""
+    """A choice that was pressed.
+
+    Attributes:
+        run: The end of the id of the run that showed it.
+        entered: The version at which the state was entered.
+        choice: The choice.
+    """
 
     run: str
     entered: int
@@ -42,24 +54,28 @@ class Pressed:
 
 
 def text_of(says: Any, turn: Turn[Any]) -> Text:
-    """The text of an `ask` or `say`."""
+    """Return the text of an `ask` or a `say`.
+
+    Raises:
+        TypeError: The function returned something else.
+    """
     text = says if isinstance(says, Text) else says(turn)
     if not isinstance(text, Text):
-        raise TypeError(f"ask and say give a Text, not a {type(text).__name__}")
+        raise TypeError(f"ask and say return a Text, not a {type(text).__name__}")
     return text
 
 
 def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
-    """The rows a state offers now; an id that is there twice counts once."""
+    """Return the rows that a state offers now. Of several rows with one id, the last counts."""
     rows = state.rows(turn) if state.rows else ()
     return tuple({row.id: row for row in rows}.values())
 
 
 def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Question:
-    """The question of the state where `run` stands."""
+    """Build the question of the state in which a run stands."""
     flow = machine.flow
     state = flow[run.step]
-    language = bot.language(turn.member.profile, turn.channel)
+    language = bot.language(turn.member.stored_profile, turn.channel)
     body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
     choices: list[tuple[str, Text, Text | None]] = [
         (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)
@@ -87,7 +103,7 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
 
 
 def _open(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
-    """The buttons to show: those whose guards accept, or refuse with a reason that can be said when it is pressed."""
+    """Return the buttons to show. A button is hidden if its guards decline without a reason."""
     flow, state = machine.flow, turn.state
     return [
         trigger
@@ -106,7 +122,7 @@ def _answers(machine: Machine[Any], turn: Turn[Any]) -> bool:
 
 
 def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...], int, int]:
-    """The rows of a page, the page (brought into range) and how many there are."""
+    """Return the rows of a page, the page within its range, and the number of pages."""
     if len(rows) <= room:
         return rows, 0, 1
     size = max(1, room - 2)
@@ -116,7 +132,7 @@ def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...],
 
 
 def pressed(choice: str) -> Pressed | None:
-    """What a button's id says, None when it is no id of ours (a bare trigger or row id, say)."""
+    """Parse the id of a button; None if it is not in our form, a bare trigger for example."""
     run, _, rest = choice.partition(".")
     entered, dot, choice = rest.partition(".")
     if not (dot and choice and entered.isascii() and entered.isdigit() and len(entered) < 16):
@@ -125,8 +141,10 @@ def pressed(choice: str) -> Pressed | None:
 
 
 def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
-    """The choice among those shown that a typed text means: by number, id, title, a button's own words, or a word
-    for yes or no. "" when it means none."""
+    """Return the shown choice that a typed text means, "" if there is none.
+
+    The text may be a number, an id, a title, one of the button's own words or a word for yes or no.
+    """
     word = normalise(text)
     if not word:
         return ""

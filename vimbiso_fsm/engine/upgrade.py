@@ -1,28 +1,28 @@
-"""A flow is changed while members are in the middle of it: what its author declares, and what becomes of each run.
+"""Upgrade the runs of a stored document to the current flows.
 
-A run remembers the version of the flow it was stepped with. Beside the flow stands one `Migration` for each older
-version that may still be met; each takes a run of its version to the next one, so they make a chain:
+A run records the version of the flow that it was last stepped with. Beside the flow stands one `Migration` for each
+older version that is still in use. Each leads a run of its version to the next one, so the migrations form a chain:
 
     Flow("offer", version=2, …, migrations=[
         Migration(1, steps={
-            "handle": "recipient",                                    # renamed: the same question
-            "colour": Instead("confirm"),                             # removed: another question in its place
-            "name":   Split(["given", "family"], by=which_is_left),   # now two: where this run goes on
-            "paying": Finish(offer_1),                                # ends as it began
+            "handle": "recipient",                                               # renamed: the same question
+            "colour": ReplacedBy("confirm"),                                     # removed: another question
+            "name":   ReplacedBy(which_is_left, steps=["given", "family"]),      # split in two
+            "paying": FinishOnOld(offer_1),                                      # ends as it began
         }, data=with_currency, others=Restart()),
     ])
 
-A step that `steps` does not name keeps its name, unless `others` says more. A changed flow of the same version says
-that the meaning of its steps is unchanged.
+A step that `steps` does not name keeps its name, unless `others` says more. If the flow changes and its version does
+not, the meaning of its steps is unchanged.
 
-`upgrade` applies this to a stored document when it is read, before the rule book judges it; it is stored with the next
-commit, whose audit entry names it. What cannot be brought to today is damage, and goes the way of recovery: a version
-without a migration, a step that is gone, data that cannot be read, and whatever would lose a call on its way.
-`check.py` finds all that before the deploy, by the same function. A version that is not declared yet is left to the
-newer release that has stored it (`recovery.leave_to_newer`), unless that was rolled back.
+`upgrade` runs when a document is read, before the document is validated. The result is stored by the next commit,
+whose audit entry records it. A run that cannot be upgraded is treated as damaged: its version has no migration, its
+step is gone, its data cannot be read, or its call would be lost. `operations/census.py` finds such runs before a
+deploy, by the same function. A version that is newer than the flow is left to the newer release that stored it
+(`reading.py`), unless that release was rolled back.
 
-A question that stands in the place of another was never shown: nothing the member said can be an answer to it. Such
-a run is `to_be_asked` until it has been asked; so is one that an operator has put back.
+A question that replaces another one has not been shown, so that no message can be its answer. Such a run is marked
+`to_be_asked` until the question has been asked; so is a run that an operator has put back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from vimbiso_fsm.document.codec import (
 from vimbiso_fsm.document.document import FINISHING, Document, Run, Undelivered, finishing, to_be_asked
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.state_validator import StateValidator
-from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Instead, Migration, Restart, Split
+from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.messages.replies import Text
 
 if TYPE_CHECKING:
@@ -54,23 +54,18 @@ if TYPE_CHECKING:
     from vimbiso_fsm.flow.flow import Flow
     from vimbiso_fsm.flow.state import Declared
 
-# What an author declares -------------------------------------------------------------------------------------------
-
-
-# What is checked when a flow is made -------------------------------------------------------------------------------
-
-
-# What becomes of a run ---------------------------------------------------------------------------------------------
-
 
 @attrs.frozen
 class RunUpgrade:
-    """What becomes of one run of a stored document.
+    """How one run of a stored document goes on.
 
-    `how`: "unchanged"; "migrated"; "finishes" on an old definition that is kept; "restarted"; "dropped", when the run
-    that began it as its sub-flow does not wait for it any more; "lost", when it cannot be brought to today, because of
-    `fault`. `after`: the run then; None for one that is dropped or lost, or that its caller begins again. `say`: what
-    the member is told.
+    Attributes:
+        before: The run as it is stored.
+        how: "unchanged"; "migrated"; "finishes" on an old definition that is kept; "restarted"; "dropped" if the run
+            that waited for it as its sub-flow no longer does; "lost" if it cannot be upgraded.
+        after: The upgraded run; None if it is dropped or lost, or if the run that waits for it begins it again.
+        say: The text that tells the member, if there is one.
+        fault: Why the run is lost.
     """
 
     before: Run
@@ -81,19 +76,19 @@ class RunUpgrade:
 
 
 def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
-    """What becomes of each run of a document: of the suspended ones, the lowest first, then of the current one."""
+    """Plan the upgrade of each run of a document: of the suspended runs, lowest first, then of the current one."""
     found: list[RunUpgrade] = []
     below: int | None = None
     for run in (*document.suspended, document.run):
         if run is None:
             continue
         called = document.call is not None and run is document.run
-        fate = _fate(bot, run, called=called, current=run is document.run)
-        if below is not None and _no_longer_waits(bot, found[below], fate):
+        planned = _plan_run(bot, run, called=called, current=run is document.run)
+        if below is not None and _no_longer_waits(bot, found[below], planned):
             if called:
-                fate = RunUpgrade(run, "lost", fault=_CALLED)
+                planned = RunUpgrade(run, "lost", fault=_CALL_LOST)
             else:
-                fate = RunUpgrade(run, "restarted" if fate.how == "restarted" else "dropped", say=fate.say)
+                planned = RunUpgrade(run, "restarted" if planned.how == "restarted" else "dropped", say=planned.say)
             parent = found[below].after
             assert parent is not None
             parents = "migrated" if found[below].how == "unchanged" else found[below].how
@@ -101,51 +96,59 @@ def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
                 found[below], how=parents, after=to_be_asked(attrs.evolve(parent, waits=run.waits))
             )
         else:
-            below = len(found) if fate.after is not None else None
-        found.append(fate)
+            below = len(found) if planned.after is not None else None
+        found.append(planned)
     return tuple(found)
 
 
-_CALLED = "its call is on its way, and would be lost"
+_CALL_LOST = "its call is on its way, and would be lost"
 
 
-def _no_longer_waits(bot: Bot, below: RunUpgrade, fate: RunUpgrade) -> bool:
-    """Whether a run that the one below began as its sub-flow has lost its place."""
+def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
+    """Whether the run below no longer waits for this one as its sub-flow."""
     parent = below.after
-    if parent is None or parent.waits != "sub" or fate.how == "lost" or below.how == fate.how == "unchanged":
+    if parent is None or parent.waits != "sub" or planned.how == "lost" or below.how == planned.how == "unchanged":
         return False
     state = bot.definition(parent).by_name.get(parent.step)
-    if state is None or state.flow is None or state.flow.name != fate.before.flow:
+    if state is None or state.flow is None or state.flow.name != planned.before.flow:
         return True
-    return fate.how == "restarted" and state.given is not None  # what it is given, only its caller knows
+    return planned.how == "restarted" and state.input is not None  # only the waiting run can make its input
 
 
-def _fate(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
+def _plan_run(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
     if run.flow not in bot.machines:
         return RunUpgrade(run, "lost", fault="its flow is gone")
     try:
-        fate = _carried(bot, run)
-        assert fate.after is not None
-        flow = bot.definition(fate.after)
-        structure(fate.after.flow_data.data.fields, flow.data)
+        planned = _migrated(bot, run)
+        assert planned.after is not None
+        flow = bot.definition(planned.after)
+        structure(planned.after.flow_data.data.fields, flow.data)
     except Unreadable as error:
         return RunUpgrade(run, "lost", fault="; ".join(error.faults))
-    state = flow.by_name.get(fate.after.step)
+    state = flow.by_name.get(planned.after.step)
     if state is None:
         return RunUpgrade(run, "lost", fault="its step is gone")
-    if fate.how == "unchanged":
-        return fate
-    if called and (state.call is None or fate.how == "restarted"):
-        return RunUpgrade(run, "lost", fault=_CALLED)
-    if fate.how == "migrated" and current and state.call is not None and not called:
+    if planned.how == "unchanged":
+        return planned
+    if called and (state.call is None or planned.how == "restarted"):
+        return RunUpgrade(run, "lost", fault=_CALL_LOST)
+    if planned.how == "migrated" and current and state.call is not None and not called:
         return RunUpgrade(run, "lost", fault="its step has become a call, and none is on its way")
-    return fate
+    return planned
 
 
 @attrs.frozen
 class _Place:
-    """Where a run stands on its way through the versions. `judged`: the step of its latest verdict. `anew`: whether it
-    must be asked anew."""
+    """The place of a run during its upgrade from version to version.
+
+    Attributes:
+        version: The version that it has reached.
+        step: The name of its step in that version.
+        fields: Its data in that version.
+        trail: The questions that were answered.
+        judged: The step of the latest verdict.
+        anew: Whether its question must be asked again.
+    """
 
     version: int
     step: str
@@ -155,10 +158,11 @@ class _Place:
     anew: bool = False
 
 
-def _carried(bot: Bot, run: Run) -> RunUpgrade:
-    """Take a run from version to version.
+def _migrated(bot: Bot, run: Run) -> RunUpgrade:
+    """Upgrade a run from version to version.
 
-    Raises: Unreadable when its way ends before today.
+    Raises:
+        Unreadable: A version has no migration, or the data cannot be upgraded.
     """
     flow = bot.flow(run.flow)
     data = run.flow_data.data
@@ -170,7 +174,7 @@ def _carried(bot: Bot, run: Run) -> RunUpgrade:
         migration = chain.get(place.version)
         if migration is None:
             return _without_migration(bot, run, place)
-        rule = migration.becomes(place.step)
+        rule = migration.rule(place.step)
         if isinstance(rule, Restart):
             say = rule.say or Text("flow.restarted", flow=Text(f"{flow.name}.title"))
             return RunUpgrade(run, "restarted", _restarted(flow, run), say)
@@ -188,7 +192,7 @@ def _without_migration(bot: Bot, run: Run, place: _Place) -> RunUpgrade:
     old = bot.kept.get((run.flow, place.version))
     if old is not None:
         return _finishing(run, place, old.flow)
-    if place.version == run.version == 1 and not run.fingerprint:  # it does not say of which version it is
+    if place.version == run.version == 1 and not run.fingerprint:  # no version was stored with it
         return RunUpgrade(run, "unchanged", run)
     if place.version > flow.version:
         raise Unreadable([f"it is of version {place.version}, and {flow!r} is older: was a deploy rolled back?"])
@@ -202,13 +206,13 @@ def _finishing(run: Run, place: _Place, old: Declared) -> RunUpgrade:
     return RunUpgrade(run, "finishes", finishing(_moved(old, run, place)))
 
 
-def _next(flow: Flow[Any], migration: Migration, rule: str | Instead | Split, place: _Place) -> _Place:
-    """The run one version on."""
+def _next(flow: Flow[Any], migration: Migration, rule: str | ReplacedBy, place: _Place) -> _Place:
+    """Upgrade a run by one version."""
     fields = place.fields if migration.data is None else _upgraded(flow, migration, place.fields)
     trail = (_same_question(flow, migration, step, place.fields) for step in place.trail)
     return _Place(
         place.version + 1,
-        _where(flow, migration, rule, place.fields),
+        _target(flow, migration, rule, place.fields),
         fields,
         tuple(step for step in trail if step is not None),
         _same_question(flow, migration, place.judged, place.fields) or place.judged,
@@ -216,45 +220,46 @@ def _next(flow: Flow[Any], migration: Migration, rule: str | Instead | Split, pl
     )
 
 
-def _where(flow: Flow[Any], migration: Migration, rule: str | Instead | Split, fields: Fields) -> str:
-    match rule:
-        case str():
-            return rule
-        case Instead(step):
-            return step
-        case Split():
-            step = _called(flow, migration, "by", rule.by, fields)
-            if step not in rule.steps:
-                raise Unreadable([f"migration of {flow!r} from version {migration.since}: by named none of its steps"])
-            return str(step)
+def _target(flow: Flow[Any], migration: Migration, rule: str | ReplacedBy, fields: Fields) -> str:
+    """Return the step at which a run goes on."""
+    if isinstance(rule, str):
+        return rule
+    if isinstance(rule.step, str):
+        return rule.step
+    step = _call(flow, migration, "ReplacedBy", rule.step, fields)
+    if step not in rule.steps:
+        fault = f"migration of {flow!r} from version {migration.since}: ReplacedBy returned none of its steps"
+        raise Unreadable([fault])
+    return str(step)
 
 
 def _same_question(flow: Flow[Any], migration: Migration, step: str, fields: Fields) -> str | None:
-    """The question an earlier answer stands for now; None when it is gone."""
-    rule = migration.becomes(step)
-    return _where(flow, migration, rule, fields) if isinstance(rule, str | Split) else None
+    """Return the question that an earlier answer belongs to in the next version; None if the question is gone."""
+    rule = migration.rule(step)
+    same = isinstance(rule, str) or (isinstance(rule, ReplacedBy) and not isinstance(rule.step, str))
+    return _target(flow, migration, rule, fields) if same and isinstance(rule, str | ReplacedBy) else None
 
 
 def _upgraded(flow: Flow[Any], migration: Migration, fields: Fields) -> Fields:
     assert migration.data is not None
-    found = _called(flow, migration, "data", migration.data, fields)
+    found = _call(flow, migration, "data", migration.data, fields)
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-        raise Unreadable([f"migration of {flow!r} from version {migration.since}: data gave no values by field"])
+        raise Unreadable([f"migration of {flow!r} from version {migration.since}: data returned no mapping of fields"])
     if RESERVED & found.keys():
-        raise Unreadable([f"migration of {flow!r} from version {migration.since}: data gave a reserved field"])
+        raise Unreadable([f"migration of {flow!r} from version {migration.since}: data returned a reserved field"])
     return found
 
 
-def _called(flow: Flow[Any], migration: Migration, name: str, function: Callable[[Any], Any], fields: Fields) -> Any:
+def _call(flow: Flow[Any], migration: Migration, name: str, function: Callable[[Any], Any], fields: Fields) -> Any:
     try:
-        return function(loads(dumps(dict(fields))))  # a copy: what it does to it, it does to nobody else
-    except Exception as error:  # noqa: BLE001  # an author's function may raise anything; what it says may quote data
+        return function(loads(dumps(dict(fields))))  # a copy, which the function may change
+    except Exception as error:  # noqa: BLE001  # an author's function may raise anything, and its message may quote data
         fault = f"migration of {flow!r} from version {migration.since}: {name} raised {type(error).__name__}"
         raise Unreadable([fault]) from None
 
 
 def _moved(flow: Declared, run: Run, place: _Place) -> Run:
-    """The run at its new place. A renamed question keeps what was shown and when its time is over."""
+    """Return the run at its new place. A renamed question keeps its choices and its timeout."""
     data = run.flow_data.data
     verdict = {**data.verdict, "step": place.judged} if "step" in data.verdict else data.verdict
     trail = [name for name in dict.fromkeys(place.trail) if name in flow.by_name and _can_be_gone_back_to(flow, name)]
@@ -279,20 +284,21 @@ def _restarted(flow: Flow[Any], run: Run) -> Run:
 
 
 def _can_be_gone_back_to(flow: Declared, step: str) -> bool:
-    return flow[step].flow is not None or (flow[step].asks and not flow[step].call)
-
-
-# Marks of a run ----------------------------------------------------------------------------------------------------
-
-
-# A stored document -------------------------------------------------------------------------------------------------
+    return flow[step].flow is not None or flow[step].is_question
 
 
 def upgrade(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
-    """A stored document as plain data, each of its runs brought to today's flows -> it, and what was done, for the
-    audit. One that needs nothing is given back as it is; so is what is no document.
+    """Upgrade each run of a stored document to the current flow.
 
-    Raises: Unreadable when a run cannot be brought to today.
+    Args:
+        bot: The bot whose flows are current.
+        raw: The document as plain data. Data without a run to upgrade is returned unchanged, also if it is no document.
+
+    Returns:
+        The document as plain data, and a note for the audit for each run that was changed.
+
+    Raises:
+        Unreadable: A run cannot be upgraded.
     """
     if not _is_older(bot, raw):
         return raw, ()
@@ -301,16 +307,20 @@ def upgrade(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
         raise Unreadable(map(str, verdict.faults))
     document = document_from_raw(raw)
     found = plan(bot, document)
-    lost = [f"flow {fate.before.flow!r}, step {fate.before.step!r}: {fate.fault}" for fate in found if fate.fault]
+    lost = [
+        f"flow {planned.before.flow!r}, step {planned.before.step!r}: {planned.fault}"
+        for planned in found
+        if planned.fault
+    ]
     if lost:
         raise Unreadable(lost)
-    if all(fate.after is fate.before for fate in found):
+    if all(planned.after is planned.before for planned in found):
         return raw, ()
-    return document_to_raw(_brought(bot, document, found)), tuple(_notes(found))
+    return document_to_raw(_upgraded_document(bot, document, found)), tuple(_notes(found))
 
 
 def _is_older(bot: Bot, raw: Any) -> bool:
-    """Whether a run is of another version than its flow; no, when that cannot be seen: the rule book will say why."""
+    """Whether a run has another version than its flow. False if the data cannot be read; its validation says why."""
     try:
         return any(version != bot.machines[flow].flow.version for flow, version in _places(raw))
     except (AttributeError, IndexError, KeyError, TypeError):
@@ -318,9 +328,10 @@ def _is_older(bot: Bot, raw: Any) -> bool:
 
 
 def _places(raw: Any) -> list[tuple[str, int]]:
-    """Flow and version of each run of a stored document.
+    """Return the flow and the version of each run of a stored document.
 
-    Raises: AttributeError, IndexError, KeyError, TypeError when that cannot be seen.
+    Raises:
+        AttributeError, IndexError, KeyError, TypeError: The data cannot be read.
     """
     placed = [(raw["flow_data"], raw.get("_run", {}))]
     placed += [(run["flow_data"], run) for run in raw.get("_suspended", ())]
@@ -328,8 +339,7 @@ def _places(raw: Any) -> list[tuple[str, int]]:
 
 
 def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
-    """Flow and version of a run that only a newer release can have stored; None when there is none, or none to be
-    seen."""
+    """Return the flow and the version of a run that a newer release has stored; None if none can be found."""
     with suppress(AttributeError, IndexError, KeyError, TypeError):
         for flow, version in _places(raw):
             if flow in bot.machines and (flow, version) not in bot.kept and version > bot.flow(flow).version:
@@ -337,35 +347,34 @@ def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
     return None
 
 
-def _brought(bot: Bot, document: Document, found: Sequence[RunUpgrade]) -> Document:
-    runs = [fate.after for fate in found if fate.after is not None]
+def _upgraded_document(bot: Bot, document: Document, found: Sequence[RunUpgrade]) -> Document:
+    runs = [planned.after for planned in found if planned.after is not None]
     run = runs.pop() if document.run is not None and runs else None
-    told = [_notice(bot, document, fate) for fate in found if fate.say is not None]
+    told = [_notice(bot, document, planned) for planned in found if planned.say is not None]
     return attrs.evolve(document, run=run, suspended=tuple(runs), outbox=(*document.outbox, *told))
 
 
-def _notice(bot: Bot, document: Document, fate: RunUpgrade) -> Undelivered:
-    """What is said of a restart: it waits in the outbox, so it is said once, by whoever comes first."""
-    assert fate.say is not None
-    said = replies_to_keep(bot.say([fate.say], document.profile, document.channel))
-    return Undelivered(f"{fate.before.id}.{bot.flow(fate.before.flow).version}", said)
+def _notice(bot: Bot, document: Document, planned: RunUpgrade) -> Undelivered:
+    """Return the notice of a restart. It waits in the outbox, so that it is said once."""
+    assert planned.say is not None
+    said = replies_to_keep(bot.say([planned.say], document.profile, document.channel))
+    return Undelivered(f"{planned.before.id}.{bot.flow(planned.before.flow).version}", said)
 
 
 def _notes(found: Sequence[RunUpgrade]) -> Iterator[dict[str, Any]]:
-    for fate in found:
-        before, after = fate.before, fate.after
+    for planned in found:
+        before, after = planned.before, planned.after
         if after is not before:
             yield {
                 "flow": before.flow,
                 "run": before.id,
-                "how": fate.how,
+                "how": planned.how,
                 "versions": [before.version, after.version if after else before.version],
                 "steps": [before.step, after.step if after else ""],
             }
 
 
 def migrated(*documents: Document | None) -> dict[str, Any]:
-    """What the audit says of the commit that stores these documents: which runs were brought to today. Nothing, as a
-    rule."""
+    """Return what the audit records of the commit that stores these documents: the runs that were upgraded."""
     notes = [note for document in documents if document is not None for note in document.upgraded]
     return {"migrated": notes} if notes else {}

@@ -1,5 +1,8 @@
-"""Whether what a callback gives fits where it goes, as far as the annotations of both say: a state's answer into its
-field, a sub-flow's input and its result. What is not annotated, or not with classes, is taken at its word."""
+"""Compare the annotations of callbacks with those of the places that their values go to.
+
+They are an answer and its field, the input of a sub-flow and its data, the output of a sub-flow and its field. A
+callback without annotations, or with annotations that are not classes, fits everywhere.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,31 @@ from vimbiso_fsm.messages.refusals import Refused
 
 
 def returned(callback: Callable[..., object]) -> object:
-    """What a callback gives, `Any` where that cannot be known; a class gives itself."""
+    """Return the annotated result of a callback; `Any` if it is unknown. The result of a class is the class."""
     return callback if isinstance(callback, type) else _hints(callback).get("return", Any)
 
 
 def called(callback: Callable[..., object]) -> object:
-    """What the call that a callback proposes comes back with."""
+    """Return the annotated result of the call that a callback proposes; `Any` if it is unknown."""
     proposed = returned(callback)
     arguments = typing.get_args(proposed)
     return arguments[0] if typing.get_origin(proposed) is Call and arguments else Any
 
 
 def field_type(data: type, name: str) -> object:
-    """What a field takes, `Any` where that cannot be known."""
+    """Return the annotation of a field; `Any` if it is unknown."""
     return _hints(data).get(name, Any)
 
 
-def _hints(of: object) -> dict[str, Any]:
+def _hints(annotated: object) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(of)
-    except Exception:  # noqa: BLE001  # a name that is not there yet, or no function at all: then nothing is known
+        return typing.get_type_hints(annotated)
+    except Exception:  # noqa: BLE001  # an undefined name, or not a function: nothing is known then
         return {}
 
 
 def fits(given: object, wanted: object) -> bool:
-    """Whether every value of one may stand where the other is wanted. A `Refused` never gets there."""
+    """Whether every value of one annotation is a value of the other. A `Refused` is never stored."""
     takes = list(_parts(wanted))
     return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
 
@@ -47,7 +50,7 @@ def _is_refused(part: object) -> bool:
 
 
 def _parts(annotation: object) -> Iterator[object]:
-    """The members of a union."""
+    """Yield the members of a union."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         for part in typing.get_args(annotation):
             yield from _parts(part)
@@ -56,12 +59,12 @@ def _parts(annotation: object) -> Iterator[object]:
 
 
 def _is_kind(part: object, taken: object) -> bool:
-    one, other = typing.get_origin(part) or part, typing.get_origin(taken) or taken
-    if not (isinstance(one, type) and isinstance(other, type)) or {one, other} & {Any, object}:
+    kind, wanted = typing.get_origin(part) or part, typing.get_origin(taken) or taken
+    if not (isinstance(kind, type) and isinstance(wanted, type)) or {kind, wanted} & {Any, object}:
         return True
-    return issubclass(one, other) or (one is int and other is float)
+    return issubclass(kind, wanted) or (kind is int and wanted is float)
 
 
 def name_of(annotation: object) -> str:
-    """An annotation in words."""
+    """Return an annotation as it stands in an error."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Calls: effects on the outside world that a flow proposes, and their retry policy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ R = TypeVar("R")
 
 @attrs.frozen
 class Caller:
-    """For whom a service's method acts. A method that declares a parameter `caller` gets it from the framework.
+    """The member for whom a service's method acts. A method with a parameter `caller` receives it.
 
-    `key` is the idempotency key: the same effect always carries the same key, however often it is tried.
+    Attributes:
+        key: The idempotency key. Each attempt at one effect carries the same key.
+        member_id: The member id.
+        token: The member's token, if there is one.
+        channel: The channel of the member's latest message.
     """
 
     key: str = ""
@@ -33,26 +37,39 @@ class Caller:
 
 @attrs.frozen
 class Call(Generic[R_co]):
-    """An effect, proposed: a method of a service by name, and storable arguments."""
+    """A proposed effect; made by `call`.
+
+    Attributes:
+        service: The name of the service.
+        method: The name of its method.
+        arguments: The arguments by name. Storable.
+        stored: Whether the arguments are plain values that were read from a document.
+    """
 
     service: str
     method: str
     arguments: Mapping[str, Any] = attrs.field(hash=False, repr=False)
     stored: bool = False
-    """Whether the arguments are plain data, read back from a document."""
 
 
 @attrs.frozen
 class CallPolicy:
-    """How hard a call is tried: `State(call=…, policy=CallPolicy(…))`. Every try carries the same key.
+    """The retry policy of a call: `State(call=…, policy=CallPolicy(…))`.
 
-    `timeout`: seconds for one attempt. `attempts`: in one go, with pauses between that double from `pause` seconds,
-    at most `LONGEST_PAUSE`, with jitter. When all raised or took too long, nobody knows whether it was done: the call
-    stays on its way and is taken up again, with the member's next message or after 2, 8, 32 … seconds, at most
-    `LONGEST_REST`. After `rounds` of that the
-    flow hears `failed`, with the reason "call.unsure"; where `effect` is False (it only asks) "call.unavailable".
+    A round consists of several attempts. If each of them raises or takes too long, it is unknown whether the effect
+    happened. The call stays pending and begins another round with the member's next message, or after 2, 8, 32 …
+    seconds, at most `LONGEST_REST`. After the last round the flow receives `failed`, with the reason "call.unsure", or
+    "call.unavailable" for a call without an effect.
 
-    Raises: ValueError for a bound that is none.
+    Attributes:
+        timeout: Seconds for one attempt.
+        attempts: Attempts in one round.
+        pause: Seconds between the first two attempts. The pauses double, up to `LONGEST_PAUSE`, with jitter.
+        rounds: Rounds after which the call is given up.
+        effect: Whether the call changes anything. False for a call that only reads.
+
+    Raises:
+        ValueError: A bound is out of range.
     """
 
     timeout: float = 8.0
@@ -64,49 +81,52 @@ class CallPolicy:
     def __attrs_post_init__(self) -> None:
         if not (self.timeout > 0 and self.pause >= 0 and self.attempts >= 1 and self.rounds >= 1):
             raise ValueError(
-                f"{self}: timeout is more than 0 seconds, pause not less; attempts and rounds count from 1"
+                f"{self}: timeout is more than 0 seconds, pause at least 0; attempts and rounds are at least 1"
             )
 
     @property
     def lease(self) -> float:
-        """Seconds that a call stays in one pair of hands: for all attempts and pauses, and to store the answer."""
+        """Seconds for which one worker holds the call: all attempts and pauses, and the commit of the result."""
         pauses = sum(min(self.pause * (1 << made), LONGEST_PAUSE) for made in range(self.attempts - 1))
         return self.attempts * self.timeout + pauses + 5.0
 
     @property
     def take_ups(self) -> int:
-        """How often a call is taken from hands that never ended it: as often as it may fail, but not given up because
-        one worker died."""
+        """How often an expired lease may be taken over. At least 3, so that a call outlives the death of a worker."""
         return max(self.rounds, 3)
 
     def rest(self, made: int) -> float:
-        """Seconds after so many rounds before the call is taken up again by itself."""
+        """Return the seconds from the end of a round to the next one, if the member sends no message.
+
+        Args:
+            made: The number of rounds that were made.
+        """
         return min(2.0 * (1 << min(2 * (made - 1), 20)), LONGEST_REST)
 
     @property
     def given_up(self) -> Refused:
-        """What the flow hears when the rounds are used up."""
+        """The reason of `failed` after the last round."""
         return Refused("call.unsure" if self.effect else "call.unavailable")
 
 
 LONGEST_PAUSE: Final = 1.0
-"""Seconds between two attempts in one go, at most."""
+"""The longest pause between two attempts of a round, in seconds."""
 
 
 LONGEST_REST: Final = 60.0
-"""Seconds between two rounds, at most."""
+"""The longest rest between two rounds, in seconds."""
 
 
 STANDARD: Final = CallPolicy()
-"""The policy of a call whose state says nothing of it."""
+"""The policy of a call whose state has none."""
 
 
 READ_ONLY: Final = CallPolicy(rounds=1, effect=False)
-"""The policy of a call that only asks: when it cannot be answered, the flow hears so at once."""
+"""The policy of a call that only reads: after one round without a result, the flow receives `failed`."""
 
 
 def snake_case(name: str) -> str:
-    """`CredexCore` -> `credex_core`."""
+    """Return a class name in snake case: `CredexCore` -> `credex_core`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -115,12 +135,18 @@ def call(method: Callable[Concatenate[Any, P], Awaitable[R]], /, *args: P.args, 
 @overload
 def call(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
 def call(method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call[Any]:
-    """Propose to call a service's method: `call(CredexCore.create_credex, to=…, amount=…)`.
+    """Propose to call a method of a service: `call(CredexCore.create_credex, to=…, amount=…)`.
 
-    `method` is taken from the port, a class; the service registered under its name in snake case is asked when the
-    turn has been stored. A parameter `caller` of the method is filled by the framework.
+    The call is made after the turn is stored, to the service that is registered under the port's name in snake case.
+    The framework fills a parameter `caller` of the method.
 
-    Raises: TypeError when `method` is no method of a class or the arguments do not fit its signature.
+    Args:
+        method: A method of the port, which is a class.
+        *args: Arguments of the method. Storable.
+        **kwargs: Arguments of the method by name. Storable.
+
+    Raises:
+        TypeError: `method` is not a method of a class, or the arguments do not fit its signature.
     """
     port, _, name = method.__qualname__.rpartition(".")
     port = port.rpartition(".")[2]

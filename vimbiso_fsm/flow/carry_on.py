@@ -1,4 +1,4 @@
-"""TODO."""
+"""The framework's own flow, which offers an interrupted flow back to the member."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from vimbiso_fsm.messages.replies import Text
 
 @attrs.frozen
 class CarryOn:
-    """What the framework's own flow gathers: the name of the flow that was left open."""
+    """The data of the framework's own flow.
+
+    Attributes:
+        left: The name of the interrupted flow.
+    """
 
     left: str = ""
 
@@ -37,4 +41,4 @@ CARRY_ON: Final = Flow(
         Transition("no", "offered", "dropped"),
     ],
 )
-"""Offers an open flow back to a member who said "menu" in the middle of it."""
+"""Offers an interrupted flow back to a member who wrote "menu" in the middle of it."""

@@ -1,11 +1,16 @@
-"""TODO."""
+"""The checks of a flow's declaration.
+
+They run when the flow is made, and raise the first fault as a `FlowError`. They see the flow as `Declared`, because
+`Flow` itself imports them.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from itertools import takewhile
+from typing import Any, Final, cast
 
 import attrs
 
@@ -15,11 +20,13 @@ from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, retu
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, Declared, State, Transition, sequence
 from vimbiso_fsm.messages.replies import Text
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_WORDS: Final = frozenset({"filed", "foiled"})
+"""English words that differ from a reserved trigger by one letter, as a typing error would."""
 
 
 def made_from(flow: Declared, name: str) -> set[str]:
-    """All that a field was made from, also by way of others."""
+    """Return the fields that a field was made from, directly or by way of others."""
     found: set[str] = set()
     fresh = [name]
     while fresh:
@@ -29,9 +36,38 @@ def made_from(flow: Declared, name: str) -> set[str]:
     return found
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the most similar known name, or all known names."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def meant_trigger(name: str) -> str | None:
+    """Return the reserved trigger that a button's name is probably a misspelling of, None if there is none.
+
+    A misspelling has two neighbouring letters swapped or one letter doubled. In a trigger of at least six letters it
+    may also have one letter left out, added or replaced, except for the first letter and for letters after the end:
+    `answer1` and `answers` are other names. Short triggers get no more tolerance, because `one`, `none` and `auth`
+    are good names for buttons.
+    """
+    for trigger in sorted(RESERVED_TRIGGERS - {name}):
+        if name in _slips(trigger) or (len(trigger) >= 6 and _differs_by_one(name, trigger)):
+            return trigger
+    return None
+
+
+def _slips(word: str) -> set[str]:
+    """Return the word with two neighbouring letters swapped, or one letter doubled."""
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)}
+    return swapped | {word[: i + 1] + word[i:] for i in range(len(word))}
+
+
+def _differs_by_one(name: str, trigger: str) -> bool:
+    if name[:1] != trigger[0] or name.startswith(trigger) or name in _WORDS:
+        return False
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, trigger, strict=False)))
+    rest, meant = name[same:], trigger[same:]
+    return rest[1:] == meant[1:] or rest == meant[1:] or rest[1:] == meant
 
 
 def _is_name(value: object) -> bool:
@@ -43,6 +79,7 @@ def _is_data_class(value: object) -> bool:
 
 
 def check_data(flow: Declared) -> None:
+    """Check the flow's name, version and data class."""
     if not _is_name(flow.name):
         raise FlowError(str(flow.name), "", "the name must be lower-case letters, digits and underscores", "rename it")
     if type(flow.version) is not int or flow.version < 1:
@@ -50,7 +87,7 @@ def check_data(flow: Declared) -> None:
     if flow.late_text not in ("decide", "close"):
         raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'say "decide" or "close"')
     if not _is_data_class(flow.data):
-        raise FlowError(flow.name, "data", "it is no attrs class", "decorate it with @attrs.frozen")
+        raise FlowError(flow.name, "data", "it is not an attrs class", "decorate it with @attrs.frozen")
     for field in attrs.fields(cast(Any, flow.data)):
         if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
             raise FlowError(flow.name, "data", f"field {field.name!r} has a reserved name", "rename the field")
@@ -59,6 +96,7 @@ def check_data(flow: Declared) -> None:
 
 
 def check_depends(flow: Declared) -> None:
+    """Check which fields are made from which."""
     given: object = flow.depends
     if not isinstance(given, Mapping):
         raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
@@ -68,7 +106,7 @@ def check_depends(flow: Declared) -> None:
         for field in (name, *sequence(sources)):
             if field not in flow.fields:
                 fault = f"it names field {field!r}, which {flow.data.__name__} lacks"
-                raise FlowError(flow.name, "depends", fault, _did_you_mean(str(field), flow.fields))
+                raise FlowError(flow.name, "depends", fault, did_you_mean(str(field), flow.fields))
     for name in flow.depends:
         if name in made_from(flow, name):
             raise FlowError(
@@ -77,6 +115,7 @@ def check_depends(flow: Declared) -> None:
 
 
 def check_states(flow: Declared) -> None:
+    """Check that states have names of their own and that the initial state is one of them."""
     names: set[str] = set()
     for state in flow.states:
         if not isinstance(state, State):
@@ -91,39 +130,51 @@ def check_states(flow: Declared) -> None:
             flow.name,
             f"state {flow.initial!r}",
             "initial names it, but it is not declared",
-            _did_you_mean(flow.initial, names),
+            did_you_mean(flow.initial, names),
         )
 
 
 def check_transitions(flow: Declared) -> None:
+    """Check the triggers, sources, destination and callbacks of each transition."""
     for transition in flow.transitions:
         if not isinstance(transition, Transition):
             raise FlowError(
                 flow.name, "transitions", f"holds a {type(transition).__name__}", "declare each with Transition(…)"
             )
-        if not _is_name(transition.trigger):
-            raise FlowError(flow.name, f"transition {transition.trigger!r}", "a trigger is lower-case letters and _")
+        place = f"transition {transition.trigger!r}"
+        if not transition.triggers:
+            raise FlowError(flow.name, place, "it has no trigger", "name one, or several in a list")
+        for trigger in transition.triggers:
+            if not _is_name(trigger):
+                raise FlowError(
+                    flow.name, f"transition {trigger!r}", "a trigger is lower-case letters, digits and underscores"
+                )
+            if (meant := meant_trigger(trigger)) is not None:
+                fault = f"{trigger!r} would be a button, and is one slip away from the reserved trigger {meant!r}"
+                remedy = f"did you mean {meant!r}? A button needs another name"
+                raise FlowError(flow.name, f"transition {trigger!r}", fault, remedy)
         for name in (*transition.sources, transition.dest):
             if name == "*":
-                raise FlowError(flow.name, f"transition {transition.trigger!r}", "'*' is no source", "list the states")
+                raise FlowError(flow.name, place, "'*' is not a source", "list the states")
             if name not in flow.by_name:
                 raise FlowError(
                     flow.name,
                     f"state {name!r}",
-                    f"transition {transition.trigger!r} names it, but no State({name!r}) is declared",
-                    _did_you_mean(name, flow.by_name),
+                    f"{place} names it, but no State({name!r}) is declared",
+                    did_you_mean(name, flow.by_name),
                 )
         for callback in (*transition.guards, *sequence(transition.prepare)):
             if not callable(callback):
                 raise FlowError(
                     flow.name,
-                    f"transition {transition.trigger!r}",
-                    f"{callback!r} is no function",
+                    place,
+                    f"{callback!r} is not a function",
                     "name callbacks by reference",
                 )
 
 
 def check_state(flow: Declared, state: State[Any]) -> None:
+    """Check what a state does and which transitions it has."""
     for fault, remedy in _state_faults(flow, state):
         raise FlowError(flow.name, f"state {state.name!r}", fault, remedy)
 
@@ -131,7 +182,7 @@ def check_state(flow: Declared, state: State[Any]) -> None:
 def _state_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
     triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
     kinds = [name for name in ("final", "call", "flow") if getattr(state, name)]
-    if state.rows is not None or (state.asks and not state.call):  # what a call asks is said while it is on its way
+    if state.rows is not None or state.is_question:
         kinds.append("a question")
     if len(kinds) > 1:
         yield "it is more than one thing: " + ", ".join(kinds), "split the state"
@@ -141,8 +192,8 @@ def _state_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]
         if triggers:
             yield f"it is final and has transition {min(triggers)!r}", "remove one of the two"
         return
-    if state.cancels or state.result is not None:
-        yield "cancels and result belong to final states", "say final=True or remove them"
+    if state.cancels or state.output is not None:
+        yield "cancels and output belong to final states", "say final=True or remove them"
     if not triggers:
         yield "it is a dead end", "give it a transition or say final=True"
     yield from _trigger_faults(state, triggers)
@@ -155,7 +206,7 @@ def _slot_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]
         words: object = getattr(state, slot)
         if words is not None and not isinstance(words, Text) and not callable(words):
             yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
-    for slot in ("reads", "rows", "call", "given", "result"):
+    for slot in ("reads", "rows", "call", "input", "output"):
         callback: object = getattr(state, slot)
         if callback is not None and not callable(callback):
             yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
@@ -168,23 +219,23 @@ def _into_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]
     if state.into is not None and state.into not in flow.fields:
         yield (
             f"into names field {state.into!r}, which {flow.data.__name__} lacks",
-            _did_you_mean(state.into, flow.fields),
+            did_you_mean(state.into, flow.fields),
         )
     if state.into is not None and not (state.reads or state.rows or state.call or state.flow):
         yield f"nothing ever writes into {state.into!r}", "give it reads, rows, call or flow, or remove into"
     if (state.reads or state.rows) and not state.asks:
         yield "it takes an answer but asks no question", "give it ask=Text(…)"
-    if state.given and not state.flow:
-        yield "it has given but no flow", "name the sub-flow with flow="
+    if state.input and not state.flow:
+        yield "it has input but no flow", "name the sub-flow with flow="
     if state.into is not None and state.into in flow.fields:
         yield from _answer_faults(flow, state, state.into)
-    if state.given and isinstance(state.flow, type(flow)) and not fits(returned(state.given), state.flow.data):
-        given, taken = name_of(returned(state.given)), state.flow.data.__name__
-        yield f"given returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
+    if state.input and isinstance(state.flow, type(flow)) and not fits(returned(state.input), state.flow.data):
+        given, taken = name_of(returned(state.input)), state.flow.data.__name__
+        yield f"input returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
 
 
 def _answer_faults(flow: Declared, state: State[Any], into: str) -> Iterator[tuple[str, str]]:
-    """An answer that its field cannot hold, as far as annotations tell."""
+    """Find answers that their field cannot hold, as far as the annotations say."""
     answers: list[tuple[str, object]] = []
     if state.reads:
         answers.append(("reads", returned(state.reads)))
@@ -194,7 +245,7 @@ def _answer_faults(flow: Declared, state: State[Any], into: str) -> Iterator[tup
         for end in state.flow.states:
             if end.final and not end.cancels:
                 ending = f"state {end.name!r} of flow {state.flow.name!r}"
-                answers.append((ending, returned(end.result) if end.result else None))
+                answers.append((ending, returned(end.output) if end.output else None))
     wanted = field_type(flow.data, into)
     for source, given in answers:
         if not fits(given, wanted):
@@ -225,9 +276,9 @@ def _policy_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
 
 
 def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
-    if state.call and state.timeout is not None:  # nobody is told "not sent" while it may have been
-        yield "a call that is on its way has no timeout", "let the service give up, and take its 'failed'"
-    if state.flow and state.timeout is not None:  # the member is in the sub-flow, and no timer ends that for them
+    if state.call and state.timeout is not None:  # a member must not read "not sent" while it may have been
+        yield "a state with a call has no timeout", "let the service give up, and take its 'failed'"
+    if state.flow and state.timeout is not None:  # the run stands in the sub-flow, which no timer of this state ends
         yield "a sub-flow has no timeout", "give its own questions a timeout"
     if (state.timeout is not None) != ("timeout" in triggers):
         yield "timeout= and a transition 'timeout' belong together", "add the missing one"
@@ -236,6 +287,7 @@ def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
 
 
 def check_guards_apart(flow: Declared) -> None:
+    """Check that transitions of one state and trigger differ in their guards, so that each can fire."""
     for (source, trigger), ways in flow.by_trigger.items():
         for place, earlier in enumerate(ways):
             for later in ways[place + 1 :]:
@@ -250,11 +302,12 @@ def check_guards_apart(flow: Declared) -> None:
 
 
 def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[object]]:
-    """What decides whether a transition accepts."""
+    """Return the guards that decide whether a transition accepts."""
     return frozenset(sequence(transition.conditions)), frozenset(sequence(transition.unless))
 
 
 def check_reachable(flow: Declared) -> None:
+    """Check that transitions lead to every state."""
     reached, fresh = {flow.initial}, [flow.initial]
     while fresh:
         source = fresh.pop()

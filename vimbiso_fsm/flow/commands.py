@@ -1,7 +1,7 @@
-"""The words that always work, and the quick commands. Declared once, outside the flows (domain: §1).
+"""The global words, which work in every state, and the shortcuts into a flow. The bot declares them, not its flows.
 
-A command is matched on the whole message, trimmed, case ignored. A typed command beats a state's reader (a handle
-called `home` gets through as `@home`); a pressed button is never read as a command.
+A global word is compared with the whole message, trimmed and without regard to case. It has priority over a state's
+reader: a handle called `home` is accepted as `@home`. A pressed button is never read as a global word.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from vimbiso_fsm.flow.flow import Flow
 
 
 def normalise(text: str) -> str:
-    """A message as words are compared: NFKC, without invisible format characters, trimmed, white space collapsed,
-    case folded."""
+    """Return a message in the form in which words are compared.
+
+    The text is in NFKC, without invisible format characters, trimmed, case-folded and with single spaces.
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
@@ -36,7 +38,16 @@ _GREETINGS: Final = (
 
 @attrs.frozen
 class Commands:
-    """The global words, each a set of messages. `yes` and `no` count wherever a button of that trigger is shown."""
+    """The global words.
+
+    Attributes:
+        menu: Words that lead home.
+        cancel: Words that end the current flow.
+        back: Words that return to the question before.
+        help: Words that ask for help.
+        yes: Words that press a button `yes`, wherever one is shown.
+        no: Words that press a button `no`, wherever one is shown.
+    """
 
     menu: frozenset[str] = attrs.field(converter=_words, default=_words(_GREETINGS))
     cancel: frozenset[str] = attrs.field(converter=_words, default=_words(["cancel", "stop", "exit", "x"]))
@@ -46,33 +57,41 @@ class Commands:
     no: frozenset[str] = attrs.field(converter=_words, default=_words(["no", "n"]))
 
     def also(self, **words: str | Iterable[str]) -> Commands:
-        """These and further words, of another language say: `Commands().also(yes=["hongu"], no=["kwete"])`.
+        """Return these and further words, of another language for example.
 
-        Raises: TypeError for a command that there is not.
+        Args:
+            **words: Words by the name of a command: `Commands().also(yes=["hongu"], no=["kwete"])`.
+
+        Raises:
+            TypeError: A name is not that of a command.
         """
         known = attrs.fields_dict(Commands)
         if unknown := sorted(words.keys() - known.keys()):
-            raise TypeError(f"there is no command {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+            raise TypeError(f"{', '.join(map(repr, unknown))} is not a command; known are {', '.join(known)}")
         return attrs.evolve(self, **{name: getattr(self, name) | _words(more) for name, more in words.items()})
 
     def command(self, word: str) -> str:
-        """ "menu", "cancel", "back" or "help" for a normal word, "" for any other."""
+        """Return the command that a normalised text is: "menu", "cancel", "back", "help" or ""."""
         for name in ("menu", "cancel", "back", "help"):
             if word in getattr(self, name):
                 return name
         return ""
 
     def button(self, word: str) -> str:
-        """The trigger that a yes or no word stands for, "" for any other."""
+        """Return the trigger that a normalised text presses: "yes", "no" or ""."""
         return "yes" if word in self.yes else "no" if word in self.no else ""
 
 
 @attrs.frozen
 class Shortcut:
-    """A quick command: a message that starts `flow` and answers its first questions.
+    """A quick command: a message that starts a flow and answers its first questions.
 
-    `reads` gives the answers as if they had been typed one after the other, or None when the message is no such
-    command. Each goes through its state's reader and guards; the first that is refused is asked again.
+    Each answer goes through the reader and the guards of its state. The first refused answer is asked for again.
+
+    Attributes:
+        flow: The flow that is started.
+        reads: Returns the answers in a message, as if they were typed one after the other; None if the message is
+            not this command.
     """
 
     flow: Flow[Any]

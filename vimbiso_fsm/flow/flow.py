@@ -1,15 +1,15 @@
-"""What an author declares: a flow of states and transitions, checked when it is made.
+"""A flow: states and transitions that an author declares, checked when the flow is made.
 
-A flow is a value. Its words are those of `transitions`: states, transitions, triggers, `prepare`, `conditions`,
-`unless`. What each state does is said by what it has:
+A flow is a value. Its terms are those of the library `transitions`: states, transitions, triggers, `prepare`,
+`conditions`, `unless`. The slots of a state say what it does:
 
     final=True           the run ends here
     call=…               an effect on the outside world; goes on by `done` or `failed`
-    flow=…               another flow; goes on by `done` or `cancelled`
+    flow=…               a sub-flow; goes on by `done` or `cancelled`
     ask=… (and rows=…)   a question; goes on by `answer` (with `reads` or `rows`), by buttons, by `timeout`
     none of these        nothing to do; goes on by `auto`
 
-Any trigger that is not reserved *is* a button of its source state.
+A trigger that is not reserved is a button of its source state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
@@ -34,14 +34,10 @@ from vimbiso_fsm.flow.checks import (
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
-from vimbiso_fsm.flow.state import State, Transition, sequence
-from vimbiso_fsm.flow.turn import Guard, Turn
-from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, sequence
+from vimbiso_fsm.flow.turn import Guard
 
 D = TypeVar("D")
-D_contra = TypeVar("D_contra", contravariant=True)
-
-Says: TypeAlias = Text | Callable[[Turn[D]], Text]
 
 
 @attrs.frozen
@@ -51,19 +47,28 @@ class NoData:
 
 @attrs.frozen(eq=False, repr=False)
 class Flow(Generic[D]):
-    """A declared machine.
+    """A declared conversation.
 
-    `data`: an attrs class whose fields all have defaults; what the run gathers. `requires`: guards checked at the
-    start, at a resume and before each call; a refusal leads to the bot's entry flow, and back. `version`: raised
-    by the author when a change of the declaration changes the meaning of a state in use. `session`: seconds of
-    silence after which the session ends, when it differs from the bot's. `late_text`: what becomes of a text that was
-    sent before the current question was asked, because several came at once: "decide" takes it as its answer, "close"
-    says that the question has moved on. (A late button is always refused.)
-    `migrations`: how runs of older versions go on, one for each version still met (`versions.py`).
-    `depends`: which data was made from which, `{"to": "handle", "rate": ("amount", "handle")}`: when a field changes,
-    all that was made from it goes back to its default, unless the same step sets it anew.
+    Attributes:
+        name: The name of the flow: lower-case letters, digits and underscores.
+        version: Counts 1, 2, 3 …. The author raises it when a change alters the meaning of a state that is in use.
+        data: An attrs class whose fields all have defaults: what a run gathers.
+        initial: The name of the state in which a run begins.
+        requires: Guards that are checked at the start, when the run is resumed and before each call. A refusal leads
+            to the bot's entry flow, and back.
+        states: The states.
+        transitions: The transitions.
+        session: Seconds without a message after which the session ends, if they differ from the bot's.
+        late_text: How a text is handled that was sent before the current question was asked, because the member sent
+            several messages at once. "decide" takes it as the answer, so that members can type ahead. "close" replies
+            that the question has moved on; it suits a flow in which an answer to an unseen question does harm. A late
+            button is always refused.
+        migrations: How runs of older versions go on, one for each version that is still in use.
+        depends: Which fields are made from which: `{"to": "handle", "rate": ("amount", "handle")}`. When a field
+            changes, the fields made from it return to their defaults, unless the same step sets them anew.
 
-    Raises: FlowError naming flow, state, fault and remedy.
+    Raises:
+        FlowError: The declaration has a fault. The error names the flow, the place, the fault and the remedy.
     """
 
     name: str
@@ -125,25 +130,25 @@ class Flow(Generic[D]):
         return cast("tuple[Guard[D], ...]", self.requires)
 
     def ways(self, state: str, trigger: str) -> tuple[Transition[D], ...]:
-        """The transitions of `trigger` from `state`, in order."""
+        """Return the transitions of `trigger` from `state`, in order."""
         return self.by_trigger.get((state, trigger), ())
 
     def stale(self, before: D, after: D) -> frozenset[str]:
-        """Fields that were made from one that differs, and do not differ themselves."""
+        """Return the unchanged fields that are made from a changed one."""
         if not self.dependents:
             return frozenset()
         changed = {name for name in self.fields if getattr(before, name) != getattr(after, name)}
         return frozenset[str]().union(*(self.dependents.get(name, ()) for name in changed)) - changed
 
     def data_with(self, data: D, name: str, value: object) -> D:
-        """The data with another value in a field, and without what was made from the old one."""
+        """Return the data with another value in a field; fields made from it return to their defaults."""
         values = {str(field.alias): getattr(data, key) for key, field in self.fields.items() if field.init}
         values[str(self.fields[name].alias)] = value
-        changed = self.data(**values)  # what `attrs.evolve` does, with the fields at hand
+        changed = self.data(**values)  # like `attrs.evolve`, with the fields at hand
         return self.without(changed, self.stale(data, changed)) if self.dependents else changed
 
     def without(self, data: D, names: frozenset[str]) -> D:
-        """The data with these fields at their defaults."""
+        """Return the data with these fields at their defaults."""
         if not names:
             return data
         fresh = self.data()
@@ -151,26 +156,27 @@ class Flow(Generic[D]):
 
 
 def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
-    """Sets the derived attributes of the frozen `flow` while it is made."""
+    """Return a function that sets the derived attributes of the frozen flow while it is made."""
     return lambda name, value: object.__setattr__(flow, name, value)
 
 
 def _marked(flow: Flow[Any], mark: Mapping[str, Any]) -> frozenset[str]:
-    """The fields with a mark."""
+    """Return the fields with a mark."""
     return frozenset(name for name, field in flow.fields.items() if field.metadata.get("vimbiso") == mark["vimbiso"])
 
 
 def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:
     table: dict[tuple[str, str], tuple[Transition[D], ...]] = {}
     for transition in transitions:
-        for source in transition.sources:
-            key = source, transition.trigger
-            table[key] = (*table.get(key, ()), transition)
+        for trigger in transition.triggers:
+            for source in transition.sources:
+                key = source, trigger
+                table[key] = (*table.get(key, ()), transition)
     return table
 
 
 def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
-    """Field -> all that was made from it, also by way of others."""
+    """Return, by field, the fields that are made from it, directly or by way of others."""
     table: dict[str, set[str]] = {}
     for name in flow.depends:
         for source in made_from(flow, name):
@@ -181,17 +187,15 @@ def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
 def _buttons(transitions: Iterable[Transition[Any]]) -> dict[str, tuple[str, ...]]:
     table: dict[str, tuple[str, ...]] = {}
     for transition in transitions:
-        for source in transition.sources if transition.button else ():
-            if transition.trigger not in table.get(source, ()):
-                table[source] = (*table.get(source, ()), transition.trigger)
+        for trigger in transition.triggers:
+            for source in transition.sources if trigger not in RESERVED_TRIGGERS else ():
+                if trigger not in table.get(source, ()):
+                    table[source] = (*table.get(source, ()), trigger)
     return table
 
 
-# What is checked when a flow is made -------------------------------------------------------------------------------
-
-
 def _fingerprint(flow: Flow[Any]) -> str:
-    """A digest of what runs depend on: fields, states, ways between them. Words and code are no part of it."""
+    """Return a digest of what runs depend on: fields, states and transitions, but no texts and no code."""
     parts = [f"{field.name}:{_annotation(flow.data, field)}" for field in flow.fields.values()]
     for state in flow.states:
         sub = f"flow {state.flow.name}" if state.flow else ""

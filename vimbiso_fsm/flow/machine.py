@@ -1,9 +1,10 @@
-"""A flow compiled to a shared `transitions` machine, and one step on it. The only module that knows `transitions`.
+"""A flow compiled to a `transitions` machine, and one step on it. Only this module imports `transitions`.
 
-One machine serves every run of a flow: its transitions are executed on a model made for one trigger and thrown away.
-`Event.trigger` does the same, and also serves what these machines do not have: a queue, callbacks of the machine, and
-handlers of errors. Every candidate starts from the same turn again, because `prepare` would leak its changes to the
-next one; guards note their verdicts and reasons on the model, because the machine itself only says yes or no.
+One machine serves all runs of a flow. A step executes its transitions on a model that is made for one trigger and
+discarded afterwards; `Event.trigger` would also serve queues, machine callbacks and error handlers, which these
+machines do not have. Each candidate transition starts from the same turn, because the changes of one `prepare` must
+not reach the next candidate. Guards record their verdicts and reasons on the model, because the machine itself only
+returns a bool.
 """
 
 from __future__ import annotations
@@ -16,37 +17,36 @@ import transitions
 from transitions.core import EventData
 
 from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import Transition
-from vimbiso_fsm.flow.turn import Changes, Guard, Turn
+from vimbiso_fsm.flow.turn import Changes, Guard, Turn, settled
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
 
 
-class WrongCallback(VimbisoError, TypeError):
-    """A callback returned something it may not. Attributes: `callback`, `returned` (a type name), `wanted`."""
-
-    def __init__(self, callback: str, returned: str, wanted: str) -> None:
-        self.callback, self.returned, self.wanted = callback, returned, wanted
-        super().__init__(f"{callback} returned a {returned}; it must return {wanted}")
-
-
 @attrs.frozen
 class Fired(Generic[D]):
-    """What one trigger did. `to`: the new state, None when no transition accepted. `reasons`: refusals met on the
-    way, in order. `verdicts`: what each guard said, by name."""
+    """The result of one trigger.
+
+    Attributes:
+        to: The new state; None if no transition accepted.
+        data: The flow's data after the step.
+        member: The member after the step.
+        reasons: The refusals of the guards, in order.
+        verdicts: The name of each guard and what it returned, in order.
+    """
 
     to: str | None
     data: D
-    member: Member
+    member: Member[Any]
     reasons: tuple[Refused, ...]
     verdicts: tuple[tuple[str, str], ...]
 
 
 class _Model(Generic[D]):
-    """One trigger being tried: what `transitions` moves."""
+    """The model of one trigger, which `transitions` moves."""
 
     __slots__ = ("reasons", "start", "state", "turn", "verdicts")
 
@@ -69,7 +69,7 @@ class _Model(Generic[D]):
 
 
 def name_of(callback: Callable[..., Any]) -> str:
-    """How a callback is called in audit entries and errors."""
+    """Return the name of a callback in audit entries and errors."""
     return getattr(callback, "__name__", type(callback).__name__)
 
 
@@ -94,13 +94,13 @@ def _prepare(flow: Flow[Any], transition: Transition[Any]) -> Callable[[_Model[A
     return prepared
 
 
-def _made(flow: Flow[Any], prepare: Callable[[Turn[Any]], Any], turn: Turn[Any]) -> tuple[Any, Member]:
-    """What a `prepare` makes of a turn: data and member."""
+def _made(flow: Flow[Any], prepare: Callable[[Turn[Any]], Any], turn: Turn[Any]) -> tuple[Any, Member[Any]]:
+    """Return the data and the member that a `prepare` makes of a turn."""
     result = prepare(turn)
     data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
     if not isinstance(data, flow.data):
         raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
-    return data, member
+    return data, settled(turn.member, member)
 
 
 def _condition(guard: Guard[Any]) -> Callable[[_Model[Any]], bool]:
@@ -112,7 +112,7 @@ def _unless(guard: Guard[Any]) -> Callable[[_Model[Any]], bool]:
 
 
 class Machine(Generic[D]):
-    """A flow, ready to be stepped. Shared by all runs, members and threads: it keeps nothing."""
+    """A flow that can be stepped. It keeps no state, so all runs, members and threads share it."""
 
     def __init__(self, flow: Flow[D]) -> None:
         self.flow = flow
@@ -121,7 +121,7 @@ class Machine(Generic[D]):
             states=[transitions.State(state.name, final=state.final) for state in flow.states],
             transitions=[
                 {
-                    "trigger": transition.trigger,
+                    "trigger": trigger,
                     "source": list(transition.sources),
                     "dest": transition.dest,
                     "prepare": [_prepare(flow, transition)],
@@ -129,6 +129,7 @@ class Machine(Generic[D]):
                     "unless": [_unless(guard) for guard in cast(Any, transition.unless)],
                 }
                 for transition in flow.transitions
+                for trigger in transition.triggers
             ],
             initial=flow.initial,
             auto_transitions=False,
@@ -136,9 +137,11 @@ class Machine(Generic[D]):
         )
 
     def fire(self, turn: Turn[D]) -> Fired[D]:
-        """Pull `turn.trigger` in `turn.state`: the first transition that accepts wins.
+        """Fire `turn.trigger` in `turn.state`. The first transition that accepts wins.
 
-        Raises: whatever a callback raises; WrongCallback. The document is untouched: the model is thrown away.
+        Raises:
+            WrongCallback: A callback returned a value of a wrong type.
+            Exception: A callback raised it. The document is unchanged.
         """
         model = _Model(turn.state, turn)
         fired = False

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Migrations: how the runs of an older version of a flow go on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.checks import did_you_mean
 from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
 
@@ -16,52 +17,67 @@ Fields: TypeAlias = Mapping[str, Any]
 """A run's data as it is stored: plain values by field."""
 
 
-@attrs.frozen
-class Instead:
-    """The step is gone; the run goes on at `step`, where it is asked anew."""
-
-    step: str
-
-
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-@attrs.frozen(eq=False)
-class Split:
-    """The step has become several. `by`: given the data as the old version stored it, at which of `steps` the run goes
-    on; it is asked anew there."""
+@attrs.frozen
+class ReplacedBy:
+    """The step is gone, and the run goes on at another step, where the question is asked.
 
-    steps: tuple[str, ...] = attrs.field(converter=_names)
-    by: Callable[[Fields], str] = attrs.field(kw_only=True)
+    `ReplacedBy("confirm")` leads every run to one step; an answer that the old step had is no longer gone back to.
+    `ReplacedBy(which_is_left, steps=["given", "family"])` is for a step that became several. The function returns
+    one of `steps`; an earlier answer to the old step is gone back to at the step that the function returns.
+
+    Attributes:
+        step: The name of the step, or a pure function of the run's data as the old version stored it.
+        steps: The steps that the function may return, at least two. Each must be a state of the flow.
+    """
+
+    step: str | Callable[[Fields], str]
+    steps: tuple[str, ...] = attrs.field(default=(), converter=_names, kw_only=True)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The steps at which a run may go on."""
+        return (self.step,) if isinstance(self.step, str) else self.steps
 
 
 @attrs.frozen(eq=False)
 class FinishOnOld:
-    """The run is finished on the old definition, kept in the package."""
+    """The run is finished on the old definition.
+
+    Attributes:
+        flow: The old definition, which the package keeps.
+    """
 
     flow: Declared
 
 
 @attrs.frozen
 class Restart:
-    """The run begins again with nothing filled in. `say`: what the member is told, once, before the next reply; a
-    sentence of the framework's own, if not given."""
+    """The run begins again with nothing filled in.
+
+    Attributes:
+        say: The text that tells the member, once, before the next reply. The framework has its own if none is given.
+    """
 
     say: Text | None = None
 
 
-Step: TypeAlias = str | Instead | Split | FinishOnOld | Restart
-"""What becomes of a step. Text: its new name; the question is the same."""
+Step: TypeAlias = str | ReplacedBy | FinishOnOld | Restart
+"""How the runs at a step go on. A text is the new name of the step; the question is the same."""
 
 
 @attrs.frozen(eq=False)
 class Migration:
-    """How a run of version `since` goes on in the next one.
+    """How a run of version `since` goes on in the next version. All functions in it are pure.
 
-    `steps`: what becomes of a step, by its old name; one that is not named keeps its name. `data`: given the data as
-    version `since` stored it, that of the next version; unchanged, if not given. `others`: what becomes of the runs at
-    steps that `steps` does not name. All of it is pure.
+    Attributes:
+        since: The version of the runs.
+        steps: How a run goes on, by the name of its step in version `since`. Other steps keep their names.
+        data: Makes the data of the next version from the data as version `since` stored it; unchanged if not given.
+        others: How runs go on at steps that `steps` does not name.
     """
 
     since: int
@@ -69,18 +85,22 @@ class Migration:
     data: Callable[[dict[str, Any]], Fields] | None = attrs.field(default=None, kw_only=True)
     others: FinishOnOld | Restart | None = attrs.field(default=None, kw_only=True)
 
-    def becomes(self, step: str) -> Step:
-        """What becomes of a run at `step`."""
+    def rule(self, step: str) -> Step:
+        """Return how a run at `step` goes on."""
         return self.steps.get(step, step if self.others is None else self.others)
 
     @property
     def kept(self) -> tuple[Declared, ...]:
-        """The old definitions that runs finish on."""
+        """The old definitions on which runs are finished."""
         return tuple(rule.flow for rule in (*self.steps.values(), self.others) if isinstance(rule, FinishOnOld))
 
 
 def check_migrations(flow: Declared) -> None:
-    """Raises: FlowError when the flow's migrations lead nowhere."""
+    """Check that the flow's migrations lead every older run to a state of the flow.
+
+    Raises:
+        FlowError: They do not.
+    """
     found: dict[int, Migration] = {}
     for migration in flow.migrations:
         if not isinstance(migration, Migration):
@@ -103,7 +123,7 @@ def check_migrations(flow: Declared) -> None:
             raise FlowError(flow.name, _place(migration.since), fault, remedy)
         unnamed = {state.name for old in migration.kept for state in old.states if not state.final}
         for step in (*migration.steps, *sorted(unnamed - migration.steps.keys())):
-            for fault, remedy in _step_faults(flow, found, migration.since, migration.becomes(step)):
+            for fault, remedy in _step_faults(flow, found, migration.since, migration.rule(step)):
                 raise FlowError(flow.name, f"{_place(migration.since)}, step {step!r}", fault, remedy)
 
 
@@ -116,80 +136,91 @@ def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
     data: object = migration.data
     others: object = migration.others
     if not isinstance(steps, Mapping):
-        yield f"steps is a {type(steps).__name__}", "give what becomes of a step, by its old name"
+        yield f"steps is a {type(steps).__name__}", "give a mapping by the old name of the step"
         return
     if data is not None and not callable(data):
         yield f"data is a {type(data).__name__}", "name a function by reference"
     if others is not None and not isinstance(others, FinishOnOld | Restart):
-        yield f"others is a {type(others).__name__}", "say Finish(…) or Restart(…)"
+        yield f"others is a {type(others).__name__}", "give FinishOnOld(…) or Restart(…)"
     for step, rule in steps.items():
-        if not isinstance(rule, str | Instead | Split | FinishOnOld | Restart):
+        if not isinstance(rule, str | ReplacedBy | FinishOnOld | Restart):
             yield (
                 f"step {step!r} becomes a {type(rule).__name__}",
-                "say its new name, Instead(…), Split(…), Finish(…) or Restart(…)",
+                "give its new name, ReplacedBy(…), FinishOnOld(…) or Restart(…)",
             )
-        if not isinstance(rule, Split):
-            continue
-        by: Any = rule.by
-        if not callable(by):
-            yield f"step {step!r} is split by a {type(by).__name__}", "name a function by reference"
-        if len(rule.steps) < 2:
-            yield f"step {step!r} is split into {len(rule.steps)}", "name the steps, or say Instead(…)"
+        elif isinstance(rule, ReplacedBy):
+            yield from _replacement_faults(step, rule)
     for restart in (*migration.steps.values(), migration.others):
         say: Any = restart.say if isinstance(restart, Restart) else None
         if say is not None and not isinstance(say, Text):
             yield f"Restart says a {type(say).__name__}", "give say=Text(…)"
 
 
+def _replacement_faults(step: str, rule: ReplacedBy) -> Iterator[tuple[str, str]]:
+    target: Any = rule.step
+    if isinstance(target, str):
+        if rule.steps:
+            yield f"step {step!r} is replaced by a name and has steps=", "remove steps=, or give a function"
+    elif not callable(target):
+        yield (
+            f"step {step!r} is replaced by a {type(target).__name__}",
+            "give a step's name, or a function by reference",
+        )
+    elif len(rule.steps) < 2:
+        fault = f"step {step!r} is replaced by a function with {len(rule.steps)} steps"
+        yield fault, "name all steps that it returns, steps=[…], or give ReplacedBy the name of the one step"
+
+
 def _kept_faults(flow: Declared, migration: Migration) -> Iterator[tuple[str, str]]:
     kept: tuple[Any, ...] = migration.kept
     for old in kept:
         if not isinstance(old, type(flow)):
-            yield f"Finish takes a {type(old).__name__}", "give the old flow itself"
+            yield f"FinishOnOld takes a {type(old).__name__}", "give the old flow itself"
         elif (old.name, old.version) != (flow.name, migration.since):
-            yield f"Finish takes {old!r}", f"give the definition of flow {flow.name!r} at version {migration.since}"
+            yield (
+                f"FinishOnOld takes {old!r}",
+                f"give the definition of flow {flow.name!r} at version {migration.since}",
+            )
         else:
             for step in migration.steps.keys() - old.by_name.keys():
-                yield f"step {step!r} is none of version {migration.since}", f"known are {', '.join(old.by_name)}"
+                yield f"version {migration.since} has no step {step!r}", did_you_mean(step, old.by_name)
 
 
 def _step_faults(flow: Declared, chain: Mapping[int, Migration], since: int, rule: Step) -> Iterator[tuple[str, str]]:
-    """Follow where a step leads, through the later migrations, to today's flow."""
-    anew = isinstance(rule, Instead | Split)
-    for step in (rule,) if isinstance(rule, str) else _leads_to(rule):
+    """Follow where a step leads, through the later migrations, to the current flow."""
+    anew = isinstance(rule, ReplacedBy)
+    for step in _leads_to(rule):
         places: list[tuple[int, str]] = [(since + 1, step)]
         while places:
             version, name = places.pop()
             if version < flow.version:
-                later = chain[version].becomes(name)
-                anew = anew or isinstance(later, Instead | Split)
+                later = chain[version].rule(name)
+                anew = anew or isinstance(later, ReplacedBy)
                 places += [(version + 1, next_name) for next_name in _leads_to(later)]
             elif name not in flow.by_name:
-                yield f"it leads to {name!r}, which is no state of {flow!r}", f"known are {', '.join(flow.by_name)}"
+                yield f"it leads to {name!r}, which is no state of {flow!r}", did_you_mean(name, flow.by_name)
             elif anew and flow[name].call:
-                yield f"it leads to {name!r}, a call nobody has asked for", "lead to the question before it"
+                yield f"it leads to {name!r}, a call that was not proposed", "lead to the question before it"
 
 
 def _leads_to(rule: Step) -> tuple[str, ...]:
     match rule:
         case str():
             return (rule,)
-        case Instead(step):
-            return (step,)
-        case Split():
-            return rule.steps
+        case ReplacedBy():
+            return rule.targets
         case _:
             return ()
 
 
 def renamed(flow: Declared, step: str) -> frozenset[str]:
-    """What a step of any older version is called today, where it is still the same step."""
+    """Return the current names of a step of any older version, as far as it is still the same step."""
     found: set[str] = set()
     for first in flow.migrations:
         name: Step = step
-        for migration in sorted(flow.migrations, key=lambda one: one.since):
+        for migration in sorted(flow.migrations, key=lambda item: item.since):
             if migration.since >= first.since and isinstance(name, str):
-                name = migration.becomes(name)
+                name = migration.rule(name)
         if isinstance(name, str):
             found.add(name)
     return frozenset(found & flow.by_name.keys())

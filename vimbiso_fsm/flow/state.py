@@ -1,4 +1,4 @@
-"""The parts of a flow's declaration: its states and the transitions between them."""
+"""The parts of a flow: its states, and the transitions between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ D_contra = TypeVar("D_contra", contravariant=True)
 
 
 RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "timeout", "auto"})
-"""Triggers the framework pulls; every other one is a button."""
+"""Triggers that the framework fires. Any other trigger is a button."""
 
 
 def sequence(value: Any) -> tuple[Any, ...]:
@@ -27,39 +27,53 @@ def sequence(value: Any) -> tuple[Any, ...]:
 
 @attrs.frozen(eq=False)
 class State(Generic[D_contra]):
-    """A place where a run can stand.
+    """A state of a flow, in which a run can stand.
 
-    `ask`: the question; `say`: said on the way in. `reads`: parses what was typed, `str -> value | Refused`.
-    `into`: the data field that takes the answer, the call's result or the sub-flow's. `rows`: a list to choose from,
-    any number of rows. `call`: proposes the effect; `policy`: how hard it is tried; `ask`: what a member hears who says
-    something meanwhile. `flow`: the sub-flow; `given`: its data, from this turn.
-    `timeout`: seconds in the state until trigger `timeout`. `cancels`: a final state that tells a parent `cancelled`.
-    `result`: of a final state, what a parent gets.
+    Attributes:
+        name: The name of the state: lower-case letters, digits and underscores.
+        ask: The question. In a state with a `call`, the reply to a message that arrives during the call.
+        say: A text that is said when the state is entered.
+        reads: Parses typed text: `str -> value | Refused`.
+        into: The data field that takes the answer, the result of the call or the output of the sub-flow.
+        rows: The list to choose from, of any length.
+        call: Proposes the effect on the outside world.
+        policy: The retry policy of the call.
+        flow: The sub-flow.
+        input: Makes the sub-flow's data from this flow's turn. Without it the sub-flow starts with its defaults.
+        timeout: Seconds in the state after which trigger `timeout` is fired.
+        final: Whether the run ends here.
+        cancels: Whether the end means `cancelled`, rather than `done`, to the flow that waits for this one.
+        output: In a final state, makes the value that the waiting flow receives.
     """
 
     name: str
-    ask: Text | Callable[[Turn[D_contra]], Text] | None = attrs.field(default=None, kw_only=True)
-    say: Text | Callable[[Turn[D_contra]], Text] | None = attrs.field(default=None, kw_only=True)
+    ask: Text | Callable[[Turn[D_contra, Any]], Text] | None = attrs.field(default=None, kw_only=True)
+    say: Text | Callable[[Turn[D_contra, Any]], Text] | None = attrs.field(default=None, kw_only=True)
     reads: Callable[[str], object] | None = attrs.field(default=None, kw_only=True)
     into: str | None = attrs.field(default=None, kw_only=True)
-    rows: Callable[[Turn[D_contra]], Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
-    call: Callable[[Turn[D_contra]], Call[Any]] | None = attrs.field(default=None, kw_only=True)
+    rows: Callable[[Turn[D_contra, Any]], Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
+    call: Callable[[Turn[D_contra, Any]], Call[Any]] | None = attrs.field(default=None, kw_only=True)
     policy: CallPolicy | None = attrs.field(default=None, kw_only=True)
     flow: Declared | None = attrs.field(default=None, kw_only=True)
-    given: Callable[[Turn[D_contra]], object] | None = attrs.field(default=None, kw_only=True)
+    input: Callable[[Turn[D_contra, Any]], object] | None = attrs.field(default=None, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
-    result: Callable[[Turn[D_contra]], object] | None = attrs.field(default=None, kw_only=True)
+    output: Callable[[Turn[D_contra, Any]], object] | None = attrs.field(default=None, kw_only=True)
 
     @property
     def asks(self) -> bool:
-        """Whether the state waits for the member."""
+        """Whether the state has words for a member who is waited for."""
         return self.ask is not None
 
     @property
+    def is_question(self) -> bool:
+        """Whether the state waits for an answer of the member."""
+        return self.ask is not None and self.call is None
+
+    @property
     def call_policy(self) -> CallPolicy:
-        """How hard its call is tried: what `policy` says, else the standard."""
+        """The retry policy of the state's call."""
         return self.policy or STANDARD
 
     @property
@@ -70,16 +84,27 @@ class State(Generic[D_contra]):
 
 @attrs.frozen(eq=False)
 class Transition(Generic[D_contra]):
-    """A way from one state (or each of several) to another.
+    """A way from one state to another.
 
-    `prepare` gives the data the guards see and the next state gets; it is dropped when the transition does not
-    fire. `conditions` must all accept, no `unless` may. `words`: further words that press this button.
+    A transition with several triggers or several sources is the same as one transition for each of them.
+
+    Attributes:
+        trigger: The trigger, or a sequence of triggers.
+        source: The state that the transition leaves, or a sequence of states.
+        dest: The state that it leads to.
+        prepare: Makes the data that the guards see and that the next state receives. The result is discarded if the
+            transition does not fire.
+        conditions: Guards that must all accept.
+        unless: Guards of which none may accept.
+        words: Further words that press the button of this transition.
     """
 
-    trigger: str
+    trigger: str | Sequence[str]
     source: str | Sequence[str]
     dest: str
-    prepare: Callable[[Turn[D_contra]], D_contra | Changes[D_contra]] | None = attrs.field(default=None, kw_only=True)
+    prepare: Callable[[Turn[D_contra, Any]], D_contra | Changes[D_contra]] | None = attrs.field(
+        default=None, kw_only=True
+    )
     conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     words: Sequence[str] = attrs.field(default=(), kw_only=True)
@@ -90,23 +115,23 @@ class Transition(Generic[D_contra]):
             object.__setattr__(self, name, sequence(getattr(self, name)))
 
     @property
+    def triggers(self) -> tuple[str, ...]:
+        """The triggers that fire the transition."""
+        return cast("tuple[str, ...]", sequence(self.trigger))
+
+    @property
     def sources(self) -> tuple[str, ...]:
-        """The states it leads from."""
+        """The states that the transition leaves."""
         return cast("tuple[str, ...]", sequence(self.source))
 
     @property
     def guards(self) -> tuple[Guard[D_contra], ...]:
-        """Its conditions, then its unless."""
+        """The guards of `conditions`, then those of `unless`."""
         return cast("tuple[Guard[D_contra], ...]", (*cast(Any, self.conditions), *cast(Any, self.unless)))
-
-    @property
-    def button(self) -> bool:
-        """Whether its trigger is a button."""
-        return self.trigger not in RESERVED_TRIGGERS
 
 
 class Declared(Protocol):
-    """What a flow declares, as its checks, its migrations and a parent state see it. `Flow` is one."""
+    """The declaration of a flow, as its checks, its migrations and a state with a sub-flow see it. `Flow` is one."""
 
     @property
     def name(self) -> str: ...

@@ -1,8 +1,9 @@
-"""What a bot cannot say: texts that nobody wrote, or that its languages have differently.
+"""Find the texts that a bot lacks, or that differ between its languages.
 
-Which texts a bot says is read off its declaration, and off the code of its callbacks and services: each
-`Text("a.key")` and `Refused("a.key")` there, and in what they call of their own package. A key that is put together
-when the program runs (an f-string) is not known before; what the default language has of such, every other must have.
+The keys that a bot uses are read from its declaration and from the source of its callbacks and services: each
+`Text("a.key")` and `Refused("a.key")` there, and in the functions of the same package that they call. A key that is
+built at run time, by an f-string for example, cannot be found; each key of the default language must exist in every
+other language too.
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
-"""What is meant as a key; anything else is words, said as they stand."""
+"""The form of a key. A text in any other form is said as it stands."""
 
 
 @attrs.frozen(order=True)
 class TextFault:
-    """A text that a member would not read as it is meant: its key, in which language, what is wrong."""
+    """A fault of a text.
+
+    Attributes:
+        language: The language in which the text has the fault.
+        key: The key of the text.
+        fault: What is wrong.
+    """
 
     language: str
     key: str
@@ -42,7 +49,7 @@ class TextFault:
 
 
 def text_faults(bot: Bot) -> tuple[TextFault, ...]:
-    """All that is wrong with the texts of a bot; none when a member reads every text, in every language."""
+    """Return the faults of a bot's texts in all its languages."""
     catalogue = bot.catalogue
     wanted = {*_declared(bot), *_said(bot), *catalogue.languages.get(catalogue.default, {})}
     return tuple(
@@ -81,9 +88,10 @@ def _templates(template: Template) -> Iterable[str]:
 
 
 def _fields(template: Template) -> set[str]:
-    """The parameters that it names.
+    """Return the parameters that a template names.
 
-    Raises: ValueError when it cannot be read.
+    Raises:
+        ValueError: The template cannot be parsed.
     """
     counted = {template.by} if isinstance(template, Plural) else set[str]()
     parsed = [part for words in _templates(template) for part in string.Formatter().parse(words)]
@@ -93,11 +101,8 @@ def _fields(template: Template) -> set[str]:
 def _known_fields(template: Template) -> set[str]:
     try:
         return _fields(template)
-    except ValueError:  # it has a fault of its own
+    except ValueError:  # it has a fault of its own, which is reported under its language
         return set()
-
-
-# What is declared --------------------------------------------------------------------------------------------------
 
 
 def _definitions(bot: Bot) -> Iterator[Flow[Any]]:
@@ -106,7 +111,7 @@ def _definitions(bot: Bot) -> Iterator[Flow[Any]]:
 
 
 def _declared(bot: Bot) -> Iterator[str]:
-    """The keys that stand in the declaration: texts, and titles of buttons."""
+    """Yield the keys in the declaration: texts, and titles of buttons."""
     for flow in _definitions(bot):
         for state in flow.states:
             for text in (state.ask, state.say):
@@ -116,15 +121,12 @@ def _declared(bot: Bot) -> Iterator[str]:
                 yield bot.button_title(flow.name, state.name, trigger).key
 
 
-# What the code says ------------------------------------------------------------------------------------------------
-
-
 def _callbacks(bot: Bot) -> Iterator[object]:
-    """All that an author wrote and the bot calls."""
+    """Yield the callbacks of the author and the classes of the services."""
     for flow in _definitions(bot):
         yield from flow.required
         for state in flow.states:
-            yield from (state.ask, state.say, state.reads, state.rows, state.call, state.given, state.result)
+            yield from (state.ask, state.say, state.reads, state.rows, state.call, state.input, state.output)
         for transition in flow.transitions:
             yield from (transition.prepare, *transition.guards)
     yield from map(type, bot.services.values())
@@ -133,7 +135,7 @@ def _callbacks(bot: Bot) -> Iterator[object]:
 
 
 def _said(bot: Bot) -> set[str]:
-    """The keys that the code of the callbacks names."""
+    """Return the keys in the source of the callbacks."""
     reader = _Reader()
     for callback in _callbacks(bot):
         reader.read(callback)
@@ -141,14 +143,14 @@ def _said(bot: Bot) -> set[str]:
 
 
 class _Reader:
-    """Reads code for the keys it names, each piece once, and follows it within its own package."""
+    """Collects the keys in source code. It reads each function once, and follows calls within the same package."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self._seen: set[int] = set()
 
     def read(self, thing: object) -> None:
-        """Take the keys of a function, of a class with all its methods, or of a text that stands by itself."""
+        """Collect the keys of a function, of a class with all its methods, or of a text."""
         thing = inspect.unwrap(getattr(thing, "__func__", thing)) if callable(thing) else thing
         if id(thing) in self._seen:
             return
@@ -182,7 +184,7 @@ class _Reader:
 
 
 def _tree(function: FunctionType) -> ast.Module | None:
-    """The code as it was written, where that can be had."""
+    """Return the syntax tree of a function; None if its source is not available."""
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError, TypeError):
@@ -194,7 +196,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _words(node: ast.expr) -> Iterator[str]:
-    """The strings that an argument can be."""
+    """Yield the strings that an argument can be."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
@@ -203,7 +205,7 @@ def _words(node: ast.expr) -> Iterator[str]:
 
 
 def _resolve(node: ast.Name | ast.Attribute, function: FunctionType) -> object:
-    """What a name of the function's module stands for, or one of a module that it imports."""
+    """Return the object that a name of the function's module, or of a module that it imports, stands for."""
     if isinstance(node, ast.Name):
         return function.__globals__.get(node.id)
     if isinstance(node.value, ast.Name):
@@ -213,7 +215,7 @@ def _resolve(node: ast.Name | ast.Attribute, function: FunctionType) -> object:
 
 
 def _is_near(found: object, function: FunctionType) -> bool:
-    """Whether it belongs to the author of the function: it is of the same package, or a text."""
+    """Whether an object is a text, or a function or class of the same package as the function."""
     package = function.__module__.partition(".")[0]
     module = getattr(found, "__module__", None)
     near = isinstance(module, str) and module.partition(".")[0] == package

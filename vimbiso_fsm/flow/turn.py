@@ -1,47 +1,60 @@
-"""What a callback of a flow sees and may answer.
+"""The turn that a callback of a flow sees, and what the callback may return.
 
-A callback gets a `Turn`: one message being decided. It is pure. A guard answers `True` (accepts), `False` (declines,
-silently) or `Refused` (declines, with a reason that is said). `call` proposes an effect on the outside world, which
-is run after the turn is stored.
+A callback is pure: it reads a `Turn` and returns a value. A guard returns `True` to accept, `False` to decline
+silently, or `Refused` to decline with a reason for the member. A `call` callback proposes an effect, which runs after
+the turn is stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.document.codec import unstructure
+from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-P = ParamSpec("P")
 
 
 @attrs.frozen
 class Changes(Generic[D_co]):
-    """What `prepare` returns when more than the data changes: the new data and the new member."""
+    """The result of a `prepare` that changes the member; made by `Turn.changes`.
 
-    data: D_co
-    member: Member
-
-
-@attrs.frozen
-class Turn(Generic[D_co]):
-    """One message being decided.
-
-    `data`: the flow's typed data, the answer already in its field. `answer`: what was read, chosen, returned by a
-    call or by a sub-flow. `reason`: why a call failed (on trigger `failed`). `now`: the store's clock, UTC.
+    Attributes:
+        data: The flow's new data.
+        member: The new member.
     """
 
     data: D_co
-    member: Member
+    member: Member[Any]
+
+
+@attrs.frozen
+class Turn(Generic[D_co, P_co]):
+    """One message while it is decided, for a flow with data `D` and a bot with the profile class `P`.
+
+    `Turn[Offer]` suits a bot without a profile class: `turn.member.profile` is then the stored mapping.
+
+    Attributes:
+        data: The flow's typed data. The answer is already in its field.
+        member: The member whose turn it is.
+        channel: The channel that the message came from.
+        now: The store's clock, in UTC.
+        flow: The name of the flow.
+        state: The name of the state.
+        trigger: The trigger that is fired; empty for callbacks that belong to no transition.
+        answer: What was read or chosen, or what a call or a sub-flow returned.
+        reason: Why a call failed; set on trigger `failed`.
+    """
+
+    data: D_co
+    member: Member[P_co]
     channel: Channel
     now: datetime
     flow: str
@@ -50,24 +63,52 @@ class Turn(Generic[D_co]):
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
 
-    def becomes(self, *, data: D | None = None, member: Member | None = None) -> Changes[D]:
-        """The result of a `prepare` that changes the member (login, onboarding, account switch)."""
+    def changes(self, *, data: D | None = None, member: Member[Any] | None = None) -> Changes[D]:
+        """Return the result of a `prepare` that changes the member, at a login or a change of account for example.
+
+        Args:
+            data: The flow's new data; unchanged if not given.
+            member: The new member; unchanged if not given.
+        """
         return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
 
 
-Guard: TypeAlias = Callable[[Turn[D]], bool | Refused]
+Guard: TypeAlias = Callable[[Turn[D, Any]], bool | Refused]
 """A pure callback that accepts, declines or refuses."""
 
 
-def authenticated(turn: Turn[object]) -> bool | Refused:
-    """Guard: the member is logged in. Refused leads to the bot's entry flow, and back."""
+def settled(before: Member[Any], after: Member[Any]) -> Member[Any]:
+    """Return the member that a `prepare` made, with its profile as it is stored.
+
+    A profile that is an instance of the profile class replaces the fields of that class; fields of the stored profile
+    that the class does not have are kept.
+    """
+    given, kept = after._profile, before._profile
+    if given is kept and after.language == before.language:
+        return after
+    fields: Any = given.fields if isinstance(given, StoredProfile) else given
+    typed = None
+    if isinstance(kept, StoredProfile) and isinstance(given, kept.kind):
+        typed, fields = given, {**kept.fields, **unstructure(given)}
+    if after.language != before.language:
+        typed, fields = None, {**fields, "language": after.language}
+    profile = StoredProfile(fields, kept.kind, kept.read, typed) if isinstance(kept, StoredProfile) else fields
+    return attrs.evolve(after, profile=profile, language=language_of(fields))
+
+
+def authenticated(turn: Turn[object, Any]) -> bool | Refused:
+    """Guard: the member is logged in. A refusal leads to the bot's entry flow, and back."""
     return turn.member.authenticated or Refused("member.login")
 
 
 def failed_with(*codes: str) -> Guard[object]:
-    """Guard for `failed`: the call failed for one of these reasons, `failed_with("call.unsure")`."""
+    """Return a guard for trigger `failed` that accepts these reasons: `failed_with("call.unsure")`.
 
-    def failed(turn: Turn[object]) -> bool:
+    Args:
+        codes: The codes of the `Refused` that the call returned.
+    """
+
+    def failed(turn: Turn[object, Any]) -> bool:
         return turn.reason is not None and turn.reason.code in codes
 
     failed.__name__ = f"because {' or '.join(codes)}"

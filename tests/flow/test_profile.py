@@ -1,0 +1,170 @@
+"""The member's profile is an instance of the bot's profile class, and is stored as it always was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.bots import CHANNEL, START, Chat, member_document
+from vimbiso_fsm.document.codec import Unreadable
+from vimbiso_fsm.document.document import Member, StoredProfile, language_of
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Changes, Turn, settled
+from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.messages.replies import Text
+
+
+@attrs.frozen
+class Card:
+    """A profile."""
+
+    name: str = ""
+    limit: Money = attrs.field(default=Money.zero("USD"))
+
+
+@attrs.frozen
+class Spoken(Card):
+    """A profile that knows its language."""
+
+    language: str = ""
+
+
+RICH = {"name": "Ada", "limit": {"amount": "5.00", "currency": "USD"}}
+
+
+def raised(turn: Turn[NoData, Card]) -> Changes[NoData]:
+    """Prepare: the limit is doubled."""
+    profile = turn.member.profile
+    profile = attrs.evolve(profile, limit=profile.limit + profile.limit)
+    return turn.changes(member=attrs.evolve(turn.member, profile=profile))
+
+
+def mapped(turn: Turn[NoData, Card]) -> Changes[NoData]:
+    """Prepare: the whole profile as plain values."""
+    member: Member[Any] = turn.member
+    return turn.changes(member=attrs.evolve(member, profile={"name": "Bea"}))
+
+
+def shona(turn: Turn[NoData, Card]) -> Changes[NoData]:
+    """Prepare: another language, and another name."""
+    profile = attrs.evolve(turn.member.profile, name="Chipo")
+    return turn.changes(member=attrs.evolve(turn.member, language="sn", profile=profile))
+
+
+def broken(turn: Turn[NoData, Card]) -> Changes[NoData]:
+    """Prepare: a profile that is no `Card`."""
+    member: Member[Any] = turn.member
+    return turn.changes(member=attrs.evolve(member, profile={"name": 5}))
+
+
+def named(turn: Turn[NoData, Card]) -> Text:
+    """What the profile says."""
+    profile = turn.member.profile
+    return Text(f"{profile.name} {profile.limit}")
+
+
+def chat_of(**stored: Any) -> Chat:
+    """A member with a profile, at a question with the callbacks above."""
+    flow: Flow[NoData] = Flow(
+        "card", initial="ask",
+        states=[State("ask", ask=named), State("end", final=True)],
+        transitions=[
+            Transition("raise", "ask", "ask", prepare=raised), Transition("map", "ask", "ask", prepare=mapped),
+            Transition("shona", "ask", "ask", prepare=shona), Transition("break", "ask", "ask", prepare=broken),
+            Transition("leave", "ask", "end"),
+        ],
+    )  # fmt: skip
+    chat = Chat(Bot(flow, profile=Card))
+    chat.plant(member_document(version=1, profile={**RICH, **stored}))
+    return chat
+
+
+def test_callbacks_see_the_profile_class():
+    """Also a guest's, which is empty, is an instance of it."""
+    assert chat_of().say("hi").replies[-1].body.text == "Ada 5.00 USD"  # type: ignore[union-attr]
+    assert Bot(chat_of().bot.home, profile=Card).typed(Member("guest")).profile == Card()
+
+
+def test_a_changed_profile_is_stored_as_plain_values():
+    """Fields of the class are replaced, other fields are kept."""
+    chat = chat_of(theirs=7)
+    chat.say("hi", "raise")
+    assert chat.document().profile == {"name": "Ada", "limit": {"amount": "10.00", "currency": "USD"}, "theirs": 7}
+    assert list(chat.document().profile) == ["name", "limit", "theirs"]
+    assert chat.say("raise").replies[-1].body.text == "Ada 20.00 USD"  # type: ignore[union-attr]
+
+
+def test_a_profile_of_plain_values_replaces_the_whole():
+    """A `prepare` may also give the mapping that is to be stored."""
+    chat = chat_of(theirs=7)
+    chat.say("hi", "map")
+    assert chat.document().profile == {"name": "Bea"}
+    assert chat.words[-1] == "Bea 0 USD"
+
+
+def test_the_language_is_changed_beside_the_profile():
+    """The class need not have a field for it; the order of the changes does not matter."""
+    chat = chat_of()
+    chat.say("hi", "shona")
+    assert chat.document().profile == {**RICH, "name": "Chipo", "language": "sn"}
+    assert chat.document().member.language == "sn"
+
+
+def test_a_profile_class_with_a_language_reads_the_new_one():
+    """The language that was set is in the profile that the next callback sees."""
+    before = Bot(chat_of().bot.home, profile=Spoken).typed(Member("m", profile={"language": "en"}, language="en"))
+    after = settled(before, attrs.evolve(before, language="sn", profile=attrs.evolve(before.profile, name="Ada")))
+    assert (after.profile, after.language) == (Spoken("Ada", language="sn"), "sn")
+
+
+def test_a_profile_that_the_class_cannot_read_is_not_stored():
+    """The turn fails and the profile stays as it was."""
+    chat = chat_of()
+    outcome = chat.say("hi", "break")
+    assert outcome.status == "failed"
+    assert chat.document().profile == RICH
+    with pytest.raises(Unreadable):
+        _ = chat.bot.typed(Member("m", profile={"name": 5})).profile
+
+
+def test_a_profile_is_structured_once_a_turn_and_only_when_it_is_used():
+    """However often it is read, and however often the member is copied."""
+    read: list[Mapping[str, Any]] = []
+
+    def reads(fields: Mapping[str, Any], kind: type[Any]) -> Card:
+        read.append(fields)
+        return Card(**fields)
+
+    member: Member[Card] = Member("m", profile=StoredProfile({"name": "Ada"}, Card, reads))
+    turn: Turn[NoData, Card] = Turn(NoData(), attrs.evolve(member, guest=False), CHANNEL, START, "f", "s")
+    assert read == []
+    assert turn.member.profile is attrs.evolve(turn, state="t").member.profile is member.profile
+    assert read == [{"name": "Ada"}]
+
+
+@given(st.dictionaries(st.text(), st.integers()), st.text(), st.none() | st.text())
+def test_without_a_profile_class_the_mapping_is_given_as_it_is(
+    profile: dict[str, int], name: str, language: str | None
+):
+    """And what a `prepare` makes of it is stored as it is; a language is set in it."""
+    before = Member("m", profile=profile, language=language_of(profile))
+    assert before.profile is before.stored_profile is profile
+    after = settled(before, attrs.evolve(before, profile={**profile, name: 1}))
+    assert after.profile == {**profile, name: 1}
+    spoken = settled(before, attrs.evolve(before, language=language)).stored_profile
+    assert spoken == (profile if language == before.language else {**profile, "language": language})
+
+
+def test_a_profile_class_needs_defaults():
+    """The profile of a new member is empty."""
+    odd = attrs.make_class("Odd", ["name"])
+    with pytest.raises(FlowError, match="field 'name' of profile class Odd has no default; give it one"):
+        Bot(chat_of().bot.home, profile=odd)
