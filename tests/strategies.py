@@ -20,6 +20,7 @@ from vimbiso_fsm.document.document import (
     Run,
     Shown,
     StepData,
+    Suspended,
     Undelivered,
 )
 from vimbiso_fsm.flow.bot import Bot
@@ -147,9 +148,7 @@ def documents(draw: st.DrawFn) -> Document:
     """Any valid document of the bot of `tests.bots`."""
     token = draw(st.none() | names)
     open_runs = draw(st.lists(runs(), max_size=3, unique_by=lambda run: run.id))
-    waiting = tuple(
-        attrs.evolve(run, waits=draw(st.sampled_from(["sub", "under", "asked", "entry"]))) for run in open_runs[1:]
-    )
+    waiting = tuple(attrs.evolve(run, waits=draw(st.sampled_from(Suspended))) for run in open_runs[1:])
     return Document(
         member_id=draw(plain_texts.filter(bool)),
         channel=draw(channels),

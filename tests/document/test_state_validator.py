@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, fruit_bot, member_document
 from tests.strategies import documents, json_values
-from vimbiso_fsm.document.codec import document_to_raw, dumps
+from vimbiso_fsm.document.codec import SEED, document_to_raw, dumps
 from vimbiso_fsm.document.document import (
     Address,
     Document,
@@ -25,9 +25,10 @@ from vimbiso_fsm.document.document import (
     Run,
     Shown,
     StepData,
+    Suspended,
     Undelivered,
 )
-from vimbiso_fsm.document.state_validator import SEED, StateValidator
+from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import InvalidState
 
@@ -56,7 +57,7 @@ FULL = member_document(
     profile={"name": "Ada", "accounts": []},
     current_account={"account_id": "a-1"},
     run=RUN,
-    suspended=(attrs.evolve(RUN, flow_data=attrs.evolve(RUN.flow_data, id="order:2"), waits="asked"),),
+    suspended=(attrs.evolve(RUN, flow_data=attrs.evolve(RUN.flow_data, id="order:2"), waits=Suspended.OFFERED_BACK),),
     call=PendingCall("k", "bank", "pay", {"name": "ada"}, "root", START, 2, START),
     outbox=(Undelivered("o", ({"text": "call.waiting"}, {"text": ["a", {"b": 1}]}), START, 2),),
     deadline=START,
@@ -197,12 +198,12 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("no instant", {"_last_updated": "yesterday"}, "_last_updated is no instant"),
     ("deadline", {"_deadline": "2026-11-22"}, "_deadline must be an instant with a time zone"),
     ("channel type", {"channel": {"type": "pigeon", "identifier": "1", "metadata": {}}}, "channel.type is no known channel type"),
-    ("channel type list", {"channel": {"type": [], "identifier": "1", "metadata": {}}}, "channel.type is no known channel type"),
-    ("no identifier", {"channel": {"type": "sms", "metadata": {}}}, "channel.identifier must be text"),
-    ("no metadata", {"channel": {"type": "sms", "identifier": "1"}}, "channel.metadata must be an object"),
-    ("more of a channel", {"channel": {"type": "sms", "identifier": "1", "metadata": {}, "x": 1}}, "channel has fields besides"),
+    ("channel type list", {"channel": {"type": [], "identifier": "1", "metadata": {}}}, "channel cannot be read: its type must be text, not list"),
+    ("no identifier", {"channel": {"type": "sms", "metadata": {}}}, "channel must have exactly type, identifier and metadata"),
+    ("no metadata", {"channel": {"type": "sms", "identifier": "1"}}, "channel must have exactly type, identifier and metadata"),
+    ("more of a channel", {"channel": {"type": "sms", "identifier": "1", "metadata": {}, "x": 1}}, "channel must have exactly type, identifier and metadata"),
     ("flow_data without _run", {"_run": None}, "_run"),
-    ("flow_data null", {"flow_data": None}, "flow_data is a null, not an object"),
+    ("flow_data null", {"flow_data": None}, "flow_data must be an object, not null"),
     ("suspended", {"_suspended": {}}, "_suspended must be a list"),
     ("suspended run", {"_suspended": [5]}, "_suspended.0"),
 ]  # fmt: skip
@@ -216,18 +217,28 @@ def test_each_rule_says_what_is_wrong(changes: dict[str, Any], fault: str):
 
 
 RUN_CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    ("more than id, step, data", {"x": 1}, {}, "flow_data must have exactly id, step and data"),
-    ("data null", {"data": None}, {}, "flow_data.data is a null, not an object"),
+    ("more than id, step, data", {"x": 1}, {}, "flow_data has a field that is not known"),
+    ("data null", {"data": None}, {}, "flow_data.data must be an object, not null"),
     ("member id inside", {}, {"member_id": "m-1"}, "flow_data.data.member_id must stand at the top level only"),
     ("run of another flow", {"id": "pick:1"}, {}, "flow_data.id must be text that begins with the flow's name"),
     ("id no text", {"id": []}, {}, "flow_data.id must be text"),
-    ("step no text", {"step": []}, {}, "flow_data.step is a list, not the name of a state"),
+    ("step no text", {"step": []}, {}, "flow_data.step must be text, not list"),
     ("unknown step", {"step": "nowhere"}, {}, "flow_data.step names no state of flow 'order'"),
     ("unknown flow", {"id": "old:1"}, {"flow_type": "old"}, "flow_data.data.flow_type names no declared flow"),
-    ("context", {}, {"_validation_context": []}, "flow_data.data._validation_context must be an object"),
+    (
+        "context",
+        {},
+        {"_validation_context": []},
+        "flow_data.data has a _validation_context or _validation_state that is no object",
+    ),
     ("attempts", {}, {"_validation_context": {"attempts": "x"}}, "_validation_context"),
-    ("verdict", {}, {"_validation_state": None}, "flow_data.data._validation_state must be an object"),
-    ("channel", {}, {"channel": "sms"}, "flow_data.data.channel is a str, not an object"),
+    (
+        "verdict",
+        {},
+        {"_validation_state": None},
+        "flow_data.data has a _validation_context or _validation_state that is no object",
+    ),
+    ("channel", {}, {"channel": "sms"}, "flow_data.data has a channel without type and identifier"),
 ]
 
 

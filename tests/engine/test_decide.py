@@ -1457,14 +1457,14 @@ def test_typed_data_that_cannot_change_is_kept():
 class Aged:
     """A profile that must have an age."""
 
-    age: int
+    age: int = 0
 
 
 def test_a_document_of_another_bot_is_judged_as_a_whole():
     """What was found valid by other rules counts for nothing here."""
     states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
     flow = one_flow(states, [Transition("answer", "ask", "end", conditions=[lambda turn: False])])
-    document = Talk(Bot(flow), member_document(profile={"name": "Ada"})).say("hi").document
+    document = Talk(Bot(flow), member_document(profile={"age": "old"})).say("hi").document
     with pytest.raises(InvalidState, match="profile is no Aged"):
         decide(Bot(flow, profile=Aged), document, Message(CHANNEL, "m", "x"), START)
 

@@ -397,3 +397,72 @@ def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
     assert state.authenticated
     assert state.deadline is not None
     assert abs(state.deadline.timestamp() - time.time() - 300) < 120
+
+
+# One formula ----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Named:
+    """What the short flow gathers."""
+
+    name: str = ""
+
+
+def short_session(**options: Any) -> Chat:
+    """A member who has answered the first question of a flow whose session lasts 30 seconds."""
+    flow = one_flow(
+        [State("name", ask=Text("Name?"), reads=str, into="name"), State("sure", ask=Text("Sure?"))],
+        [Transition("answer", "name", "sure"), Transition("yes", "sure", "name")],
+        data=Named, session=30,
+    )  # fmt: skip
+    chat = Chat(Bot([flow], **options))
+    chat.say("hi")
+    chat.say("ada")
+    return chat
+
+
+def put_back(chat: Chat, to: int) -> Document:
+    """The member's document after an operator has put them back to a version."""
+    chat.cache.forget(chat.member_id())
+    with FlowStateManager(chat.bot, chat.store) as manager:
+        assert manager.recover(chat.member_id(), to=to).outcome == "put back"
+    return chat.document()
+
+
+def test_a_flow_that_is_put_back_keeps_its_own_session():
+    """`Flow(session=30)` holds for a flow that an operator puts back as for one that a message enters."""
+    chat = short_session()
+    chat.wait(31).wake()
+    assert chat.document().deadline is None
+    put_back(chat, 2)
+    now = datetime.fromtimestamp(chat.clock.at, UTC)
+    assert chat.document().deadline == now + timedelta(seconds=30)
+    assert chat.document().session_since == now
+
+
+def test_putting_back_does_not_prolong_a_session():
+    """Nobody has said anything: a session that ends earlier than a new one would goes on as it was."""
+    chat = short_session()
+    before = chat.document()
+    chat.wait(20)
+    after = put_back(chat, 1)
+    assert (after.deadline, after.session_since) == (before.deadline, before.session_since)
+
+
+def test_a_flow_that_is_put_back_warns_of_its_own_end():
+    """Its answers are not confirmed, so the member is warned before they would be lost."""
+    chat = short_session(session=SessionLife(warning=20))
+    chat.wait(31).wake()
+    after = put_back(chat, 2)
+    assert after.deadline is not None
+    assert after.warn_at == after.deadline - timedelta(seconds=20)
+
+
+def test_a_put_back_session_obeys_the_limit():
+    """The absolute limit holds for a session that begins when the member is put back."""
+    chat = short_session(session=SessionLife(idle=10, limit=20))
+    chat.wait(31).wake()
+    after = put_back(chat, 2)
+    assert after.deadline is not None
+    assert after.deadline - (after.session_since or after.deadline) == timedelta(seconds=20)

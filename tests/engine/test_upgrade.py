@@ -25,6 +25,7 @@ from vimbiso_fsm.document.document import (
     Run,
     Shown,
     StepData,
+    Suspended,
     first_document,
     needs_asking,
 )
@@ -686,7 +687,7 @@ def old_documents(draw: st.DrawFn) -> Document:
     return member_document(
         version=5,
         run=sub if above else run,
-        suspended=(attrs.evolve(run, waits="sub"),) if above else (),
+        suspended=(attrs.evolve(run, waits=Suspended.SUBFLOW),) if above else (),
         call=call if step == "paying" or not draw(st.integers(0, 3)) else None,
     )
 

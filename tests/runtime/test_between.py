@@ -17,7 +17,7 @@ from tests.engines import Server
 from vimbiso_fsm import Bot, Flow, Migration, State, Text, Transition
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.trail import Trail
-from vimbiso_fsm.document.document import Document, Moved, Run, first_document
+from vimbiso_fsm.document.document import Document, Moved, Run, Suspended, first_document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.reading import PATIENCE_WITH_NEWER
 from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered
@@ -248,7 +248,7 @@ def test_what_was_taken_over_from_an_old_record_before_a_deploy_comes_to_its_end
     """Its run waits for the way in, and stands where a deploy has put another question, or a sub-flow."""
     chat = standing(step)
     document = chat.document()
-    waiting = attrs.evolve(run_of(document), waits="entry")
+    waiting = attrs.evolve(run_of(document), waits=Suspended.LOGIN)
     chat.plant(attrs.evolve(document, version=document.version + 1, run=waiting))
     deploy(chat, errand()).say("hm")
     for _ in range(8):

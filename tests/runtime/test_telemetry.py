@@ -20,8 +20,9 @@ import pytest
 
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
-from vimbiso_fsm.audit.entries import AuditEntry, error_record
+from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.logs import FIELDS, LONGEST, JSONFormatter, log_turn

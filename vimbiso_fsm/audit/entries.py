@@ -1,19 +1,21 @@
-"""TODO."""
+"""The entries of the audit and the incidents beside it: made, sealed, read.
+
+An entry names each transition tried and each guard's verdict. It never holds what a member wrote: an address stands in
+it only as a digest, data only as `redaction.py` lets through.
+"""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import PurePath
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from vimbiso_fsm.document.codec import Unreadable, dumps, dumps_unstructured, loads, structure
-from vimbiso_fsm.document.document import FlowData
-from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.document.document import Run
+from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, digest
 
 
@@ -110,28 +112,46 @@ class Incident:
 _NAMES = tuple(attrs.fields_dict(AuditEntry))
 
 
-_EMPTY: Final[Sequence[Any]] = ("", [], {})
+def entry_for(
+    kind: str,
+    token: str,
+    *,
+    member_id: str,
+    version: int,
+    at: datetime,
+    channel: Channel | None,
+    run: Run | None = None,
+    source: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Make the entry of one commit. Every entry is made here.
 
-
-def redacted(flow: Flow[Any], flow_data: FlowData) -> dict[str, Any]:
-    """A run's data as it stands in the audit: public values, a mark for any other that is set."""
-    public = flow.public
-    return {
-        name: value if name in public else None if value is None or value in _EMPTY else "•"
-        for name, value in flow_data.data.fields.items()
-    }
-
-
-def error_record(error: BaseException, reference: str) -> dict[str, Any]:
-    """What the audit keeps of an exception: its type and where it came from. Its message may quote what a member
-    wrote and is left out, but for this library's own errors, which quote nothing."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "reference": reference,
-        "type": type(error).__name__,
-        "message": str(error) if isinstance(error, VimbisoError) else "",
-        "where": [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames[-8:]],
-    }
+    Args:
+        kind: What the commit is, as in `AuditEntry`.
+        token: The token of the commit, which is its own root.
+        member_id: The member whose document is stored or removed.
+        version: The version that the commit makes.
+        at: The instant of the commit, with a time zone.
+        channel: The member's channel, None where it is not known. The entry keeps a digest of it.
+        run: The run in which the member stands after the commit, None at none.
+        source: The state in which the member stood before.
+        detail: Facts about the commit; they quote no data of the member.
+    """
+    return AuditEntry(
+        version=version,
+        at=at,
+        member_id=member_id,
+        channel=channel_digest(channel) if channel is not None else ("", ""),
+        kind=kind,
+        status="advanced",
+        token=token,
+        root=token,
+        source=source,
+        dest=run.step if run is not None else "",
+        flow=run.flow if run is not None else "",
+        run=run.id if run is not None else "",
+        detail=detail or {},
+    )
 
 
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:

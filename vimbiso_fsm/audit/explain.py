@@ -1,4 +1,4 @@
-"""TODO."""
+"""One commit explained: which transitions were candidates, what each guard said, what was committed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import name_of
+from vimbiso_fsm.flow.privacy import MASK
 from vimbiso_fsm.flow.state import Transition
 
 
@@ -201,4 +202,4 @@ def _step_words(explained: Explained) -> Iterator[str]:
 
 def _shown(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
-    return value if value == "•" else json.dumps(value, ensure_ascii=False)
+    return value if value == MASK else json.dumps(value, ensure_ascii=False)

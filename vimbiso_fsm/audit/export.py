@@ -1,4 +1,4 @@
-"""TODO."""
+"""Trails as a file of JSON Lines that can be gone on with."""
 
 from __future__ import annotations
 

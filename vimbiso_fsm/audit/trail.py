@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -15,8 +14,7 @@ from vimbiso_fsm.audit.entries import AuditEntry, Incident, life_of_guest, unsea
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import Unreadable
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
-from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, Store, Stored, digest
-from vimbiso_fsm.store.script import entry_of, incidents_key, keys_of, unword
+from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, Scan, Store, Stored, digest
 
 T = TypeVar("T")
 Wanted: TypeAlias = Callable[[AuditEntry | Incident], bool]
@@ -62,9 +60,13 @@ def read_trail(store: Store, member_id: str | None) -> Trail:
     if member_id is not None:
         stored = store.perform(Load(member_id))
         try:
-            entries = store.perform(ReadAudit(member_id))
+            found = store.perform(ReadAudit(member_id, tolerant=True))
         except DamagedDocument as error:
-            entries, damaged = _sound_entries(store, member_id, error.fault)
+            found = ()
+            damaged.append(error.fault)
+        entries = tuple(entry for entry in found if entry.version)
+        places = (place for place, entry in enumerate(found, 1) if not entry.version)
+        damaged += [f"place {place} of the audit holds no entry" for place in places]
     try:
         incidents = store.perform(ReadIncidents(member_id))
     except StoreUnavailable as error:
@@ -75,61 +77,13 @@ def read_trail(store: Store, member_id: str | None) -> Trail:
     return Trail(member_id, stored, entries, incidents, tuple(damaged))
 
 
-def _sound_entries(store: Store, member_id: str, fault: str) -> tuple[tuple[Entry, ...], list[str]]:
-    """The entries of a list that has others too, and the places of those, counted from 1."""
-    client = _client(store)
-    key = keys_of(member_id)[3]
-    if _asked(lambda: client.type(key)) != b"list":
-        return (), [fault]
-    entries: list[Entry] = []
-    damaged: list[str] = []
-    for place, frame in enumerate(_asked(lambda: client.lrange(key, 0, -1)), 1):
-        try:
-            entries.append(entry_of(frame))
-        except ValueError:
-            damaged.append(f"place {place} of the audit holds no entry")
-    return tuple(entries), damaged
-
-
 def members(store: Store) -> tuple[str, ...]:
-    """Every member of whom the store keeps a document, an audit or incidents, in order; each server is asked.
+    """Return every member of whom the store keeps a document, an audit or incidents, in order.
 
-    Raises: StoreUnavailable; TypeError for a store that is on no server.
+    Raises:
+        StoreUnavailable: A server did not answer.
     """
-    client = _client(store)
-    found = _asked(lambda: set(map(_member_of, client.scan_iter(match=b"vimbiso:*:member:*", count=1000))))
-    return tuple(sorted(member_id for member_id in found if member_id))
-
-
-_KEY: Final = re.compile(rb"vimbiso:\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
-
-
-def _member_of(key: bytes) -> str | None:
-    """Whose key it is; None for a key that the store would not have written."""
-    match = _KEY.fullmatch(key)
-    try:
-        member_id = unword(match[1]) if match else ""
-    except UnicodeError:
-        return None
-    own = (*keys_of(member_id), incidents_key(member_id))
-    return member_id if key in own else None
-
-
-def _client(store: Store) -> Any:
-    from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-
-    if not isinstance(store, AtomicStateManager):
-        raise TypeError(f"a {type(store).__name__} is on no server that could be asked for its keys")
-    return store._client
-
-
-def _asked(ask: Callable[[], T]) -> T:
-    from vimbiso_fsm.store.servers import UNREACHABLE
-
-    try:
-        return ask()
-    except UNREACHABLE as error:
-        raise StoreUnavailable(str(error) or type(error).__name__) from error
+    return store.perform(Scan())
 
 
 def guests(trail: Trail) -> tuple[str, ...]:
@@ -230,8 +184,3 @@ def incident(body: bytes) -> Incident | str:
     except Unreadable as error:
         return f"it cannot be read: {error}"
     return read if read.at.tzinfo else "its instant has no time zone"
-
-
-# Exporting ---------------------------------------------------------------------------------------------------
-
-# Explaining --------------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, shown
 from vimbiso_fsm.cli.store_options import Data, OpenBot, Redis, opened
 from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw
+from vimbiso_fsm.flow import privacy
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.store.requests import Load, ReadAudit, ReadRecords, Stored
 from vimbiso_fsm.store.retention import RECORDS_KEPT
 
-MASK: Final = "•••"
+MASK: Final = 3 * privacy.MASK
 
 
 def state(
@@ -90,7 +90,6 @@ def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any
     if not flow_data:
         return flow_data
     flows = bot.definitions(flow_data["data"]["flow_type"])
-    fields = [item for flow in flows for item in flow.fields.items()]
-    secret = {name for name, field in fields if field.metadata.get("vimbiso") == SECRET["vimbiso"]}
+    secret = frozenset[str]().union(*(flow.secrets for flow in flows))
     data = {name: MASK if name in secret and value else value for name, value in flow_data["data"].items()}
     return {**flow_data, "data": data}

@@ -1,7 +1,11 @@
-"""Documents and typed data, written down and read back. The only module that knows cattrs; JSON on the wire.
+"""Documents and typed data as JSON, and back. The only module that imports cattrs.
 
 The shape of a document is the seed's, exactly; what the framework adds starts with `_` and is left out while it has
 nothing to say. Scalars are never coerced: a text where a number belongs is a fault, not a number.
+
+The shape is judged here and nowhere else, part by part (`parts_of`): the fields that are there and no other, each of
+its type, numbers that count not negative, instants with a time zone. What a well-shaped document may not say is
+`state_validator.py`'s business.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from math import isfinite
 from operator import ne
 from types import NoneType, UnionType
@@ -19,20 +24,54 @@ from uuid import UUID
 
 import attrs
 import orjson
-from cattrs import BaseValidationError, transform_error
+from cattrs import BaseValidationError, ForbiddenExtraKeysError, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
-from cattrs.preconf.json import make_converter
+from cattrs.preconf.json import JsonConverter, make_converter
 
-from vimbiso_fsm.document.document import Address, Document, Judged, PendingCall, Run, StepData, Undelivered
-from vimbiso_fsm.errors import NotStorable
+from vimbiso_fsm.document.document import Address, Document, Judged, PendingCall, Run, StepData, Suspended, Undelivered
+from vimbiso_fsm.errors import InvalidMessage, NotStorable
+from vimbiso_fsm.messages.message import Channel
 
 T = TypeVar("T")
+
+SEED: Final = frozenset(
+    {
+        "member_id",
+        "channel",
+        "jwt_token",
+        "authenticated",
+        "profile",
+        "current_account",
+        "flow_data",
+        "_version",
+        "_last_updated",
+    }
+)
+"""The fields of the seed's document; each must be there."""
 
 RESERVED = frozenset({"flow_type", "channel", "_validation_context", "_validation_state"})
 """Names in `flow_data.data` that belong to the framework; no field of a flow's data may be called so."""
 
 _converter = make_converter(unstruct_collection_overrides={tuple: list, set: list, frozenset: list})
+"""For the typed data of authors, and for writing."""
+_wire = make_converter(forbid_extra_keys=True)
+"""For reading documents: an unknown field is a fault, a number counts, an instant has a time zone."""
+
+
+@attrs.frozen
+class Fault:
+    """One thing that is wrong with a document: where, and what. The value itself is not quoted."""
+
+    path: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.fault}"
+
+
+class _Misshapen(TypeError):
+    """A value is not of the wanted shape. The message quotes no value."""
 
 
 class Unreadable(ValueError):
@@ -184,10 +223,18 @@ def _name_at(text: str, at: int, names: Collection[str]) -> str | None:
 # Scalars -----------------------------------------------------------------------------------------------------------
 
 
+def kind_of(value: Any) -> str:
+    """Return the name of a value's type as JSON knows it."""
+    return "null" if value is None else type(value).__name__
+
+
+_NAMES: Final[Mapping[type, str]] = {str: "text", bool: "true or false"}
+
+
 def _exactly(kind: type[T]) -> Callable[[Any, Any], T]:
     def structure_exactly(value: Any, _: Any) -> T:
         if type(value) is not kind:
-            raise TypeError(f"must be {kind.__name__}, not {type(value).__name__}")
+            raise _Misshapen(f"must be {_NAMES.get(kind, kind.__name__)}, not {kind_of(value)}")
         return value
 
     return structure_exactly
@@ -237,36 +284,73 @@ _converter.register_unstructure_hook(time, _time)
 _converter.register_unstructure_hook(UUID, _uuid)
 
 
+def _count(value: Any, _: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise _Misshapen("must be a whole number, not negative")
+    return value
+
+
+def _instant(value: Any, _: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise _Misshapen("is no instant") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise _Misshapen("must be an instant with a time zone")
+    return value
+
+
+def _waits(value: Any, _: Any) -> Suspended | Literal[""]:
+    if not isinstance(value, str) or value not in _REASONS:
+        raise _Misshapen("is no reason to wait")
+    return Suspended(value) if value else ""
+
+
+_REASONS: Final = frozenset({"", *Suspended})
+
+for _kind in (str, bool):
+    _wire.register_structure_hook(_kind, _exactly(_kind))
+_wire.register_structure_hook(int, _count)
+_wire.register_structure_hook(datetime, _instant)
+_wire.register_structure_hook_func(lambda kind: kind == Suspended | Literal[""], _waits)
+_converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
+
+
 # Containers: an object is no list, a text is no list of characters --------------------------------------------------
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if type(value) is not dict and not isinstance(value, Mapping):  # to ask an abstract class is slow
+        raise _Misshapen(f"must be an object, not {kind_of(value)}")
+    return cast("Mapping[str, Any]", value)
+
+
 def _object(value: Any, _: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"must be an object, not {type(value).__name__}")
-    return dict(cast("dict[str, Any]", value))
+    return dict(_mapping(value))
 
 
-def _of_object(kind: Any) -> Callable[[Any, Any], Any]:
+def _of_object(kind: Any, converter: JsonConverter) -> Callable[[Any, Any], Any]:
     """Reads an attrs class; what is no object would be one of nothing but defaults."""
-    read = make_dict_structure_fn(kind, _converter)
-    return lambda value, target: read(_object(value, target), target)
+    read = make_dict_structure_fn(kind, converter)
+    return lambda value, target: read(_mapping(value), target)
 
 
-def _of_list(kind: Any) -> Callable[[Any, Any], Any]:
+def _of_list(kind: Any, converter: JsonConverter) -> Callable[[Any, Any], Any]:
     """Reads a list, a tuple or a set."""
     inner = get_args(kind)
     make = get_origin(kind) or kind
     several = make is tuple and inner[-1:] != (...,)
     read = list_structure_factory(
-        cast(Any, list.__class_getitem__(inner[0] if inner and not several else Any)), _converter
+        cast(Any, list.__class_getitem__(inner[0] if inner and not several else Any)), converter
     )
 
     def structure_list(value: Any, target: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise TypeError(f"must be a list, not {type(value).__name__}")
+            raise _Misshapen(f"must be a list, not {kind_of(value)}")
         found: list[Any] = read(value, target)
         if several and inner:
-            found = [_converter.structure(one, wanted) for one, wanted in zip(found, inner, strict=True)]
+            found = [converter.structure(one, wanted) for one, wanted in zip(found, inner, strict=True)]
         return found if make is list else make(found)
 
     return structure_list
@@ -276,9 +360,10 @@ def _is_list(kind: Any) -> bool:
     return (get_origin(kind) or kind) in (list, tuple, set, frozenset)
 
 
-_converter.register_structure_hook_factory(attrs.has, _of_object)
-_converter.register_structure_hook_factory(_is_list, _of_list)
-_converter.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _object)
+for _reader in (_converter, _wire):
+    _reader.register_structure_hook_factory(attrs.has, partial(_of_object, converter=_reader))
+    _reader.register_structure_hook_factory(_is_list, partial(_of_list, converter=_reader))
+    _reader.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _object)
 
 
 # Typed data of flows, arguments and results of calls ---------------------------------------------------------------
@@ -367,18 +452,43 @@ def _step_data_to_raw(data: StepData) -> dict[str, Any]:
     }
 
 
-def _step_data_from_raw(raw: Any, _: Any) -> StepData:
-    return StepData(
-        flow_type=raw["flow_type"],
-        channel=_converter.structure(raw["channel"], Address),
-        context=raw["_validation_context"],
-        verdict=raw["_validation_state"],
-        fields={name: value for name, value in raw.items() if name not in RESERVED},
-    )
+def _step_data_from_raw(value: Any, _: Any) -> StepData:
+    raw: Mapping[str, Any] = _mapping(value)
+    if missing := RESERVED - raw.keys():
+        raise _Misshapen(f"lacks {', '.join(sorted(missing))}")
+    flow, context, verdict = raw["flow_type"], raw["_validation_context"], raw["_validation_state"]
+    if not isinstance(flow, str):
+        raise _Misshapen("has a flow_type that is no text")
+    if not (isinstance(context, Mapping) and isinstance(verdict, Mapping)):
+        raise _Misshapen("has a _validation_context or _validation_state that is no object")
+    fields = {name: part for name, part in raw.items() if name not in RESERVED}
+    return StepData(flow, _address(raw["channel"]), context, verdict, fields)
+
+
+def _address(value: Any) -> Address:
+    """The address in a run's data; the seed's documents may hold metadata there too, which is not kept."""
+    if not isinstance(value, Mapping) or not _ADDRESS <= value.keys() <= _CHANNEL:
+        raise _Misshapen("has a channel without type and identifier, or with more")
+    kind, identifier = value["type"], value["identifier"]
+    if not (isinstance(kind, str) and isinstance(identifier, str)):
+        raise _Misshapen("has a channel whose type or identifier is no text")
+    return Address(kind, identifier)
+
+
+_ADDRESS: Final = frozenset({"type", "identifier"})
+_CHANNEL: Final = _ADDRESS | {"metadata"}
+
+
+def _channel_from_raw(value: Any, _: Any) -> Channel:
+    raw = _mapping(value)
+    if raw.keys() != _CHANNEL:
+        raise _Misshapen("must have exactly type, identifier and metadata")
+    return Channel(raw["type"], raw["identifier"], raw["metadata"])
 
 
 _converter.register_unstructure_hook(StepData, _step_data_to_raw)
-_converter.register_structure_hook(StepData, _step_data_from_raw)
+_wire.register_structure_hook(StepData, _step_data_from_raw)
+_wire.register_structure_hook(Channel, _channel_from_raw)
 for _class in (Run, PendingCall, Undelivered):
     _converter.register_unstructure_hook(
         _class, make_dict_unstructure_fn(_class, _converter, _cattrs_omit_if_default=True)
@@ -415,9 +525,8 @@ _unstructure_document = make_dict_unstructure_fn(
     current_account=_as_it_is,
     **_written,
 )
-_structure_document = make_dict_structure_fn(
-    Document, _converter, _cattrs_forbid_extra_keys=True, upgraded=_absent, **_written
-)
+BOOKKEEPING: Final = frozenset({"_run", *_FIELDS.values()}) - SEED
+"""The fields that the framework adds to the seed's."""
 
 
 class _Part(NamedTuple):
@@ -430,7 +539,7 @@ class _Part(NamedTuple):
     write: Callable[[Any], Any]
 
 
-def _instant(value: datetime | None) -> datetime | str | None:
+def _written_instant(value: datetime | None) -> datetime | str | None:
     """orjson writes instants as `isoformat` does, but for time zones with seconds in their offset."""
     return value if value is None or value.tzinfo is UTC else value.isoformat()
 
@@ -443,7 +552,7 @@ def _parts() -> Iterator[_Part]:
         if field.name in ("profile", "current_account"):
             write: Callable[[Any], Any] = _same
         elif datetime in (field.type, *get_args(field.type)):
-            write = _instant
+            write = _written_instant
         else:
             write = _converter.get_unstructure_hook(field.type)
         yield _Part(
@@ -461,7 +570,7 @@ def _same(value: Any) -> Any:
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)  # the order of `_unstructure_document`
 _write_run = _converter.get_unstructure_hook(Run)
-_as_instant: Any = override(unstruct_hook=_instant, omit_if_default=True)
+_as_instant: Any = override(unstruct_hook=_written_instant, omit_if_default=True)
 _write_run_with_instants = make_dict_unstructure_fn(
     Run, _converter, _cattrs_omit_if_default=True, since=_as_instant, due=_as_instant
 )
@@ -536,19 +645,104 @@ def _changed_parts(document: Document, before: Document, known: Mapping[str, Any
     return raw
 
 
+_ABSENT: Final = object()
+_NOTHING: Final[Mapping[str, Any]] = {}
+_READERS: Final[tuple[tuple[str, str, Callable[[Any, Any], Any], Any], ...]] = tuple(
+    (str(_FIELDS.get(field.name, field.name)), field.name, _wire.get_structure_hook(field.type), field.type)
+    for field in attrs.fields(Document)
+    if field.init and field.name not in ("run", "upgraded")
+)
+"""Of each attribute of a document but `run`: its name on the wire, its own, how it is read, its type."""
+_read_run = _wire.get_structure_hook(Run)
+
+
+def parts_of(raw: Mapping[str, Any], known: Mapping[str, Any] = _NOTHING) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+    """Read a document in plain data, part by part.
+
+    Args:
+        raw: Plain data of the wire's shape.
+        known: Plain data that is known to be well shaped. A part that is the very same object in both is left out.
+
+    Returns:
+        The parts that are well shaped, by the name of the document's attribute, and what is wrong with the others.
+    """
+    parts: dict[str, Any] = {}
+    faults: list[Fault] = []
+    if not known or raw.keys() != known.keys():
+        faults += [Fault(name, "is missing") for name in sorted(SEED - raw.keys())]
+        faults += [Fault(str(name)[:40], "is no field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
+    for wire, name, read, kind in _READERS:
+        value = raw.get(wire, _ABSENT)
+        if value is _ABSENT or value is known.get(wire, _ABSENT):
+            continue
+        try:
+            parts[name] = read(value, kind)
+        except _UNREADABLE as error:
+            faults += _faults_of(error, wire)
+    flow_data, notes = raw.get("flow_data", _ABSENT), raw.get("_run", _ABSENT)
+    if flow_data is not known.get("flow_data", _ABSENT) or notes is not known.get("_run", _ABSENT):
+        run, wrong = _run_part(flow_data, notes)
+        faults += wrong
+        if not wrong:
+            parts["run"] = run
+    return parts, tuple(faults)
+
+
+def _run_part(flow_data: Any, notes: Any) -> tuple[Run | None, list[Fault]]:
+    """The current run, which stands in two parts on the wire, None when no flow is open; and what is wrong with it."""
+    if flow_data is _ABSENT:
+        return None, []  # it is named as missing
+    if not isinstance(flow_data, Mapping):
+        return None, [Fault("flow_data", f"must be an object, not {kind_of(flow_data)}")]
+    if notes is _ABSENT:
+        notes = {}
+    elif not (flow_data and isinstance(notes, Mapping) and "flow_data" not in notes):
+        return None, [Fault("_run", "must be an object, there only with flow_data, and not hold it")]
+    if not flow_data:
+        return None, []
+    try:
+        run = _read_run({**notes, "flow_data": flow_data}, Run)
+    except _UNREADABLE as error:
+        wrong = _faults_of(error, "_run")
+        return None, [attrs.evolve(each, path=each.path.replace("_run.flow_data", "flow_data", 1)) for each in wrong]
+    return run, []
+
+
+_UNREADABLE: Final = (BaseValidationError, TypeError, ValueError, KeyError, AttributeError)
+"""What reading raises. Whatever else is raised is a mistake of ours."""
+
+
+def _faults_of(error: Exception, place: str) -> Iterator[Fault]:
+    """The faults that reading the part at `place` has raised."""
+    for line in transform_error(error, "", _said):
+        text, _, path = line.rpartition(" @ ")
+        yield Fault(place + path.replace("[", ".").replace("]", ""), text)
+
+
+def _said(error: BaseException, _: object) -> str:
+    """An error of reading in words; only our own are believed to quote no value."""
+    match error:
+        case _Misshapen():
+            return str(error)
+        case KeyError():
+            return "is missing"
+        case ForbiddenExtraKeysError():
+            return "has a field that is not known"
+        case InvalidMessage():
+            return f"cannot be read: its {error.field.removeprefix('channel ')} {error.fault}"
+        case _:
+            return "cannot be read"
+
+
 def document_from_raw(raw: Mapping[str, Any]) -> Document:
     """The document in plain data of the wire's shape.
 
     Raises: Unreadable with a sentence for each fault.
     """
-    fields = dict(raw)
-    flow_data, run = fields.pop("flow_data", None), fields.pop("_run", None)
-    if flow_data:
-        fields["run"] = {**(run or {}), "flow_data": flow_data}
-    try:
-        return _structure_document(fields, Document)
-    except BaseValidationError as error:
-        raise Unreadable(transform_error(error)) from None
+    parts, faults = parts_of(raw)
+    if faults:
+        raise Unreadable(map(str, faults))
+    return Document(**parts)
 
 
 def encode(document: Document) -> bytes:
@@ -568,6 +762,3 @@ def decode(data: bytes) -> Document:
     if not isinstance(raw, dict):
         raise Unreadable([f"it is a {type(raw).__name__}, not an object"])
     return document_from_raw(raw)
-
-
-# Replies -----------------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """The stored state of a member: the document, as attrs classes.
 
-Its shape on the wire is `codec.py`'s business, its rules are `state_validator.py`'s. What a flow's author adds lives
-in `StepData.fields`, everything the framework adds starts with `_` on the wire.
+`codec.py` reads and writes them and judges their shape, `state_validator.py` their rules. A flow's own data stands in
+`StepData.fields`; everything that the framework adds to the seed's document starts with `_` on the wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, cast
+from enum import StrEnum
+from typing import Any, Generic, Literal, cast
 
 import attrs
 from typing_extensions import TypeVar
@@ -27,9 +28,16 @@ class Address:
 
 @attrs.frozen
 class StepData:
-    """What a run has gathered. `fields`: the flow's typed data, unstructured; `typed`: the same data as the flow's
-    class, or None; it is kept only where it is `codec.stable`, and never stored. `attempts`: refusals in a row at this
-    question. `verdict`: the latest verdict on an answer: step, ok, code."""
+    """The data of a run.
+
+    Attributes:
+        flow_type: The name of the flow.
+        channel: The address of the member when the run began.
+        context: Counts and marks of the framework.
+        verdict: The latest verdict on an answer: step, ok, code.
+        fields: The flow's data as plain data.
+        typed: The flow's data as its class, where that is at hand. It is not stored.
+    """
 
     flow_type: str
     channel: Address
@@ -51,7 +59,7 @@ class StepData:
 
 @attrs.frozen
 class FlowData:
-    """A run and where it stands. `id`: the run, `step`: the machine's state."""
+    """A run and the state in which it stands, its `step`."""
 
     id: str
     step: str
@@ -60,10 +68,23 @@ class FlowData:
 
 @attrs.frozen
 class Shown:
-    """One choice that was shown: what it is, and its title as the member read it."""
+    """A choice that was shown, and its title as the member read it."""
 
     choice: str
     title: str
+
+
+class Suspended(StrEnum):
+    """Why a run is suspended. The values are the words on the wire."""
+
+    SUBFLOW = "sub"
+    """The run began another flow as its sub-flow, and goes on by `done` or `cancelled`."""
+    INTERRUPTED = "under"
+    """A quick command's flow lies above the run, which is asked again afterwards."""
+    OFFERED_BACK = "asked"
+    """The member wanted something else; the flow `carry_on` offers the run back."""
+    LOGIN = "entry"
+    """The run waits until the member is known. It goes on when its `requires` holds then, else it is dropped."""
 
 
 @attrs.frozen
@@ -75,9 +96,7 @@ class Run:
     `trail`: the questions answered so far, for `back`, a sub-flow being one; `made`: whether a call with an effect was
     made before them, or may have been. `page`: of a long list. `shown`: the choices shown, in order.
     `since`: when the state was entered. `due`: when its timer fires.
-    `waits`: why it is suspended ("" while it is the current one): "sub" for its
-    sub-flow, "under" a quick command, "asked" because the member said something else first, "entry" until they are
-    known; so may the current one, when it was taken over from an old record.
+    `waits`: why it is suspended, "" for the current run. A current run that was imported may wait for the login.
     """
 
     flow_data: FlowData
@@ -90,7 +109,7 @@ class Run:
     shown: tuple[Shown, ...] = ()
     since: datetime | None = None
     due: datetime | None = None
-    waits: str = ""
+    waits: Suspended | Literal[""] = ""
 
     @property
     def id(self) -> str:
@@ -110,11 +129,20 @@ class Run:
 
 @attrs.frozen
 class PendingCall:
-    """An effect on its way. `key`: its idempotency key. `root`: the token of the message that caused it.
-    `leased_until`: until then it is in the hands of whoever committed it. `again_at`: when it is taken up again though
-    nobody asks, after its outcome stayed unknown. `tries`: how often it was taken up. `renewed`: whether the token it
-    is made with was renewed for this try. `again`: how often recovery has gone back to it, whose answer was lost with
-    the document."""
+    """A call on its way.
+
+    Attributes:
+        key: The idempotency key.
+        service: The name of the service.
+        method: The name of its method.
+        arguments: The arguments by name, as plain data.
+        root: The token of the message that caused the call.
+        leased_until: The end of the lease of the worker that makes it.
+        tries: How often it has been taken up.
+        again_at: The instant at which it is taken up again after an unknown outcome.
+        renewed: Whether the token was renewed for this try.
+        again: How often a recovery has gone back to it.
+    """
 
     key: str
     service: str
@@ -130,7 +158,7 @@ class PendingCall:
 
 @attrs.frozen
 class TokenLife:
-    """When a token was issued and when it runs out, by its own word."""
+    """The instants at which a token was issued and expires, by its own claims."""
 
     issued: datetime
     expires: datetime
@@ -138,9 +166,14 @@ class TokenLife:
 
 @attrs.frozen
 class Undelivered:
-    """Replies that answer no message: a timer's, the session's end, a call that took long. `replies`: as
-    `codec.replies_to_raw` makes them. `leased_until`: until then somebody is delivering them, or nobody may; None: they
-    wait for the member's next message. `tries`: how often their delivery was begun."""
+    """Replies that answer no message: a timer's, the session's end, a late call's.
+
+    Attributes:
+        id: The identifier in the outbox.
+        replies: The replies, as `replies_to_raw` makes them.
+        leased_until: The end of the lease of the worker that delivers them, or of a rest; None without either.
+        tries: How often a delivery has begun.
+    """
 
     id: str
     replies: tuple[Any, ...] = attrs.field(repr=False)
@@ -149,8 +182,23 @@ class Undelivered:
 
 
 @attrs.frozen
+class Session:
+    """The life of a member's session.
+
+    Attributes:
+        deadline: The instant at which it ends unless the member says something; None when no session is open.
+        since: The instant at which it began.
+        warn_at: The instant at which the member is to be warned of the end; None when no warning is due.
+    """
+
+    deadline: datetime | None = None
+    since: datetime | None = None
+    warn_at: datetime | None = None
+
+
+@attrs.frozen
 class Moved:
-    """A guest has become a member: who, and the guest's version at which it happened."""
+    """The member that a guest has become, and the guest's version at which it happened."""
 
     to: str
     version: int
@@ -170,12 +218,28 @@ class Judged:
 class Document:
     """The stored state of a member.
 
-    `channel`: of the latest turn. `run`: where the conversation stands; `suspended`: runs to come back to, the next
-    one last. `call`: an effect on its way. `token`: the life of `jwt_token`, where it is known. `deadline`: when the
-    session ends unless something is said; `session_since`: when it began; `warn_at`: when the member is to be warned of
-    its end. `channels`: the linked ones. `version` counts commits from 1; `last_updated` never goes back. `upgraded`:
-    the runs brought to today's flows when it was read; it is not stored, the next commit's audit says it. `judged`: set
-    once the document was found valid; the next document is then written and judged by what is not the same object.
+    Attributes:
+        member_id: The member.
+        channel: The channel of the latest turn.
+        last_updated: The instant of the latest commit; it never goes back.
+        version: The number of commits.
+        guest: Whether the member is not known yet.
+        jwt_token: The member's token.
+        authenticated: Whether the member is logged in.
+        token: The life of the token, where it is known.
+        profile: The embedder's own data of the member.
+        current_account: The embedder's own data of the account in use.
+        run: The current run; None when no flow is open.
+        suspended: Runs to come back to, the next one last.
+        call: A call on its way.
+        outbox: Replies that wait.
+        deadline: The end of the session unless the member says something.
+        session_since: The instant at which the session began.
+        warn_at: The instant at which the member is to be warned of the end.
+        channels: The linked channels.
+        moved: Where a guest has gone.
+        upgraded: Runs upgraded on read. Not stored; recorded by the next audit entry.
+        judged: What is known of the document once it was found valid. Not stored.
     """
 
     member_id: str
@@ -211,6 +275,15 @@ class Document:
         return self.run.flow_data if self.run else None
 
     @property
+    def session(self) -> Session:
+        """The member's session."""
+        return Session(self.deadline, self.session_since, self.warn_at)
+
+    def with_session(self, session: Session) -> Document:
+        """Return this document with another session."""
+        return attrs.evolve(self, deadline=session.deadline, session_since=session.since, warn_at=session.warn_at)
+
+    @property
     def tries(self) -> int:
         """Tries of the call on its way, but for those that are known to have done nothing."""
         return self.call.tries - (self.run.flow_data.data.tries if self.run else 0) if self.call else 0
@@ -229,12 +302,12 @@ class Document:
         )
 
     def at(self, now: datetime) -> Document:
-        """This document as it is then: nobody is authenticated with a token that has run out."""
+        """Return the document as it is at an instant: an expired token authenticates nobody."""
         lapsed = self.authenticated and self.token is not None and self.token.expires <= now
         return attrs.evolve(self, authenticated=False) if lapsed else self
 
     def with_member(self, member: Member) -> Document:
-        """This document, the member changed. Another id is not taken here: that is a move (`exchange.py`)."""
+        """Return the document with another state of the member. The id stays; `operations/promote.py` changes it."""
         return attrs.evolve(
             self,
             authenticated=member.authenticated,
@@ -244,8 +317,13 @@ class Document:
         )
 
 
+def trail_before(trail: Sequence[str], step: str) -> tuple[str, ...]:
+    """Return the trail up to a step; the whole trail when the step is not on it."""
+    return (*trail[: trail.index(step)],) if step in trail else (*trail,)
+
+
 def first_document(channel: Channel, now: datetime, *, member_id: str = "", version: int = 0) -> Document:
-    """The document of somebody new on a channel: a guest, unless the channel is known to be a member's."""
+    """Return the document of a new member of a channel: a guest, unless `member_id` names the owner."""
     return Document(
         member_id=member_id or guest_id(channel),
         channel=channel,
@@ -324,30 +402,30 @@ def language_of(profile: object) -> str | None:
 
 
 _UNASKED, FINISHING = "unasked", "finishing"
-"""Marks in a run's validation context: its question has not been asked since a deploy put it there; it ends on the old
-definition, whatever is declared of the steps it comes to."""
+"""Marks in a run's validation context: its question must be asked before an answer is taken; the run ends on the old
+definition of its flow."""
 
 
 def finishing(run: Run) -> Run:
-    """The run as one that ends on the old definition of its version."""
+    """Return the run as one that ends on the old definition of its version."""
     context = run.flow_data.data.context
     return run if FINISHING in context else _with_context(run, {**context, FINISHING: True})
 
 
 def needs_asking(run: Run | None) -> bool:
-    """Whether the run stands where a deploy has put it, and the member has not been asked since."""
+    """Return whether the run's question must be asked before an answer is taken."""
     return run is not None and _UNASKED in run.flow_data.data.context
 
 
 def asked(run: Run) -> Run:
-    """The run, no longer unasked."""
+    """Return the run with its question asked."""
     if not needs_asking(run):
         return run
     return _with_context(run, {name: v for name, v in run.flow_data.data.context.items() if name != _UNASKED})
 
 
 def to_be_asked(run: Run) -> Run:
-    """The run as one that must be asked; what was shown, and its timer, belonged to another question."""
+    """Return the run with its question to be asked; what was shown, and its timer, belong to another question."""
     context = {name: value for name, value in run.flow_data.data.context.items() if name != "attempts"}
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Identifiers that are made by hashing, and instants of the store's clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vimbiso_fsm.messages.message import Channel
 
 
 def hashed(*parts: str) -> str:
-    """32 hex digits; no two lists of parts share them."""
+    """Return 32 hexadecimal digits; no two lists of parts have the same ones."""
     return hashlib.sha256("\0".join([f"{len(part)}:{part}" for part in parts]).encode()).hexdigest()[:32]
 
 
 def channel_digest(channel: Channel) -> tuple[str, str]:
-    """A channel as it stands in the audit: its type, and a digest that finds it again but does not show it."""
+    """Return a channel as it stands in the audit: its type, and a digest that does not show the identifier."""
     return _channel_digest(channel.type, channel.identifier)
 
 
@@ -25,7 +25,7 @@ def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
 
 
 def guest_id(channel: Channel) -> str:
-    """The provisional member id of who is reached there: a digest, so that no key shows a phone number."""
+    """Return the id of the guest on a channel: a digest, so that no key shows a phone number."""
     return _guest_id(channel.type, channel.identifier)
 
 
@@ -35,5 +35,5 @@ def _guest_id(type: str, identifier: str) -> str:
 
 
 def instant(at: float) -> datetime:
-    """An instant of the store's clock."""
+    """Return an instant of the store's clock, given in seconds since the epoch, in UTC."""
     return datetime.fromtimestamp(at, UTC)

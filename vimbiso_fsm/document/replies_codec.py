@@ -1,4 +1,4 @@
-"""TODO."""
+"""Replies as plain data: keys and parameters, which are said anew when they are read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a call comes to: its answer, its unknown outcome, its renewed token, its expired lease."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.engine.draft import Draft, with_step_data
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
+from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
 from vimbiso_fsm.engine.pending import make, renew_for, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
-from vimbiso_fsm.flow.commands import normalise
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 
 
 def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) -> None:
-    """A call came back: `done` or `failed` in the state that proposed it."""
+    """Fire `done` or `failed` in the state that proposed the call."""
     pending = draft.pending
     if pending is None or pending.key != answered.key or draft.run is None:
         return draft.ignore()
@@ -43,7 +43,7 @@ def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) 
 
 
 def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> None:
-    """Nobody knows whether the call was made: it stays on its way for a while, then the flow hears so."""
+    """Keep a call of unknown outcome on its way for a while, then fail it."""
     policy = draft.policy
     if draft.tries < policy.rounds:
         draft.kind, draft.status = "call", "failed"
@@ -57,7 +57,7 @@ def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> No
 
 
 def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, route: ReplyRoute) -> None:
-    """The call's token was not accepted, or a new one is there, or there is none."""
+    """Renew a token that was not accepted, or go on with the result of the renewal."""
     tokens, result = draft.bot.tokens, answered.result
     if tokens is None or pending.renewed or answered.tries != pending.tries:
         return draft.ignore()
@@ -78,7 +78,7 @@ def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, ro
 
 
 def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:
-    """Take up a call that nobody is making."""
+    """Take up a call whose lease has expired."""
     pending = draft.pending
     if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or draft.now < pending.leased_until:
         return draft.ignore()
@@ -89,10 +89,9 @@ def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:
 
 
 def _give_up(draft: Draft, message: Message) -> None:
-    """Nobody could find out what became of the call. The flow hears of it; a flow that fails at that, too, can at
-    least be left."""
+    """Fail a call whose outcome could not be found out. "menu" or "cancel" leaves the flow without asking it."""
     draft.kind = "call"
-    if draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text])) in ("menu", "cancel"):
+    if global_word(draft, message) in ("menu", "cancel"):
         draft.pending = None
         say_reasons(draft, [draft.policy.given_up])
         return abandon(draft)
@@ -100,7 +99,7 @@ def _give_up(draft: Draft, message: Message) -> None:
 
 
 def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
-    """Something was said while a call is on its way. Once its lease has ended it is taken up again."""
+    """Answer a message while a call is on its way. Once its lease has expired, the call is taken up again."""
     if draft.now < pending.leased_until:
         draft.say(waiting_words(draft))
         return draft.ignore()
@@ -111,8 +110,10 @@ def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
 
 
 def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
-    """Make the call with the token that the member has now; unless what the flow requires does not hold for it.
-    What may have been made is asked for all the same. What is made after a login goes on counting its tries."""
+    """Make the call with the token that the member has now, if the flow's `requires` holds.
+
+    A call that may have taken effect is made in any case, to find out. After a login the tries go on counting.
+    """
     sure, draft.member, draft.pending, run = not draft.in_doubt, member, None, draft.standing
     data = run.flow_data.data
     counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))

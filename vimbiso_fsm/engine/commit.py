@@ -1,4 +1,8 @@
-"""TODO."""
+"""The end of a turn: its decision, and the commit that stores it.
+
+`close` turns the draft of a turn into a `Decision`. `as_stored` and `decision_of` do the same for a document that no
+turn has made: an operator's, an imported one, a guest's that is merged into a member's.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, redacted, seal
+from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
+from vimbiso_fsm.audit.redaction import changed_fields, redacted
 from vimbiso_fsm.document.codec import (
+    document_from_raw,
     document_to_raw,
     dumps,
     dumps_unstructured,
@@ -23,21 +29,20 @@ from vimbiso_fsm.document.document import (
     Member,
     Moved,
     PendingCall,
-    Run,
     TokenLife,
     Undelivered,
 )
-from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.schedule import wake_at
-from vimbiso_fsm.engine.session import session_bound, with_session
+from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import InvalidState, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
+from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
@@ -45,14 +50,25 @@ from vimbiso_fsm.store.requests import Commit, Head
 
 @attrs.frozen
 class Decision:
-    """What a turn comes to.
+    """The result of a turn.
 
-    `status`: "advanced", "refused", "ignored", "recovered" or "failed". `document`: the new one; the old one when
-    `changed` is false, and then there is nothing to store but to verify. `raw`, `record`: document and turn record
-    as bytes. `entry`: for the audit, still to be sealed. `call`: to be run, `delivery`: to be delivered, once it is
-    stored; `renews`: the call asks for a new token, before the one that the document holds. `forgets`: the document
-    before is not kept. `not_after`: instant after
-    which the decision is worth nothing. `error`: what a callback raised.
+    Attributes:
+        status: "advanced", "refused", "ignored", "recovered" or "failed".
+        document: The new document; the old one when `changed` is false.
+        replies: The replies with their final words.
+        token: The token of the turn.
+        root: The token of the message that caused it.
+        content: A digest of what was said.
+        changed: Whether there is anything to store; otherwise the commit only verifies.
+        raw: The document as bytes.
+        record: The turn record as bytes.
+        entry: The audit entry, not sealed yet.
+        call: The call to make once the turn is stored.
+        renews: Whether the call asks for a new token, before the one that the document holds.
+        forgets: Whether the document before is not kept.
+        delivery: The replies to deliver once the turn is stored.
+        not_after: The instant after which the decision must not be stored.
+        error: What a callback raised.
     """
 
     status: str
@@ -84,12 +100,12 @@ class WrongMember(VimbisoError):
 
 
 def caller(document: Document, pending: PendingCall) -> Caller:
-    """For whom a pending call acts."""
+    """Return the caller on whose behalf a pending call acts."""
     return Caller(pending.key, document.member_id, document.jwt_token, document.channel)
 
 
 def commit_of(decision: Decision, head: Head) -> Commit:
-    """The commit of a decision made on the document at `head`."""
+    """Return the commit of a decision that was made on the document at `head`."""
     document = decision.document
     if not decision.changed or decision.entry is None:
         return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
@@ -110,9 +126,11 @@ def commit_of(decision: Decision, head: Head) -> Commit:
 
 
 def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
-    """What all this comes to.
+    """Return the decision of a turn.
 
-    Raises: InvalidState, NotStorable.
+    Raises:
+        InvalidState: The new document breaks the rule book.
+        NotStorable: A value in it cannot be written as JSON.
     """
     content = content_digest(event)
     if not draft.changed:
@@ -150,9 +168,10 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
 
 
 def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:
-    """The life of a member's token, read when it is another one than `before`.
+    """Return the life of a member's token, which is read when it differs from that of `before`.
 
-    Raises: tokens.BadToken.
+    Raises:
+        BadToken: The token cannot be read, or is not the member's.
     """
     token = member.jwt_token
     if bot.tokens is None or not token:
@@ -168,7 +187,7 @@ def _document(draft: Draft, event: Event) -> Document:
     member = draft.member
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)
-    deadline, session_since, warn_at = with_session(draft, event)
+    session = session_after(draft, event)
     return Document(
         member_id=before.member_id,
         channel=channel,
@@ -184,27 +203,21 @@ def _document(draft: Draft, event: Event) -> Document:
         suspended=draft.suspended,
         call=draft.pending,
         outbox=draft.outbox,
-        deadline=deadline,
-        session_since=session_since,
-        warn_at=warn_at,
+        deadline=session.deadline,
+        session_since=session.since,
+        warn_at=session.warn_at,
         channels=before.channels,
         moved=_moved(draft),
     )
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:
-    """What a flow made of a field, as it will be read back. `intact`: the old value was not changed in place.
-
-    Raises: NotStorable, naming the field.
-    """
+    """A field that a flow has set, as it will be read back. `intact`: the old value was not changed in place."""
     return before if after is before and intact else loads(dumps(unstructure(after), name))
 
 
 def _moved(draft: Draft) -> Moved | None:
-    """Set when a guest has become a member.
-
-    Raises: WrongMember when a member would become another one.
-    """
+    """Set when a guest has become a member; a member never becomes another one."""
     before = draft.before
     if draft.member.id == before.member_id:
         return before.moved
@@ -217,23 +230,31 @@ _RECORDED = ("version", "fingerprint", "trail", "made", "waits")
 
 
 def drops_token(before: Document | None, after: Document) -> bool:
-    """Whether a token is gone: a logout is final, so the document before is not kept either."""
+    """Return whether a token is gone. A logout is final, so the document before is not kept either."""
     return before is not None and before.jwt_token is not None and after.jwt_token is None
 
 
 def record_of(
     bot: Bot, status: str, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any] | None = None
 ) -> bytes:
-    """The turn record: what was answered, and the run's state verbatim but for fields marked secret; of its
-    bookkeeping, what `back` and the way in need to know. `raw`: the document's plain data, if at hand."""
+    """Return the turn record: the replies, and the run's state without the fields marked secret.
+
+    Of the run's bookkeeping it keeps what `back` and the login need.
+
+    Args:
+        bot: The bot that knows the run's flow.
+        status: The status of the turn.
+        replies: Its replies.
+        document: The new document.
+        raw: The document in plain data, where that is at hand.
+    """
     flow_data: Any = {}
     run: Any = {}
     if document.run is not None:
         run = {name: getattr(document.run, name) for name in _RECORDED}
         flow_data = unstructure(document.run.flow_data) if raw is None else raw["flow_data"]
         if secrets := bot.definition(document.run).secrets:
-            data = {name: value for name, value in flow_data["data"].items() if name not in secrets}
-            flow_data = {**flow_data, "data": data}
+            flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
     record = {
         "status": status,
         "replies": replies_to_raw(replies),
@@ -244,43 +265,73 @@ def record_of(
     return dumps_unstructured(record, "turn record")
 
 
+def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
+    """Return a document that no turn has made as it will be read back, and its bytes.
+
+    Raises:
+        InvalidState: It breaks the rule book.
+        NotStorable: A value in it cannot be written as JSON.
+    """
+    raw = document_to_raw(document)
+    data = dumps(raw)
+    verdict = bot.validator.validate(raw)
+    if not verdict.valid:
+        raise InvalidState(verdict.faults)
+    return document_from_raw(loads(data)), data
+
+
+def decision_of(bot: Bot, document: Document, data: bytes, entry: AuditEntry, *, forgets: bool = False) -> Decision:
+    """Return the decision that stores a document that no turn has made. `close` makes that of a turn.
+
+    Args:
+        bot: The bot that knows the document's flows.
+        document: The document, as `as_stored` returned it.
+        data: Its bytes.
+        entry: The audit entry, not sealed yet.
+        forgets: Whether the document before is not kept.
+    """
+    return Decision(
+        status=entry.status,
+        document=document,
+        replies=(),
+        token=entry.token,
+        root=entry.root,
+        content="",
+        raw=data,
+        record=record_of(bot, entry.status, (), document),
+        entry=entry,
+        forgets=forgets,
+    )
+
+
 def _entry(draft: Draft, document: Document) -> AuditEntry:
     """The audit entry of this turn."""
     before, after = draft.before.run, document.run
     first = draft.steps[0] if draft.steps else None
     stood = before or after
     same = after if before and after and before.id == after.id else None
-    return AuditEntry(
+    entry = entry_for(
+        draft.kind,
+        draft.token,
+        member_id=document.member_id,
         version=draft.version,
         at=draft.now,
-        member_id=document.member_id,
-        channel=channel_digest(draft.channel),
-        kind=draft.kind,
-        status=draft.status,
-        token=draft.token,
-        root=draft.root,
+        channel=draft.channel,
+        run=after,
         source=first.source if first else before.step if before else "",
-        dest=after.step if after else "",
+        detail={**draft.detail, **migrated(draft.before)},
+    )
+    return attrs.evolve(
+        entry,
+        status=draft.status,
+        root=draft.root,
         flow=first.flow if first else stood.flow if stood else "",
         run=first.run if first else stood.id if stood else "",
         trigger=draft.trigger or (first.trigger if first else ""),
         steps=tuple(draft.steps),
         codes=tuple(draft.codes),
-        before=_redacted(draft.bot, before),
-        after=_redacted(draft.bot, same),
-        changed=_changed(before, same),
+        before=redacted(draft.bot, before),
+        after=redacted(draft.bot, same),
+        changed=changed_fields(before, same),
         verdict=after.flow_data.data.verdict if after else {},
-        detail={**draft.detail, **migrated(draft.before)},
     )
-
-
-def _redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
-    """A run's data as the audit may show it."""
-    return redacted(bot.definition(run), run.flow_data) if run else {}
-
-
-def _changed(before: Run | None, after: Run | None) -> tuple[str, ...]:
-    if before is None or after is None:
-        return ()
-    old, new = before.flow_data.data.fields, after.flow_data.data.fields
-    return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))

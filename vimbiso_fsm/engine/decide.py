@@ -1,9 +1,8 @@
-"""How a turn is decided: `decide(bot, document, event, now) -> Decision`. Pure: it knows no store, no clock, no chance.
+"""The turn as a whole: `decide(bot, document, event, now) -> Decision`.
 
-An event is a `Message`, an `CallReturned` call, or something that is `due` though nobody says anything. `hearing.py` says
-what a message means, `conversation.py` does it on the stack of runs; here it begins and ends. Whatever an author's
-callback raises, the decision is then: the document as before, a plain sentence with a reference for the member, an
-error entry for the audit. Ids are hashes of the event's token, so deciding twice decides the same.
+The event is a message, the answer of a call, or something that is due without a message. Whatever a callback of an
+author raises, `failure` decides: the document stays as it was, the member gets a plain sentence with a reference, the
+audit an error entry. Identifiers are hashes of the event's token, so two decisions of the same turn are the same.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from vimbiso_fsm.audit.entries import error_record
-from vimbiso_fsm.document.codec import (
-    is_intact,
-    restored,
-)
+from vimbiso_fsm.audit.redaction import error_record
+from vimbiso_fsm.document.codec import is_intact, restored
 from vimbiso_fsm.document.document import (
     Document,
     first_document,
@@ -50,7 +46,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 
 POSTPONED = timedelta(seconds=60)
-"""When what was due and failed is tried again."""
+"""Time until a due event that raised is tried again."""
 
 
 def decide(
@@ -63,12 +59,22 @@ def decide(
     arrived: datetime | None = None,
     route: ReplyRoute = "handle",
 ) -> Decision:
-    """Decide one turn. Never raises for anything a message, a document of this bot or a callback can do.
+    """Decide one turn. No message, document of this bot or callback makes it raise.
 
-    `document`: the stored one, None for a first contact. `now`: the store's clock, with time zone. `recovered`: what
-    the member is told when the document was mended just now. `arrived`: when the message came in; `now`, if not given.
+    Args:
+        bot: The bot.
+        document: The stored document, None for a first contact.
+        event: The event.
+        now: The store's clock, with a time zone.
+        recovered: What the member is told when the document was recovered just now.
+        arrived: The instant at which the message came in; `now` by default.
+        route: Where the replies go.
 
-    Raises: TypeError when there is no document and the event is no message.
+    Returns:
+        The decision. Nothing has been stored, called or delivered yet.
+
+    Raises:
+        TypeError: There is no document, and the event is no message.
     """
     if document is None:
         if not isinstance(event, Message):
@@ -104,9 +110,11 @@ def decide(
 def failure(
     bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, *, route: ReplyRoute = "handle"
 ) -> Decision:
-    """The decision when something raised: the document as before, also where a callback changed it in place, and an
-    error entry. A member who said something gets a
-    plain sentence; what was due by itself is tried again later."""
+    """Return the decision after an error: the document as before, and an error entry.
+
+    What a callback changed in place is undone. The answer to a message is a plain sentence with a reference. An event
+    that was due without a message is tried again later.
+    """
     document = document if is_intact(document) else restored(document)
     draft = _open(bot, document, event, now)
     reference = draft.token[:10]
@@ -120,8 +128,10 @@ def failure(
 
 
 def _postponed(document: Document, event: Event, now: datetime) -> Document:
-    """The document with what raised due again later: a timer, also one that a message met; a call's answer; the end of
-    the session, unless somebody says something before."""
+    """Return the document with the event that raised due again later.
+
+    That is a timer, also one that a message met, the answer of a call, or the end of the session.
+    """
     run, call, deadline, until = document.run, document.call, document.deadline, now + POSTPONED
     if run and run.due and run.due <= now:
         run = attrs.evolve(run, due=until)
@@ -134,7 +144,7 @@ def _postponed(document: Document, event: Event, now: datetime) -> Document:
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
-    """What the member is being asked now; nothing when no flow is open or the question cannot be drawn."""
+    """Return the question that the member is asked now; nothing when no flow is open or the question raises."""
     draft = _open(bot, document, SessionExpired(now), now)
     try:
         if document.call:
@@ -148,9 +158,6 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
     return draft.said
 
 
-# Answers and timers -----------------------------------------------------------------------------------------------
-
-
 # Opening and closing ----------------------------------------------------------------------------------------------
 
 
@@ -161,7 +168,7 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
 
 
 def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of this turn. What is known of it stays known, as long as there is room."""
+    """The channel of this turn. Metadata that is known stays known, as long as there is room."""
     if not isinstance(event, Message) or event.channel == stored:
         return stored
     if event.channel.address != stored.address:

@@ -1,13 +1,8 @@
-"""A conversation while one turn of it is decided: the stack of runs, the step on the machine, what is said.
+"""The working copy of one document for one turn, discarded after the turn.
 
-A `Draft` is the working copy of one document for one turn, thrown away with it. A run stands in a state; when
-it enters one, `settle` does what the state has to do (say, call, sub-flow, pass on) until one waits. Runs lie on a
-stack: below the current one those that wait for it, each for a reason (`Run.waits`):
-
-    "sub"    for the sub-flow that it began              goes on by `done` or `cancelled`
-    "under"  while a quick command's flow is above it    is asked again
-    "asked"  because the member wanted something else    is offered back by the flow `carry_on`
-    "entry"  until the member is known                   goes on when its `requires` holds then, else it is dropped
+A run stands in a state. When it enters one, `run_to_completion` does what the state has to do (say, call, sub-flow,
+pass on) until one waits. Runs lie on a stack: below the current one lie those that wait for it, each for a reason
+(`Run.waits`, a `Suspended`).
 """
 
 from __future__ import annotations
@@ -25,6 +20,7 @@ from vimbiso_fsm.document.document import (
     Member,
     Run,
     StepData,
+    Suspended,
     Undelivered,
     asked,
 )
@@ -53,10 +49,19 @@ class Stuck(VimbisoError):
 
 
 class Draft:
-    """One document on the desk. `token` names the turn; ids of runs and calls are made from it. `root`: the token of
-    the message that caused it. `call`: what is to be called once the turn is stored; `renews`: for a new token, before
-    the call itself. `kind`, `status`, `detail`: what the audit will say of the turn. `changed`: whether there is
-    anything to store."""
+    """A working copy of one document; discarded after the turn.
+
+    Attributes:
+        before: The document at the beginning of the turn.
+        token: The token of the turn, from which the ids of runs and calls are made.
+        root: The token of the message that caused the turn.
+        call: The call to make once the turn is stored.
+        renews: Whether the call asks for a new token, before the call itself.
+        kind: The kind of the audit entry.
+        status: The status of the turn.
+        detail: Facts for the audit entry.
+        changed: Whether there is anything to store.
+    """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
         self.bot = bot
@@ -103,7 +108,7 @@ class Draft:
 
     @property
     def policy(self) -> CallPolicy:
-        """How hard the current state's call is tried."""
+        """The retry policy of the current state's call."""
         return self.state.call_policy
 
     @property
@@ -113,7 +118,7 @@ class Draft:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether an effect on its way may have been made by an earlier try."""
+        """Whether an earlier try of the call on its way may have taken effect."""
         return self.policy.effect and self.tries > 1
 
     @property
@@ -131,7 +136,7 @@ class Draft:
         return data
 
     def turn(self, run: Run) -> Turn[Any]:
-        """What a callback of the run sees."""
+        """Return the turn as a callback of the run sees it."""
         return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step)
 
     # What is said -------------------------------------------------------------------------------------------------
@@ -157,14 +162,14 @@ class Draft:
         self.replies.append(built.reply)
 
     def ignore(self) -> None:
-        """Nothing is stored of this turn."""
+        """Store nothing of this turn."""
         self.status, self.changed = "ignored", False
 
     # A step on the machine ----------------------------------------------------------------------------------------
 
     @staticmethod
     def with_answers(run: Run, answers: Sequence[str]) -> Run:
-        """The run with answers it is to be given as soon as it asks; with none, without them."""
+        """Return the run with answers to give as soon as it asks; with none, without queued answers."""
         data = run.flow_data.data
         context = {name: value for name, value in data.context.items() if name != "answers"}
         return with_step_data(
@@ -174,35 +179,28 @@ class Draft:
     # The stack of runs --------------------------------------------------------------------------------------------
 
     def gathered(self, run: Run) -> bool:
-        """Whether the run, or one that called it, holds answers that would be lost."""
-        return any(has_answers(self.bot, held) for held in self.called_by(run))
+        """Return whether the run, or a run that waits for it, holds answers that would be lost."""
+        return gathered(self.bot, run, self.suspended)
 
     def called_by(self, run: Run) -> tuple[Run, ...]:
-        """The run, then those that wait for it as their sub-flow, up to home."""
-        chain = [run]
-        for below in reversed(self.suspended):
-            if below.waits != "sub" or below.flow == self.bot.home.name:
-                break
-            chain.append(below)
-        return tuple(chain)
+        """Return the run, then the runs that wait for it as their sub-flow, up to home."""
+        return callers_of(self.bot, run, self.suspended)
 
     def pop(self) -> Run | None:
-        """The run below, taken from the stack."""
+        """Take the run below from the stack."""
         if not self.suspended:
             return None
         self.suspended, run = self.suspended[:-1], self.suspended[-1]
         return run
 
-    # What flows require -------------------------------------------------------------------------------------------
-
 
 def is_entering(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
-    """Whether a run is the entry flow's, or of a flow that it calls: its calls are there to get a token."""
+    """Return whether a run belongs to the entry flow or to a flow that it calls. Its calls are there to get a token."""
     return bot.entry is not None and bot.entry.name in [each.flow for each in (run, *suspended)]
 
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:
-    """The member as they are now. A token of which nothing is known, though the bot reads them, is not believed."""
+    """The member now. A token whose life is not known does not count when the bot reads tokens."""
     member = bot.typed(document.at(now).member)
     if bot.tokens is None or document.jwt_token is None or document.token is not None:
         return member
@@ -210,9 +208,24 @@ def _known(bot: Bot, document: Document, now: datetime) -> Member:
 
 
 def has_answers(bot: Bot, run: Run) -> bool:
-    """Whether the run holds answers that would be lost with it."""
+    """Return whether the run holds answers that would be lost with it."""
     flow = bot.definition(run)
     return any(flow[step].into for step in run.trail if step in flow.by_name)
+
+
+def gathered(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
+    """Return whether the run, or a run that waits for it as its sub-flow, holds answers that would be lost."""
+    return any(has_answers(bot, held) for held in callers_of(bot, run, suspended))
+
+
+def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the run, then the runs that wait for it as their sub-flow, up to home."""
+    chain = [run]
+    for below in reversed(suspended):
+        if below.waits != Suspended.SUBFLOW or below.flow == bot.home.name:
+            break
+        chain.append(below)
+    return tuple(chain)
 
 
 def with_step_data(run: Run, data: StepData) -> Run:

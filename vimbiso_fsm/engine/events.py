@@ -1,4 +1,4 @@
-"""TODO."""
+"""The events of a turn, as facts in the past tense, and the token of each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from vimbiso_fsm.messages.message import Message
 
 @attrs.frozen
 class CallReturned:
-    """A call has come back. `result` is what the service returned, a `Refused` among it; `unknown`: it raised, and
-    nobody knows whether it was done. `tries`: how often the call has been taken up. `renewal`: "needed" when the call's
-    token was not accepted, "done" when it was not the call that came back but the renewal of its token. `again`: as the
-    call's."""
+    """A call has returned.
+
+    Attributes:
+        key: The idempotency key of the call.
+        root: The token of the message that caused it.
+        result: What the service returned; a refusal is a `Refused`.
+        unknown: Whether the call raised, so that it is not known whether it took effect.
+        tries: How often the call has been taken up.
+        renewal: "needed" if the service did not accept the call's token, "done" if the renewal of the token returned,
+            "" otherwise.
+        again: As the call's.
+    """
 
     key: str
     root: str
@@ -29,8 +37,10 @@ class CallReturned:
 
 @attrs.frozen
 class StateTimeout:
-    """A state's timer has come. It does nothing unless `run` still stands in the state that it entered at version
-    `entered`, and its timer is still set to `at`."""
+    """A state has timed out.
+
+    Ignored unless `run` still stands in the state that it entered at version `entered`, with its timer set to `at`.
+    """
 
     run: str
     entered: int
@@ -39,22 +49,27 @@ class StateTimeout:
 
 @attrs.frozen
 class SessionExpired:
-    """The session's `deadline` has come. It does nothing when something was said since."""
+    """The session has been idle until its `deadline`. Ignored if the member has been active since."""
 
     deadline: datetime
 
 
 @attrs.frozen
 class SessionEnding:
-    """The member is to be warned that the session ends at `deadline`. It does nothing when something was said since."""
+    """The session will end at `deadline`, and a warning is due. Ignored if the member has been active since."""
 
     deadline: datetime
 
 
 @attrs.frozen
 class LeaseExpired:
-    """A call on its way that nobody seems to be making any more. It is taken up again once its lease has ended, with
-    the same key. `tries`: how often it has been taken up."""
+    """The lease of a call on its way has expired. The call is taken up again with the same key.
+
+    Attributes:
+        key: The idempotency key of the call.
+        root: The token of the message that caused it.
+        tries: How often the call has been taken up.
+    """
 
     key: str
     root: str
@@ -63,7 +78,7 @@ class LeaseExpired:
 
 @attrs.frozen
 class DeliveryDue:
-    """Replies of the outbox are to be delivered: whoever commits this does it. `tries`: how often it was begun."""
+    """Replies of the outbox are due. The worker that commits this event delivers them. `tries`: deliveries begun."""
 
     id: str
     tries: int
@@ -71,7 +86,7 @@ class DeliveryDue:
 
 @attrs.frozen
 class Delivered:
-    """A delivery has ended. `done` is False when it failed, or nobody knows."""
+    """A delivery finished. `done` is False on failure or unknown outcome."""
 
     id: str
     tries: int
@@ -84,12 +99,15 @@ Event: TypeAlias = (
 
 
 ReplyRoute: TypeAlias = Literal["handle", "deliver", "nobody"]
-"""Who hears the replies of a turn: `handle` returns them, or `deliver` takes them to the member, or they wait in the
-document for the member's next message (or for somebody who delivers)."""
+"""Where the replies of a turn go: `handle` returns them, `deliver` takes them to the member, or they wait in the outbox
+for the member's next message or the next worker that delivers."""
 
 
 def turn_token(event: Event) -> str:
-    """What makes two deliveries the same turn: channel type, our account, sender and message id; or the call."""
+    """Return the token of an event. Equal events have equal tokens, so a redelivered one is the same turn.
+
+    A message is named by the type of its channel, the account, the sender and its id.
+    """
     match event:
         case Message(channel=channel):
             return hashed("message", channel.type, event.account, channel.identifier, event.id)
@@ -114,7 +132,7 @@ def turn_token(event: Event) -> str:
 
 
 def content_digest(event: Event) -> str:
-    """A digest of what was said: the same token with another one is no repetition."""
+    """Return a digest of a message's content; the same token with another content is no repetition."""
     if isinstance(event, Message):
         return hashed(event.kind, event.text or "", event.choice or "")[:16]
     return ""

@@ -1,4 +1,7 @@
-"""TODO."""
+"""The words that always work: "menu", "cancel", "back" and "help".
+
+`global_word` says which of them a message is. It wins over the reader of a state; a pressed button is never one.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,28 @@ from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpreter import abandon, enter, fire, go_home, offer_back, run_to_completion
 from vimbiso_fsm.engine.refusals import say_help
 from vimbiso_fsm.flow.carry_on import CARRY_ON
-from vimbiso_fsm.flow.privacy import SECRET
+from vimbiso_fsm.flow.commands import normalise
+from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 
 
+def global_word(draft: Draft, message: Message) -> str:
+    """Return the global word that a message says: "menu", "cancel", "back" or "help"; "" when it says none.
+
+    Only the part of the text that a bot reads counts. A pressed button says no word.
+    """
+    return draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
+
+
 def follow_global_word(draft: Draft, command: str) -> None:
-    """Do what one of the words says."""
+    """Do what a global word says."""
     draft.trigger = command
     draft.kind = "command"
     _COMMANDS[command](draft)
 
 
 def _menu(draft: Draft) -> None:
-    """The way home. A flow with answers in it is first offered back; who says so again does not want it back."""
+    """Go home. A flow that holds answers is first offered back; a second "menu" declines the offer."""
     run = draft.run
     if run is None:
         go_home(draft)
@@ -36,7 +48,7 @@ def _menu(draft: Draft) -> None:
 
 
 def _cancel(draft: Draft) -> None:
-    """End the open flow; nothing is sent."""
+    """End the open flow without an effect."""
     if draft.run is None or draft.at_home:
         return _menu(draft)
     if draft.run.flow != CARRY_ON.name:
@@ -45,9 +57,11 @@ def _cancel(draft: Draft) -> None:
 
 
 def _back(draft: Draft) -> None:
-    """The previous question, with its earlier answer; later answers are kept until they are changed. Before the first
-    question of a sub-flow comes the latest of the flow that called it. A sub-flow that has ended is one question: it
-    begins again."""
+    """Ask the previous question again and show its earlier answer. Later answers are kept until they are changed.
+
+    Before the first question of a sub-flow comes the latest question of its caller. A sub-flow that has ended counts as
+    one question and begins again.
+    """
     if draft.run is None:
         return go_home(draft)
     chain = draft.called_by(draft.run)
@@ -69,9 +83,9 @@ def _back(draft: Draft) -> None:
 
 
 def _earlier_answer(draft: Draft) -> Any:
-    """What the current question was answered with, in words; None where there is nothing to show."""
+    """The earlier answer to the current question, in words; None if there is nothing to show."""
     flow, state, into = draft.flow, draft.state, draft.state.into
-    if into is None or flow.fields[into].metadata.get("vimbiso") == SECRET["vimbiso"]:
+    if into is None or into in flow.secrets:
         return None
     turn = draft.turn(draft.standing)
     answer = getattr(turn.data, into)
@@ -84,15 +98,14 @@ def _earlier_answer(draft: Draft) -> Any:
 
 
 def _has_words(kind: type[Any]) -> bool:
-    """Whether `str` gives words for people: never of a collection; of a class of an author's, when they have said
-    which."""
+    """Whether `str` gives words for people: never for a collection; for an author's class if it defines `__str__`."""
     if issubclass(kind, list | tuple | dict | set | frozenset):
         return False
     return not attrs.has(kind) or any("__str__" in vars(base) for base in kind.__mro__[:-1])
 
 
 def _help(draft: Draft) -> None:
-    """What can be said here, then the question again."""
+    """Say what can be said here, then ask again."""
     if draft.run is None:
         return go_home(draft)
     say_help(draft)

@@ -1,10 +1,10 @@
-"""What a message means where the member stands, and doing it.
+"""Interpret a message in the member's current state.
 
     a call on its way?  ->  session parked?  ->  the state's time over?  ->  an old button?  ->  session over?
     pressed
     typed          ->  command  ->  shortcut  ->  sent too early, or asked and not shown?  ->  a choice  ->  the reader
 
-Whatever is refused costs nobody their place: why, the question again, counted.
+A refused answer leaves the member where they are: the reason is said, the question asked again, the refusal counted.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from datetime import datetime
 
 import attrs
 
-from vimbiso_fsm.document.document import needs_asking
+from vimbiso_fsm.document.document import Suspended, needs_asking
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.global_words import follow_global_word
+from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import allowed, enter, fire, go_home, run_to_completion, start
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_session_over, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out
-from vimbiso_fsm.flow.commands import Shortcut, normalise
+from vimbiso_fsm.flow.commands import Shortcut
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
 
 def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
-    """Take a message into the conversation. `recovered`: said first when the document was mended just now.
+    """Interpret a message. `recovered`: said first when the document was recovered just now.
     `arrived`: when the message came in, on the store's clock."""
     if recovered is not None:
         draft.status = "recovered"
@@ -53,7 +53,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if is_session_over(draft):
         end_session(draft)
         return reopen(draft)
-    if draft.run is not None and draft.run.waits == "entry":
+    if draft.run is not None and draft.run.waits == Suspended.LOGIN:
         return _enter(draft, message)
     if recovered is not None and draft.run is not None:
         return _ask_after_repair(draft, message)
@@ -65,15 +65,15 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _refuse(draft, [Refused("message.too_long", limit=limit)])
     if message.choice is not None:
         return _press(draft, content)
-    _typed(draft, content, arrived)
+    _typed(draft, message, content, arrived)
 
 
 # Typed and pressed ------------------------------------------------------------------------------------------------
 
 
-def _typed(draft: Draft, text: str, arrived: datetime) -> None:
-    """Typed words."""
-    command = draft.bot.commands.command(normalise(text))
+def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None:
+    """A typed text."""
+    command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
     for shortcut in draft.bot.shortcuts if draft.run is None or draft.at_home else ():
@@ -94,7 +94,7 @@ def _typed(draft: Draft, text: str, arrived: datetime) -> None:
 
 
 def _is_unseen(draft: Draft) -> bool:
-    """Whether what is asked now still waits in the outbox, because a call has come home since: no text answers it."""
+    """Whether the current question still waits in the outbox, because a call has returned since: no text answers it."""
     if not draft.outbox:
         return False
     reply = question.build(
@@ -105,13 +105,13 @@ def _is_unseen(draft: Draft) -> bool:
 
 
 def _show(draft: Draft) -> None:
-    """What waits in the outbox is the answer; the text is not taken."""
+    """Let the replies in the outbox be the answer; the text is not read."""
     draft.status = "refused"
     draft.codes.append("choice.late")
 
 
 def _press(draft: Draft, choice: str) -> None:
-    """A pressed button or row. A bare id counts as if it were typed, but never as a command."""
+    """A pressed button or row. A bare id counts as if it were typed, but never as a global word."""
     run = draft.run
     pressed = question.pressed(choice)
     if run is None:
@@ -132,8 +132,10 @@ def _is_stale(draft: Draft, choice: str) -> bool:
 
 
 def _closed(draft: Draft, words: str = "choice.closed") -> None:
-    """An answer to an earlier question: say so and repeat what is asked now. Nothing changes, the session is not
-    renewed either."""
+    """Say that the message answers an earlier question, and repeat the current one.
+
+    Nothing changes; the session is not renewed either.
+    """
     draft.say(Text(words))
     if draft.pending is None:
         draft.ask()
@@ -166,7 +168,7 @@ def _read(draft: Draft, text: str) -> None:
 
 
 def _try(draft: Draft, trigger: str, answer: object = None) -> None:
-    """Pull a trigger for the member; when nothing accepts it, say why and ask again."""
+    """Fire a trigger for the member; if no transition accepts it, say why and ask again."""
     fired = fire(draft, trigger, answer)
     if fired.to is None:
         _refuse(draft, fired.reasons or [Refused("choice.unknown")])
@@ -175,7 +177,7 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
 
 
 def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
-    """Say why, ask again, count it; nothing else changes. Refusals in a row lead to help, then to the menu."""
+    """Say why, ask again and count the refusal; nothing else changes."""
     draft.kind, draft.status = "refusal", "refused"
     say_reasons(draft, reasons)
     if draft.run is None:
@@ -185,7 +187,7 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
 
 
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
-    """A quick command: start its flow and answer its first questions, as far as they are accepted."""
+    """Start the flow of a quick command and answer its first questions, as far as they are accepted."""
     draft.kind = "command"
     if start(draft, shortcut.flow):
         return _answer_all(draft, answers)
@@ -211,34 +213,29 @@ def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
         _read(draft, answer)
 
 
-# The words that always work ---------------------------------------------------------------------------------------
-
-
 # Waiting, and coming back too late --------------------------------------------------------------------------------
 
 
 def _ask_after_repair(draft: Draft, message: Message) -> None:
-    """The member stands where the mended document says, which need not be where they thought: they are asked again, and
-    only a word that always works is heard."""
-    command = draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
+    """Ask again after a recovery: the member may stand elsewhere than they think, so only a global word counts."""
+    command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
     draft.ask()
 
 
 def _ask_again(draft: Draft, message: Message) -> None:
-    """A deploy has put another question in the place of the one that this answers: it is asked, and only a word that
-    always works is heard."""
+    """Ask a question that a deploy has put in the place of the answered one; only a global word counts."""
     run = draft.standing
     enter(draft, run, run.step)
-    command = draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
+    command = global_word(draft, message)
     if command == "help":
         say_help(draft)
     elif command:
         return follow_global_word(draft, command)
     elif not draft.outbox:  # else what waits there says what has happened
         draft.say(Text("choice.late" if message.choice is None else "choice.closed"))
-    if run.waits != "entry" or allowed(draft, draft.standing):
+    if run.waits != Suspended.LOGIN or allowed(draft, draft.standing):
         run_to_completion(draft)
 
 
@@ -249,10 +246,12 @@ def _is_too_old(draft: Draft, message: Message) -> bool:
 
 
 def _enter(draft: Draft, message: Message) -> None:
-    """The current run waits until the member is known: it was taken over from elsewhere. The way in comes first; then
-    what was typed answers the question it was meant for, but for a choice, which is asked for anew."""
+    """Log the member in before an imported run goes on.
+
+    After the login a typed text answers the question that it was meant for; a choice is asked for again.
+    """
     text = message.text if message.choice is None and len(message.text or "") <= draft.bot.limits.text else None
-    command = draft.bot.commands.command(normalise(text or ""))
+    command = global_word(draft, message) if text else ""
     run = draft.run = attrs.evolve(draft.standing, waits="")
     if command in ("menu", "cancel"):
         return follow_global_word(draft, command)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Steps on the machine: fire a trigger, run to completion, start, suspend and leave flows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from vimbiso_fsm.document.document import (
     FlowData,
     Run,
     StepData,
+    Suspended,
     asked,
     finishing,
     needs_asking,
+    trail_before,
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
@@ -30,16 +32,21 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 
 _COUNTED: Final = frozenset({"attempts", "tries"})
-"""What a run counts at the state in which it stands; refusals also while a call judges the answer."""
-
-
-def _until(trail: tuple[str, ...], step: str) -> tuple[str, ...]:
-    return trail[: trail.index(step)] if step in trail else trail
+"""What a run counts in a state. Refusals are also counted while a call judges the answer."""
 
 
 def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
-    """Pull a trigger in the current state and settle the new one. When nothing accepted it, `to` is None and only
-    the audit knows of the try."""
+    """Fire a trigger in the current state and run to completion.
+
+    Args:
+        draft: The draft of the turn.
+        trigger: The trigger.
+        answer: The answer, or the result of a call or sub-flow, which the state's `into` takes.
+        reason: The reason of a `failed` call.
+
+    Returns:
+        What the machine did. If no transition accepted the trigger, `to` is None and only the audit records the try.
+    """
     run = draft.standing
     machine = draft.bot.machine(run)
     flow, state = machine.flow, machine.flow[run.step]
@@ -61,8 +68,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 
 
 def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
-    """Take over what a fired transition made. What was answered can be walked back to, but not over a call that was
-    made."""
+    """Take over the result of a fired transition. `back` never leads past a call that was made."""
     draft.typed[run.id] = fired.data
     draft.member = fired.member
     data = run.flow_data.data
@@ -75,19 +81,18 @@ def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to:
     if _was_made(draft, run, state, turn.reason):
         return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
     answered = _was_answered(draft, state, turn.trigger)
-    enter(draft, run, to, data, (*_until(run.trail, run.step), run.step) if answered else run.trail)
+    enter(draft, run, to, data, (*trail_before(run.trail, run.step), run.step) if answered else run.trail)
 
 
 def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
-    """Whether the member has answered what the state asks; a sub-flow asks what its questions ask."""
+    """Whether the member has answered the state's question; a sub-flow counts as one question."""
     if state.flow:
         return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
-    return state.asks and not state.call and trigger != "timeout"
+    return state.is_question and trigger != "timeout"
 
 
 def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None) -> bool:
-    """Whether a call with an effect was made in the state, or may have been. One that was refused was not: that is
-    returned when nothing was done."""
+    """Whether a call with an effect was made in the state, or may have been. A refused call had no effect."""
     if state.flow:
         return draft.ended is not None and draft.ended.made
     if not (state.call and state.call_policy.effect):
@@ -99,8 +104,10 @@ def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None)
 def enter(
     draft: Draft, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None
 ) -> None:
-    """Stand in a state from this version on, waiting for nothing else. Coming back to a question on the trail cuts
-    the trail there; refusals are counted anew, unless a call is to judge what was answered."""
+    """Enter a state.
+
+    Entering a question on the trail cuts the trail there. Refusals are counted anew, unless a call judges the answer.
+    """
     flow = draft.bot.definition(run)
     state = flow[step]
     data = data or asked(run).flow_data.data
@@ -115,7 +122,7 @@ def enter(
         flow.version,
         flow.fingerprint,
         draft.version,
-        _until(run.trail if trail is None else trail, step),
+        trail_before(run.trail if trail is None else trail, step),
         made=run.made,
         since=draft.now,
         due=draft.now + timedelta(seconds=timeout) if timeout else None,
@@ -123,7 +130,7 @@ def enter(
 
 
 def run_to_completion(draft: Draft) -> None:
-    """Do what the current state has to do, and go on until one waits."""
+    """Do what the current state has to do, and go on until a state waits."""
     run, state = draft.standing, draft.state
     if state.say is not None:
         draft.say(question.text_of(state.say, draft.turn(run)))
@@ -149,7 +156,7 @@ def pass_on(draft: Draft, run: Run) -> None:
 
 
 def fail(draft: Draft, reason: Refused) -> None:
-    """Route a failed call. A flow that has no way for it is left, for nobody may be stranded."""
+    """Route a failed call. A flow without a transition for it is left, so that the member is not stranded."""
     draft.pending = None
     say_reasons(draft, [reason])
     if fire(draft, "failed", reason=reason).to is None:
@@ -157,9 +164,9 @@ def fail(draft: Draft, reason: Refused) -> None:
 
 
 def start(draft: Draft, flow: Declared, data: Any = None) -> bool:
-    """Begin a run of `flow` over the current one. False when `requires` refused and something else was begun."""
+    """Start a run of `flow` above the current one. Return False if `requires` refused and another flow was started."""
     if draft.run is not None:
-        waits = draft.run.waits or ("sub" if draft.state.flow else "under")
+        waits = draft.run.waits or (Suspended.SUBFLOW if draft.state.flow else Suspended.INTERRUPTED)
         draft.suspended = (*draft.suspended, attrs.evolve(draft.run, waits=waits))
     run = _begin(draft, flow, flow.data() if data is None else data)
     if not allowed(draft, run):
@@ -203,17 +210,17 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
 
 
 def go_home(draft: Draft) -> None:
-    """Begin the home flow, everything else being over."""
+    """End every run and start the home flow."""
     draft.run, draft.suspended = None, ()
     start(draft, draft.bot.home)
 
 
 def park(draft: Draft, run: Run) -> None:
-    """Suspend a run at its latest question: what was confirmed before will be confirmed again."""
+    """Suspend a run at its latest question; a call that was confirmed must be confirmed again."""
     if draft.bot.definition(run)[run.step].call and run.trail:
         enter(draft, run, run.trail[-1])
         run = draft.standing
-    draft.suspended = (*draft.suspended, attrs.evolve(run, waits="asked"))
+    draft.suspended = (*draft.suspended, attrs.evolve(run, waits=Suspended.OFFERED_BACK))
     draft.run = None
 
 
@@ -224,14 +231,18 @@ def offer_back(draft: Draft, run: Run) -> None:
 
 
 def abandon(draft: Draft) -> None:
-    """End the current run and the flows that called it, up to home. Nothing is sent."""
-    while draft.suspended and draft.suspended[-1].waits == "sub" and draft.suspended[-1].flow != draft.bot.home.name:
+    """End the current run and the flows that called it, up to home, without an effect."""
+    while (
+        draft.suspended
+        and draft.suspended[-1].waits == Suspended.SUBFLOW
+        and draft.suspended[-1].flow != draft.bot.home.name
+    ):
         draft.pop()
     leave(draft, cancelled=True)
 
 
 def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
-    """The current run is over; whoever waited below it goes on."""
+    """End the current run; the run that waits below it goes on."""
     ended, draft.run = draft.run, None
     draft.ended = ended
     below = draft.pop()
@@ -239,20 +250,20 @@ def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
         if ended is None or cancelled or ended.flow != draft.bot.home.name:
             go_home(draft)
         # else home itself has come to its end: the next message begins it anew
-    elif below.waits == "sub":
+    elif below.waits == Suspended.SUBFLOW:
         draft.run = attrs.evolve(below, waits="")
         if fire(draft, "cancelled" if cancelled else "done", result).to is None:
             raise Stuck(below.flow, below.step, "no transition takes the end of its sub-flow")
-    elif cancelled and below.waits != "under":
+    elif cancelled and below.waits != Suspended.INTERRUPTED:
         draft.run = below
         abandon(draft)
     else:
-        _resume(draft, attrs.evolve(below, waits=""), entered=below.waits == "entry")
+        _resume(draft, attrs.evolve(below, waits=""), entered=below.waits == Suspended.LOGIN)
 
 
 def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
-    """Go on with a suspended run where it stands. `entered`: the entry flow has just been through; a run that it
-    did not help is dropped, for asking again would only go round."""
+    """Go on with a suspended run. `entered`: the entry flow has just ended; if `requires` still refuses, the run is
+    dropped, because another login would only go round."""
     if run.due:  # its time stood still
         timeout = draft.bot.definition(run)[run.step].timeout
         run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)
@@ -271,7 +282,7 @@ def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
 
 
 def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
-    """What the run's flow requires and does not get; for an offer to carry on, what the flow left open requires."""
+    """Return the refusals of the flow's `requires`; for an offer to carry on, those of the flow that was left open."""
     if run.flow == CARRY_ON.name and draft.suspended:
         run = draft.suspended[-1]
     turn = draft.turn(run)
@@ -286,15 +297,18 @@ def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
 
 
 def allowed(draft: Draft, run: Run) -> bool:
-    """Whether the current run may go on. If not: through the entry flow and back when the member is not known yet,
-    else the reason is said and the run is over."""
+    """Return whether the current run may go on.
+
+    If not, an unknown member is sent through the entry flow and comes back; a known one hears the reason, and the run
+    ends.
+    """
     refusals = unmet_requirements(draft, run)
     if not refusals:
         return True
     entry = draft.bot.entry
     known = draft.member.authenticated or token_ends(draft)
     if entry is not None and not known and run.flow != entry.name:
-        draft.run = attrs.evolve(run, waits="entry")
+        draft.run = attrs.evolve(run, waits=Suspended.LOGIN)
         start(draft, entry)
         return False
     say_reasons(draft, refusals)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The outbox: replies that answer no message, kept until they are delivered or precede the next reply."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.messages.replies import Reply
 
 DELIVERY_LEASE = timedelta(seconds=30)
-"""How long replies are in the hands of whoever delivers them."""
+"""Lease of the worker that delivers replies."""
 
 
 OUTBOX = 16
-"""Turns whose replies may wait; of more, the oldest are dropped, which the audit says."""
+"""Turns whose replies may wait. The oldest above that are dropped; the audit records it."""
 
 
 def take_delivery_due(draft: Draft, send: DeliveryDue) -> None:
-    """Take replies of the outbox into our hands."""
+    """Take a lease on replies of the outbox."""
     waiting = _waiting(draft, send.id)
     if waiting is None or waiting.tries != send.tries or (waiting.leased_until or draft.now) > draft.now:
         return draft.ignore()
@@ -47,7 +47,7 @@ def take_delivery_due(draft: Draft, send: DeliveryDue) -> None:
 
 
 def take_delivered(draft: Draft, sent: Delivered) -> None:
-    """A delivery has ended: the replies leave the outbox, or wait to be tried again."""
+    """Remove delivered replies from the outbox, or keep them for another try."""
     waiting = _waiting(draft, sent.id)
     if waiting is None or (not sent.done and waiting.tries != sent.tries):
         return draft.ignore()
@@ -61,26 +61,25 @@ def take_delivered(draft: Draft, sent: Delivered) -> None:
 
 
 def _is_warning(draft: Draft, waiting: Undelivered) -> bool:
-    """Whether it warns of the end of the session as it was before this turn."""
+    """Whether the replies warn of the end of the session as it was before this turn."""
     deadline = draft.before.deadline
     return deadline is not None and waiting.id == turn_token(SessionEnding(deadline))[:16]
 
 
 def _waiting(draft: Draft, id: str) -> Undelivered | None:
-    """What waits in the outbox under that id."""
+    """The replies in the outbox under that id."""
     return next((one for one in draft.outbox if one.id == id), None)
 
 
 def take_overdue(draft: Draft) -> list[Reply]:
-    """What waited in the outbox and nobody is delivering, up to what somebody is: it precedes the reply to the member's
-    message."""
+    """Take the replies that precede the reply to a message: those without a lease, up to the first with one."""
     free = list(itertools.takewhile(lambda one: (one.leased_until or draft.now) <= draft.now, draft.outbox))
     draft.outbox = draft.outbox[len(free) :]
     return [reply for one in free for reply in replies_from_raw(one.replies)]
 
 
 def drop_warning(draft: Draft) -> None:
-    """Who said something, or whose session is over, is not warned any more; unless somebody is doing it."""
+    """Drop a warning of the session's end, unless a worker is delivering it."""
     draft.outbox = tuple(
         one
         for one in draft.outbox

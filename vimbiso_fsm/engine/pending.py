@@ -1,4 +1,7 @@
-"""TODO."""
+"""Calls on their way: proposed, taken up again, given a new token.
+
+A call is stored with the turn that proposes it and made once that turn is stored.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def waiting_words(draft: Draft) -> Text:
-    """What the state of a call on its way says meanwhile."""
+    """Return what a member hears while the call is on its way."""
     run = draft.run
     ask = draft.state.ask if run else None
     return Text("call.waiting") if run is None or ask is None else question.text_of(ask, draft.turn(run))
 
 
 def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
-    """Write a call down, already in the hands of whoever commits it; it is run once the turn is stored."""
+    """Store a call with the turn. The worker that commits the turn holds the lease and makes the call afterwards."""
     if proposed is None:
         return
     pending = PendingCall(
@@ -47,15 +50,16 @@ def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
 
 
 def take_up(draft: Draft, pending: PendingCall) -> None:
-    """Take a call up again: the same key, a new lease."""
+    """Take a call up again, with the same key and a new lease."""
     draft.kind = "call"
     make(draft, attrs.evolve(pending, again_at=None, tries=pending.tries + 1, renewed=False))
 
 
 def with_token(draft: Draft, answer: Any) -> Member:
-    """The member with the token that a renewal answered.
+    """Return the member with the token that a renewal returned.
 
-    Raises: WrongCallback.
+    Raises:
+        WrongCallback: `Tokens.renewed` returned something else than changes.
     """
     assert draft.bot.tokens is not None
     turn = attrs.evolve(draft.turn(draft.standing), answer=answer, trigger="done")
@@ -66,13 +70,15 @@ def with_token(draft: Draft, answer: Any) -> Member:
 
 
 def renew_for(draft: Draft, pending: PendingCall) -> None:
-    """Ask for a new token, and make the call with it: the one it had was not accepted."""
+    """Renew the token and make the call with it: the service did not accept the old one."""
     make(draft, pending, renews=True)
 
 
 def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
-    """Have a call made by whoever commits this turn. It is in their hands for as long as it can take; with a token
-    that will not last, a new one is asked for first."""
+    """Let the worker that commits this turn make a call. Its lease covers the longest possible call.
+
+    A token that expires too soon is renewed first.
+    """
     tokens, policy = draft.bot.tokens, draft.policy
     needed = not pending.renewed and not is_entering(draft.bot, draft.standing, draft.suspended)
     draft.renews = tokens is not None and (renews or (needed and token_ends(draft, tokens.margin)))
@@ -85,7 +91,7 @@ def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, 
 
 
 def token_ends(draft: Draft, margin: float = 0) -> bool:
-    """Whether the member's token has run out, or will within so many seconds, and can be renewed."""
+    """Return whether the member's token has expired, or will within `margin` seconds, and can be renewed."""
     life = draft.before.token
     known = draft.bot.tokens is not None and life is not None
     kept = draft.member.jwt_token is not None and draft.member.jwt_token == draft.before.jwt_token

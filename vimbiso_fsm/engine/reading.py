@@ -9,7 +9,6 @@ import attrs
 
 from vimbiso_fsm.document.codec import (
     Unreadable,
-    document_from_raw,
     document_to_raw,
     keep_judged,
     loads,
@@ -33,10 +32,7 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     version or a state that is gone, data that does not fit the flow's."""
     try:
         raw, upgraded = upgrade(bot, loads(data))
-        verdict = bot.validator.validate(raw)
-        if not verdict.valid:
-            return None, tuple(map(str, verdict.faults))
-        document = document_from_raw(raw)
+        document = bot.validator.read(raw)
         plain = document_to_raw(document)
         if plain == raw:  # nothing was upgraded, and nothing is written differently today
             keep_judged(document, plain, bot.validator)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Refusals: the reasons that are said, counted in a row, and answered with help, then with the menu."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def say_reasons(draft: Draft, reasons: Iterable[Refused]) -> None:
-    """Say reasons, each once."""
+    """Say each reason once."""
     for reason in reasons:
         draft.codes.append(reason.code)
         if reason.words not in draft.replies:
@@ -20,8 +20,10 @@ def say_reasons(draft: Draft, reasons: Iterable[Refused]) -> None:
 
 
 def count_refusal(draft: Draft, reason: Refused, before: int) -> None:
-    """Note a refused answer at the current question, one more than `before` in a row. Every so many lead to help,
-    then to the menu."""
+    """Count a refused answer to the current question, one more than `before` in a row.
+
+    `Limits.help` refusals in a row lead to help, `Limits.menu` to an offer of the menu.
+    """
     run, attempts, limits = draft.standing, before + 1, draft.bot.limits
     data = run.flow_data.data
     verdict = {"step": run.step, "ok": False, "code": reason.code}
@@ -33,7 +35,7 @@ def count_refusal(draft: Draft, reason: Refused, before: int) -> None:
 
 
 def say_help(draft: Draft) -> None:
-    """The current question's own help, when the catalogue has it, and the words that always work."""
+    """Say the current question's own help, if the catalogue has one, and the global words."""
     key = f"{draft.standing.flow}.{draft.standing.step}.help"
     if key in draft.bot.catalogue:
         draft.say(Text(key))

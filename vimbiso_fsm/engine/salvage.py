@@ -24,6 +24,8 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.document.codec import (
+    BOOKKEEPING,
+    SEED,
     Unreadable,
     document_from_raw,
     document_to_raw,
@@ -41,17 +43,18 @@ from vimbiso_fsm.document.document import (
     Undelivered,
     first_document,
     to_be_asked,
+    trail_before,
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.replies_codec import replies_to_keep
-from vimbiso_fsm.document.state_validator import BOOKKEEPING, SEED
+from vimbiso_fsm.engine.draft import gathered
 from vimbiso_fsm.engine.reading import faults
+from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import renamed
-from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.store.requests import Record
@@ -219,12 +222,18 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
 
 
 def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Document:
-    """The document with its run to be asked anew, and a session that ends: nobody has said anything."""
-    run = document.run
+    """Return the document with its run to be asked anew, and with a session that ends.
+
+    The member has said nothing, so a session that is open is not prolonged.
+    """
+    run, session = document.run, document.session
     if run is None:
         return document
-    ends = document.deadline or now + timedelta(seconds=bot.session.idle)
-    return attrs.evolve(document, run=to_be_asked(attrs.evolve(run, entered=version)), deadline=ends)
+    fresh = renewed(session, bot.definition(run), bot.session, now, warns=gathered(bot, run, document.suspended))
+    if session.deadline is None or fresh.deadline is None or fresh.deadline < session.deadline:
+        session = fresh
+    document = attrs.evolve(document, run=to_be_asked(attrs.evolve(run, entered=version)))
+    return document.with_session(session)
 
 
 def told(bot: Bot, document: Document, words: Text, token: str) -> Document:
@@ -238,7 +247,7 @@ def _waits_for_answer(bot: Bot, document: Document) -> bool:
     """Whether the member is asked something there, and no call is on its way."""
     run = document.run
     state = bot.definition(run)[run.step] if run is not None else None
-    return state is not None and state.asks and not state.call and document.call is None
+    return state is not None and state.is_question and document.call is None
 
 
 _Found: TypeAlias = tuple[Document, int, tuple[str, ...]]
@@ -332,10 +341,9 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
         return f"at version {version} a call was on its way"
     flow = bot.definition(document.run)
     step = _earliest_unanswered(flow, document.run)
-    if not flow[step].asks or flow[step].call:
+    if not flow[step].is_question:
         return f"at version {version} they stood at no question, or at a call"
-    trail = document.run.trail
-    trail = trail[: trail.index(step)] if step in trail else trail
+    trail = trail_before(document.run.trail, step)
     run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step), trail=trail)
     # The record has the state without its call: had it stood at one, the call would be made anew.
     return attrs.evolve(document, run=run), version - 1, ("flow_data",)
@@ -349,13 +357,9 @@ def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
         state = flow.by_name.get(name)
         if state is None or not state.into or not state.asks:
             continue
-        if _is_secret(flow, state.into) or state.into not in run.flow_data.data.fields:
+        if state.into in flow.secrets or state.into not in run.flow_data.data.fields:
             return name
     return run.step
-
-
-def _is_secret(flow: Flow[Any], field: str) -> bool:
-    return bool(flow.fields[field].metadata.get("vimbiso") == SECRET["vimbiso"])
 
 
 def _open_flow(data: bytes, remains: Remains) -> str:
@@ -375,7 +379,7 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
     if name in (bot.home.name, bot.entry.name if bot.entry else "", CARRY_ON.name):
         return "what was open comes by itself"
     flow, document = bot.flow(name), core.document
-    if not flow[flow.initial].asks or flow[flow.initial].call:
+    if not flow[flow.initial].is_question:
         return f"flow {name!r} does not begin with a question"
     fields = unstructure(flow.data())
     data = StepData(flow.name, Address(*document.channel.address), fields=fields)
@@ -421,8 +425,4 @@ def evicted(last: AuditEntry, now: datetime) -> bool:
 
 
 def _holds(bot: Bot, raw: dict[str, Any]) -> bool:
-    try:
-        document_from_raw(raw)
-    except Unreadable:
-        return False
     return bot.validator.validate(raw).valid

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What becomes due at a member without a message, and when to wake them for it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ DELIVERY_TRIES = 8
 
 
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
-    """What becomes due at a member though nobody says anything, the earliest first. `delivers`: whether whoever asks
-    can deliver replies. A call on its way suspends the session's end and the state's timer."""
+    """Return what becomes due at a member without a message, the earliest first.
+
+    A call on its way suspends the session's end and the state's timer.
+
+    Args:
+        document: The member's document.
+        delivers: Whether the worker that asks can deliver replies.
+    """
     found: list[tuple[datetime, Event]] = []
     run, call = document.run, document.call
     if call:
@@ -36,12 +42,12 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
-    """What is to be delivered next: none overtakes another."""
+    """Return the replies to deliver next; no replies overtake others."""
     return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
 
 
 def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
-    """The earliest instant at which something is due although nobody says anything."""
+    """Return the earliest instant at which something is due without a message; None when nothing is."""
     if document.moved:
         return document.last_updated
     waiting = due(document, delivers=delivers)

@@ -1,28 +1,36 @@
-"""TODO."""
+"""The life of a session: what renews it, when it ends, when the member is warned.
+
+`renewed` is the one formula for the end of a session. A turn, an operator who puts a member back and the import of a
+record of the previous release all use it.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
+from vimbiso_fsm.document.document import Session
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import CallReturned, Event, SessionEnding, SessionExpired
 from vimbiso_fsm.engine.interpreter import go_home, offer_back, park
 from vimbiso_fsm.flow.carry_on import CARRY_ON
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.session import SessionLife
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 
 
 def take_session_expired(draft: Draft, silence: SessionExpired) -> None:
-    """The session is over, if nothing was said since."""
+    """End the session, if the member has said nothing since."""
     if draft.pending or draft.before.deadline != silence.deadline or silence.deadline > draft.now:
         return draft.ignore()
     end_session(draft)
 
 
 def take_session_ending(draft: Draft, ending: SessionEnding) -> None:
-    """The session is about to be over: once it is, or nothing is there to be lost, there is nothing to warn of."""
+    """Warn of the end of the session, while it is open and holds answers that would be lost."""
     at, run = draft.before.warn_at, draft.run
     if draft.pending or at is None or at > draft.now or draft.before.deadline != ending.deadline:
         return draft.ignore()
@@ -32,27 +40,48 @@ def take_session_ending(draft: Draft, ending: SessionEnding) -> None:
         draft.say(Text("session.ending", seconds=seconds, flow=Text(f"{run.flow}.title")))
 
 
-def with_session(draft: Draft, event: Event) -> tuple[datetime | None, datetime | None, datetime | None]:
-    """The session's deadline, its beginning and the instant of its warning. Messages and answers of calls renew it."""
+def renewed(session: Session, flow: Flow[Any] | None, life: SessionLife, now: datetime, *, warns: bool) -> Session:
+    """Return the session as it goes on from `now`.
+
+    It ends after the silence that the open flow allows, or the bot where the flow does not say, and never later than
+    `life.limit` after it began.
+
+    Args:
+        session: The session so far; an empty one begins now.
+        flow: The definition of the open flow, None when no flow is open.
+        life: The bot's bounds of a session.
+        now: The store's clock.
+        warns: Whether the open flow holds answers that the end would cost the member.
+    """
+    since = session.since or now
+    idle = life.idle if flow is None or flow.session is None else flow.session
+    deadline = min(now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
+    warn_at = deadline - timedelta(seconds=life.warning) if warns and life.warning > 0 else None
+    if warn_at is not None and warn_at <= now and deadline == session.deadline:  # the member has been warned of it
+        warn_at = None
+    return Session(deadline, since, warn_at)
+
+
+def session_after(draft: Draft, event: Event) -> Session:
+    """Return the session after an event: a message or the answer of a call renews it, nothing else does."""
     before = draft.before
     if isinstance(event, SessionExpired):
-        return None, None, None
+        return Session()
     if isinstance(event, SessionEnding):
-        return before.deadline, before.session_since, None
+        return Session(before.deadline, before.session_since)
     if not isinstance(event, Message | CallReturned):
-        return before.deadline, before.session_since, before.warn_at
-    life, since = draft.bot.session, draft.session_since or draft.now
-    idle = draft.flow.session if draft.run and draft.flow.session is not None else life.idle
-    deadline = min(draft.now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
-    warns = life.warning > 0 and draft.run is not None and draft.gathered(draft.run)
-    warn_at = deadline - timedelta(seconds=life.warning) if warns else None
-    if warn_at is not None and warn_at <= draft.now and deadline == before.deadline:  # they were warned of it
-        warn_at = None
-    return deadline, since, warn_at
+        return before.session
+    run = draft.run
+    session = Session(before.deadline, draft.session_since)
+    warns = draft.bot.session.warning > 0 and run is not None and draft.gathered(run)
+    return renewed(session, draft.flow if run else None, draft.bot.session, draft.now, warns=warns)
 
 
 def session_bound(draft: Draft, event: Event) -> datetime | None:
-    """The end of the session, or of the state's time, for what was decided before it; a call suspends both."""
+    """Return the earliest end, of the session or of the state's time, that bounds the decision on a message.
+
+    A call on its way suspends both.
+    """
     if not isinstance(event, Message) or draft.before.call is not None:
         return None
     run = draft.before.run
@@ -61,14 +90,13 @@ def session_bound(draft: Draft, event: Event) -> datetime | None:
 
 
 def is_session_over(draft: Draft) -> bool:
-    """Whether the session's end has passed; a call on its way, also one that has just been proposed, suspends it."""
+    """Return whether the session's end has passed. A call on its way, also one that was just proposed, suspends it."""
     deadline = draft.before.deadline
     return draft.pending is None and deadline is not None and draft.now > deadline
 
 
 def end_session(draft: Draft) -> None:
-    """Say that the session ended and what was not sent. An open flow with answers in it is parked, the token is
-    dropped."""
+    """End the session: say so, drop the token, park an open flow that holds answers and say that they were not sent."""
     run, since = draft.run, draft.session_since
     draft.kind, draft.session_since = "session", None
     if run is not None:
@@ -86,8 +114,10 @@ def end_session(draft: Draft) -> None:
 
 
 def reopen(draft: Draft) -> None:
-    """After the end of a session: the way home, through the entry flow, where what was parked is offered back. The
-    message itself is not acted upon: it answered a question of another time."""
+    """Go home after the end of a session, through the entry flow, and offer a parked flow back.
+
+    The message itself is not interpreted: it answers a question of the old session.
+    """
     parked = draft.pop()
     if parked is None:
         return go_home(draft)

@@ -36,14 +36,22 @@ import attrs
 from vimbiso_fsm.document.codec import (
     RESERVED,
     Unreadable,
-    document_from_raw,
     document_to_raw,
     dumps,
     loads,
     structure,
     unstructure,
 )
-from vimbiso_fsm.document.document import FINISHING, Document, Run, Undelivered, finishing, to_be_asked
+from vimbiso_fsm.document.document import (
+    FINISHING,
+    Document,
+    Run,
+    Suspended,
+    Undelivered,
+    finishing,
+    to_be_asked,
+    trail_before,
+)
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart
@@ -107,7 +115,12 @@ _CALL_LOST = "its call is on its way, and would be lost"
 def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
     """Whether the run below no longer waits for this one as its sub-flow."""
     parent = below.after
-    if parent is None or parent.waits != "sub" or planned.how == "lost" or below.how == planned.how == "unchanged":
+    if (
+        parent is None
+        or parent.waits != Suspended.SUBFLOW
+        or planned.how == "lost"
+        or below.how == planned.how == "unchanged"
+    ):
         return False
     state = bot.definition(parent).by_name.get(parent.step)
     if state is None or state.flow is None or state.flow.name != planned.before.flow:
@@ -263,8 +276,6 @@ def _moved(flow: Declared, run: Run, place: _Place) -> Run:
     data = run.flow_data.data
     verdict = {**data.verdict, "step": place.judged} if "step" in data.verdict else data.verdict
     trail = [name for name in dict.fromkeys(place.trail) if name in flow.by_name and _can_be_gone_back_to(flow, name)]
-    if place.step in trail:
-        trail = trail[: trail.index(place.step)]
     moved = attrs.evolve(
         run,
         flow_data=attrs.evolve(
@@ -272,7 +283,7 @@ def _moved(flow: Declared, run: Run, place: _Place) -> Run:
         ),
         version=flow.version,
         fingerprint=flow.fingerprint,
-        trail=tuple(trail),
+        trail=trail_before(trail, place.step),
     )
     return to_be_asked(moved) if place.anew else moved
 
@@ -302,10 +313,7 @@ def upgrade(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
     """
     if not _is_older(bot, raw):
         return raw, ()
-    verdict = StateValidator(None, bot.validator.channel_types).validate(raw)
-    if not verdict.valid:
-        raise Unreadable(map(str, verdict.faults))
-    document = document_from_raw(raw)
+    document = StateValidator(None, bot.validator.channel_types).read(raw)
     found = plan(bot, document)
     lost = [
         f"flow {planned.before.flow!r}, step {planned.before.step!r}: {planned.fault}"

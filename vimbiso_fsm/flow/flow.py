@@ -33,7 +33,7 @@ from vimbiso_fsm.flow.checks import (
     made_from,
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
-from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
+from vimbiso_fsm.flow.privacy import public_names, secret_names
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, sequence
 from vimbiso_fsm.flow.turn import Guard
 
@@ -100,8 +100,8 @@ class Flow(Generic[D]):
         check_data(self)
         fill("fields", attrs.fields_dict(cast(Any, self.data)))
         fill("stable", stable(self.data))
-        fill("public", _marked(self, PUBLIC))
-        fill("secrets", _marked(self, SECRET))
+        fill("public", public_names(self.fields.values()))
+        fill("secrets", secret_names(self.fields.values()))
         check_depends(self)
         fill("depends", {name: sequence(sources) for name, sources in self.depends.items()})
         fill("dependents", _dependents(self))
@@ -158,11 +158,6 @@ class Flow(Generic[D]):
 def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
     """Return a function that sets the derived attributes of the frozen flow while it is made."""
     return lambda name, value: object.__setattr__(flow, name, value)
-
-
-def _marked(flow: Flow[Any], mark: Mapping[str, Any]) -> frozenset[str]:
-    """Return the fields with a mark."""
-    return frozenset(name for name, field in flow.fields.items() if field.metadata.get("vimbiso") == mark["vimbiso"])
 
 
 def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:

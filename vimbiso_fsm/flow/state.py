@@ -68,7 +68,7 @@ class State(Generic[D_contra]):
 
     @property
     def is_question(self) -> bool:
-        """Whether the state waits for an answer of the member."""
+        """Whether the state waits for an answer. A call's `ask` is no question: it is said while the call runs."""
         return self.ask is not None and self.call is None
 
     @property

@@ -18,16 +18,17 @@ first leads through the entry flow (`Run.waits`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import Unreadable, dumps, loads, structure, unstructure
-from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData
-from vimbiso_fsm.document.ids import guest_id, hashed
+from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData, Suspended
+from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, commit_of
+from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
@@ -113,9 +114,7 @@ def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
     run = document.run
     if run is None:
         return document
-    own = bot.flow(run.flow).session
-    idle = bot.session.idle if own is None else own
-    return attrs.evolve(document, deadline=now + timedelta(seconds=idle), session_since=now)
+    return document.with_session(renewed(document.session, bot.flow(run.flow), bot.session, now, warns=False))
 
 
 def _kept(old: LegacyState, field: str, kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -175,7 +174,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
         trail,
         since=now,
         due=now + timedelta(seconds=timeout) if timeout else None,
-        waits="entry" if bot.entry is not None and flow.required else "",
+        waits=Suspended.LOGIN if bot.entry is not None and flow.required else "",
     )
     return run, str(old.step) if step != wanted else ""
 
@@ -332,7 +331,7 @@ class Conversion:
 
     def _decide(self, at: float) -> None:
         """Nothing is known of the record here. `at`: the store's clock."""
-        converted = convert(self._bot, self._state, datetime.fromtimestamp(at, UTC), member_id=self._owner)
+        converted = convert(self._bot, self._state, instant(at), member_id=self._owner)
         document, run = converted.document, converted.document.run
         if self._owner is None and self._known_only and (run is None or self._bot.flow(run.flow).required):
             raise self._wrong("member_id", "is not known: neither the record nor what was asked names a member")

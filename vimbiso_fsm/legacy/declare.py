@@ -31,7 +31,7 @@ class LegacyFlow:
     def __attrs_post_init__(self) -> None:
         for step in self.steps.values():
             state = self.flow.by_name.get(step)
-            if state is None or not state.asks or state.call:
+            if state is None or not state.is_question:
                 place = f"steps of the old flow {self.name!r}"
                 raise FlowError(self.flow.name, place, f"{step!r} is no question of it", "name a state that asks")
         if not self.steps:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, document_from_raw, loads
+from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
@@ -109,11 +109,7 @@ class Census:
         self._break((fault,))
 
     def _read(self, data: bytes) -> Document:
-        raw = loads(data)
-        verdict = self._shape.validate(raw)
-        if not verdict.valid:
-            raise Unreadable(map(str, verdict.faults))
-        return document_from_raw(raw)
+        return self._shape.read(loads(data))
 
     def _judged(self, document: Document, fate: RunUpgrade) -> RunUpgrade:
         """The fate, and one more reason to call it lost: a version declared otherwise is believed when the member

@@ -23,16 +23,15 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, seal
+from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.codec import document_to_raw, dumps
 from vimbiso_fsm.document.document import Address, Document, Moved
-from vimbiso_fsm.document.ids import channel_digest, hashed
-from vimbiso_fsm.engine.commit import Decision, commit_of, record_of
+from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers
 from vimbiso_fsm.engine.reading import faults, leave_to_newer
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import DamagedDocument, InvalidState
+from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import (
     Broken,
@@ -169,23 +168,8 @@ def adopt(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
     """
     moved = guest.moved
     assert moved is not None
-    document = _merged(bot, guest, member, moved, max(now, guest.last_updated), version)
-    raw = document_to_raw(document)
-    verdict = bot.validator.validate(raw)
-    if not verdict.valid:
-        raise InvalidState(verdict.faults)
-    token = move_token(guest.member_id, moved.version)
-    return Decision(
-        status="advanced",
-        document=document,
-        replies=(),
-        token=token,
-        root=token,
-        content="",
-        raw=dumps(raw),
-        record=record_of(bot, "advanced", (), document),
-        entry=_entry(guest, member, document, token),
-    )
+    document, data = as_stored(bot, _merged(bot, guest, member, moved, max(now, guest.last_updated), version))
+    return decision_of(bot, document, data, _entry(guest, member, document, move_token(guest.member_id, moved.version)))
 
 
 def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, now: datetime, version: int) -> Document:
@@ -225,33 +209,26 @@ def _farewell(guest: Document, head: Head, now: datetime) -> AuditEntry:
     """The last entry of a guest: where they went."""
     token = hashed("farewell", guest.member_id, str(head.version))
     assert guest.moved is not None
-    return AuditEntry(
+    return entry_for(
+        "wipe",
+        token,
+        member_id=guest.member_id,
         version=head.version + 1,
         at=max(now, guest.last_updated),
-        member_id=guest.member_id,
-        channel=channel_digest(guest.channel),
-        kind="wipe",
-        status="advanced",
-        token=token,
-        root=token,
+        channel=guest.channel,
         detail={"moved_to": guest.moved.to},
     )
 
 
 def _entry(guest: Document, member: Document | None, document: Document, token: str) -> AuditEntry:
-    run = document.run
-    return AuditEntry(
+    return entry_for(
+        "move",
+        token,
+        member_id=document.member_id,
         version=document.version,
         at=document.last_updated,
-        member_id=document.member_id,
-        channel=channel_digest(document.channel),
-        kind="move",
-        status="advanced",
-        token=token,
-        root=token,
-        dest=run.step if run else "",
-        flow=run.flow if run else "",
-        run=run.id if run else "",
+        channel=document.channel,
+        run=document.run,
         detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
         | migrated(guest, member),
     )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import attrs
@@ -22,7 +21,7 @@ import attrs
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.document import Document, Run, needs_asking
-from vimbiso_fsm.document.ids import guest_id, hashed
+from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.reading import faults, leave_to_newer
 from vimbiso_fsm.engine.salvage import (
@@ -175,7 +174,7 @@ def _look(bot: Bot, member_id: str) -> Generator[Request | Pause, Any, _Found | 
         document, wrong = None, ("it is another member's",)
     if document is None:
         for data in (stored.document, found.remains.previous):
-            leave_to_newer(bot, member_id, data, instant_of(stored.at))
+            leave_to_newer(bot, member_id, data, instant(stored.at))
         return attrs.evolve(found, data=stored.document, faults=(*found.faults, *wrong))
     if found.broken:
         return attrs.evolve(found, document=document)
@@ -193,7 +192,7 @@ def _missing(member_id: str, found: _Found) -> _Found:
     last = entries[-1] if entries else None
     if last is not None and last.kind == "wipe":
         return attrs.evolve(found, over="it was wiped")
-    if last is None or not evicted(last, instant_of(found.at)):
+    if last is None or not evicted(last, instant(found.at)):
         return attrs.evolve(found, over="its time was over")
     return attrs.evolve(found, faults=("the document is not there any more: the server has evicted it",))
 
@@ -267,7 +266,7 @@ def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
         fault = "nothing that is kept says by which channel they are reached"
         raise NotRecovered(member_id, None, fault, remedy="their next message will mend it")
     guest = member_id == guest_id(channel)
-    return salvage(bot, found.data, channel, instant_of(found.at), member_id=member_id, guest=guest, version=version)
+    return salvage(bot, found.data, channel, instant(found.at), member_id=member_id, guest=guest, version=version)
 
 
 _CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "deadline", "channels")
@@ -334,7 +333,7 @@ def _save(
     token = hashed("recovery", member_id, str(head.version), head.digest)
     document = saved.document
     if found.document is None or recovery.outcome == "put back":
-        document = told(bot, resumed(bot, document, head.version + 1, instant_of(found.at)), saved.words, token)
+        document = told(bot, resumed(bot, document, head.version + 1, instant(found.at)), saved.words, token)
     decision = updated(bot, document, document, token, found.at, version=head.version)
     detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
     assert decision.entry is not None
@@ -343,10 +342,6 @@ def _save(
     if isinstance(result, DocumentTooLarge):
         raise result
     return CommitEvent(entry, 1, result.head.digest) if isinstance(result, Committed) else None
-
-
-def instant_of(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
 
 
 # Reset ---------------------------------------------------------------------------------------------------------------

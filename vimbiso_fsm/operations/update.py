@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.entries import AuditEntry, entry_for
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, dumps, loads
+from vimbiso_fsm.document.codec import Fault
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import channel_digest
-from vimbiso_fsm.document.state_validator import Fault
-from vimbiso_fsm.engine.commit import Decision, commit_of, drops_token, life_of, record_of
+from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
 from vimbiso_fsm.engine.reading import faults, leave_to_newer
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge, InvalidState, VersionConflict
@@ -43,11 +41,11 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
         return None
     document, wrong = faults(bot, stored.document)
     if document is None:
-        leave_to_newer(bot, member_id, stored.document, datetime.fromtimestamp(stored.at, UTC))
+        leave_to_newer(bot, member_id, stored.document, instant(stored.at))
         raise DamagedDocument(member_id, "; ".join(wrong[:3]))
     if document.member_id != member_id:
         raise DamagedDocument(member_id, "it is another member's")
-    return document.at(datetime.fromtimestamp(stored.at, UTC))
+    return document.at(instant(stored.at))
 
 
 def updating(bot: Bot, member_id: str, change: Change, token: Callable[[], str]) -> Work[Document]:
@@ -115,27 +113,12 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
     """
     if before is not None and after.member_id != before.member_id:
         raise InvalidState((Fault("member_id", "is another than that of the document to be changed"),))
-    now = datetime.fromtimestamp(at, UTC)
+    now = instant(at)
     latest = max(now, before.last_updated) if before else now
     after = attrs.evolve(after, token=life_of(bot, before, after.member, latest)).at(latest)
-    raw = document_to_raw(attrs.evolve(after, version=version + 1, last_updated=latest))
-    data = dumps(raw)
-    verdict = bot.validator.validate(raw)
-    if not verdict.valid:
-        raise InvalidState(verdict.faults)
-    document = document_from_raw(loads(data))
-    return Decision(
-        status="advanced",
-        document=document,
-        replies=(),
-        token=token,
-        root=token,
-        content="",
-        raw=data,
-        record=record_of(bot, "advanced", (), document),
-        entry=_entry(before, document, token),
-        forgets=drops_token(before, document),
-    )
+    document, data = as_stored(bot, attrs.evolve(after, version=version + 1, last_updated=latest))
+    entry = _entry(before, document, token)
+    return decision_of(bot, document, data, entry, forgets=drops_token(before, document))
 
 
 def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
@@ -143,19 +126,14 @@ def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
         field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated", "upgraded")
     ]
     changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
-    run = after.run
-    return AuditEntry(
+    return entry_for(
+        "update",
+        token,
+        member_id=after.member_id,
         version=after.version,
         at=after.last_updated,
-        member_id=after.member_id,
-        channel=channel_digest(after.channel),
-        kind="update",
-        status="advanced",
-        token=token,
-        root=token,
+        channel=after.channel,
+        run=after.run,
         source=before.run.step if before and before.run else "",
-        dest=run.step if run else "",
-        flow=run.flow if run else "",
-        run=run.id if run else "",
         detail={"fields": changed, **migrated(before)},
     )

@@ -6,13 +6,13 @@ import itertools
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, seal
+from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.ids import channel_digest, hashed
+from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.effects import Pause
-from vimbiso_fsm.operations.recover import BY, NothingStored, instant_of
+from vimbiso_fsm.operations.recover import BY, NothingStored
 from vimbiso_fsm.operations.reset import call_of
 from vimbiso_fsm.operations.work import Done, Work
 from vimbiso_fsm.store.requests import (
@@ -82,15 +82,13 @@ def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]
     document = faults(bot, stored.document)[0] if stored.document is not None else None
     wiped = Wiped(member_id, stored.head.version + 1, names, call_of(document))
     token = hashed("wipe", member_id, str(stored.head.version), stored.head.digest)
-    entry = AuditEntry(
-        version=wiped.version,
-        at=instant_of(stored.at),
+    entry = entry_for(
+        "wipe",
+        token,
         member_id=member_id,
-        channel=channel_digest(document.channel) if document is not None else ("", ""),
-        kind="wipe",
-        status="advanced",
-        token=token,
-        root=token,
+        version=wiped.version,
+        at=instant(stored.at),
+        channel=document.channel if document is not None else None,
         detail={"removed": names, "call": wiped.call, "by": BY},
     )
     return entry, wiped

@@ -9,8 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
 
-from vimbiso_fsm.audit.entries import error_record
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
+from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from vimbiso_fsm.audit.entries import error_record
 from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.audit.redaction import error_record
 
 FIELDS = (
     *("time", "level", "logger", "event"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.store.doctor import Durability, Finding, Node, examine, insist
 
 _log = logging.getLogger("vimbiso_fsm")
@@ -38,4 +38,4 @@ class StartupCheck:
         if not findings or self.durability is None:
             return None
         detail = {"durability": self.durability, "findings": [str(finding) for finding in findings]}
-        return Incident(datetime.fromtimestamp(at, UTC), "waiver", detail=detail)
+        return Incident(instant(at), "waiver", detail=detail)

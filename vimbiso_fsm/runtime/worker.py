@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, error_record
+from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, Request

@@ -83,6 +83,11 @@ class _Member:
             return self.state.head
         return next((requests.Head(entry.version, entry.digest) for entry in _latest(self.audit, 1)), requests.NO_HEAD)
 
+    @property
+    def is_found(self) -> bool:
+        """Whether a document or an audit is kept."""
+        return self.state is not None or bool(self.audit)
+
     def forget(self, now: float) -> None:
         """Drop what has expired."""
         if now >= self.documents_expire:
@@ -145,6 +150,10 @@ class MemoryStore:
                 return tuple(part for kept in found for part in (b"d", kept.document))
             case requests.Wipe():
                 return self._wipe(self._member(request.member_id), request)
+            case requests.Scan():
+                names = {name for name in [*self._members] if self._member(name).is_found}
+                names |= {name for name in self._incidents if name is not None and self._incidents_of(name)}
+                return tuple(sorted(names))
             case requests.ReadAudit(member_id, last):
                 return _latest(self._member(member_id).audit, last)
             case requests.ReadRecords(member_id):

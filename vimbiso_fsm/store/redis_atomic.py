@@ -1,7 +1,7 @@
 """The store on Redis, Valkey or any server that speaks their protocol and runs their scripts.
 
-The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request is one call
-of one script (`script.py` encodes and decodes it, `servers.py` finds the server). `AtomicStateManager` and
+The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request but `Scan`
+is one call of one script (`script.py` encodes and decodes it, `servers.py` finds the server). `AtomicStateManager` and
 `AsyncAtomicStateManager` move the bytes, repeat what may be repeated and name what failed.
 
 A manager's `durability` says how durable an answered commit is:
@@ -51,6 +51,7 @@ from vimbiso_fsm.store.pipeline import Answer, Sent, converse, converse_awaited,
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
+    MEMBER_KEYS,
     RECORD_SHARDS,
     Inspected,
     MisplacedReply,
@@ -59,6 +60,7 @@ from vimbiso_fsm.store.script import (
     encode,
     inspected,
     inspection,
+    members_of,
 )
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
@@ -94,6 +96,8 @@ REQUESTS_PER_PIPELINE: Final = 64
 """Requests in one pipeline at most. Further requests go out in further pipelines, each on its own connection."""
 
 
+SCANNED_AT_ONCE: Final = 1000
+"""Keys that a server looks at in one step of a scan."""
 # What failed -------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +329,8 @@ class AtomicStateManager:
 
     def perform(self, request: Effect[_R], /) -> _R:
         """Perform a request; its class documents the answer and the errors."""
+        if type(request) is requests.Scan:
+            return cast(_R, self._scan())
         command = encode(request, self._shift)
         if not self._checked:
             self._check()
@@ -373,6 +379,15 @@ class AtomicStateManager:
         """redis-py's own, for looking behind the store's back. Raises: StoreUnavailable when a cluster is not there."""
         try:
             return self.servers.client
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
+
+    def _scan(self) -> tuple[str, ...]:
+        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server."""
+        if not self._checked:
+            self._check()
+        try:
+            return members_of(self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE))
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
@@ -523,6 +538,8 @@ class AsyncAtomicStateManager:
 
     async def perform(self, request: Effect[_R], /) -> _R:
         """Perform a request; its class documents the answer and the errors."""
+        if type(request) is requests.Scan:
+            return cast(_R, await self._scan())
         command = encode(request, self._shift)
         if not self._checked:
             await self._check()
@@ -572,6 +589,16 @@ class AsyncAtomicStateManager:
     @property
     def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
         return self.servers.client
+
+    async def _scan(self) -> tuple[str, ...]:
+        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server."""
+        if not self._checked:
+            await self._check()
+        try:
+            found = self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)
+            return members_of([key async for key in found])
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
     def _attempts(self, request: requests.Request | None, began: float | None = None) -> _Attempts:
         return _Attempts(request, self.servers.place, self._timeout, began)

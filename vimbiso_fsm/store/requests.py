@@ -359,10 +359,24 @@ class Wipe(Effect["Committed | Conflict | Broken"]):
 
 @attrs.frozen
 class ReadAudit(Effect["tuple[Entry, ...]"]):
-    """Read the audit entries of a member, oldest first; with `last`, only the latest so many."""
+    """Read the audit entries of a member, oldest first; with `last`, only the latest so many.
+
+    A place of the list that holds no entry raises `DamagedDocument`; with `tolerant`, it is an entry of version 0 in
+    the answer.
+    """
 
     member_id: str
     last: int | None = None
+    tolerant: bool = False
+
+
+@attrs.frozen
+class Scan(Effect["tuple[str, ...]"]):
+    """Find every member of whom a document, an audit or incidents are kept, in the order of their ids.
+
+    Each server is asked for all of its keys: this is for operators, not for turns. A member who comes or goes meanwhile
+    may be missed.
+    """
 
 
 @attrs.frozen

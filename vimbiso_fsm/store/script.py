@@ -29,7 +29,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
@@ -122,6 +122,28 @@ def keys_of(member_id: str) -> tuple[bytes, ...]:
 
 def _due(shard: int) -> bytes:
     return b"vimbiso:{%d}:due" % shard
+
+
+MEMBER_KEYS: Final = b"vimbiso:*:member:*"
+"""The pattern of the keys of members."""
+_MEMBER_KEY: Final = re.compile(rb"vimbiso:\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
+
+
+def members_of(keys: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the members whose documents, audits or incidents stand under these keys, in the order of their ids.
+
+    Keys that the store would not have written are left out.
+    """
+    return tuple(sorted({member_id for member_id in map(_member_of, keys) if member_id}))
+
+
+def _member_of(key: bytes) -> str:
+    match = _MEMBER_KEY.fullmatch(key)
+    try:
+        member_id = unword(match[1]) if match else ""
+    except UnicodeError:
+        return ""
+    return member_id if key in (*keys_of(member_id), incidents_key(member_id)) else ""
 
 
 def incidents_key(member_id: str | None) -> bytes:
@@ -317,6 +339,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             if reply[2] == b"conflict":
                 return requests.Conflict(_stored(reply))
             return requests.Committed(requests.Head(entry.version, entry.digest), float(reply[3]))
+        case requests.ReadAudit(_, _, tolerant=True):
+            return tuple(map(_tolerated, reply[4]))
         case requests.ReadAudit(member_id):
             return _unframed(member_id, entry_of, reply[4])
         case requests.ReadRecords(member_id):
@@ -377,6 +401,14 @@ def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[byt
 def _record(frame: bytes) -> requests.Record:
     token, root, content, body = frame.split(b" ", 3)
     return requests.Record(unword(token), unword(root), unword(content), body)
+
+
+def _tolerated(frame: bytes) -> requests.Entry:
+    """Decode a frame of an audit entry; one that is none becomes an entry of version 0."""
+    try:
+        return entry_of(frame)
+    except ValueError:
+        return requests.Entry(0, "", frame)
 
 
 def entry_of(frame: bytes) -> requests.Entry:

@@ -96,7 +96,7 @@ def check_agreement(
 def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
-    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside")
+    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside", "scan")
     kinds = (*("commit",) * 8, "verify", "set_aside", "wipe", "link", "unlink", "settle", "report", "lease", *reads)
     documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
     return st.builds(
@@ -147,7 +147,7 @@ class _Pair:
         found = _answer(self._store, request)
         self._follow(request, found)
         wanted = _answer(self._model, request)
-        if isinstance(request, requests.ReadDue):
+        if isinstance(request, requests.ReadDue | requests.Scan):
             found = self._own(found)
         holds(found == wanted, f"{request}: the model answers {wanted}, the store {found}")
 
@@ -186,6 +186,8 @@ class _Pair:
                 return requests.RecordIncident(member, b"incident %d" % step.head)
             case "incidents":
                 return requests.ReadIncidents(member, last=None if step.inherits else step.head)
+            case "scan":
+                return requests.Scan()
             case "lease":
                 return requests.Lease(
                     requests.shard_of(member), f"{step.token} {self._tail}", HOUR if step.inherits else 0.0

@@ -676,6 +676,31 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
 
 
+def law_a_scan_finds_every_member(store: requests.Store) -> None:
+    """A member is found by a document, by an audit, also after a wipe, and by incidents; nobody else is."""
+    kept, told, wiped, absent = trials = [_Trial(store) for _ in range(4)]
+    ids = sorted(trial.member_id for trial in trials)
+    kept.advance(requests.NO_HEAD)
+    store.perform(requests.RecordIncident(told.member_id, b"incident"))
+    head = wiped.advance(requests.NO_HEAD)
+    entry = requests.Entry(head.version + 1, requests.digest(b"wiped"), b"wiped")
+    store.perform(requests.Wipe(wiped.member_id, head, entry))
+    absent.load()
+    found = [member_id for member_id in store.perform(requests.Scan()) if member_id in ids]
+    _same(found, [member_id for member_id in ids if member_id != absent.member_id], "the members that a scan finds")
+
+
+def law_a_tolerant_read_gives_sound_entries(store: requests.Store) -> None:
+    """A list without damage is read alike by both kinds of `ReadAudit`."""
+    trial = _Trial(store)
+    trial.advance(trial.advance(requests.NO_HEAD))
+    entries = store.perform(requests.ReadAudit(trial.member_id))
+    _same(len(entries), 2, "the number of entries")
+    _same(store.perform(requests.ReadAudit(trial.member_id, tolerant=True)), entries, "what a tolerant read gives")
+    latest = store.perform(requests.ReadAudit(trial.member_id, 1, tolerant=True))
+    _same(latest, entries[1:], "the latest that a tolerant read gives")
+
+
 def _records(trial: _Trial) -> tuple[requests.Record, ...]:
     return trial.store.perform(requests.ReadRecords(trial.member_id))
 
@@ -716,5 +741,7 @@ LAWS: Final[tuple[Law, ...]] = (
     law_11_a_shard_has_one_worker,
     law_12_a_wiped_member_is_gone,
     law_a_channel_has_one_owner,
+    law_a_scan_finds_every_member,
+    law_a_tolerant_read_gives_sound_entries,
 )
 """The checks of every rule; each takes a store."""
