@@ -18,6 +18,11 @@ class FlowError(VimbisoError, ValueError):
     Attributes: `flow`, `place` (the state or slot, may be empty), `fault`, `remedy`.
     """
 
+    flow: str
+    place: str
+    fault: str
+    remedy: str
+
     def __init__(self, flow: str, place: str, fault: str, remedy: str = "") -> None:
         self.flow, self.place, self.fault, self.remedy = flow, place, fault, remedy
         where = f"flow {flow!r}" + (f", {place}" if place else "")
@@ -33,6 +38,10 @@ class WrongCallback(VimbisoError, TypeError):
         wanted: What it must return.
     """
 
+    callback: str
+    returned: str
+    wanted: str
+
     def __init__(self, callback: str, returned: str, wanted: str) -> None:
         self.callback, self.returned, self.wanted = callback, returned, wanted
         super().__init__(f"{callback} returned a {returned}; it must return {wanted}")
@@ -47,6 +56,10 @@ class BadToken(VimbisoError, ValueError):
         fault: What is wrong with it.
     """
 
+    member_id: str
+    claim: str
+    fault: str
+
     def __init__(self, member_id: str, claim: str, fault: str) -> None:
         self.member_id, self.claim, self.fault = member_id, claim, fault
         where = f"claim {claim!r} of the token" if claim else "the token"
@@ -56,6 +69,9 @@ class BadToken(VimbisoError, ValueError):
 class InvalidMessage(VimbisoError, ValueError):
     """What came in is no message: the caller's mistake or a broken payload. Attributes: `field`, `fault`."""
 
+    field: str
+    fault: str
+
     def __init__(self, field: str, fault: str) -> None:
         self.field, self.fault = field, fault
         super().__init__(f"message {field}: {fault}")
@@ -64,6 +80,8 @@ class InvalidMessage(VimbisoError, ValueError):
 class InvalidState(VimbisoError, ValueError):
     """A document breaks the rule book. Attributes: `faults`, a tuple of `state_validator.Fault`."""
 
+    faults: tuple[object, ...]
+
     def __init__(self, faults: tuple[object, ...]) -> None:
         self.faults = faults
         super().__init__("the document is not valid: " + "; ".join(str(fault) for fault in faults))
@@ -71,6 +89,9 @@ class InvalidState(VimbisoError, ValueError):
 
 class NotStorable(VimbisoError, TypeError):
     """A value that cannot be written down and read back (a live object, say). Attributes: `path`, `type_name`."""
+
+    path: str
+    type_name: str
 
     def __init__(self, path: str, type_name: str) -> None:
         self.path, self.type_name = path, type_name
@@ -82,6 +103,9 @@ class NotStorable(VimbisoError, TypeError):
 
 class DamagedDocument(VimbisoError):
     """What is stored is no document. Attributes: `member_id`, `fault`."""
+
+    member_id: str
+    fault: str
 
     def __init__(self, member_id: str, fault: str) -> None:
         self.member_id, self.fault = member_id, fault
@@ -105,6 +129,9 @@ class NotAnswered(VimbisoError):
 class DocumentTooLarge(NotAnswered):
     """A document over the size limit; nothing was written. Attributes: `size`, `limit` (bytes)."""
 
+    size: int
+    limit: int
+
     def __init__(self, size: int, limit: int) -> None:
         self.size, self.limit = size, limit
         super().__init__(
@@ -116,6 +143,8 @@ class DocumentTooLarge(NotAnswered):
 class StoreUnavailable(NotAnswered, ConnectionError):
     """The store could not be reached or refused the work; nothing was stored. Attributes: `fault`."""
 
+    fault: str
+
     def __init__(self, fault: str) -> None:
         self.fault = fault
         super().__init__(f"the store is not available: {fault}; nothing was saved")
@@ -126,6 +155,10 @@ class CommitUnknown(NotAnswered):
     handled again: its token makes it take effect once. Attributes: `member_id`, `token`, `fault`."""
 
     reply_key = "store.unknown"
+
+    member_id: str
+    token: str
+    fault: str
 
     def __init__(self, member_id: str, token: str, fault: str) -> None:
         self.member_id, self.token, self.fault = member_id, token, fault
@@ -140,6 +173,10 @@ class Contended(NotAnswered):
     Attributes: `member_id`, `seconds`, `attempts`."""
 
     reply_key = "store.contended"
+
+    member_id: str
+    seconds: float
+    attempts: int
 
     def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
         self.member_id, self.seconds, self.attempts = member_id, seconds, attempts
@@ -157,6 +194,10 @@ class NewerState(NotAnswered):
 
     reply_key = "store.newer"
 
+    member_id: str
+    flow: str
+    version: int
+
     def __init__(self, member_id: str, flow: str, version: int) -> None:
         self.member_id, self.flow, self.version = member_id, flow, version
         super().__init__(
@@ -168,6 +209,10 @@ class NewerState(NotAnswered):
 class VersionConflict(VimbisoError):
     """A writer that will not decide again held an old version. Attributes: `member_id`, `expected`, `found`."""
 
+    member_id: str
+    expected: int
+    found: int
+
     def __init__(self, member_id: str, expected: int, found: int) -> None:
         self.member_id, self.expected, self.found = member_id, expected, found
         super().__init__(
@@ -178,6 +223,9 @@ class VersionConflict(VimbisoError):
 
 class ServiceError(VimbisoError):
     """A service is missing, or of the wrong kind for this shell. Attributes: `service`, `fault`."""
+
+    service: str
+    fault: str
 
     def __init__(self, service: str, fault: str) -> None:
         self.service, self.fault = service, fault
@@ -191,6 +239,9 @@ class EmbeddedServerError(VimbisoError):
         path: The folder of the server.
         fault: What is wrong, and what to do about it.
     """
+
+    path: str
+    fault: str
 
     def __init__(self, path: str, fault: str) -> None:
         self.path, self.fault = path, fault
