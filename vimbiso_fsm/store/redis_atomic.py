@@ -181,8 +181,8 @@ class _Attempts:
         """
         commit, found = self._request, cast(object, result)
         if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
-            head = commit.entry and requests.Head(commit.entry.version, commit.entry.digest)
-            if found.current.head == head:
+            head, entry = found.current.head, commit.entry
+            if entry is not None and head == requests.Head(entry.version, entry.digest):
                 found = requests.Committed(head, found.current.at)
         if isinstance(found, requests.Committed) and not confirmed:
             found = attrs.evolve(found, confirmed=False)
@@ -273,10 +273,10 @@ def _first_key(words: Words) -> bytes:
 
 
 class AtomicStateManager:
-    """Performs requests on one server, or a cluster; safe to share between threads.
+    """A `Store` on one server, a service or a cluster. It may be shared between threads.
 
-    Raises, from `perform` and all that leads to it: DocumentTooLarge; StoreUnavailable when nothing was stored;
-    CommitUnknown when a write was sent and its answer was lost, also on the repeats.
+    Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
+    `CommitUnknown` (a write was sent, and its answer was lost on every attempt).
     """
 
     def __init__(
@@ -288,11 +288,17 @@ class AtomicStateManager:
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> None:
-        """`client` stays the caller's to close; a cluster's only keeps the slots, its nodes get pools of their own.
-        `timeout`: the client's own for a reply, in seconds; repeating is measured by it. `confirm_timeout`: seconds to
-        wait for a replica, at durability "replicated". `shift`: seconds by which the store's clock is moved, for tests.
+        """Make a manager from a client of redis-py, which the caller closes.
 
-        Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
+        Args:
+            client: The client. That of a cluster only keeps the slots; each node gets a pool here.
+            timeout: Seconds that the client waits for a reply. They bound the repeats too.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
+
+        Raises:
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
         self._confirm = _confirm(durability, confirm_timeout, timeout)
         self.servers = client if isinstance(client, Server | Cluster) else servers_of(client)
@@ -313,11 +319,20 @@ class AtomicStateManager:
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `servers.py`. `timeout`
-        and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
-        `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
+        """Make a manager that connects to a URL when it is first used.
 
-        Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
+        Args:
+            url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
+            timeout: Seconds to wait for a reply.
+            connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
+            connections: Connections to one server at most. A request waits for a free one.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
+
+        Raises:
+            StoreUnavailable: The URL is malformed.
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
         servers = servers_at(
             url,
@@ -359,11 +374,11 @@ class AtomicStateManager:
         return self.perform(requests.Load(member_id, previous))
 
     def commit(self, commit: requests.Commit) -> requests.CommitResult:
-        """Make the one atomic write of a turn."""
+        """Write one turn atomically."""
         return self.perform(commit)
 
     def close(self) -> None:
-        """Close what the manager made, not a client it was given; may be called twice."""
+        """Close the connections that the manager made, not a client that it was given; may be called twice."""
         for pool in list(self._pools):
             connections_of(pool).close(pool)
         self.servers.close()
@@ -479,12 +494,14 @@ class _Line:
 
 
 class AsyncAtomicStateManager:
-    """The same, awaited, on one event loop. Requests made at the same moment go out in one pipeline; when all
-    connections are in use they wait in line, as long as it takes: who comes back takes the next ones along.
+    """An `AsyncStore` on one server, a service or a cluster, for one event loop.
 
-    Raises, from `perform` and all that leads to it: DocumentTooLarge; StoreUnavailable when nothing was stored;
-    CommitUnknown when a write was sent and its answer was lost, also on the repeats. A request that is cancelled
-    after it was sent may still be performed; those that share its pipeline are not touched.
+    Requests that are made at the same moment go out in one pipeline. While all connections are in use, requests wait
+    as long as it takes; each connection that becomes free takes the next ones.
+
+    Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
+    `CommitUnknown` (a write was sent, and its answer was lost on every attempt). A request that is cancelled after it
+    was sent may still be performed; the requests that share its pipeline are not affected.
     """
 
     def __init__(
@@ -496,11 +513,17 @@ class AsyncAtomicStateManager:
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> None:
-        """`client` stays the caller's to close; a cluster's only keeps the slots, its nodes get pools of their own.
-        `timeout`: the client's own for a reply, in seconds; repeating is measured by it. `confirm_timeout`: seconds to
-        wait for a replica, at durability "replicated". `shift`: seconds by which the store's clock is moved, for tests.
+        """Make a manager from a client of redis-py, which the caller closes.
 
-        Raises: ValueError for a durability that is none, or a `confirm_timeout` that is not below `timeout`.
+        Args:
+            client: The client. That of a cluster only keeps the slots; each node gets a pool here.
+            timeout: Seconds that the client waits for a reply. They bound the repeats too.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
+
+        Raises:
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
         self._confirm = _confirm(durability, confirm_timeout, timeout)
         self.servers = client if isinstance(client, AsyncServer | AsyncCluster) else async_servers_of(client)
@@ -522,11 +545,20 @@ class AsyncAtomicStateManager:
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> Self:
-        """`url`: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, see `servers.py`. `timeout`
-        and `connect_timeout` (half of it, if not given) in seconds. Connects when first used, with at most
-        `connections` at a time to a server; a call waits for a free one. The rest as in `__init__`.
+        """Make a manager that connects to a URL when it is first used.
 
-        Raises: StoreUnavailable for a URL that is none; ValueError as `__init__` does.
+        Args:
+            url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
+            timeout: Seconds to wait for a reply.
+            connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
+            connections: Connections to one server at most. A request waits for a free one.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
+
+        Raises:
+            StoreUnavailable: The URL is malformed.
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
         servers = async_servers_at(
             url,
@@ -568,12 +600,11 @@ class AsyncAtomicStateManager:
         return await self.perform(requests.Load(member_id, previous))
 
     async def commit(self, commit: requests.Commit) -> requests.CommitResult:
-        """Make the one atomic write of a turn."""
+        """Write one turn atomically."""
         return await self.perform(commit)
 
     async def close(self) -> None:
-        """Let what is being sent end, then close what the manager made, not a client it was given; may be called
-        twice."""
+        """Wait for the requests that are being sent, then close as `AtomicStateManager.close` does."""
         while self._sending:
             await asyncio.wait(self._sending)
         await self.servers.close()

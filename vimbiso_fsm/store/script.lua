@@ -1,13 +1,13 @@
--- The one script of the store: every request that must be atomic is a mode of it (the laws: store.py).
+-- The one script of the store: every request that must be atomic is a mode of it. requests.py has the rules.
 --
--- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (wire.py has the table of keys)
---       7-12 where each goes when it is set aside, 13 where that is named (set_aside only)
--- ARGV  1 mode  2 token (of a commit; else the mode's name)  3 shift of the clock in seconds, then those of the mode
+-- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (script.py has the table of keys)
+--       7-12 where each is moved, 13 where that is listed (set_aside only)
+-- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds, then those of the mode
 --
--- Every reply starts with KEYS[1] and ARGV[2], so a client knows its own answer. Documents, entries and records are
--- opaque bytes: cjson would break big integers and empty lists. Only redis.call: pcall can report a success that is
--- none. Lua has no rollback, so all that can fail stands before the first write, and the first write is one that
--- the server may refuse for lack of memory; after it, it refuses nothing more.
+-- Every reply starts with KEYS[1] and ARGV[2], so that a client recognises its own. Documents, entries and records are
+-- opaque bytes: cjson would break big integers and empty lists. Only redis.call is used: pcall can report a success that
+-- is none. Lua has no rollback, so everything that can fail stands before the first write, and the first write is one
+-- that the server may refuse for lack of memory; after it, the server refuses nothing more.
 
 local call = redis.call
 local mode, token = ARGV[1], ARGV[2]

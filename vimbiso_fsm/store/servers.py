@@ -1,19 +1,20 @@
-"""Where the servers are: URLs, pools that wait, and which node of a cluster has a key.
+"""Finds the server of a key: URLs, connection pools, Sentinels and clusters.
 
 A manager asks its `Servers` for the pool of the server that has a key, and talks to that server itself. There are two
-kinds, each sync and async: one server (it may be the primary of a service that Sentinels watch), and a cluster, whose
-slots redis-py's own cluster client keeps. A cluster's nodes have pools of their own here: those of redis-py's cluster
-clients raise when they are full, and the async one's cannot be used from outside.
+kinds, each sync and async: one server, which may be the primary of a service that Sentinels watch, and a cluster, whose
+slots are kept by redis-py's cluster client. The pools of a cluster's nodes are made here: those of redis-py's cluster
+clients raise when they are full, and those of the async one cannot be used from outside.
 
-    redis://[user:password@]host[:port][/db]                                 one server
+    redis://[user:password@]host[:port][/db]                                  one server
     redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]  the primary of a service; the hosts are
-                                                                             Sentinels, at 26379 unless they say
-    redis+cluster://[user:password@]host[:port][,host[:port]…]               a cluster; any of its nodes, at 6379
-    unix:///path/to/socket[?db=0]                                            one server
+                                                                              Sentinels, by default at port 26379
+    redis+cluster://[user:password@]host[:port][,host[:port]…]                a cluster; any of its nodes, by default
+                                                                              at port 6379
+    unix:///path/to/socket[?db=0]                                             one server
 
-`rediss` for `redis` means TLS, to Sentinels as well. User and password are those of the servers that hold the data;
-Sentinels that ask for their own take them from `?sentinel_username=…&sentinel_password=…`. Other parameters
-(`?ssl_ca_certs=…`) are redis-py's.
+`rediss` in place of `redis` means TLS, also to Sentinels. User and password are those of the servers that hold the
+data; Sentinels with their own take them from `?sentinel_username=…&sentinel_password=…`. Other parameters
+(`?ssl_ca_certs=…`) are those of redis-py.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from redis.retry import Retry
 from vimbiso_fsm.errors import StoreUnavailable
 
 CONNECTIONS: Final = 20
-"""Connections to one server at most; who finds none free waits for one."""
+"""Connections to one server at most. A request that finds none free waits for one."""
 UNREACHABLE: Final = (RedisError, RedisClusterException, OSError)
-"""What redis-py raises when there is no connection to be had; the second is no `RedisError`."""
+"""What redis-py raises if it gets no connection; the second is no `RedisError`."""
 
 _Address: TypeAlias = tuple[str, int]
 _parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url
@@ -64,8 +65,15 @@ _POOL: Final[dict[str, Any]] = {
 
 @attrs.frozen
 class _Place:
-    """What the URL of several servers says. `options` are redis-py's of a connection to what holds the data, `asking`
-    those of a connection to a Sentinel; neither has the address."""
+    """The parsed URL of several servers.
+
+    Attributes:
+        hosts: Their addresses.
+        service: The service that the Sentinels watch; None for a cluster.
+        tls: Whether connections use TLS.
+        options: redis-py's options of a connection to a server with data, without its address.
+        asking: redis-py's options of a connection to a Sentinel, without its address.
+    """
 
     hosts: tuple[_Address, ...]
     service: str | None
@@ -75,7 +83,7 @@ class _Place:
 
 
 def _place_at(url: str) -> _Place | None:
-    """What the URL of several servers says; None for that of one. Raises: ValueError."""
+    """Parse the URL of several servers; return None for the URL of one. Raises ValueError."""
     scheme, _, rest = url.partition("://")
     base, _, kind = scheme.partition("+")
     if kind not in {"sentinel", "cluster"}:
@@ -104,7 +112,7 @@ def _address(host: str, port: int) -> _Address:
 
 
 def _bad_url(url: str) -> StoreUnavailable:
-    """Neither the URL nor what a parser says of it is quoted: a password may stand in either."""
+    """Make the error for a malformed URL. It quotes neither the URL nor its parser: both may contain a password."""
     scheme, _, rest = url.partition("://")
     front, _, query = rest.partition("?")
     host = "" if "@" in query else front.rpartition("@")[2].partition("/")[0].partition(":")[0]
@@ -119,7 +127,7 @@ def _bad_url(url: str) -> StoreUnavailable:
 
 
 def _named(pool: Any) -> str:
-    """Where the server of a pool is, without user and password."""
+    """Return the address of the server of a pool, without user and password."""
     options = pool.connection_kwargs
     if service := getattr(pool, "service_name", None):
         return f"the master of {service}"
@@ -133,10 +141,16 @@ def _not_followed(place: str) -> StoreUnavailable:
 
 
 class Server:
-    """One server, or the primary of a service. `place` says where, `seen` counts the views of the topology."""
+    """One server, or the primary of a service.
+
+    Attributes:
+        client: The client of redis-py.
+        place: The address.
+        seen: How often the topology was read; always 0 here.
+    """
 
     def __init__(self, client: redis.Redis, owned: Sequence[redis.Redis] = ()) -> None:
-        """`owned`: the clients to be closed with it."""
+        """Take a client; `owned` are the clients that are closed with the server."""
         self.client = client
         self._pool = client.connection_pool
         self._owned = owned
@@ -144,32 +158,33 @@ class Server:
         self.seen = 0
 
     def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """The pool of the server that has the key, or of that which a `redirect` names.
+        """Return the pool of the server.
 
-        Raises: StoreUnavailable on a redirect: this is no cluster's client.
+        Raises:
+            StoreUnavailable: A `redirect` names another server, which the client of a single server cannot follow.
         """
         if redirect is not None:
             raise _not_followed(self.place)
         return self._pool
 
     def refresh(self, seen: int) -> None:
-        """Look where the servers are now, unless somebody has since `seen`: the pool of a service does by itself."""
+        """Do nothing: the pool of a service follows its primary by itself."""
 
     def disconnect(self) -> None:
-        """Drop all connections; new ones are made when needed."""
+        """Drop all connections; new ones are made when they are needed."""
         self._pool.disconnect()
 
     def close(self) -> None:
-        """Close what belongs to it; may be called twice."""
+        """Close the connections and the owned clients; may be called twice."""
         for client in self._owned:
             client.close()
 
 
 class AsyncServer:
-    """The same, awaited."""
+    """One server, or the primary of a service, for an event loop; see `Server`."""
 
     def __init__(self, client: redis.asyncio.Redis, owned: Sequence[redis.asyncio.Redis] = ()) -> None:
-        """`owned`: the clients to be closed with it."""
+        """Take a client; `owned` are the clients that are closed with the server."""
         self.client = client
         self._pool = client.connection_pool
         self._owned = owned
@@ -177,32 +192,33 @@ class AsyncServer:
         self.seen = 0
 
     async def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """The pool of the server that has the key, or of that which a `redirect` names.
+        """Return the pool of the server.
 
-        Raises: StoreUnavailable on a redirect: this is no cluster's client.
+        Raises:
+            StoreUnavailable: A `redirect` names another server, which the client of a single server cannot follow.
         """
         if redirect is not None:
             raise _not_followed(self.place)
         return self._pool
 
     async def refresh(self, seen: int) -> None:
-        """Look where the servers are now, unless somebody has since `seen`: the pool of a service does by itself."""
+        """Do nothing: the pool of a service follows its primary by itself."""
 
     async def disconnect(self) -> None:
-        """Drop all connections; new ones are made when needed."""
+        """Drop all connections; new ones are made when they are needed."""
         await self._pool.disconnect()
 
     async def close(self) -> None:
-        """Close what belongs to it; may be called twice."""
+        """Close the connections and the owned clients; may be called twice."""
         for client in self._owned:
             await client.aclose()
 
 
 class _Sentinels(redis.sentinel.Sentinel):
-    """Says that there is no primary without showing the connections it asked on, with all that is secret in them."""
+    """Sentinels whose error does not show their connections, which contain secrets."""
 
     def discover_master(self, service_name: str) -> Any:
-        """Host and port."""
+        """Return the host and port of the primary."""
         try:
             return super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except redis.sentinel.MasterNotFoundError:
@@ -210,10 +226,10 @@ class _Sentinels(redis.sentinel.Sentinel):
 
 
 class _AsyncSentinels(redis.asyncio.sentinel.Sentinel):
-    """The same, awaited."""
+    """Sentinels whose error does not show their connections; see `_Sentinels`."""
 
     async def discover_master(self, service_name: str) -> Any:
-        """Host and port."""
+        """Return the host and port of the primary."""
         try:
             return await super().discover_master(service_name)
         except redis.asyncio.sentinel.MasterNotFoundError:
@@ -226,16 +242,19 @@ def _no_primary(sentinels: Sequence[Any]) -> redis.ConnectionError:
 
 
 class _ServicePool(redis.sentinel.SentinelConnectionPool, redis.BlockingConnectionPool):
-    """Connects to the primary that the Sentinels name, and waits when it is full."""
+    """A pool of connections to the primary that the Sentinels name. A full pool waits."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """All connections, also when only idle ones are meant: that is when the primary is another, and a connection
-        in use leads to the old one. (The blocking pool of redis-py 6 takes no such argument.)"""
+        """Drop all connections, also when only the idle ones are meant.
+
+        redis-py asks for that when the primary has changed, and connections in use then lead to the old primary. (The
+        blocking pool of redis-py 6 takes no such argument.)
+        """
         redis.BlockingConnectionPool.disconnect(self)
 
 
 class _AsyncServicePool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
-    """The same, awaited."""
+    """A pool of connections to the primary that the Sentinels name, for an event loop. A full pool waits."""
 
 
 # A cluster ---------------------------------------------------------------------------------------------------
@@ -249,8 +268,8 @@ _CARRIED: Final = (
     "socket_",
     "ssl_",
 )
-"""How the options begin that our connections to a node take over from redis-py's: who we are and how to get there. The
-rest is about its own pools and about push messages."""
+"""Prefixes of the options that the connections to a node take over from redis-py's: credentials, sockets and TLS. The
+others concern redis-py's own pools and push messages."""
 
 
 class _Nodes:
@@ -265,7 +284,7 @@ class _Nodes:
         self.seen = 0
 
     def _at(self, client: Any, node: Any, redirect: AskError | None, like: Callable[[Any], tuple[Any, Any]]) -> Any:
-        """The pool of the node, or of that which a redirect sends on to; `like`: class and options of a connection."""
+        """Return the pool of a node, or of the one that a redirect names; `like` gives class and options of connections."""
         address: _Address = (node.host, int(node.port))
         if redirect is not None:  # the host is left out when it is that of the node which answered
             address = client.nodes_manager.remap_host_port(redirect.host or node.host, redirect.port)
@@ -278,19 +297,29 @@ class _Nodes:
         return pool
 
     def _left(self, client: Any) -> list[Any]:
-        """The pools of nodes that are no longer there, forgotten here."""
+        """Forget and return the pools of nodes that have left the cluster."""
         there = {(node.host, int(node.port)) for node in client.get_nodes()}
         return [self._pools.pop(address) for address in set(self._pools) - there]
 
 
 class Cluster(_Nodes):
-    """A cluster. `place` says so, `seen` counts the views of the topology."""
+    """A cluster.
+
+    Attributes:
+        place: "the cluster".
+        seen: How often the topology was read.
+    """
 
     def __init__(
         self, client: redis.RedisCluster | Callable[[], redis.RedisCluster], *, owned: bool = False, **options: Any
     ) -> None:
-        """`client` keeps the slots; it is made when first used if only how to make it is given, because it connects
-        when it is made. `owned`: it is closed with this. `options` of the connections go before the client's own."""
+        """Take a client, which keeps the slots, or a function that makes it.
+
+        Args:
+            client: The client, or how to make it. A client connects when it is made, so it is made at first use.
+            owned: Whether the client is closed with the cluster.
+            options: Options of connections; they override those of the client.
+        """
         super().__init__(redis.BlockingConnectionPool, Retry(NoBackoff(), 0), options)
         self._make: Callable[[], redis.RedisCluster] = client if callable(client) else lambda: client
         self._client: Any = None if callable(client) else client
@@ -299,22 +328,19 @@ class Cluster(_Nodes):
 
     @property
     def client(self) -> redis.RedisCluster:
-        """redis-py's own.
-
-        Raises: one of `UNREACHABLE`.
-        """
-        if self._client is None:  # asked without the lock too: a refresh holds it, and may take its time
+        """The client of redis-py. Raises one of `UNREACHABLE` if it cannot connect."""
+        if self._client is None:  # checked without the lock too, because a refresh may hold it for long
             with self._lock:
                 if self._client is None:
                     self._client = self._make()
         return cast(redis.RedisCluster, self._client)
 
     def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """The pool of the node that has the key, or of that which a `redirect` names.
+        """Return the pool of the node that has the key, or of the node that a `redirect` names.
 
-        Raises: one of `UNREACHABLE` when no node says where the slots are.
+        Raises one of `UNREACHABLE` if no node tells where the slots are.
         """
-        client: Any = self.client  # Any: redis-py leaves what stands below untyped
+        client: Any = self.client  # Any: redis-py does not type the calls below
         return self._at(client, client.get_node_from_key(key), redirect, self._like)
 
     def _like(self, node: Any) -> tuple[Any, Any]:
@@ -322,8 +348,10 @@ class Cluster(_Nodes):
         return pool.connection_class, pool.connection_kwargs
 
     def refresh(self, seen: int) -> None:
-        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
-        too who waited here need not ask again."""
+        """Read the topology, unless it was read since `seen`.
+
+        If no node answers, the last topology stays, and callers that waited here do not ask again.
+        """
         with self._lock:
             if seen != self.seen or self._client is None:
                 return
@@ -334,40 +362,41 @@ class Cluster(_Nodes):
                     pool.disconnect()
 
     def disconnect(self) -> None:
-        """Drop all connections; new ones are made when needed."""
+        """Drop all connections; new ones are made when they are needed."""
         for pool in list(self._pools.values()):
             pool.disconnect()
 
     def close(self) -> None:
-        """Close what belongs to it; may be called twice."""
+        """Close the connections and the owned clients; may be called twice."""
         self.disconnect()
         if self._owned and self._client is not None:
             self._client.close()
 
 
 class AsyncCluster(_Nodes):
-    """The same, awaited."""
+    """A cluster, for an event loop; see `Cluster`."""
 
     def __init__(self, client: redis.asyncio.RedisCluster, *, owned: bool = False, **options: Any) -> None:
-        """`client` keeps the slots. `owned`: it is closed with this. `options` of the connections go before the
-        client's own."""
+        """Take a client, which keeps the slots; see `Cluster`."""
         super().__init__(redis.asyncio.BlockingConnectionPool, AsyncRetry(NoBackoff(), 0), options)
         self.client = client
         self._owned = owned
         self._lock = asyncio.Lock()
 
     async def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """The pool of the node that has the key, or of that which a `redirect` names.
+        """Return the pool of the node that has the key, or of the node that a `redirect` names.
 
-        Raises: one of `UNREACHABLE` when no node says where the slots are.
+        Raises one of `UNREACHABLE` if no node tells where the slots are.
         """
-        client: Any = self.client  # Any: redis-py leaves what stands below untyped
+        client: Any = self.client  # Any: redis-py does not type the calls below
         await client.initialize()  # does nothing when it is
         return self._at(client, client.get_node_from_key(key), redirect, _like)
 
     async def refresh(self, seen: int) -> None:
-        """Ask where the slots are now, unless somebody has since `seen`. When nobody answers, the last view stays: then
-        too who waited here need not ask again."""
+        """Read the topology, unless it was read since `seen`.
+
+        If no node answers, the last topology stays, and callers that waited here do not ask again.
+        """
         async with self._lock:
             if seen != self.seen:
                 return
@@ -378,12 +407,12 @@ class AsyncCluster(_Nodes):
                     await pool.disconnect()
 
     async def disconnect(self) -> None:
-        """Drop all connections; new ones are made when needed."""
+        """Drop all connections; new ones are made when they are needed."""
         for pool in list(self._pools.values()):
             await pool.disconnect()
 
     async def close(self) -> None:
-        """Close what belongs to it; may be called twice."""
+        """Close the connections and the owned clients; may be called twice."""
         await self.disconnect()
         if self._owned:
             await self.client.aclose()
@@ -394,28 +423,35 @@ def _like(node: Any) -> tuple[Any, Any]:
 
 
 Servers: TypeAlias = Server | Cluster
-"""What a manager talks to."""
+"""The servers of a manager."""
 AsyncServers: TypeAlias = AsyncServer | AsyncCluster
-"""What an async manager talks to."""
+"""The servers of an async manager."""
 
 
 # From clients and from URLs ----------------------------------------------------------------------------------
 
 
 def servers_of(client: redis.Redis | redis.RedisCluster) -> Servers:
-    """The servers of a client that stays the caller's to close."""
+    """Return the servers of a client that the caller closes."""
     return Cluster(client) if isinstance(client, redis.RedisCluster) else Server(client)
 
 
 def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncServers:
-    """The servers of a client that stays the caller's to close."""
+    """Return the servers of a client that the caller closes."""
     return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncServer(client)
 
 
 def servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> Servers:
-    """The servers at a URL: for a reply and for connecting there are so many seconds. Nothing is connected yet.
+    """Return the servers at a URL, without connecting to them.
 
-    Raises: StoreUnavailable for a URL that is none.
+    Args:
+        url: The URL; see the module.
+        timeout: Seconds to wait for a reply.
+        connect_timeout: Seconds to wait for a connection.
+        connections: Connections to one server at most.
+
+    Raises:
+        StoreUnavailable: The URL is malformed.
     """
     limits = _limits(timeout, connect_timeout, connections)
     try:
@@ -430,9 +466,16 @@ def servers_at(url: str, *, timeout: float, connect_timeout: float, connections:
 
 
 def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> AsyncServers:
-    """The servers at a URL: for a reply and for connecting there are so many seconds. Nothing is connected yet.
+    """Return the servers at a URL, without connecting to them.
 
-    Raises: StoreUnavailable for a URL that is none.
+    Args:
+        url: The URL; see the module.
+        timeout: Seconds to wait for a reply.
+        connect_timeout: Seconds to wait for a connection.
+        connections: Connections to one server at most.
+
+    Raises:
+        StoreUnavailable: The URL is malformed.
     """
     limits = _limits(timeout, connect_timeout, connections)
     try:
@@ -444,13 +487,13 @@ def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connec
                 *_service(redis.asyncio, place, limits, _AsyncSentinels, _AsyncServicePool, AsyncRetry(NoBackoff(), 0))
             )
         client = _cluster(redis.asyncio, redis.asyncio.cluster.ClusterNode, place, limits)
-    except (ValueError, TypeError):  # the second for a parameter that is none of a cluster's
+    except (ValueError, TypeError):  # TypeError: a parameter that a cluster does not have
         raise _bad_url(url) from None
     return AsyncCluster(client, owned=True, **limits)
 
 
-# `kit` is `redis` or `redis.asyncio`: what is called here has the same names in both. `retry` is for connecting alone,
-# the manager repeats commands; and where others may know better where to connect to, it asks them first.
+# `kit` is `redis` or `redis.asyncio`, which have the same names. `retry` is for connections only: the manager repeats
+# commands, after it has asked again where to connect to.
 
 
 def _limits(timeout: float, connect_timeout: float, connections: int) -> dict[str, Any]:
@@ -475,12 +518,14 @@ def _service(
 def _cluster(kit: Any, node: Any, place: _Place, limits: dict[str, Any]) -> Any:
     nodes = [node(host, port) for host, port in place.hosts]
     options = {**place.options, **_quick(limits), "ssl": place.tls}
-    # a slot that nobody has is no reason not to serve the others
+    # a slot without a node does not stop the others
     return kit.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
 
 
 def _quick(limits: dict[str, Any]) -> dict[str, Any]:
-    """Of a client that asks where to go: it asks another when one does not answer at once, so it has less patience
-    than those who wait for a commit."""
+    """Return the limits of a client that only asks where to connect.
+
+    It asks another server if one does not answer at once, so it waits less long than a commit does.
+    """
     patience = limits["socket_connect_timeout"]
     return {"socket_timeout": patience, "socket_connect_timeout": patience, "protocol": 2}

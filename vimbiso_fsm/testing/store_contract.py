@@ -137,12 +137,10 @@ class _Trial:
     def kept(self) -> tuple[Any, ...]:
         """Read everything that is kept of the member, without the instant of the answer."""
         stored = attrs.evolve(self.load(), at=0.0)
-        reads: tuple[requests.Request, ...] = (
-            requests.ReadRecords(self.member_id),
-            requests.ReadAudit(self.member_id),
-            requests.ReadInherited(self.member_id),
-        )
-        return stored, *(self.store.perform(read) for read in reads), self.wakes(float("inf"))
+        records = self.store.perform(requests.ReadRecords(self.member_id))
+        audit = self.store.perform(requests.ReadAudit(self.member_id))
+        inherited = self.store.perform(requests.ReadInherited(self.member_id))
+        return stored, records, audit, inherited, self.wakes(float("inf"))
 
     def wakes(self, until: float) -> bool:
         """Return whether the member has a wake-up at or before `until`."""
