@@ -28,6 +28,7 @@ clean_words = long_words.map(lambda text: text.encode("utf-8", "replace").decode
 
 @given(clean_words, st.integers(4, 300))
 def test_a_shortened_text_is_within_the_limit(text, limit):
+    """A shortened text is within the limit and marked as shortened."""
     short = shorten(text, limit)
     assert utf16(short) <= limit
     assert short == text or short.endswith("…")
@@ -35,6 +36,7 @@ def test_a_shortened_text_is_within_the_limit(text, limit):
 
 @given(clean_words, st.integers(4, 300))
 def test_a_split_text_loses_nothing_but_white_space_at_its_seams(text, limit):
+    """The pieces of a text are within the limit and hold all of it but white space."""
     pieces = split(text, limit)
     assert all(piece.strip() and utf16(piece) <= limit for piece in pieces)
     assert bare("".join(pieces)) == bare(text)
@@ -42,6 +44,7 @@ def test_a_split_text_loses_nothing_but_white_space_at_its_seams(text, limit):
 
 @given(clean_words, st.integers(4, 300))
 def test_the_end_that_is_split_off_and_the_rest_are_the_whole(text, limit):
+    """The end that is split off is within the limit, and both parts hold all of the text but white space."""
     ahead, end = split_off_end(text, limit)
     assert utf16(end) <= limit
     assert bare(ahead + end) == bare(text)
@@ -90,15 +93,18 @@ def test_a_cut_falls_between_characters(text, limit, short):
     ],
 )
 def test_a_text_is_split_at_its_largest_seam(text, pieces):
+    """A text is split after a paragraph, else after a line, a word or a character."""
     assert split(text, 12) == pieces
 
 
 def test_a_megabyte_is_split_in_a_moment():
+    """A long text without white space is split into pieces of the limit."""
     assert len(split("wort " * 200_000, 200)) == 5_000
     assert len(split("\u0301" * 1_000_000, 200)) == 5_000
 
 
 def test_titles_that_would_look_the_same_are_numbered():
+    """If two titles would look the same, all are numbered."""
     same = [Option("a", "Offer from Alan Turing, 5 USD"), Option("b", "Offer from Alan Turing, 7 USD")]
     assert titles(same, 20) == ["1. Offer from Alan…", "2. Offer from Alan…"]
     assert titles(same, 40) == [option.title for option in same]
@@ -106,6 +112,7 @@ def test_titles_that_would_look_the_same_are_numbered():
 
 
 def test_numbered_text():
+    """Options are numbered from 1, one per line, below the body."""
     menu = Menu(Text("Which one?"), (Row("a", "First\nof all", Text("5.00 USD")), Row("b", ""), Row("c", "Third")))
     assert numbered(question(menu), options(menu)) == "Which one?\n1. First of all - 5.00 USD\n2. b\n3. Third"
     assert numbered("", options(Buttons(Text(""), (Button("y", "Yes"),)))) == "1. Yes"
@@ -114,5 +121,6 @@ def test_numbered_text():
 
 @pytest.mark.parametrize("ids", [[], [""], [" a"], ["a", "a"], ["a", "b", "c", "d"], ["12345"], ["\ud800"]])
 def test_what_no_button_can_carry(ids):
+    """Too many options, equal ids, and ids that are empty, too long or not returned unchanged are no buttons."""
     assert not pressable([Option(id, "title") for id in ids], limit=3, id_limit=4, size=len)
     assert pressable([Option("1234", "title")], limit=3, id_limit=4, size=len)

@@ -33,6 +33,7 @@ def body(**changes: str | None) -> bytes:
 
 
 def test_a_text():
+    """A text message has the sender's digits, Twilio's id and the bot's number."""
     (said,) = sms.parse(body(Body="10 USD für alan ✓"), now=NOW).messages
     assert (said.channel, said.id, said.text) == (ADA, "SM9f", "10 USD für alan ✓")
     assert (said.account, said.sent_at, said.kind) == ("+263780000000", None, "text")
@@ -48,11 +49,13 @@ def test_a_text():
     ],
 )
 def test_pictures(changes, kind, text):
+    """A message without text is of the kind of its first attachment."""
     (said,) = sms.parse(body(**changes)).messages
     assert (said.kind, said.text) == (kind, text)
 
 
 def test_a_status_callback_is_counted():
+    """A status report is counted and is no message."""
     delivery = sms.parse(body(Body=None, MessageStatus="delivered"))
     assert (delivery.messages, delivery.statuses) == ((), 1)
 
@@ -74,6 +77,7 @@ def test_a_status_callback_is_counted():
     ],
 )
 def test_a_broken_form_is_refused(given_body, field):
+    """A body that is no complete form is refused, and the error names the field."""
     with pytest.raises(InvalidMessage) as raised:
         sms.parse(given_body)
     assert raised.value.field == field
@@ -84,11 +88,13 @@ def test_a_broken_form_is_refused(given_body, field):
     | st.dictionaries(st.sampled_from(list(FIELDS)) | st.text(), st.text()).map(lambda d: urlencode(d).encode())
 )
 def test_any_bytes_are_read_or_refused(given_body):
+    """Any bytes are read or refused with `InvalidMessage`."""
     with suppress(InvalidMessage):
         sms.parse(given_body)
 
 
 def test_twilios_own_example_of_a_signature():
+    """The signature of Twilio's documentation is accepted, and any change of it is refused."""
     url = "https://mycompany.com/myapp.php?foo=1&bar=2"
     params = {
         "CallSid": "CA1234567890ABCDE",
@@ -104,6 +110,7 @@ def test_twilios_own_example_of_a_signature():
 
 
 def test_the_form_that_is_signed_is_the_form_that_is_read():
+    """The signature is verified over the same fields that are parsed."""
     assert sms.form(body()) == FIELDS
 
 
@@ -125,30 +132,36 @@ def test_the_form_that_is_signed_is_the_form_that_is_read():
     ],
 )
 def test_segments(text, count):
+    """A text is counted in segments as the GSM standards define them."""
     assert sms.segments(text) == count
 
 
 def test_options_are_numbered():
+    """Options are sent as a numbered list."""
     (payload,) = sms.render(ADA, [Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No")))])
     assert payload == {"To": "+263771000001", "Body": "Send it?\n1. Yes\n2. No"}
 
 
 def test_a_short_code_takes_no_plus():
+    """A short code is addressed without a plus sign."""
     assert sms.render(Channel("sms", "33733"), [Text("hi")])[0]["To"] == "33733"
 
 
 def test_typography_does_not_cost_a_segment():
+    """Typographic characters are replaced by their plain forms."""
     (payload,) = sms.render(ADA, [Text("It’s “done” – all of it…")])
     assert payload["Body"] == 'It\'s "done" - all of it...'
 
 
 def test_descriptions_are_left_out_before_a_fourth_segment():
+    """Descriptions are left out if they would cost a fourth segment."""
     menu = Menu(Text("Offers"), tuple(Row(str(n), f"Offer {n}", Text("from somebody " * 5)) for n in range(10)))
     (payload,) = sms.render(ADA, [menu])
     assert payload["Body"].splitlines()[1] == "1. Offer 0"
 
 
 def test_a_long_list_is_split_between_lines():
+    """A list that is too long is split between lines, and no option is lost."""
     menu = Menu(Text("Offers"), tuple(Row(str(n), f"Offer {n} from somebody with a long name") for n in range(30)))
     bodies = [payload["Body"] for payload in sms.render(ADA, [menu])]
     assert len(bodies) > 1
@@ -158,6 +171,7 @@ def test_a_long_list_is_split_between_lines():
 
 @given(any_reply)
 def test_any_reply_fits_and_keeps_its_options(reply):
+    """Any reply fits into the segments and keeps all its options."""
     bodies = [payload["Body"] for payload in sms.render(ADA, [reply])]
     assert all(text.strip() and text.encode() and sms.segments(text) <= 3 for text in bodies)
     assert reachable(reply, (), bodies)
@@ -165,10 +179,12 @@ def test_any_reply_fits_and_keeps_its_options(reply):
 
 @given(st.text(st.sampled_from("ab é\n€яю🇿")))
 def test_a_text_loses_nothing(text):
+    """Any text is sent whole."""
     said = "".join(payload["Body"] for payload in sms.render(ADA, [Text(text * 50)]))
     assert bare(said) == bare(text * 50)
 
 
 def test_the_module_is_a_channel_format():
+    """The module is a `ChannelFormat`."""
     channel_format: ChannelFormat = sms
     assert channel_format.render(ADA, []) == []

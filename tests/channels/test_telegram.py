@@ -37,6 +37,7 @@ def parsed(update: Any) -> Any:
 
 
 def test_a_typed_text():
+    """A text message has the chat's id, the name and the language of its sender."""
     (said,) = parsed(message(text="10 USD")).messages
     assert (said.channel, said.id, said.text, said.choice, said.kind) == (ADA, "77", "10 USD", None, "text")
     assert said.channel.metadata == {"name": "Ada", "language": "en"}  # what Bot.language goes by
@@ -55,10 +56,12 @@ def test_a_typed_text():
     ],
 )
 def test_a_bot_command_is_its_bare_word(typed, read):
+    """A bot command is read as its bare word."""
     assert parsed(message(text=typed)).messages[0].text == read
 
 
 def test_a_pressed_button():
+    """A pressed button is a choice."""
     (said,) = parsed(callback(data="run.1.yes")).messages
     assert (said.channel.address, said.id, said.choice, said.text) == (ADA.address, "78", "run.1.yes", None)
     assert said.sent_at is None  # Telegram gives the time of the question, not of the answer
@@ -75,6 +78,7 @@ def test_a_pressed_button():
     ],
 )
 def test_what_is_no_text_has_a_kind(content, kind):
+    """A message without text is of the kind of its content."""
     (said,) = parsed(message(**content)).messages
     assert (said.kind, said.text, said.choice) == (kind, None, None)
 
@@ -89,6 +93,7 @@ def test_what_is_no_text_has_a_kind(content, kind):
     ],
 )
 def test_what_is_not_meant_for_the_bot_is_ignored(update):
+    """Updates of other kinds and of groups are ignored with a reason."""
     delivery = parsed(update)
     assert not delivery.messages
     assert len(delivery.ignored) == 1
@@ -107,6 +112,7 @@ def test_what_is_not_meant_for_the_bot_is_ignored(update):
     ],
 )
 def test_a_broken_update_is_refused(update, field):
+    """A broken update is refused, and the error names the field."""
     with pytest.raises(InvalidMessage) as raised:
         parsed(update)
     assert raised.value.field == field
@@ -114,23 +120,27 @@ def test_a_broken_update_is_refused(update, field):
 
 @given(st.binary() | any_json.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_read_or_refused(body):
+    """Any bytes are read or refused with `InvalidMessage`."""
     with suppress(InvalidMessage):
         telegram.parse(body, now=NOW)
 
 
 @given(broken(message(text="hi")) | broken(callback(data="yes")))
 def test_any_broken_update_is_read_or_refused(body):
+    """An update with any part replaced is read or refused with `InvalidMessage`."""
     with suppress(InvalidMessage):
         telegram.parse(body, now=NOW)
 
 
 def test_the_secret_header():
+    """Only the secret of `setWebhook` is accepted."""
     assert telegram.verify_secret("s3cret", "s3cret")
     for header, secret in [("other", "s3cret"), (None, "s3cret"), ("", ""), ("sécret", "s3cret")]:
         assert not telegram.verify_secret(header, secret)
 
 
 def test_an_inline_keyboard_has_a_button_a_line():
+    """Options are an inline keyboard with one button per line."""
     (payload,) = telegram.render(ADA, [Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No")))])
     assert payload == {
         "chat_id": "4711",
@@ -142,17 +152,20 @@ def test_an_inline_keyboard_has_a_button_a_line():
 
 
 def test_descriptions_are_said_in_the_text():
+    """Descriptions are written in the text, because buttons show none."""
     (payload,) = telegram.render(ADA, [Menu(Text("Offers"), (Row("a", "Alan", Text("5 USD")), Row("b", "Ada")))])
     assert payload["text"] == "Offers\n1. Alan - 5 USD\n2. Ada"
     assert len(payload["reply_markup"]["inline_keyboard"]) == 2
 
 
 def test_a_callback_that_does_not_fit_becomes_a_number():
+    """Options whose ids are too long are numbered text."""
     (payload,) = telegram.render(ADA, [Buttons(Text("Who?"), (Button("é" * 33, "Alan"),))])
     assert payload == {"chat_id": "4711", "text": "Who?\n1. Alan"}
 
 
 def test_a_long_question_goes_ahead_of_its_buttons():
+    """A question that is too long is sent ahead; its end stands with the buttons."""
     first, last = telegram.render(ADA, [Buttons(Text("word " * 1000), (Button("yes", "Yes"),))])
     assert "reply_markup" not in first
     assert "reply_markup" in last
@@ -160,6 +173,7 @@ def test_a_long_question_goes_ahead_of_its_buttons():
 
 @given(any_reply)
 def test_any_reply_fits_and_keeps_its_options(reply):
+    """Any reply is within the limits and keeps all its options."""
     payloads = telegram.render(ADA, [reply])
     json.dumps(payloads).encode()
     keys = [key for payload in payloads if "reply_markup" in payload for key in _keys(payload)]
@@ -176,5 +190,6 @@ def _keys(payload: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def test_the_module_is_a_channel_format():
+    """The module is a `ChannelFormat`."""
     channel_format: ChannelFormat = telegram
     assert channel_format.render(ADA, []) == []

@@ -14,6 +14,7 @@ ADA = Channel("terminal", "ada")
 
 
 def test_texts_buttons_and_menus():
+    """Texts are printed as they are, options as a numbered list."""
     replies: list[Reply] = [
         Text("Welcome."),
         Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No"))),
@@ -27,11 +28,13 @@ def test_texts_buttons_and_menus():
 
 
 def test_a_terminal_is_given_no_control_characters():
+    """Control characters of a text do not reach the terminal."""
     assert terminal.render(ADA, [Text("a\x1b[2Jb\tc\nd\x9be")]) == ["a[2Jb\tc\nde"]
 
 
 @given(st.lists(any_reply, max_size=3))
 def test_any_reply_is_printable_with_all_its_options(replies):
+    """Any reply is printed with all its options."""
     for reply in replies:
         said = terminal.render(ADA, [reply])
         assert all(text.encode() for text in said)

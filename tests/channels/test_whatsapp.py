@@ -57,6 +57,7 @@ def said(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_typed_text():
+    """A text message has the sender's number and name, the id, the account and the time."""
     (message,) = parsed(webhook(HI)).messages
     assert (message.channel, message.id, message.text, message.choice) == (
         Channel("whatsapp", "263771000001", {"name": "Ada L."}),
@@ -80,6 +81,7 @@ def test_a_typed_text():
     ],
 )
 def test_a_pressed_button_or_row(content, choice):
+    """A pressed button or row is a choice."""
     (message,) = parsed(webhook(said(**content))).messages
     assert (message.choice, message.text) == (choice, None)
 
@@ -101,15 +103,18 @@ def test_a_pressed_button_or_row(content, choice):
     ],
 )
 def test_what_is_no_text_has_a_kind(kind):
+    """A message without text is of the kind that WhatsApp names."""
     (message,) = parsed(webhook(said(type=kind, **{kind: {"type": "nfm_reply"}}))).messages
     assert (message.kind, message.text, message.choice) == (kind, None, None)
 
 
 def test_a_type_that_is_no_name_is_unsupported():
+    """A type that is no short identifier is not repeated: the kind is "unsupported"."""
     assert parsed(webhook(said(type="a new\ntype"))).messages[0].kind == "unsupported"
 
 
 def test_every_message_of_a_batch_is_handled_in_order():
+    """All messages of a body are read in order, over its entries and changes."""
     body = webhook(said(id="1"), said(id="2"))
     body["entry"][0]["changes"] += webhook(said(id="3"))["entry"][0]["changes"]
     body["entry"] += webhook(said(id="4"), said(id="5"))["entry"]
@@ -134,12 +139,14 @@ def test_every_message_of_a_batch_is_handled_in_order():
     ],
 )
 def test_a_broken_message_is_a_fault_and_the_rest_is_handled(bad, fault):
+    """A broken message is a fault of the delivery, and the others are read."""
     delivery = parsed(webhook(said(id="1"), bad, said(id="2")))
     assert [message.id for message in delivery.messages] == ["1", "2"]
     assert delivery.faults == (Note("entry[0].changes[0].value.messages[1]", fault),)
 
 
 def test_statuses_are_counted():
+    """Status reports are counted and are no messages."""
     delivery = parsed(webhook(statuses=[{"id": "wamid.9", "status": status} for status in ("sent", "read")]))
     assert (delivery.statuses, delivery.messages, delivery.ignored, delivery.faults) == (2, (), (), ())
 
@@ -156,6 +163,7 @@ def test_statuses_are_counted():
     ],
 )
 def test_what_is_no_message_is_ignored_with_a_reason(body, note):
+    """A part that is no message is ignored with a reason."""
     delivery = parsed(body)
     assert (delivery.messages, delivery.ignored, delivery.faults) == ((), (note,), ())
 
@@ -164,6 +172,7 @@ def test_what_is_no_message_is_ignored_with_a_reason(body, note):
     ("field", "named"), [("account_update", "account_update"), ("a\nb", "another kind"), ("x" * 99, "another kind")]
 )
 def test_a_change_of_something_else_is_ignored(field, named):
+    """A change of another field is ignored."""
     body = webhook(HI)
     body["entry"][0]["changes"][0]["field"] = field
     assert parsed(body).ignored == (Note("entry[0].changes[0]", f"a change of {named}"),)
@@ -181,11 +190,13 @@ def test_a_change_of_something_else_is_ignored(field, named):
     ],
 )
 def test_a_message_needs_no_name_of_its_sender(contacts):
+    """A message without contacts, or with broken ones, is read without a name."""
     (message,) = parsed(webhook(HI, contacts=contacts)).messages
     assert message.channel.metadata == {}
 
 
 def test_a_broken_contact_takes_nobody_elses_name():
+    """A broken contact does not remove the names of the others."""
     contacts = [{"wa_id": "1"}, {"profile": {"name": "A" * 200 + "\ud800"}, "wa_id": ADA.identifier}]
     (message,) = parsed(webhook(HI, contacts=contacts)).messages
     assert message.channel.metadata == {"name": "A" * 99 + "…"}
@@ -209,11 +220,13 @@ def test_a_broken_contact_takes_nobody_elses_name():
     ],
 )
 def test_a_time_that_is_nonsense_or_to_come_is_kept_out(timestamp):
+    """A time that is wrong or in the future is not used."""
     (message,) = parsed(webhook(said(timestamp=timestamp))).messages
     assert message.sent_at is None
 
 
 def test_no_time_is_believed_without_a_clock():
+    """Without `now` no time of a message is used."""
     assert parsed(webhook(HI), now=None).messages[0].sent_at is None
 
 
@@ -237,12 +250,14 @@ def test_no_time_is_believed_without_a_clock():
     ],
 )
 def test_what_is_no_webhook_is_refused(body, field):
+    """A body that is no WhatsApp webhook is refused."""
     with pytest.raises(InvalidMessage) as raised:
         whatsapp.parse(body)
     assert raised.value.field == field
 
 
 def test_a_megabyte_of_text_is_read():
+    """A long text is read whole."""
     (message,) = parsed(webhook(said(text={"body": "a" * 1_000_000}))).messages
     assert message.text is not None
     assert len(message.text) == 1_000_000
@@ -250,6 +265,7 @@ def test_a_megabyte_of_text_is_read():
 
 @given(st.binary() | any_json.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_read_or_refused(body):
+    """Any bytes are read or refused with `InvalidMessage`."""
     with suppress(InvalidMessage):
         whatsapp.parse(body, now=NOW)
 
@@ -259,6 +275,7 @@ PRESSED = said(type="interactive", interactive={"type": "button_reply", "button_
 
 @given(broken(webhook(HI, PRESSED, statuses=[{"status": "sent"}])))
 def test_any_broken_webhook_is_read_or_refused(body):
+    """A webhook with any part replaced is read or refused with `InvalidMessage`."""
     try:
         delivery = whatsapp.parse(body, now=NOW)
     except InvalidMessage:
@@ -267,6 +284,7 @@ def test_any_broken_webhook_is_read_or_refused(body):
 
 
 def test_an_error_does_not_quote_what_the_member_wrote():
+    """Faults and errors do not quote the words of a member."""
     with pytest.raises(InvalidMessage) as raised:
         whatsapp.parse(b'{"body": "my secret"')
     assert raised.value.__cause__ is None
@@ -278,6 +296,7 @@ def test_an_error_does_not_quote_what_the_member_wrote():
 
 
 def test_only_the_holder_of_the_app_secret_can_sign():
+    """Only a signature with the app secret over the exact body is accepted."""
     body = json.dumps(webhook(HI)).encode()
     signature = "sha256=" + hmac.new(b"secret", body, hashlib.sha256).hexdigest()
     assert whatsapp.verify_signature(body, signature, "secret")
@@ -290,6 +309,7 @@ def test_only_the_holder_of_the_app_secret_can_sign():
 
 
 def test_the_challenge_is_returned_for_the_right_token_only():
+    """The challenge is returned only with the right verify token."""
     params = {"hub.mode": "subscribe", "hub.verify_token": "token", "hub.challenge": "1158201444"}
     assert whatsapp.verify_subscription(params, "token") == "1158201444"
     assert whatsapp.verify_subscription(params, "other") is None
@@ -302,6 +322,7 @@ def test_the_challenge_is_returned_for_the_right_token_only():
 
 
 def test_a_text():
+    """A text is sent as a text message without a link preview."""
     assert whatsapp.render(ADA, [Text("Welcome.")]) == [
         {
             "messaging_product": "whatsapp",
@@ -314,6 +335,7 @@ def test_a_text():
 
 
 def test_up_to_three_buttons():
+    """Up to three buttons are buttons."""
     (payload,) = whatsapp.render(ADA, [Buttons(Text("Send it?"), (Button("yes", "Yes"), Button("no", "No")))])
     assert payload["interactive"] == {
         "type": "button",
@@ -328,11 +350,13 @@ def test_up_to_three_buttons():
 
 
 def test_more_buttons_are_a_list():
+    """More than three buttons are a list."""
     (payload,) = whatsapp.render(ADA, [Buttons(Text("Which?"), tuple(Button(c, c) for c in "abcd"))])
     assert payload["interactive"]["type"] == "list"
 
 
 def test_a_list():
+    """A menu is a list with one section."""
     menu = Menu(Text("Offers"), (Row("a", "Alan Turing", Text("5.00 USD")), Row("b", "Ada, Countess of Lovelace")))
     (payload,) = whatsapp.render(ADA, [menu], list_button="Choose one of the offers")
     assert payload["interactive"]["action"] == {
@@ -349,6 +373,7 @@ def test_a_list():
 
 
 def test_fifteen_offers_with_long_names():
+    """More options than a list holds are numbered text."""
     menu = Menu(Text("Offers"), tuple(Row(str(n), f"An offer from somebody, {n}") for n in range(15)))
     (payload,) = whatsapp.render(ADA, [menu])
     assert payload["text"]["body"].splitlines()[15] == "15. An offer from somebody, 14"
@@ -361,17 +386,20 @@ def test_fifteen_offers_with_long_names():
     ("id", "kind"), [("i" * 256, "interactive"), ("i" * 257, "text"), (" i", "text"), ("", "text"), ("\ud800", "text")]
 )
 def test_an_id_that_no_button_can_carry_becomes_a_number(id, kind):
+    """Options whose ids WhatsApp does not return unchanged are numbered text."""
     (payload,) = whatsapp.render(ADA, [Buttons(Text("Send it?"), (Button(id, "Yes"), Button("no", "No")))])
     assert payload["type"] == kind
     assert kind == "interactive" or payload["text"]["body"] == "Send it?\n1. Yes\n2. No"
 
 
 def test_a_row_id_is_shorter():
+    """A row whose id is over the limit of rows is numbered text."""
     (payload,) = whatsapp.render(ADA, [Menu(Text("Which?"), (Row("i" * 201, "One"),))])
     assert payload["type"] == "text"
 
 
 def test_a_long_question_goes_ahead_of_its_buttons():
+    """A question that is too long is sent ahead; its end stands with the options."""
     body = "First paragraph. " * 100 + "\n\n" + "Send it? " * 20
     first, last = whatsapp.render(ADA, [Buttons(Text(body), (Button("yes", "Yes"),))])
     assert first["text"]["body"].startswith("First paragraph.")
@@ -379,6 +407,7 @@ def test_a_long_question_goes_ahead_of_its_buttons():
 
 
 def test_nothing_is_sent_for_a_reply_without_words():
+    """A reply without words and options is left out."""
     assert whatsapp.render(ADA, [Text(" \n"), Menu(Text(""), ())]) == []
     (payload,) = whatsapp.render(ADA, [Buttons(Text(""), (Button("yes", "Yes"),))])
     assert payload["text"]["body"] == "1. Yes"
@@ -387,6 +416,7 @@ def test_nothing_is_sent_for_a_reply_without_words():
 @given(any_reply)
 @example(Buttons(Text("Which?"), (Button("a", "👩🏽‍🚀" * 9), Button("b", "👩🏽‍🚀" * 9))))
 def test_any_reply_fits_and_keeps_its_options(reply):
+    """Any reply is within the limits and keeps all its options."""
     payloads = whatsapp.render(ADA, [reply])
     json.dumps(payloads, ensure_ascii=False).encode()
     shown: list[str] = []
@@ -429,6 +459,7 @@ LIMITS: dict[str, Callable[[dict[str, Any], list[str]], str]] = {"text": _check_
 
 
 def test_the_module_is_a_channel_format():
+    """The module is a `ChannelFormat`."""
     channel_format: ChannelFormat = whatsapp
     assert channel_format.render(ADA, []) == []
 
@@ -441,6 +472,7 @@ def recorded() -> list[dict[str, Any]]:
 
 
 def test_the_transcript_is_what_its_script_writes(tmp_path, monkeypatch, capsys):
+    """The stored transcript is what its script generates."""
     assert make_whatsapp.main(["--check"]) == 0
     monkeypatch.setattr(make_whatsapp, "FILE", tmp_path / "other.jsonl")
     assert make_whatsapp.main(["--check"]) == 1
@@ -450,6 +482,7 @@ def test_the_transcript_is_what_its_script_writes(tmp_path, monkeypatch, capsys)
 
 
 def test_the_transcript_is_read_without_a_fault():
+    """Every body of the transcript is read without a fault."""
     deliveries = [parsed(body) for body in recorded()]
     assert len(deliveries) >= 45
     assert not [fault for delivery in deliveries for fault in delivery.faults]
@@ -464,6 +497,7 @@ def test_the_transcript_is_read_without_a_fault():
 
 
 def test_the_transcript_holds_batches_and_a_message_that_comes_late():
+    """The transcript contains batches and a message that arrives late."""
     deliveries = [parsed(body) for body in recorded()]
     assert max(len(delivery.messages) for delivery in deliveries) == 3
     assert any(len({m.channel.address for m in delivery.messages}) == 2 for delivery in deliveries)
@@ -473,5 +507,6 @@ def test_the_transcript_holds_batches_and_a_message_that_comes_late():
 
 
 def test_a_parsed_body_is_not_changed_by_reading_it_again():
+    """The same body gives the same messages every time."""
     body = webhook(HI)
     assert parsed(copy.deepcopy(body)) == parsed(body)

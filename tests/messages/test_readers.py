@@ -37,6 +37,7 @@ def code(answer):
     "typed", ["100", "100 USD", "USD 100", "100usd", "usd100", "100 (USD)", "(usd) 100", "100(Usd)"]
 )
 def test_an_amount_is_a_number_and_at_most_one_denomination(typed):
+    """An amount is one number with at most one currency, in either order and any case."""
     assert money(typed) == usd("100.00")
     assert str(money(f"  {typed}\n")) == "100.00 USD"
 
@@ -57,6 +58,7 @@ def test_an_amount_is_a_number_and_at_most_one_denomination(typed):
     ],
 )
 def test_an_amount_has_all_the_decimals_of_its_denomination(typed, read):
+    """An amount is returned with all decimals of its currency."""
     assert str(money(typed)) == read
 
 
@@ -89,10 +91,12 @@ def test_an_amount_has_all_the_decimals_of_its_denomination(typed, read):
     ],
 )  # fmt: skip
 def test_any_other_amount_is_refused(typed, wanted):
+    """Anything else is refused with its reason."""
     assert code(money(typed)) == wanted
 
 
 def test_the_reader_of_amounts_has_a_default():
+    """Without a currency the default is meant; a default that is not known raises ValueError."""
     assert money("1") == usd("1")
     assert amount(DECIMALS, default="CXX")("1") == Money(Decimal(1), "CXX")
     for decimals, default in (({}, ""), ({"USD": 2}, "EUR"), ({"usd": 2}, "usd"), ({"US1": 2}, "US1")):
@@ -101,6 +105,7 @@ def test_the_reader_of_amounts_has_a_default():
 
 
 def test_an_amount_does_not_depend_on_the_decimal_context():
+    """The thread's decimal context does not change an amount."""
     with localcontext(Context(prec=2)):
         assert str(money("123456.78")) == "123456.78 USD"
 
@@ -112,6 +117,7 @@ def test_an_amount_does_not_depend_on_the_decimal_context():
     st.booleans(),
 )
 def test_an_amount_is_read_or_refused_by_its_decimals(number, denom, shape, lower):
+    """An amount is read exactly if it has no more decimals than its currency."""
     typed = shape.format(n=f"{number:f}", d=denom.lower() if lower else denom)
     read = money(typed)
     if DECIMALS[denom] == 4:
@@ -122,6 +128,7 @@ def test_an_amount_is_read_or_refused_by_its_decimals(number, denom, shape, lowe
 
 @given(st.text(st.sampled_from(string.digits + ".-+eE ,()USDCAXusd٣\u202e"), max_size=20))
 def test_an_amount_is_never_zero_negative_or_infinite(typed):
+    """Whatever is typed, an amount that is read is positive and finite."""
     read = money(typed)
     if isinstance(read, Money):
         assert read.amount > 0
@@ -155,6 +162,7 @@ def test_an_amount_is_never_zero_negative_or_infinite(typed):
     ],
 )
 def test_a_name_is_letters_of_any_script(typed, read):
+    """A name may be written in any script."""
     assert name()(typed) == read
 
 
@@ -171,10 +179,12 @@ def test_a_name_is_letters_of_any_script(typed, read):
     ],
 )  # fmt: skip
 def test_any_other_name_is_refused(typed, wanted):
+    """A text that is no name is refused with its reason."""
     assert code(name()(typed)) == wanted
 
 
 def test_the_limits_of_a_name_can_be_chosen():
+    """The length of a name is bounded by the reader's limits."""
     read = name(shortest=1, longest=3)
     assert read("E") == "E"
     assert code(read("Emmy")) == "name.length"
@@ -185,6 +195,7 @@ def test_the_limits_of_a_name_can_be_chosen():
 
 @given(st.text(max_size=60))
 def test_a_name_read_is_a_name(typed):
+    """Whatever is typed, a name that is read is normalised, within the limits, and read as itself again."""
     read = name()(typed)
     if isinstance(read, str):
         assert 2 <= len(read) <= 50
@@ -203,6 +214,7 @@ def test_a_name_read_is_a_name(typed):
     [("alan", "alan"), ("@Alan", "alan"), ("  SHOP_one ", "shop_one"), ("@home", "home"), ("1", "1"), ("x" * 30,) * 2],
 )
 def test_a_handle(typed, read):
+    """A handle is returned in lower case without its @."""
     assert handle(typed) == read
 
 
@@ -225,6 +237,7 @@ def test_a_handle(typed, read):
     ],
 )
 def test_any_other_handle_is_refused(typed):
+    """A text that is no handle is refused."""
     assert code(handle(typed)) == "handle.format"
 
 
@@ -232,6 +245,7 @@ def test_any_other_handle_is_refused(typed):
 
 
 def test_a_choice_is_one_of_a_few_words():
+    """A choice is returned as declared; white space and case do not matter."""
     read = choice("Red", "Dark  blue", "Größe", "Été")
     assert [read(typed) for typed in (" red", "DARK BLUE\n", "GRÖSSE", "e\u0301TE\u0301")] == [
         "Red",
@@ -249,6 +263,7 @@ def test_a_choice_is_one_of_a_few_words():
     "typed", ["2026-11-22", " 2026-11-22 ", "22 November 2026", "22 nov 2026", "22. Nov. 2026", "22  NOVEMBER  2026"]
 )
 def test_a_date_that_means_the_same_everywhere(typed):
+    """A date in an unambiguous spelling is read."""
     assert date()(typed) == dt.date(2026, 11, 22)
 
 
@@ -268,11 +283,13 @@ def test_a_date_that_means_the_same_everywhere(typed):
     ],
 )  # fmt: skip
 def test_any_other_date_is_refused(typed, wanted):
+    """An ambiguous or impossible date is refused with its reason."""
     read = date(earliest=dt.date(2026, 1, 1), latest=dt.date(2026, 12, 31))
     assert code(read(typed)) == wanted
 
 
 def test_every_month_can_be_spelt():
+    """Each month can be written in full and abbreviated."""
     for month in range(1, 13):
         day = dt.date(2026, month, 3)
         assert {date()(f"{day:%d %B %Y}"), date()(f"{day:%d %b %Y}")} == {day}
@@ -280,6 +297,7 @@ def test_every_month_can_be_spelt():
 
 
 def test_free_text_keeps_what_can_be_seen():
+    """Free text keeps visible characters, tabs and line breaks, and refuses the rest."""
     read = free_text(20)
     assert read("  two\r\nlines \n") == "two\nlines"
     assert read("Zoe\u0308 👨\u200d👩\u200d👧") == "Zoë 👨\u200d👩\u200d👧"
@@ -294,6 +312,7 @@ def test_free_text_keeps_what_can_be_seen():
 
 
 def test_a_telephone_number():
+    """A telephone number in any usual spelling is returned in the form E.164."""
     pytest.importorskip("phonenumbers")
     read = phone("ZW")
     assert read("077 123 4567") == read("+263 77-123-4567") == read(" +263 (77) 1234567") == "+263771234567"
@@ -338,6 +357,7 @@ HUGE = {
 @pytest.mark.parametrize("typed", HUGE)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_megabyte_is_dealt_with_at_once(reader, typed):
+    """A reader takes time linear in the text."""
     began = time.thread_time()
     read = READERS[reader](HUGE[typed])
     assert time.thread_time() - began < 2
@@ -346,6 +366,7 @@ def test_a_megabyte_is_dealt_with_at_once(reader, typed):
 
 
 def test_a_megabyte_is_no_telephone_number():
+    """A long text is refused as a telephone number, in time linear in the text."""
     pytest.importorskip("phonenumbers")
     for typed in HUGE.values():
         began = time.thread_time()
@@ -355,6 +376,7 @@ def test_a_megabyte_is_no_telephone_number():
 
 @given(st.text(), st.sampled_from(sorted(READERS)))
 def test_no_reader_ever_raises_and_what_it_gives_is_storable(typed, reader):
+    """A reader never raises, and its value can be stored."""
     read = READERS[reader](typed)
     if isinstance(read, Refused):
         assert read.code in ANSWER_TEXTS
@@ -365,12 +387,14 @@ def test_no_reader_ever_raises_and_what_it_gives_is_storable(typed, reader):
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("hidden", ["\x00", "\x1b", "\u202e", "\u2066", "\u200f", "\u061c"], ids=ascii)
 def test_control_and_direction_characters_are_refused(reader, hidden):
+    """No reader accepts control or direction characters."""
     good = {"amount": "10", "name": "Emmy", "handle": "alan", "choice": "red", "date": "2026-11-22"}.get(reader, "Hi.")
     for typed in (hidden + good, good + hidden, good[:1] + hidden + good[1:]):
         assert isinstance(READERS[reader](typed), Refused)
 
 
 def test_every_reason_has_words_that_need_no_more_than_it_gives():
+    """The words of each refusal use only the parameters that the refusal has."""
     catalogue = Catalogue.of({"en": dict(ANSWER_TEXTS)})
     typed = ["", "0", "1.001", "1 EUR", "9" * 20, "x" * 99, "2026-02-30", "\x00", "x" * 2000]
     typed += ["2000-01-01", "2030-01-01"]
@@ -385,6 +409,7 @@ def test_every_reason_has_words_that_need_no_more_than_it_gives():
 
 
 def test_readers_can_be_shared_between_threads():
+    """A reader has no state, so threads may share it."""
     read: list[object] = []
     threads = [threading.Thread(target=lambda: read.append(money("10 USD"))) for _ in range(8)]
     for thread in threads:

@@ -95,6 +95,7 @@ REPLICATED = {**FOLLOWED, "appendfsync": "everysec", "min_replicas_to_write": "1
 
 
 def test_nothing_is_found_where_all_is_well():
+    """A server with the recommended settings has no finding at its level."""
     assert examine([node()], "local") == ()
     assert examine([node(**REPLICATED)], "replicated") == ()
 
@@ -125,11 +126,13 @@ def test_what_is_refused_at_both_levels(level: Durability, setting: str, changed
 
 
 def test_fsync_once_a_second_is_enough_with_a_replica_alone():
+    """`appendfsync everysec` is serious at "local" and accepted at "replicated"."""
     assert serious(examine([node(appendfsync="everysec")], "local")) == {"appendfsync"}
     assert serious(examine([node(**{**REPLICATED, "appendfsync": "always"})], "replicated")) == set()
 
 
 def test_a_replica_must_be_in_step():
+    """A replica that is still synchronising, or a missing one, is serious at "replicated"."""
     behind = {**REPLICATED, "slave0": FOLLOWED["slave0"].replace("online", "wait_bgsave")}
     assert serious(examine([node(**behind)], "replicated")) == {"the number of replicas in step"}
     assert serious(examine([node(appendfsync="everysec")], "replicated")) == {
@@ -139,10 +142,12 @@ def test_a_replica_must_be_in_step():
 
 
 def test_alone_a_server_must_not_wait_for_replicas():
+    """`min-replicas-to-write` on a server without replicas is serious: it refuses every write."""
     assert serious(examine([node(min_replicas_to_write="1")], "local")) == {"min-replicas-to-write"}
 
 
 def test_a_replica_is_judged_as_the_primary_it_will_be():
+    """A replica needs the same settings as its primary."""
     follower = {"role": "slave", "maxmemory_policy": "allkeys-lru", "appendonly": "no"}
     found = examine([node(replica=True, **follower)], "replicated")
     assert serious(found) == {"maxmemory-policy", "appendonly", "min-replicas-to-write"}
@@ -159,6 +164,7 @@ def test_a_replica_is_judged_as_the_primary_it_will_be():
     ],
 )
 def test_what_is_warned_of(setting: str, changed: dict[str, str]):
+    """A state that loses no answered turn is a warning, and the server is accepted."""
     findings = examine([node(**changed)], "local")
     assert (serious(findings), warned(findings)) == (set(), {setting})
     insist(findings)
@@ -178,6 +184,7 @@ def test_what_config_does_not_say_info_may():
 
 
 def test_a_server_that_says_nothing_of_itself_is_warned_of():
+    """A server that refuses every question has one warning."""
     found = examine([Node("db:6379", [FORBIDDEN] * len(QUESTIONS))], "replicated")
     assert (serious(found), warned(found)) == (set(), {"CONFIG GET or INFO"})
 
@@ -190,6 +197,7 @@ def test_a_silent_server(replica: bool):
 
 
 def test_the_serious_come_first():
+    """Serious findings of all servers come before warnings."""
     found = examine([node(maxmemory="0", appendonly="no"), node(maxmemory="0", appendonly="no")], "local")
     assert [finding.serious for finding in found] == [True, True, False, False]
 
@@ -203,6 +211,7 @@ def test_answers_may_have_been_parsed_by_a_client():
 
 
 def test_what_is_refused_says_all_of_it():
+    """The error holds every serious finding and the waiver."""
     found = examine([node(appendonly="no", appendfsync="no")], "local")
     with pytest.raises(UnsafeStore) as error:
         insist(found, "say please")
@@ -213,6 +222,7 @@ def test_what_is_refused_says_all_of_it():
 
 
 def test_a_finding_is_one_plain_line():
+    """A finding is one line with the place, the setting, the reason and the remedy."""
     (found,) = examine([node(appendfsync="everysec")], "local")
     assert str(found) == (
         "db:6379: appendfsync is everysec, not always: a power cut loses turns that were answered; remedy: "
@@ -240,6 +250,7 @@ def check_remedies(server: Server, level: Durability) -> None:
 
 
 def test_remedies_help(program: str):
+    """On real servers each remedy removes its finding."""
     options = ("--maxmemory-policy", "allkeys-lru", "--no-appendfsync-on-rewrite", "yes", "--aof-load-truncated", "no")
     with running(program, *options) as server:
         found = examine(ask_url(server.url), "local")
@@ -265,6 +276,7 @@ def test_a_pair(program: str):
 
 
 def test_a_user_who_may_not_see_the_configuration(program: str):
+    """Without the right to CONFIG or INFO there are warnings, and no error."""
     with running(program, "--appendonly", "yes") as server, server.client() as client:
         client.execute_command("ACL", "SETUSER", "bot", "on", ">secret", "+info")
         url = f"{server.url.replace('unix://', 'unix://bot:secret@')}"
@@ -285,6 +297,7 @@ def ask_awaited(url: str) -> tuple[Node, ...]:
 
 
 def test_asking_is_the_same_awaited(program: str):
+    """The async way of asking has the same findings."""
     with running(program) as server:
         assert examine(ask_awaited(server.url), "local") == examine(ask_url(server.url), "local") != ()
 
@@ -294,6 +307,7 @@ def test_asking_is_the_same_awaited(program: str):
     "kind", ["redis://127.0.0.1:{}", "redis+cluster://127.0.0.1:{}", "redis+sentinel://127.0.0.1:{}/x"]
 )
 def test_nobody_answers(ask: Callable[[str], object], kind: str):
+    """If no server answers, the error is `StoreUnavailable` and names the place."""
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1|the cluster|the master of x"):
         ask(kind.format(free_port()))
 
@@ -370,6 +384,7 @@ def test_the_bots_rights_are_enough_in_a_cluster(shard: OneShard):
 
 
 def test_the_command_prints_each_finding_with_its_remedy(program: str):
+    """`vimbiso doctor` prints each finding with its remedy."""
     with running(program) as server, server.client() as client:
         code, out, err = invoke("doctor", server.url)
         assert (code, err) == (1, "")
@@ -386,6 +401,7 @@ def test_the_command_prints_each_finding_with_its_remedy(program: str):
 
 
 def test_the_command_says_no_password(program: str):
+    """`vimbiso doctor` prints no password of the URL."""
     port = free_port()
     for kind in ("redis", "redis+cluster", "redis+sentinel", "http"):
         code, out, err = invoke("doctor", f"{kind}://bot:sesame@127.0.0.1:{port}/{'x' * (kind == 'redis+sentinel')}")
@@ -405,6 +421,7 @@ def test_the_command_says_no_password(program: str):
 
 
 def test_a_level_there_is_not():
+    """`vimbiso doctor` refuses an unknown level."""
     code, _, err = invoke("doctor", "redis://x", "--durability", "eternal")
     assert code == 2
     assert "give local or replicated" in err

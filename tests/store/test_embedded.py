@@ -169,6 +169,7 @@ def held(file: Path) -> Generator[int]:
 
 
 def test_a_second_start_finds_the_data(home: Path) -> None:
+    """A server that is started again on its folder has its data."""
     with EmbeddedServer.start(home) as server:
         assert server.url.startswith("unix:///")
         assert server.path == home
@@ -180,6 +181,7 @@ def test_a_second_start_finds_the_data(home: Path) -> None:
 
 
 def test_the_server_is_set_up_for_money(home: Path) -> None:
+    """The server forces every write to its log, evicts nothing and opens no TCP port."""
     with EmbeddedServer.start(home) as server:
         names = ("port", "appendonly", "appendfsync", "save", "maxmemory-policy", "maxmemory", "aof-load-truncated")
         assert [setting(server, name) for name in names] == ["0", "yes", "always", "", "noeviction", "0", "yes"]
@@ -188,6 +190,7 @@ def test_the_server_is_set_up_for_money(home: Path) -> None:
 
 
 def test_closing_twice_is_closing_once(home: Path) -> None:
+    """A second `close` does nothing."""
     server = EmbeddedServer.start(home)
     server.close()
     with EmbeddedServer.start(home) as other:
@@ -196,6 +199,7 @@ def test_closing_twice_is_closing_once(home: Path) -> None:
 
 
 def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
+    """A server object that is garbage collected is closed."""
     server = EmbeddedServer.start(home)
     pid = server.pid
     del server
@@ -205,6 +209,7 @@ def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["two words", "é ж 人", "a%20b?c#d", "quo\"te's", "back\\slash", "line\nbreak"])
 def test_any_name_will_do(home: Path, name: str) -> None:
+    """The name of the folder may hold spaces, quotes and other characters."""
     home.mkdir()
     with EmbeddedServer.start(home / name) as server:
         assert call(server, "PING")
@@ -213,6 +218,7 @@ def test_any_name_will_do(home: Path, name: str) -> None:
 
 
 def test_a_long_path_has_its_socket_elsewhere(home: Path) -> None:
+    """A path that is too long for a socket has its socket in /tmp, and all users agree on it."""
     long = home / ("x" * 120)
     with EmbeddedServer.start(long) as server, EmbeddedServer.start(long) as other:
         place = Path(server.url.removeprefix("unix://"))
@@ -228,6 +234,7 @@ def test_a_long_path_has_its_socket_elsewhere(home: Path) -> None:
 
 @pytest.mark.parametrize("squatter", ["open folder", "file", "link"])
 def test_a_socket_folder_made_by_another_is_refused(home: Path, squatter: str) -> None:
+    """A socket folder in /tmp that other users may enter is refused."""
     long = home / ("y" * 120)
     folder = embedded._socket_path(long).parent
     if squatter == "open folder":
@@ -248,6 +255,7 @@ def test_a_socket_folder_made_by_another_is_refused(home: Path, squatter: str) -
 
 
 def test_a_relative_path_and_a_link_lead_to_the_same_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Different names of one folder lead to one server."""
     home.mkdir()
     (home.parent / "link").symlink_to(home)
     monkeypatch.chdir(home.parent)
@@ -256,12 +264,14 @@ def test_a_relative_path_and_a_link_lead_to_the_same_server(home: Path, monkeypa
 
 
 def test_a_locale_that_does_not_exist_does_no_harm(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server starts under a locale that does not exist."""
     monkeypatch.setenv("LC_ALL", "xx_YY.UTF-8")
     with EmbeddedServer.start(home) as server:
         assert call(server, "PING")
 
 
 def test_the_server_has_nothing_of_ours(home: Path) -> None:
+    """The server inherits no file of its starter but the lock, and has a session of its own."""
     home.mkdir()
     with (home / "ours").open("w") as ours:
         os.set_inheritable(ours.fileno(), True)
@@ -277,6 +287,7 @@ def test_the_server_has_nothing_of_ours(home: Path) -> None:
 
 
 def test_the_server_is_nobodys_child(home: Path) -> None:
+    """The server is no child of its starter."""
     with EmbeddedServer.start(home) as server:
         parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(server.pid)], capture_output=True, check=True)
         assert int(parent.stdout) != os.getpid()
@@ -286,6 +297,7 @@ def test_the_server_is_nobodys_child(home: Path) -> None:
 
 
 def test_the_last_user_stops_the_server(home: Path) -> None:
+    """The server stops when its last user leaves, and not before."""
     with EmbeddedServer.start(home) as last:
         with EmbeddedServer.start(home) as first:
             assert first.pid == last.pid
@@ -299,6 +311,7 @@ def test_the_last_user_stops_the_server(home: Path) -> None:
     [("everysec", "everysec", "everysec"), ("everysec", "always", "always"), ("always", "everysec", "always")],
 )
 def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then: str) -> None:
+    """If users ask for different `fsync`, "always" holds for all."""
     with EmbeddedServer.start(home, fsync=first) as server:
         assert setting(server, "appendfsync") == first
         with EmbeddedServer.start(home, fsync=second) as other:
@@ -306,6 +319,7 @@ def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then:
 
 
 def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that arrives while the last one stops the server waits for the lock."""
     clock = stop_clock(monkeypatch)
     with contextlib.ExitStack() as stopping:
         lock = stopping.enter_context(held(home / "users.lock"))
@@ -315,6 +329,7 @@ def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pyt
 
 
 def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that never ends stopping the server is reported to the next one."""
     stop_clock(monkeypatch)
     with (
         held(home / "users.lock"),
@@ -327,6 +342,7 @@ def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.Mon
 
 
 def test_a_stale_socket_is_no_hindrance(home: Path) -> None:
+    """The socket of an earlier server does not stop a new one from starting."""
     home.mkdir()
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(home / "engine.sock"))
@@ -335,6 +351,7 @@ def test_a_stale_socket_is_no_hindrance(home: Path) -> None:
 
 
 def test_a_killed_server_is_started_again_with_all_data(home: Path) -> None:
+    """A server that is started after a kill has every answered write."""
     with EmbeddedServer.start(home) as server:
         call(server, "SET", "k", "v")
         os.kill(server.pid, signal.SIGKILL)
@@ -344,6 +361,7 @@ def test_a_killed_server_is_started_again_with_all_data(home: Path) -> None:
 
 
 def test_a_server_killed_under_its_users_is_started_again_for_all(home: Path) -> None:
+    """After a kill, one user starts the server again and the others use it."""
     with EmbeddedServer.start(home) as old:
         call(old, "SET", "k", "v")
         os.kill(old.pid, signal.SIGKILL)
@@ -355,6 +373,7 @@ def test_a_server_killed_under_its_users_is_started_again_for_all(home: Path) ->
 
 
 def test_half_a_command_at_the_end_of_the_log_is_dropped(home: Path) -> None:
+    """Half a command at the end of the log is dropped, and the server starts."""
     with EmbeddedServer.start(home) as server:
         call(server, "SET", "k", "v")
     with log_of(home).open("ab") as log:
@@ -364,6 +383,7 @@ def test_half_a_command_at_the_end_of_the_log_is_dropped(home: Path) -> None:
 
 
 def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) -> None:
+    """A user joins a server whose starter died before the server replied."""
     home.mkdir()
     with embedded._server_lock(home) as lock:
         assert lock is not None
@@ -375,6 +395,7 @@ def test_a_server_whose_starter_died_before_it_answered_is_joined(home: Path) ->
 
 
 def test_a_folder_renamed_under_its_server_is_not_mistaken_for_the_new_one(home: Path) -> None:
+    """A new folder under an old name does not lead to the server of the renamed folder."""
     long = home / ("z" * 120)
     moved = home / ("m" * 120)
     with EmbeddedServer.start(long) as old:
@@ -401,12 +422,14 @@ def test_a_missing_package_is_named(home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_platform_without_a_binary_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error on a platform without a binary names the platform and the alternative."""
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(EmbeddedServerError, match=r"riscv64.*use a server of your own"):
         EmbeddedServer.start(home)
 
 
 def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows the error says what to use instead, and nothing is touched."""
     place = str(home)
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
@@ -417,12 +440,14 @@ def test_windows_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_unknown_fsync_is_refused(home: Path) -> None:
+    """An unknown `fsync` is refused with the valid ones."""
     with pytest.raises(EmbeddedServerError, match="say 'always' or 'everysec'"):
         EmbeddedServer.start(home, fsync="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert not home.exists()
 
 
 def test_a_file_is_no_folder(home: Path) -> None:
+    """A path that is a file is refused, and the file is left as it is."""
     home.write_text("mine")
     for path in (home, home / "below"):
         with pytest.raises(EmbeddedServerError, match="give a folder on a local disk"):
@@ -433,11 +458,13 @@ def test_a_file_is_no_folder(home: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/vimbiso", "a\0b", "x" * 300])
 def test_a_path_that_cannot_be_is_refused(path: str) -> None:
+    """A path that cannot exist is refused with a remedy."""
     with pytest.raises(EmbeddedServerError, match="give a folder on a local disk"):
         EmbeddedServer.start(path)
 
 
 def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
+    """A folder without write permission is refused with a remedy."""
     home.mkdir(mode=0o500)
     us = os.geteuid()
     if us == 0:  # who may write everywhere
@@ -450,6 +477,7 @@ def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_reported(home: Path) -> None:
+    """If the server cannot write its log, the error names the log file."""
     home.mkdir()
     (home / "appendonlydir").write_text("in the way")
     with pytest.raises(EmbeddedServerError, match="ended at its start") as caught:
@@ -459,6 +487,7 @@ def test_a_log_that_cannot_be_written_is_reported(home: Path) -> None:
 
 
 def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
+    """A corrupt log is reported and not changed."""
     with EmbeddedServer.start(home) as server:
         call(server, "SET", "k", "Emmy Noether")
     log = log_of(home)
@@ -473,18 +502,21 @@ def test_a_corrupt_log_is_reported_and_left_as_it_is(home: Path) -> None:
 
 
 def test_a_server_that_refuses_its_settings_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server refuses its settings, the error quotes its message."""
     monkeypatch.setattr(embedded, "_settings", lambda *_: ["--no-such-setting", "1"])
     with pytest.raises(EmbeddedServerError, match=r"refused to start \(exit 1\)(.|\n)*no-such-setting"):
         EmbeddedServer.start(home)
 
 
 def test_a_program_that_cannot_run_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the program cannot be run, the error names it."""
     monkeypatch.setattr(embedded, "_binary", lambda _: "/no/such/program")
     with pytest.raises(EmbeddedServerError, match="/no/such/program"):
         EmbeddedServer.start(home)
 
 
 def test_a_silent_server_is_given_up_with_its_number(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that runs and does not reply is reported with its process."""
     stop_clock(monkeypatch)
     with held(home / "server.lock"):
         with pytest.raises(EmbeddedServerError, match="process unknown, runs and did not answer for 30 s"):
@@ -495,6 +527,7 @@ def test_a_silent_server_is_given_up_with_its_number(home: Path, monkeypatch: py
 
 
 def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that reports that it is loading is waited for, however long it takes."""
     clock = stop_clock(monkeypatch)
     answers = iter([*[b"-LOADING Valkey is loading the dataset in memory\r\n"] * 3, b"", b"+PONG\r\n"])
 
@@ -509,6 +542,7 @@ def test_a_server_that_loads_is_waited_for(home: Path, monkeypatch: pytest.Monke
 
 
 def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not stop is reported with its process."""
     server = EmbeddedServer.start(home)
     os.kill(server.pid, signal.SIGSTOP)
     stop_clock(monkeypatch)
@@ -523,6 +557,7 @@ def test_a_server_that_does_not_stop_is_reported(home: Path, monkeypatch: pytest
 
 
 def test_a_folder_removed_under_its_user_is_reported(home: Path) -> None:
+    """A folder that was removed meanwhile is reported on leaving."""
     server = EmbeddedServer.start(home)
     shutil.rmtree(home)
     with pytest.raises(EmbeddedServerError, match=r"it could not be left in order.*end it by hand"):
@@ -535,6 +570,7 @@ def test_a_folder_removed_under_its_user_is_reported(home: Path) -> None:
 
 
 def test_two_processes_share_and_the_last_one_stops_the_server(home: Path) -> None:
+    """Two processes share a server, and the last one to leave stops it."""
     with User(home) as first, User(home) as second:
         pid = int(first.hear())
         assert int(second.hear()) == pid
@@ -547,6 +583,7 @@ def test_two_processes_share_and_the_last_one_stops_the_server(home: Path) -> No
 
 
 def test_a_killed_starter_does_not_take_the_server_from_its_neighbour(home: Path) -> None:
+    """The server outlives its killed starter for the other users."""
     with User(home) as starter:
         pid = int(starter.hear())
         with User(home) as neighbour:
@@ -560,6 +597,7 @@ def test_a_killed_starter_does_not_take_the_server_from_its_neighbour(home: Path
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_the_server_of_a_killed_process_is_joined_and_then_stopped(home: Path, death: signal.Signals) -> None:
+    """A server that a killed process left behind is joined by the next user, who stops it on leaving."""
     with User(home) as killed:
         pid = int(killed.hear())
         assert killed.ask("client.set('k', 'v')") == "True"
@@ -573,6 +611,7 @@ def test_the_server_of_a_killed_process_is_joined_and_then_stopped(home: Path, d
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_that_ends_on_a_signal_stops_the_server(home: Path, number: signal.Signals) -> None:
+    """A process that ends on SIGINT, or on a SIGTERM that it handles, stops the server."""
     with User(home) as user:
         pid = int(user.hear())
         user.ask("signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))")
@@ -581,6 +620,7 @@ def test_a_process_that_ends_on_a_signal_stops_the_server(home: Path, number: si
 
 
 def test_the_terminal_cannot_interrupt_the_server(home: Path) -> None:
+    """Ctrl-C reaches the process and not its server."""
     with User(home) as user:
         pid = int(user.hear())
         user.ask("signal.signal(signal.SIGINT, signal.SIG_IGN)")
@@ -591,6 +631,7 @@ def test_the_terminal_cannot_interrupt_the_server(home: Path) -> None:
 
 
 def test_eight_processes_at_once_start_one_server(home: Path) -> None:
+    """Many processes that start at once start one server."""
     with contextlib.ExitStack() as stack:
         users = [stack.enter_context(User(home)) for _ in range(8)]
         (pid,) = {int(user.hear()) for user in users}
@@ -611,6 +652,7 @@ for _ in range(12):
 
 
 def test_starting_while_others_stop_loses_nothing(home: Path) -> None:
+    """No write is lost while users start and stop the server again and again."""
     with contextlib.ExitStack() as stack:
         users = [stack.enter_context(User(home, STORM)) for _ in range(8)]
         assert [user.end() for user in users] == [(0, "")] * 8
@@ -620,6 +662,7 @@ def test_starting_while_others_stop_loses_nothing(home: Path) -> None:
 
 
 def test_processes_killed_at_any_moment_leave_a_folder_that_starts(home: Path) -> None:
+    """A folder starts and keeps its data, whenever its users were killed."""
     for round_ in range(8):
         with contextlib.ExitStack() as stack:
             users = [stack.enter_context(User(home, STORM)) for _ in range(2)]
@@ -658,6 +701,7 @@ if child:
 
 @pytest.mark.parametrize("first", ["parent", "child"])
 def test_a_forked_child_is_a_user_of_its_own(tmp_path: Path, first: str) -> None:
+    """A forked child keeps the server after its parent has left, and the other way round."""
     home = tmp_path / first
     with User(home, FORK) as user:
         pid, status = map(int, user.hear().split())

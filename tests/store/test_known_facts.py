@@ -71,6 +71,7 @@ def test_cjson_breaks_integers_from_10_to_the_14_on(client: Any):
 
 
 def test_cjson_turns_an_empty_list_into_an_object(client: Any):
+    """cjson does not preserve empty lists, so documents are opaque to the script."""
     assert client.eval("return cjson.encode(cjson.decode('[]'))", 0) == b"{}"
 
 
@@ -302,6 +303,7 @@ async def calls(pool: redis.asyncio.ConnectionPool) -> list[Any]:
 
 @pytest.mark.asyncio
 async def test_a_default_pool_raises_when_it_is_full(server: Server):
+    """redis-py's default pool raises when it is full, so the managers use another one."""
     pool = redis.asyncio.ConnectionPool.from_url(server.url, max_connections=CONNECTIONS)
     results = await calls(pool)
     assert sum(isinstance(result, MaxConnectionsError) for result in results) == CALLS - CONNECTIONS

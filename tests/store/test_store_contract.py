@@ -63,14 +63,17 @@ MANAGERS: dict[str, Callable[[str], Make]] = {"sync": sync_manager, "async": asy
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 class TestLaws:
     def test_in_memory(self, law: Law):
+        """Every rule holds in memory."""
         law(memory())
 
     def test_in_memory_awaited(self, law: Law):
+        """Every rule holds in memory for the async store."""
         with waiting(lambda: AsyncMemoryStore(memory())) as store:
             law(store)
 
     @pytest.mark.parametrize("manager", MANAGERS)
     def test_on_an_engine(self, law: Law, manager: str, server: Server):
+        """Every rule holds on a server, for both managers."""
         made = MANAGERS[manager](server.url)()
         assert not isinstance(made, MemoryStore)
         with made as store:  # type: ignore[union-attr]  # both are context managers
@@ -79,10 +82,12 @@ class TestLaws:
 
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_an_engine_agrees_with_the_model(manager: str, server: Server):
+    """A manager on a server answers generated programs as the store in memory does."""
     check_agreement(MANAGERS[manager](server.url))
 
 
 def test_the_model_agrees_with_itself():
+    """The generated programs have one answer on the store in memory."""
     check_agreement(memory)
 
 
@@ -109,12 +114,15 @@ def three_nodes() -> Generator[Nodes, None, None]:
 @pytest.mark.embedded
 class TestCluster:
     def test_laws_and_agreement(self, cluster_port: int):
+        """Every rule holds on a cluster of one node."""
         with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
             check_store(lambda: AtomicStateManager(client))
             client.script_flush()
             check_agreement(lambda: AtomicStateManager(client), examples=10)
 
     def test_laws_and_agreement_awaited(self, cluster_port: int):
+        """Every rule holds on a cluster of one node for the async manager."""
+
         @contextmanager
         def make() -> Generator[Store, None, None]:
             with waiting(
@@ -129,6 +137,7 @@ class TestCluster:
         check_agreement(make, examples=10)
 
     def test_a_reply_of_another_request_drops_the_connections(self, cluster_port: int, monkeypatch):
+        """A reply of another request drops the connections to a cluster, and the next request works."""
         with (
             closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client,
             AtomicStateManager(client) as manager,
@@ -141,6 +150,8 @@ class TestCluster:
             assert isinstance(manager.load("m"), Stored)
 
     def test_a_reply_of_another_request_drops_the_connections_awaited(self, cluster_port: int, monkeypatch):
+        """The async manager drops its connections to a cluster too."""
+
         async def no_reply(*_: object) -> Answer:
             return Answer([], True)
 
@@ -162,6 +173,7 @@ class TestCluster:
 @pytest.mark.embedded
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_laws_and_agreement_on_three_nodes(manager: str, three_nodes: Nodes):
+    """Every rule holds on a cluster of three nodes."""
     for node in three_nodes.nodes:
         with node.client() as client:
             client.script_flush()
@@ -238,23 +250,27 @@ SPOILERS = (
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
 def test_a_faulty_store_breaks_a_law(spoil):
+    """Each faulty store breaks a rule that is checked."""
     with pytest.raises(AssertionError):
         check_store(lambda: Faulty(spoil))
 
 
 @pytest.mark.parametrize("spoil", [forgets_tokens, is_never_late], ids=lambda spoil: spoil.__name__)
 def test_a_faulty_store_disagrees_with_the_model(spoil):
+    """The generated programs find a faulty store."""
     with pytest.raises(AssertionError, match="the model answers"):
         check_agreement(lambda: Faulty(spoil), examples=500)
 
 
 @pytest.mark.parametrize("mutant", ["no age", "all ages at once"])
 def test_a_script_that_drops_none_or_all_by_age_breaks_a_law(mutant: str, server: Server):
+    """A script that drops too few or too many expired entries breaks a rule that is checked."""
     with mutated(mutant), pytest.raises(AssertionError, match="the entries kept by a commit"):
         check_store(sync_manager(server.url))
 
 
 def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server):
+    """The generated programs find a script that drops no expired entries."""
     with mutated("no age"), pytest.raises(AssertionError, match="the model answers"):
         check_agreement(sync_manager(server.url))
 
@@ -282,11 +298,13 @@ LEFT = ((Entry(2, "d2", b"body"), Entry(3, "d3", b"wiped")), (b"incident 2", b"i
 
 
 def test_a_wipe_and_a_report_drop_what_is_too_old(server: Server):
+    """A wipe and an incident drop expired entries as a commit does."""
     with ExitStack() as closing:
         assert appended(lambda by: closing.enter_context(AtomicStateManager.from_url(server.url, shift=by))) == LEFT
 
 
 def test_a_wipe_and_a_report_drop_what_is_too_old_in_memory():
+    """In memory, a wipe and an incident drop expired entries as a commit does."""
     now = [0.0]
     store = MemoryStore(lambda: 1_000.0 + now[0])
 
@@ -301,6 +319,7 @@ def test_a_wipe_and_a_report_drop_what_is_too_old_in_memory():
 
 
 def test_the_model_keeps_to_its_clock():
+    """The store in memory answers with the instant of its clock."""
     now = [1_000.0]
     store = MemoryStore(lambda: now[0])
     answer = store.perform(Load("m"))
