@@ -18,7 +18,8 @@ from vimbiso_fsm.cli.store_options import Data, Redis, require_store
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.runtime.worker import EVERY, LEASE, AsyncWorker
+from vimbiso_fsm.runtime.worker import EVERY, AsyncWorker
+from vimbiso_fsm.store.retention import SHARD_LEASE
 
 
 def worker(
@@ -48,7 +49,7 @@ def worker(
     ] = EVERY,
     lease: Annotated[
         float, typer.Option("--lease", min=0.1, help="Seconds after which another worker replaces one that has died.")
-    ] = LEASE,
+    ] = SHARD_LEASE,
     metrics: Annotated[float, typer.Option("--metrics", min=0.1, help="Seconds between two lines of metrics.")] = 60.0,
 ) -> None:
     """Run timers, session expiry and pending deliveries.

@@ -32,15 +32,13 @@ from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, Request
-from vimbiso_fsm.store.retention import SHARDS
+from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
 
 EVERY = 1.0
 """Seconds between two looks at the due sets."""
-LEASE = 15.0
-"""Seconds that a shard stays leased to a worker that is not heard of any more."""
 WIDTH = 32
 """Members woken at the same time."""
 MOST = 100
@@ -157,7 +155,7 @@ class Worker(_Rounds):
         *,
         name: str | None = None,
         every: float = EVERY,
-        lease: float = LEASE,
+        lease: float = SHARD_LEASE,
         width: int = WIDTH,
     ) -> None:
         super().__init__(name, every, lease)
@@ -222,7 +220,7 @@ class AsyncWorker(_Rounds):
         *,
         name: str | None = None,
         every: float = EVERY,
-        lease: float = LEASE,
+        lease: float = SHARD_LEASE,
         width: int = WIDTH,
     ) -> None:
         super().__init__(name, every, lease)

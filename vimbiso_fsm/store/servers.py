@@ -284,7 +284,7 @@ class _Nodes:
         self.seen = 0
 
     def _at(self, client: Any, node: Any, redirect: AskError | None, like: Callable[[Any], tuple[Any, Any]]) -> Any:
-        """Return the pool of a node, or of the one that a redirect names; `like` gives class and options of connections."""
+        """Return the pool of a node, or of that in a redirect; `like` gives class and options of a connection."""
         address: _Address = (node.host, int(node.port))
         if redirect is not None:  # the host is left out when it is that of the node which answered
             address = client.nodes_manager.remap_host_port(redirect.host or node.host, redirect.port)
