@@ -32,6 +32,6 @@ bot = Bot(
     tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
     texts={"en": texts.ENGLISH, "sn": texts_sn.SHONA},
     services={"credex_core": SimulatedCredexCore()},
-    legacy=legacy,
+    importer=legacy,
     profile=Dashboard,
 )  # fmt: skip

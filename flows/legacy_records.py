@@ -15,7 +15,7 @@ from flows.credex_core import Account, CredexCore, Dashboard, Recipient, Session
 from flows.offer import money, offer
 from flows.onboard import onboard
 from vimbiso_fsm import Refused, Unreadable, readers, unstructure
-from vimbiso_fsm.legacy.declare import Legacy, LegacyFlow
+from vimbiso_fsm.legacy import Legacy, LegacyFlow
 
 _person = readers.name()
 

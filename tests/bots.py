@@ -10,10 +10,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
+from tests.held import Held
 from vimbiso_fsm.audit.entries import AuditEntry, seal, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, encode
@@ -44,14 +46,15 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Row, Text
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Deliver, Pause, ReadLegacy, RunCall, Step
-from vimbiso_fsm.operations.handle import Exchange, Outcome
-from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.operations.wake import Waking
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import Deliver, Pause, ReadLegacy, RunCall
+from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Entry, FindOwner, Link, Load, ReadAudit, Request, Stored
 
+Waking: TypeAlias = Held[tuple[AuditEntry, ...]]
 START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
 CHANNEL = Channel("whatsapp", "263771234567")
 
@@ -624,17 +627,18 @@ class Chat:
         self.delivered: list[Deliver] = []
         self.plan: list[BaseException | None] = []
         self._ids = itertools.count(1)
-        self._began: dict[Turns, float] = {}
+        self._began: dict[Held[Any], float] = {}
         self._paused = 0.0
 
     def message(self, text: str | None = None, choice: str | None = None, id: str = "", **more: Any) -> Message:
         """A new message of the member."""
         return Message(self.channel, id or f"id-{next(self._ids)}", text, choice, **more)
 
-    def begin(self, message: Message, *, cache: Cache | None = None, patience: float = 5.0) -> Exchange:
-        """The exchange of a message, nothing performed yet."""
+    def begin(self, message: Message, *, cache: Cache | None = None, patience: float = 5.0) -> Held[Outcome]:
+        """The handling of a message, nothing performed yet."""
         cache = self.cache if cache is None else cache
-        exchange = Exchange(self.bot, cache, message, self.clock.at, patience=patience)
+        context = Context(self.bot, cache, self.clock.at, patience=patience)
+        exchange = Held(context, partial(handle, message=message))
         self._began[exchange] = self._paused
         return exchange
 
@@ -642,7 +646,8 @@ class Chat:
         """The waking of a member, nothing performed yet."""
         cache = self.cache if cache is None else cache
         member_id = member_id or self.member_id()
-        waking = Waking(self.bot, cache, member_id, self.clock.at, delivers=self.delivers, answer=answer)
+        context = Context(self.bot, cache, self.clock.at)
+        waking = Held(context, partial(wake, member_id=member_id, delivers=self.delivers, answer=answer))
         self._began[waking] = self._paused
         return waking
 
@@ -673,11 +678,11 @@ class Chat:
         """Final words of all that was delivered."""
         return [word for each in self.delivered for word in words(each.replies)]
 
-    def waited(self, exchange: Turns) -> float:
+    def waited(self, exchange: Held[Any]) -> float:
         """Seconds since the exchange began."""
         return self._paused - self._began[exchange]
 
-    def perform(self, step: Step) -> object:
+    def perform(self, step: Any) -> object:
         """Perform one step."""
         if isinstance(step, RunCall):
             return run_call(self.bot, step)
@@ -697,12 +702,12 @@ class Chat:
         except DocumentTooLarge as error:
             return error
 
-    def step(self, exchange: Turns) -> None:
-        """Perform what an exchange asks for and give it the result."""
+    def step(self, exchange: Held[Any]) -> None:
+        """Perform what an operation waits for, and give it the answer."""
         assert exchange.request is not None
         exchange.take(self.perform(exchange.request), self.clock.at, self.waited(exchange))
 
-    def finish(self, exchange: Exchange, *, bound: int = 200) -> Outcome:
+    def finish(self, exchange: Held[Outcome], *, bound: int = 200) -> Outcome:
         """Go on to the end."""
         for _ in range(bound):
             if exchange.outcome is not None:

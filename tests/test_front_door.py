@@ -43,6 +43,15 @@ def test_importing_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_loads_nothing_of_the_legacy_import():
+    """A bot that imports no records of the previous release does not pay for the package that does."""
+    code = (
+        "import sys, vimbiso_fsm; print(sorted(name for name in sys.modules if name.startswith('vimbiso_fsm.legacy')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_public_names_are_there():
     """Every name of `__all__` can be imported, and every public name that is imported is in it, once."""
     assert all(hasattr(vimbiso_fsm, name) for name in vimbiso_fsm.__all__)

@@ -183,7 +183,8 @@ def test_sg56_the_wipe_tool_wipes(desk: BaseManager, client: Client):
     outcome = desk.say("hi")  # at the worker whose memory still has the offer
     assert (outcome.status, step(outcome.state)) == ("advanced", ("dashboard", "menu"))
     assert "session" not in words(outcome).lower()
-    assert FlowAuditLogger.faults(desk.worker.ask(ReadAudit(member))) == ()
+    entries = desk.worker.ask(ReadAudit(member))
+    assert FlowAuditLogger.faults(entries) == ()
     kinds = [entry.kind for entry in desk.worker.history(member)]
     assert "wipe" in kinds
     assert "recovery" not in kinds

@@ -18,7 +18,7 @@ from tests.legacy.bulk.bot import bot
 from tests.legacy.bulk.records import offered, text
 from tests.legacy.bulk.run import migrate_many
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.legacy.declare import Legacy
+from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.records import record_digest
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -136,7 +136,7 @@ def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pyte
 
     def package(name: str, legacy: Legacy | None) -> tuple[str, str]:
         module = ModuleType(name)
-        module.bot = Bot(flows.bot.flows[:1], home=flows.bot.flows[0], legacy=legacy)  # type: ignore[attr-defined]
+        module.bot = Bot(flows.bot.flows[:1], home=flows.bot.flows[0], importer=legacy)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
         return "--flows", name
 

@@ -30,12 +30,12 @@ from vimbiso_fsm.document.document import (
     needs_asking,
 )
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.reading import PATIENCE_WITH_NEWER, faults
+from vimbiso_fsm.engine.reading import NEWER_STATE_GRACE, faults
 from vimbiso_fsm.engine.upgrade import plan, upgrade
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.promote import adopt
+from vimbiso_fsm.operations.promote import merge
 
 
 def standing(step: str, *, till: Till | None = None, more: tuple[str, ...] = ()) -> Chat:
@@ -384,7 +384,7 @@ def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
     if version == 3:
         deploy(chat, errand([FROM_1, Migration(2)], version=3)).say("help")
         assert place(chat) == "errand.confirm 3"
-        chat.wait(PATIENCE_WITH_NEWER)
+        chat.wait(NEWER_STATE_GRACE)
     deploy(chat, flow)
     chat.say("yes")
     assert chat.outcome is not None
@@ -652,7 +652,7 @@ def test_a_member_who_adopts_a_guest_is_brought_along():
     assert member is not None
     assert member.upgraded
     guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
-    adopted = adopt(bot, guest, member, START, version=member.version)
+    adopted = merge(bot, guest, member, START, version=member.version)
     assert adopted.entry is not None
     assert adopted.entry.detail["migrated"] == [*member.upgraded]
     assert adopted.document.upgraded == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from tests.faults.clock import Clock, Clocked
 from tests.faults.members import Person
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.server import own_server
+from tests.held import Held
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, Pause, ReadLegacy, RunCall
-from vimbiso_fsm.operations.handle import Exchange
+from vimbiso_fsm.operations.handle import handle
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -104,7 +107,8 @@ def test_what_is_decided_after_a_pause_is_decided_on_what_is_stored_then():
     other = FlowStateManager(TALLY, store)
     others = (PERSON.message(f"other {number}", "1") for number in itertools.count())
     other.handle(PERSON.message("hi", "hi"))
-    exchange = Exchange(TALLY, Cache(), PERSON.message("slow", "1"), time.time())
+    context = Context(TALLY, Cache(), time.time())
+    exchange = Held(context, partial(handle, message=PERSON.message("slow", "1")))
     lost = 0
     while (step := exchange.request) is not None:
         if isinstance(step, Pause):

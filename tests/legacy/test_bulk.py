@@ -16,6 +16,7 @@ import pytest
 
 from flows.credex_core import Fault, SimulatedCredexCore
 from tests.engines import Server
+from tests.held import Held
 from tests.legacy.bulk.bot import Everybody, bot
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.audit.entries import AuditEntry
@@ -24,16 +25,19 @@ from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import Document, needs_asking, to_be_asked
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
+from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.bulk import BulkImport, Counts, MemberMapping, Report, find, read_mapping
-from vimbiso_fsm.legacy.convert import Conversion, conversion_token
+from vimbiso_fsm.legacy.convert import Imported, ImportRecord, import_token
 from vimbiso_fsm.legacy.records import SIDE_KEYS, NotConverted, record_digest
 from vimbiso_fsm.legacy.source import AsyncLegacySource, LegacySource
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request
+from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request, Stored
 
 pytestmark = pytest.mark.embedded
 
@@ -150,12 +154,12 @@ def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | 
     client.set(NUMBER, text(offered(NUMBER, member_id)))
     record = LegacyRecord(NUMBER, client.get(NUMBER))
     manager = manage()
-    one, two = Conversion(bot, record), Conversion(bot, record)
+    one, two = importing_of(record), importing_of(record)
     while one.request is not None or two.request is not None:
-        for conversion in (one, two):
-            if conversion.request is not None:
-                conversion.take(manager.ask(conversion.request))
-    assert [one.outcome, two.outcome] == ["converted", "already"]
+        for importing in (one, two):
+            if importing.request is not None:
+                importing.take(manager.ask(importing.request))
+    assert [importing.outcome and importing.outcome.outcome for importing in (one, two)] == ["converted", "already"]
     assert len(migrations(manager, member_id or guest_id(ADA))) == 1
 
 
@@ -548,12 +552,13 @@ def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any,
 
 def test_the_bots_own_look_up_asks_credex_core(core: Everybody):
     """Known, nobody's, and not to be had."""
-    assert bot.legacy is not None
-    assert bot.legacy.member_of is not None
-    assert bot.legacy.member_of({"credex_core": core}, NUMBER) == MEMBER
-    assert bot.legacy.member_of({"credex_core": SimulatedCredexCore()}, NUMBER) is None
+    legacy = bot.importer
+    assert isinstance(legacy, Legacy)
+    assert legacy.member_of is not None
+    assert legacy.member_of({"credex_core": core}, NUMBER) == MEMBER
+    assert legacy.member_of({"credex_core": SimulatedCredexCore()}, NUMBER) is None
     with pytest.raises(ConnectionError, match=r"core\.down"):
-        bot.legacy.member_of({"credex_core": Down()}, NUMBER)
+        legacy.member_of({"credex_core": Down()}, NUMBER)
 
 
 class Killed(Exception):
@@ -761,44 +766,51 @@ def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: 
 # One step after the other --------------------------------------------------------------------------------------------
 
 
-def conversion_up_to(manage: Manage, kind: Callable[[Request], bool], record: LegacyRecord) -> Conversion:
-    """A conversion whose next request is of that kind."""
-    conversion = Conversion(bot, record)
-    while conversion.request is not None and not kind(conversion.request):
-        conversion.take(manage().ask(conversion.request))
-    assert conversion.request is not None
-    return conversion
+def importing_of(record: LegacyRecord) -> Held[Imported]:
+    """The import of a record, up to its first step."""
+    return Held(Context(bot, Cache(), 0.0), ImportRecord(bot, record).run)
+
+
+def import_up_to(manage: Manage, kind: Callable[[Any], bool], record: LegacyRecord) -> Held[Imported]:
+    """An import whose next request is of that kind."""
+    importing = importing_of(record)
+    while importing.request is not None and not kind(importing.request):
+        importing.take(manage().ask(importing.request))
+    assert importing.request is not None
+    return importing
 
 
 def test_the_steps_are_these(manage: Manage):
-    """Of a record that names its member, in this order."""
-    kinds: list[type[Request]] = []
-    conversion = Conversion(bot, LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER))))
-    while conversion.request is not None:
-        kinds.append(type(conversion.request))
-        conversion.take(manage().ask(conversion.request))
+    """The steps of a record that names its member, in this order."""
+    kinds: list[type[object]] = []
+    importing = importing_of(LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER))))
+    while importing.request is not None:
+        kinds.append(type(importing.request))
+        importing.take(manage().ask(importing.request))
     assert kinds == [FindOwner, Commit, Load, Link, Commit]
-    assert conversion.outcome == "converted"
-    assert conversion.document == manage().state(MEMBER)
+    assert importing.outcome == Imported("converted", manage().state(MEMBER))
 
 
 def test_the_channel_is_given_away_meanwhile(manage: Manage):
+    """A channel that was linked to another member between two steps is not taken from them."""
     record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
-    conversion = conversion_up_to(manage, lambda request: isinstance(request, Link), record)
+    importing = import_up_to(manage, lambda request: isinstance(request, Link), record)
     manage().ask(Link(ADA, "somebody"))
-    conversion.take(manage().ask(conversion.request))  # type: ignore[arg-type]
-    assert conversion.outcome == "refused"
+    with pytest.raises(NotConverted, match="names another member than the channel index"):
+        importing.take(manage().ask(importing.request))
     assert manage().state(MEMBER) is None
 
 
 def test_the_member_begins_meanwhile(manage: Manage):
+    """What a member has begun between two steps is not overwritten."""
     record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     stores = lambda request: isinstance(request, Commit) and request.document is not None  # noqa: E731
-    conversion = conversion_up_to(manage, stores, record)
+    importing = import_up_to(manage, stores, record)
     say(manage(legacy=None), "hi")
     before = manage().state(MEMBER)
-    conversion.take(manage().ask(conversion.request))  # type: ignore[arg-type]
-    assert (conversion.outcome, manage().state(MEMBER)) == ("refused", before)
+    with pytest.raises(NotConverted, match="comes too late"):
+        importing.take(manage().ask(importing.request))
+    assert manage().state(MEMBER) == before
 
 
 def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage, client: Any):
@@ -807,12 +819,12 @@ def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage
     migrate(manage.url)
     [entry] = manage().history(MEMBER)
     assert (entry.token, entry.detail) == (
-        conversion_token(LegacyRecord(NUMBER, client.get(NUMBER))),
+        import_token(LegacyRecord(NUMBER, client.get(NUMBER))),
         {"shape": "phone"},
     )
-    bodies = [stored.body for stored in manage().ask(ReadAudit(MEMBER))]
-    assert NUMBER.encode() not in b"".join(bodies).replace(MEMBER.encode(), b"")
-    assert FlowAuditLogger.read(manage().ask(ReadAudit(MEMBER))) == (entry,)
+    entries = manage().ask(ReadAudit(MEMBER))
+    assert NUMBER.encode() not in b"".join(stored.body for stored in entries).replace(MEMBER.encode(), b"")
+    assert FlowAuditLogger.read(entries) == (entry,)
 
 
 # The mapping, and the report -----------------------------------------------------------------------------------------
@@ -903,6 +915,8 @@ def test_the_clock_is_the_stores(manage: Manage, client: Any):
     now = manage().ask(Load("nobody")).at
     asyncio.run(run(5))
     stored = manage().ask(Load(MEMBER))
+    assert isinstance(stored, Stored)
+    assert stored.document is not None
     document = decode(stored.document)
     assert document.deadline is not None
     assert document.last_updated.timestamp() - now == pytest.approx(5 * 3600, abs=600)

@@ -1,10 +1,12 @@
-"""All that one message causes, driven by hand on a `MemoryStore`: conflicts, late and broken documents, duplicates,
-crashes at every step, two workers interleaved at every pair of steps, a guest who becomes a member."""
+"""Handling of one message, driven by hand on a `MemoryStore`: conflicts, late and damaged documents, duplicates, crashes
+at every step, two workers interleaved at every pair of steps, a guest who becomes a member."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,15 +17,22 @@ from hypothesis import strategies as st
 from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
 from tests.bots import CHANNEL, START, Bank, Chat, choices, fruit_bot, member_document, words
+from tests.held import Held
 from tests.strategies import texts
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import encode
+from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import Pause, RunCall
-from vimbiso_fsm.operations.handle import Exchange, Outcome
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import LegacyRecord, Pause, RunCall
+from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.update import save
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import (
     Broken,
     Commit,
@@ -50,7 +59,7 @@ def member_chat(bank: Bank | None = None, **options: Any) -> Chat:
     return chat
 
 
-def until(chat: Chat, exchange: Exchange, kind: type[Any]) -> Any:
+def until(chat: Chat, exchange: Held[Outcome], kind: type[Any]) -> Any:
     """Go on to the first step of that kind; it is not performed."""
     for _ in range(50):
         if isinstance(exchange.request, kind):
@@ -146,7 +155,7 @@ def test_conflicts_without_end_are_contended():
             chat.clock.at += 0.1
             waited += 0.1
             request = exchange.request
-            result = Conflict(before) if isinstance(request, Commit) else chat.perform(request)  # type: ignore[arg-type]
+            result = Conflict(before) if isinstance(request, Commit) else chat.perform(request)
             exchange.take(result, chat.clock.at, waited)
     assert pauses > 2
     assert chat.stored().document == before.document
@@ -160,7 +169,7 @@ def test_late_is_decided_again():
     exchange = chat.begin(chat.message("yes"))
     until(chat, exchange, Commit)
     chat.clock.at += 301
-    assert isinstance(chat.perform(exchange.request), Late)  # type: ignore[arg-type]
+    assert isinstance(chat.perform(exchange.request), Late)
     outcome = chat.finish(exchange)
     assert bank.calls == []
     assert words(outcome.replies)[:3] == ["Too slow.", "What now?", "Your session ended after a while of silence."]
@@ -298,6 +307,30 @@ def test_the_document_of_another_member_is_none_of_ours():
     assert outcome.state.member_id == MEMBER
 
 
+def test_a_duplicate_shows_nothing_of_another_members_document():
+    """Nor does the cache keep that document for the other member, whose head it does not have."""
+    chat = member_chat()
+    message = chat.message("hi")
+    chat.handle(message)
+    other = member_document(member_id="m-2", version=2, profile={"name": "Grace"})
+    chat.plant_bytes(MEMBER, encode(other))
+    again = chat.handle(message)
+    assert (again.status, again.state.member_id) == ("duplicate", MEMBER)
+    assert again.state.profile != other.profile
+    assert chat.cache.document("m-2") is None
+
+
+def test_a_wipe_names_no_channel_of_another_members_document():
+    """The audit entry of a wipe says nothing of a document that was not the member's."""
+    chat = member_chat()
+    chat.say("hi")
+    manager = FlowStateManager(chat.bot, chat.store)
+    other = member_document(member_id="m-2", version=2, channel=Channel("sms", "263771000009"))
+    chat.plant_bytes(MEMBER, encode(other))
+    assert "state" in manager.wipe(MEMBER).removed
+    assert manager.history(MEMBER)[-1].channel == ("", "")
+
+
 def test_a_key_of_a_wrong_type():
     """The store says `Broken`, at the load or at the commit: set aside, mended, told."""
     chat = member_chat()
@@ -360,7 +393,6 @@ def test_a_document_that_is_always_too_large_ends():
 def test_calls_that_follow_calls_end():
     """A flow that goes from call to call for ever does not hold a worker for ever."""
     from tests.bots import one_flow
-    from vimbiso_fsm.flow.bot import Bot
     from vimbiso_fsm.flow.calls import call
     from vimbiso_fsm.flow.state import State, Transition
     from vimbiso_fsm.messages.replies import Text
@@ -748,3 +780,70 @@ def test_what_was_saved_is_kept_whatever_is_said_next(said: str):
     assert chat.document().profile == {"name": "Ada"}
     assert chat.document().authenticated
     assert [unseal(entry).kind for entry in chat.entries()][-1] == "recovery"
+
+
+# The importer ------------------------------------------------------------------------------------------------------------
+
+
+class Importing:
+    """An importer that stores a document for the members it knows."""
+
+    def __init__(self, known: Document | None = None) -> None:
+        self.known = known
+        self.asked: list[str] = []
+
+    def check(self, bot: Bot, /) -> None:
+        """Nothing is needed of the bot."""
+
+    async def import_record(self, context: Context, member_id: str, channel: Channel, /) -> bool:
+        """Store the document, and link the channel."""
+        self.asked.append(member_id)
+        if self.known is None:
+            return False
+        await Link(channel, self.known.member_id)
+        await save(context, self.known, "import")
+        return True
+
+
+def handled(chat: Chat, message: Message, *, imports: bool = True) -> Held[Outcome]:
+    """A message handled by a shell with legacy records, or without any, to its end."""
+    held = Held(Context(chat.bot, chat.cache, chat.clock.at), partial(handle, message=message, imports=imports))
+    while held.outcome is None:
+        held.take(chat.perform(held.request), chat.clock.at)
+    return held
+
+
+def test_the_importer_is_awaited_where_nothing_was_ever_stored():
+    """What it has stored is what the message is decided on; afterwards it is not asked again."""
+    importing = Importing(member_document(version=0))
+    chat = Chat(attrs.evolve(fruit_bot(), importer=importing))
+    held = handled(chat, chat.message("hi"))
+    assert held.outcome is not None
+    assert (held.outcome.state.member_id, held.outcome.state.version) == (MEMBER, 2)
+    assert [event.entry.kind for event in held.told][:1] == ["update"]
+    chat.cache = Cache()
+    handled(chat, chat.message("order"))
+    assert importing.asked == [guest_id(CHANNEL)]
+
+
+@pytest.mark.parametrize("imports", [True, False])
+def test_a_member_whom_the_importer_does_not_know_is_new(imports: bool):
+    """The importer is asked once, and only if the shell has legacy records to read."""
+    importing = Importing()
+    chat = Chat(attrs.evolve(fruit_bot(), importer=importing))
+    held = handled(chat, chat.message("hi"), imports=imports)
+    assert held.outcome is not None
+    assert (held.outcome.status, held.outcome.state.version) == ("advanced", 1)
+    assert importing.asked == ([guest_id(CHANNEL)] if imports else [])
+
+
+def test_a_manager_with_legacy_records_needs_an_importer():
+    """Else no member would get their record, and nobody would hear why."""
+    with pytest.raises(ValueError, match=r"give Bot\(importer=Legacy\(…\)\) too"):
+        FlowStateManager(fruit_bot(), MemoryStore(time.time), legacy=NoRecords())
+
+
+class NoRecords:
+    def read(self, number: str, /) -> LegacyRecord | None:
+        """There is no record."""
+        return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
@@ -16,15 +17,18 @@ from flows.credex_core import Fault, SimulatedCredexCore
 from tests.bots import Chat as Talking
 from tests.bots import fruit_bot, member_document
 from tests.flow.test_tokens import Office, a_bot, a_token
+from tests.held import Held
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Address, Document, Moved, PendingCall, TokenLife, first_document
 from vimbiso_fsm.engine.commit import Decision
-from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import RunCall, answered
-from vimbiso_fsm.operations.promote import Move, adopt, move_token
+from vimbiso_fsm.operations.promote import Promoted, Unlinked, merge, promote, promotion_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import (
     Broken,
@@ -189,9 +193,7 @@ def member(**changes: Any) -> Document:
     return attrs.evolve(member_document(), **{"member_id": "m-1", "last_updated": NOW, **changes})
 
 
-def left(move: Move) -> tuple[object, object, object]:
-    """What a move has come to: what is asked for, the member's document, the channel's owner."""
-    return move.request, move.document, move.owner
+Promotion: TypeAlias = Held[Promoted | Unlinked]
 
 
 def stored(document: Document | None) -> Stored:
@@ -200,128 +202,162 @@ def stored(document: Document | None) -> Stored:
     return Stored(Head(document.version, "d" * 64), encode(document), NOW.timestamp())
 
 
-def at_commit(present: Document | None = None) -> tuple[Move, Commit]:
-    move = Move(fruit_bot(), guest(), Head(3, "g"))
-    move.take(Inherited((("t", 1.0),)), NOW)
-    assert isinstance(move.request, Load)
-    move.take(stored(present), NOW)
-    assert isinstance(move.request, Commit)
-    return move, move.request
+def promotion() -> Promotion:
+    """The promotion of the guest, up to its first effect."""
+    context = Context(fruit_bot(), Cache(), NOW.timestamp())
+    return Held(context, partial(promote, guest=guest(), head=Head(3, "g")))
 
 
-def test_the_adopting_commit_carries_tokens_and_records():
-    """One commit under a token made of the guest's id and version."""
-    move, commit = at_commit()
+def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
+    held = promotion()
+    held.take(Inherited((("t", 1.0),)))
+    assert isinstance(held.request, Load)
+    held.take(stored(present))
+    assert isinstance(held.request, Commit)
+    return held, held.request
+
+
+def test_the_merging_commit_carries_tokens_and_records():
+    """One commit at the member, under a token made of the guest's id and version, brings everything of the guest; then
+    the channel is linked, and the guest's data deleted."""
+    held, commit = at_commit()
     assert commit.inherited == Inherited((("t", 1.0),))
-    assert commit.token == move_token(guest().member_id, 3)
+    assert commit.token == promotion_token(guest().member_id, 3)
     assert (commit.member_id, commit.expected) == ("m-1", Head())
-    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
-    assert move.request == Link(SMS, "m-1")
-    move.take(Linked("m-1"), NOW)
-    wipe = move.request
+    held.take(Committed(Head(1, "x"), NOW.timestamp()))
+    assert held.request == Link(SMS, "m-1")
+    held.take(Linked("m-1"))
+    wipe = held.request
     assert isinstance(wipe, Wipe)
     assert (wipe.member_id, wipe.expected, wipe.entry.version) == (guest().member_id, Head(3, "g"), 4)
-    move.take(Committed(Head(4, wipe.entry.digest), NOW.timestamp()), NOW)
-    assert move.request is None
-    assert move.document is not None
-    assert (move.document.member_id, move.document.guest, move.document.moved) == ("m-1", False, None)
-    assert [details.entry.kind for details in move.told] == ["move", "wipe"]
-    assert move.told[-1].entry.detail == {"moved_to": "m-1"}
+    held.take(Committed(Head(4, wipe.entry.digest), NOW.timestamp()))
+    assert held.request is None
+    document = promoted(held)
+    assert (document.member_id, document.guest, document.moved) == ("m-1", False, None)
+    assert [details.entry.kind for details in held.told] == ["move", "wipe"]
+    assert held.told[-1].entry.detail == {"moved_to": "m-1"}
 
 
-def test_what_was_set_aside_of_a_guest_stays():
-    """And the guest with it, for an operator; but nothing is due there."""
-    move, _ = at_commit()
-    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
-    move.take(Linked("m-1"), NOW)
-    move.take(Conflict(stored(None)), NOW)
-    assert move.request == SetWakeUp(guest().member_id, Head(3, "g"))
-    move.take(None, NOW)
-    assert left(move)[0] is None
-    assert move.document is not None
+def promoted(held: Promotion) -> Document:
+    """The member's document after the promotion."""
+    assert isinstance(held.outcome, Promoted)
+    return held.outcome.document
 
 
-def test_a_guest_stays_until_the_adoption_is_confirmed():
-    """It may still be lost: their wake-up is there, and whoever wakes them looks again."""
-    move, _ = at_commit()
-    move.take(Committed(Head(1, "x"), NOW.timestamp(), confirmed=False), NOW)
-    move.take(Linked("m-1"), NOW)
-    assert left(move)[0] is None
-    assert move.document is not None
+def test_what_was_quarantined_of_a_guest_stays():
+    """Damaged data of a guest stays for an operator, and the guest with it; but nothing is due there."""
+    held, _ = at_commit()
+    held.take(Committed(Head(1, "x"), NOW.timestamp()))
+    held.take(Linked("m-1"))
+    held.take(Conflict(stored(None)))
+    assert held.request == SetWakeUp(guest().member_id, Head(3, "g"))
+    held.take(None)
+    assert promoted(held).member_id == "m-1"
 
 
-def test_a_guest_whose_token_is_forgotten_is_not_adopted():
-    """Nobody knows whether they were, and what has become of the member since."""
-    move = Move(fruit_bot(), guest(), Head(3, "g"))
-    move.take(Inherited(), NOW)
-    move.take(stored(member(version=5)), NOW + timedelta(days=8))
-    assert isinstance(move.request, Wipe)
-    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
-    assert left(move) == (None, None, None)
+def test_a_guest_stays_until_the_merger_is_confirmed():
+    """An unconfirmed merger may still be lost: the guest's wake-up stays, so that a worker tries again."""
+    held, _ = at_commit()
+    held.take(Committed(Head(1, "x"), NOW.timestamp(), confirmed=False))
+    assert not held.context.confirmed
+    held.take(Linked("m-1"))
+    assert held.request is None
+    assert promoted(held).member_id == "m-1"
+
+
+def test_what_was_committed_before_an_error_is_reported():
+    """A merger that was committed is told to observers, also when the store is lost before the promotion ends."""
+    held, _ = at_commit()
+    held.take(Committed(Head(1, "x"), NOW.timestamp()))
+    with pytest.raises(StoreUnavailable):
+        held.take(StoreUnavailable("gone"))
+    assert [details.entry.kind for details in held.told] == ["move"]
+
+
+def test_a_guest_whose_token_is_forgotten_is_not_merged():
+    """Whether an older guest was merged before, and what has become of the member since, is not known."""
+    held = promotion()
+    held.take(Inherited(), (NOW + timedelta(days=8)).timestamp())
+    held.take(stored(member(version=5)))
+    assert isinstance(held.request, Wipe)
+    held.take(Committed(Head(4, "w"), NOW.timestamp()))
+    assert held.outcome == Unlinked()
 
 
 @pytest.mark.parametrize("result", [Conflict, Late])
-def test_somebody_wrote_first(result: Any):
-    """Adopt again into what is stored now."""
-    move, _ = at_commit()
-    move.take(result(stored(member(version=5))), NOW)
-    assert isinstance(move.request, Commit)
-    assert move.request.expected.version == 5
-    assert move.conflicts == 1
+def test_another_writer_of_the_member_was_faster(result: Any):
+    """The guest is merged again, into what is stored now."""
+    held, _ = at_commit()
+    held.take(result(stored(member(version=5))))
+    assert isinstance(held.request, Commit)
+    assert held.request.expected.version == 5
+    held.take(Committed(Head(6, "x"), NOW.timestamp()))
+    assert held.told[-1].attempts == 2
 
 
-def test_adopted_before():
-    """A worker died after the adoption: link and settle, and tell nobody twice."""
-    move, _ = at_commit()
+def test_merged_before():
+    """When a worker died after the merger, the channel is linked all the same, and observers are not told twice."""
+    held, _ = at_commit()
     adopted = member(version=5, channels=(Address(*SMS.address),))
-    move.take(Duplicate((), stored(adopted)), NOW)
-    assert move.request == Link(SMS, "m-1")
-    assert move.document == adopted
-    assert not move.told
+    held.take(Duplicate((), stored(adopted)))
+    assert held.request == Link(SMS, "m-1")
+    assert not held.told
+    held.take(Linked("m-1"))
+    held.take(Committed(Head(4, "w"), NOW.timestamp()))
+    assert promoted(held) == adopted
 
 
-@pytest.mark.parametrize("present", [None, member(version=5)])
-def test_adopted_and_taken_away_since(present: Document | None):
-    """The channel is nobody's now."""
-    move, _ = at_commit()
-    move.take(Duplicate((), stored(present)), NOW)
-    assert isinstance(move.request, Wipe)
-    move.take(Committed(Head(4, "w"), NOW.timestamp()), NOW)
-    assert left(move) == (None, None, None)
+@pytest.mark.parametrize("present", [None, member(version=5), member(version=5, member_id="m-3")])
+def test_merged_and_unlinked_since(present: Document | None):
+    """The channel has no owner now when the member's document does not name it, or is not the member's."""
+    held, _ = at_commit()
+    held.take(Duplicate((), stored(present)))
+    assert isinstance(held.request, Wipe)
+    held.take(Committed(Head(4, "w"), NOW.timestamp()))
+    assert held.outcome == Unlinked()
 
 
-def test_the_channel_is_somebody_elses():
-    """The index is never taken from its owner."""
-    move, _ = at_commit()
-    move.take(Committed(Head(1, "x"), NOW.timestamp()), NOW)
-    move.take(Linked("m-2"), NOW)
-    move.take(None, NOW)
-    assert (move.document, move.owner) == (None, "m-2")
+def test_the_channel_belongs_to_another_member():
+    """A channel is never taken from its owner."""
+    held, _ = at_commit()
+    held.take(Committed(Head(1, "x"), NOW.timestamp()))
+    held.take(Linked("m-2"))
+    held.take(Committed(Head(4, "w"), NOW.timestamp()))
+    assert held.outcome == Unlinked("m-2")
 
 
-@pytest.mark.parametrize("broken", [Broken(Head(4, "x"), "state is a list", 0.0), Stored(Head(4, "x"), b"{", 0.0)])
-def test_a_broken_member_is_set_aside(broken: Any):
-    """Whole, before anything is written; also when it breaks in the middle of the move."""
-    move = Move(fruit_bot(), guest(), Head(3, "g"))
-    move.take(Inherited(), NOW)
-    move.take(broken, NOW)
-    assert move.request == Quarantine("m-1", Head(4, "x"))
-    move.take(Conflict(stored(None)), NOW)
-    assert isinstance(move.request, Commit)
-    if isinstance(broken, Broken):
-        move.take(broken, NOW)
-        assert move.request == Quarantine("m-1", Head(4, "x"))
+DAMAGE = [
+    Broken(Head(4, "x"), "state is a list", 0.0),
+    Stored(Head(4, "x"), b"{", 0.0),
+    Stored(Head(4, "x"), encode(member(version=4, member_id="m-3")), 0.0),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=["wrong type", "no JSON", "another member's"])
+def test_a_damaged_member_is_quarantined(damage: Any):
+    """The damage is moved away whole before anything is written, also when it appears in the middle of the promotion;
+    nothing of another member's document is merged."""
+    held = promotion()
+    held.take(Inherited())
+    held.take(damage)
+    assert held.request == Quarantine("m-1", Head(4, "x"))
+    held.take(Conflict(stored(None)))
+    merging = held.request
+    assert isinstance(merging, Commit)
+    if isinstance(damage, Broken):
+        held.take(damage)
+        assert held.request == Quarantine("m-1", Head(4, "x"))
 
 
 def test_other_content_under_the_token_is_a_fault():
     """It cannot be: the token is a hash of the guest's own."""
-    move, _ = at_commit()
+    held, _ = at_commit()
     with pytest.raises(DamagedDocument, match="token of a move"):
-        move.take(Mismatch(stored(None)), NOW)
+        held.take(Mismatch(stored(None)))
 
 
 def decision(of: Document, into: Document | None) -> Decision:
-    return adopt(fruit_bot(), of, into, NOW, version=into.version if into else 0)
+    return merge(fruit_bot(), of, into, NOW, version=into.version if into else 0)
 
 
 def pending(key: str) -> PendingCall:
@@ -394,7 +430,7 @@ def test_a_login_since_is_the_members():
 def test_a_token_that_ran_out_on_the_way_is_over():
     """Nobody finished the move in time."""
     life = TokenLife(NOW, NOW + timedelta(minutes=5))
-    adopted = adopt(fruit_bot(), guest(token=life), None, NOW + timedelta(minutes=6), version=0).document
+    adopted = merge(fruit_bot(), guest(token=life), None, NOW + timedelta(minutes=6), version=0).document
     assert (adopted.authenticated, adopted.jwt_token) == (False, "t")
 
 

@@ -1143,6 +1143,8 @@ def test_a_message_and_a_waking_in_any_order(
     chat = life.chat
     chat.delivers = delivers
     message, waking = chat.begin(chat.message(text), cache=Cache()), chat.waking(cache=Cache())
+    # A worker that does not deliver may have set the wake-up before, so only that of the last waking counts deliveries.
+    chat.delivers = False
     for which in turns:
         if which and message.outcome is None:
             chat.step(message)
@@ -1152,6 +1154,7 @@ def test_a_message_and_a_waking_in_any_order(
     assert chat.finish(message).replies
     chat.end(waking)
     chat.check()
+    chat.delivers = delivers
     chat.wake()
     settled(chat)
 

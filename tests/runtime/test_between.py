@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,17 +15,20 @@ from tests.bots import CHANNEL, START, Chat, fruit_bot, member_document
 from tests.changed_flows import ANSWERS, FROM_1, POLICY, WAYS, Errand1, Till, bot_of, errand, errand_1, line, pay_1
 from tests.engine.test_upgrade import deploy, last, place, standing
 from tests.engines import Server
+from tests.held import Held
 from vimbiso_fsm import Bot, Flow, Migration, State, Text, Transition
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Document, Moved, Run, Suspended, first_document
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.engine.reading import PATIENCE_WITH_NEWER
+from vimbiso_fsm.engine.reading import NEWER_STATE_GRACE
 from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import RunCall
-from vimbiso_fsm.operations.promote import Move
+from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.recover import NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
@@ -121,12 +125,13 @@ def test_a_guest_is_not_moved_into_a_newer_document():
     """They stay where they are until a worker comes that knows it."""
     chat = newer()
     guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
-    move = Move(chat.bot, guest, Head(3, "x"))
-    move.take(Inherited(), START)
-    assert isinstance(move.request, Load)
+    context = Context(chat.bot, Cache(), START.timestamp())
+    held = Held(context, partial(promote, guest=guest, head=Head(3, "x")))
+    held.take(Inherited())
+    assert isinstance(held.request, Load)
     with pytest.raises(NewerState):
-        move.take(chat.stored(), START)
-    assert move.request is None
+        held.take(chat.stored())
+    assert held.request is None
 
 
 def test_what_is_damaged_before_a_newer_release_can_mend_it_is_left_to_it():
@@ -155,7 +160,7 @@ def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.Lo
 def test_a_deploy_that_was_rolled_back_strands_nobody():
     """When no newer worker has stored anything for an hour, there is none: recovery's path, as ever."""
     chat = newer()
-    chat.wait(PATIENCE_WITH_NEWER)
+    chat.wait(NEWER_STATE_GRACE)
     assert chat.say("yes").status == "recovered"
     assert chat.bot.services["till"].paid == {}  # type: ignore[attr-defined]
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 import flows
 from flows.credex_core import SimulatedCredexCore
+from tests.held import Held
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.handle import Exchange
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.handle import handle
 from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.queue import AsyncQueue, Queue
@@ -37,7 +40,7 @@ async def served(queue: AsyncQueue, key: object, inside: set[object], most: list
         inside.remove(key)
 
 
-def test_no_more_than_there_are_seats():
+def test_no_more_than_there_are_slots():
     async def many() -> list[int]:
         queue, most = AsyncQueue(3), list[int]()
         inside: set[object] = set()
@@ -149,7 +152,8 @@ def test_neither_a_call_nor_who_waits_for_its_end_keeps_others_from_being_served
 def test_the_patience_with_conflicts_begins_when_a_message_is_served():
     """That it had to wait for its turn is no conflict, and no reason to give up at the first."""
     stored = Stored(Head(), None, at=1_000.0)
-    exchange = Exchange(flows.bot, Cache(), said(ADA, "1", "hi"), 1_000.0, patience=5.0, waited=60.0)
+    context = Context(flows.bot, Cache(), 1_000.0, patience=5.0, waited=60.0)
+    exchange = Held(context, partial(handle, message=said(ADA, "1", "hi")))
     for result, waited in ((Linked(None), 60.0), (stored, 60.0), (Conflict(stored), 64.9)):
         exchange.take(result, 1_000.0, waited)
     assert isinstance(exchange.request, Commit)
@@ -200,6 +204,6 @@ def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return queue.seats._value, queue._places
+        return queue.slots._value, queue._places
 
     assert asyncio.run(cancelled()) == (1, {})

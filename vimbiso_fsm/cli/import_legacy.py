@@ -101,9 +101,12 @@ def import_legacy(
 
 def _bot_of(flows: str | None, look_up: bool) -> Bot:
     bot = import_bot(flows)
-    if bot.legacy is None:
-        fail(f"--flows {flows}: the bot declares no old records; give Bot(legacy=…)")
-    if look_up and bot.legacy.member_of is None:
+    from vimbiso_fsm.legacy import Legacy
+
+    legacy = bot.importer
+    if not isinstance(legacy, Legacy):
+        fail(f"--flows {flows}: the bot declares no old records; give Bot(importer=Legacy(…))")
+    if look_up and legacy.member_of is None:
         fail(f"--look-up: the bot of {flows} cannot look up the member of a number; give Legacy(member_of=…)")
     return bot
 
@@ -121,11 +124,12 @@ async def _find(source: str, digest: str) -> bool:
 
 async def _import(options: _Options, bot: Bot) -> bool:
     """Import the records, and return whether all of them are imported."""
+    from vimbiso_fsm.legacy import Legacy
     from vimbiso_fsm.legacy.bulk import BulkImport, Report, read_mapping
     from vimbiso_fsm.legacy.source import AsyncLegacySource
 
     numbers = read_mapping(options.mapping) if options.mapping else None
-    member_of = bot.legacy.member_of if bot.legacy else None
+    member_of = bot.importer.member_of if isinstance(bot.importer, Legacy) else None
     async with AsyncExitStack() as closing:
         bot = await with_async_services(bot, options.services, closing)
         report = closing.enter_context(Report(options.report))

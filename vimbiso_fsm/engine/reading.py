@@ -1,35 +1,107 @@
-"""TODO."""
+"""Reading of stored documents: the one answer to "what is stored of this member?"."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.document.codec import (
-    Unreadable,
-    document_to_raw,
-    keep_judged,
-    loads,
-    structure,
-)
-from vimbiso_fsm.document.document import (
-    Document,
-    Run,
-)
+from vimbiso_fsm.document.codec import Unreadable, document_to_raw, keep_judged, loads, structure
+from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.engine.upgrade import newer, upgrade
 from vimbiso_fsm.errors import NewerState
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.store.requests import Broken, Stored
 
-PATIENCE_WITH_NEWER: Final = 3600.0
-"""Seconds since a newer release has stored a member's state, after which it is taken for rolled back: old and new
-workers do not run beside each other for so long."""
+NEWER_STATE_GRACE: Final = 3600.0
+"""Seconds after a newer release has stored a member's state, after which that release counts as rolled back: old and
+new workers do not run beside each other for so long."""
+
+
+@attrs.frozen
+class Sound:
+    """A valid document of the member, upgraded to the flows of this bot."""
+
+    document: Document
+
+
+@attrs.frozen
+class Absent:
+    """No document. The member is new, or the document has expired, was wiped or was evicted: the audit says which."""
+
+
+@attrs.frozen
+class Damaged:
+    """A document that cannot be used: a key of a wrong type, no JSON, an invalid field, a run that cannot be upgraded.
+
+    Attributes:
+        faults: What is wrong, without values.
+        data: The stored bytes; empty when the key is of a wrong type.
+    """
+
+    faults: tuple[str, ...]
+    data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class Newer:
+    """A document that a newer release has stored lately. It is not damaged; this release does not know it.
+
+    Attributes:
+        error: The error that says so, to be raised.
+    """
+
+    error: NewerState
+
+
+@attrs.frozen
+class Foreign:
+    """A valid document of another member under this member's key. It is treated as damaged, and nothing of it is used.
+
+    Attributes:
+        data: The stored bytes.
+    """
+
+    data: bytes = attrs.field(repr=False)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, as of a damaged document."""
+        return ("it is another member's",)
+
+
+Reading: TypeAlias = Sound | Absent | Damaged | Newer | Foreign
+
+
+def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: datetime) -> Reading:
+    """Read what is stored of a member.
+
+    Args:
+        bot: The bot whose flows the document is upgraded to.
+        member_id: The member whose document is expected.
+        stored: The result of a load, a commit or a quarantine.
+        now: The time by which a newer release's document counts as recent.
+    """
+    if isinstance(stored, Broken):
+        return Damaged((stored.fault,))
+    data = stored.document
+    if data is None:
+        return Absent()
+    document, wrong = faults(bot, data)
+    if document is None:
+        error = newer_state(bot, member_id, data, now)
+        return Damaged(wrong, data) if error is None else Newer(error)
+    return Sound(document) if document.member_id == member_id else Foreign(data)
 
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
-    """A stored document, brought to today's flows, and what is wrong with it: no JSON, against the rule book, a flow, a
-    version or a state that is gone, data that does not fit the flow's."""
+    """Read a document, whoever's it is, and upgrade it to the flows of the bot.
+
+    Returns:
+        The document and no faults, or None and what is wrong: no JSON, an invalid field, a flow, version or state that
+        is gone, data that does not fit the flow's class.
+    """
     try:
         raw, upgraded = upgrade(bot, loads(data))
         document = bot.validator.read(raw)
@@ -44,23 +116,25 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     return attrs.evolve(document, upgraded=upgraded) if upgraded else document, ()
 
 
-def leave_to_newer(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> None:
-    """Keep away from what a newer release has stored, while there is one: nothing of it is damaged, we only do not
-    know it.
-
-    Raises: NewerState.
-    """
+def newer_state(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> NewerState | None:
+    """The error that a newer release has stored `data` within `NEWER_STATE_GRACE`; None when it has not."""
     try:
         raw = loads(data or b"")
         found = newer(bot, raw)
         since = datetime.fromisoformat(raw["_last_updated"]) if found else now
-        if found and now - since < timedelta(seconds=PATIENCE_WITH_NEWER):
-            raise NewerState(member_id, *found)
+        if found and now - since < timedelta(seconds=NEWER_STATE_GRACE):
+            return NewerState(member_id, *found)
     except (Unreadable, TypeError, KeyError, ValueError):
-        return
+        return None
+    return None
 
 
 def _read_data(bot: Bot, run: Run) -> None:
+    """Read the data of a run as the class of its flow.
+
+    Raises:
+        Unreadable: The data does not fit.
+    """
     try:
         structure(run.flow_data.data.fields, bot.definition(run).data)
     except Unreadable as error:

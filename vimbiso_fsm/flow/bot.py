@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import attrs
 
@@ -17,7 +17,6 @@ from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
-from vimbiso_fsm.legacy.declare import Legacy
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.message import Channel
@@ -25,6 +24,8 @@ from vimbiso_fsm.messages.replies import Reply, Text
 
 if TYPE_CHECKING:
     from vimbiso_fsm.flow.tokens import Tokens
+
+C_contra = TypeVar("C_contra", contravariant=True)
 
 
 def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
@@ -41,6 +42,34 @@ def _profile_class(given: type | None) -> type | None:
             fault = f"field {field.name!r} of profile class {name_of(given)} has no default"
             raise FlowError("", "bot", fault, "give it one: the profile of a new member is empty")
     return given
+
+
+class Importer(Protocol[C_contra]):
+    """Imports what another system has stored of a member. `vimbiso_fsm.legacy.Legacy` is one.
+
+    `C` is the context of an operation, `vimbiso_fsm.operations.context.Context`.
+    """
+
+    def check(self, bot: Bot, /) -> None:
+        """Check that the bot has everything that the importer needs.
+
+        Raises:
+            FlowError: Something is missing.
+        """
+        ...
+
+    def import_record(self, context: C_contra, member_id: str, channel: Channel, /) -> Awaitable[bool]:
+        """Import what there is for a channel. It is awaited where nothing was ever stored of the member there.
+
+        Args:
+            context: The context of the operation.
+            member_id: The owner of the channel, or the guest on it.
+            channel: The channel on which the member writes.
+
+        Returns:
+            Whether something was found, so that the store has to be asked again.
+        """
+        ...
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -60,7 +89,7 @@ class Bot:
         session: How long a session lives, or the seconds without a message after which it ends.
         tokens: How tokens of members are read and renewed. Without it a token is opaque and lives until a flow
             removes it.
-        legacy: The import of the previous release's records.
+        importer: What imports the data that another system has stored of a new member.
         profile: The class of the member's profile, `P` in `Turn[D, P]`. All its fields have defaults. A profile that
             cannot be structured as this class is not stored, and a stored one is damage.
         limits: Bounds of a conversation.
@@ -79,7 +108,7 @@ class Bot:
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
-    legacy: Legacy | None = attrs.field(default=None, kw_only=True)
+    importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
@@ -94,11 +123,8 @@ class Bot:
         fill("flows", tuple(_all_flows(self)))
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
-        for old in self.legacy.flows if self.legacy else ():
-            if old.flow not in self.flows:
-                raise FlowError(
-                    old.flow.name, f"old flow {old.name!r}", "the bot has no such flow", "add it to flows=[…]"
-                )
+        if self.importer is not None:
+            self.importer.check(self)
         fill("kept", _kept(self.flows))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}

@@ -1,12 +1,12 @@
-"""All records of the previous release become documents, beside live traffic, by any number of runners.
+"""Import of all records of the previous release, beside live traffic, by any number of runners.
 
-A runner goes through the old keys page by page, converts each record (`converting.py`) and reports what stays as it is.
-It keeps nothing of its own: a record that was converted before is known by its token, so a runner that was killed is
-just started again, and two that run at once share the work. The old records stay until a run with `purge`, which
-deletes those that are proven to be converted, each only while it is still the same bytes.
+A runner goes through the old keys page by page, imports each record (`convert.py`) and reports those that stay as they
+are. It keeps nothing of its own: a record that was imported before is known by its token, so a runner that was killed
+is just started again, and two that run at once share the work. The old records stay until a run with `purge`, which
+deletes those that are proven to be imported, each only while it is still the same bytes.
 
-Whose a number is says the record; a mapping file (`read_mapping`) or a look-up that is given may add it, never change
-it. Without either, who has no member's id in the record is a guest, until a login says who they are.
+The record names the owner of a number. A mapping file (`read_mapping`) or a look-up may add the owner where the record
+names none, and never changes it. Without an owner a record becomes a guest until a login says who they are.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from typing import Any, Final, Self
 import attrs
 
 from vimbiso_fsm.document.codec import Unreadable, loads
-from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.legacy.convert import Conversion
+from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.records import NotConverted, is_number, masked, record_digest
 from vimbiso_fsm.legacy.source import AsyncLegacySource
-from vimbiso_fsm.operations.effects import LegacyRecord
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, Request
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import LegacyRecord, run_awaited
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Effect, Link
 
 AT_ONCE: Final = 256
-"""Records that are converted at the same time."""
+"""Records that are imported at the same time."""
 LOOK_UPS: Final = 16
-"""Look-ups that are asked at the same time."""
+"""Look-ups that are made at the same time."""
 LONGEST_LINE: Final = 4096
 """Bytes of a line of a mapping."""
 
 LookUpNumber = Callable[[str], str | None]
-"""Says whose a number is, None when it is nobody's; it raises when it cannot say. Called in a thread."""
+"""Returns the owner of a number, None when it has none; raises when that cannot be found out. Called in a thread."""
 
 
 # The mapping -------------------------------------------------------------------------------------------------------
@@ -47,8 +48,13 @@ LookUpNumber = Callable[[str], str | None]
 
 @attrs.frozen
 class MemberMapping:
-    """Whose each number is, of a mapping file. `ambiguous`: numbers given to several members, and in which lines.
-    `faults`: a sentence for each line that is not used."""
+    """The owners of numbers, from a mapping file.
+
+    Attributes:
+        members: The member of each number.
+        ambiguous: Numbers that are given to several members, and the lines that do.
+        faults: A sentence for each line that is not used.
+    """
 
     members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ambiguous: Mapping[str, tuple[int, ...]] = attrs.field(factory=dict, repr=False)
@@ -56,10 +62,13 @@ class MemberMapping:
 
 
 def read_mapping(path: Path) -> MemberMapping:
-    """A mapping of numbers to members: JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV of the same two
-    columns (a first line that names them is passed over). A `+` before a number is left out.
+    """Read a mapping of numbers to members.
 
-    Raises: OSError when there is no such file.
+    The file is JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV of the same two columns, with or without a
+    first line that names them. A `+` before a number is left out.
+
+    Raises:
+        OSError: The file cannot be read.
     """
     found: dict[str, dict[str, int]] = {}
     faults: list[str] = []
@@ -84,9 +93,10 @@ def read_mapping(path: Path) -> MemberMapping:
 
 
 def _pair(line: bytes) -> tuple[str, str]:
-    """Number and member of a line.
+    """Return the number and the member of a line.
 
-    Raises: ValueError saying what is wrong with it.
+    Raises:
+        ValueError: The line is wrong, and how.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"has more than {LONGEST_LINE} bytes")
@@ -129,8 +139,17 @@ def _from_csv(text: str) -> tuple[str, str]:
 
 @attrs.define
 class Counts:
-    """What became of the records. `already`: converted by an earlier run, another runner or a message; `possible`:
-    would be converted, of a dry run. `seen`: numbers under which something stood. `keys`: keys looked at."""
+    """What became of the records.
+
+    Attributes:
+        converted: Imported by this run.
+        already: Imported before, by an earlier run, another runner or a message.
+        possible: Would be imported, in a dry run.
+        refused: Stay as they are.
+        purged: Deleted.
+        seen: Numbers under which something was kept.
+        keys: Keys scanned.
+    """
 
     converted: int = 0
     already: int = 0
@@ -142,30 +161,34 @@ class Counts:
 
 
 class Report:
-    """What was not converted, and why: JSON Lines, readable for its owner alone, written anew by each run.
+    """What was not imported, and why: JSON Lines, readable for the file's owner alone, written anew by each run.
 
-    A record is named by the last digits of its number and by the digest that the audit shows of its channel;
-    `find` (`vimbiso migrate --find`) says which number that is, to whoever may read the old records. The last line,
-    with the kind "summary", has the counts: a report without it is of a run that did not come to its end.
+    A record is named by the last digits of its number and by the digest of its channel in the audit. `find` says which
+    number that is, with the old records at hand. The last line, of the kind "summary", has the counts: a report without
+    it is of a run that did not come to its end.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """`path`: None keeps no report. Raises: OSError."""
+        """Open a report. `path`: None keeps none.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         self._file = (
             None if path is None else os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
         )
 
     def add(self, refusal: NotConverted) -> None:
-        """A record that stays as it is."""
+        """Add a record that stays as it is."""
         told = {"record": refusal.record, "digest": refusal.digest, "field": refusal.field, "reason": refusal.fault}
         self._write({"kind": "record", **told})
 
     def mapping(self, fault: str) -> None:
-        """A line of the mapping that was not used."""
+        """Add a line of the mapping that was not used."""
         self._write({"kind": "mapping", "reason": fault})
 
     def end(self, counts: Counts) -> None:
-        """The last line."""
+        """Add the last line."""
         self._write({"kind": "summary", **attrs.asdict(counts)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -187,10 +210,11 @@ _sleep = asyncio.sleep
 
 
 def _heed_cancelling() -> None:
-    """Stop when somebody said so: redis-py takes a cancellation that meets its look at an idle connection for the end
+    """Stop a task that was cancelled: redis-py takes a cancellation during its check of an idle connection for the end
     of a timeout of its own, and goes on.
 
-    Raises: CancelledError.
+    Raises:
+        CancelledError: The task was cancelled.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -198,14 +222,14 @@ def _heed_cancelling() -> None:
 
 
 class _Pace:
-    """Lets so many begin a second, and no more."""
+    """Bounds how many may begin a second."""
 
     def __init__(self, rate: float | None) -> None:
         self._apart = 1 / rate if rate else 0.0
         self._next = 0.0
 
     async def wait(self) -> None:
-        """Returns when the next may begin."""
+        """Wait until the next may begin."""
         if self._apart:
             now = time.monotonic()
             begin = max(now, self._next)
@@ -214,12 +238,10 @@ class _Pace:
 
 
 class BulkImport:
-    """One run over all old records.
+    """One run over all legacy records.
 
-    `numbers`: of a mapping; `look_up`: asked for numbers whose record names no member; it must not contradict the
-    mapping. With one of them every record must have a member; only a flow that asks nobody to be known goes on without.
-    `rate`: conversions a second. `refused`: told of each record that stays as it is. `progress`: told how many keys
-    were looked at.
+    Attributes:
+        counts: What became of the records so far.
     """
 
     def __init__(
@@ -236,6 +258,24 @@ class BulkImport:
         refused: Callable[[NotConverted], None] = lambda refusal: None,
         progress: Callable[[int], None] = lambda keys: None,
     ) -> None:
+        """Prepare a run.
+
+        Args:
+            bot: The bot, whose importer declares what is made of records.
+            store: The store of the documents.
+            records: The legacy records.
+            numbers: A mapping of numbers to members.
+            look_up: Asked for numbers whose record names no member; it must not contradict the mapping. With a mapping
+                or a look-up every record must have a member, unless its open flow requires nothing.
+            dry_run: Write nothing.
+            purge: Delete the records that are proven to be imported.
+            rate: Imports a second.
+            refused: Called with each record that stays as it is.
+            progress: Called with the number of keys scanned.
+
+        Raises:
+            ValueError: Both `dry_run` and `purge` are given.
+        """
         if dry_run and purge:
             raise ValueError("a dry run deletes nothing; leave out dry_run or purge")
         self._bot, self._store, self._records = bot, store, records
@@ -245,12 +285,14 @@ class BulkImport:
         self._pace = _Pace(rate)
         self._asking = asyncio.Semaphore(LOOK_UPS)
         self._refused, self._progress = refused, progress
+        self._cache = Cache(0)
         self.counts = Counts()
 
     async def run(self) -> Counts:
-        """Go through all old records once.
+        """Go through all legacy records once.
 
-        Raises: StoreUnavailable, CommitUnknown: nothing is lost, run it again.
+        Raises:
+            StoreUnavailable, CommitUnknown: Nothing is lost; run it again.
         """
         seen: set[str] = set()
         async for keys, page in self._records.pages():
@@ -278,26 +320,30 @@ class BulkImport:
             self.counts.purged += await self._records.delete(proven)
 
     async def _convert(self, record: LegacyRecord) -> str:
-        """Convert one record -> what came of it, a field of `Counts`."""
+        """Import one record; return what came of it, a field of `Counts`."""
+        paced = False
+
+        async def perform(effect: Effect[Any]) -> object:
+            nonlocal paced
+            if not paced and (isinstance(effect, Link) or (isinstance(effect, Commit) and effect.document)):
+                await self._pace.wait()
+                paced = True
+            answer: object = await self._store.perform(effect)
+            return answer
+
         try:
-            conversion = await self._begun(record)
+            importing = await self._read(record)
+            imported = await run_awaited(importing.run(Context(self._bot, self._cache, 0.0)), perform)
         except NotConverted as refusal:
             self._refused(refusal)
             return "refused"
-        paced = False
-        while (request := conversion.request) is not None:
-            if not paced and (isinstance(request, Link) or (isinstance(request, Commit) and request.document)):
-                await self._pace.wait()
-                paced = True
-            conversion.take(await self._perform(request))
-        if conversion.refusal is not None:
-            self._refused(conversion.refusal)
-        return conversion.outcome
+        return imported.outcome
 
-    async def _begun(self, record: LegacyRecord) -> Conversion:
-        """The record's conversion, with what is known of its number.
+    async def _read(self, record: LegacyRecord) -> ImportRecord:
+        """Read a record, with what is known of its number.
 
-        Raises: NotConverted when whose it is cannot be said.
+        Raises:
+            NotConverted: The record cannot be read, or its owner is not certain.
         """
         places = self._numbers.ambiguous.get(record.number)
         if places:
@@ -306,34 +352,28 @@ class BulkImport:
                 record.number, "member_id", f"is not known: the mapping names several members (lines {lines})"
             )
         mapped = self._numbers.members.get(record.number)
-        if self._look_up is None or not self._conversion(record, None).unnamed:
-            return self._conversion(record, mapped)
+        if self._look_up is None or self._import(record, None).named is not None:
+            return self._import(record, mapped)
         found = await self._looked_up(record.number, self._look_up)
         if mapped is not None and found != mapped:
             other = "a member whom the look-up does not know" if found is None else "another member than the look-up"
             raise NotConverted(record.number, "member_id", f"is not known: the mapping names {other}")
-        return self._conversion(record, found)
+        return self._import(record, found)
 
-    def _conversion(self, record: LegacyRecord, mapped: str | None) -> Conversion:
-        return Conversion(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)
+    def _import(self, record: LegacyRecord, mapped: str | None) -> ImportRecord:
+        return ImportRecord(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)
 
     async def _looked_up(self, number: str, look_up: LookUpNumber) -> str | None:
         async with self._asking:
             try:
                 return await asyncio.to_thread(look_up, number)
-            except Exception as error:  # an author's function: the run goes on with the others
+            except Exception as error:  # an author's function must not end the run
                 fault = f"could not be looked up: {type(error).__name__}"
                 raise NotConverted(number, "member_id", fault) from error
 
-    async def _perform(self, request: Request) -> object:
-        try:
-            return await self._store.perform(request)
-        except (DocumentTooLarge, DamagedDocument) as error:
-            return error
-
 
 async def find(records: AsyncLegacySource, digest: str) -> tuple[str, ...]:
-    """The numbers, in clear, of the old records that a report names so; `digest` may be cut short."""
+    """Return the numbers, in clear, of the records that a report names by a digest, which may be cut short."""
     found: list[str] = []
     async for _, page in records.pages():
         found += (number for number in page if number not in found and record_digest(number).startswith(digest))

@@ -1,29 +1,28 @@
 """A record of the previous release becomes a document: what is kept, and the steps in which it is stored.
 
-    LookUp     whose the channel is
-    Commit     without a document: was this very record converted before, has the member begun already?
-    Load       has somebody begun on the channel as a guest?
-    Link       the channel is the member's
+    FindOwner  the owner of the record's channel
+    Commit     without a document: was this very record imported before, or has the member begun already?
+    Load       has a guest begun on the channel?
+    Link       the channel belongs to the member
     Commit     the document, under a token made of the record's number and bytes
 
-Each step may be repeated, by anybody, so a record that two convert at once is converted once. Nobody who has a document
-is touched, and no two members are made one: where record, mapping and channel name different members, or somebody has
-begun, the record stays as it is and the refusal says why.
+Each step may be repeated, by any worker, so a record that two import at once is imported once. A member who has a
+document is left alone, and two members are never merged: where record, mapping and channel name different members, or
+the member has begun, the record stays as it is and the refusal says why.
 
-Who a record does not name is a guest until they log in; credex-core, not the number, then says who they are. A kept
-flow stands at a question, never in a call, and without the old token, whose age nobody knows: what a member says next
-first leads through the entry flow (`Run.waits`).
+A record that names no member becomes a guest until a login says who they are; that is credex-core's word, not the
+number's. An imported run resumes at a question, unauthenticated; the member logs in first (`Run.waits`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import Unreadable, dumps, loads, structure, unstructure
 from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData, Suspended
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
@@ -32,29 +31,29 @@ from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.legacy.declare import LegacyFlow
+from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
 from vimbiso_fsm.legacy.records import LegacyState, NotConverted, read
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
+from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.requests import (
+    NO_HEAD,
     Broken,
     Commit,
     Committed,
     Conflict,
     Duplicate,
     FindOwner,
-    Head,
     Link,
-    Linked,
     Load,
-    ReadAudit,
-    Request,
+    Stored,
     digest,
 )
 
 
-def conversion_token(record: LegacyRecord) -> str:
-    """The token under which a record is converted; of another content under the same number it is another."""
+def import_token(record: LegacyRecord) -> str:
+    """Return the token under which a record is imported; other bytes under the same number have another one."""
     return hashed("legacy", record.number, digest(record.data))
 
 
@@ -63,8 +62,14 @@ def conversion_token(record: LegacyRecord) -> str:
 
 @attrs.frozen
 class Converted:
-    """What becomes of a record. `dropped`: the name of an open flow that the bot does not go on with. `moved`: the old
-    step, where an answer before it was missing and is asked for again."""
+    """What becomes of a record.
+
+    Attributes:
+        document: The document.
+        shape: The shape of the record, "phone" or "channel".
+        dropped: The name of an open flow whose run ends.
+        moved: The old step, where an answer before it was missing and is asked for again.
+    """
 
     document: Document
     shape: str
@@ -73,19 +78,27 @@ class Converted:
 
     @property
     def detail(self) -> dict[str, Any]:
-        """What the audit says of it."""
+        """What the audit says of the import."""
         notes = {"shape": self.shape, "dropped": self.dropped, "moved": self.moved}
         return {name: note for name, note in notes.items() if note}
 
 
 def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None = None) -> Converted:
-    """The document of what a record says, for a member, or for the guest on its channel.
+    """Return the document of a record.
 
-    Raises: NotConverted naming the field that the bot can make nothing of.
+    Args:
+        bot: The bot, whose importer declares what is made of records.
+        old: What the record says.
+        now: The time of the import.
+        member_id: The member; None for the guest on the record's channel.
+
+    Raises:
+        NotConverted: The bot cannot use a field, which is named.
     """
-    legacy = bot.legacy
-    if legacy is None:
-        raise NotConverted(old.number, "", "is of the old release, and the bot declares nothing of it; Bot(legacy=…)")
+    legacy: object = bot.importer
+    if not isinstance(legacy, Declaration):
+        fault = "is of the previous release, and the bot declares nothing of it; give Bot(importer=Legacy(…))"
+        raise NotConverted(old.number, "", fault)
     run, dropped, moved = None, "", ""
     if old.flow:
         try:
@@ -110,7 +123,7 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
 
 
 def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
-    """A flow that is open ends with its session, as any other does."""
+    """Give an open flow a session, with which it ends as any other."""
     run = document.run
     if run is None:
         return document
@@ -118,7 +131,7 @@ def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
 
 
 def _kept(old: LegacyState, field: str, kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What the bot keeps of a field, as it will be read back."""
+    """Return what the bot keeps of a field, as it will be read back."""
     found = _declared(old, field, lambda: kept(old.record))
     try:
         plain: Mapping[str, Any] = loads(dumps(found, field))
@@ -128,15 +141,16 @@ def _kept(old: LegacyState, field: str, kept: Callable[[Mapping[str, Any]], Mapp
 
 
 def _declared(old: LegacyState, field: str, function: Callable[[], Any]) -> Any:
-    """What a function of the bot's declaration makes of a record.
+    """Return what a function of the bot's declaration makes of a record.
 
-    Raises: NotConverted, whatever it raises: a record it does not understand is no reason to stop.
+    Raises:
+        NotConverted: The function raised anything, or returned no mapping.
     """
     try:
         found = function()
     except Unreadable as error:
         raise NotConverted(old.number, field, f"cannot be read: {error}") from None
-    except Exception as error:  # an author's function, on data that nobody vouches for
+    except Exception as error:  # an author's function, on data of any shape
         raise NotConverted(
             old.number, field, f"is not understood: {type(error).__name__} in the bot's Legacy"
         ) from error
@@ -149,14 +163,14 @@ def _declared(old: LegacyState, field: str, function: Callable[[], Any]) -> Any:
 
 
 def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple[Run, str]:
-    """The run where the old flow stood, and the old step, if it now stands earlier."""
+    """Return the run where the old flow stood, and the old step, if the run stands earlier."""
     flow = legacy.flow
     known = _declared(old, "flow_data.data", lambda: legacy.answers(old.answers))
     try:
         fields = loads(dumps(unstructure(flow.data(**known))))
         structure(fields, flow.data)
     except Exception as error:  # noqa: BLE001  # an author's class may check as it likes
-        ours = isinstance(error, Unreadable | NotStorable)  # anybody else's words may quote the answer
+        ours = isinstance(error, Unreadable | NotStorable)  # the words of another exception may quote the answer
         fault = f"does not fit the data of flow {flow.name!r}: {error if ours else type(error).__name__}"
         raise NotConverted(old.number, "flow_data.data", fault) from None
     wanted = _wanted(legacy, old)
@@ -180,9 +194,10 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
 
 
 def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
-    """Our question for the old step. Past the last one the call was on its way: that is confirmed again.
+    """Return the question for the old step. Past the last one the call was on its way: that is confirmed again.
 
-    Raises: NotConverted for a step that the old flow had not.
+    Raises:
+        NotConverted: The old flow has no such step.
     """
     steps, step = [*legacy.steps.values()], old.step
     if isinstance(step, str):
@@ -197,7 +212,7 @@ def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
 
 
 def _stand(legacy: LegacyFlow, wanted: str, known: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The question `wanted`, or the first before it whose answer, or what was made of it, is not known; and the
+    """Return the question `wanted`, or the first before it whose answer, or what was made of it, is missing; and the
     questions that lead there."""
     ours, trail = set(legacy.steps.values()), list[str]()
     for state in _before(legacy.flow, wanted):
@@ -212,7 +227,7 @@ def _stand(legacy: LegacyFlow, wanted: str, known: Mapping[str, Any]) -> tuple[s
 
 
 def _before(flow: Flow[Any], wanted: str) -> list[Any]:
-    """The states declared before one."""
+    """Return the states declared before `wanted`."""
     names = [state.name for state in flow.states]
     return list(flow.states[: names.index(wanted)])
 
@@ -220,190 +235,143 @@ def _before(flow: Flow[Any], wanted: str) -> list[Any]:
 # The steps ---------------------------------------------------------------------------------------------------------
 
 
-class Conversion:
-    """One record on its way. Perform `request` and give the result to `take`, until `request` is None.
+@attrs.frozen
+class Imported:
+    """What the import of a record came to.
 
-    Then `outcome` is "converted", "already" (this very record was, before), "possible" (it would be, of a dry run), or
-    "refused", and `refusal` says why. `document`, at `head`: what was stored, after "converted". `told`: what observers
-    are to be told.
+    Attributes:
+        outcome: "converted", "already" (this very record was imported before) or "possible" (it would be imported, in
+            a dry run).
+        document: The document that was stored, after "converted".
+    """
+
+    outcome: Literal["converted", "already", "possible"]
+    document: Document | None = None
+
+
+class ImportRecord:
+    """The import of one record.
+
+    Attributes:
+        state: What the record says.
+        named: The member that the record or the mapping names, if any.
     """
 
     def __init__(
-        self,
-        bot: Bot,
-        record: LegacyRecord,
-        *,
-        mapped: str | None = None,
-        known_only: bool = False,
-        dry: bool = False,
+        self, bot: Bot, record: LegacyRecord, *, mapped: str | None = None, known_only: bool = False, dry: bool = False
     ) -> None:
-        """`mapped`: the member that a mapping names for the number. `known_only`: whoever is not named is no guest,
-        unless the open flow requires nothing. `dry`: nothing is written."""
-        self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
-        self._token = conversion_token(record)
-        self._content = digest(record.data)[:16]
-        self._old: LegacyState | None = None
-        self._named: str | None = None
-        self._owner: str | None = None
-        self._member_id = ""
-        self._decision: Decision
-        self.outcome = ""
-        self.refusal: NotConverted | None = None
-        self.document: Document | None = None
-        self.head = Head()
-        self.told: list[CommitEvent] = []
-        self.request: Request | None = None
-        self._then: Callable[[Any], None]
-        try:
-            self._old = old = self._read()
-            self._named = self._one_of(old.member_id, mapped, "member_id", "the mapping")
-        except NotConverted as error:
-            self._refuse(error)
-        else:
-            self._do(FindOwner(old.channel), self._looked_up)
+        """Read a record.
 
-    def take(self, result: object) -> None:
-        """Go on with the result of `request`; a `DocumentTooLarge` is one too."""
-        self.request = None
-        try:
-            self._then(result)
-        except NotConverted as error:
-            self._refuse(error)
+        Args:
+            bot: The bot.
+            record: The record.
+            mapped: The member that a mapping names for the number.
+            known_only: Import no guest, unless the open flow requires nothing.
+            dry: Write nothing.
 
-    @property
-    def channel(self) -> tuple[str, str] | None:
-        """The address that the record belongs to; None for what is no record."""
-        return self._old.channel.address if self._old else None
-
-    @property
-    def unnamed(self) -> bool:
-        """Whether neither the record nor the mapping names a member."""
-        return self.request is not None and self._named is None
-
-    @property
-    def _state(self) -> LegacyState:
-        assert self._old is not None
-        return self._old
-
-    def _read(self) -> LegacyState:
-        old = read(self._record)
-        if old.channel.type not in self._bot.validator.channel_types:
-            raise self._wrong("channel.type", "is no type of channel that the bot knows")
-        return old
-
-    def _do(self, request: Request, then: Callable[[Any], None]) -> None:
-        self.request, self._then = request, then
-
-    def _refuse(self, error: NotConverted) -> None:
-        self.outcome, self.refusal = "refused", error
-
-    def _wrong(self, field: str, fault: str) -> NotConverted:
-        return NotConverted(self._record.number, field, fault)
-
-    def _one_of(self, own: str | None, other: str | None, field: str, who: str) -> str | None:
-        """The member that both name, or one of them does.
-
-        Raises: NotConverted when they name two.
+        Raises:
+            NotConverted: The record cannot be read, or it names another member than the mapping.
         """
-        if own is not None and other is not None and own != other:
-            raise self._wrong(field, f"names another member than {who}; a number alone makes no two members one")
-        return own or other
+        self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
+        self._token = import_token(record)
+        self._content = digest(record.data)[:16]
+        self.state: LegacyState = read(record)
+        if self.state.channel.type not in bot.validator.channel_types:
+            raise self._refusal("channel.type", "is no type of channel that the bot knows")
+        self.named = self._one_of(self.state.member_id, mapped, "member_id", "the mapping")
 
-    def _looked_up(self, found: Linked) -> None:
-        owner = self._one_of(self._named, found.member_id, "member_id", "the channel index")
-        self._owner = owner
-        self._member_id = owner or guest_id(self._state.channel)
-        verify = Commit(self._member_id, Head(), self._token, self._token, self._content, None, None)
-        self._do(verify, self._verified)
+    async def run(self, context: Context) -> Imported:
+        """Import the record.
 
-    def _verified(self, result: Any) -> None:
+        Raises:
+            NotConverted: The record stays as it is.
+        """
+        channel = self.state.channel
+        owner = self._one_of(self.named, (await FindOwner(channel)).member_id, "member_id", "the channel index")
+        member_id = owner or guest_id(channel)
+        verified = await Commit(member_id, NO_HEAD, self._token, self._token, self._content, None, None)
+        match verified:
+            case Committed(at=at):
+                decision = self._decide(owner, at)
+            case Duplicate():
+                return Imported("already")
+            case Conflict():  # begun with this very record, maybe, so long ago that its token is forgotten
+                return await self._imported_before(member_id, guest_id(channel))
+            case Broken():
+                fault = "cannot be stored: what its member has is damaged; `vimbiso recover` mends it"
+                raise self._refusal("", fault)
+            case _:
+                raise self._refusal("", "was converted before, with another content")
+        document = decision.document
+        if not document.guest:
+            guest = await Load(guest_id(channel))
+            if not isinstance(guest, Stored) or guest.document is not None:
+                raise self._too_late()
+            if guest.head.version:  # nothing is left of a guest who has begun here: a wipe, or a promotion
+                return await self._imported_before(guest_id(channel))
+        if self._dry:
+            return Imported("possible")
+        if not document.guest:
+            linked = await Link(document.channel, document.member_id)
+            self._one_of(document.member_id, linked.member_id, "member_id", "the channel index")
+        return await self._store(context, decision)
+
+    async def _store(self, context: Context, decision: Decision) -> Imported:
+        try:
+            result = await commit_of(decision, NO_HEAD)
+        except DocumentTooLarge as error:
+            raise self._refusal("", f"cannot be stored: {error}") from None
         match result:
             case Committed():
-                self._decide(result.at)
+                assert decision.entry is not None
+                context.told.append(CommitEvent(decision.entry, 1, result.head.digest))
+                return Imported("converted", decision.document)
             case Duplicate():
-                self.outcome = "already"
-            case Conflict():
-                self._do(ReadAudit(self._member_id), self._remembered)
-            case Broken():
-                raise self._wrong("", "cannot be stored: what its member has is damaged; `vimbiso recover` mends it")
+                return Imported("already")
             case _:
-                raise self._wrong("", "was converted before, with another content")
+                raise self._too_late()
 
-    def _decide(self, at: float) -> None:
-        """Nothing is known of the record here. `at`: the store's clock."""
-        converted = convert(self._bot, self._state, instant(at), member_id=self._owner)
+    def _decide(self, owner: str | None, at: float) -> Decision:
+        """Return the decision that stores the record's document. `at`: the store's clock."""
+        converted = convert(self._bot, self.state, instant(at), member_id=owner)
         document, run = converted.document, converted.document.run
-        if self._owner is None and self._known_only and (run is None or self._bot.flow(run.flow).required):
-            raise self._wrong("member_id", "is not known: neither the record nor what was asked names a member")
+        if owner is None and self._known_only and (run is None or self._bot.flow(run.flow).required):
+            raise self._refusal("member_id", "is not known: neither the record nor what was asked names a member")
         try:
             decision = updated(self._bot, None, document, self._token, at, version=0)
         except InvalidState as error:
-            raise self._wrong("", f"would break the rule book: {'; '.join(map(str, error.faults[:3]))}") from None
+            fault = f"would break the rule book: {'; '.join(map(str, error.faults[:3]))}"
+            raise self._refusal("", fault) from None
         except NotStorable as error:
-            raise self._wrong("", f"cannot be stored: {error}") from None
+            raise self._refusal("", f"cannot be stored: {error}") from None
         assert decision.entry is not None
         entry = attrs.evolve(decision.entry, kind="migration", detail=converted.detail)
-        self._decision = attrs.evolve(decision, entry=entry, content=self._content)
-        if document.guest:
-            self._possible()
-        else:
-            self._do(Load(guest_id(document.channel)), self._loaded)
+        return attrs.evolve(decision, entry=entry, content=self._content)
 
-    def _remembered(self, entries: Any) -> None:
-        """The member has begun. Was it with this record, so long ago that its token is forgotten?"""
-        if self._is_among(entries):
-            self.outcome = "already"
-        else:
-            self._do(ReadAudit(guest_id(self._state.channel)), self._remembered_as_guest)
+    async def _imported_before(self, *member_ids: str) -> Imported:
+        """Say that the audit of one of the members has the entry of this import.
 
-    def _remembered_as_guest(self, entries: Any) -> None:
-        """Or was it the guest they were?"""
-        if not self._is_among(entries):
-            raise self._begun()
-        self.outcome = "already"
+        Raises:
+            NotConverted: None has: the member has begun without the record.
+        """
+        for member_id in member_ids:
+            for entry in await read_legible(member_id):
+                if entry.kind == "migration" and entry.token == self._token:
+                    return Imported("already")
+        raise self._too_late()
 
-    def _is_among(self, entries: Any) -> bool:
-        """Whether one of the entries is that of this conversion."""
-        found = FlowAuditLogger.read(entries) if isinstance(entries, tuple) else ()
-        return any(entry.kind == "migration" and entry.token == self._token for entry in found)
+    def _one_of(self, own: str | None, other: str | None, field: str, who: str) -> str | None:
+        """Return the member that both name, or one of them does.
 
-    def _begun(self) -> NotConverted:
-        return self._wrong("", "comes too late: its member has begun a conversation here, which is not overwritten")
+        Raises:
+            NotConverted: They name two.
+        """
+        if own is not None and other is not None and own != other:
+            raise self._refusal(field, f"names another member than {who}; a number alone makes no two members one")
+        return own or other
 
-    def _loaded(self, guest: Any) -> None:
-        """Whoever was a guest here has begun, also when nothing of them is left: they were wiped, say."""
-        if isinstance(guest, Broken) or guest.document is not None:
-            raise self._begun()
-        if guest.head.version:
-            return self._do(ReadAudit(guest_id(self._state.channel)), self._remembered_as_guest)
-        self._possible()
+    def _too_late(self) -> NotConverted:
+        return self._refusal("", "comes too late: its member has begun a conversation here, which is not overwritten")
 
-    def _possible(self) -> None:
-        """Nothing speaks against it."""
-        document = self._decision.document
-        if self._dry:
-            self.outcome = "possible"
-        elif document.guest:
-            self._store()
-        else:
-            self._do(Link(document.channel, document.member_id), self._linked)
-
-    def _linked(self, found: Linked) -> None:
-        self._one_of(self._member_id, found.member_id, "member_id", "the channel index")
-        self._store()
-
-    def _store(self) -> None:
-        self._do(commit_of(self._decision, Head()), self._stored)
-
-    def _stored(self, result: Any) -> None:
-        match result:
-            case Committed():
-                self.outcome, self.head, self.document = "converted", result.head, self._decision.document
-                assert self._decision.entry is not None
-                self.told.append(CommitEvent(self._decision.entry, 1, result.head.digest))
-            case Duplicate():
-                self.outcome = "already"
-            case DocumentTooLarge():
-                raise self._wrong("", f"cannot be stored: {result}")
-            case _:
-                raise self._begun()
+    def _refusal(self, field: str, fault: str) -> NotConverted:
+        return NotConverted(self._record.number, field, fault)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a bot declares of the records of the previous release."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 
 
 @attrs.frozen
 class LegacyFlow:
-    """A flow of the old release, and what it is now.
+    """A flow of the previous release, and the flow in which its runs are resumed.
 
-    `name`: what the records call it, `also`: further names. `steps`: our question for each step of it, in the old
-    order; a step past the last of them is the last one, since what followed was a call. `answers`: from what the old
-    flow gathered to fields of ours, as many as are known. It raises `codec.Unreadable` for what it cannot read.
+    Attributes:
+        name: The name of the flow in the records.
+        flow: The flow of the bot.
+        steps: The question of `flow` for each step of the old flow, in the old order. A step past the last of them
+            counts as the last one, because only a call followed it.
+        answers: Turns what the old flow has gathered into fields of `flow`, as many as are known. It raises
+            `codec.Unreadable` for what it cannot read.
+        also: Further names of the flow in the records.
 
-    Raises: FlowError for a state that the flow has not, or that does not wait for an answer.
+    Raises:
+        FlowError: `steps` is empty or names a state that `flow` does not have or that asks no question.
     """
 
     name: str
@@ -39,7 +46,7 @@ class LegacyFlow:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All it is called."""
+        """All names of the flow in the records."""
         return (self.name, *self.also)
 
 
@@ -52,12 +59,15 @@ def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @attrs.frozen
-class Legacy:
-    """What a bot makes of the records of the old release, for `Bot(legacy=…)`.
+class Declaration:
+    """What a bot makes of the records of the previous release.
 
-    `flows`: the old flows it goes on with. `dropped`: those it does not: their members keep all but the open flow.
-    `profile`, `account`: what is kept of a record's; as they are, when not given. `member_of`: asks a service whose a
-    number is, None when nobody has it: `(services, number) -> member id | None`.
+    Attributes:
+        flows: The old flows whose runs are resumed.
+        dropped: Names of the old flows whose runs end; their members keep everything else.
+        profile: Returns the profile that is kept of a record; by default the record's own.
+        account: Returns the account that is kept of a record; by default the record's own.
+        member_of: Asks a service for the owner of a number: `(services, number) -> member id`, None when it has none.
     """
 
     flows: Sequence[LegacyFlow] = ()
@@ -67,14 +77,27 @@ class Legacy:
     member_of: Callable[[Mapping[str, Any], str], str | None] | None = None
 
     def flow(self, names: Sequence[str]) -> LegacyFlow | None:
-        """The flow that goes by one of the names; None for one that is dropped.
+        """Return the flow that has one of the names; None for one that is dropped.
 
-        Raises: KeyError when it is neither.
+        Raises:
+            KeyError: The flow is not declared.
         """
         for name in names:
-            for one in self.flows:
-                if name in one.names:
-                    return one
+            for flow in self.flows:
+                if name in flow.names:
+                    return flow
             if name in self.dropped:
                 return None
         raise KeyError(names)
+
+    def check(self, bot: Bot, /) -> None:
+        """Check that the bot has every flow in which runs are resumed.
+
+        Raises:
+            FlowError: A flow is missing.
+        """
+        for old in self.flows:
+            if old.flow not in bot.flows:
+                raise FlowError(
+                    old.flow.name, f"old flow {old.name!r}", "the bot has no such flow", "add it to flows=[…]"
+                )

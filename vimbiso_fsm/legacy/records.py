@@ -1,6 +1,6 @@
-"""Records of the release before this one: what they look like, and what a bot declares of them.
+"""Records of the previous release, and how they are read.
 
-The previous release kept one JSON text a person, under their bare telephone number. Two shapes of it were published:
+The previous release kept one JSON text for each person, under the bare telephone number. Two shapes were published:
 
     phone     `mobile_number` at the top, no `channel`; `member_id` there or not
     channel   `channel` with `type` and `identifier` at the top, mostly with `member_id`
@@ -9,8 +9,7 @@ Both have `profile`, `current_account`, `jwt_token` and `flow_data`, in which `s
 names one. Beside a record there may be texts under the same number with `_stage`, `_option` or `_direction` after it;
 nothing in them is needed.
 
-`read` recognises a record and says in a sentence what is wrong with one that is none. `Legacy` is what a bot declares:
-which old step is which of its own. `converting.py` makes documents of records, `migration.py` does it with many.
+`read` recognises a record, and says in a sentence what is wrong with one that it refuses.
 """
 
 from __future__ import annotations
@@ -30,38 +29,44 @@ from vimbiso_fsm.operations.effects import LegacyRecord
 CHANNEL: Final = "whatsapp"
 """The type of the channel whose numbers the records are kept under."""
 LARGEST: Final = 64 * 1024
-"""Bytes of a record; what is longer was not written by the old release."""
+"""Bytes of a record; the previous release wrote none that was longer."""
 DEEPEST: Final = 50
-"""Objects and lists that may stand in one another."""
+"""Depth to which objects and lists may be nested."""
 SIDE_KEYS: Final = ("_stage", "_option", "_direction")
-"""What is written after a number in the names of the keys beside its record."""
+"""Endings of the names of the keys beside a record."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{6,14}")
 
 
 def is_number(text: str) -> bool:
-    """Whether it may be a telephone number with its country code, as the records are kept under: 7 to 15 digits."""
+    """Say whether a text may be a number under which a record is kept: 7 to 15 digits with the country code."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def is_nearly_number(text: str) -> bool:
-    """Whether it is one but for a plus, blanks, dots, dashes or brackets: the old release kept nothing so."""
+    """Say whether a text is a number but for a plus, blanks, dots, dashes or brackets. No record is kept so."""
     return not is_number(text) and is_number(re.sub(r"[+ .()-]", "", text))
 
 
 def masked(number: str) -> str:
-    """A number as it may be shown: its last three digits."""
+    """Return a number as it may be shown: its last three digits."""
     return f"•••{number[-3:]}"
 
 
 def record_digest(number: str) -> str:
-    """A number as a report names it: the digest that the audit shows of the WhatsApp channel of that number."""
+    """Return a number as a report names it: the digest of its WhatsApp channel in the audit."""
     return channel_digest(Channel(CHANNEL, number))[1]
 
 
 class NotConverted(VimbisoError, ValueError):
-    """A record stays as it is. Attributes: `record` (the number, masked), `digest` (of the number), `field` (may be
-    empty), `fault`."""
+    """A record was not imported and stays as it is.
+
+    Attributes:
+        record: The number, masked.
+        digest: The digest of the number.
+        field: The field that is wrong; may be empty.
+        fault: What is wrong.
+    """
 
     def __init__(self, number: str, field: str, fault: str) -> None:
         self.record, self.digest, self.field, self.fault = masked(number), record_digest(number), field, fault
@@ -70,9 +75,18 @@ class NotConverted(VimbisoError, ValueError):
 
 @attrs.frozen
 class LegacyState:
-    """What a record says. `shape`: "phone" or "channel". `flow`: the names its flow goes by, none when none is open.
-    `step`: of the old flow, a number counted from 0 or a name. `answers`: what was gathered, as it stands there.
-    `record`: the whole of it."""
+    """What a record says.
+
+    Attributes:
+        number: The number under which it is kept.
+        shape: "phone" or "channel".
+        channel: The channel to which it belongs.
+        member_id: The member that it names.
+        flow: The names of its flow; none when no flow is open.
+        step: The step of the old flow, a number counted from 0 or a name.
+        answers: What the flow has gathered, as it is stored.
+        record: The whole record.
+    """
 
     number: str = attrs.field(repr=False)
     shape: str
@@ -84,16 +98,14 @@ class LegacyState:
     record: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-# What a bot declares -----------------------------------------------------------------------------------------------
-
-
 # What a record says ------------------------------------------------------------------------------------------------
 
 
 def read(record: LegacyRecord) -> LegacyState:
-    """What a record says.
+    """Read a record.
 
-    Raises: NotConverted when it is none of the two shapes.
+    Raises:
+        NotConverted: It has none of the two shapes.
     """
     if not is_number(record.number):
         fault = "is kept under a number with other characters than digits, as the old release kept none"
@@ -124,9 +136,10 @@ def read(record: LegacyRecord) -> LegacyState:
 
 
 def _object(record: LegacyRecord) -> dict[str, Any]:
-    """The record's JSON object.
+    """Return the record's JSON object.
 
-    Raises: NotConverted.
+    Raises:
+        NotConverted: It is no JSON object, or too long, or nested too deep.
     """
     if record.kind != "string":
         raise NotConverted(record.number, "", f"is a {record.kind}, not a text")
@@ -146,7 +159,7 @@ def _object(record: LegacyRecord) -> dict[str, Any]:
 
 
 def _too_deep(raw: Mapping[str, Any]) -> str:
-    """The field of the top level below which the record is nested too deep, if one is."""
+    """Return the top-level field that is nested too deep, if one is."""
     for name, value in raw.items():
         level = [value]
         for _ in range(DEEPEST):
@@ -163,9 +176,10 @@ def _inner(value: Any) -> Collection[Any]:
 
 
 def _channel(number: str, raw: Mapping[str, Any]) -> tuple[str, Channel]:
-    """The record's shape, and the channel it belongs to.
+    """Return the record's shape and channel.
 
-    Raises: NotConverted when it belongs to no channel, or not to that of its number.
+    Raises:
+        NotConverted: It belongs to no channel, or not to that of its number.
     """
     mobile, found = raw.get("mobile_number"), raw.get("channel")
     if mobile is None and found is None:
@@ -188,9 +202,10 @@ def _channel(number: str, raw: Mapping[str, Any]) -> tuple[str, Channel]:
 
 
 def _member_id(number: str, raw: Mapping[str, Any], answers: Mapping[str, Any]) -> str | None:
-    """Whose the record says it is.
+    """Return the member that the record names.
 
-    Raises: NotConverted when it names two, or something that is no id.
+    Raises:
+        NotConverted: It names two, or something that is no id.
     """
     found: dict[str, str] = {}
     for field, value in (("member_id", raw.get("member_id")), ("flow_data.data.member_id", answers.get("member_id"))):
@@ -205,9 +220,10 @@ def _member_id(number: str, raw: Mapping[str, Any], answers: Mapping[str, Any]) 
 
 
 def _flow_names(number: str, flow_data: Mapping[str, Any], answers: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names that the open flow goes by: what it calls itself, its id, and the id without the member's.
+    """Return the names of the open flow: its type, its id, and the id without the member's.
 
-    Raises: NotConverted when a flow is open that has no name.
+    Raises:
+        NotConverted: A flow is open that has no name.
     """
     if not flow_data:
         return ()
@@ -224,9 +240,10 @@ def _flow_names(number: str, flow_data: Mapping[str, Any], answers: Mapping[str,
 
 
 def _step(number: str, flow_data: Mapping[str, Any]) -> int | str:
-    """The step, under any of its names.
+    """Return the step, under any of its names.
 
-    Raises: NotConverted.
+    Raises:
+        NotConverted: A flow is open, and its step is missing or neither a number nor a name.
     """
     for field in ("step", "current_step", "current_state"):
         step = flow_data.get(field)
@@ -241,7 +258,7 @@ def _step(number: str, flow_data: Mapping[str, Any]) -> int | str:
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls it."""
+    """Return what JSON calls a value."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else "true or false"
     names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}

@@ -1,8 +1,8 @@
-"""Where the records of the previous release stand: bare telephone numbers on a Redis-compatible server.
+"""The records of the previous release on a Redis-compatible server, under bare telephone numbers.
 
-They are only read, a number at a time for the bot (`LegacySource`, `AsyncLegacySource`), page by page for a migration, and
-deleted when asked for, each only while it is still the record that was converted. What is no text under such a name is
-read as far as it can be said what it is. Anything with a method `read` can take their place.
+They are only read: one by one for a bot (`LegacySource`, `AsyncLegacySource`), page by page for a bulk import. They are
+deleted on request, each only while it is still the record that was imported. Of a key that holds no text only the type
+is read. Any object with a method `read` can take the place of a source.
 """
 
 from __future__ import annotations
@@ -26,19 +26,27 @@ _DELETE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 
 class LegacySource:
-    """Old records, one at a time. `url`: as in `connecting.py`, but of no cluster; connects when first used."""
+    """Legacy records, one at a time, for a sync manager."""
 
     def __init__(self, url: str) -> None:
-        """Raises: StoreUnavailable for a URL that is none of one server."""
+        """Read from one server, as `store/servers.py` takes its URL. It connects when it is first used.
+
+        Raises:
+            StoreUnavailable: The URL is that of a cluster, or none.
+        """
         servers = servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=20)
         if isinstance(servers, Cluster):
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
 
     def read(self, number: str, /) -> LegacyRecord | None:
-        """The record under a number. Raises: StoreUnavailable."""
+        """Return the record under a number, or None.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         try:
-            pipe: Any = self._servers.client.pipeline()  # both at one moment: the old release may be at work
+            pipe: Any = self._servers.client.pipeline()  # both at one moment: the previous release may still write
             _ask(pipe, number)
             kind, data = pipe.execute(raise_on_error=False)
             return _record(number, kind, data)
@@ -57,22 +65,30 @@ class LegacySource:
 
 
 class AsyncLegacySource:
-    """The same, awaited, and all of them."""
+    """Legacy records, one at a time or all of them, awaited."""
 
     def __init__(self, url: str) -> None:
-        """Raises: StoreUnavailable for a URL that is none of one server."""
+        """Read from one server. See `LegacySource`."""
         servers = async_servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=20)
         if isinstance(servers, AsyncCluster):
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
 
     async def read(self, number: str, /) -> LegacyRecord | None:
-        """The record under a number. Raises: StoreUnavailable."""
+        """Return the record under a number, or None.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         found = await self.read_all([number])
         return found[0] if found else None
 
     async def read_all(self, numbers: Sequence[str]) -> list[LegacyRecord]:
-        """The records under the numbers, without those that are gone. Raises: StoreUnavailable."""
+        """Return the records under the numbers, without those that are gone.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         try:
             pipe: Any = self._servers.client.pipeline()
             for number in numbers:
@@ -84,8 +100,12 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def pages(self) -> AsyncIterator[tuple[int, list[str]]]:
-        """The numbers that something stands under, page by page, each with how many keys were looked at. A number may
-        come twice, when the server moves its keys about. Raises: StoreUnavailable."""
+        """Yield the numbers under which something is kept, page by page, each with the number of keys scanned. A number
+        may come twice, when the server moves its keys.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         client: Any = self._servers.client
         page: list[str] = []
         seen = 0
@@ -103,7 +123,11 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def count(self) -> int:
-        """How many keys there are at most, others among them. Raises: StoreUnavailable."""
+        """Return the number of keys on the server, which is the most that there can be.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         try:
             client: Any = self._servers.client
             found = await client.dbsize()
@@ -112,8 +136,11 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def delete(self, records: Sequence[LegacyRecord]) -> int:
-        """Delete records that are still the same, with the keys beside them -> how many there were. Raises:
-        StoreUnavailable."""
+        """Delete the records that are still the same, with the keys beside them; return how many there were.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
         try:
             pipe: Any = self._servers.client.pipeline(transaction=False)
             for record in records:
@@ -145,7 +172,7 @@ def _ask(pipe: Any, number: str) -> None:
 
 
 def _record(number: str, kind: Any, data: Any) -> LegacyRecord | None:
-    """What two replies say. A wrong type is an answer; any other error is none."""
+    """Return the record of two replies. A wrong type is an answer; any other error is raised."""
     if isinstance(kind, Exception):
         raise kind
     named = kind.decode("ascii", "replace")

@@ -1,8 +1,8 @@
-"""What a deploy of a bot would do: a census of the live runs, and the verdict on each place where they stand.
+"""What a deploy of a bot would do: a census of the live runs, and what becomes of them at each place.
 
-The verdict is not foretold but made: each stored document is brought to this bot's flows by the function that will
-do it when its member speaks (`versions.plan`), and nothing is stored. A place whose runs would be lost has no mapping;
-then the deploy must wait for one.
+Each stored document is upgraded to this bot's flows by the function that will do it when its member writes
+(`engine.upgrade.plan`), and nothing is stored. A place whose runs would be lost has no mapping; the deploy must wait
+for one.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ from vimbiso_fsm.flow.bot import Bot
 
 @attrs.frozen(order=True)
 class Place:
-    """Where runs stand, and what becomes of them.
+    """A place where runs stand, and what becomes of them.
 
-    `flow`, `version`, `step`: as they are stored. `declared`: whether that version is declared today as it was when
-    they were stepped; None where that is not known. `standing`: whether the member is there, or will come back to it.
-    `fate`: as in `versions.RunUpgrade`. `to`: version and step after the deploy. `fault`: why there is no mapping.
+    Attributes:
+        flow: The name of the flow, as it is stored.
+        version: The version of the flow, as it is stored.
+        step: The state, as it is stored.
+        standing: Whether the member is there, or will come back to it.
+        fate: What becomes of the runs, as in `engine.upgrade.RunUpgrade`.
+        to: The version and the state after the deploy.
+        fault: Why there is no mapping.
+        declared: Whether that version is declared today as it was when the runs were stepped; None when not known.
     """
 
     flow: str
@@ -66,11 +72,13 @@ class Place:
 
 
 class Census:
-    """The live runs, as stored documents are added to it.
+    """The live runs of the documents that are added to it. It holds no value of a document.
 
-    `documents`: how many were added. `runs`, `calls`: how many runs stand at a place, and how many of them have a call
-    on its way. `broken`: what is wrong with documents that no member could be answered from as they are, and with how
-    many; recovery is their way, with or without a deploy. No value of a document is in any of it.
+    Attributes:
+        documents: The number of documents added.
+        runs: The number of runs at each place.
+        calls: The number of runs at each place that have a call on its way.
+        broken: What is wrong with damaged documents, and with how many. They are recovered, with or without a deploy.
     """
 
     def __init__(self, bot: Bot) -> None:
@@ -94,7 +102,7 @@ class Census:
         except Unreadable as error:
             self._break(error.faults)
             return
-        if document.moved is not None:  # what the guest began goes on at the member
+        if document.moved is not None:  # the guest's run goes on at the member
             return
         found = [self._judged(document, fate) for fate in plan(self._bot, document)]
         for fate in found:
@@ -112,8 +120,7 @@ class Census:
         return self._shape.read(loads(data))
 
     def _judged(self, document: Document, fate: RunUpgrade) -> RunUpgrade:
-        """The fate, and one more reason to call it lost: a version declared otherwise is believed when the member
-        speaks, but a call on its way could not be settled there."""
+        """Return the fate; "lost" also for a call on its way whose state is no call any more."""
         run = fate.before
         if fate.how != "unchanged" or run is not document.run or document.call is None:
             return fate

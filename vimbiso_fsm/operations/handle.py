@@ -1,44 +1,40 @@
-"""All that one message causes: whose channel is it, what is stored, then its turns; repeated, it changes nothing.
+"""Handle one message. Idempotent: a redelivered message returns its first result.
 
-whose channel is it   LookUp, unless known
-what is stored        Load, unless in the worker's cache; what is broken is set aside and mended; where nothing ever
-                      was, a record of the release before is taken over (converting.py)
-its turns             turns.py
-done before           the first result again; where its call is still on its way, wait for it
-a guest who moved     finish the move; the message is decided at the member
+the member     FindOwner, unless the owner of the channel is cached
+the document   Load, unless cached; a damaged one is mended; where nothing was ever stored, the bot's importer may
+               have something
+the turns      decide and commit; run the call that was proposed; its answer is the next turn (turn.py)
+a duplicate    the first result again; while its call is still on its way, wait for it
+a promotion    complete it; the message is decided at the member
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
-from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, Incident
-from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.codec import decode, encode, loads
 from vimbiso_fsm.document.document import Address, Document, first_document
-from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
+from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
-from vimbiso_fsm.engine.commit import Decision, commit_of
+from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import Event, LeaseExpired, content_digest, turn_token
-from vimbiso_fsm.engine.reading import faults, leave_to_newer
-from vimbiso_fsm.engine.salvage import Remains, Salvage, evicted, readable, recover, resumed, salvage, told
-from vimbiso_fsm.errors import NewerState
-from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.legacy.convert import Conversion
-from vimbiso_fsm.legacy.records import NotConverted, is_number
+from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
+from vimbiso_fsm.engine.salvage import Salvage, evicted
+from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
-from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.effects import STILL_RUNNING, LegacyRecord, Pause, ReadLegacy, RunCall
-from vimbiso_fsm.operations.promote import Move
-from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.operations.update import updated
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause
+from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
+from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.turn import MemberTurns, TurnResult
 from vimbiso_fsm.store.requests import (
     Broken,
     Commit,
@@ -46,27 +42,24 @@ from vimbiso_fsm.store.requests import (
     Conflict,
     Duplicate,
     FindOwner,
-    Head,
     Linked,
     Load,
     Mismatch,
-    Quarantine,
-    ReadAudit,
-    ReadRecords,
     Record,
     RecordIncident,
     Stored,
 )
-from vimbiso_fsm.store.retention import RECORDS_KEPT
 
 
 @attrs.frozen
 class Outcome:
-    """What a message came to.
+    """The result of a message.
 
-    `status`: "advanced", "refused", "duplicate", "recovered", "ignored" or "failed". `replies`: what is said to the
-    member, each with its final words in `.text`. `confirmed`: False when the store could not confirm in time that it
-    is kept as safely as was asked for (durability "replicated"); calls then wait.
+    Attributes:
+        status: "advanced", "refused", "duplicate", "recovered", "ignored" or "failed".
+        replies: What is said to the member, each with its final words in `.text`.
+        confirmed: False when the store could not confirm in time that the turn is kept as safely as it was asked to
+            (durability "replicated"); calls wait then.
     """
 
     status: str
@@ -76,407 +69,355 @@ class Outcome:
 
     @cached_property
     def state(self) -> Document:
-        """The member's document now; a copy, so that whatever is done to it stays with the caller."""
+        """The member's document now, as a copy: changes to it stay with the caller."""
         return decode(encode(self._document))
 
 
-class Exchange(Turns):
-    """One message on its way. Perform `request` and give the result to `take`, until `outcome` is there.
+async def handle(context: Context, message: Message, *, imports: bool = False) -> Outcome:
+    """Handle a message.
 
-    Raises (from `take`): Contended; NewerState.
+    Args:
+        context: The context of the operation.
+        message: The message.
+        imports: Whether the shell has legacy records that the bot's importer may import.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        NewerState: A newer release has stored the member's document.
+    """
+    handling = _Handling(context, message, imports)
+    outcome = None if handling.is_cached() else await handling.locate()
+    while outcome is None:
+        outcome = await handling.turn()
+    return outcome
+
+
+class _Handling:
+    """One message being handled.
+
+    A method that returns an `Outcome` has come to the end; one that returns None leaves a document, and an event to be
+    decided on it.
     """
 
-    def __init__(
-        self,
-        bot: Bot,
-        cache: Cache,
-        message: Message,
-        now: float,
-        *,
-        patience: float = 5.0,
-        waited: float = 0.0,
-        legacy: bool = False,
-    ) -> None:
-        """`legacy`: whether there is anything to be read of the release before."""
-        super().__init__(bot, cache, now, patience=patience, waited=waited)
-        self._legacy = legacy and is_number(message.channel.identifier)
-        self.message = message
-        self.event: Event = message
-        self.outcome: Outcome | None = None
+    def __init__(self, context: Context, message: Message, imports: bool) -> None:
+        self._context = context
+        self._message = message
+        self._imports = imports and context.bot.importer is not None
+        self._event: Event = message
+        self._turns = MemberTurns(context)
         self._linked = False
+        self._owner_is_cached = False
+        self._owner_asked_again = False
         self._salvage: Salvage | None = None
+        self._repeating = False
         self._status = ""
         self._replies: list[Reply] = []
-        self._repeating = self._hearsay = self._looked_again = False
-        self._begin()
 
-    # Whose channel, what is stored --------------------------------------------------------------------------------
+    # The member and the document ----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        address = self.message.channel.address
-        member_id = self.cache.member(address)
-        guest = guest_id(self.message.channel)
-        if member_id is not None:
-            self._hearsay = True  # it was the member's when last heard of
-            self._with(member_id, linked=True)
-        elif self.cache.document(guest):
-            self._with(guest, linked=False)
-        else:
-            self._do(FindOwner(self.message.channel), self._looked_up)
-
-    def _looked_up(self, found: Linked) -> None:
-        self._hearsay = False
-        if not found.member_id:
-            return self._with(guest_id(self.message.channel), linked=False)
-        self.cache.linked(self.message.channel.address, found.member_id)
-        self._with(found.member_id, linked=True)
-
-    def _with(self, member_id: str, *, linked: bool) -> None:
-        self._member_id, self._linked = member_id, linked
-        known = self.cache.document(member_id)
+    def is_cached(self) -> bool:
+        """Take the owner of the channel and the document from the cache; say whether both are there."""
+        message, turns, cache = self._message, self._turns, self._context.cache
+        member_id = cache.member(message.channel.address)
+        self._owner_is_cached = self._linked = member_id is not None
+        turns.member_id = member_id or guest_id(message.channel)
+        known = cache.document(turns.member_id)
         if known is None:
-            return self._do(Load(member_id), self._loaded)
-        self._head, self._document = known.head, known.document
-        self._decide()
+            return False
+        turns.head, turns.document = known.head, known.document
+        return True
 
-    def _loaded(self, stored: Stored | Broken) -> None:
-        """Read what is stored; what is broken is set aside whole, and what is left of it saved."""
-        self._head = stored.head
-        now = instant(max(stored.at, self.now))
-        if isinstance(stored, Broken):
-            self._salvage = self._saved(b"", now)
-            return self._do(Quarantine(self._member_id, stored.head), self._set_aside_first)
-        if stored.document is None:
-            self._document = self._fresh()
-            if self._legacy and not self._salvage and not stored.head.version:
-                return self._ask_old()
-            return self._decide() if self._salvage or not stored.head.version else self._missing(stored)
-        document, _ = faults(self.bot, stored.document)
-        if document is None or document.member_id != self._member_id:
-            if self._is_left_to_newer(stored.document, now):
-                return None
-            aside = Quarantine(self._member_id, stored.head)
-            core = self._saved(stored.document, now)
-            return self._search(stored.head, stored.document, core, lambda: self._do(aside, self._set_aside))
-        self._document, self._salvage = document, None
-        if self._hearsay and Address(*self.message.channel.address) not in document.channels:
-            self.cache.forget(self._member_id, self.message.channel.address)
-            return self._do(FindOwner(self.message.channel), self._looked_up)
-        self._decide()
+    async def locate(self) -> Outcome | None:
+        """Find the owner of the channel, unless that is cached, and read the owner's document."""
+        if self._owner_is_cached:
+            return await self._read(await Load(self._turns.member_id))
+        return await self._find_owner()
 
-    def _is_left_to_newer(self, data: bytes, now: datetime) -> bool:
-        """Whether a newer release goes on with what this message began: then what was said so far is its answer.
+    async def _find_owner(self) -> Outcome | None:
+        return await self._go_to(await FindOwner(self._message.channel))
 
-        Raises: NewerState when this message has begun nothing.
-        """
-        try:
-            leave_to_newer(self.bot, self._member_id, data, now)
-        except NewerState:
-            if not self._status or self._document is None:
-                raise
-            self._finish(self._document)
-            return True
-        return False
+    async def _go_to(self, owner: Linked) -> Outcome | None:
+        """Read the document of the channel's owner, or of the guest on a channel that has none."""
+        turns, cache, channel = self._turns, self._context.cache, self._message.channel
+        self._owner_is_cached, self._linked = False, bool(owner.member_id)
+        turns.member_id = owner.member_id or guest_id(channel)
+        if owner.member_id:
+            cache.linked(channel.address, owner.member_id)
+        known = cache.document(turns.member_id)
+        if known is None:
+            return await self._read(await Load(turns.member_id))
+        turns.head, turns.document = known.head, known.document
+        return None
 
-    # A record of the release before -------------------------------------------------------------------------------
+    async def _read(self, stored: Stored | Broken) -> Outcome | None:
+        """Read what is stored, until there is a document to decide on."""
+        turns, context = self._turns, self._context
+        while True:
+            turns.head = stored.head
+            match open_document(context.bot, turns.member_id, stored, instant(max(stored.at, context.now))):
+                case Sound(document):
+                    turns.document, self._salvage = document, None
+                    address = self._message.channel.address
+                    if self._owner_is_cached and Address(*address) not in document.channels:
+                        context.cache.forget(turns.member_id, address)
+                        return await self._find_owner()
+                    return None
+                case Absent():
+                    return await self._begin(stored.at)
+                case Newer(error):
+                    if not self._status:
+                        raise error
+                    return self._finish(turns.document)  # the newer release goes on with what this message began
+                case _:
+                    faster = await self._mend(stored)
+                    if faster is None:
+                        return None
+                    stored = faster
 
-    def _ask_old(self) -> None:
-        """Nobody has begun here: the release before may know them."""
-        self._legacy = False  # it is asked once
-        self._do(ReadLegacy(self.message.channel.identifier), self._old_found)
+    async def _begin(self, at: float) -> Outcome | None:
+        """Begin with a new document where none is stored, unless there was one that is missing. `at`: the store's
+        clock."""
+        turns, context = self._turns, self._context
+        turns.document = self._new_document()
+        if self._salvage is not None:
+            return None
+        if not turns.head.version:
+            importer, self._imports = context.bot.importer if self._imports else None, False
+            if importer is not None and await importer.import_record(context, turns.member_id, self._message.channel):
+                return await self._find_owner()
+            return None
+        owner = await self._owner_after_promotion()
+        if owner is not None:
+            return await self._go_to(owner)
+        latest = await read_legible(turns.member_id, 1)
+        if latest and evicted(latest[-1], instant(at)):
+            self._salvage = Salvage(turns.document, (), ("document",), Text("session.lost"))
+        return None
 
-    def _old_found(self, record: LegacyRecord | None) -> None:
-        conversion = Conversion(self.bot, record) if record else None
-        if conversion is None or conversion.channel not in (None, self.message.channel.address):
-            return self._decide()
-        self._convert(conversion)
+    async def _owner_after_promotion(self) -> Linked | None:
+        """Return the owner of the channel, if its guest is gone and the channel belongs to a member now. The store is
+        asked once."""
+        if self._linked or self._owner_asked_again:
+            return None
+        self._owner_asked_again = True
+        self._context.cache.forget(self._turns.member_id)
+        owner = await FindOwner(self._message.channel)
+        return owner if owner.member_id else None
 
-    def _convert(self, conversion: Conversion) -> None:
-        """Take the record over; one that cannot be stays as it is, an incident says why, and the member begins anew."""
-        if conversion.request is not None:
-            return self._do(conversion.request, lambda result: self._converting(conversion, result))
-        self.told += conversion.told
-        if conversion.refusal is not None:
-            self._do(
-                RecordIncident(self._member_id, self._refused(conversion.refusal).body), lambda _: self._look_again()
-            )
-        elif conversion.document is not None:
-            self._member_id, self._linked = conversion.document.member_id, not conversion.document.guest
-            if self._linked:
-                self.cache.linked(self.message.channel.address, self._member_id)
-            self._keep(conversion.document, conversion.head)
-            self._decide()
-        else:  # somebody else has done it
-            self._look_again()
-
-    def _converting(self, conversion: Conversion, result: Any) -> None:
-        conversion.take(result)
-        self._convert(conversion)
-
-    def _look_again(self) -> None:
-        self._do(FindOwner(self.message.channel), self._looked_up)
-
-    def _refused(self, refusal: NotConverted) -> Incident:
-        detail = {"field": refusal.field, "fault": refusal.fault}
-        channel = channel_digest(self.message.channel)
-        return Incident(instant(self.now), "legacy", self._member_id, channel, detail=detail)
-
-    # What is broken -----------------------------------------------------------------------------------------------
-
-    def _search(self, head: Head, damaged: bytes, core: Salvage, then: Callable[[], None]) -> None:
-        """Look for where the member stood, beside the `damaged` bytes; `then` go on with what was saved."""
-        member_id = self._member_id
-
-        def previous(found: Any) -> None:
-            before = found.previous if isinstance(found, Stored) and found.head == head else None
-            if damaged:  # else it has been set aside by now
-                leave_to_newer(self.bot, member_id, before, instant(self.now))
-            self._do(ReadRecords(member_id), lambda records: turns(before, records))
-
-        def turns(before: bytes | None, records: Any) -> None:
-            self._do(ReadAudit(member_id, 2 * RECORDS_KEPT), lambda entries: recovered(before, records, entries))
-
-        def recovered(before: bytes | None, records: Any, entries: Any) -> None:
-            self._salvage = recover(self.bot, damaged, core, Remains.of(before, records, entries))
-            then()
-
-        self._do(Load(member_id, previous=True), previous)
-
-    def _missing(self, stored: Stored) -> None:
-        """There was a document. It was a guest's who has become a member meanwhile; or its time is over, or the server
-        has thrown it away: the audit knows which."""
-        self._unless_moved(lambda: self._do(ReadAudit(self._member_id, 1), lambda latest: self._missed(latest, stored)))
-
-    def _unless_moved(self, then: Callable[[], None]) -> None:
-        """What was a guest is gone: has their channel a member now? Asked once."""
-        if self._linked or self._looked_again:
-            return then()
-        self._looked_again = True
-        self.cache.forget(self._member_id)
-        self._do(FindOwner(self.message.channel), lambda found: self._looked_up(found) if found.member_id else then())
-
-    def _missed(self, latest: Any, stored: Stored) -> None:
-        assert self._document is not None
-        last = readable(latest)
-        if last and evicted(last[-1], instant(stored.at)):
-            self._salvage = Salvage(self._document, (), ("document",), Text("session.lost"))
-        self._decide()
-
-    def _fresh(self) -> Document:
+    def _new_document(self) -> Document:
+        turns = self._turns
         return first_document(
-            self.message.channel,
-            instant(self.now),
-            member_id=self._member_id if self._linked else "",
-            version=self._head.version,
+            self._message.channel,
+            instant(self._context.now),
+            member_id=turns.member_id if self._linked else "",
+            version=turns.head.version,
         )
 
-    def _saved(self, data: bytes, now: datetime) -> Salvage:
-        return salvage(
-            self.bot,
-            data,
-            self.message.channel,
-            now,
-            member_id=self._member_id,
-            guest=not self._linked,
-            version=self._head.version,
-        )
+    # Damage -------------------------------------------------------------------------------------------------------
 
-    def _set_aside_first(self, stored: Stored | Conflict) -> None:
-        """Keys of a wrong type are out of the way: now the rest can be read."""
-        if isinstance(stored, Conflict) or self._salvage is None:
-            return self._set_aside(stored)
-        self._search(stored.head, b"", self._salvage, lambda: self._set_aside(stored))
-
-    def _set_aside(self, stored: Stored | Conflict) -> None:
-        """The broken bytes are safe; go on with what was saved, unless somebody else was quicker."""
-        if isinstance(stored, Conflict):
+    async def _mend(self, stored: Stored | Broken) -> Stored | Broken | None:
+        """Mend a damaged document; return what is stored now, if another worker was faster."""
+        turns, channel = self._turns, self._message.channel
+        mended = await mend(self._context, turns.member_id, stored, channel, guest=not self._linked)
+        if isinstance(mended, Conflict):
             self._salvage = None
-            return self._again(stored)
-        assert self._salvage is not None
-        self._head = stored.head
-        self._document = attrs.evolve(self._salvage.document, version=stored.head.version)
-        self._decide()
+            return await turns.reload(mended)
+        self._salvage = mended.salvage
+        turns.head = mended.head
+        turns.document = attrs.evolve(mended.salvage.document, version=mended.head.version)
+        return None
 
-    def _restore(self, saved: Salvage) -> None:
-        """The message brings nothing new, so its turn stores nothing; what was saved is stored by itself, the member is
-        told as soon as something answers them, and the message looked at again."""
+    async def _restore(self, saved: Salvage) -> Outcome | None:
+        """Store what was salvaged by itself, because the turn of the message stores nothing; then look again.
+
+        The member is told with the next reply.
+        """
+        turns, context = self._turns, self._context
         self._salvage = None
-        token = hashed("recovery", self._member_id, str(self._head.version), self._head.digest)
-        detail = saved.detail
-        document = resumed(self.bot, saved.document, self._head.version + 1, instant(self.now))
-        document = told(self.bot, document, saved.words, token)
-        decision = updated(self.bot, document, document, token, self.now, version=self._head.version)
-        assert decision.entry is not None
-        entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
-        restored = commit_of(attrs.evolve(decision, entry=entry), self._head)
-        self._do(restored, lambda result: self._restored(entry, result))
+        member_id, head = turns.member_id, turns.head
+        document = resumed_with_notice(context.bot, member_id, head, saved, instant(context.now))
+        with suppress(DocumentTooLarge):  # then the member begins anew
+            await store_recovery(context, member_id, head, document, context.now, saved.detail)
+        return await self._read(await Load(member_id))
 
-    def _restored(self, entry: AuditEntry, result: Any) -> None:
-        if isinstance(result, Committed):
-            self.told.append(CommitEvent(entry, 1, result.head.digest))
-        self._do(Load(self._member_id), self._loaded)
+    # The turn -----------------------------------------------------------------------------------------------------
 
-    # Decide -------------------------------------------------------------------------------------------------------
-
-    def _decide(self) -> None:
-        document = self._document
-        assert document is not None
-        if self._repeating and isinstance(self.event, Message):
-            return self._repeat(document)
-        if document.moved is not None and isinstance(self.event, Message):
-            return self._follow()
-        decision = decide(
-            self.bot,
-            document,
-            self.event,
-            instant(self.now),
-            recovered=self._salvage.words if self._salvage else None,
-            arrived=instant(self.now - self.waited),
-        )
-        if self._salvage is not None and not decision.changed:
-            return self._restore(self._salvage)
-        if self._salvage is not None and decision.entry is not None:
-            detail = {**self._salvage.detail, **decision.entry.detail}
-            decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
-        self._commit(decision)
-
-    def _committed(self, result: Any) -> None:
-        if self._salvage is not None and isinstance(result, Duplicate | Mismatch):
-            return self._restore(self._salvage)
-        super()._committed(result)
-
-    def _heard(self, decision: Decision) -> None:
+    async def turn(self) -> Outcome | None:
+        """Decide the event on the document and commit the decision, then do what it proposes."""
+        turns, context, event, saved = self._turns, self._context, self._event, self._salvage
+        document = turns.document
+        if event is self._message:
+            if self._repeating:
+                return await self._repeat(document)
+            if document.moved is not None:
+                return await self._follow(document)
+        now = context.now
+        words = saved.words if saved is not None else None
+        arrived = instant(now - context.waited)
+        decision = decide(context.bot, document, event, instant(now), recovered=words, arrived=arrived)
+        if saved is not None:
+            if not decision.changed:
+                return await self._restore(saved)
+            if decision.entry is not None:
+                detail = {**saved.detail, **decision.entry.detail}
+                decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
+        result = await turns.commit(decision, event, "handle")
+        if not isinstance(result, Committed):
+            return await self._not_committed(result)
+        stored = turns.decision
         self._salvage = None
-        self._status = decision.status if not self._status or decision.status == "failed" else self._status
-        self._replies += decision.replies
+        if not self._status or stored.status == "failed":
+            self._status = stored.status
+        self._replies += stored.replies
+        if stored.changed and stored.document.moved is not None:
+            return await self._promote(stored.document, stored)
+        if stored.call is None:
+            return self._finish(turns.document)
+        return await self._call(stored)
 
-    def _called(self, step: RunCall, result: object) -> None:
-        if result is not STILL_RUNNING:
-            return super()._called(step, result)
-        assert self._document is not None
-        self._replies += current_question(self.bot, self._document, instant(self.now))
-        self._finish(self._document)
+    async def _not_committed(self, result: TurnResult) -> Outcome | None:
+        match result:
+            case Duplicate() | Mismatch() if self._salvage is not None:
+                return await self._restore(self._salvage)
+            case Duplicate():
+                return await self._say_again(result)
+            case Mismatch():
+                return await self._refuse(result)
+            case Stored() | Broken():
+                return await self._read(result)
+            case _:  # of a message that was handled before, whose token has just been forgotten
+                return self._finish(self._turns.document)
 
-    def _finish(self, document: Document) -> None:
-        """The end. Nobody is left without an answer: when there is none, it is what is asked now."""
-        replies = tuple(self._replies) or current_question(self.bot, document, instant(self.now))
-        self.outcome = Outcome(self._status, replies, document.at(instant(self.now)), self._confirmed)
+    async def _call(self, decision: Decision) -> Outcome | None:
+        """Make the call that was proposed. Its answer is the next turn; without one now, this is the end."""
+        turns = self._turns
+        call = turns.next_call(decision)
+        if call is None:
+            return self._finish(turns.document)
+        result = await call
+        if result is STILL_RUNNING:
+            self._replies += current_question(self._context.bot, turns.document, instant(self._context.now))
+            return self._finish(turns.document)
+        self._event = turns.returned(call, result)
+        return None
 
-    # The same message again ---------------------------------------------------------------------------------------
+    def _finish(self, document: Document) -> Outcome:
+        """Return the outcome. A message that brought no reply is answered with the current question."""
+        context = self._context
+        now = instant(context.now)
+        replies = tuple(self._replies) or current_question(context.bot, document, now)
+        return Outcome(self._status, replies, document.at(now), context.confirmed)
 
-    def _mismatched(self, mismatch: Mismatch) -> None:
-        """Another content under a token that was used: nothing is done, and the incident kept."""
-        document = self._current(mismatch.current)
+    # A message that was handled before ----------------------------------------------------------------------------
+
+    async def _refuse(self, mismatch: Mismatch) -> Outcome:
+        """Refuse a message whose token was used for another content, and keep an incident."""
+        document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
         incident = Incident(
             instant(mismatch.current.at),
             "mismatch",
-            self._member_id,
-            channel_digest(self.message.channel),
-            turn_token(self.message),
+            turns.member_id,
+            channel_digest(channel),
+            turn_token(self._message),
             document.run.flow if document.run else "",
             document.run.id if document.run else "",
         )
-        self._do(RecordIncident(self._member_id, incident.body), lambda _: self._finish(document))
+        await RecordIncident(turns.member_id, incident.body)
+        return self._finish(document)
 
-    def _repeated(self, duplicate: Duplicate) -> None:
-        """This turn was made before: its first result again."""
-        if duplicate.current.document is None and isinstance(self.event, Message):
-            return self._unless_moved(lambda: self._say_again(duplicate))
-        self._say_again(duplicate)
-
-    def _say_again(self, duplicate: Duplicate) -> None:
-        if isinstance(self.event, Message):
+    async def _say_again(self, duplicate: Duplicate) -> Outcome | None:
+        """Say again what was said when this turn was made before."""
+        if self._event is self._message:
+            if duplicate.current.document is None:
+                owner = await self._owner_after_promotion()
+                if owner is not None:
+                    return await self._go_to(owner)
             self._status = "duplicate"
             self._replies = []
-        document = self._current(duplicate.current)
-        self._replies += self._first(duplicate.records, document)
+        document = self._take(duplicate.current)
+        self._replies += self._first_replies(duplicate.records, document)
         self._repeating = True
-        self._repeat(document)
+        return None if self._event is self._message else await self._repeat(document)
 
-    def _repeat(self, document: Document) -> None:
-        """The first result is only whole when the call it made has been answered: wait for whoever makes it, and take
-        it up when nobody does."""
+    async def _repeat(self, document: Document) -> Outcome | None:
+        """Complete the first result of a message: wait for the answer of its call, and take the call up when its lease
+        has expired."""
         if document.moved is not None:
-            return self._follow_on(document)
-        call = document.call
-        if call is None or call.root != turn_token(self.message) or not isinstance(self.event, Message):
+            return await self._follow_on(document)
+        turns, context, call = self._turns, self._context, document.call
+        if call is None or call.root != turn_token(self._message) or self._event is not self._message:
             return self._finish(document)
-        if instant(self.now) >= call.leased_until:
-            self.event = LeaseExpired(call.key, call.root, call.tries)
-            return self._decide()
-        if self.waited > self._until:
+        if instant(context.now) >= call.leased_until:
+            self._event = LeaseExpired(call.key, call.root, call.tries)
+            return None
+        if context.is_overdue:
             return self._finish(document)
-        self._attempts += 1
-        self._do(Pause(self._attempts), lambda _: self._do(self._verify(), self._committed))
+        turns.attempts += 1
+        await Pause(turns.attempts)
+        return await self._not_committed(await turns.settle(await self._verify()))
 
     def _verify(self) -> Commit:
-        """Ask whether this message was handled before, and store nothing."""
-        token = turn_token(self.message)
-        return Commit(self._member_id, self._head, token, token, content_digest(self.message), None, None)
+        """Return the commit that stores nothing and says whether this message was handled before."""
+        token, turns = turn_token(self._message), self._turns
+        return Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
 
-    def _first(self, records: tuple[Record, ...], document: Document) -> tuple[Reply, ...]:
-        """The replies of records, said again."""
+    def _first_replies(self, records: tuple[Record, ...], document: Document) -> tuple[Reply, ...]:
         replies: list[Reply] = []
         for record in records:
             replies += replies_from_raw(loads(record.body)["replies"])
         return self._said(replies, document)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
-        return self.bot.say(replies, document.profile, document.channel)
+        return self._context.bot.say(replies, document.profile, document.channel)
 
-    def _current(self, stored: Stored) -> Document:
-        """What is stored now, as a document; the rest of the exchange builds on it."""
-        document = faults(self.bot, stored.document)[0] if stored.document is not None else None
-        self._head = stored.head
-        self._document = document or self._fresh()
-        if document is not None:
-            self.cache.keep(document.member_id, stored.head, document)
-        return self._document
-
-    # A guest who has become a member ------------------------------------------------------------------------------
-
-    def _follow(self) -> None:
-        """The guest has become a member: was this message theirs already? Then the move is finished all the same."""
-        self._decision = None
-        self._do(self._verify(), self._followed)
-
-    def _followed(self, result: Any) -> None:
-        assert self._document is not None
-        if isinstance(result, Committed):
-            return self._follow_on(self._document)
-        self._committed(result)
-
-    def _follow_on(self, guest: Document) -> None:
-        self._document = guest
-        self._do(FindOwner(self.message.channel), self._found)
-
-    def _found(self, found: Linked) -> None:
-        assert self._document is not None
-        if found.member_id is None:
-            return self._move(self._document)
-        self.cache.forget(self._document.member_id)
-        self._looked_up(found)
-
-    def _arrived(self, move: Move, guest: Document) -> None:
-        """The move is done. A message that only met it is decided now, at the member."""
-        if move.document is None:
-            return self._looked_up(Linked(move.owner)) if move.owner else self._start_over(guest)
-        self._linked = True
-        if self._repeating:
-            self._repeat(move.document)
-        elif self._decision is None:
-            self._decide()
+    def _take(self, stored: Stored) -> Document:
+        """Go on with what is stored now; with a new document where that is none of the member."""
+        turns, context = self._turns, self._context
+        turns.head = stored.head
+        reading = open_document(context.bot, turns.member_id, stored, instant(context.now))
+        if isinstance(reading, Sound):
+            turns.document = reading.document
+            context.cache.keep(turns.member_id, stored.head, reading.document)
         else:
-            if _run_id(move.document) != _run_id(guest):  # in the middle of something: that is what they answer next
-                self._replies += current_question(self.bot, move.document, instant(self.now))
-            self._go_on()
+            turns.document = self._new_document()
+        return turns.document
 
-    def _start_over(self, guest: Document) -> None:
-        """The channel was taken from the member since: whoever writes there now is a guest again."""
-        self._member_id, self._linked = guest.member_id, False
-        self._document = self._fresh()
-        self._decide()
+    # A guest that was promoted ------------------------------------------------------------------------------------
+
+    async def _follow(self, guest: Document) -> Outcome | None:
+        """Complete a promotion that this message meets, unless the message was the guest's own."""
+        result = await self._turns.settle(await self._verify())
+        return await (self._follow_on(guest) if isinstance(result, Committed) else self._not_committed(result))
+
+    async def _follow_on(self, guest: Document) -> Outcome | None:
+        """Go on at the member that the guest has become."""
+        self._turns.document = guest
+        owner = await FindOwner(self._message.channel)
+        if owner.member_id is None:
+            return await self._promote(guest, None)
+        self._context.cache.forget(guest.member_id)
+        return await self._go_to(owner)
+
+    async def _promote(self, guest: Document, decision: Decision | None) -> Outcome | None:
+        """Complete a promotion. `decision`: the one that has caused it, if this message did."""
+        turns, context = self._turns, self._context
+        result = await turns.promote(guest)
+        if isinstance(result, Unlinked):
+            if result.owner is not None:
+                return await self._go_to(Linked(result.owner))
+            turns.member_id, self._linked = guest.member_id, False  # the channel has no owner: a new guest writes there
+            turns.document = self._new_document()
+            return None
+        self._linked = True
+        document = result.document
+        if self._repeating:
+            return await self._repeat(document)
+        if decision is None:
+            return None
+        if _run_id(document) != _run_id(guest):  # the member is in the middle of another run, and answers that next
+            self._replies += current_question(context.bot, document, instant(context.now))
+        return await self._call(decision)
 
 
 def _run_id(document: Document) -> str:

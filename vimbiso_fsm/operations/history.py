@@ -1,76 +1,85 @@
-"""Reading back what the audit and the incidents keep: chosen by channel, flow, run and time.
-
-Each is a `Work`: the sync and the async manager perform the same one.
-"""
+"""Reading of the audit and of incidents, filtered by channel, flow, run and time."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
-
-import attrs
+from typing import Any, TypedDict, TypeVar
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, life_of_guest
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
+from vimbiso_fsm.engine.salvage import readable
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.operations.effects import Pause
-from vimbiso_fsm.operations.work import Done, Work
-from vimbiso_fsm.store.requests import ReadAudit, ReadIncidents, Request
+from vimbiso_fsm.store.requests import ReadAudit, ReadIncidents
 
-_Told = TypeVar("_Told", AuditEntry, Incident)
+T = TypeVar("T", AuditEntry, Incident)
 
 
-@attrs.frozen
-class Wanted:
-    """What is asked for: the latest `last` of those that fit. `since`, `until`: both included."""
+class Filters(TypedDict, total=False):
+    """The keyword arguments of `history` and `incidents`. Without any, everything that is kept is returned.
 
-    channel: Channel | None = None
-    flow: str | None = None
-    run: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    last: int | None = None
-
-    @property
-    def most(self) -> int | None:
-        """How many of the latest hold all that is wanted; None: nobody knows."""
-        filters = (self.channel, self.flow, self.run, self.since, self.until)
-        return self.last if filters == (None,) * 5 else None
-
-    def of(self, told: Sequence[_Told]) -> tuple[_Told, ...]:
-        """Those that are wanted, in their order."""
-        filters = {name: value for name, value in attrs.asdict(self, recurse=False).items() if name != "last"}
-        found = tuple(one for one in told if FlowAuditLogger.fits(one, **filters))
-        return found if self.last is None else found[max(len(found) - max(self.last, 0), 0) :]
-
-
-def reading_history(member_id: str, wanted: Wanted) -> Work[tuple[AuditEntry, ...]]:
-    """A member's audit entries, oldest first, those of the guests they were before them.
-
-    Raises: DamagedDocument; codec.Unreadable for an entry that cannot be read.
+    Attributes:
+        channel: Only what happened on this channel.
+        flow: Only what happened in the flow of this name.
+        run: Only what happened in the run of this id.
+        since: Only what happened at this time or later; UTC where it has no zone.
+        until: Only what happened at this time or before; UTC where it has no zone.
+        last: Only the latest so many of those that fit.
     """
-    entries = yield from _audit(member_id, wanted)
+
+    channel: Channel | None
+    flow: str | None
+    run: str | None
+    since: datetime | None
+    until: datetime | None
+    last: int | None
+
+
+async def read_history(member_id: str, filters: Filters) -> tuple[AuditEntry, ...]:
+    """Return a member's audit entries, oldest first, with those of the guests that were promoted to the member.
+
+    Raises:
+        DamagedDocument: The audit cannot be read as a whole.
+        codec.Unreadable: An entry cannot be read.
+    """
+    entries = FlowAuditLogger.read(await ReadAudit(member_id, _limit(filters)))
     earlier: list[AuditEntry] = []
     for entry in entries:
         if entry.kind == "move":
-            guest = yield from _audit(str(entry.detail["guest"]), Wanted())  # others' later lives may be the latest
+            # All of them: the latest entries may belong to later owners of the channel.
+            guest = FlowAuditLogger.read(await ReadAudit(str(entry.detail["guest"])))
             earlier += life_of_guest(guest, int(entry.detail.get("guest_version", 0)))
-    return Done(wanted.of((*earlier, *entries)))
+    return _select((*earlier, *entries), filters)
 
 
-def _audit(member_id: str, wanted: Wanted) -> Generator[Request | Pause, Any, tuple[AuditEntry, ...]]:
-    found = yield ReadAudit(member_id, wanted.most)
-    if isinstance(found, DamagedDocument):
-        raise found
-    return FlowAuditLogger.read(found)
+async def read_incidents(member_id: str | None, filters: Filters) -> tuple[Incident, ...]:
+    """Return the incidents of a member, or (None) of the store as a whole, oldest first.
 
-
-def reading_incidents(member_id: str | None, wanted: Wanted) -> Work[tuple[Incident, ...]]:
-    """What happened at a member, or (None) at the store as a whole, and changed no document; oldest first.
-
-    Raises: codec.Unreadable for an incident that cannot be read.
+    Raises:
+        codec.Unreadable: An incident cannot be read.
     """
-    found = yield ReadIncidents(member_id, wanted.most)
-    return Done(wanted.of(tuple(map(Incident.read, found))))
+    found = await ReadIncidents(member_id, _limit(filters))
+    return _select(tuple(map(Incident.read, found)), filters)
+
+
+async def read_legible(member_id: str, last: int | None = None) -> tuple[AuditEntry, ...]:
+    """Return the latest audit entries of a member that can be read; none when the audit is damaged as a whole."""
+    try:
+        return readable(await ReadAudit(member_id, last))
+    except DamagedDocument:
+        return ()
+
+
+def _limit(filters: Filters) -> int | None:
+    """How many of the latest hold everything that is asked for; None when all have to be read."""
+    given = {name for name, value in filters.items() if value is not None}
+    return filters.get("last") if given == {"last"} else None
+
+
+def _select(found: Sequence[T], filters: Filters) -> tuple[T, ...]:
+    """Return those that fit, in their order."""
+    rest: dict[str, Any] = {name: value for name, value in filters.items() if name != "last"}
+    fitting = tuple(item for item in found if FlowAuditLogger.fits(item, **rest))
+    last = filters.get("last")
+    return fitting if last is None else fitting[max(len(fitting) - max(last, 0), 0) :]

@@ -1,69 +1,41 @@
-"""What an operator does to one member without waiting for a message: recover, reset, wipe.
+"""Recovery of a member by an operator: mend a damaged document, or put the member back to an earlier state.
 
-    recovering   a damaged document is mended as a message would have it mended; with `to`, the member is put back to a
-                 state that is still kept
-    resetting    the flow is gone; who they are, their channel and their token stay
-    wiping       all that is stored of them is gone but for what keeps the past true: tokens and audit
-
-Each is a `Work`: the sync and the async manager perform the very same ones. What is done is done by an ordinary commit
-on the head that was read, has an entry in the audit that names an operator, and is begun anew when somebody else was
-quicker.
+A damaged document is mended as the member's next message would have it mended. The change is an ordinary commit on the
+head that was read, its audit entry names an operator, and it is begun anew when another writer was faster.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
-from vimbiso_fsm.engine.commit import commit_of
-from vimbiso_fsm.engine.reading import faults, leave_to_newer
-from vimbiso_fsm.engine.salvage import (
-    NoSuchState,
-    Remains,
-    Salvage,
-    called,
-    evicted,
-    put_back,
-    recover,
-    resumed,
-    salvage,
-    told,
-)
-from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage, VimbisoError
+from vimbiso_fsm.engine import salvage as salvaging
+from vimbiso_fsm.engine.reading import Absent, Newer, Sound, faults, open_document
+from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, called, evicted, put_back
+from vimbiso_fsm.errors import InvalidMessage, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.operations.effects import Pause
-from vimbiso_fsm.operations.update import updated
-from vimbiso_fsm.operations.work import Done, Work
-from vimbiso_fsm.store.requests import (
-    Broken,
-    Commit,
-    Committed,
-    Conflict,
-    Head,
-    Load,
-    Quarantine,
-    ReadAudit,
-    ReadRecords,
-    Request,
-    Stored,
-)
-from vimbiso_fsm.store.retention import RECORDS_KEPT
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.mend import read_remains, refuse_newer, resumed_with_notice, store_recovery
+from vimbiso_fsm.store.requests import Broken, Commit, Committed, Conflict, Head, Load, Quarantine
 
 BY = "operator"
-"""Who did it, in the audit."""
+"""The author of a change, in the audit."""
 
 
 class NothingStored(VimbisoError, LookupError):
-    """Nothing is stored of a member. Attributes: `member_id`."""
+    """Nothing is stored of a member.
+
+    Attributes:
+        member_id: The member.
+    """
 
     def __init__(self, member_id: str) -> None:
         self.member_id = member_id
@@ -71,8 +43,15 @@ class NothingStored(VimbisoError, LookupError):
 
 
 class NotRecovered(VimbisoError):
-    """A member was not recovered, and nothing was changed. Attributes: `member_id`, `to` (a version, or None), `fault`,
-    `barrier` (the version of the turn that stands between, or None), `remedy`."""
+    """A member was not recovered, and nothing was changed.
+
+    Attributes:
+        member_id: The member.
+        to: The version to which the member was to be put back, or None.
+        fault: The reason.
+        barrier: The version of the turn that stands between, or None.
+        remedy: What to do instead; may be empty.
+    """
 
     def __init__(
         self, member_id: str, to: int | None, fault: str, barrier: int | None = None, remedy: str = ""
@@ -82,16 +61,21 @@ class NotRecovered(VimbisoError):
         super().__init__(f"member {member_id!r} was not {what}: {fault}" + (f"; {remedy}" if remedy else ""))
 
 
-# Recover -------------------------------------------------------------------------------------------------------------
-
-
 @attrs.frozen
 class Recovery:
-    """What was done, or would be, to recover a member; the same for both.
+    """What was done, or would be done, to recover a member.
 
-    `outcome`: "left alone", "mended" or "put back". `version`: the one that was found. `faults`: what was wrong there;
-    no value is quoted. `kept`, `lost`: names of fields, and turns. `source`: where it is known from where they stood;
-    `tried`: where that was looked for in vain, and why. `flow`, `step`: where they stand then; "" at no question.
+    Attributes:
+        member_id: The member.
+        outcome: "left alone", "mended" or "put back".
+        version: The version that was found.
+        faults: What was wrong with it, without values.
+        kept: Names of the fields that are kept.
+        lost: Names of the fields, and the turns, that are lost.
+        source: From where it is known where the member stood.
+        tried: Where that was looked for in vain, and why it was not found there.
+        flow: The flow in which the member stands then; empty at no question.
+        step: The state in which the member stands then; empty at no question.
     """
 
     member_id: str
@@ -107,7 +91,7 @@ class Recovery:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All of it in words, a line each."""
+        """The recovery in words, a line each."""
         return tuple(_words(self))
 
 
@@ -125,8 +109,18 @@ def _words(recovery: Recovery) -> Iterator[str]:
 
 @attrs.frozen
 class _Found:
-    """What there is of a member. `document`: the stored one, when it is sound; `data`: the bytes, else. `broken`: a key
-    of theirs is of a wrong type. `over`: their time is over, or they were wiped."""
+    """What there is of a member.
+
+    Attributes:
+        head: The member's head.
+        at: Seconds since the epoch on the store's clock.
+        remains: What there is beside the document.
+        document: The stored document, when it is sound.
+        data: The bytes of a damaged document.
+        faults: What is wrong.
+        broken: Whether a key of the member is of a wrong type.
+        over: Why there is no document, when that is as it should be.
+    """
 
     head: Head
     at: float
@@ -138,48 +132,55 @@ class _Found:
     over: str = ""
 
 
-def recovering(bot: Bot, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Work[Recovery]:
-    """Recover a member, or say only what would be done.
+async def recover(context: Context, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
+    """Recover a member.
 
-    Raises: NothingStored; NotRecovered; DocumentTooLarge; NewerState.
+    Args:
+        context: The context of the operation.
+        member_id: The member.
+        to: The version to which the member is put back; None mends a damaged document and leaves a sound one alone.
+        dry_run: Say what would be done, and change nothing.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        DocumentTooLarge: The recovered document does not fit.
+        NewerState: A newer release has stored the member's document.
+        NothingStored: Nothing is stored of the member.
+        NotRecovered: The member cannot be recovered so.
     """
     for attempt in itertools.count(1):
-        found = yield from _look(bot, member_id)
+        found = await _look(context, member_id)
         if found is not None:
-            recovery, saved = _planned(bot, member_id, found, to)
-            if saved is None or dry_run:
-                return Done(recovery)
-            told = yield from _save(bot, member_id, found, saved, recovery)
-            if told is not None:
-                return Done(recovery, (told,))
-        yield Pause(attempt)
+            recovery, saved = _planned(context.bot, member_id, found, to)
+            if saved is None or dry_run or await _save(context, member_id, found, saved, recovery):
+                return recovery
+        await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
 
-def _look(bot: Bot, member_id: str) -> Generator[Request | Pause, Any, _Found | None]:
-    """What there is of the member; None when it changed meanwhile."""
-    stored: Stored | Broken = yield Load(member_id, previous=True)
-    records = yield ReadRecords(member_id)
-    entries = yield ReadAudit(member_id, 2 * RECORDS_KEPT)
-    found = _Found(stored.head, stored.at, Remains.of(stored.previous, records, entries))
+async def _look(context: Context, member_id: str) -> _Found | None:
+    """Return what there is of the member; None when it changed meanwhile."""
+    stored, remains = await read_remains(member_id)
+    found = _Found(stored.head, stored.at, remains)
     if isinstance(stored, Broken):
         found = attrs.evolve(found, faults=(stored.fault,), broken=True)
-        stored = yield Load(member_id)  # it may be the document before alone
+        stored = await Load(member_id)  # the damage may be that of the document before alone
     if isinstance(stored, Broken):
         return found
-    if stored.document is None:
-        return _missing(member_id, found)
-    document, wrong = faults(bot, stored.document)
-    if document is not None and document.member_id != member_id:
-        document, wrong = None, ("it is another member's",)
-    if document is None:
-        for data in (stored.document, found.remains.previous):
-            leave_to_newer(bot, member_id, data, instant(stored.at))
-        return attrs.evolve(found, data=stored.document, faults=(*found.faults, *wrong))
-    if found.broken:
-        return attrs.evolve(found, document=document)
+    match open_document(context.bot, member_id, stored, instant(stored.at)):
+        case Sound(document):
+            if found.broken:
+                return attrs.evolve(found, document=document)
+        case Absent():
+            return _missing(member_id, found)
+        case Newer(error):
+            raise error
+        case damage:
+            refuse_newer(context.bot, member_id, found.remains.previous, instant(stored.at))
+            return attrs.evolve(found, data=damage.data, faults=(*found.faults, *damage.faults))
     token = hashed("verify", member_id, str(stored.head.version))
-    verified = yield Commit(member_id, stored.head, token, token, "", None, None)  # it looks at the other keys' types
+    # A commit that stores nothing meets every other key of the member, and so finds one of a wrong type.
+    verified = await Commit(member_id, stored.head, token, token, "", None, None)
     if isinstance(verified, Broken):
         return attrs.evolve(found, document=document, faults=(verified.fault,), broken=True)
     return attrs.evolve(found, document=document) if isinstance(verified, Committed) else None
@@ -198,7 +199,7 @@ def _missing(member_id: str, found: _Found) -> _Found:
 
 
 def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[Recovery, Salvage | None]:
-    """What is to be done: the report, and what is to be stored, if anything."""
+    """Return the report, and what is to be stored, if anything."""
     version = found.head.version
     if found.over:
         if to is not None:
@@ -211,7 +212,7 @@ def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[R
         return _planned_back(bot, member_id, found, core, to)
     if found.document is not None:  # only keys beside it are broken
         return _report(member_id, "mended", found, core), core
-    saved = recover(bot, found.data, core, found.remains)
+    saved = salvaging.recover(bot, found.data, core, found.remains)
     return _report(member_id, "mended", found, saved), saved
 
 
@@ -242,21 +243,21 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
 
 
 def _same_place(one: Run, other: Run) -> bool:
-    """Whether two runs stand at the same question with the same answers."""
+    """Say whether two runs stand at the same question with the same answers."""
     fields = one.flow_data.data.fields, other.flow_data.data.fields
     same = all(fields[0].get(name) == value for name, value in fields[1].items())
     return (one.id, one.step) == (other.id, other.step) and same
 
 
 def _waiting_for(now: Document, run: Run) -> tuple[Run, ...]:
-    """The runs that wait below `run`, as far as that is known from where the member stands now."""
+    """Return the runs suspended below `run`, as far as the stored document tells."""
     stack = [*now.suspended, *([now.run] if now.run else [])]
     places = [place for place, each in enumerate(stack) if each.id == run.id]
     return tuple(stack[: places[0]]) if places else ()
 
 
 def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
-    """What is saved of the stored document by itself."""
+    """Return what is salvaged of the stored document by itself."""
     version = found.head.version
     if found.document is not None:
         names = tuple(name for name in _CORE_NAMES if getattr(found.document, name))
@@ -266,14 +267,16 @@ def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
         fault = "nothing that is kept says by which channel they are reached"
         raise NotRecovered(member_id, None, fault, remedy="their next message will mend it")
     guest = member_id == guest_id(channel)
-    return salvage(bot, found.data, channel, instant(found.at), member_id=member_id, guest=guest, version=version)
+    return salvaging.salvage(
+        bot, found.data, channel, instant(found.at), member_id=member_id, guest=guest, version=version
+    )
 
 
 _CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authenticated", "outbox", "deadline", "channels")
 
 
 def _channel(bot: Bot, found: _Found) -> Channel | None:
-    """A channel of the member, from wherever one is kept."""
+    """Return a channel of the member, from wherever one is kept."""
     before = faults(bot, found.remains.previous)[0] if found.remains.previous is not None else None
     kept: list[Any] = [_part(found.data, "channel")]
     kept += [{"type": before.channel.type, "identifier": before.channel.identifier}] if before is not None else []
@@ -289,7 +292,7 @@ def _channel(bot: Bot, found: _Found) -> Channel | None:
 
 
 def _part(data: bytes, *names: str) -> Any:
-    """What stands there in stored JSON, if anything does."""
+    """Return the value at a path of stored JSON; None when there is none."""
     try:
         found = loads(data)
         for name in names:
@@ -317,34 +320,18 @@ def _report(
     )
 
 
-def _save(
-    bot: Bot, member_id: str, found: _Found, saved: Salvage, recovery: Recovery
-) -> Generator[Request | Pause, Any, CommitEvent | None]:
-    """Store it; None when somebody else was quicker."""
+async def _save(context: Context, member_id: str, found: _Found, saved: Salvage, recovery: Recovery) -> bool:
+    """Quarantine the damage and store what was saved; False when another writer was faster."""
     head = found.head
     if found.broken or (found.document is None and found.data):
-        aside = yield Quarantine(member_id, head)
+        aside = await Quarantine(member_id, head)
         if found.broken and found.data and isinstance(aside, Conflict):  # the keys are moved first, then the document
-            aside = yield Quarantine(member_id, head)
-        current = aside.current if isinstance(aside, Conflict) else aside
+            aside = await Quarantine(member_id, head)
         if isinstance(aside, Conflict) != (found.document is not None):
-            return None
-        head = current.head
-    token = hashed("recovery", member_id, str(head.version), head.digest)
+            return False
+        head = aside.current.head if isinstance(aside, Conflict) else aside.head
     document = saved.document
     if found.document is None or recovery.outcome == "put back":
-        document = told(bot, resumed(bot, document, head.version + 1, instant(found.at)), saved.words, token)
-    decision = updated(bot, document, document, token, found.at, version=head.version)
+        document = resumed_with_notice(context.bot, member_id, head, saved, instant(found.at))
     detail = {**saved.detail, "lost": recovery.lost, "by": BY, "outcome": recovery.outcome}
-    assert decision.entry is not None
-    entry = attrs.evolve(decision.entry, kind="recovery", status="recovered", detail=detail)
-    result = yield commit_of(attrs.evolve(decision, entry=entry), head)
-    if isinstance(result, DocumentTooLarge):
-        raise result
-    return CommitEvent(entry, 1, result.head.digest) if isinstance(result, Committed) else None
-
-
-# Reset ---------------------------------------------------------------------------------------------------------------
-
-
-# Wipe ----------------------------------------------------------------------------------------------------------------
+    return await store_recovery(context, member_id, head, document, found.at, detail)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reset of a member by an operator: every open flow ends; the profile, the channels and the token stay."""
 
 from __future__ import annotations
 
@@ -10,64 +10,67 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.commit import commit_of
-from vimbiso_fsm.engine.salvage import (
-    told,
-)
-from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.engine.salvage import told
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.operations.effects import Pause
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.recover import BY, NothingStored
-from vimbiso_fsm.operations.update import read, refuse_unstorable, updated
-from vimbiso_fsm.operations.work import Done, Work
-from vimbiso_fsm.store.requests import (
-    Broken,
-    Committed,
-    Load,
-    Stored,
-)
+from vimbiso_fsm.operations.update import read, refuse_broken, updated
+from vimbiso_fsm.store.requests import Committed, Load
 
 
 @attrs.frozen
 class Reset:
-    """What was ended. `document`: as it is stored now. `flows`: those that were open, the innermost last. `call`: one
-    that was on its way, "service.method", or ""; nobody waits for its answer any more, and it may have been made."""
+    """What a reset has ended.
+
+    Attributes:
+        document: The document as it is stored now.
+        flows: The flows that were open, the innermost last.
+        call: A call that was on its way, "service.method", or empty. Its answer is not awaited any more, and it may
+            have taken effect.
+    """
 
     document: Document
     flows: tuple[str, ...] = ()
     call: str = ""
 
 
-def resetting(bot: Bot, member_id: str) -> Work[Reset]:
-    """End every open flow of a member; the rest of the document stays.
+async def reset(context: Context, member_id: str) -> Reset:
+    """End every open flow of a member.
 
-    Raises: NothingStored; DamagedDocument, which is to be recovered first; DocumentTooLarge; NewerState.
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        DamagedDocument: The document is damaged; recover it first.
+        DocumentTooLarge: The changed document does not fit.
+        NewerState: A newer release has stored the document.
+        NothingStored: Nothing is stored of the member.
     """
     for attempt in itertools.count(1):
-        stored: Stored | Broken = yield Load(member_id)
-        before = read(bot, member_id, stored)
+        stored = await Load(member_id)
+        before = read(context.bot, member_id, stored)
         if before is None:
             raise NothingStored(member_id)
         runs = (*before.suspended, *([before.run] if before.run else []))
-        reset = Reset(before, tuple(run.flow for run in runs), call_of(before))
-        if not runs and not reset.call:
-            return Done(reset)
+        ended = Reset(before, tuple(run.flow for run in runs), call_of(before))
+        if not runs and not ended.call:
+            return ended
         token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
         after = attrs.evolve(before, run=None, suspended=(), call=None)
-        if reset.call:
-            after = told(bot, after, Text("call.unsure"), token)
-        decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
+        if ended.call:
+            after = told(context.bot, after, Text("call.unsure"), token)
+        decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
         assert decision.entry is not None
-        detail = {**decision.entry.detail, "flows": reset.flows, "call": reset.call, "by": BY}
+        detail = {**decision.entry.detail, "flows": ended.flows, "call": ended.call, "by": BY}
         entry = attrs.evolve(decision.entry, kind="reset", detail=detail)
-        result = yield commit_of(attrs.evolve(decision, entry=entry), stored.head)
-        refuse_unstorable(member_id, result)
+        result = await commit_of(attrs.evolve(decision, entry=entry), stored.head)
+        refuse_broken(member_id, result)
         if isinstance(result, Committed):
-            reset = attrs.evolve(reset, document=decision.document)
-            return Done(reset, (CommitEvent(entry, attempt, result.head.digest),))
-        yield Pause(attempt)
+            context.told.append(CommitEvent(entry, attempt, result.head.digest))
+            return attrs.evolve(ended, document=decision.document)
+        await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
 
 def call_of(document: Document | None) -> str:
+    """Return the call that is on its way, "service.method"; empty when there is none."""
     call = document.call if document is not None else None
     return f"{call.service}.{call.method}" if call is not None else ""

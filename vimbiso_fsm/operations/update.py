@@ -1,14 +1,13 @@
-"""A change to a stored document that is no turn of a conversation: an operator's, a migration's, another program's.
+"""Changes to a stored document that are no turn of a conversation: an operator's, an import's, another program's.
 
-It is held to the same laws: on the head that was read, valid before it is stored, with an audit entry. `updating` and
-`saving` are a `Work` each: the sync and the async manager perform the same ones.
+The rules are those of a turn: the change is made on the head that was read, is validated before it is stored, and has
+an audit entry.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 
@@ -18,98 +17,125 @@ from vimbiso_fsm.document.codec import Fault
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
-from vimbiso_fsm.engine.reading import faults, leave_to_newer
+from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import DamagedDocument, DocumentTooLarge, InvalidState, VersionConflict
+from vimbiso_fsm.errors import DamagedDocument, InvalidState, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.operations.effects import Pause
-from vimbiso_fsm.operations.work import Done, Work
-from vimbiso_fsm.store.requests import Broken, Committed, Conflict, Load, Request, Stored
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Load, Stored
 
 Change = Callable[[Document], Document]
 """A pure function from the document as it is to the document as it should be."""
 
 
 def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
-    """The stored document, None when there is none.
+    """Return the stored document, None when there is none.
 
-    Raises: DamagedDocument when what is stored is no valid document; NewerState.
+    Raises:
+        DamagedDocument: What is stored is no valid document of the member.
+        NewerState: A newer release has stored it.
     """
-    if isinstance(stored, Broken):
-        raise DamagedDocument(member_id, stored.fault)
-    if stored.document is None:
-        return None
-    document, wrong = faults(bot, stored.document)
-    if document is None:
-        leave_to_newer(bot, member_id, stored.document, instant(stored.at))
-        raise DamagedDocument(member_id, "; ".join(wrong[:3]))
-    if document.member_id != member_id:
-        raise DamagedDocument(member_id, "it is another member's")
-    return document.at(instant(stored.at))
+    now = instant(stored.at)
+    match open_document(bot, member_id, stored, now):
+        case Sound(document):
+            return document.at(now)
+        case Absent():
+            return None
+        case Newer(error):
+            raise error
+        case damage:
+            raise DamagedDocument(member_id, "; ".join(damage.faults[:3]))
 
 
-def updating(bot: Bot, member_id: str, change: Change, token: Callable[[], str]) -> Work[Document]:
-    """Change a stored document; on a conflict the change is applied again to what is stored then. `token`: makes a new
-    one for each try.
+async def update(context: Context, member_id: str, change: Change, token: Callable[[], str]) -> Document:
+    """Change a stored document. After a conflict the change is applied again to what is stored then.
 
-    Raises: as `updated`; DamagedDocument; DocumentTooLarge; KeyError when the member has no document.
+    Args:
+        context: The context of the operation.
+        member_id: The member whose document is changed.
+        change: The change.
+        token: Makes a new token for each attempt.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        DamagedDocument: The document is damaged.
+        DocumentTooLarge: The changed document does not fit.
+        KeyError: The member has no document.
+        InvalidState, NotStorable, BadToken: As `updated`.
     """
     for attempt in itertools.count(1):
-        stored = yield Load(member_id)
-        before = read(bot, member_id, stored)
+        stored = await Load(member_id)
+        before = read(context.bot, member_id, stored)
         if before is None:
             raise KeyError(member_id)
-        done = yield from _storing(bot, before, change(before), stored, token())
-        if not isinstance(done, Conflict):
-            return done
-        yield Pause(attempt)
+        assert isinstance(stored, Stored)
+        result = await _store(context, before, change(before), stored, token())
+        if not isinstance(result, Conflict):
+            return result
+        await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
 
-def saving(bot: Bot, document: Document, token: str) -> Work[Document]:
-    """Store a document that was read earlier, if it is still at that version; a new one at version 0.
+async def save(context: Context, document: Document, token: str) -> Document:
+    """Store a document that was read earlier, if the member is still at that version; a new one at version 0.
 
-    Raises: as `updated`; DamagedDocument; DocumentTooLarge; VersionConflict naming both versions.
+    Raises:
+        DamagedDocument: What is stored is damaged.
+        DocumentTooLarge: The document does not fit.
+        VersionConflict: The member is at another version.
+        InvalidState, NotStorable, BadToken: As `updated`.
     """
     member_id = document.member_id
-    stored = yield Load(member_id)
+    stored = await Load(member_id)
     if stored.head.version != document.version:
         raise VersionConflict(member_id, document.version, stored.head.version)
-    done = yield from _storing(bot, read(bot, member_id, stored), document, stored, token)
-    if isinstance(done, Conflict):
-        raise VersionConflict(member_id, document.version, done.current.head.version)
-    return done
+    before = read(context.bot, member_id, stored)
+    assert isinstance(stored, Stored)
+    result = await _store(context, before, document, stored, token)
+    if isinstance(result, Conflict):
+        raise VersionConflict(member_id, document.version, result.current.head.version)
+    return result
 
 
-def _storing(
-    bot: Bot, before: Document | None, after: Document, stored: Stored, token: str
-) -> Generator[Request | Pause, Any, Done[Document] | Conflict]:
-    decision = updated(bot, before, after, token, stored.at, version=stored.head.version)
-    result = yield commit_of(decision, stored.head)
-    refuse_unstorable(after.member_id, result)
+async def _store(
+    context: Context, before: Document | None, after: Document, stored: Stored, token: str
+) -> Document | Conflict:
+    decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
+    result = await commit_of(decision, stored.head)
+    refuse_broken(after.member_id, result)
     if isinstance(result, Conflict):
         return result
     assert isinstance(result, Committed), result
     assert decision.entry is not None
-    return Done(decision.document, (CommitEvent(decision.entry, 1, result.head.digest),))
+    context.told.append(CommitEvent(decision.entry, 1, result.head.digest))
+    return decision.document
 
 
-def refuse_unstorable(member_id: str, result: Any) -> None:
-    """What a commit comes to that would come to the same again.
+def refuse_broken(member_id: str, result: CommitResult) -> None:
+    """Refuse to commit again where that would come to the same.
 
-    Raises: DocumentTooLarge; DamagedDocument when a key beside the document is broken, which recovery sets aside.
+    Raises:
+        DamagedDocument: A key beside the document is damaged; recovery quarantines it.
     """
-    if isinstance(result, DocumentTooLarge):
-        raise result
     if isinstance(result, Broken):
         raise DamagedDocument(member_id, result.fault)
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
-    """The decision that stores `after`; the caller's object is left as it is, and what it holds is not shared.
-    `version`: of the head it is made on.
+    """Return the decision that stores a changed document. It shares nothing with `after`.
 
-    Raises: InvalidState, also when it would become another member's; NotStorable; tokens.BadToken.
+    Args:
+        bot: The bot.
+        before: The document as it is stored; None for a new one.
+        after: The changed document.
+        token: The token of the change.
+        at: Seconds since the epoch on the store's clock.
+        version: The version of the head on which the change is made.
+
+    Raises:
+        InvalidState: The changed document is invalid, or another member's.
+        NotStorable: A value of it cannot be stored.
+        BadToken: Its token cannot be read.
     """
     if before is not None and after.member_id != before.member_id:
         raise InvalidState((Fault("member_id", "is another than that of the document to be changed"),))

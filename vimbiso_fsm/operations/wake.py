@@ -1,159 +1,174 @@
-"""All that is due at a member though nobody says anything: stray calls, replies to deliver, timers, the session's end.
+"""Run a member's due work: timers, expired leases, pending deliveries, session expiry.
 
-`Waking` reads the document, which says what is due (`decision.due`), and makes one turn after the other until nothing
-is; then it sets the member's wake-up to what comes next. It may be run by anybody at any time, twice at once too: each
-turn has a token of its own, and each is made on the head that was read. It also brings home the answer of a call that
-nobody could wait for.
+The document says what is due (`engine.schedule`). `wake` makes one turn after another until nothing is due, and then
+sets the member's wake-up to what comes next. Any worker may wake a member at any time, also two at once: each turn has
+a token of its own and is made on the head that was read. The answer of a call that took too long for its message comes
+home in the same way.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import attrs
 
+from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import CallReturned, Delivered, turn_token
-from vimbiso_fsm.engine.reading import leave_to_newer
-from vimbiso_fsm.engine.salvage import readable
+from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute, turn_token
+from vimbiso_fsm.engine.reading import Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
-from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver
-from vimbiso_fsm.operations.promote import Move
-from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.store.requests import Broken, Conflict, Duplicate, Late, Load, Mismatch, ReadAudit, SetWakeUp, Stored
+from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.turn import MemberTurns
+from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
 
 TURNS_PER_WAKE = 32
-"""Turns made in one go; what is due then still is left for the next time."""
+"""Turns made in one waking. What is due then still is left for the next one."""
 LATER = timedelta(seconds=60)
-"""When to look again at what is due although it was done."""
+"""Delay of the next waking where something is due although it was done."""
 
 
-class Waking(Turns):
-    """A member being woken. Perform `request` and give the result to `take`, until there is none.
+async def wake(
+    context: Context, member_id: str, *, delivers: bool, answer: CallReturned | None = None
+) -> tuple[AuditEntry, ...]:
+    """Run everything that is due at a member.
 
-    `delivers`: whether the shell can deliver replies. `answer`: the answer of a call, to be taken first.
+    Args:
+        context: The context of the operation.
+        member_id: The member.
+        delivers: Whether the shell can deliver replies.
+        answer: The answer of a call, which is taken first.
 
-    Raises (from `take`): Contended; NewerState.
+    Returns:
+        The audit entries of what was done.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        NewerState: A newer release has stored the member's document.
     """
+    waking = _Waking(context, member_id, delivers, answer)
+    if await waking.load(member_id):
+        while await waking.step():
+            pass
+    return tuple(event.entry for event in context.told)
 
-    def __init__(
-        self,
-        bot: Bot,
-        cache: Cache,
-        member_id: str,
-        now: float,
-        *,
-        delivers: bool,
-        answer: CallReturned | None = None,
-        patience: float = 5.0,
-    ) -> None:
-        super().__init__(bot, cache, now, patience=patience)
-        self.route = "deliver" if delivers else "nobody"
+
+class _Waking:
+    """One waking. Its methods say whether to go on; if not, there is nothing more to do."""
+
+    def __init__(self, context: Context, member_id: str, delivers: bool, answer: CallReturned | None) -> None:
+        self._context = context
+        self._turns = MemberTurns(context, member_id)
         self._delivers = delivers
+        self._route: ReplyRoute = "deliver" if delivers else "nobody"
         self._in_hand: CallReturned | Delivered | None = answer
+        self._follow_up: CallReturned | Delivered | None = None
         self._announced: Decision | None = None
-        self._turns = 0
+        self._made = 0
         self._known: set[str] = set()
-        self._member_id = member_id
-        self._do(Load(member_id), self._loaded)
 
-    def _loaded(self, stored: Stored | Broken) -> None:
-        self._head = stored.head
+    async def load(self, member_id: str) -> bool:
+        """Load the member's document."""
+        self._turns.member_id = member_id
+        return await self._read(await Load(member_id))
+
+    async def _read(self, stored: Stored | Broken) -> bool:
+        turns, context = self._turns, self._context
+        turns.head = stored.head
         if self._in_hand is not None and isinstance(stored, Stored) and stored.document is None and stored.head.version:
-            return self._do(ReadAudit(self._member_id, 1), self._went)
-        document = self._read(stored) if isinstance(stored, Stored) else None
-        if isinstance(stored, Stored) and document is None:
-            leave_to_newer(self.bot, self._member_id, stored.document, instant(self.now))
-        if document is None:  # nothing can be due that cannot be read; the member's next message has it mended
-            return self._do(SetWakeUp(self._member_id, stored.head), lambda _: None)
-        self._document = document
-        self._next(document)
+            return await self._follow_guest()
+        match open_document(context.bot, turns.member_id, stored, instant(context.now)):
+            case Sound(document):
+                turns.document = document
+                return True
+            case Newer(error):
+                raise error
+            case _:  # nothing can be due that cannot be read; the member's next message mends it
+                await SetWakeUp(turns.member_id, stored.head)
+                return False
 
-    def _went(self, latest: Any) -> None:
-        """Who is not here any more may have become a member, and what they asked for with them."""
-        entry = next(iter(readable(latest)), None)
-        member_id = entry.detail.get("moved_to") if entry else None
-        if isinstance(member_id, str):
-            self._member_id = member_id
-            self._do(Load(member_id), self._loaded)
+    async def _follow_guest(self) -> bool:
+        """Find the member that a guest has become: the answer in hand belongs to the member now."""
+        latest = await read_legible(self._turns.member_id, 1)
+        member_id = latest[0].detail.get("moved_to") if latest else None
+        return isinstance(member_id, str) and await self.load(member_id)
 
-    def _next(self, document: Document) -> None:
-        """The next turn, or when to come again."""
+    async def step(self) -> bool:
+        """Make the next turn; when nothing is due, set the next wake-up."""
+        turns = self._turns
+        if self._follow_up is not None:
+            event: Event = self._follow_up
+            self._follow_up = None
+            return await self._turn(event)
+        document = turns.document
         if document.moved is not None:
-            return self._move(document)
-        self._turns += 1
+            return await self._promote(document, None)
+        self._made += 1
         if self._in_hand is not None:
-            self.event, self._in_hand = self._in_hand, None
-            return self._decide()
-        waiting = [one for one in due(document, delivers=self._delivers) if turn_token(one[1]) not in self._known]
-        if waiting and waiting[0][0] <= instant(self.now) and self._turns <= TURNS_PER_WAKE:
-            self.event = waiting[0][1]
-            return self._decide()
-        wake = wake_at(document, delivers=self._delivers)
-        if wake is not None and self._known:
-            wake = max(wake, instant(self.now) + LATER)
-        self._do(SetWakeUp(self._member_id, self._head, wake.timestamp() if wake else None), lambda _: None)
+            event, self._in_hand = self._in_hand, None
+            return await self._turn(event)
+        now = instant(self._context.now)
+        waiting = [item for item in due(document, delivers=self._delivers) if turn_token(item[1]) not in self._known]
+        if waiting and waiting[0][0] <= now and self._made <= TURNS_PER_WAKE:
+            return await self._turn(waiting[0][1])
+        at = wake_at(document, delivers=self._delivers)
+        if at is not None and self._known:
+            at = max(at, now + LATER)
+        await SetWakeUp(turns.member_id, turns.head, at.timestamp() if at else None)
+        return False
 
-    def _decide(self) -> None:
-        assert self._document is not None
-        self._commit(decide(self.bot, self._document, self.event, instant(self.now), route=self.route))
+    async def _turn(self, event: Event) -> bool:
+        """Decide an event and commit it, then do what the decision proposes."""
+        turns, context = self._turns, self._context
+        decision = decide(context.bot, turns.document, event, instant(context.now), route=self._route)
+        result = await turns.commit(decision, event, self._route)
+        match result:
+            case Committed():
+                stored = turns.decision
+                if stored.changed and stored.document.moved is not None:
+                    return await self._promote(stored.document, stored)
+                return await self._go_on(stored)
+            case Duplicate():  # it was done; were it due all the same, it would be taken again and again
+                self._known.add(turn_token(event))
+                return await self._read(result.current)
+            case Mismatch():
+                return await self._read(result.current)
+            case _:
+                if isinstance(event, CallReturned | Delivered):  # it has happened, whatever else was stored meanwhile
+                    self._in_hand = event
+                return await self._read(result)
 
-    def _again(self, result: Conflict | Late) -> None:
-        if isinstance(
-            self.event, CallReturned | Delivered
-        ):  # what has happened outside is stored, whatever was meanwhile
-            self._in_hand = self.event
-        super()._again(result)
+    async def _promote(self, guest: Document, decision: Decision | None) -> bool:
+        """Complete the promotion of a guest, whose replies and call are the member's then."""
+        if isinstance(await self._turns.promote(guest), Unlinked):
+            return False
+        return True if decision is None else await self._go_on(decision)
 
-    def _repeated(self, duplicate: Duplicate) -> None:
-        """It was done; were it due all the same, it would be taken again and again."""
-        self._known.add(turn_token(self.event))
-        self._loaded(duplicate.current)
-
-    def _mismatched(self, mismatch: Mismatch) -> None:
-        self._loaded(mismatch.current)
-
-    def _go_on(self) -> None:
+    async def _go_on(self, decision: Decision) -> bool:
         """Deliver what was said, then make the call that was proposed."""
-        decision = self._decision
-        assert decision is not None
-        if decision.delivery is not None and self._confirmed:
+        turns = self._turns
+        if decision.delivery is not None and self._context.confirmed:
             self._announced = decision
-            return self._deliver(decision, decision.delivery)
+            self._follow_up = await self._deliver(decision, decision.delivery)
+            return True
         if self._announced is not None:
-            self._decision, self._announced = attrs.evolve(self._announced, delivery=None), None
-        super()._go_on()
+            decision, self._announced = attrs.evolve(self._announced, delivery=None), None
+        call = turns.next_call(decision)
+        if call is not None:
+            self._follow_up = turns.returned(call, await call)
+        return True
 
-    def _heard(self, decision: Decision) -> None:
-        """Nobody waits for it: it stands in the outbox."""
-
-    def _finish(self, document: Document) -> None:
-        self._next(document)
-
-    def _deliver(self, decision: Decision, waiting: Undelivered) -> None:
-        document = decision.document
-        replies = self.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
-        step = Deliver(document.channel, replies, waiting.id)
-        self._do(step, lambda result: self._delivered(waiting, result))
-
-    def _delivered(self, waiting: Undelivered, result: Any) -> None:
-        if isinstance(result, BaseException):
-            self.errors.append((waiting.id[:10], result))
-        self.event = Delivered(waiting.id, waiting.tries, not isinstance(result, BaseException))
-        self._decide()
-
-    def _arrived(self, move: Move, guest: Document) -> None:
-        """The guest's replies and their call are the member's now."""
-        if move.document is None:
-            self.request = None
-        elif self._decision is None:
-            self._next(move.document)
-        else:
-            self._go_on()
+    async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
+        """Deliver replies; an exception is reported, and the delivery tried again later."""
+        document, context = decision.document, self._context
+        replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
+        error = await Deliver(document.channel, replies, waiting.id)
+        if error is not None:
+            context.errors.append((waiting.id[:10], error))
+        return Delivered(waiting.id, waiting.tries, error is None)

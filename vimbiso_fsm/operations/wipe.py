@@ -1,4 +1,8 @@
-"""TODO."""
+"""Wipe of a member by an operator: everything stored is removed but the tokens and the audit.
+
+The tokens and the audit keep the past true: a message that was handled is not handled again, and the audit says that
+there was a wipe.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.ids import hashed, instant
-from vimbiso_fsm.engine.reading import faults
+from vimbiso_fsm.engine.reading import Sound, open_document
+from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.operations.effects import Pause
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.recover import BY, NothingStored
 from vimbiso_fsm.operations.reset import call_of
-from vimbiso_fsm.operations.work import Done, Work
 from vimbiso_fsm.store.requests import (
     Broken,
     Committed,
@@ -30,8 +34,14 @@ from vimbiso_fsm.store.requests import (
 
 @attrs.frozen
 class Wiped:
-    """What was removed. `version`: of the entry that says so. `removed`: names of what there was; none when nothing was
-    left. `call`: as in `Reset`."""
+    """What a wipe has removed.
+
+    Attributes:
+        member_id: The member.
+        version: The version of the audit entry that says so.
+        removed: Names of what there was; none when nothing was left.
+        call: A call that was on its way, as in `Reset`.
+    """
 
     member_id: str
     version: int
@@ -39,47 +49,60 @@ class Wiped:
     call: str = ""
 
 
-def wiping(bot: Bot, member_id: str) -> Work[Wiped]:
-    """Remove what is stored of a member, damaged or not; tokens and audit stay, so nothing is done twice.
+async def wipe(context: Context, member_id: str) -> Wiped:
+    """Remove what is stored of a member, damaged or not.
 
-    Raises: NothingStored.
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        NothingStored: Nothing is stored of the member.
     """
     for attempt in itertools.count(1):
-        stored: Stored | Broken = yield Load(member_id, previous=True)
+        stored = await Load(member_id, previous=True)
         if isinstance(stored, Broken):
-            yield Quarantine(member_id, stored.head)
-            yield Pause(attempt)
+            await Quarantine(member_id, stored.head)
+            await context.pause(member_id, attempt)
             continue
-        records, aside = (yield ReadRecords(member_id)), (yield ReadQuarantine(member_id))
-        names = _removed(stored, records, aside)
+        has_records, aside = await _has_records(member_id), await ReadQuarantine(member_id)
+        names = _removed(stored, has_records, aside)
         if not names:
             if not stored.head.version:
                 raise NothingStored(member_id)
-            return Done(Wiped(member_id, stored.head.version))
-        entry, wiped = _wipe_entry(bot, member_id, stored, names)
+            return Wiped(member_id, stored.head.version)
+        entry, wiped = _wipe_entry(context.bot, member_id, stored, names)
         sealed = seal(entry, b"", stored.head.digest)
-        result = yield Wipe(member_id, stored.head, sealed, aside)
+        result = await Wipe(member_id, stored.head, sealed, aside)
         if isinstance(result, Broken):  # a key that a load does not look at
-            yield Quarantine(member_id, result.head)
+            await Quarantine(member_id, result.head)
             continue
         if isinstance(result, Committed):
-            return Done(wiped, (CommitEvent(entry, attempt, sealed.digest),))
-        yield Pause(attempt)
+            context.told.append(CommitEvent(entry, attempt, sealed.digest))
+            return wiped
+        await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
 
-def _removed(stored: Stored, records: object, aside: tuple[Quarantined, ...]) -> tuple[str, ...]:
+async def _has_records(member_id: str) -> bool:
+    """Say whether there are turn records, damaged or not."""
+    try:
+        return bool(await ReadRecords(member_id))
+    except DamagedDocument:
+        return True
+
+
+def _removed(stored: Stored, has_records: bool, aside: tuple[Quarantined, ...]) -> tuple[str, ...]:
     parts = {
         "state": stored.document is not None,
         "previous": stored.previous is not None,
-        "turns": bool(records),
+        "turns": has_records,
         "set aside": bool(aside),
     }
     return tuple(name for name, there in parts.items() if there)
 
 
 def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]) -> tuple[AuditEntry, Wiped]:
-    document = faults(bot, stored.document)[0] if stored.document is not None else None
+    now = instant(stored.at)
+    reading = open_document(bot, member_id, stored, now)
+    document = reading.document if isinstance(reading, Sound) else None
     wiped = Wiped(member_id, stored.head.version + 1, names, call_of(document))
     token = hashed("wipe", member_id, str(stored.head.version), stored.head.digest)
     entry = entry_for(
@@ -87,7 +110,7 @@ def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]
         token,
         member_id=member_id,
         version=wiped.version,
-        at=instant(stored.at),
+        at=now,
         channel=document.channel if document is not None else None,
         detail={"removed": names, "call": wiped.call, "by": BY},
     )

@@ -1,15 +1,15 @@
-"""What both shells have on their desk: the bot, the clock, the cache, the log; and whether a manager may start."""
+"""State shared by the sync and async managers: the bot, the clock, the cache, the observers and the log."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
-from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
@@ -18,20 +18,20 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.operations.handle import Exchange
-from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.operations.wake import Waking
-from vimbiso_fsm.operations.work import Done
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import Operation
+from vimbiso_fsm.operations.handle import Outcome, handle
+from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.clock import Clock
 
 _log = logging.getLogger("vimbiso_fsm")
-R = TypeVar("R")
 
 
 def resolve_bot(flows: Bot | str) -> Bot:
-    """The bot itself, or the one a package exports as `bot`.
+    """Return the bot itself, or the one that a package exports as `bot`.
 
-    Raises: TypeError when there is none.
+    Raises:
+        TypeError: There is none.
     """
     found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
     if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
@@ -42,12 +42,23 @@ def resolve_bot(flows: Bot | str) -> Bot:
 
 
 def delay(attempt: int) -> float:
-    """Seconds to wait before a further attempt."""
+    """Return the seconds to wait before a further attempt."""
     return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
 
 
 class BaseManager:
-    """What both shells share: the bot, the clock, the cache, the log."""
+    """State shared by the sync and async managers.
+
+    Attributes:
+        bot: The bot with its services.
+        clock: The store's clock.
+        cache: The latest documents of recent members.
+        patience: Seconds for which an operation may lose races against other writers.
+        call_wait: Seconds for which `handle` waits for its calls.
+        deliver: Sends proactive replies, or None.
+        imports: Whether there are legacy records to read.
+        audit: Tells the observers.
+    """
 
     def __init__(
         self,
@@ -58,55 +69,61 @@ class BaseManager:
         patience: float,
         call_wait: float,
         deliver: Callable[..., Any] | None,
-        legacy: bool,
+        legacy: object,
     ) -> None:
         self.bot = resolve_bot(flows).with_services(services or {})
+        if legacy is not None and self.bot.importer is None:
+            raise ValueError("legacy= was given, but the bot imports nothing; give Bot(importer=Legacy(…)) too")
         self.clock = Clock()
         self.cache = Cache(cache)
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
-        self.legacy = legacy
+        self.imports = legacy is not None
         self.audit = FlowAuditLogger(observers, _observer_failed)
 
     def check(self, message: Message) -> None:
-        """Raises: InvalidMessage when it is none, or its channel's type is not known to the bot."""
+        """Check a message.
+
+        Raises:
+            InvalidMessage: It is no message, or the bot does not know the type of its channel.
+        """
         if not isinstance(message, Message):
             raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
         if message.channel.type not in self.bot.validator.channel_types:
             raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
 
-    def begin(self, message: Message, waited: float) -> Exchange:
-        """The exchange of a message that came so many seconds ago."""
-        now = self.clock.now()
-        return Exchange(self.bot, self.cache, message, now, patience=self.patience, waited=waited, legacy=self.legacy)
+    def context(self, waited: float = 0.0) -> Context:
+        """Return the context of an operation that was asked for `waited` seconds ago."""
+        return Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
+
+    def handle(self, message: Message, context: Context) -> Operation[Outcome]:
+        """Return the operation that handles a message."""
+        return handle(context, message, imports=self.imports)
+
+    def wake(self, member_id: str, answer: CallReturned | None, context: Context) -> Operation[Any]:
+        """Return the operation that wakes a member. `answer`: of a call that took long, taken first."""
+        return wake(context, member_id, delivers=self.deliver is not None, answer=answer)
 
     def queue(self, message: Message) -> tuple[str, str] | str:
-        """Who must wait for whom: the member, as far as is known before anything is asked."""
+        """Return the key of the queue in which a message waits: the member, or the channel of an unknown member."""
         address = message.channel.address
         return self.cache.member(address) or address
 
-    def wake(self, member_id: str, answer: CallReturned | None = None) -> Waking:
-        """All that is due at a member; with `answer`, first that of a call that took long."""
-        return Waking(
-            self.bot,
-            self.cache,
-            member_id,
-            self.clock.now(),
-            delivers=self.deliver is not None,
-            answer=answer,
-            patience=self.patience,
-        )
-
-    def tell(self, turns: Turns) -> None:
-        """Tell observers and the log what has been stored, also when it ended in an error."""
-        for reference, error in turns.errors:
+    def report(self, context: Context) -> None:
+        """Tell the observers and the log what an operation has done, also when it ended in an exception."""
+        for reference, error in context.errors:
             _log.error("a callback or call failed: %s", error_record(error, reference))
-        self._tell(turns.told)
+        for event in context.told:
+            entry = event.entry
+            if entry.kind == "recovery":
+                facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
+                _log.warning("a member was recovered: %s", facts)
+            self.audit.tell(event)
 
     def not_answered(self, message: Message, error: NotAnswered) -> None:
-        """Put into the error what to tell the member, with the reference by which the log, and once the message has
-        been handled again the audit, name it."""
+        """Complete an error with the reply for the member, and with the reference under which the log names it. The
+        audit names it too, once the message has been handled again."""
         error.reference = turn_token(message)[:10]
         channel = message.channel
         known = self.cache.document(self.cache.member(channel.address) or guest_id(channel))
@@ -114,21 +131,8 @@ class BaseManager:
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
         _log.error("a message was not answered: %s", error_record(error, error.reference))
 
-    def done(self, done: Done[R]) -> R:
-        """Tell observers of what an operator did -> what that was."""
-        self._tell(done.told)
-        return done.result
-
-    def _tell(self, told: Iterable[CommitEvent]) -> None:
-        for details in told:
-            entry = details.entry
-            if entry.kind == "recovery":
-                facts = {"reference": entry.token[:10], "version": entry.version, **entry.detail}
-                _log.warning("a member was recovered: %s", facts)
-            self.audit.tell(details)
-
     def lost(self, error: VimbisoError) -> None:
-        """The answer of a call that took long could not be stored: when its lease ends it is asked for again."""
+        """Log that the answer of a late call could not be stored; the call is made again when its lease has expired."""
         _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
 
 

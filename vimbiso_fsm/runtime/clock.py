@@ -1,4 +1,4 @@
-"""TODO."""
+"""The clock of a manager."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 
 class Clock:
-    """The store's clock, kept between answers by the worker's own steady one."""
+    """The store's clock. Between the store's answers the steady clock of the process continues it."""
 
     def __init__(self) -> None:
         self._steady: Callable[[], float] = time.monotonic
         self._offset = time.time() - time.monotonic()
 
     def follow(self, clock: Callable[[], float]) -> None:
-        """Be the store's own clock, which is at hand here and may be turned."""
+        """Follow a clock of the same process, which tests may turn."""
         self._steady, self._offset = clock, 0.0
 
     def now(self) -> float:
-        """Seconds since the epoch, on the store's clock as last heard."""
+        """Return seconds since the epoch on the store's clock."""
         return self._steady() + self._offset
 
     def hear(self, result: object) -> None:
-        """Set by the instant that a store's answer carries."""
+        """Set the clock by the timestamp of a store's answer, if it has one."""
         at = getattr(result, "at", None)
         if at is None:
             at = getattr(getattr(result, "current", None), "at", None)

@@ -1,7 +1,7 @@
-"""The shells: a store, a clock and the world round pure turns. Sync and async, next to each other.
+"""The managers: shells with a store, a clock and services around pure operations, sync and async next to each other.
 
-Both do the same: take the member's place in the queue, perform each request of the turns, run each call, deliver each
-reply, tell the observers. Nothing is decided here.
+Both do the same: wait for the member's place in the queue, perform each effect of the operation, run its calls, send
+its deliveries, and tell the observers. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import AsyncExitStack, ExitStack
-from datetime import datetime
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.codec import Unreadable
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import Contended, DamagedDocument, DocumentTooLarge, NotAnswered, ServiceError, VimbisoError
+from vimbiso_fsm.errors import NotAnswered, ServiceError, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import (
     STILL_RUNNING,
     AsyncLegacyReader,
     Deliver,
     LegacyReader,
+    Operation,
     Pause,
     ReadLegacy,
     RunCall,
     answered,
+    run,
+    run_awaited,
 )
 from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.operations.history import Wanted, reading_history, reading_incidents
-from vimbiso_fsm.operations.recover import Recovery, recovering
-from vimbiso_fsm.operations.reset import Reset, resetting
-from vimbiso_fsm.operations.turn import Turns
-from vimbiso_fsm.operations.update import Change, read, saving, updating
-from vimbiso_fsm.operations.wipe import Wiped, wiping
-from vimbiso_fsm.operations.work import Done, Work
+from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
+from vimbiso_fsm.operations.recover import Recovery, recover
+from vimbiso_fsm.operations.reset import Reset, reset
+from vimbiso_fsm.operations.update import Change, read, save, update
+from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.base import BaseManager, delay
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
@@ -64,15 +65,12 @@ from vimbiso_fsm.runtime.startup import StartupCheck
 from vimbiso_fsm.store.doctor import Durability, Finding
 from vimbiso_fsm.store.requests import (
     AsyncStore,
+    Effect,
     FindOwner,
-    Linked,
     Load,
     Quarantined,
-    ReadAudit,
     ReadQuarantine,
-    ReadRecords,
     RecordIncident,
-    Request,
     Store,
 )
 
@@ -81,32 +79,33 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
-T = TypeVar("T", bound=Turns)
 
 CONFLICT_TIMEOUT = 5.0
-"""Seconds that a message waits for those of its member before it, and that it then fights conflicts, before
-`Contended`."""
+"""Seconds that a message waits for those of its member before it, and that it then loses races, before `Contended`."""
 CALL_WAIT = 10.0
-"""Seconds that `handle` waits for its own calls; then the member hears that it is being worked on."""
+"""Seconds that `handle` waits for its own calls; then the member is told that it is being worked on."""
 HOLD = 0.4
 """The part of the patience for which a call keeps the member's place. A message that comes meanwhile waits as long, and
-is decided on the call's answer; after that it hears that it is being worked on."""
+is decided on the call's answer; after that it is told that the call is being worked on."""
 AT_ONCE = 500
-"""Messages in hand at the same moment in an async manager, not counted those that wait for a call or a delivery."""
+"""Messages in hand at the same moment in an async manager, without those that wait for a call or a delivery."""
+
+_OUTSIDE: Final = (RunCall, Deliver)
+"""Effects during which other messages of the member may be served. Their time is not time of the operation."""
 
 
 class Delivery(Protocol):
-    """Takes replies that answer no message to the member: a timer's, the session's end, a call that took long.
+    """Sends proactive replies: timers, session expiry, late results. Raise to have it retried.
 
-    It raises when nothing was sent, or when nobody knows; it is then asked again later. A parameter `key`, where it
-    has one, is filled with a text that is the same for the same replies, for channels that can tell repeats.
+    A parameter `key`, where the function has one, is filled with a text that is the same for each attempt to send the
+    same replies, for channels that can tell repeats.
     """
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None: ...
 
 
 class AsyncDelivery(Protocol):
-    """The same, awaited."""
+    """Sends proactive replies, awaited. See `Delivery`."""
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]: ...
 
@@ -114,13 +113,7 @@ class AsyncDelivery(Protocol):
 class FlowStateManager:
     """Handles messages on a store: each is decided, stored and answered once.
 
-    `flows`: a Bot, or the name of a package that exports one as `bot`. `services`: replace the bot's by name.
-    `observers`: told of each commit after it is stored. `cache`: recent members kept in the process, 0 for none.
-    `patience`, `call_wait`: seconds. `deliver`: takes replies that answer no message to the member; without it they
-    precede the reply to the member's next message. `legacy`: where the records of the release before are; who has one
-    and nothing here goes on from it, as `Bot(legacy=…)` says. Safe to share between threads; a context manager.
-
-    Raises: ServiceError when a service has async methods; TypeError when `flows` names no bot.
+    Safe to share between threads; a context manager.
     """
 
     def __init__(
@@ -137,7 +130,26 @@ class FlowStateManager:
         legacy: LegacyReader | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        """Make a manager.
+
+        Args:
+            flows: A bot, or the name of a package that exports one as `bot`.
+            store: The store.
+            services: Services by name; they replace the bot's.
+            observers: Called with each commit after it is stored.
+            cache: The number of recent members kept in the process; 0 for none.
+            patience: Seconds for which an operation may lose races against other writers.
+            call_wait: Seconds for which `handle` waits for its calls.
+            deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
+            legacy: Reads the records of the previous release, which the bot's importer imports.
+            on_close: Called by `close`.
+
+        Raises:
+            ServiceError: A service has async methods.
+            TypeError: `flows` names no bot.
+            ValueError: `legacy` is given, and the bot has no importer.
+        """
+        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
         only_sync(self._base.bot.services, deliver)
         self._store = store
         self._legacy = legacy
@@ -158,14 +170,22 @@ class FlowStateManager:
         legacy: LegacyReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
-        """On Redis-compatible servers: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `redis+sentinel://`.
+        """Make a manager on Redis-compatible servers.
 
-        `durability`: what a turn that was answered must survive, "local" (a power cut) or "replicated" (a server). At
-        its start the manager asks the servers whether they can promise that, and refuses those that cannot, unless
-        `unsafe_store`; an incident of the store then says so. Without a level it only warns, in the log. `legacy`: the
-        URL of the records of the release before, or True when they are on the same server and database.
+        Args:
+            url: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `redis+sentinel://`.
+            flows: A bot, or the name of a package that exports one as `bot`.
+            durability: What an answered turn must survive: "local" (a power cut) or "replicated" (the loss of a
+                server). The manager asks the servers at its start whether they can promise that, and refuses to start
+                on those that cannot. Without it the manager only warns, in the log.
+            unsafe_store: Start all the same; an incident of the store then says so.
+            legacy: The URL of the records of the previous release, or True when they are on the same server and
+                database.
+            **options: As of the class.
 
-        Raises: StoreUnavailable for a URL that is none. At the first use: doctor.UnsafeStore.
+        Raises:
+            StoreUnavailable: The URL is none.
+            UnsafeStore: At the first use: the servers cannot promise the durability.
         """
         from vimbiso_fsm.store.health import ask_nodes
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -184,9 +204,10 @@ class FlowStateManager:
 
     @classmethod
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
-        """On a real engine that runs beside this process and keeps its files under `path`.
+        """Make a manager on a server that runs beside this process and keeps its files under `path`.
 
-        Raises: EmbeddedServerError.
+        Raises:
+            EmbeddedServerError: The server cannot be started or joined.
         """
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -202,7 +223,13 @@ class FlowStateManager:
 
     @classmethod
     def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
-        """On the model of the laws: nothing outlives the process. `clock`: seconds since the epoch; tests turn it."""
+        """Make a manager on a store in memory, which ends with the process.
+
+        Args:
+            flows: A bot, or the name of a package that exports one as `bot`.
+            clock: Returns seconds since the epoch; tests turn it.
+            **options: As of the class.
+        """
         from vimbiso_fsm.store.memory import MemoryStore
 
         manager = cls(flows, MemoryStore(clock), **options)
@@ -214,35 +241,39 @@ class FlowStateManager:
         """The bot with its services."""
         return self._base.bot
 
-    def handle(self, message: Message) -> Outcome:
-        """Decide a message, store the turn, run its calls, and say what came of it.
+    # Messages and due work ----------------------------------------------------------------------------------------
 
-        Raises: InvalidMessage; StoreUnavailable (nothing was stored), CommitUnknown and Contended (handle the same
-        message again: it takes effect once), NewerState (so does a worker of the newer release); the latter four bring
-        what to tell the member, `error.reply`.
+    def handle(self, message: Message) -> Outcome:
+        """Decide a message, store the turn, run its calls, and return what came of it.
+
+        Raises:
+            InvalidMessage: It is no message, or the bot does not know the type of its channel.
+            StoreUnavailable: Nothing was stored.
+            CommitUnknown, Contended: Handle the same message again; it takes effect once.
+            NewerState: A worker of the newer release can handle the message.
+
+        The latter four bring the reply for the member, `error.reply`.
         """
         base = self._base
         base.check(message)
         try:
-            exchange = self._run(partial(base.begin, message), base.queue(message), base.call_wait)
+            return self._run(partial(base.handle, message), base.queue(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
-        assert exchange.outcome is not None
-        return exchange.outcome
 
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
-        """Do what is due at a member though nobody says anything -> the audit entries of what was done.
+        """Run everything that is due at a member, and return the audit entries of what was done.
 
-        A worker calls it (`due.py`); whoever does, as often as they like, does no harm.
+        A worker calls it (`runtime/worker.py`). It may be called by any process at any time.
 
-        Raises: StoreUnavailable, CommitUnknown, Contended, NewerState.
+        Raises:
+            StoreUnavailable, CommitUnknown, Contended, NewerState: It is to be called again later.
         """
-        waking = self._run(lambda _: self._base.wake(member_id), member_id)
-        return tuple(details.entry for details in waking.told)
+        return self._run(partial(self._base.wake, member_id, None), member_id)
 
     def _ready(self) -> None:
-        """Before the first use: may this manager start on its servers?"""
+        """Check before the first use whether this manager may start on its servers."""
         with self._starting:
             if self._start is not None:
                 self._start()
@@ -253,47 +284,72 @@ class FlowStateManager:
         if incident is not None:
             self._store.perform(RecordIncident(None, incident.body))
 
-    def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
-        """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
-        `call_wait`: seconds for all calls together; None waits for their end."""
+    def _run(self, begin: Callable[[Context], Operation[R]], key: object, call_wait: float | None = None) -> R:
+        """Run an operation in the member's place in the queue.
+
+        Args:
+            begin: Makes the operation.
+            key: The key of the queue.
+            call_wait: Seconds for all calls together; None waits for their end.
+        """
         if self._start is not None:
             self._ready()
-        base, began, called = self._base, time.monotonic(), 0.0
+        base, began, outside = self._base, time.monotonic(), 0.0
         with self._queue.place(key, base.patience) as place:
-            turns = begin(time.monotonic() - began)
-            try:
-                while (step := turns.request) is not None:
-                    if isinstance(step, RunCall | Deliver):
-                        since = time.monotonic()
-                        wait = None if call_wait is None else max(call_wait - called, 0)
-                        if isinstance(step, Deliver):
-                            result = self._deliver(step, place)
-                        else:
-                            result = self._call(step, wait, place)
-                        place.reacquire()
-                        called += time.monotonic() - since
-                    else:
-                        result = self._perform(step)
-                    turns.take(result, base.clock.now(), time.monotonic() - began - called)
-                return turns
-            finally:
-                base.tell(turns)
+            context = base.context(time.monotonic() - began)
 
-    def _perform(self, step: Request | Pause | ReadLegacy) -> object:
-        if isinstance(step, Pause):
-            time.sleep(delay(step.attempt))
-            return None
-        if isinstance(step, ReadLegacy):
-            return self._legacy.read(step.number) if self._legacy else None
+            def perform(effect: Effect[Any]) -> object:
+                nonlocal outside
+                try:
+                    if not isinstance(effect, _OUTSIDE):
+                        return self._perform(effect)
+                    since = time.monotonic()
+                    answer: object
+                    if isinstance(effect, Deliver):
+                        answer = self._deliver(effect, place)
+                    else:
+                        answer = self._call(effect, None if call_wait is None else max(call_wait - outside, 0), place)
+                    place.reacquire()
+                    outside += time.monotonic() - since
+                    return answer
+                finally:
+                    context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
+
+            try:
+                return run(begin(context), perform)
+            finally:
+                base.report(context)
+
+    def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
+        """Run an operation outside the queue. `member_id`: the member whose document it may change."""
+        if self._start is not None:
+            self._ready()
+        base, began = self._base, time.monotonic()
+        context = base.context()
+
+        def perform(effect: Effect[Any]) -> object:
+            try:
+                return self._perform(effect)
+            finally:
+                context.now, context.waited = base.clock.now(), time.monotonic() - began
+
         try:
-            result = self._store.perform(step)
-        except DocumentTooLarge as error:
-            return error
-        except DamagedDocument as error:
-            if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
-                raise
-            return error
-        self._base.clock.hear(result)
+            return run(begin(context), perform)
+        finally:
+            base.report(context)
+            if member_id is not None:  # the caller holds the object that was stored
+                base.cache.forget(member_id)
+
+    def _perform(self, effect: Effect[R]) -> R:
+        answer: Any = None
+        if isinstance(effect, Pause):
+            time.sleep(delay(effect.attempt))
+        elif not isinstance(effect, ReadLegacy):
+            answer = self._store.perform(effect)
+            self._base.clock.hear(answer)
+        elif self._legacy is not None:
+            answer = self._legacy.read(effect.number)
+        result: R = answer
         return result
 
     def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
@@ -314,17 +370,17 @@ class FlowStateManager:
             return STILL_RUNNING
 
     def _bring_home(self, step: RunCall, home: Future[None], future: Future[object]) -> None:
-        """Store the answer of a call that nobody waits for any more."""
+        """Store the answer of a call that took longer than `handle` waited."""
         try:
             member_id, answer = step.caller.member_id, answered(step, future.result())
-            self._run(lambda _: self._base.wake(member_id, answer), member_id)
+            self._run(partial(self._base.wake, member_id, answer), member_id)
         except VimbisoError as error:
             self._base.lost(error)
         finally:
             self._late.discard(home)
             home.set_result(None)
 
-    def _deliver(self, step: Deliver, place: MemberLock) -> object:
+    def _deliver(self, step: Deliver, place: MemberLock) -> BaseException | None:
         assert self._base.deliver is not None
         place.release()
         try:
@@ -332,150 +388,145 @@ class FlowStateManager:
             if inspect.iscoroutine(given):
                 given.close()
                 return ServiceError("deliver", "it is async; use AsyncFlowStateManager, or give one without await")
-        except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
+        except Exception as error:  # noqa: BLE001  # whatever it raises, the replies may have been sent or not
             return error
         return None
 
-    def state(self, member_id: str) -> Document | None:
-        """The member's document as it is stored now, None when there is none.
+    # Members ------------------------------------------------------------------------------------------------------
 
-        Raises: DamagedDocument, StoreUnavailable.
+    def state(self, member_id: str) -> Document | None:
+        """Return the member's document as it is stored now, None when there is none.
+
+        Raises:
+            DamagedDocument: What is stored is no valid document.
+            NewerState: A newer release has stored it.
+            StoreUnavailable: The store cannot be reached.
         """
         return read(self.bot, member_id, self.ask(Load(member_id)))
 
-    def history(
-        self,
-        member_id: str,
-        *,
-        channel: Channel | None = None,
-        flow: str | None = None,
-        run: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        last: int | None = None,
-    ) -> tuple[AuditEntry, ...]:
-        """The member's audit entries, oldest first, those of the guest they were before them; of those that fit, the
-        latest `last`. `since`, `until`: both included; UTC where they have no zone.
+    def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
+        """Return the member's audit entries, oldest first, with those of the guests promoted to the member.
 
-        Raises: DamagedDocument; codec.Unreadable for an entry that cannot be read; StoreUnavailable.
+        Args:
+            member_id: The member.
+            **filters: `channel`, `flow`, `run`, `since`, `until` and `last` choose among them. See `Filters`.
+
+        Raises:
+            DamagedDocument: The audit cannot be read as a whole.
+            Unreadable: An entry cannot be read.
+            StoreUnavailable: The store cannot be reached.
         """
-        wanted = Wanted(channel, flow, run, since, until, last)
-        return self._work(reading_history(member_id, wanted))
+        return self._operate(lambda _: read_history(member_id, filters))
 
-    def incidents(
-        self,
-        member_id: str | None = None,
-        *,
-        channel: Channel | None = None,
-        flow: str | None = None,
-        run: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        last: int | None = None,
-    ) -> tuple[Incident, ...]:
-        """What happened at a member, or (None) at the store as a whole, and changed no document; oldest first, chosen
-        as by `history`.
+    def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
+        """Return the incidents of a member, or (None) of the store as a whole, oldest first.
 
-        Raises: codec.Unreadable for an incident that cannot be read; StoreUnavailable.
+        Args:
+            member_id: The member, or None.
+            **filters: As of `history`.
+
+        Raises:
+            Unreadable: An incident cannot be read.
+            StoreUnavailable: The store cannot be reached.
         """
-        wanted = Wanted(channel, flow, run, since, until, last)
-        return self._work(reading_incidents(member_id, wanted))
+        return self._operate(lambda _: read_incidents(member_id, filters))
 
     def member_of(self, channel: Channel) -> str | None:
-        """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = self.ask(FindOwner(channel))
-        return found.member_id
+        """Return the member to whom a channel is linked; None when it is a guest's, or unknown."""
+        return self.ask(FindOwner(channel)).member_id
 
     def update(self, member_id: str, change: Change) -> Document:
-        """Change a stored document outside a conversation; on a conflict the change is applied again to what is
+        """Change a stored document outside a conversation. After a conflict the change is applied again to what is
         stored then.
 
-        Raises: InvalidState, NotStorable (nothing stored); DamagedDocument; KeyError when the member has no
-        document; Contended.
+        Raises:
+            InvalidState, NotStorable: The changed document is invalid; nothing was stored.
+            DamagedDocument: The document is damaged.
+            KeyError: The member has no document.
+            Contended: Other writers were faster until the patience was over.
         """
-        return self._work(updating(self.bot, member_id, change, partial(secrets.token_hex, 16)), member_id)
+        new_token = partial(secrets.token_hex, 16)
+        return self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
     def save(self, document: Document) -> Document:
-        """Store a document that was read earlier, if it is still at that version; a new one at version 0.
+        """Store a document that was read earlier, if the member is still at that version; a new one at version 0.
 
-        Raises: VersionConflict naming both versions; InvalidState, NotStorable.
+        Raises:
+            VersionConflict: The member is at another version.
+            InvalidState, NotStorable: The document is invalid; nothing was stored.
         """
-        return self._work(saving(self.bot, document, secrets.token_hex(16)), document.member_id)
+        token = secrets.token_hex(16)
+        return self._operate(lambda context: save(context, document, token), document.member_id)
 
     def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document without waiting for a message, the damage set aside; a sound one is left
-        alone. `to`: put the member back to the state of that version, when it is still kept and no call with an effect
-        was made since. They are told at their next message, or by whoever delivers, and asked anew. `dry_run`: say the
-        same, and change nothing.
+        """Mend a member's damaged document without waiting for a message; the damage is quarantined. A sound one is
+        left alone. The member is told with the next reply, or by a delivery, and asked anew.
 
-        Raises: operators.NothingStored; operators.NotRecovered (nothing was changed); StoreUnavailable, CommitUnknown,
-        Contended.
+        Args:
+            member_id: The member.
+            to: Put the member back to the state of this version, if it is still kept and no call with an effect was
+                made since.
+            dry_run: Return the same, and change nothing.
+
+        Raises:
+            NothingStored: Nothing is stored of the member.
+            NotRecovered: The member cannot be recovered so; nothing was changed.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
-        return self._work(recovering(self.bot, member_id, to=to, dry_run=dry_run), member_id)
+        return self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     def reset(self, member_id: str) -> Reset:
-        """End every open flow of a member; who they are, their channels, their token and their session stay. Nobody
-        waits any more for the answer of a call on its way.
+        """End every open flow of a member; the profile, the channels, the token and the session stay. The answer of a
+        call on its way is not awaited any more.
 
-        Raises: operators.NothingStored; DamagedDocument: recover it first; StoreUnavailable, CommitUnknown, Contended.
+        Raises:
+            NothingStored: Nothing is stored of the member.
+            DamagedDocument: The document is damaged; recover it first.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
-        return self._work(resetting(self.bot, member_id), member_id)
+        return self._operate(lambda context: reset(context, member_id), member_id)
 
     def wipe(self, member_id: str) -> Wiped:
-        """Remove the document of a member, damaged or not, the one before, the turn records and what was set aside.
-        Tokens and audit stay: nothing is done twice, and the audit says of it. Their next message begins anew.
+        """Remove the document of a member, damaged or not, the one before, the turn records and what was quarantined.
+        The tokens and the audit stay, so that nothing is done twice. The member's next message begins anew.
 
-        Raises: operators.NothingStored; StoreUnavailable, CommitUnknown, Contended.
+        Raises:
+            NothingStored: Nothing is stored of the member.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
-        return self._work(wiping(self.bot, member_id), member_id)
+        return self._operate(lambda context: wipe(context, member_id), member_id)
 
     def aside(self, member_id: str) -> tuple[Quarantined, ...]:
-        """What was set aside of a member because it was damaged, oldest first; `ask(ShowQuarantined(…))` shows one of them.
+        """Return what was quarantined of a member, oldest first; `ask(ShowQuarantined(…))` shows one of them.
 
-        Raises: StoreUnavailable.
+        Raises:
+            StoreUnavailable: The store cannot be reached.
         """
-        found: tuple[Quarantined, ...] = self.ask(ReadQuarantine(member_id))
-        return found
+        return self.ask(ReadQuarantine(member_id))
 
-    def _work(self, work: Work[R], changed: str | None = None) -> R:
-        """Perform all that a work asks for. `changed`: the member whose document it may change."""
+    def ask(self, request: Effect[R]) -> R:
+        """Have the store perform a request, and return its answer. See the request's class."""
         if self._start is not None:
             self._ready()
-        base, until, result = self._base, time.monotonic() + self._base.patience, None
-        try:
-            while True:
-                step = work.send(result)
-                if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(changed or "", base.patience, step.attempt)
-                result = self._perform(step)
-        except StopIteration as ended:
-            done: Done[R] = ended.value
-            return base.done(done)
-        finally:
-            if changed is not None:  # whoever changed it holds this very object
-                base.cache.forget(changed)
+        return self._perform(request)
 
-    def ask(self, request: Request) -> Any:
-        """What the store says to a request; see the request's class."""
-        if self._start is not None:
-            self._ready()
-        result = self._store.perform(request)
-        self._base.clock.hear(result)
-        return result
+    # Start and end ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """See now, and not at the first message, whether the store may be used. May be called again.
+        """Check now, and not at the first message, whether the store may be used. May be called again.
 
-        Raises: doctor.UnsafeStore, StoreUnavailable.
+        Raises:
+            UnsafeStore: The servers cannot promise the durability.
+            StoreUnavailable: A server cannot be reached.
         """
         self._ready()
 
     def now(self) -> float:
-        """The store's clock as this process last heard it: seconds since the epoch."""
+        """Return the store's clock as this process knows it: seconds since the epoch."""
         return self._base.clock.now()
 
     def close(self) -> None:
-        """Wait a while for calls that are still being made, then give back what the manager opened."""
+        """Wait a while for calls that are still being made, then close what the manager has opened."""
         wait_for(tuple(self._late), CALL_WAIT)
         self._on_close()
 
@@ -487,9 +538,11 @@ class FlowStateManager:
 
 
 class AsyncFlowStateManager:
-    """The same for asyncio: safe to share between the tasks of one event loop. Services may be sync or async; a sync
-    one runs in a thread of its own, so it holds nobody up. Of more messages than `AT_ONCE` the later ones wait, in the
-    order in which they came, as long as it takes."""
+    """Handles messages on a store, for asyncio. See `FlowStateManager`.
+
+    Safe to share between the tasks of one event loop. Services may be sync or async; a sync one runs in a thread of its
+    own. Of more messages than `AT_ONCE` the later ones wait, in the order in which they came, as long as it takes.
+    """
 
     def __init__(
         self,
@@ -505,7 +558,8 @@ class AsyncFlowStateManager:
         legacy: AsyncLegacyReader | None = None,
         on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy is not None)
+        """Make a manager. See `FlowStateManager`."""
+        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
         self._store = store
         self._legacy = legacy
         self._queue = AsyncQueue(AT_ONCE)
@@ -525,7 +579,7 @@ class AsyncFlowStateManager:
         legacy: AsyncLegacyReader | str | bool | None = None,
         **options: Any,
     ) -> Self:
-        """On Redis-compatible servers. See `FlowStateManager.from_url`."""
+        """Make a manager on Redis-compatible servers. See `FlowStateManager.from_url`."""
         from vimbiso_fsm.store.health import ask_nodes_awaited
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
@@ -535,10 +589,10 @@ class AsyncFlowStateManager:
         if isinstance(legacy, str | bool):
             from vimbiso_fsm.legacy.source import AsyncLegacySource
 
-            old = AsyncLegacySource(legacy if isinstance(legacy, str) else url) if legacy else None
-            legacy = old
-            if old is not None:
-                closing.push_async_callback(old.close)
+            source = AsyncLegacySource(legacy if isinstance(legacy, str) else url) if legacy else None
+            legacy = source
+            if source is not None:
+                closing.push_async_callback(source.close)
         manager = cls(flows, store, legacy=legacy, on_close=closing.aclose, **options)
         startup = StartupCheck(durability, unsafe_store)
 
@@ -550,10 +604,7 @@ class AsyncFlowStateManager:
 
     @classmethod
     def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
-        """On a real engine that runs beside this process and keeps its files under `path`.
-
-        Raises: EmbeddedServerError.
-        """
+        """Make a manager on a server that runs beside this process. See `FlowStateManager.embedded`."""
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
@@ -568,7 +619,7 @@ class AsyncFlowStateManager:
 
     @classmethod
     def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
-        """On the model of the laws: nothing outlives the process. `clock`: seconds since the epoch; tests turn it."""
+        """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
         manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
@@ -580,26 +631,25 @@ class AsyncFlowStateManager:
         """The bot with its services."""
         return self._base.bot
 
+    # Messages and due work ----------------------------------------------------------------------------------------
+
     async def handle(self, message: Message) -> Outcome:
-        """Decide a message, store the turn, run its calls, and say what came of it. See `FlowStateManager.handle`."""
+        """Decide a message, store the turn, run its calls, and return the outcome. See `FlowStateManager.handle`."""
         base = self._base
         base.check(message)
         try:
-            exchange = await self._run(partial(base.begin, message), base.queue(message), base.call_wait)
+            return await self._run(partial(base.handle, message), base.queue(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
-        assert exchange.outcome is not None
-        return exchange.outcome
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
-        """Do what is due at a member though nobody says anything. See `FlowStateManager.wake`."""
-        waking = await self._run(lambda _: self._base.wake(member_id), member_id)
-        return tuple(details.entry for details in waking.told)
+        """Run everything that is due at a member. See `FlowStateManager.wake`."""
+        return await self._run(partial(self._base.wake, member_id, None), member_id)
 
     async def _ready(self) -> None:
-        """Before the first use: may this manager start on its servers? One asks, the others wait; who gives up waiting
-        stops nobody."""
+        """Check before the first use whether this manager may start on its servers. One task asks, and the others wait;
+        a cancelled one does not stop the rest."""
         import asyncio
 
         if self._starting is None:
@@ -613,58 +663,78 @@ class AsyncFlowStateManager:
             self._start = None
 
     def _begun(self, starting: asyncio.Future[None]) -> None:
-        """After a failure the next one asks again."""
+        """Have the next use ask again, after a failure."""
         self._starting = None
         if not starting.cancelled():
-            starting.exception()  # those who waited have it; when nobody does any more, it is no loss
+            starting.exception()  # the tasks that waited have it; with none left it is not reported as never retrieved
 
     async def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
         incident = startup.incident(findings, self._base.clock.now())
         if incident is not None:
             await self._store.perform(RecordIncident(None, incident.body))
 
-    async def _run(self, begin: Callable[[float], T], key: object, call_wait: float | None = None) -> T:
-        """Perform all that turns ask for; they `begin`, so many seconds after they came, when it is their turn.
-        `call_wait`: seconds for all calls together; None waits for their end."""
+    async def _run(self, begin: Callable[[Context], Operation[R]], key: object, call_wait: float | None = None) -> R:
+        """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
         if self._start is not None:
             await self._ready()
-        base, began, called = self._base, time.monotonic(), 0.0
+        base, began, outside = self._base, time.monotonic(), 0.0
         async with self._queue.place(key, base.patience) as place:
-            turns = begin(time.monotonic() - began)
-            try:
-                while (step := turns.request) is not None:
-                    if isinstance(step, RunCall | Deliver):
-                        since = time.monotonic()
-                        place.give_up_slot()
-                        wait = None if call_wait is None else max(call_wait - called, 0)
-                        if isinstance(step, Deliver):
-                            result = await self._deliver(step, place)
-                        else:
-                            result = await self._call(step, wait, place)
-                        await place.reacquire()
-                        called += time.monotonic() - since
-                    else:
-                        result = await self._perform(step)
-                    turns.take(result, base.clock.now(), time.monotonic() - began - called)
-                return turns
-            finally:
-                base.tell(turns)
+            context = base.context(time.monotonic() - began)
 
-    async def _perform(self, step: Request | Pause | ReadLegacy) -> object:
-        if isinstance(step, Pause):
-            await _sleep(delay(step.attempt))
-            return None
-        if isinstance(step, ReadLegacy):
-            return await self._legacy.read(step.number) if self._legacy else None
+            async def perform(effect: Effect[Any]) -> object:
+                nonlocal outside
+                try:
+                    if not isinstance(effect, _OUTSIDE):
+                        return await self._perform(effect)
+                    since = time.monotonic()
+                    place.give_up_slot()
+                    answer: object
+                    if isinstance(effect, Deliver):
+                        answer = await self._deliver(effect, place)
+                    else:
+                        wait = None if call_wait is None else max(call_wait - outside, 0)
+                        answer = await self._call(effect, wait, place)
+                    await place.reacquire()
+                    outside += time.monotonic() - since
+                    return answer
+                finally:
+                    context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
+
+            try:
+                return await run_awaited(begin(context), perform)
+            finally:
+                base.report(context)
+
+    async def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
+        """Run an operation outside the queue. `member_id`: the member whose document it may change."""
+        if self._start is not None:
+            await self._ready()
+        base, began = self._base, time.monotonic()
+        context = base.context()
+
+        async def perform(effect: Effect[Any]) -> object:
+            try:
+                return await self._perform(effect)
+            finally:
+                context.now, context.waited = base.clock.now(), time.monotonic() - began
+
         try:
-            result = await self._store.perform(step)
-        except DocumentTooLarge as error:
-            return error
-        except DamagedDocument as error:
-            if not isinstance(step, ReadAudit | ReadRecords):  # a list that helps to mend another damage
-                raise
-            return error
-        self._base.clock.hear(result)
+            return await run_awaited(begin(context), perform)
+        finally:
+            base.report(context)
+            if member_id is not None:  # the caller holds the object that was stored
+                base.cache.forget(member_id)
+
+    async def _perform(self, effect: Effect[R]) -> R:
+        answer: Any = None
+        if isinstance(effect, Pause):
+            await _sleep(delay(effect.attempt))
+        elif not isinstance(effect, ReadLegacy):
+            answer = await self._store.perform(effect)
+            self._base.clock.hear(answer)
+        elif self._legacy is not None:
+            answer = await self._legacy.read(effect.number)
+        result: R = answer
         return result
 
     async def _call(self, step: RunCall, wait: float | None, place: AsyncMemberLock) -> object:
@@ -682,7 +752,7 @@ class AsyncFlowStateManager:
             if not done:
                 place.release()
                 done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
-        finally:  # also when whoever waited is cancelled: the call goes on
+        finally:  # the call goes on, also when the task that waits is cancelled
             if not done:
                 late = asyncio.ensure_future(self._bring_home(step, call))
                 self._late.add(late)
@@ -690,14 +760,14 @@ class AsyncFlowStateManager:
         return call.result() if done else STILL_RUNNING
 
     async def _bring_home(self, step: RunCall, call: asyncio.Future[object]) -> None:
-        """Store the answer of a call that nobody waits for any more."""
+        """Store the answer of a call that took longer than `handle` waited."""
         member_id, answer = step.caller.member_id, answered(step, await call)
         try:
-            await self._run(lambda _: self._base.wake(member_id, answer), member_id)
+            await self._run(partial(self._base.wake, member_id, answer), member_id)
         except VimbisoError as error:
             self._base.lost(error)
 
-    async def _deliver(self, step: Deliver, place: AsyncMemberLock) -> object:
+    async def _deliver(self, step: Deliver, place: AsyncMemberLock) -> BaseException | None:
         import asyncio
 
         assert self._base.deliver is not None
@@ -705,110 +775,73 @@ class AsyncFlowStateManager:
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT):
                 await awaited(bind_delivery(self._base.deliver, step))
-        except Exception as error:  # noqa: BLE001  # whatever it raises: nobody knows
+        except Exception as error:  # noqa: BLE001  # whatever it raises, the replies may have been sent or not
             return error
         return None
 
+    # Members ------------------------------------------------------------------------------------------------------
+
     async def state(self, member_id: str) -> Document | None:
-        """The member's document as it is stored now. See `FlowStateManager.state`."""
+        """Return the member's document as it is stored now. See `FlowStateManager.state`."""
         return read(self.bot, member_id, await self.ask(Load(member_id)))
 
-    async def history(
-        self,
-        member_id: str,
-        *,
-        channel: Channel | None = None,
-        flow: str | None = None,
-        run: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        last: int | None = None,
-    ) -> tuple[AuditEntry, ...]:
-        """The member's audit entries, oldest first. See `FlowStateManager.history`."""
-        wanted = Wanted(channel, flow, run, since, until, last)
-        return await self._work(reading_history(member_id, wanted))
+    async def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
+        """Return the member's audit entries, oldest first. See `FlowStateManager.history`."""
+        return await self._operate(lambda _: read_history(member_id, filters))
 
-    async def incidents(
-        self,
-        member_id: str | None = None,
-        *,
-        channel: Channel | None = None,
-        flow: str | None = None,
-        run: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        last: int | None = None,
-    ) -> tuple[Incident, ...]:
-        """What happened and changed no document. See `FlowStateManager.incidents`."""
-        wanted = Wanted(channel, flow, run, since, until, last)
-        return await self._work(reading_incidents(member_id, wanted))
+    async def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
+        """Return the incidents of a member, or of the store as a whole. See `FlowStateManager.incidents`."""
+        return await self._operate(lambda _: read_incidents(member_id, filters))
 
     async def member_of(self, channel: Channel) -> str | None:
-        """The member a channel is linked to; None when it is nobody's, or a guest's."""
-        found: Linked = await self.ask(FindOwner(channel))
-        return found.member_id
+        """Return the member to whom a channel is linked; None when it is a guest's, or unknown."""
+        return (await self.ask(FindOwner(channel))).member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a conversation. See `FlowStateManager.update`."""
-        return await self._work(updating(self.bot, member_id, change, partial(secrets.token_hex, 16)), member_id)
+        new_token = partial(secrets.token_hex, 16)
+        return await self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
     async def save(self, document: Document) -> Document:
         """Store a document that was read earlier, if it is still at that version. See `FlowStateManager.save`."""
-        return await self._work(saving(self.bot, document, secrets.token_hex(16)), document.member_id)
+        token = secrets.token_hex(16)
+        return await self._operate(lambda context: save(context, document, token), document.member_id)
 
     async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document, or put them back to an earlier state. See `FlowStateManager.recover`."""
-        return await self._work(recovering(self.bot, member_id, to=to, dry_run=dry_run), member_id)
+        """Mend a member's damaged document, or put the member back to an earlier state. See
+        `FlowStateManager.recover`."""
+        return await self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     async def reset(self, member_id: str) -> Reset:
         """End every open flow of a member. See `FlowStateManager.reset`."""
-        return await self._work(resetting(self.bot, member_id), member_id)
+        return await self._operate(lambda context: reset(context, member_id), member_id)
 
     async def wipe(self, member_id: str) -> Wiped:
-        """Remove what is stored of a member but for tokens and audit. See `FlowStateManager.wipe`."""
-        return await self._work(wiping(self.bot, member_id), member_id)
+        """Remove what is stored of a member but the tokens and the audit. See `FlowStateManager.wipe`."""
+        return await self._operate(lambda context: wipe(context, member_id), member_id)
 
     async def aside(self, member_id: str) -> tuple[Quarantined, ...]:
-        """What was set aside of a member because it was damaged. See `FlowStateManager.aside`."""
-        found: tuple[Quarantined, ...] = await self.ask(ReadQuarantine(member_id))
-        return found
+        """Return what was quarantined of a member. See `FlowStateManager.aside`."""
+        return await self.ask(ReadQuarantine(member_id))
 
-    async def _work(self, work: Work[R], changed: str | None = None) -> R:
-        """Perform all that a work asks for. `changed`: the member whose document it may change."""
+    async def ask(self, request: Effect[R]) -> R:
+        """Have the store perform a request, and return its answer. See the request's class."""
         if self._start is not None:
             await self._ready()
-        base, until, result = self._base, time.monotonic() + self._base.patience, None
-        try:
-            while True:
-                step = work.send(result)
-                if isinstance(step, Pause) and time.monotonic() > until:
-                    raise Contended(changed or "", base.patience, step.attempt)
-                result = await self._perform(step)
-        except StopIteration as ended:
-            done: Done[R] = ended.value
-            return base.done(done)
-        finally:
-            if changed is not None:  # whoever changed it holds this very object
-                base.cache.forget(changed)
+        return await self._perform(request)
 
-    async def ask(self, request: Request) -> Any:
-        """What the store says to a request; see the request's class."""
-        if self._start is not None:
-            await self._ready()
-        result = await self._store.perform(request)
-        self._base.clock.hear(result)
-        return result
+    # Start and end ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """See now, and not at the first message, whether the store may be used. See `FlowStateManager.start`."""
+        """Check now, and not at the first message, whether the store may be used. See `FlowStateManager.start`."""
         await self._ready()
 
     def now(self) -> float:
-        """The store's clock as this process last heard it: seconds since the epoch."""
+        """Return the store's clock as this process knows it: seconds since the epoch."""
         return self._base.clock.now()
 
     async def close(self) -> None:
-        """Wait a while for calls that are still being made, then give back what the manager opened."""
+        """Wait a while for calls that are still being made, then close what the manager has opened."""
         import asyncio
 
         if self._late:

@@ -1,8 +1,8 @@
 """Logs as JSON, one object a line: a formatter for the logger "vimbiso_fsm", and an observer that logs each turn.
 
-What a line holds is named in `FIELDS`; nothing else of a record's facts gets in. The message of an exception stays out,
-whoever raised it, for it may quote a member or name one; its type and the places in the code stay. Whatever a text
-holds, the line is ASCII and one line, and of long texts only the beginning is there.
+A line holds the fields that are named in `FIELDS`, and nothing else of a record. The message of an exception stays out,
+because it may quote or name a member; its type and the places in the code stay. Each record is one line of ASCII, and
+long texts are cut.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIELDS = (
     *("reference", "type", "where"),  # of an error
     *("kind", "status", "channel", "flow", "source", "dest", "codes", "attempts"),  # of a turn
 )
-"""All that a line may hold, in this order; what a record has nothing for is left out."""
+"""All fields of a line, in this order; a field without a value is left out."""
 LONGEST = 1000
 """Characters of a text that are kept."""
 MOST = 32
@@ -32,7 +32,7 @@ _log = logging.getLogger("vimbiso_fsm.turns")
 
 
 def log_turn(details: CommitEvent) -> None:
-    """An observer: logs each commit as "turn", on the logger "vimbiso_fsm.turns", at the level INFO."""
+    """Log a commit as "turn" on the logger "vimbiso_fsm.turns", at the level INFO. It is an observer."""
     entry = details.entry
     facts = {
         "reference": entry.token[:10],
@@ -49,10 +49,10 @@ def log_turn(details: CommitEvent) -> None:
 
 
 class JSONFormatter(logging.Formatter):
-    """Writes a record as one JSON object on one line. It never raises."""
+    """Formats a record as one JSON object on one line. It never raises."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its end."""
         event, facts = _event(record)
         if record.exc_info and record.exc_info[1] is not None:
             facts = {**error_record(record.exc_info[1], ""), **facts}
@@ -67,7 +67,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    """What happened, in words without the facts; and the facts."""
+    """Return what happened, in words without the facts, and the facts."""
     given = record.args
     arguments = given if isinstance(given, tuple) else (given,) if given else ()
     facts: dict[str, Any] = {}
@@ -90,17 +90,17 @@ def _event(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
 
 
 def _text(value: object) -> str:
-    """A value in words; only its type, when it has none or is an exception."""
+    """Return a value as text; only its type, when it has no text or is an exception."""
     if isinstance(value, BaseException):
         return type(value).__name__
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  # what is logged must not break who logs it
+    except Exception:  # noqa: BLE001  # a logged value must not break the program that logs it
         return type(value).__name__
 
 
 def _plain(value: object) -> object:
-    """A value as it may stand in a line."""
+    """Return a value as it may stand in a line."""
     if isinstance(value, int) and abs(value) < 2**53:
         return value
     if isinstance(value, list | tuple):

@@ -1,5 +1,7 @@
-"""A queue per member in the process: its messages are served one after the other. The head protects what is stored;
-the queue spares conflicts."""
+"""A queue for each member in the process: the member's messages are handled one after the other.
+
+The head of the document protects what is stored; the queue only saves conflicts.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,22 @@ if TYPE_CHECKING:
 
 @attrs.define
 class _Place:
-    """A member's place in a queue: whoever holds `lock` is being served; `waiting` counts all who want it."""
+    """The queue of one member.
+
+    Attributes:
+        lock: Held by the message that is handled now.
+        waiting: The number of messages that hold or want the lock.
+    """
 
     lock: Any
     waiting: int = 0
 
 
 class MemberLock:
-    """A member's place in the queue, held within its `with`; it may be let go for a while. When it cannot be taken back
-    in time the work goes on without it: the place only spares conflicts."""
+    """The lock of a member's queue: held within its `with`, and may be released for a while in between.
+
+    A message that cannot reacquire it in time goes on without it, since it only saves conflicts.
+    """
 
     __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "held")
 
@@ -33,9 +42,10 @@ class MemberLock:
         self.held = False
 
     def __enter__(self) -> Self:
-        """Hold the member's place.
+        """Acquire the lock.
 
-        Raises: Contended when it does not come free within the patience.
+        Raises:
+            Contended: The lock was not released within the patience.
         """
         self._place = self._queue.join(self._key)
         self._lock = self._place.lock
@@ -53,29 +63,29 @@ class MemberLock:
         self._queue.leave(self._key, self._place)
 
     def release(self) -> None:
-        """Let the next one in, if the place is held."""
+        """Release the lock, if it is held."""
         if self.held:
             self._lock.release()
         self.held = False
 
     def reacquire(self) -> None:
-        """Have the place again, if that can be within the patience."""
+        """Acquire the lock again, if that is possible within the patience."""
         self.held = self.held or self._lock.acquire(timeout=self._patience)
 
 
 class Queue:
-    """Messages of one member are served one after the other within the process."""
+    """The queues of all members, for threads."""
 
     def __init__(self) -> None:
         self._places: dict[object, _Place] = {}
         self._guard = threading.Lock()
 
     def place(self, key: object, patience: float) -> MemberLock:
-        """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
+        """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return MemberLock(self, key, patience)
 
     def join(self, key: object) -> _Place:
-        """Count a waiter of a member's place."""
+        """Enter the queue."""
         with self._guard:
             place = self._places.get(key)
             if place is None:
@@ -84,7 +94,7 @@ class Queue:
             return place
 
     def leave(self, key: object, place: _Place) -> None:
-        """Count it no more; the place of the last one is removed."""
+        """Leave the queue; the last message removes it."""
         with self._guard:
             place.waiting -= 1
             if not place.waiting:
@@ -92,18 +102,23 @@ class Queue:
 
 
 class AsyncMemberLock:
-    """The same for the tasks of one event loop; with a seat, from which it rises while it only waits."""
+    """The lock of a member's queue, for the tasks of one event loop.
 
-    __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "_seated", "held")
+    It also holds one of the slots that bound the number of messages in hand. The slot is given up while a message only
+    waits for a call or a delivery.
+    """
+
+    __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "held")
 
     def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
         self._queue, self._key, self._patience = queue, key, patience
-        self.held = self._seated = False
+        self.held = self._has_slot = False
 
     async def __aenter__(self) -> Self:
-        """Hold the member's place.
+        """Acquire the lock.
 
-        Raises: Contended when it does not come free within the patience.
+        Raises:
+            Contended: The lock was not released within the patience.
         """
         self._place = self._queue.join(self._key)
         self._lock = self._place.lock
@@ -128,41 +143,43 @@ class AsyncMemberLock:
         self._queue.leave(self._key, self._place)
 
     def give_up_slot(self) -> None:
-        """Give the seat to somebody else, and keep the place."""
-        if self._seated:
-            self._queue.seats.release()
-        self._seated = False
+        """Give up the slot, and keep the lock."""
+        if self._has_slot:
+            self._queue.slots.release()
+        self._has_slot = False
 
     def release(self) -> None:
-        """Let the next one in, if the place is held."""
+        """Release the lock, if it is held."""
         if self.held:
             self._lock.release()
         self.held = False
 
     async def reacquire(self) -> None:
-        """Have the place again, if that can be within the patience; and a seat, however long that takes."""
+        """Acquire the lock again, if that is possible within the patience, and a slot, however long that takes."""
         self.held = self.held or await _acquired(self._lock, self._patience)
-        self._seated = self._seated or await self._queue.seats.acquire()
+        self._has_slot = self._has_slot or await self._queue.slots.acquire()
 
 
 class AsyncQueue:
-    """The same for the tasks of one event loop, and no more than `seats` of them at a time. The others wait, in the
-    order in which they came, as long as it takes: thousands at once would hold one another up until each time limit
-    seems to be over, that of the server's reply too, though it has long been there."""
+    """The queues of all members, for the tasks of one event loop, with a bound on the messages in hand.
 
-    def __init__(self, seats: int) -> None:
+    Messages beyond `slots` wait in the order in which they came, as long as it takes. Without the bound, thousands of
+    concurrent tasks starve each other until replies time out.
+    """
+
+    def __init__(self, slots: int) -> None:
         import asyncio
 
         self._places: dict[object, _Place] = {}
         self._lock = asyncio.Lock
-        self.seats = asyncio.Semaphore(seats)
+        self.slots = asyncio.Semaphore(slots)
 
     def place(self, key: object, patience: float) -> AsyncMemberLock:
-        """The member's place, to be held by `with`. `patience`: seconds to wait until it comes free."""
+        """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return AsyncMemberLock(self, key, patience)
 
     def join(self, key: object) -> _Place:
-        """Count a waiter of a member's place."""
+        """Enter the queue."""
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = _Place(self._lock())
@@ -170,7 +187,7 @@ class AsyncQueue:
         return place
 
     def leave(self, key: object, place: _Place) -> None:
-        """Count it no more; the place of the last one is removed."""
+        """Leave the queue; the last message removes it."""
         place.waiting -= 1
         if not place.waiting:
             self._places.pop(key, None)

@@ -1,8 +1,7 @@
-"""Calls: which service, which method, with what arguments; attempts with pauses between; deliveries too.
+"""Calls of services and deliveries: binding of arguments, attempts with pauses between them, time limits.
 
-A sync method runs in a thread of its own, so that it can be waited for with a bound and can hold nobody up; a thread
-that hangs for ever is left behind. What a call came to is a value: what it returned, or the exception of its last
-attempt.
+A sync method runs in a thread of its own, so that waiting for it can be bounded; a thread that hangs for ever is left
+behind. The result of a call is a value: what the method returned, or the exception of its last attempt.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from tenacity.wait import wait_base
 
 DELIVERY_TIMEOUT = 10.0
-"""Seconds that `deliver` may take before nobody knows whether it was done."""
+"""Seconds that `deliver` may take. After that the delivery counts as unknown, and is tried again."""
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -37,11 +36,14 @@ R = TypeVar("R")
 
 
 def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
-    """The service's method with its arguments, ready to be called. The parameter `caller`, where the method has one,
-    is filled. A method that is not there answers `Refused("call.failed")`: it is known that nothing was done, unless
-    an earlier try may have done it.
+    """Return the method of a service with its arguments, ready to be called.
 
-    Raises: codec.Unreadable when stored arguments no longer fit the method, or it is not there any more.
+    The parameter `caller`, where the method has one, is filled. A method that does not exist is answered with
+    `Refused("call.failed")`, since nothing was done, unless an earlier attempt may have succeeded.
+
+    Raises:
+        Unreadable: Stored arguments no longer fit the method, or the method of an earlier attempt does not exist any
+            more.
     """
     call = request.call
     method = getattr(services.get(call.service), call.method, None)
@@ -61,8 +63,8 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
 
 
 def bind_delivery(deliver: Callable[..., Any], request: Deliver) -> Callable[[], Any]:
-    """The delivery, ready to be called. The parameter `key`, where it has one, is filled."""
-    names = inspect.signature(deliver).parameters  # not cached: what is callable need not be hashable
+    """Return the delivery, ready to be called. The parameter `key`, where the function has one, is filled."""
+    names = inspect.signature(deliver).parameters  # not cached: a callable need not be hashable
     arguments: dict[str, Any] = {"key": request.key} if "key" in names else {}
     return functools.partial(deliver, request.channel, request.replies, **arguments)
 
@@ -78,7 +80,11 @@ def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
-    """Raises: ServiceError when a service, or `deliver`, is async, which the sync shell cannot await."""
+    """Check that the sync manager can call all services and `deliver`.
+
+    Raises:
+        ServiceError: One of them is async.
+    """
     remedy = "use AsyncFlowStateManager, or give one without await"
     if inspect.iscoroutinefunction(deliver) or inspect.iscoroutinefunction(getattr(deliver, "__call__", None)):  # noqa: B004  # asked whether its call is async
         raise ServiceError("deliver", f"it is async; {remedy}")
@@ -93,15 +99,15 @@ def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
 
 
 def in_thread(work: Callable[[], R]) -> Future[R]:
-    """Do `work` in a thread of its own, which ends with the process."""
+    """Run `work` in a thread of its own, which ends with the process."""
     future: Future[R] = Future()
-    future.set_running_or_notify_cancel()  # who gives up waiting cancels nothing
+    future.set_running_or_notify_cancel()  # a caller that stops waiting does not cancel it
     context = contextvars.copy_context()
 
     def run() -> None:
         try:
             result = context.run(work)
-        except BaseException as error:  # noqa: BLE001  # whoever waits is told
+        except BaseException as error:  # noqa: BLE001  # the future raises it
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -111,9 +117,10 @@ def in_thread(work: Callable[[], R]) -> Future[R]:
 
 
 def with_timeout(work: Callable[[], R], seconds: float) -> R:
-    """What `work` returns.
+    """Return what `work` returns.
 
-    Raises: what it raises; TimeoutError when it takes longer.
+    Raises:
+        TimeoutError: It takes longer than `seconds`.
     """
     return in_thread(work).result(seconds)
 
@@ -123,9 +130,17 @@ def _never(_: object) -> bool:
 
 
 def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
-    """What a sync method came to, tried as its policy says: what it returned, or the exception of the last attempt.
-    `refuses`: whether an answer says only that the token was not accepted; of an effect that an attempt before it may
-    have had, that says nothing, no more than `Unreachable` does, and its exception is what it came to."""
+    """Call a sync method, with the attempts of its retry policy.
+
+    Args:
+        method: The method with its arguments.
+        policy: The retry policy.
+        refuses: Whether an answer says that the token was not accepted.
+
+    Returns:
+        What the last attempt returned or raised. An answer that says nothing of earlier attempts (`Unreachable`, or a
+        refused token) does not hide that one of them may have had an effect: then the exception of that attempt.
+    """
     from tenacity import Retrying, stop_after_attempt
 
     raised: list[BaseException] = []
@@ -134,7 +149,7 @@ def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callabl
     )
     try:
         answer = _no_coroutine(retrying(with_timeout, method, policy.timeout))
-    except Exception as error:  # noqa: BLE001  # whatever it raises: unknown, to be asked again with its key
+    except Exception as error:  # noqa: BLE001  # whatever it raises, the outcome is unknown; the call is made again with its key
         return error
     return _came_to(answer, raised, policy, refuses)
 
@@ -142,7 +157,7 @@ def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callabl
 async def with_retries_async(
     method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never
 ) -> object:
-    """The same of a method that is sync or async."""
+    """Call a sync or async method, with the attempts of its retry policy. See `with_retries`."""
     from asyncio import timeout
 
     from tenacity import AsyncRetrying, stop_after_attempt
@@ -165,13 +180,13 @@ async def with_retries_async(
 def _came_to(
     answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
 ) -> object:
-    """The last answer; or what an attempt before it raised, where the answer speaks of the last attempt alone."""
+    """Return the last answer, or what an earlier attempt raised, where the answer speaks of the last attempt alone."""
     says_nothing = isinstance(answer, Unreachable) or refuses(answer)
     return raised[-1] if raised and policy.effect and says_nothing else answer
 
 
 def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
-    """Notes what attempts raise."""
+    """Return a hook that collects what attempts raise."""
 
     def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -182,14 +197,14 @@ def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
 
 
 def _pauses(policy: CallPolicy) -> wait_base:
-    """The pauses between attempts: doubling, with jitter, never longer than the policy says."""
+    """Return the pauses between attempts: doubling, with jitter, up to the bound of the policy."""
     from tenacity import wait_random_exponential
 
     return wait_random_exponential(multiplier=policy.pause, max=min(LONGEST_PAUSE, max(policy.pause, 0.001) * 1024))
 
 
 async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
-    """What a method returns that is sync or async; a sync one runs in a thread of its own."""
+    """Return what a sync or async method returns; a sync one runs in a thread of its own."""
     from asyncio import wrap_future
 
     target = getattr(method, "func", method)
@@ -200,7 +215,7 @@ async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
 
 
 def _no_coroutine(answer: object) -> object:
-    """What a sync service answered. A coroutine has done nothing yet, and nobody here can await it."""
+    """Refuse a coroutine, which has done nothing yet and which the sync manager cannot await."""
     if inspect.iscoroutine(answer):
         answer.close()
         _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")

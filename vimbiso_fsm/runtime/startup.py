@@ -1,4 +1,4 @@
-"""TODO."""
+"""The check that a manager makes of its servers before it starts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,29 @@ _log = logging.getLogger("vimbiso_fsm")
 
 @attrs.frozen
 class StartupCheck:
-    """Whether a manager may start on its servers."""
+    """Whether a manager may start on its servers.
+
+    Attributes:
+        durability: What an answered turn must survive; None when nothing is promised.
+        unsafe: Start all the same.
+    """
 
     durability: Durability | None
     unsafe: bool
 
     def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
-        """What the doctor would refuse.
+        """Return what the doctor would refuse.
 
-        Raises: UnsafeStore, unless that is waived or no level was promised.
+        Raises:
+            UnsafeStore: There are such findings, a durability is promised, and it is not waived.
         """
-        findings = tuple(one for one in examine(nodes, self.durability or "local") if one.serious)
+        findings = tuple(item for item in examine(nodes, self.durability or "local") if item.serious)
         if self.durability is not None and not self.unsafe:
             insist(findings)
         return findings
 
     def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
-        """What is kept of a waiver. Nothing is promised without a level: that is only logged."""
+        """Log the findings, and return the incident of a waiver; None when no promise is broken."""
         for finding in findings:
             _log.warning("the store may lose what it is given: %s", finding)
         if not findings or self.durability is None:

@@ -1,12 +1,12 @@
 """Spans and metrics by OpenTelemetry: the extra `otel`. Nothing else imports this module, and it configures nothing.
 
-`ObservedManager` and `AsyncObservedManager` are the managers with eyes: made in the same ways, used in the same ways.
-Each message and each waking is a span and is timed; `Telemetry`, which they bring as one more observer, counts what was
-stored. Where no SDK is set up, all of it does nothing.
+`ObservedManager` and `AsyncObservedManager` are drop-in replacements with tracing. Each message and each waking is a
+span and is timed; `Telemetry`, which they add to the observers, counts what was stored. Without an SDK all of it does
+nothing.
 
 Attributes are words of the code: kinds, codes, the names of flows, states, channel types and error classes. No member,
-address, text or message of an exception is among them. A span names the message by its reference, the digest's
-beginning that also stands in the log and in the audit; no metric does.
+address, text or message of an exception is among them. A span names the message by its reference, the beginning of the
+digest that also stands in the log and in the audit; no metric does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManag
 from vimbiso_fsm.store.requests import AsyncStore, Store
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The bounds that the histograms propose: a turn takes a millisecond, a call may take ten seconds."""
+"""The bucket bounds of the histograms: a turn takes a millisecond, a call may take ten seconds."""
 
 _CHANNEL = "vimbiso.channel.type"
 _FLOW = "vimbiso.flow"
@@ -43,10 +43,10 @@ _watched: ContextVar[Span] = ContextVar("vimbiso_fsm.runtime.telemetry", default
 
 
 class Telemetry:
-    """An observer that counts what was stored, and a context manager that makes a span of a message and times it.
+    """Spans and metrics of a manager.
 
     By itself, as one of a manager's `observers`, it counts commits; the observed managers use the rest. Without
-    providers it takes those that the process has set up, now or later.
+    providers it uses those that the process has set up, now or later.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Telemetry:
         )
 
     def __call__(self, details: CommitEvent, /) -> None:
-        """Count a commit. It also becomes an event of the span of the message or waking that caused it."""
+        """Count a commit, and add it as an event to the span of the message or waking that caused it."""
         entry = details.entry
         flow = _known({_FLOW: entry.flow})
         turn = _known({"vimbiso.kind": entry.kind, _STATUS: entry.status, **flow, _CHANNEL: entry.channel[0]})
@@ -90,7 +90,7 @@ class Telemetry:
         if entry.kind == "delivery":
             self._deliveries.add(1, {_STATUS: entry.status, _CHANNEL: entry.channel[0]})
         span = _watched.get()
-        if span.is_recording():  # not the ended one of a message whose call came home later
+        if span.is_recording():  # the span of a message has ended when its call returns later
             steps = _known({"vimbiso.source": entry.source, "vimbiso.dest": entry.dest})
             event: dict[str, Attribute] = {**turn, **steps, "vimbiso.reference": entry.token[:10]}
             event |= {"vimbiso.refusal.codes": entry.codes, "vimbiso.attempts": details.attempts}
@@ -98,7 +98,7 @@ class Telemetry:
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
-        """Watch a message being handled -> what is to be told of its outcome, and gives it back."""
+        """Make a span of a message; yield a function that records its outcome and returns it."""
         with self._watching("vimbiso.handle", self._handled) as (span, attributes):
             if isinstance(message, Message):
                 attributes[_CHANNEL] = message.channel.type
@@ -119,13 +119,13 @@ class Telemetry:
 
     @contextmanager
     def waking(self) -> Generator[None]:
-        """Watch a member being woken."""
+        """Make a span of a waking."""
         with self._watching("vimbiso.wake", self._woken):
             yield
 
     @contextmanager
     def _watching(self, name: str, duration: Histogram) -> Generator[tuple[Span, dict[str, str]]]:
-        """A span, and the attributes that it has in common with the measured time."""
+        """Make a span, and yield it with the attributes that it shares with the measured time."""
         since = time.monotonic()
         attributes: dict[str, str] = {}
         span_of_it = self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
@@ -133,8 +133,8 @@ class Telemetry:
             watched = _watched.set(span)
             try:
                 yield span, attributes
-            except BaseException as error:  # its message may name a member: only its type is told
-                if isinstance(error, InvalidMessage):  # its channel's type is anybody's word
+            except BaseException as error:  # its message may name a member, so only its type is recorded
+                if isinstance(error, InvalidMessage):  # the type of its channel is not one of the bot's
                     attributes.pop(_CHANNEL, None)
                 if isinstance(error, Contended) and error.attempts:
                     self._conflicts.add(error.attempts)
@@ -149,12 +149,12 @@ class Telemetry:
 
 
 def _known(attributes: dict[str, str]) -> dict[str, str]:
-    """Those that say something."""
+    """Return the attributes that are not empty."""
     return {name: value for name, value in attributes.items() if value}
 
 
 def _of_call(entry: AuditEntry) -> str:
-    """What an entry says of a call: "done", "failed", "unknown" (nobody knows yet), "again" (it is made again)."""
+    """Return what an entry says of a call: "done", "failed", "unknown" or "again" (it is made again)."""
     if entry.detail.get("outcome") == "unknown":
         return "unknown"
     answers = entry.kind == "call" or (entry.kind != "error" and entry.root != entry.token)
@@ -165,8 +165,7 @@ def _of_call(entry: AuditEntry) -> str:
 
 
 class ObservedManager(FlowStateManager):
-    """A `FlowStateManager` whose messages and wakings are spans, timed and counted. `telemetry`: where to; by default
-    to what the process has set up."""
+    """A `FlowStateManager` with tracing. `telemetry`: by default the providers that the process has set up."""
 
     def __init__(
         self,
@@ -192,7 +191,7 @@ class ObservedManager(FlowStateManager):
 
 
 class AsyncObservedManager(AsyncFlowStateManager):
-    """The same for asyncio."""
+    """An `AsyncFlowStateManager` with tracing. See `ObservedManager`."""
 
     def __init__(
         self,

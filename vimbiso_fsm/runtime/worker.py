@@ -1,13 +1,13 @@
 """The worker: wakes the members for whom something is due, in any number of processes at once.
 
-`manager.wake(member)` does all there is to do at one member, and is safe whoever calls it. A worker only finds out
-whom to wake: it leases shards, looks into the due set of each, and wakes who stands in it.
+`manager.wake(member)` runs everything that is due at one member, and may be called by any process. A worker only finds
+the members: it leases shards, reads the due set of each, and wakes the members in it.
 
-    Attend    every third of a lease: who works? Each shard falls to one of them (rendezvous hashing), so that one who
-              comes or goes moves only their own part
-    Lease     the shards that fall to us, held on until we stop; one whose worker died is free when its lease ends
-    WakeUps   every second, the members of each shard whose time has come
-    wake      several at once; a slow call holds up nobody else
+    Heartbeat  every third of a lease: which workers are there? Each shard belongs to one of them (rendezvous hashing),
+               so that a worker that comes or goes moves only its own part
+    Lease      the worker's own shards, renewed until it stops; the lease of a worker that died expires
+    ReadDue    every second, the members of each shard whose time has come
+    wake       several members at once, so that a slow call delays no other member
 
 `Worker` is for threads, `AsyncWorker` for asyncio; both run in a process of their own (`vimbiso worker`) or beside a
 bot.
@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -31,28 +31,36 @@ from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, Request
+from vimbiso_fsm.store.requests import Effect, Heartbeat, Lease, Leased, ReadDue
 from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
 
 EVERY = 1.0
-"""Seconds between two looks at the due sets."""
+"""Seconds between two reads of the due sets."""
 WIDTH = 32
 """Members woken at the same time."""
 MOST = 100
-"""Members of one shard woken in one round."""
+"""Members of one shard that are woken in one round."""
 REST = 60.0
-"""Seconds before a member whose waking failed is woken again."""
+"""Seconds before a member at whom a waking has failed is woken again."""
 
 _log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
 
 
 @attrs.define
 class Metrics:
-    """What a worker has done. `done`: turns made, by the kind of their audit entry; `woken`: members; `failed`: wakings
-    that ended in an error; `shards`: leased now, `workers`: there now."""
+    """What a worker has done.
+
+    Attributes:
+        done: Turns made, by the kind of their audit entry.
+        woken: Members woken.
+        failed: Wakings that ended in an error.
+        shards: Shards leased now.
+        workers: Workers that are there now.
+    """
 
     done: Counter[str] = attrs.field(factory=Counter[str])
     woken: int = 0
@@ -67,7 +75,7 @@ class Metrics:
 
 
 def shards_of(worker: str, workers: Iterable[str]) -> tuple[int, ...]:
-    """The shards that fall to `worker` among `workers`: each to the one whose hash with it is the highest."""
+    """Return the shards of one of several workers: those with which its hash is the highest of all workers'."""
     there = sorted({worker, *workers})
     return tuple(shard for shard in range(SHARDS) if worker == max(there, key=lambda name: _claim(name, shard)))
 
@@ -78,7 +86,7 @@ def _claim(worker: str, shard: int) -> bytes:
 
 
 class _Rounds:
-    """What both workers share: whose shards, who is being woken, what was done."""
+    """State shared by both workers: the shards, the members being woken, the metrics."""
 
     def __init__(self, name: str | None, every: float, lease: float) -> None:
         self.name = name or f"worker-{secrets.token_hex(6)}"
@@ -87,17 +95,17 @@ class _Rounds:
         self._workers: tuple[str, ...] = ()
         self._wanted: tuple[int, ...] = ()
         self._held: set[int] = set()
-        self._attended = float("-inf")
+        self._heartbeat_at = float("-inf")
         self._busy: set[str] = set()
         self._resting: dict[str, float] = {}
         self._guard = threading.Lock()
 
-    def _is_time_to_attend(self) -> bool:
-        return time.monotonic() >= self._attended + self._lease / 3
+    def _heartbeat_is_due(self) -> bool:
+        return time.monotonic() >= self._heartbeat_at + self._lease / 3
 
     def _requests(self, workers: tuple[str, ...]) -> Iterator[Lease]:
-        """Take and hold on what falls to us, give back what does not any more."""
-        self._attended = time.monotonic()
+        """Return the leases to take or renew, and those to give back."""
+        self._heartbeat_at = time.monotonic()
         if workers != self._workers:
             self._workers, self._wanted = workers, shards_of(self.name, workers)
         for shard in self._wanted:
@@ -110,7 +118,7 @@ class _Rounds:
         self.metrics.shards, self.metrics.workers = len(self._held), len(self._workers)
 
     def _to_wake(self, due: Iterable[tuple[str, ...]]) -> list[str]:
-        """Who is to be woken now: not who is being woken, or just failed."""
+        """Return the members to wake now, without those that are being woken or that rest after a failure."""
         now = time.monotonic()
         with self._guard:
             self._resting = {member: until for member, until in self._resting.items() if until > now}
@@ -119,8 +127,8 @@ class _Rounds:
             self._busy.update(found)
         return found
 
-    def _looks(self) -> Iterator[ReadDue]:
-        """What to ask of each shard. Whoever is being woken, or rests, hides nobody behind them."""
+    def _reads(self) -> Iterator[ReadDue]:
+        """Return what to ask of each shard: enough that members being woken, or resting, hide no others."""
         most = MOST + len(self._busy) + len(self._resting)
         return (ReadDue(shard, limit=most) for shard in sorted(self._held))
 
@@ -134,7 +142,7 @@ class _Rounds:
             self.metrics.done.update(entry.kind for entry in entries)
 
     def _failed(self, member: str | None, error: BaseException) -> None:
-        """Whatever it was, it is tried again; a member of whom it is not the store's fault, later."""
+        """Count and log a failure. A member at whom it is no fault of the store rests before the next try."""
         with self._guard:
             self.metrics.failed += 1
             if member is not None and (isinstance(error, NewerState) or not isinstance(error, VimbisoError)):
@@ -143,10 +151,14 @@ class _Rounds:
 
 
 class Worker(_Rounds):
-    """Wakes members on a manager of threads. `run` until `stop`, in a thread or a process of its own.
+    """Wakes members on a sync manager. `run` until `stop`, in a thread or a process of its own.
 
-    `name`: unlike any other worker's; made up when it is not given. `every`, `lease`: seconds. `width`: members woken
-    at the same time.
+    Args:
+        manager: The manager.
+        name: A name that no other worker has; made up when it is not given.
+        every: Seconds between two reads of the due sets.
+        lease: Seconds that a shard stays leased.
+        width: Members woken at the same time.
     """
 
     def __init__(
@@ -164,7 +176,7 @@ class Worker(_Rounds):
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="vimbiso wake")
 
     def run(self) -> None:
-        """Look after our shards until `stop`; then end what was begun, and give them back."""
+        """Wake the members of the worker's shards until `stop`; then end what was begun, and give the shards back."""
         try:
             while not self._stopped.is_set():
                 self.round()
@@ -177,19 +189,19 @@ class Worker(_Rounds):
         self._stopped.set()
 
     def round(self) -> list[Future[None]]:
-        """One look at everything -> the wakings begun. A store that cannot be reached is tried again next time."""
+        """Read all due sets once, and return the wakings begun. A store that fails is asked again next time."""
         try:
-            if self._is_time_to_attend():
+            if self._heartbeat_is_due():
                 requests = list(self._requests(self._ask(Heartbeat(self.name, self._lease))))
                 self._leased(requests, [self._ask(request) for request in requests])
-            members = self._to_wake([self._ask(look) for look in self._looks()])
+            members = self._to_wake([self._ask(request) for request in self._reads()])
         except VimbisoError as error:
             self._failed(None, error)
             return []
         return [self._pool.submit(self._wake, member) for member in members]
 
     def leave(self) -> None:
-        """End what was begun and give the shards back."""
+        """End what was begun, and give the shards back."""
         self._pool.shutdown()
         try:
             for shard in sorted(self._held):
@@ -199,20 +211,20 @@ class Worker(_Rounds):
             self._failed(None, error)
         self._held.clear()
 
-    def _ask(self, request: Request) -> Any:
+    def _ask(self, request: Effect[R]) -> R:
         return self._manager.ask(request)
 
     def _wake(self, member: str) -> None:
         try:
             self._woken(member, self._manager.wake(member))
-        except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
+        except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
             self._failed(member, error)
         finally:
             self._ended(member)
 
 
 class AsyncWorker(_Rounds):
-    """The same on an asyncio manager, in a task of its own."""
+    """Wakes members on an async manager, in a task of its own. See `Worker`."""
 
     def __init__(
         self,
@@ -232,7 +244,7 @@ class AsyncWorker(_Rounds):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Look after our shards until `stop`; then end what was begun, and give them back."""
+        """Wake the members of the worker's shards until `stop`; then end what was begun, and give the shards back."""
         import asyncio
 
         try:
@@ -250,14 +262,14 @@ class AsyncWorker(_Rounds):
         self._stopped.set()
 
     async def round(self) -> list[asyncio.Task[None]]:
-        """One look at everything -> the wakings begun. A store that cannot be reached is tried again next time."""
+        """Read all due sets once, and return the wakings begun. A store that fails is asked again next time."""
         import asyncio
 
         try:
-            if self._is_time_to_attend():
+            if self._heartbeat_is_due():
                 requests = list(self._requests(await self._ask(Heartbeat(self.name, self._lease))))
                 self._leased(requests, await asyncio.gather(*map(self._ask, requests)))
-            members = self._to_wake(await asyncio.gather(*map(self._ask, self._looks())))
+            members = self._to_wake(await asyncio.gather(*map(self._ask, self._reads())))
         except VimbisoError as error:
             self._failed(None, error)
             return []
@@ -268,7 +280,7 @@ class AsyncWorker(_Rounds):
         return begun
 
     async def leave(self) -> None:
-        """End what was begun and give the shards back."""
+        """End what was begun, and give the shards back."""
         import asyncio
 
         if self._tasks:
@@ -280,14 +292,14 @@ class AsyncWorker(_Rounds):
             self._failed(None, error)
         self._held.clear()
 
-    async def _ask(self, request: Request) -> Any:
+    async def _ask(self, request: Effect[R]) -> R:
         return await self._manager.ask(request)
 
     async def _wake(self, member: str) -> None:
         try:
             async with self._width:
                 self._woken(member, await self._manager.wake(member))
-        except Exception as error:  # noqa: BLE001  # one member's trouble is nobody else's
+        except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
             self._failed(member, error)
         finally:
             self._ended(member)

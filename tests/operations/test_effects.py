@@ -1,0 +1,131 @@
+"""The drivers: effects are taken out of an operation, performed, and answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document
+from tests.held import Held
+from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.errors import DocumentTooLarge, StoreUnavailable
+from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import Operation, Pause, run, run_awaited
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.requests import Commit, Effect, FindOwner, Linked
+
+
+async def owner_after_a_pause() -> str | None:
+    """An operation of two effects."""
+    await Pause(1)
+    try:
+        linked = await FindOwner(CHANNEL)
+    except DocumentTooLarge as error:
+        return f"too large: {error.size}"
+    return linked.member_id
+
+
+def drive(kind: str, operation: Operation[Any], answers: list[Any], seen: list[Effect[Any]]) -> Any:
+    """Run an operation with the sync or the async driver; an answer that is an exception is raised."""
+
+    def perform(effect: Effect[Any]) -> object:
+        seen.append(effect)
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def perform_awaited(effect: Effect[Any]) -> object:
+        await asyncio.sleep(0)
+        return perform(effect)
+
+    if kind == "sync":
+        return run(operation, perform)
+    return asyncio.run(_awaited(run_awaited(operation, perform_awaited)))
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_both_drivers_perform_each_effect_and_send_its_answer(kind: str):
+    """The operation gets the answers in order, and its result is returned."""
+    seen: list[Effect[Any]] = []
+    assert drive(kind, owner_after_a_pause(), [None, Linked("m-1")], seen) == "m-1"
+    assert seen == [Pause(1), FindOwner(CHANNEL)]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_error_of_the_store_is_raised_in_the_operation(kind: str):
+    """An operation may go on after an error that it knows; any other ends it."""
+    assert drive(kind, owner_after_a_pause(), [None, DocumentTooLarge(2, 1)], []) == "too large: 2"
+    with pytest.raises(StoreUnavailable):
+        drive(kind, owner_after_a_pause(), [StoreUnavailable("gone")], [])
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_interrupt_closes_the_operation(kind: str):
+    """What is no error of the package passes the operation by, which is closed and left by its `finally`."""
+    left: list[str] = []
+
+    async def operation() -> None:
+        try:
+            await Pause(1)
+        finally:
+            left.append("closed")
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(kind, operation(), [KeyboardInterrupt()], [])
+    assert left == ["closed"]
+
+
+def test_an_operation_held_in_the_hand_stops_at_each_effect():
+    """A test gives the answers itself."""
+    held = Held(Context(fruit_bot(), Cache(), START.timestamp()), lambda _: owner_after_a_pause())
+    assert held.request == Pause(1)
+    held.take(None)
+    assert held.request == FindOwner(CHANNEL)
+    held.take(Linked("m-1"))
+    assert (held.request, held.outcome) == (None, "m-1")
+
+
+R = TypeVar("R")
+
+
+class FailsAt:
+    """A store that cannot be reached at the commit of that number."""
+
+    def __init__(self, store: MemoryStore, number: int) -> None:
+        self._store, self._left = store, number
+
+    def perform(self, request: Effect[R], /) -> R:
+        """Perform a request, unless it is that commit."""
+        stores: object = request
+        if isinstance(stores, Commit):
+            self._left -= 1
+            if not self._left:
+                raise StoreUnavailable("gone")
+        return self._store.perform(request)
+
+
+def test_observers_are_told_of_what_was_stored_before_an_error():
+    """The turn that made a call is stored; when its answer cannot be, observers and the member's next message still
+    know of it."""
+    bank = Bank()
+    chat = Chat(fruit_bot(bank))
+    chat.plant(member_document(version=1))
+    chat.say("hi", "order", "ada", "1234", "fruit02")
+    told: list[CommitEvent] = []
+    manager = FlowStateManager(chat.bot, FailsAt(chat.store, 2), observers=[told.append])
+    manager._base.clock.follow(chat.clock)
+    with pytest.raises(StoreUnavailable):
+        manager.handle(Message(CHANNEL, "yes", "yes"))
+    assert bank.calls
+    assert [event.entry.version for event in told] == [chat.document().version]
+    assert chat.document().call is not None

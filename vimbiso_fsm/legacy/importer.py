@@ -1,0 +1,55 @@
+"""Import of a member's record when the member writes for the first time."""
+
+from __future__ import annotations
+
+import attrs
+
+from vimbiso_fsm.audit.entries import Incident
+from vimbiso_fsm.document.ids import channel_digest, instant
+from vimbiso_fsm.legacy.convert import ImportRecord
+from vimbiso_fsm.legacy.declare import Declaration
+from vimbiso_fsm.legacy.records import NotConverted, is_number
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import ReadLegacy
+from vimbiso_fsm.store.requests import RecordIncident
+
+
+@attrs.frozen
+class Legacy(Declaration):
+    """What a bot makes of the records of the previous release, for `Bot(importer=…)`.
+
+    Attributes:
+        flows: The old flows whose runs are resumed.
+        dropped: Names of the old flows whose runs end; their members keep everything else.
+        profile: Returns the profile that is kept of a record; by default the record's own.
+        account: Returns the account that is kept of a record; by default the record's own.
+        member_of: Asks a service for the owner of a number: `(services, number) -> member id`, None when it has none.
+    """
+
+    async def import_record(self, context: Context, member_id: str, channel: Channel, /) -> bool:
+        """Import the record of a channel; one that cannot be imported stays as it is, and an incident says why.
+
+        Args:
+            context: The context of the operation.
+            member_id: The owner of the channel, or the guest on it.
+            channel: The channel on which the member writes.
+
+        Returns:
+            Whether there is a record of the channel, so that the store has to be asked again.
+        """
+        if not is_number(channel.identifier):
+            return False
+        record = await ReadLegacy(channel.identifier)
+        if record is None:
+            return False
+        try:
+            importing = ImportRecord(context.bot, record)
+            if importing.state.channel.address != channel.address:
+                return False
+            await importing.run(context)
+        except NotConverted as refusal:
+            detail = {"field": refusal.field, "fault": refusal.fault}
+            incident = Incident(instant(context.now), "legacy", member_id, channel_digest(channel), detail=detail)
+            await RecordIncident(member_id, incident.body)
+        return True

@@ -1,0 +1,65 @@
+"""What an operation shares with the shell that performs its effects."""
+
+from __future__ import annotations
+
+from vimbiso_fsm.audit.flow_audit import CommitEvent
+from vimbiso_fsm.errors import Contended
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.effects import Pause
+
+
+class Context:
+    """What an operation is told by its shell, and what it reports beside its result.
+
+    The shell reads the report when the operation has ended, also when it ended in an exception: what was stored by then
+    stays stored.
+
+    Attributes:
+        bot: The bot whose flows are run.
+        cache: The latest documents of recent members.
+        now: Seconds since the epoch, on the store's clock as far as the shell knows it. The shell sets it with every
+            answer.
+        waited: Seconds since the operation was asked for, calls and deliveries not counted. The shell sets it with
+            every answer.
+        patience: Seconds for which the operation may lose races against other writers.
+        told: The commits that observers are told of, in order.
+        errors: What callbacks, calls and deliveries raised, each with the reference of its turn.
+        confirmed: Whether the store has confirmed the latest commit as safely as it was asked to.
+    """
+
+    __slots__ = ("_until", "bot", "cache", "confirmed", "errors", "now", "patience", "told", "waited")
+
+    def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
+        self.bot = bot
+        self.cache = cache
+        self.now = now
+        self.waited = waited
+        self.patience = patience
+        self._until = waited + patience
+        self.told: list[CommitEvent] = []
+        self.errors: list[tuple[str, BaseException]] = []
+        self.confirmed = True
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the patience is over. It began with the operation; the time in a queue before that does not count."""
+        return self.waited > self._until
+
+    def check_patience(self, member_id: str, attempts: int) -> None:
+        """Say whether to try again after a lost race.
+
+        Raises:
+            Contended: The patience is over.
+        """
+        if self.is_overdue:
+            raise Contended(member_id, self.patience, attempts)
+
+    async def pause(self, member_id: str, attempts: int) -> None:
+        """Wait a moment after a lost race.
+
+        Raises:
+            Contended: The patience is over.
+        """
+        self.check_patience(member_id, attempts)
+        await Pause(attempts)
