@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
@@ -23,7 +24,7 @@ from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Address, Document, Moved, PendingCall, TokenLife, first_document
 from vimbiso_fsm.engine.commit import Decision
-from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
+from vimbiso_fsm.errors import Contended, DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -506,7 +507,10 @@ def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
 @given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_any_workers_at_once(order: list[int], same: bool):
-    """Two messages (or one, delivered twice), a waking and a late redelivery, step by step in any order."""
+    """Two messages, or one that is delivered twice, a wake and a late redelivery: any order of their steps ends settled.
+
+    A message that has waited for the others as long as its patience lasts may end as `Contended`.
+    """
     chat, office = moving()
     guest_id = first_document(chat.channel, NOW).member_id
     first, second = chat.message("hi"), chat.message("help")
@@ -515,12 +519,14 @@ def test_any_workers_at_once(order: list[int], same: bool):
     for turn in order:
         if works[turn].request is not None:
             chat.clock.at += 0.5
-            chat.step(works[turn])
+            with suppress(Contended):
+                chat.step(works[turn])
     for work in works:
         for _ in range(400):
             if work.request is None:
                 break
-            chat.step(work)
+            with suppress(Contended):
+                chat.step(work)
         assert work.request is None
     chat.wait(60).wake(guest_id)
     chat.wake("m-1")

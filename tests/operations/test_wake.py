@@ -1054,8 +1054,10 @@ class Life:
             case "say":
                 waiting = {
                     one.id: self.put_out[one.id]
-                    for one in chat.document().outbox
-                    if one.leased_until is None or one.leased_until.timestamp() <= chat.clock.at
+                    for one in itertools.takewhile(
+                        lambda one: one.leased_until is None or one.leased_until.timestamp() <= chat.clock.at,
+                        chat.document().outbox,  # replies never overtake those that are being delivered
+                    )
                 }
                 version = chat.document().version
                 message = chat.message(value)
