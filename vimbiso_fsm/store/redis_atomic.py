@@ -398,9 +398,10 @@ class AtomicStateManager:
             raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
     def _scan(self) -> tuple[str, ...]:
-        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server."""
-        if not self._checked:
-            self._check()
+        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
+
+        Nothing is recorded on a server that has no store yet.
+        """
         try:
             return members_of(self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE))
         except UNREACHABLE as error:
@@ -622,9 +623,10 @@ class AsyncAtomicStateManager:
         return self.servers.client
 
     async def _scan(self) -> tuple[str, ...]:
-        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server."""
-        if not self._checked:
-            await self._check()
+        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
+
+        Nothing is recorded on a server that has no store yet.
+        """
         try:
             found = self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)
             return members_of([key async for key in found])
