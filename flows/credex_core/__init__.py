@@ -1,8 +1,10 @@
-"""credex-core, the judge of all money: the port that the conversations talk to, and what can stand behind it.
+"""credex-core, the service that decides on all money: its port and the implementations of the port.
 
-core_port.py        the port and what it answers
-simulated_core.py   one in this process, to try things against
-http_core.py        the real one, over HTTP; needs the extra `http`, and is loaded when it is asked for
+port.py        the port and its results
+simulated.py   a simulation in this process
+http.py        the real service over HTTP; needs the extra `http`, and is imported on first use
+wire.py        requests and responses of the service, as data
+server.py      the simulation over HTTP; needs the extra `serve`
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The adapters over HTTP, and httpx with them, for those who want them."""
+    """Import the HTTP clients on first use, because they need httpx."""
     if name in ("AsyncHttpCredexCore", "HttpCredexCore"):
-        from flows.credex_core import http as http_core
+        from flows.credex_core import http
 
-        return getattr(http_core, name)
+        return getattr(http, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

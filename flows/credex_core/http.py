@@ -1,8 +1,8 @@
-"""credex-core over HTTP: the port `CredexCore` by httpx, sync and async. It needs the extra `http`.
+"""credex-core over HTTP: the port `CredexCore` with httpx, sync and async. It needs the extra `http`.
 
-The module `wire` makes the requests and reads the responses; this one sends them. A connection that was never made had
-no effect: the answer is `Unreachable("core.down")`. Any later fault leaves the outcome unknown. The adapters neither
-retry nor renew a token; the managers do, with the same key (`vimbiso_fsm.runtime.services`).
+`wire` makes the requests and interprets the responses; this module sends them. A connection that was never made had no
+effect: `Unreachable("core.down")`. Any later failure leaves the effect unknown. This module repeats no call and renews
+no token: the caller does, with the same key (`vimbiso_fsm.runtime.services`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import Final, Self, TypeVar
 
 import httpx
 
-from flows.credex_core import wire as core_wire
+from flows.credex_core import wire
 from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
 from flows.credex_core.wire import DOWN, MAX_BODY, Answer, Asked, unanswered, understood
 from vimbiso_fsm import Caller, Money, Refused
-
-__all__ = ["AsyncHttpCredexCore", "HttpCredexCore"]
 
 R = TypeVar("R")
 
 CONNECT: Final = 2.0
 READ: Final = 5.0
-"""Seconds; a call with both of them ends before whoever waits for it gives up (`CallPolicy.timeout`)."""
+"""Seconds. Their sum is less than the timeout of a call (`CallPolicy.timeout`)."""
 
 _NEVER_SENT: Final = (
     httpx.ConnectError,  # refused, no such host, no certificate that holds
@@ -38,11 +36,11 @@ _NEVER_SENT: Final = (
 
 
 class _TooLong(Exception):
-    """More comes back than is read, or longer."""
+    """A response has too many bytes, or takes too long."""
 
 
 class _Address:
-    """Where credex-core is, who we are there, and how long we wait."""
+    """The address of credex-core, the key of the API, and the timeouts."""
 
     def __init__(self, url: str, api_key: str, connect: float, read: float) -> None:
         try:
@@ -50,9 +48,9 @@ class _Address:
         except httpx.InvalidURL:
             parts = httpx.URL()
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
-            raise ValueError("url is no address of credex-core; give https://HOST/PATH")
+            raise ValueError("url is not an address of credex-core; give https://HOST/PATH")
         if parts.userinfo:
-            raise ValueError("url holds a name or a password; give credex-core's address alone, and api_key=…")
+            raise ValueError("url contains a name or a password; give only the address of credex-core, and api_key=…")
         if not (connect > 0 and read > 0):
             raise ValueError(f"connect is {connect!r} and read {read!r}; both are seconds, more than 0")
         self.url = url.rstrip("/")
@@ -60,48 +58,54 @@ class _Address:
         self._connect, self._read = connect, read
 
     def request(self, client: httpx.Client | httpx.AsyncClient, asked: Asked[object]) -> httpx.Request:
-        """The call as it is sent."""
+        """Build the request of a call."""
         request = client.build_request(
             "POST",
             f"{self.url}/{asked.name}",
             content=asked.content,
-            headers=core_wire.headers(asked, self._api_key),
+            headers=wire.headers(asked, self._api_key),
             timeout=httpx.Timeout(self._read, connect=self._connect, pool=self._connect),
         )
-        request.headers.pop("Cookie", None)  # set by the answer to another member
+        request.headers.pop("Cookie", None)  # set by the response to another member
         return request
 
     def reading(self) -> _Reading:
-        """An answer that is awaited from now on."""
+        """Start to wait for a response."""
         return _Reading(time.monotonic() + self._connect + self._read)
 
     def meaning(self, asked: Asked[R], response: httpx.Response, reading: _Reading) -> R | Refused:
-        """What the answer means.
+        """Interpret a response.
 
-        Raises: ReplyLost when the call has an effect, and nobody knows whether it was done.
+        Raises:
+            ReplyLost: The call has an effect, and the response does not tell whether it took place.
         """
         kind = response.headers.get("content-type", "")
         return understood(asked, Answer(response.status_code, kind, bytes(reading.body)), self._api_key)
 
 
 class _Reading:
-    """An answer while it comes in, piece by piece."""
+    """A response while it arrives, chunk by chunk."""
 
     def __init__(self, until: float) -> None:
         self._until = until
         self.body = bytearray()
 
     def take(self, piece: bytes) -> None:
-        """Raises: _TooLong."""
+        """Add a chunk.
+
+        Raises:
+            _TooLong: The response has too many bytes, or takes too long.
+        """
         self.body += piece
         if len(self.body) > MAX_BODY or time.monotonic() > self._until:
             raise _TooLong
 
 
 def _failed(asked: Asked[object], error: Exception) -> Refused:
-    """What an exception means.
+    """Interpret an exception of httpx.
 
-    Raises: ReplyLost when the call has an effect, and may have been done.
+    Raises:
+        ReplyLost: The call has an effect, which may have taken place.
     """
     if isinstance(error, _NEVER_SENT):
         return DOWN
@@ -109,12 +113,17 @@ def _failed(asked: Asked[object], error: Exception) -> Refused:
 
 
 class HttpCredexCore:
-    """The real credex-core, or `vimbiso core`, at `url`: the methods are `CredexCore`'s.
+    """The port `CredexCore` over HTTP. Safe to share between threads.
 
-    `api_key`: sent as x-client-api-key. `connect`, `read`: seconds until a connection stands, and for the answer.
-    `client`: one of your own, for proxies and certificates; close it yourself. Safe to share between threads.
+    Args:
+        url: The address, `https://HOST/PATH`.
+        api_key: The key of the API, sent as x-client-api-key; "" for none.
+        connect: Seconds to wait for a connection.
+        read: Seconds to wait for the response.
+        client: A client with proxies and certificates of your own, which you close yourself.
 
-    Raises: ValueError when `url` is no address, or holds a password.
+    Raises:
+        ValueError: `url` is not an address, or contains a password.
     """
 
     def __init__(
@@ -142,13 +151,13 @@ class HttpCredexCore:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         if self._own:
             self._client.close()
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
-        return self._ask(core_wire.login(phone, caller))
+        return self._ask(wire.login(phone, caller))
 
     def onboard_member(
         self,
@@ -160,39 +169,39 @@ class HttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
         """See `CredexCore.onboard_member`."""
-        return self._ask(core_wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+        return self._ask(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
         """See `CredexCore.get_account_by_handle`."""
-        return self._ask(core_wire.get_account_by_handle(handle, caller))
+        return self._ask(wire.get_account_by_handle(handle, caller))
 
     def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
         """See `CredexCore.create_credex`."""
-        return self._ask(core_wire.create_credex(issuer, receiver, amount, caller))
+        return self._ask(wire.create_credex(issuer, receiver, amount, caller))
 
     def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex`."""
-        return self._ask(core_wire.accept_credex(credex_id, caller))
+        return self._ask(wire.accept_credex(credex_id, caller))
 
     def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex_bulk`."""
-        return self._ask(core_wire.accept_credex_bulk(credex_ids, caller))
+        return self._ask(wire.accept_credex_bulk(credex_ids, caller))
 
     def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.decline_credex`."""
-        return self._ask(core_wire.decline_credex(credex_id, caller))
+        return self._ask(wire.decline_credex(credex_id, caller))
 
     def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.cancel_credex`."""
-        return self._ask(core_wire.cancel_credex(credex_id, caller))
+        return self._ask(wire.cancel_credex(credex_id, caller))
 
     def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
         """See `CredexCore.get_ledger`."""
-        return self._ask(core_wire.get_ledger(account_id, start_row, num_rows, caller))
+        return self._ask(wire.get_ledger(account_id, start_row, num_rows, caller))
 
     def create_recurring(
         self,
@@ -206,7 +215,7 @@ class HttpCredexCore:
     ) -> Receipt | Refused:
         """See `CredexCore.create_recurring`."""
         return self._ask(
-            core_wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
+            wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
         )
 
     def _ask(self, asked: Asked[R]) -> R | Refused:
@@ -228,7 +237,7 @@ class HttpCredexCore:
 
 
 class AsyncHttpCredexCore:
-    """The same for an `AsyncFlowStateManager`; it belongs to one event loop."""
+    """The port `CredexCore` over HTTP, for one event loop. The arguments are those of `HttpCredexCore`."""
 
     def __init__(
         self,
@@ -255,13 +264,13 @@ class AsyncHttpCredexCore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         if self._own:
             await self._client.aclose()
 
     async def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
-        return await self._ask(core_wire.login(phone, caller))
+        return await self._ask(wire.login(phone, caller))
 
     async def onboard_member(
         self,
@@ -273,39 +282,39 @@ class AsyncHttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
         """See `CredexCore.onboard_member`."""
-        return await self._ask(core_wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+        return await self._ask(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
 
     async def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
         """See `CredexCore.get_account_by_handle`."""
-        return await self._ask(core_wire.get_account_by_handle(handle, caller))
+        return await self._ask(wire.get_account_by_handle(handle, caller))
 
     async def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
         """See `CredexCore.create_credex`."""
-        return await self._ask(core_wire.create_credex(issuer, receiver, amount, caller))
+        return await self._ask(wire.create_credex(issuer, receiver, amount, caller))
 
     async def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex`."""
-        return await self._ask(core_wire.accept_credex(credex_id, caller))
+        return await self._ask(wire.accept_credex(credex_id, caller))
 
     async def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex_bulk`."""
-        return await self._ask(core_wire.accept_credex_bulk(credex_ids, caller))
+        return await self._ask(wire.accept_credex_bulk(credex_ids, caller))
 
     async def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.decline_credex`."""
-        return await self._ask(core_wire.decline_credex(credex_id, caller))
+        return await self._ask(wire.decline_credex(credex_id, caller))
 
     async def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.cancel_credex`."""
-        return await self._ask(core_wire.cancel_credex(credex_id, caller))
+        return await self._ask(wire.cancel_credex(credex_id, caller))
 
     async def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
         """See `CredexCore.get_ledger`."""
-        return await self._ask(core_wire.get_ledger(account_id, start_row, num_rows, caller))
+        return await self._ask(wire.get_ledger(account_id, start_row, num_rows, caller))
 
     async def create_recurring(
         self,
@@ -319,7 +328,7 @@ class AsyncHttpCredexCore:
     ) -> Receipt | Refused:
         """See `CredexCore.create_recurring`."""
         return await self._ask(
-            core_wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
+            wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
         )
 
     async def _ask(self, asked: Asked[R]) -> R | Refused:

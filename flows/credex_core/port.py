@@ -1,10 +1,10 @@
-"""The port to credex-core, the judge of all money: what the conversations ask it, and what it answers.
+"""The port to credex-core, the service that decides on all money.
 
-Every method returns what it is for, or `Refused` when it is known that nothing was done; when credex-core cannot be
-reached, `Unreachable`, which speaks of this try alone. It raises only when nobody knows whether the effect took place;
-the same idempotency key may then be tried again, it acts once. A token that is not accepted is
-`Refused("core.unauthorised")`, and nothing was done: whoever asks gets a new one by `login` and asks again with the
-same key (`flows.bot`).
+Every method returns its value, or `Refused` when the call had no effect. `Unreachable` says that this attempt had no
+effect; an earlier one may have had. A method raises only when the effect is unknown; a further attempt with the same
+idempotency key is then safe, because a key acts once. `Refused("core.unauthorised")` means that the token was not
+accepted and the call had no effect: the caller gets a new token by `login` and repeats the call with the same key
+(`flows.bot`).
 """
 
 from __future__ import annotations
@@ -18,35 +18,26 @@ import attrs
 
 from vimbiso_fsm import Caller, Money, Refused
 
-__all__ = [
-    "ANYBODY",
-    "DECIMALS",
-    "DEFAULT_DENOMINATION",
-    "Account",
-    "CredexCore",
-    "Dashboard",
-    "LedgerEntry",
-    "PendingOffer",
-    "Receipt",
-    "Recipient",
-    "ReplyLost",
-    "Session",
-    "phone_of",
-]
-
 DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
-"""The denominations and how many digits each has after the point."""
+"""The denominations, each with its number of decimals."""
 DEFAULT_DENOMINATION: Final = "USD"
 
 ANYBODY: Final = Caller()
 
 
-# What it answers ---------------------------------------------------------------------------------------------------
+# Results -----------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class PendingOffer:
-    """An offer not answered yet, as one of the two accounts sees it: who stands on the other side, and how much."""
+    """An open offer as one of its two accounts sees it.
+
+    Attributes:
+        id: The id of the offer.
+        handle: The handle of the other account.
+        name: The name of the other account.
+        amount: The offered amount.
+    """
 
     id: str
     handle: str
@@ -56,8 +47,20 @@ class PendingOffer:
 
 @attrs.frozen
 class Account:
-    """An account: its secured balances, one for each denomination it ever held, and the offers waiting, oldest first.
-    `incoming_count`, `outgoing_count`: how many there are, also where not all of them are listed."""
+    """An account.
+
+    Attributes:
+        id: The id of the account.
+        handle: The handle of the account, in lower case.
+        name: The name of the account.
+        owned: Whether the member owns the account.
+        balances: The secured balances, one for each denomination that the account has ever held.
+        net_assets: The net assets in the default denomination.
+        incoming: Open offers to the account, oldest first.
+        outgoing: Open offers from the account, oldest first.
+        incoming_count: The number of incoming offers, also when not all of them are listed.
+        outgoing_count: The number of outgoing offers, also when not all of them are listed.
+    """
 
     id: str = ""
     handle: str = ""
@@ -71,19 +74,28 @@ class Account:
     outgoing_count: int = 0
 
     def balance(self, currency: str) -> Money:
-        """What it holds of a denomination."""
+        """The balance in a denomination; zero when the account has none."""
         zero = Money(Decimal(0).scaleb(-DECIMALS.get(currency, 0)), currency)
         return next((money for money in self.balances if money.currency == currency), zero)
 
     def holds(self, amount: Money) -> bool:
-        """Whether it holds at least that much."""
+        """Whether the balance is at least this amount."""
         return self.balance(amount.currency) >= amount
 
 
 @attrs.frozen
 class Dashboard:
-    """A member with their accounts, as every action answers it. `remaining_usd`: what may still be offered today.
-    `told`: when credex-core said so, where it was noted."""
+    """A member with the accounts, as every action returns it.
+
+    Attributes:
+        member_id: The id of the member; "" when the action returned no dashboard.
+        firstname: The first name.
+        lastname: The last name.
+        tier: The tier, from 1 to 5.
+        remaining_usd: The amount that the member may still offer today.
+        accounts: The accounts.
+        told: The time of the action, where it is noted.
+    """
 
     member_id: str = ""
     firstname: str = ""
@@ -96,7 +108,7 @@ class Dashboard:
 
 @attrs.frozen
 class Session:
-    """A member who is logged in."""
+    """A login: the token and the dashboard of the member."""
 
     token: str = attrs.field(repr=False)
     dashboard: Dashboard
@@ -104,7 +116,7 @@ class Session:
 
 @attrs.frozen
 class Recipient:
-    """The account that has a handle."""
+    """The account with a handle."""
 
     id: str = ""
     handle: str = ""
@@ -113,8 +125,13 @@ class Recipient:
 
 @attrs.frozen
 class Receipt:
-    """Something was done: the id of what was made or changed, and the member's dashboard after it: the accounts that it
-    touched, or all; of nobody (`member_id` is "") where nothing is said of it."""
+    """The receipt of an action.
+
+    Attributes:
+        id: The id of the object that was made or changed.
+        dashboard: The member's dashboard afterwards, with all accounts or the changed ones. Its `member_id` is "" when
+            the service returned no dashboard.
+    """
 
     id: str
     dashboard: Dashboard
@@ -122,7 +139,14 @@ class Receipt:
 
 @attrs.frozen
 class LedgerEntry:
-    """One movement of an account, money received positive. `handle`, `name`: the other side."""
+    """A movement of an account.
+
+    Attributes:
+        id: The id of the movement.
+        handle: The handle of the other account.
+        name: The name of the other account.
+        amount: The amount; positive when the account received it.
+    """
 
     id: str
     handle: str
@@ -131,10 +155,10 @@ class LedgerEntry:
 
 
 class CredexCore(Protocol):
-    """The port. Every method of it but `login` and `onboard_member` needs a caller who is logged in."""
+    """The port. Every method except `login` and `onboard_member` needs the token of a logged-in caller."""
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
-        """Log in with a telephone number, the caller's own when none is named; None when nobody has it."""
+        """Log in with a telephone number; the caller's own by default. None when no member has it."""
         ...
 
     def onboard_member(
@@ -146,7 +170,7 @@ class CredexCore(Protocol):
         default_denom: str = DEFAULT_DENOMINATION,
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
-        """Make a new member with a first account."""
+        """Make a member with a first account."""
         ...
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
@@ -156,29 +180,29 @@ class CredexCore(Protocol):
     def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
-        """Offer a secured credex, from account id to account id."""
+        """Offer a secured credex from one account to another; both are ids."""
         ...
 
     def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Accept an offer that came in; the money moves."""
+        """Accept an incoming offer; the money moves."""
         ...
 
     def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Accept several offers, all or none."""
+        """Accept several incoming offers, all or none."""
         ...
 
     def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Decline an offer that came in."""
+        """Decline an incoming offer."""
         ...
 
     def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Take back an offer not answered yet."""
+        """Cancel an outgoing offer that is still open."""
         ...
 
     def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
-        """An account's movements, the latest first, from a row on."""
+        """List the movements of an account from a row on, the latest first."""
         ...
 
     def create_recurring(
@@ -191,18 +215,23 @@ class CredexCore(Protocol):
         start_date: dt.date,
         caller: Caller = ANYBODY,
     ) -> Receipt | Refused:
-        """Subscribe to a member tier, paid every `pay_frequency` days; the first payment is due at once."""
+        """Subscribe to a member tier, with a payment every `pay_frequency` days and the first one at once."""
         ...
 
 
 class ReplyLost(ConnectionError):
-    """The work may have been done; its reply did not arrive, or says nothing. Attributes: `call`, `fault`."""
+    """The reply to a call did not arrive or is unusable, so the effect of the call is unknown.
+
+    Attributes:
+        call: The name of the call.
+        fault: What is wrong with the reply.
+    """
 
     def __init__(self, call: str, fault: str = "was lost") -> None:
         self.call, self.fault = call, fault
-        super().__init__(f"the reply to {call} {fault}; nobody knows whether it was done, ask again with the same key")
+        super().__init__(f"the reply to {call} {fault}, so its effect is unknown; repeat the call with the same key")
 
 
 def phone_of(phone: str, caller: Caller) -> str:
-    """The telephone number that is meant, without its +: the caller's own when none is named."""
+    """The given telephone number, or the caller's own, without the plus sign."""
     return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")

@@ -1,8 +1,8 @@
-"""A credex-core over HTTP: the simulated one, served as `HttpCredexCore` asks for it. It needs the extra `serve`.
+"""The simulated credex-core over HTTP, for `HttpCredexCore`. It needs the extra `serve`.
 
-`answered` and the table `CALLS` are the other side of `core_wire`: what arrives becomes a call of the port, what the
-port answers becomes a status and a body. A reply that is lost breaks the connection in the middle of the answer.
-`GET /` shows what was received. It serves this machine only, any key of an API is good, and pages may ask it too.
+The table `CALLS` and `answered` mirror `wire`: a request becomes a call of the port, and its result becomes a status
+and a body. A lost reply breaks the connection in the middle of the response. `GET /` shows the received calls. The
+server listens on this machine only, accepts any key of the API, and lets browser pages call it too.
 """
 
 from __future__ import annotations
@@ -43,25 +43,28 @@ from flows.credex_core import (
 from flows.credex_core.wire import exact
 from vimbiso_fsm import Caller, Money, Refused
 
-__all__ = ["CALLS", "address", "answered", "application", "listening", "running", "served", "server"]
-
 T = TypeVar("T")
 Body = Mapping[str, Any]
 
 MAX_BODY: Final = 1 << 20
-"""Bytes that a request may have."""
+"""The maximum size of a request in bytes."""
 
 
-# What arrives ------------------------------------------------------------------------------------------------------
+# Requests ----------------------------------------------------------------------------------------------------------
 
 
 class _Invalid(ValueError):
-    """A request that is none; why."""
+    """A request is invalid; the message says why."""
 
 
 @attrs.frozen
 class Served:
-    """One call of the API: how the port is asked, and the type of action that a success is."""
+    """A call of the API.
+
+    Attributes:
+        ask: Calls the port.
+        does: The type of the action that reports success.
+    """
 
     ask: Callable[[CredexCore, Body, Caller], object]
     does: str
@@ -75,7 +78,7 @@ def _get(body: Body, name: str, kind: type[T]) -> T:
 
 
 def _amount(body: Body, name: str, currency: str) -> Money:
-    """An amount, as a number or as a text."""
+    """Read an amount from a number or a text."""
     value: Any = body.get(name)
     try:
         return exact(Decimal("" if isinstance(value, bool) else value), _get(body, currency, str))
@@ -84,7 +87,11 @@ def _amount(body: Body, name: str, currency: str) -> Money:
 
 
 def _says(body: Body, **words: object) -> None:
-    """Raises: _Invalid unless the request says just that."""
+    """Check fields of a request.
+
+    Raises:
+        _Invalid: A field has another value.
+    """
     for name, word in words.items():
         if body.get(name) != word:
             raise _Invalid(f"{name} is not {word!r}")
@@ -183,7 +190,7 @@ def _no_number(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no numbers of JSON")
 
 
-# What is answered --------------------------------------------------------------------------------------------------
+# Responses ---------------------------------------------------------------------------------------------------------
 
 _REFUSALS: Final = {
     "amount.balance": (400, "CREDEX_CREATE_FAILED", "INSUFFICIENT_SECURED_BALANCE"),
@@ -197,11 +204,22 @@ _REFUSALS: Final = {
     "core.unauthorised": (401, "ERROR_UNAUTHORIZED", "INVALID_TOKEN"),
     "handle.unknown": (404, "ERROR_NOT_FOUND", "ACCOUNT_NOT_FOUND"),
 }
-"""Status, type of action and code of each refusal."""
+"""The status, the type of the action and the code of each refusal."""
 
 
 def answered(name: str, result: object) -> tuple[int, Body]:
-    """Status and body of what the port answered to a call."""
+    """Make the response to a call.
+
+    Args:
+        name: The name of the call.
+        result: The result of the port.
+
+    Returns:
+        The status and the body.
+
+    Raises:
+        TypeError: The result is none that the port returns.
+    """
     if result is None:
         return 404, _message("ERROR_NOT_FOUND", {"code": "NOT_FOUND", "reason": "Member not found"})
     if isinstance(result, Refused):
@@ -222,7 +240,7 @@ def answered(name: str, result: object) -> tuple[int, Body]:
         case tuple():
             return 200, _message(does, {"ledger": [_entry(one) for one in result if isinstance(one, LedgerEntry)]})
         case _:
-            raise TypeError(f"{name} answered a {type(result).__name__}, which is no answer of credex-core")
+            raise TypeError(f"{name} returned a {type(result).__name__}, which the port CredexCore never returns")
 
 
 def _why(refused: Refused) -> str:
@@ -294,7 +312,7 @@ def _entry(entry: LedgerEntry) -> Body:
 
 
 class _Broken(Response):
-    """An answer that is promised and does not come: the connection ends in the middle of it."""
+    """A response that is announced and not sent: the connection ends in the middle of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
@@ -302,7 +320,7 @@ class _Broken(Response):
 
 
 def application(core: SimulatedCredexCore) -> Starlette:
-    """The application; its `state.core` may be replaced by another simulator at any time."""
+    """Make the application. Its `state.core` may be replaced by another simulation at any time."""
     pages = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"])
     routes = [Route("/", _look), Route("/{name}", _call, methods=["POST"])]
     app = Starlette(routes=routes, middleware=[pages])
@@ -311,7 +329,7 @@ def application(core: SimulatedCredexCore) -> Starlette:
 
 
 async def _call(request: Request) -> Response:
-    """One call."""
+    """Serve a call."""
     name, core = request.path_params["name"], request.app.state.core
     if name not in CALLS:
         raise HTTPException(404)
@@ -338,7 +356,7 @@ async def _content(request: Request) -> bytes:
 
 
 async def _look(request: Request) -> Response:
-    """What it is, and what it received so far."""
+    """Show the calls, offers and faults of the simulation."""
     core: SimulatedCredexCore = request.app.state.core
     seen = {
         "calls": list(CALLS),
@@ -350,22 +368,31 @@ async def _look(request: Request) -> Response:
 
 
 def listening(port: int = 0) -> socket.socket:
-    """A socket of this machine that takes connections from now on; port 0 is any that is free.
+    """Open a socket that accepts connections from this machine.
 
-    Raises: OSError when it is taken.
+    Args:
+        port: The port; 0 is any that is free.
+
+    Returns:
+        The socket.
+
+    Raises:
+        OSError: The port is not available.
     """
     bound = socket.create_server(("127.0.0.1", port))
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # connections inherit it: head and body go at once
+    bound.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, True
+    )  # connections inherit it, so that head and body are sent at once
     return bound
 
 
 def address(bound: socket.socket) -> str:
-    """Its URL."""
+    """The URL of a socket."""
     return f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 def server(app: ASGIApp) -> uvicorn.Server:
-    """What serves it, and logs nothing."""
+    """Make a server that logs nothing."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -383,14 +410,14 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 @contextmanager
 def served(core: SimulatedCredexCore, port: int = 0) -> Generator[str]:
-    """The simulator over HTTP while the block lasts, in a thread; its URL."""
+    """Serve a simulation in a thread for the duration of the block, and yield its URL."""
     with listening(port) as bound, running(application(core), bound) as url:
         yield url
 
 
 @contextmanager
 def running(app: ASGIApp, bound: socket.socket) -> Generator[str]:
-    """An application at a socket while the block lasts, in a thread; its URL."""
+    """Serve an application in a thread for the duration of the block, and yield its URL."""
     serving = server(app)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]}, name="credex-core", daemon=True)
     thread.start()

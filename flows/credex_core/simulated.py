@@ -1,6 +1,7 @@
-"""A simulated credex-core in this process: members, accounts, offers and a ledger, deterministic under a seed. It can
-be told to be slow, down, to answer 401, or to lose its reply after doing the work. What one account gives another
-receives, and one idempotency key acts once.
+"""A simulated credex-core in this process: members, accounts, offers and a ledger, deterministic under a seed.
+
+Faults make it slow or unreachable, let it refuse a token, or lose the reply to a call that had its effect. Money only
+moves between accounts, and an idempotency key acts once.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
-__all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
-
 R = TypeVar("R")
 
 Status: TypeAlias = Literal["pending", "accepted", "declined", "cancelled"]
@@ -43,7 +42,7 @@ Status: TypeAlias = Literal["pending", "accepted", "declined", "cancelled"]
 
 @attrs.frozen
 class Offer:
-    """An offer as credex-core keeps it; issuer and receiver are handles."""
+    """An offer as credex-core keeps it; `issuer` and `receiver` are handles."""
 
     id: str
     issuer: str
@@ -54,13 +53,18 @@ class Offer:
 
     @property
     def money(self) -> Money:
-        """Amount and denomination."""
+        """The amount with its denomination."""
         return Money(self.amount, self.denom)
 
 
 @attrs.frozen
 class Received:
-    """A call that arrived: its name in the API, and its idempotency key ("" when it has none)."""
+    """A received call.
+
+    Attributes:
+        name: The name in the API.
+        key: The idempotency key; "" for none.
+    """
 
     name: str
     key: str
@@ -68,10 +72,14 @@ class Received:
 
 @attrs.frozen
 class Fault:
-    """What goes wrong. `kind`: "down" (nothing is done), "401", "lost" (done, but the reply is lost) or "slow".
+    """A fault of the simulation.
 
-    `call`: only with calls of this name. `times`: so often, then no more; None for ever. `chance`: how likely each
-    time, by the seed. `seconds`: how slow.
+    Attributes:
+        kind: "down" (no effect), "401" (no effect), "lost" (the effect, but no reply) or "slow".
+        call: The name of the calls that it strikes; "" for all.
+        times: How often it strikes; None for ever.
+        chance: The probability that it strikes a call, drawn from the seed.
+        seconds: The delay of a slow call.
     """
 
     kind: Literal["down", "401", "lost", "slow"]
@@ -91,7 +99,7 @@ class _Transfer:
 
 @attrs.define
 class _Account:
-    """`incoming`, `outgoing`: ids of its open offers, oldest first."""
+    """An account. `incoming` and `outgoing` have the ids of its open offers, oldest first."""
 
     id: str
     handle: str
@@ -115,7 +123,7 @@ class _Member:
 
 
 _RATES: Final = {"USD": "1", "ZWG": "0.04", "CAD": "0.70", "XAU": "2500", "CXX": "1"}
-"""US dollars for one of each, for net assets."""
+"""US dollars per unit, for net assets."""
 
 _MEMBERS: Final = (
     ("263771000001", "Ada", "Lovelace", 1, "25.00", (("ada", "Ada Lovelace", "100.00 USD"),)),
@@ -143,13 +151,16 @@ _TOKEN_LIFE: Final = 300.0
 
 
 class SimulatedCredexCore:
-    """credex-core in this process, with members and accounts to play with (domain: §5), deterministic under a seed.
+    """The port `CredexCore` in this process, with sample members and accounts. Safe to share between threads.
 
-    An offer moves no money but binds it: an account of a member below tier 5 cannot offer more than it holds beyond
-    its open offers. Money moves by transfers only, from one account to another, so that nothing is made or lost
-    (`check_conservation`).
-    A token is a JSON Web Token and lives 300 seconds by `clock` (seconds since the epoch).
-    `faults` may be replaced at any time. Safe to share between threads.
+    An offer moves no money but reserves it: an account of a member below tier 5 cannot offer more than its balance
+    minus its open offers. Money moves only by transfers between accounts (`check_conservation`). A token is a JSON Web
+    Token that lives 300 seconds.
+
+    Args:
+        seed: The same seed makes the same members, ids and faults.
+        faults: The faults; the attribute `faults` may be replaced at any time.
+        clock: Returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -158,7 +169,7 @@ class SimulatedCredexCore:
         self.clock = clock
         self._lock = threading.RLock()
         self._random = random.Random(seed)  # noqa: S311  # a simulation must be repeatable
-        self._dice = random.Random(seed)  # noqa: S311  # of its own: faults change no ids
+        self._dice = random.Random(seed)  # noqa: S311  # separate, so that faults change no ids
         self._faults: list[Fault] = []
         self.faults = tuple(faults or ())
         # Opening balances come from the treasury and subscriptions go to it; its balances go below zero.
@@ -183,23 +194,23 @@ class SimulatedCredexCore:
         for issuer, receiver, amount in _OFFERS:
             self._new_offer(self._handles[issuer], self._handles[receiver], Money(Decimal(amount), "USD"))
 
-    # To look at and to turn ---------------------------------------------------------------------------------------
+    # For tests -----------------------------------------------------------------------------------------------------
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """All offers ever made, oldest first."""
+        """All offers, oldest first."""
         with self._lock:
             return tuple(self._offers.values())
 
     @property
     def calls(self) -> tuple[Received, ...]:
-        """All calls that arrived, oldest first."""
+        """All received calls, oldest first."""
         with self._lock:
             return tuple(self._calls)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is going to go wrong."""
+        """The faults that are still to strike."""
         with self._lock:
             return tuple(self._faults)
 
@@ -209,14 +220,15 @@ class SimulatedCredexCore:
             self._faults = list(faults)
 
     def expire_tokens(self) -> None:
-        """Every token given so far has run out."""
+        """Expire every token that was issued so far."""
         with self._lock:
             self._tokens.clear()
 
     def check_conservation(self) -> None:
-        """Check that what one account gave another received, and that balances are what transfers made of them.
+        """Check that every balance is the sum of its transfers, and that the balances of a denomination sum to zero.
 
-        Raises: AssertionError naming the account or the denomination.
+        Raises:
+            AssertionError: A balance or a sum is wrong; the message names the account or the denomination.
         """
         with self._lock:
             moved: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
@@ -227,10 +239,12 @@ class SimulatedCredexCore:
             for account in everybody:
                 for denom, amount in account.balances.items():
                     if amount != moved[account.id, denom]:
-                        raise AssertionError(f"account {account.handle!r} holds {amount} {denom}, not what it got")
+                        raise AssertionError(
+                            f"account {account.handle!r} holds {amount} {denom}, which is not the sum of its transfers"
+                        )
             for denom in DECIMALS:
                 if total := sum(account.balances.get(denom, Decimal(0)) for account in everybody):
-                    raise AssertionError(f"{total} {denom} came from nowhere")
+                    raise AssertionError(f"the balances in {denom} sum to {total}, not to 0")
 
     # The port -----------------------------------------------------------------------------------------------------
 
@@ -264,7 +278,7 @@ class SimulatedCredexCore:
         member = self._serve("onboardMember", caller, onboard, about=(firstname, lastname, phone, default_denom))
         if isinstance(member, Refused):
             return member
-        with self._lock:  # also who asks again with the same key, and has had no answer yet, is logged in now
+        with self._lock:  # a repeated call with the same key gets a token too
             return Session(self._new_token(member), self._dashboard(member))
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
@@ -397,7 +411,7 @@ class SimulatedCredexCore:
     def _serve(
         self, name: str, caller: Caller, work: Callable[[], R | Refused], *, effect: bool = True, about: object = None
     ) -> R | Refused:
-        """Receive one call, suffer the faults, do the work once for its key."""
+        """Receive a call, apply the faults, and do the work once per key."""
         key = caller.key if effect else ""
         with self._lock:
             self._calls.append(Received(name, caller.key))
@@ -418,7 +432,7 @@ class SimulatedCredexCore:
         return result
 
     def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:
-        """Do the work, unless this key did it: then what it answered."""
+        """Do the work, or return the earlier result of the same key."""
         if key in self._results:
             before, result = self._results[key]
             return result if before == what else Refused("core.key_reused")  # type: ignore[return-value]
@@ -428,7 +442,7 @@ class SimulatedCredexCore:
         return result
 
     def _strike(self, name: str) -> list[Fault]:
-        """The faults that strike this call."""
+        """Find the faults that strike a call, and count them."""
         struck: list[Fault] = []
         for place, fault in enumerate(self._faults):
             if fault.call in ("", name) and fault.times != 0 and self._dice.random() < fault.chance:
@@ -437,10 +451,10 @@ class SimulatedCredexCore:
                     self._faults[place] = attrs.evolve(fault, times=fault.times - 1)
         return struck
 
-    # What is in it --------------------------------------------------------------------------------------------------
+    # Members, accounts and offers -------------------------------------------------------------------------------------
 
     def _id(self, kind: str) -> str:
-        """The next one of a kind: how many there were of other kinds, logins say, makes no difference to it."""
+        """Make the next id of a kind; it does not depend on the number of ids of other kinds."""
         self._made[kind] += 1
         chance = random.Random(f"{self._secret} {kind} {self._made[kind]}")  # noqa: S311  # as above
         return f"{kind}-{chance.getrandbits(64):016x}"
@@ -477,7 +491,7 @@ class SimulatedCredexCore:
         return handle
 
     def _transfer(self, source: _Account, target: _Account, money: Money) -> _Transfer:
-        """The only way that money moves."""
+        """Move money; all money moves here."""
         transfer = _Transfer(self._id("transfer"), source.id, target.id, money)
         self._transfers.append(transfer)
         for account, amount in ((source, -money.amount), (target, money.amount)):
@@ -491,12 +505,12 @@ class SimulatedCredexCore:
         return account if account and account.owner == member.id else None
 
     def _free(self, account: _Account, denom: str) -> Money:
-        """What the account holds beyond its open offers."""
+        """The balance minus the open offers."""
         bound = sum((o.amount for o in map(self._offers.__getitem__, account.outgoing) if o.denom == denom), Decimal(0))
         return Money(max(account.balances.get(denom, Decimal(0)) - bound, Decimal(0)), denom)
 
     def _open_offer(self, member: _Member, credex_id: str, side: Literal["issuer", "receiver"]) -> Offer | None:
-        """The offer, if it waits and the member stands on that side of it."""
+        """The offer, if it is open and this side of it is an account of the member."""
         offer = self._offers.get(credex_id)
         if offer is None or offer.status != "pending":
             return None
@@ -560,11 +574,11 @@ class SimulatedCredexCore:
 
 
 _RUN_OUT: Final = Refused("core.unauthorised")
-"""The 401: the token is unknown or has run out."""
+"""The result for a token that is unknown or expired."""
 
 
 def _payable(money: Money) -> bool:
-    """Whether it is more than nothing, of a known denomination and no finer than that."""
+    """Whether an amount is positive, and has a known denomination and no more decimals than that."""
     exponent = money.amount.as_tuple().exponent
     if not isinstance(exponent, int) or money.currency not in DECIMALS:
         return False

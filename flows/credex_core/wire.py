@@ -1,15 +1,15 @@
-"""What goes over the wire to credex-core and back, as data: no socket, no clock.
+"""Requests and responses of credex-core as data, without a socket or a clock.
 
-A call is an `Asked`: a name, a body, and how to read what comes back. `understood` says what an answer means:
+A call is an `Asked`: a name, a body, and the reading of the response. `understood` interprets a response:
 
-    2xx, the action that was asked for   what the call is for
-    401                                  `Refused("core.unauthorised")`, nothing was done
-    4xx, or an action that failed        `Refused` with credex-core's own reason, nothing was done
-    4xx that is not credex-core's        `Unreachable("core.down")`: somebody on the way refused it, nothing was done
-    409 without a reason we know,        nobody knows: `ReplyLost` where the call has an effect; a question is
-    3xx, 5xx, nonsense, nothing          simply not answered, `Unreachable("core.down")`
+    2xx with the requested action      the value of the call
+    401                                `Refused("core.unauthorised")`; the call had no effect
+    4xx, or a failed action            `Refused` with the reason of credex-core; the call had no effect
+    4xx of another origin              `Unreachable("core.down")`: a proxy refused the call, which had no effect
+    409 without a known reason,        unknown: `ReplyLost` for a call with an effect, `Unreachable("core.down")` for
+    3xx, 5xx, unreadable, none         one without
 
-Amounts come as words ("1,000.00 USD") and as numbers; either becomes a `Decimal` digit by digit.
+Amounts arrive as text ("1,000.00 USD") and as numbers; both become a `Decimal` with the same digits.
 """
 
 from __future__ import annotations
@@ -38,44 +38,22 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
-__all__ = [
-    "DOWN",
-    "MAX_BODY",
-    "UNAUTHORISED",
-    "Answer",
-    "Asked",
-    "accept_credex",
-    "accept_credex_bulk",
-    "cancel_credex",
-    "create_credex",
-    "create_recurring",
-    "decline_credex",
-    "exact",
-    "get_account_by_handle",
-    "get_ledger",
-    "headers",
-    "login",
-    "onboard_member",
-    "unanswered",
-    "understood",
-]
-
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 MAX_BODY: Final = 4 << 20
-"""Bytes that an answer may have; a longer one is not read to its end."""
+"""Bytes of a response that are read; a longer one counts as unreadable."""
 DOWN: Final = Unreachable("core.down")
 UNAUTHORISED: Final = Refused("core.unauthorised")
 
 LONGEST_REASON: Final = 200
-"""Characters of credex-core's reason that a member is shown."""
+"""Characters of a reason of credex-core that a member is shown."""
 
 
 @attrs.frozen
 class Answer:
-    """What came back: the status, what it says it is, and the body."""
+    """A response: its status, the value of Content-Type, and its body."""
 
     status: int
     content_type: str
@@ -84,7 +62,7 @@ class Answer:
 
 @attrs.frozen
 class Action:
-    """What credex-core says that it did, and the dashboard after it."""
+    """The action that a response reports, and the dashboard after it."""
 
     id: str
     details: Mapping[str, Any] = attrs.field(repr=False)
@@ -97,11 +75,18 @@ def _rejected(reason: str) -> Refused:
 
 @attrs.frozen
 class Asked(Generic[R_co]):
-    """A call as it goes over the wire.
+    """A call as it is sent.
 
-    `name`: in the API. `does`: the types of action that answer it. `read`: what such an action is for. `missing`: what
-    it means that something was not found, given the reason. `short`: code and field of the refusal when the balance
-    does not do. `effect`: whether it changes anything. `public`: whether it needs no token.
+    Attributes:
+        name: The name of the call in the API.
+        body: The body of the request.
+        caller: The caller.
+        does: The types of actions that report success.
+        read: Reads the value from such an action.
+        missing: The result for an object that was not found, given the reason.
+        short: The code and the field of the refusal when the balance is too low.
+        effect: Whether the call changes anything.
+        public: Whether the call needs no token.
     """
 
     name: str
@@ -116,12 +101,12 @@ class Asked(Generic[R_co]):
 
     @property
     def content(self) -> bytes:
-        """The body as it is sent."""
+        """The body as bytes."""
         return json.dumps(self.body, allow_nan=False).encode()
 
 
 def headers(asked: Asked[object], api_key: str = "") -> Mapping[str, str]:
-    """What is said above the body: who asks, for whom, and the key under which it is done once."""
+    """The headers of a request: the token, the idempotency key and the key of the API."""
     said = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
     token = asked.caller.token or ""
     for name, value, template in (
@@ -129,7 +114,9 @@ def headers(asked: Asked[object], api_key: str = "") -> Mapping[str, str]:
         ("Idempotency-Key", asked.caller.key, "{}"),
         ("x-client-api-key", api_key, "{}"),
     ):
-        if value and value.isascii() and value.isprintable():  # what is no header would be refused in any case
+        if (
+            value and value.isascii() and value.isprintable()
+        ):  # a value that cannot be a header would be refused in any case
             said[name] = template.format(value)
     return said
 
@@ -236,28 +223,36 @@ def create_recurring(
 
 
 def _answering(name: str, body: Mapping[str, Any], caller: Caller, does: str) -> Asked[Receipt]:
-    """An answer to an offer that waits."""
+    """Make the call that answers an open offer."""
     return Asked(name, body, caller, frozenset({does}), _receipt, missing=lambda _: Refused("core.offer_gone"))
 
 
 def _number(amount: Decimal) -> float | str:
-    """The amount as a number that says the very same; one that no double holds stays a text, for credex-core to
-    refuse."""
+    """The amount as a JSON number, or as text when no double is equal to it, for credex-core to refuse."""
     number = float(amount) if amount.is_finite() else math.inf
     return number if Decimal(repr(number)) == amount else str(amount)
 
 
-# What an answer means ----------------------------------------------------------------------------------------------
+# Interpreting a response -------------------------------------------------------------------------------------------
 
 
 class _Unclear(ValueError):
-    """An answer that says nothing; why, in words that quote nothing of it."""
+    """A response that cannot be interpreted. The message says why and quotes nothing of it."""
 
 
 def understood(asked: Asked[R], answer: Answer, api_key: str = "") -> R | Refused:
-    """What the answer means; a reason in it is given without what was confided, the key of the API too.
+    """Interpret a response.
 
-    Raises: ReplyLost when the call has an effect, and nobody knows whether it was done.
+    Args:
+        asked: The call.
+        answer: The response.
+        api_key: The key of the API, which is removed from a reason like the other secrets of the call.
+
+    Returns:
+        The value of the call, or a refusal.
+
+    Raises:
+        ReplyLost: The call has an effect, and the response does not tell whether it took place.
     """
     try:
         return _meaning(asked, answer, api_key)
@@ -267,9 +262,17 @@ def understood(asked: Asked[R], answer: Answer, api_key: str = "") -> R | Refuse
 
 
 def unanswered(asked: Asked[object], fault: str) -> Refused:
-    """What it means that the call was sent, or may have been, and nothing came back that says what became of it.
+    """The result of a call that was or may have been sent, without a usable response.
 
-    Raises: ReplyLost when the call has an effect.
+    Args:
+        asked: The call.
+        fault: What is wrong with the response, as the end of a sentence.
+
+    Returns:
+        A refusal, for a call without an effect.
+
+    Raises:
+        ReplyLost: The call has an effect.
     """
     if asked.effect:
         raise ReplyLost(asked.name, fault)
@@ -308,7 +311,7 @@ _FAILED: Final = re.compile("^ERROR_|_FAILED$")
 
 
 def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any], reason: str) -> R | Refused:
-    """What was refused, and why: it is known that nothing was done."""
+    """The refusal of a call that had no effect."""
     if type == "ERROR_INTERNAL":
         raise _Unclear("tells of an internal error")
     match details.get("code"):
@@ -326,7 +329,7 @@ def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any]
             if remaining is not None:
                 return Refused("amount.limit", field="amount", remaining=remaining)
         case _:
-            if status == 409:  # the same call may be on its way still
+            if status == 409:  # the same call may still be in progress
                 raise _Unclear("is HTTP 409")
     if type == "ERROR_NOT_FOUND" or (status in (400, 404) and "member not found" in reason.lower()):
         return asked.missing(reason)
@@ -334,7 +337,7 @@ def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any]
 
 
 def _reason(said: object, secrets: Iterable[str | None]) -> str:
-    """credex-core's reason as a member may read it: on one line, not long, and nothing in it that was confided."""
+    """A reason of credex-core as a member may read it: one short line without secrets."""
     words = said if isinstance(said, str) else ""
     for secret in secrets:
         words = words.replace(secret, "…") if secret else words
@@ -343,7 +346,7 @@ def _reason(said: object, secrets: Iterable[str | None]) -> str:
 
 
 def _held(details: Mapping[str, Any]) -> Money | None:
-    """What the account holds: as a field, or as the last words of the reason."""
+    """The balance, from its field or from the end of the reason."""
     for said in (details.get("available"), details.get("reason")):
         found = _TRAILING.search(said) if isinstance(said, str) else None
         if found:
@@ -358,7 +361,7 @@ _TRAILING: Final = re.compile(rf"{_MONEY.pattern}\.?$")
 
 
 def _message(answer: Answer) -> Mapping[str, Any]:
-    """The JSON object that an answer is."""
+    """Decode the JSON object of a response."""
     kind = answer.content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise _Unclear("is no JSON")
@@ -394,12 +397,12 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 
 def _words(value: object) -> str:
-    """A text that may be missing."""
+    """A text, or "" when it is missing."""
     return value if isinstance(value, str) else ""
 
 
 def _amount(words: object, name: str) -> Money:
-    """Amount and denomination, with the decimals that it has."""
+    """Read an amount with its denomination and its decimals."""
     found = _MONEY.fullmatch(words) if isinstance(words, str) else None
     if found is None:
         raise _Unclear(f"has no amount {name}")
@@ -407,7 +410,7 @@ def _amount(words: object, name: str) -> Money:
 
 
 def _usd(value: object) -> Money | None:
-    """So many dollars, as a number or as words; None where it does not say."""
+    """Read an amount of US dollars from a number or a text; None when there is neither."""
     if isinstance(value, str):
         return _amount(f"{value} USD", "remainingAvailableUSD")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -417,7 +420,7 @@ def _usd(value: object) -> Money | None:
 
 
 def exact(amount: Decimal, currency: str) -> Money:
-    """With all the decimals that its denomination has; finer ones are kept."""
+    """Make an amount with at least the decimals of its denomination; further ones are kept."""
     decimals, exponent = DECIMALS.get(currency, 0), amount.as_tuple().exponent
     coarse = isinstance(exponent, int) and -exponent < decimals
     return Money(amount.quantize(Decimal(1).scaleb(-decimals)) if coarse else amount, currency)
@@ -433,7 +436,7 @@ def _session(action: Action) -> Session:
 
 
 def _receipt(action: Action) -> Receipt:
-    """What was done stays done, also where it is answered without a dashboard."""
+    """Read a receipt. A success without a dashboard is still a success."""
     return Receipt(action.id, _dashboard(action) if action.dashboard else Dashboard())
 
 
@@ -456,7 +459,7 @@ def _ledger(action: Action) -> tuple[LedgerEntry, ...]:
 
 
 def _dashboard(action: Action) -> Dashboard:
-    """The member with their accounts. A tier that is missing counts as 1, a limit as nothing left."""
+    """Read a member with the accounts. A missing tier counts as 1, a missing limit as nothing left."""
     member = _object(action.dashboard.get("member"), "data.dashboard.member")
     tier = member.get("memberTier")
     return Dashboard(

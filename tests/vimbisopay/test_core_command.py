@@ -151,8 +151,8 @@ def test_a_core_that_is_away_is_told_to_the_member(monkeypatch: pytest.MonkeyPat
     ("url", "said"),
     [
         ("", "CREDEX_CORE_URL is not set; set it to the address of credex-core"),
-        ("core", "is no address of credex-core"),
-        ("http://user:secret-word@core", "url holds a name or a password"),
+        ("core", "is not an address of credex-core"),
+        ("http://user:secret-word@core", "url contains a name or a password"),
     ],
 )
 def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: str, said: str):

@@ -251,7 +251,7 @@ def test_a_lost_reply_is_asked_for_again_with_its_key(client, core):
         return client.create_credex(issuer=issuer, receiver=alan.id, amount=TEN, caller=katherine)
 
     for _ in range(2):
-        with pytest.raises(ReplyLost, match="ask again with the same key") as raised:
+        with pytest.raises(ReplyLost, match="repeat the call with the same key") as raised:
             offered()
         assert raised.value.call == "createCredex"
         assert raised.value.fault == "did not come (RemoteProtocolError)", "the connection was not broken"

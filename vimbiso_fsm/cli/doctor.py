@@ -12,7 +12,7 @@ from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.doctor import Durability, examine
 
 LEVELS = get_args(Durability)
-"""What an answered turn can be promised to survive."""
+"""The levels of durability that can be promised for an answered turn."""
 
 
 def doctor(

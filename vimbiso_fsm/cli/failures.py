@@ -29,7 +29,7 @@ def _end(fault: object, code: int) -> NoReturn:
 
 
 def describe(error: Exception) -> str:
-    """The error of somebody else's code as one line: its type, its message and its place."""
+    """Describe an error of the application's code in one line: its type, its message and its place."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, ImportError | SyntaxError | VimbisoError):  # their messages name the place
         return said

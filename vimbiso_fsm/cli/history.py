@@ -1,4 +1,4 @@
-"""`vimbiso history` and `vimbiso incidents`: what the audit keeps of a member."""
+"""`vimbiso history` and `vimbiso incidents`: the audit of a member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vimbiso recover`, `reset`, `wipe` and `quarantine`: what an operator does to one member."""
+"""`vimbiso recover`, `reset`, `wipe` and `quarantine`: repairs of one member by an operator."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reset(member: MemberArgument, redis: Redis = None, data: Data = None, flows:
 
 
 def wipe(member: MemberArgument, redis: Redis = None, data: Data = None, flows: Flows = None) -> None:
-    """Delete what is stored of a member.
+    """Delete the stored data of a member.
 
     The document and the quarantine are deleted, damaged or not; the audit and the message tokens stay. Exit code 1 when
     nothing was ever stored of the member.
