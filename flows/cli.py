@@ -36,10 +36,11 @@ def _options() -> None:
 @app.command()
 def core(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 is any that is free.")
+        int,
+        typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port to listen on; 0 is any that is free."),
     ] = 0,
     seed: Annotated[
-        int, typer.Option("--seed", help="A seed; the same one makes the same members, ids and faults.")
+        int, typer.Option("--seed", metavar="N", help="A seed; the same one makes the same members, ids and faults.")
     ] = 0,
     fault: Annotated[
         list[str] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from collections.abc import Generator
@@ -17,6 +18,7 @@ from tests.engines import Server
 from tests.legacy.bulk.bot import bot
 from tests.legacy.bulk.records import offered, text
 from tests.legacy.bulk.run import migrate_many
+from vimbiso_fsm import cli
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.records import record_digest
@@ -161,6 +163,25 @@ def test_at_a_terminal_a_bar_shows_how_far_it_is(valkey_url: str, client: Any, t
         terminal.until("keys")
         assert terminal.end(press="\x03") == 130
     assert invoke(*at(valkey_url))[0] == 0
+
+
+def test_no_other_command_pays_for_the_import():
+    """The package `legacy` is imported inside the functions of this command, and by no other module of the command."""
+    imports = {
+        file.name: [
+            node.lineno
+            for node in ast.parse(file.read_text(encoding="utf-8")).body
+            if "vimbiso_fsm.legacy" in ast.unparse(node)
+            and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        ]
+        for file in Path(cli.__file__).parent.glob("*.py")
+    }
+    assert {name: places for name, places in imports.items() if places} == {}
+    mentioned = {
+        file.name for file in Path(cli.__file__).parent.glob("*.py") if "vimbiso_fsm.legacy" in file.read_text()
+    }
+    assert mentioned == {"import_legacy.py"}
 
 
 def test_many_records_and_a_runner_that_is_killed():
