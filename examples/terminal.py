@@ -18,19 +18,24 @@ PRICES = {"margherita": "9.00", "funghi": "10.50", "calzone": "12.00"}
 
 @attrs.frozen
 class Order:
+    """The data of an order."""
+
     pizza: str = ""
     guest: str = ""
 
 
 def menu(turn: Turn[Order]) -> list[Row]:
+    """Offer the pizzas with their prices."""
     return [Row(pizza, pizza.title(), Text(price)) for pizza, price in PRICES.items()]
 
 
 def baked_now(turn: Turn[Order]) -> bool | Refused:
+    """Guard: the pizza can be baked at this hour."""
     return turn.data.pizza != "calzone" or Refused("No calzone before six, sorry.", field="pizza")
 
 
 def ready(turn: Turn[Order]) -> Text:
+    """Say that the order is in the oven."""
     return Text("{guest}, your {pizza} is in the oven.", guest=turn.data.guest, pizza=turn.data.pizza)
 
 

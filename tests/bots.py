@@ -1,5 +1,7 @@
-"""Small bots with every kind of state, and two ways to talk to a bot by hand: `Talk` decides turn by turn without a
-store, `Chat` drives exchanges on a `MemoryStore`. Both check every turn against what must hold of any turn.
+"""Small bots with every kind of state, and two ways to talk to a bot by hand.
+
+`Talk` decides turn by turn without a store, `Chat` drives exchanges on a `MemoryStore`. Both check every turn against
+what must hold of any turn.
 """
 
 from __future__ import annotations
@@ -394,8 +396,11 @@ def same(one: Decision, other: Decision) -> bool:
 
 
 class Talk:
-    """A conversation decided turn by turn. `replies`: those of the latest message and of the calls it caused;
-    `decisions`: of that message; `entries`: the whole audit."""
+    """A conversation decided turn by turn.
+
+    `replies`: those of the latest message and of the calls it caused; `decisions`: of that message; `entries`: the
+    whole audit.
+    """
 
     def __init__(self, bot: Bot, document: Document | None = None, *, channel: Channel = CHANNEL) -> None:
         self.bot = bot
@@ -781,8 +786,10 @@ class Chat:
         assert type(result).__name__ == "Committed"
 
     def check(self) -> None:
-        """What holds of a store after any messages: valid documents, each member's audit gapless and whole, its
-        latest entry that of the document."""
+        """What holds of a store after any messages.
+
+        Valid documents, each member's audit gapless and whole, its latest entry that of the document.
+        """
         for member_id in self.store._members:
             stored, entries = self.stored(member_id), self.entries(member_id)
             assert FlowAuditLogger.faults(entries) == ()

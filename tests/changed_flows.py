@@ -1,5 +1,8 @@
-"""A flow before and after a deploy: a renamed, a removed and a split step, one kept on the old definition, one begun
-again, a renamed call, a sub-flow; and a till that remembers what was paid under which key."""
+"""A flow before and after a deploy.
+
+A renamed, a removed and a split step, one kept on the old definition, one begun again, a renamed call, a sub-flow; and
+a till that remembers what was paid under which key.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,10 @@ from vimbiso_fsm.flow.privacy import PUBLIC
 
 
 class Till:
-    """The port, and the service behind it. `paid`: what each key has paid; `asked`: every try; `lost`: whoever's answer
-    is lost on its way back."""
+    """The port, and the service behind it.
+
+    `paid`: what each key has paid; `asked`: every try; `lost`: whoever's answer is lost on its way back.
+    """
 
     def __init__(self) -> None:
         self.paid: dict[str, tuple[str, str]] = {}

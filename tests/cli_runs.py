@@ -129,8 +129,10 @@ class Terminal:
         os.write(self._line, keys.encode())
 
     def end(self, *, press: str = "") -> int:
-        """Press keys until it ends; the exit code. Once need not do: CPython misses a signal that comes between the
-        prompt and the reading after it."""
+        """Press keys until it ends; the exit code.
+
+        Once need not do: CPython misses a signal that comes between the prompt and the reading after it.
+        """
         self.type(press)
         while True:
             if not select.select([self._line], [], [], 5.0)[0]:  # pressed too soon again, it would meet the end

@@ -42,8 +42,10 @@ class Held(Generic[R]):
         return self.context.errors
 
     def take(self, answer: object, now: float | None = None, waited: float | None = None) -> None:
-        """Give the operation the answer of `request`. An exception of a store is raised in it; that of a call or a
-        delivery is an answer."""
+        """Give the operation the answer of `request`.
+
+        An exception of a store is raised in it; that of a call or a delivery is an answer.
+        """
         assert self.request is not None, "the operation has ended"
         if now is not None:
             self.context.now = now

@@ -1,4 +1,5 @@
-"""A manager under one event loop after the other, as with one asyncio.run() a request:
+"""A manager under one event loop after the other, as with one asyncio.run() a request.
+
 `python -m tests.cases.many_loops URL`.
 
 This is a program of its own because the connections of an event loop that has ended can no longer be closed.

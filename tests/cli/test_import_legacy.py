@@ -185,8 +185,11 @@ def test_no_other_command_pays_for_the_import():
 
 
 def test_many_records_and_a_runner_that_is_killed():
-    """The row of 100,000, shortened: both shapes, broken ones among them, members who write meanwhile, SIGKILL twice;
-    all good ones are converted once, all broken ones listed, none is lost."""
+    """The row of 100,000, shortened.
+
+    Both shapes, broken ones among them, members who write meanwhile, SIGKILL twice; all good ones are converted once,
+    all broken ones listed, none is lost.
+    """
     figures = migrate_many(2_000)
     assert figures.sound, str(figures)
     assert (figures.records, figures.broken, figures.kills) == (2_000, 40, 2)

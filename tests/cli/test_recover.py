@@ -578,8 +578,10 @@ def test_where_a_member_stood_by_the_document_before(at: tuple[str, ...], client
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", ["state", "prev", "turns", "audit", "tokens"])
 def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
-    """It is mended as by a message: what is sound stays, what is not is set aside whole; the dry run says the same
-    and moves nothing."""
+    """It is mended as by a message.
+
+    What is sound stays, what is not is set aside whole; the dry run says the same and moves nothing.
+    """
     bot = fruit_bot()
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         manager.ask(Link(CHANNEL, MEMBER))

@@ -151,8 +151,10 @@ def test_what_is_wrong_is_said_when_the_flow_is_made(make: Callable[[], object],
 
 
 def test_a_timeout_beside_a_call_is_refused():
-    """A state whose call is on its way goes on when its outcome is known, not before: nobody is told "not sent" while
-    it may have been."""
+    """A state whose call is on its way goes on when its outcome is known, not before.
+
+    Nobody is told "not sent" while it may have been.
+    """
     with pytest.raises(FlowError, match="timeout"):
         made(
             [State("a", call=no_call, timeout=5), END],
@@ -184,7 +186,7 @@ def test_a_single_guard_needs_no_list():
 
 
 def test_a_fingerprint_does_not_depend_on_whether_annotations_were_resolved():
-    """attrs and cattrs replace the text of an annotation by the type it names; a run must not notice."""
+    """Attrs and cattrs replace the text of an annotation by the type it names; a run must not notice."""
 
     @attrs.frozen
     class Once:

@@ -116,8 +116,7 @@ cart = Flow(
 
 
 def test_the_keys_that_code_names_are_looked_for() -> None:
-    """In callbacks, in the functions they are made by and the ones they call, in services, and in values that stand
-    by themselves."""
+    """The check reads callbacks, the functions that make them or that they call, services, and module values."""
     assert missing(Bot([cart], services={"shop": Shop()})) == [
         "cart.again",
         "cart.empty",

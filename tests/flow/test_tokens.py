@@ -43,8 +43,10 @@ def a_token(at: datetime = START, *, sub: Any = "m-1", life: float = LIFE, **cla
 
 
 class Office:
-    """Issues tokens and takes payments. `calls`: method, key and token of each; `answers`: instead of the usual ones;
-    `gate`: shut, everybody waits."""
+    """Issues tokens and takes payments.
+
+    `calls`: method, key and token of each; `answers`: instead of the usual ones; `gate`: shut, everybody waits.
+    """
 
     def __init__(self) -> None:
         self.clock: Any = START.timestamp

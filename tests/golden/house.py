@@ -130,8 +130,10 @@ def latest_incident(ask: Ask, member_id: str) -> bytes:
 
 
 def due_at(ask: Ask, member_id: str, now: float) -> float:
-    """The instant at which the store says that the member is due, to the microsecond: the earliest `until` at which
-    it names the member."""
+    """The instant at which the store says that the member is due, to the microsecond.
+
+    The earliest `until` at which it names the member.
+    """
     shard, early, late = shard_of(member_id), int(now * 1e6) - 1, int((now + 400 * 86_400) * 1e6)
     assert member_id in ask(ReadDue(shard, late / 1e6)), "the member is not due"
     while late - early > 1:

@@ -262,8 +262,11 @@ class Play:
                 yield f"{head} {self._named(_indented(_shown(word), ' ' * 4))}".rstrip()
 
     def _named(self, text: str) -> str:
-        """Without what differs from run to run or from release to release: digests of what stands on the page, the
-        nanoseconds in the name of a key set aside, the lines of code in which an error was raised."""
+        """Without what differs from run to run or from release to release.
+
+        Digests of what stands on the page, the nanoseconds in the name of a key set aside, the lines of code in which
+        an error was raised.
+        """
         text = re.sub("[0-9a-f]{64}", lambda found: self._digests.get(found[0], found[0]), text)
         text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
         return re.sub(r'"where":\[.*?\]', '"where":[<lines of code>]', text, flags=re.DOTALL)

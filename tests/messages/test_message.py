@@ -76,8 +76,10 @@ def test_any_message_has_a_token(field: str):
     "bad", [None, [], "x", {"a": object()}, {"a": float("nan")}, {1: "a"}, {"a": {2: "b"}}, {"a": b"x"}]
 )
 def test_metadata_that_cannot_be_stored_is_refused(bad: Any):
-    """What a channel knows of a member goes into the document, so it must be storable; else the first message of a
-    conversation could not even be answered with a failure."""
+    """What a channel knows of a member goes into the document, so it must be storable.
+
+    Else the first message of a conversation could not even be answered with a failure.
+    """
     with pytest.raises(InvalidMessage) as caught:
         Channel("sms", "1", bad)
     assert caught.value.field == "metadata"

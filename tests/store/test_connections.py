@@ -24,8 +24,10 @@ ROOT = Path(__file__).parent.parent
 
 
 class Line:
-    """A connection that is never on the network. `fault`: what a check of it raises, or whether data waits; `dead`:
-    it cannot be made anew."""
+    """A connection that is never on the network.
+
+    `fault`: what a check of it raises, or whether data waits; `dead`: it cannot be made anew.
+    """
 
     def __init__(self) -> None:
         self.fault: Exception | bool = False

@@ -71,7 +71,7 @@ def test_cjson_breaks_integers_from_10_to_the_14_on(client: Any):
 
 
 def test_cjson_turns_an_empty_list_into_an_object(client: Any):
-    """cjson does not preserve empty lists, so documents are opaque to the script."""
+    """The Lua library cjson does not preserve empty lists, so documents are opaque to the script."""
     assert client.eval("return cjson.encode(cjson.decode('[]'))", 0) == b"{}"
 
 
@@ -260,8 +260,11 @@ def test_wait_on_a_connection_that_has_not_written_reports_success_at_once(serve
 
 
 def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
-    """A retry on another connection that only sees "it was done" is told that the replica has it. Redis 7.0 counts
-    what others wrote before too; that was given up later. So the store's script makes a write for a duplicate."""
+    """A retry on another connection that only sees "it was done" is told that the replica has it.
+
+    Redis 7.0 counts what others wrote before too; that was given up later. So the store's script makes a write for a
+    duplicate.
+    """
     commit = turn()
     with AtomicStateManager.from_url(servers.primary.url) as store:
         servers.stop_the_replica()
@@ -278,8 +281,10 @@ def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
 
 @pytest.mark.embedded
 def test_waitaof_does_not_wait_for_the_disk_on_everysec():
-    """With everysec the log is forced to the disk once a second at most, so five waits for it would take four
-    seconds. They are answered at once, from what was forced before. So `local` means appendfsync always."""
+    """With everysec the log is forced to the disk once a second at most, so five waits for it would take four seconds.
+
+    They are answered at once, from what was forced before. So `local` means appendfsync always.
+    """
     options = ("--appendonly", "yes", "--appendfsync", "everysec")
     with running(valkey_program(), *options) as server, closing(server.client()) as client:
         until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])

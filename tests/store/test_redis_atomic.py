@@ -957,7 +957,7 @@ class TestEngineFacts:
         assert client.eval("redis.pcall('RPUSH', KEYS[1], 1) return 'fine'", 1, "k") == b"fine"
 
     def test_cjson_changes_documents(self, client: Any):
-        """cjson does not preserve documents, so the script does not use it."""
+        """The Lua library cjson does not preserve documents, so the script does not use it."""
         script = "return cjson.encode(cjson.decode(ARGV[1]))"
         assert client.eval(script, 0, '{"n":123456789012345678}') != b'{"n":123456789012345678}'
         assert client.eval(script, 0, '{"l":[]}') == b'{"l":{}}'

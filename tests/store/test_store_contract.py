@@ -279,8 +279,10 @@ def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server
 
 
 def appended(at: Callable[[float], Store]) -> tuple[Any, Any]:
-    """What is left of two entries and incidents when the first of each is too old, after a wipe and a report. `at`: the
-    store, its clock moved by so many seconds."""
+    """What is left of two entries and incidents when the first of each is too old, after a wipe and a report.
+
+    `at`: the store, its clock moved by so many seconds.
+    """
     head = Head()
     for number, shift in enumerate((0.0, 7200.0), 1):
         entry = Entry(number, f"d{number}", b"body")

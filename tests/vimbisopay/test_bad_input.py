@@ -1,5 +1,7 @@
 """Bad input to VimbisoPay: whatever is typed or pressed at any question, and whatever credex-core does at any call.
-The member keeps their place and hears why, and nothing happens twice."""
+
+The member keeps their place and hears why, and nothing happens twice.
+"""
 
 from __future__ import annotations
 
@@ -124,8 +126,10 @@ def test_an_offer_that_is_not_on_the_list_is_not_answered(place: str) -> None:
 
 @attrs.frozen
 class Calling:
-    """The moment before a call: who stands where, and the word that leads to it. `stays`: where they are when it
-    could not be made. `effect`: whether it changes anything."""
+    """The moment before a call: who stands where, and the word that leads to it.
+
+    `stays`: where they are when it could not be made. `effect`: whether it changes anything.
+    """
 
     phone: str
     words: str
@@ -243,8 +247,10 @@ def test_a_reply_that_is_lost_does_it_once(name: str, lost: int) -> None:
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
-    """No reply ever comes: the member is told that it may have been done, is not asked to confirm it again, and finds
-    home; it was done once."""
+    """No reply ever comes.
+
+    The member is told that it may have been done, is not asked to confirm it again, and finds home; it was done once.
+    """
     talk = CALLS[name].talk()
     talk.core.faults = [Fault("lost", call=name)]
     talk.say(CALLS[name].word)
@@ -285,8 +291,10 @@ class MemberLock:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_slow_core_is_waited_for_and_asked_once(name: str) -> None:
-    """Whoever says something meanwhile, a word that always works too, hears what is being done; nothing is interrupted
-    and nothing is done twice."""
+    """Whoever says something meanwhile, a word that always works too, hears what is being done.
+
+    Nothing is interrupted and nothing is done twice.
+    """
     calling = CALLS[name]
     talk = calling.talk()
     held = MemberLock(talk.core, _method(name))
@@ -406,8 +414,10 @@ def test_nonsense_over_http_costs_no_place_and_does_nothing_twice(
     works: bool,
     served: tuple[Nonsense, Any, str],
 ) -> None:
-    """Errors, pages, rubbish, instead of the work or after it: a question is not answered, which is said; an effect is
-    asked for again with its key, and happens once."""
+    """Errors, pages, rubbish, instead of the work or after it.
+
+    A question is not answered, which is said; an effect is asked for again with its key, and happens once.
+    """
     calling, nonsense = CALLS[name], served[0]
     with HttpCredexCore(served[2]) as client:
         for odd, answer in ODD.items():

@@ -300,8 +300,10 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
 
 
 def test_who_greets_sees_what_has_happened_meanwhile() -> None:
-    """Offers come in while a member is logged in: the next greeting shows them, and they can be accepted. Who greets
-    again at once is not asked about again."""
+    """Offers come in while a member is logged in: the next greeting shows them, and they can be accepted.
+
+    Who greets again at once is not asked about again.
+    """
     clock = [1_760_000_000.0]
     core = SimulatedCredexCore(clock=lambda: clock[0])
     with FlowStateManager.in_memory("flows", services={"credex_core": core}, clock=lambda: clock[0]) as manager:
@@ -521,8 +523,10 @@ def test_the_ledger_a_page_at_a_time(entries: int) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_session_that_ended_is_told_of_and_nothing_is_done(place: str) -> None:
-    """Wherever the member stood, and whether they press what they saw last or say yes: no effect, but the end is told;
-    what was answered is offered to be gone on with, after the login."""
+    """Wherever the member stood, and whether they press what they saw last or say yes.
+
+    No effect, but the end is told; what was answered is offered to be gone on with, after the login.
+    """
     for press in (True, False):
         talk = talking(place)
         shown = choices(talk)

@@ -352,8 +352,10 @@ def test_data_of_the_flows_can_be_stored():
 
 
 def test_every_key_has_words():
-    """Also those of adapters that the bot is not built with, and a help with an example at each question. In Shona they
-    are all there too: `test_wording.py`."""
+    """Also those of adapters that the bot is not built with, and a help with an example at each question.
+
+    In Shona they are all there too: `test_wording.py`.
+    """
     known = {*FRAMEWORK, *ENGLISH, *ANSWER_TEXTS}
     ours = [flow for flow in flows.bot.flows if flow is not CARRY_ON]
     for flow in ours:

@@ -114,8 +114,7 @@ def test_the_profile_says_it_louder() -> None:
 
 
 def test_everything_that_is_said_is_in_it() -> None:
-    """A refusal, a question with an answer in it, a title, a failure, a duplicate, a token that was used for something
-    else; and the title is what is pressed by its name."""
+    """Refusals, questions, titles, failures and duplicates are said in the language; a title can be typed in it."""
     person = Person({"language": "sn"})
     assert person.say("hi") == ["Zita?"]
     assert person.say("longer") == ["Rakareba.", "Zita?"]

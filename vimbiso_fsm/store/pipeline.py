@@ -18,8 +18,10 @@ from vimbiso_fsm.store.script import SCRIPT, Words
 
 
 class Sent(NamedTuple):
-    """A command of a pipeline. `asking`: it goes to a node that does not have the slot yet. `lasting`: it writes what
-    is to be confirmed."""
+    """A command of a pipeline.
+
+    `asking`: it goes to a node that does not have the slot yet. `lasting`: it writes what is to be confirmed.
+    """
 
     words: Words
     asking: bool = False
@@ -34,8 +36,11 @@ class Answer(NamedTuple):
 
 
 def converse(connection: Any, batch: Sequence[Sent], confirm: Words | None) -> list[Answer]:
-    """The answers to the commands of `batch`, in order. `confirm`, the words of a WAIT, ends each pipeline that holds
-    something lasting. When it cannot be used again the connection is closed."""
+    """The answers to the commands of `batch`, in order.
+
+    `confirm`, the words of a WAIT, ends each pipeline that holds something lasting. When it cannot be used again the
+    connection is closed.
+    """
     answers = _answers(batch, confirm, _exchange(connection, _commands(batch, confirm)))
     places, again = _forgotten(batch, answers)
     if again:
@@ -92,8 +97,10 @@ def _commands(batch: Sequence[Sent], confirm: Words | None) -> list[Words]:
 
 
 def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any]) -> list[Answer]:
-    """When the reply to WAIT is an error, or lost, the commands are answered all the same, unconfirmed: nothing needs
-    repeating, and a caller who holds back what must not be lost errs on the safe side."""
+    """When the reply to WAIT is an error, or lost, the commands are answered all the same, unconfirmed.
+
+    Nothing needs repeating, and a caller who holds back what must not be lost errs on the safe side.
+    """
     waited = confirm is None or (isinstance(replies[-1], int) and replies[-1] >= 1)
     rest = iter(replies)
     answers: list[Answer] = []
@@ -124,8 +131,10 @@ def _packed(words: Words) -> bytes:
 
 
 def _reader_of(connection: Any) -> Any:
-    """The hiredis reader of an async connection, from which replies that have already arrived are read without a
-    coroutine each; None where the connection has another parser, or where push messages may stand among the replies."""
+    """Return the hiredis reader of an async connection, which gives replies that have arrived without a coroutine each.
+
+    It is None where the connection has another parser, or where push messages may stand among the replies.
+    """
     if str(connection.protocol) != "2":
         return None
     return getattr(connection._parser, "_reader", None)

@@ -420,8 +420,10 @@ class AtomicStateManager:
         self._checked = True
 
     def _once(self, words: Words) -> Any:
-        """The first attempt: the reply, or the error in its place. It is that of `_call`, without what only a retry
-        needs."""
+        """The first attempt: the reply, or the error in its place.
+
+        It is that of `_call`, without what only a retry needs.
+        """
         try:
             pool = self.servers.pool(_first_key(words), None)
             connections = self._connections(pool)
@@ -456,8 +458,11 @@ class AtomicStateManager:
                 self._failed(error, attempts, seen)
 
     def _call(self, words: Words, attempts: _Attempts) -> Answer:
-        """Send the words once. redis-py's `execute_command` is passed by: it repeats what it must not, hides whether
-        anything was sent, takes any connection for WAIT, and costs more than the rest of the call."""
+        """Send the words once. redis-py's `execute_command` is passed by.
+
+        It repeats what it must not, hides whether anything was sent, takes any connection for WAIT, and costs more than
+        the rest of the call.
+        """
         try:
             pool = self.servers.pool(_first_key(words), attempts.redirect)
             connections = self._connections(pool)
@@ -677,8 +682,11 @@ class AsyncAtomicStateManager:
         return await answer
 
     def _send_waiting(self, pool: Any, line: _Line) -> None:
-        """Send what waits, as far as there are connections. The pool's own way of waiting for one is left alone: it
-        gives up after a while, also when the server answers all the time and there is only much to do."""
+        """Send what waits, as far as there are connections.
+
+        The pool's own way of waiting for one is left alone: it gives up after a while, also when the server answers all
+        the time and there is only much to do.
+        """
         while line.waiting and line.out < pool.max_connections:
             if group := line.group():
                 line.out += 1
