@@ -287,7 +287,7 @@ def test_a_conservation_that_is_broken_is_noticed(core):
     core = SimulatedCredexCore()
     core._transfers.append(attrs.evolve(core._transfers[0], source="nobody"))
     core._handles["ada"].balances["USD"] += core._transfers[0].money.amount
-    with pytest.raises(AssertionError, match="sum to 100.00, not to 0"):
+    with pytest.raises(AssertionError, match=r"sum to 100\.00, not to 0"):
         core.check_conservation()
 
 
