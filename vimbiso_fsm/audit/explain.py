@@ -21,6 +21,10 @@ from vimbiso_fsm.flow.state import Transition
 class NotKept(VimbisoError, LookupError):
     """There is no entry of this version. Attributes: `member_id`, `version`, `fault`."""
 
+    member_id: str
+    version: int
+    fault: str
+
     def __init__(self, member_id: str, version: int, fault: str) -> None:
         self.member_id, self.version, self.fault = member_id, version, fault
         super().__init__(f"entry {version} of member {member_id!r} is not there: {fault}")

@@ -20,6 +20,9 @@ from vimbiso_fsm.store.requests import Head, digest
 class NoExport(VimbisoError, ValueError):
     """A file that an export cannot go on with; it was left as it was. Attributes: `path`, `fault`."""
 
+    path: Path
+    fault: str
+
     def __init__(self, path: Path, fault: str) -> None:
         self.path, self.fault = path, fault
         super().__init__(f"{path}: {fault}; name a new file, or one that an export has written")

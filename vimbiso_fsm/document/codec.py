@@ -77,6 +77,8 @@ class _Misshapen(TypeError):
 class Unreadable(ValueError):
     """Data that is not of the wanted shape. `faults`: a sentence with a path each; no value is quoted."""
 
+    faults: tuple[str, ...]
+
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(self.faults))

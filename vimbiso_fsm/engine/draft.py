@@ -18,6 +18,7 @@ from vimbiso_fsm.document.codec import structure
 from vimbiso_fsm.document.document import (
     Document,
     Member,
+    PendingCall,
     Run,
     StepData,
     Suspended,
@@ -43,6 +44,10 @@ def kept_typed(flow: Declared, data: Any) -> Any:
 class Stuck(VimbisoError):
     """A flow that cannot go on by its own declaration. Attributes: `flow`, `state`, `fault`."""
 
+    flow: str
+    state: str
+    fault: str
+
     def __init__(self, flow: str, state: str, fault: str) -> None:
         self.flow, self.state, self.fault = flow, state, fault
         super().__init__(f"flow {flow!r} is stuck in state {state!r}: {fault}")
@@ -62,6 +67,21 @@ class Draft:
         detail: Facts for the audit entry.
         changed: Whether there is anything to store.
     """
+
+    now: datetime
+    version: int
+    token: str
+    root: str
+    member: Member
+    run: Run | None
+    suspended: tuple[Run, ...]
+    pending: PendingCall | None
+    outbox: tuple[Undelivered, ...]
+    session_since: datetime | None
+    kind: str
+    status: str
+    changed: bool
+    trigger: str
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
         self.bot = bot

@@ -187,6 +187,9 @@ def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
 class NoSuchState(LookupError):
     """A member cannot be put back to a version. `barrier`: the turn that stands between, where one does."""
 
+    fault: str
+    barrier: int | None
+
     def __init__(self, fault: str, barrier: int | None = None) -> None:
         self.fault, self.barrier = fault, barrier
         super().__init__(fault)

@@ -244,6 +244,8 @@ class BulkImport:
         counts: What became of the records so far.
     """
 
+    counts: Counts
+
     def __init__(
         self,
         bot: Bot,

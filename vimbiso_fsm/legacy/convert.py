@@ -257,6 +257,8 @@ class ImportRecord:
         named: The member that the record or the mapping names, if any.
     """
 
+    named: str | None
+
     def __init__(
         self, bot: Bot, record: LegacyRecord, *, mapped: str | None = None, known_only: bool = False, dry: bool = False
     ) -> None:

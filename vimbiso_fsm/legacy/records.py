@@ -68,6 +68,11 @@ class NotConverted(VimbisoError, ValueError):
         fault: What is wrong.
     """
 
+    record: str
+    digest: str
+    field: str
+    fault: str
+
     def __init__(self, number: str, field: str, fault: str) -> None:
         self.record, self.digest, self.field, self.fault = masked(number), record_digest(number), field, fault
         super().__init__(f"record {self.record} ({self.digest}): {f'{field} ' if field else 'it '}{fault}")

@@ -81,6 +81,8 @@ class Census:
         broken: What is wrong with damaged documents, and with how many. They are recovered, with or without a deploy.
     """
 
+    documents: int
+
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._shape = StateValidator(None, bot.validator.channel_types)

@@ -30,6 +30,13 @@ class Context:
 
     __slots__ = ("_until", "bot", "cache", "confirmed", "errors", "now", "patience", "told", "waited")
 
+    bot: Bot
+    cache: Cache
+    now: float
+    waited: float
+    patience: float
+    confirmed: bool
+
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
         self.cache = cache

@@ -53,6 +53,12 @@ class NotRecovered(VimbisoError):
         remedy: What to do instead; may be empty.
     """
 
+    member_id: str
+    to: int | None
+    fault: str
+    barrier: int | None
+    remedy: str
+
     def __init__(
         self, member_id: str, to: int | None, fault: str, barrier: int | None = None, remedy: str = ""
     ) -> None:

@@ -29,6 +29,7 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Conflict,
     Duplicate,
+    Head,
     Late,
     Load,
     Mismatch,
@@ -52,6 +53,11 @@ class MemberTurns:
     """
 
     __slots__ = ("_calls", "attempts", "context", "decision", "document", "head", "member_id")
+
+    context: Context
+    member_id: str
+    head: Head
+    attempts: int
 
     def __init__(self, context: Context, member_id: str = "") -> None:
         self.context = context

@@ -60,6 +60,12 @@ class BaseManager:
         audit: Tells the observers.
     """
 
+    bot: Bot
+    clock: Clock
+    cache: Cache
+    imports: bool
+    audit: FlowAuditLogger
+
     def __init__(
         self,
         flows: Bot | str,

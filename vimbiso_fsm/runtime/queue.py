@@ -37,6 +37,8 @@ class MemberLock:
 
     __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "held")
 
+    held: bool
+
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
         self._queue, self._key, self._patience = queue, key, patience
         self.held = False
@@ -110,6 +112,8 @@ class AsyncMemberLock:
 
     __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "held")
 
+    held: bool
+
     def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
         self._queue, self._key, self._patience = queue, key, patience
         self.held = self._has_slot = False
@@ -166,6 +170,8 @@ class AsyncQueue:
     Messages beyond `slots` wait in the order in which they came, as long as it takes. Without the bound, thousands of
     concurrent tasks starve each other until replies time out.
     """
+
+    slots: asyncio.Semaphore
 
     def __init__(self, slots: int) -> None:
         import asyncio

@@ -88,6 +88,9 @@ def _claim(worker: str, shard: int) -> bytes:
 class _Rounds:
     """State shared by both workers: the shards, the members being woken, the metrics."""
 
+    name: str
+    metrics: Metrics
+
     def __init__(self, name: str | None, every: float, lease: float) -> None:
         self.name = name or f"worker-{secrets.token_hex(6)}"
         self.metrics = Metrics()

@@ -74,6 +74,9 @@ class EmbeddedServer:
         pid: The process of the server when it was joined.
     """
 
+    url: str
+    pid: int
+
     def __init__(self, home: Path, user: int) -> None:
         """Keep what `start` has joined; use `start` instead.
 

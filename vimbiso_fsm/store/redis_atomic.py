@@ -279,6 +279,8 @@ class AtomicStateManager:
     `CommitUnknown` (a write was sent, and its answer was lost on every attempt).
     """
 
+    servers: Server | Cluster
+
     def __init__(
         self,
         client: redis.Redis | redis.RedisCluster | Servers,
@@ -509,6 +511,8 @@ class AsyncAtomicStateManager:
     `CommitUnknown` (a write was sent, and its answer was lost on every attempt). A request that is cancelled after it
     was sent may still be performed; the requests that share its pipeline are not affected.
     """
+
+    servers: AsyncServer | AsyncCluster
 
     def __init__(
         self,

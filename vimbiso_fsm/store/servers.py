@@ -149,6 +149,8 @@ class Server:
         seen: How often the topology was read; always 0 here.
     """
 
+    place: str
+
     def __init__(self, client: redis.Redis, owned: Sequence[redis.Redis] = ()) -> None:
         """Take a client; `owned` are the clients that are closed with the server."""
         self.client = client
@@ -182,6 +184,8 @@ class Server:
 
 class AsyncServer:
     """One server, or the primary of a service, for an event loop; see `Server`."""
+
+    place: str
 
     def __init__(self, client: redis.asyncio.Redis, owned: Sequence[redis.asyncio.Redis] = ()) -> None:
         """Take a client; `owned` are the clients that are closed with the server."""
