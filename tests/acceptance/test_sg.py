@@ -34,7 +34,6 @@ from starlette.types import Receive, Scope, Send
 import flows as vimbisopay
 from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
 from flows.credex_core import server as core_server
-from tests.bots import on_clock
 from tests.engines import Proxy, Server, running, valkey_program
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
@@ -68,6 +67,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Request, Store, Stored
+from vimbiso_fsm.testing.chat import on_clock
 
 pytestmark = pytest.mark.embedded
 

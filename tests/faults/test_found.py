@@ -18,7 +18,6 @@ from tests.faults.clock import Clock, Clocked
 from tests.faults.members import Person
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.server import own_server
-from tests.held import Held
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
@@ -31,6 +30,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Conflict, Entry, Head, ReadRecords, digest
+from vimbiso_fsm.testing.chat import Held
 
 PERSON = Person(1, 1)
 

@@ -16,7 +16,6 @@ import pytest
 
 from flows.credex_core import Fault, SimulatedCredexCore
 from tests.engines import Server
-from tests.held import Held
 from tests.legacy.bulk.bot import Everybody, bot
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.audit.entries import AuditEntry
@@ -38,6 +37,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.store.requests import Commit, FindOwner, Link, Load, ReadAudit, Request, Stored
+from vimbiso_fsm.testing.chat import Held
 
 pytestmark = pytest.mark.embedded
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
-from tests.held import Held
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.ids import guest_id
@@ -29,6 +28,7 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.store.requests import Committed, FindOwner, Head, Linked
+from vimbiso_fsm.testing.chat import Held
 
 NUMBER = "263771234567"
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
 from tests.bots import CHANNEL, START, Bank, Chat, choices, fruit_bot, member_document, words
-from tests.held import Held
 from tests.strategies import texts
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import encode
@@ -48,6 +47,7 @@ from vimbiso_fsm.store.requests import (
     Stored,
     Unlink,
 )
+from vimbiso_fsm.testing.chat import Held
 
 MEMBER = "m-1"
 

@@ -18,7 +18,6 @@ from flows.credex_core import Fault, SimulatedCredexCore
 from tests.bots import Chat as Talking
 from tests.bots import fruit_bot, member_document
 from tests.flow.test_tokens import Office, a_bot, a_token
-from tests.held import Held
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
@@ -53,6 +52,7 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     Wipe,
 )
+from vimbiso_fsm.testing.chat import Held
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
 ADA = "263771000001"

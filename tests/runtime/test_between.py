@@ -15,7 +15,6 @@ from tests.bots import CHANNEL, START, Chat, fruit_bot, member_document
 from tests.changed_flows import ANSWERS, FROM_1, POLICY, WAYS, Errand1, Till, bot_of, errand, errand_1, line, pay_1
 from tests.engine.test_upgrade import deploy, last, place, standing
 from tests.engines import Server
-from tests.held import Held
 from vimbiso_fsm import Bot, Flow, Migration, State, Text, Transition
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.trail import Trail
@@ -33,6 +32,7 @@ from vimbiso_fsm.operations.recover import NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import Head, Inherited, Load
+from vimbiso_fsm.testing.chat import Held
 
 NEWER = errand([FROM_1, Migration(2)], version=3)
 

@@ -11,7 +11,6 @@ import pytest
 
 import flows
 from flows.credex_core import SimulatedCredexCore
-from tests.held import Held
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
@@ -21,6 +20,7 @@ from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.queue import AsyncQueue, Queue
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
+from vimbiso_fsm.testing.chat import Held
 
 ADA, ALAN = "263771000001", "263771000002"
 
