@@ -151,8 +151,11 @@ class StoreUnavailable(NotAnswered, ConnectionError):
 
 
 class CommitUnknown(NotAnswered):
-    """The commit was sent and its answer was lost, also on the bounded repeats. The same message may be
-    handled again: its token makes it take effect once. Attributes: `member_id`, `token`, `fault`."""
+    """The commit was sent and its answer was lost, also on the bounded repeats.
+
+    The same message may be handled again: its token makes it take effect once. Attributes: `member_id`, `token`,
+    `fault`.
+    """
 
     reply_key = "store.unknown"
 
@@ -169,8 +172,10 @@ class CommitUnknown(NotAnswered):
 
 
 class Contended(NotAnswered):
-    """Other writers won every race within the bound. Nothing of this message was stored.
-    Attributes: `member_id`, `seconds`, `attempts`."""
+    """Other writers won every race within the bound.
+
+    Nothing of this message was stored. Attributes: `member_id`, `seconds`, `attempts`.
+    """
 
     reply_key = "store.contended"
 
@@ -189,8 +194,10 @@ class Contended(NotAnswered):
 
 
 class NewerState(NotAnswered):
-    """A worker of a newer release has stored the member's state just now: it is theirs to go on with. Nothing was
-    stored. Attributes: `member_id`, `flow`, `version` (of the run)."""
+    """A worker of a newer release has stored the member's state just now: it is theirs to go on with.
+
+    Nothing was stored. Attributes: `member_id`, `flow`, `version` (of the run).
+    """
 
     reply_key = "store.newer"
 

@@ -272,8 +272,10 @@ class Meddling:
 
 
 class Between:
-    """A store that lets somebody else act just before each request; what they cause is let through. `requests`: how
-    many that were."""
+    """A store that lets somebody else act just before each request; what they cause is let through.
+
+    `requests`: how many that were.
+    """
 
     def __init__(self, store: Store, act: Callable[[], object]) -> None:
         self._store, self._act, self._acting, self.requests = store, act, False, 0
@@ -313,8 +315,11 @@ def one_more(document: Document) -> Document:
 
 
 def test_sg01_lost_update(managed: Managed):
-    """Given one session; when two load it and save different fields; then the second is told of the conflict,
-    re-applies its change to the new value, and both are stored. The original: both succeed, the first is gone."""
+    """Given one session.
+
+    When two load it and save different fields; then the second is told of the conflict, re-applies its change to the
+    new value, and both are stored. The original: both succeed, the first is gone.
+    """
     one, two = managed(), managed()
     member = Chat(one).say("hi").state.member_id
     first, second = state_of(one, member), state_of(two, member)
@@ -354,8 +359,11 @@ def assert_nothing_lost(manager: FlowStateManager, member_id: str, before: int, 
 
 @pytest.mark.parametrize("managers", [1, 8])
 def test_sg02_counter_under_load_of_threads(managed: Managed, managers: int):
-    """Given n = 0; when 8 threads each do 50 load–add–save rounds (and 50 turns), on one worker or on eight; then
-    n = 400. The original: 81; 109 saves refused, 210 lost without a word."""
+    """Given n = 0.
+
+    When 8 threads each do 50 load–add–save rounds (and 50 turns), on one worker or on eight; then n = 400. The
+    original: 81; 109 saves refused, 210 lost without a word.
+    """
     workers = [managed(patience=PATIENT) for _ in range(managers)]
     start = Chat(workers[0]).say("hi").state
     with ThreadPoolExecutor(8) as pool:
@@ -414,8 +422,11 @@ async def test_sg02_counter_under_load_of_tasks(managed: Managed, valkey_url: st
 
 
 def test_sg03_stale_writer(managed: Managed):
-    """Given stored version 99; when a writer holding version 1 saves; then it is refused with a conflict naming both
-    versions. The original: accepted, the old value wins."""
+    """Given stored version 99.
+
+    When a writer holding version 1 saves; then it is refused with a conflict naming both versions. The original:
+    accepted, the old value wins.
+    """
     manager = managed()
     old = Chat(manager).say("hi").state
     assert old.version == 1
@@ -440,8 +451,10 @@ def test_sg03_stale_writer_between_load_and_commit(managed: Managed, valkey_url:
 
 
 def test_sg04_versions_count(managed: Managed):
-    """Given a fresh record; when saved five times within a second; then versions are 1 to 5. The original: the same
-    Unix second five times."""
+    """Given a fresh record; when saved five times within a second; then versions are 1 to 5.
+
+    The original: the same Unix second five times.
+    """
     manager = managed()
     document = Document("m-42", ADA, datetime.now(UTC))
     versions = []
@@ -464,8 +477,10 @@ def test_sg04_versions_count_when_the_clock_is_set_back(managed: Managed, valkey
 
 
 def test_sg05_the_callers_object_is_its_own(managed: Managed):
-    """Given a state object of version 7; when saved; then it is unchanged and the result carries the new version. The
-    original: its `_version` is rewritten in place."""
+    """Given a state object of version 7; when saved; then it is unchanged and the result carries the new version.
+
+    The original: its `_version` is rewritten in place.
+    """
     manager = managed()
     document = Chat(manager).say("hi", *"123456").state
     mine = attrs.evolve(document, profile={"list": [1]})
@@ -507,8 +522,10 @@ def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed)
 
 
 def test_sg06_retry_rereads(managed: Managed):
-    """Given a conflict on the first try; when the save retries; then it reloads and re-applies the change. The
-    original: repeats the same bytes, so a retry that succeeds erases the other writer."""
+    """Given a conflict on the first try; when the save retries; then it reloads and re-applies the change.
+
+    The original: repeats the same bytes, so a retry that succeeds erases the other writer.
+    """
     one, two = managed(), managed()
     member = Chat(one).say("hi").state.member_id
     seen = []
@@ -574,8 +591,11 @@ def accept_writes(server: Server) -> None:
 
 
 def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server, caplog: pytest.LogCaptureFixture):
-    """Given a store that refuses a write; when a step completes; then the member is told that it was not saved, no
-    success is logged, and the flow stays where it was. The original: "no error", and logs success."""
+    """Given a store that refuses a write.
+
+    When a step completes; then the member is told that it was not saved, no success is logged, and the flow stays where
+    it was. The original: "no error", and logs success.
+    """
     caplog.set_level(logging.DEBUG, "vimbiso_fsm")
     told: list[CommitEvent] = []
     with FlowStateManager.from_url(own_server.url, "flows", services=core(), observers=[told.append]) as manager:
@@ -628,8 +648,10 @@ def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
 
 
 def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Server, managed: Managed):
-    """The same when only the store's answer is lost, again and again: it is said that this is not known, no success
-    is told, and the same message handled again takes effect once."""
+    """The same when only the store's answer is lost, again and again.
+
+    It is said that this is not known, no success is told, and the same message handled again takes effect once.
+    """
     told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:
         manager = FlowStateManager.from_url(proxy.url, COUNTER, observers=[told.append])
@@ -650,8 +672,10 @@ def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Serv
 
 
 def test_sg08_only_storable_state(managed: Managed, client: Client):
-    """Given a state holding a live object; when saved; then it is refused loudly, naming the field. The original: the
-    save is skipped in silence in one place and printed to the member in another."""
+    """Given a state holding a live object; when saved; then it is refused loudly, naming the field.
+
+    The original: the save is skipped in silence in one place and printed to the member in another.
+    """
     manager = managed()
     document = Chat(manager).say("hi").state
     stored = hashes(client, "state")
@@ -664,8 +688,10 @@ def test_sg08_only_storable_state(managed: Managed, client: Client):
 
 
 def test_sg08_only_storable_state_in_a_flow(managed: Managed):
-    """The same for an author's callback that puts a live object into the member: the turn fails in plain words, the
-    document is as before, the log and the audit name the field."""
+    """The same for an author's callback that puts a live object into the member.
+
+    The turn fails in plain words, the document is as before, the log and the audit name the field.
+    """
 
     def keep(turn: Turn[Note]) -> Changes[Note]:
         return turn.changes(member=attrs.evolve(turn.member, profile={"parent_service": object()}))
@@ -686,8 +712,11 @@ def core(*faults: Fault) -> dict[str, object]:
 
 
 def test_sg09_confirm_delivered_twice(managed: Managed):
-    """Given an offer waiting at confirm; when the same message is delivered twice, at once, to two workers; then one
-    offer exists, and the second delivery gets the first answer. The original: two offers."""
+    """Given an offer waiting at confirm.
+
+    When the same message is delivered twice, at once, to two workers; then one offer exists, and the second delivery
+    gets the first answer. The original: two offers.
+    """
     service = SimulatedCredexCore()
     workers = [managed("flows", services={"credex_core": service}, patience=PATIENT) for _ in range(2)]
     chat = Chat(workers[0])
@@ -714,9 +743,11 @@ def test_sg09_confirm_delivered_twice(managed: Managed):
 
 
 def test_sg10_side_keys(managed: Managed, client: Client):
-    """Given members whose ids look like each other's keys; when saved; then no key is another's, what is read back is
-    what was saved, and document and previous document share one life. The original: `m_stage` is overwritten by
-    `m`'s stage, which lives longer than `m`."""
+    """Given members whose ids look like each other's keys.
+
+    When saved; then no key is another's, what is read back is what was saved, and document and previous document share
+    one life. The original: `m_stage` is overwritten by `m`'s stage, which lives longer than `m`.
+    """
     manager = managed()
     members = ["m", "m_stage", "m:state", "m:prev", "}m", "m%3Astate", "vimbiso:{1}:member:m:state"]
     saved = {}
@@ -800,8 +831,11 @@ def _malformed(path: str, value: Any) -> str:
 
 @pytest.mark.parametrize(("path", "value"), MALFORMED, ids=[_malformed(*one) for one in MALFORMED])
 def test_sg11_malformed_states_are_refused(path: str, value: Any, managed: Managed, client: Client):
-    """Given a good state; when any one of these is changed; then it is refused: by the validator, and by whoever
-    reads it from the store. The original: all but two of them pass."""
+    """Given a good state.
+
+    When any one of these is changed; then it is refused: by the validator, and by whoever reads it from the store. The
+    original: all but two of them pass.
+    """
     manager = managed("flows", services=core())
     state = good_state()
     manager.bot.validator.check(state)
@@ -826,8 +860,10 @@ def test_sg11_malformed_states_are_refused(path: str, value: Any, managed: Manag
 
 
 def test_sg12_the_documents_example_is_valid():
-    """Given the example of the design, as it stands there; when validated; then valid. The original: refused, for it
-    has no account id."""
+    """Given the example of the design, as it stands there; when validated; then valid.
+
+    The original: refused, for it has no account id.
+    """
     example = good_state() | {"profile": {}, "current_account": {}}
     del example["_run"], example["_guest"]  # bookkeeping that the example does not have
     example["flow_data"]["data"] = {
@@ -845,8 +881,10 @@ def test_sg12_the_documents_example_is_valid():
 
 
 def test_sg13_a_new_session_is_valid(managed: Managed, client: Client):
-    """Given a first contact; when the initial state is made; then it validates, and only then is stored. The original:
-    it fails its own validator and is stored anyway."""
+    """Given a first contact; when the initial state is made; then it validates, and only then is stored.
+
+    The original: it fails its own validator and is stored anyway.
+    """
     manager = managed("flows", services=core())
     outcome = Chat(manager, NEW).say("hello there")
     for data in hashes(client, "state").values():
@@ -872,8 +910,10 @@ def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Cli
 
 
 def test_sg14_a_stored_state_stays_valid(managed: Managed, client: Client):
-    """Given the minimal greeting state; when saved and loaded; then it is still valid. The original: invalid the
-    moment it is read, for saving adds a version."""
+    """Given the minimal greeting state; when saved and loaded; then it is still valid.
+
+    The original: invalid the moment it is read, for saving adds a version.
+    """
     manager = managed()
     minimal = Document("m-42", NEW, datetime.now(UTC))
     validator = StateValidator()
@@ -894,8 +934,11 @@ def frozen(value: Any) -> Any:
 
 
 def test_sg15_validation_only_looks():
-    """Given a state without a verdict in it; when validated; then it is unchanged; and the validator's options change
-    its result. The original: writes into it; its option has no effect."""
+    """Given a state without a verdict in it.
+
+    When validated; then it is unchanged; and the validator's options change its result. The original: writes into it;
+    its option has no effect.
+    """
     state = good_state() | {"profile": {}}
     before = copy.deepcopy(state)
     for validator in (StateValidator(), vimbisopay.bot.validator):
@@ -912,8 +955,10 @@ OFFERING = ("offer", "10 USD", "alan", "yes")
 
 
 def test_sg16_one_rule_book(managed: Managed, client: Client):
-    """Given a state one component built and saved; when any other validates it; then same verdict. The original: four
-    validators that no state satisfies together."""
+    """Given a state one component built and saved; when any other validates it; then same verdict.
+
+    The original: four validators that no state satisfies together.
+    """
     manager, other = managed("flows", services=core()), managed("flows", services=core())
     chat = Chat(manager, NEW)
     for text in (*ONBOARDING, "nonsense", *OFFERING[:3], "menu", "yes", "cancel", "?"):
@@ -951,8 +996,10 @@ def test_sg16_one_rule_book_for_what_is_wrong(managed: Managed, client: Client):
 
 
 def test_sg17_known_member_logs_in(managed: Managed):
-    """Given a member known to the API with an account; when they say "hi"; then the dashboard. The original: login
-    succeeds, its own validator refuses the state, and registration is offered."""
+    """Given a member known to the API with an account; when they say "hi"; then the dashboard.
+
+    The original: login succeeds, its own validator refuses the state, and registration is offered.
+    """
     outcome = Chat(managed("flows", services=core()), ADA).say("hi")
     assert step(outcome.state) == ("dashboard", "menu")
     assert outcome.state.authenticated
@@ -982,8 +1029,10 @@ FIRST_QUESTIONS = {
     ids=["tier 1", "tier 3", "tier 2", "tier 5"],
 )
 def test_sg18_a_flow_starts(managed: Managed, phone: str, shown: str):
-    """Given a logged-in member; when they pick any row of the menu; then its first question appears. The original:
-    none of them starts."""
+    """Given a logged-in member; when they pick any row of the menu; then its first question appears.
+
+    The original: none of them starts.
+    """
     for row in shown.split():
         chat = Chat(managed("flows", services=core()), Channel("whatsapp", phone))
         greeted = chat.say("hi")
@@ -999,8 +1048,11 @@ def test_sg18_a_flow_starts(managed: Managed, phone: str, shown: str):
 
 
 def test_sg19_a_flow_goes_on(managed: Managed):
-    """Given a stored offer at each of its steps; when the right answer comes, to a worker that has never seen the
-    member; then it advances. The original: refused at each step; no argument whatever constructs the flow."""
+    """Given a stored offer at each of its steps.
+
+    When the right answer comes, to a worker that has never seen the member; then it advances. The original: refused at
+    each step; no argument whatever constructs the flow.
+    """
     services = core()
 
     def fresh() -> FlowStateManager:
@@ -1018,8 +1070,10 @@ def test_sg19_a_flow_goes_on(managed: Managed):
 
 
 def test_sg20_registration_starts(managed: Managed):
-    """Given an unknown number; when the registration button is pressed; then the first-name question. The original:
-    refused for lack of a member id."""
+    """Given an unknown number; when the registration button is pressed; then the first-name question.
+
+    The original: refused for lack of a member id.
+    """
     chat = Chat(managed("flows", services=core()), NEW)
     outcome = chat.press(choices(chat.say("hi"))["become_member"])
     assert step(outcome.state) == ("onboard", "firstname")
@@ -1027,8 +1081,11 @@ def test_sg20_registration_starts(managed: Managed):
 
 
 def test_sg21_rollback_restores_the_state_before_the_step(managed: Managed, client: Client, valkey_url: str):
-    """Given step one answered well; when its bookkeeping is inspected; then "previous" holds the state before the
-    answer. The original: previous equals current."""
+    """Given step one answered well.
+
+    When its bookkeeping is inspected; then "previous" holds the state before the answer. The original: previous equals
+    current.
+    """
     chat = Chat(managed())
     chat.say("hi", "5")
     before = hashes(client, "state")
@@ -1049,9 +1106,11 @@ def without_bookkeeping(document: Document) -> Document:
 
 
 def test_sg22_step_and_data_move_together(managed: Managed):
-    """Given an answer whose next question cannot be drawn; when the error is handled; then step and data are both as
-    before, and the same answer can be sent again. The original: the index has advanced, the value stays, the
-    question was never shown."""
+    """Given an answer whose next question cannot be drawn.
+
+    When the error is handled; then step and data are both as before, and the same answer can be sent again. The
+    original: the index has advanced, the value stays, the question was never shown.
+    """
     broken = [True]
 
     def ask(_: Turn[Note]) -> Text:
@@ -1083,8 +1142,10 @@ def test_sg22_the_final_call_is_refused(managed: Managed):
 
 
 def test_sg22_the_final_call_throws(managed: Managed):
-    """The same when it throws, so that nobody knows what it did: every answer is kept, "yes" said again repeats the
-    same call with the same key, and one offer exists."""
+    """The same when it throws, so that nobody knows what it did.
+
+    Every answer is kept, "yes" said again repeats the same call with the same key, and one offer exists.
+    """
     service = SimulatedCredexCore(faults=[Fault("lost", "createCredex", times=3)])
     chat = Chat(managed("flows", services={"credex_core": service}))
     before = chat.say("hi", *OFFERING[:3]).state
@@ -1099,8 +1160,11 @@ def test_sg22_the_final_call_throws(managed: Managed):
 
 
 def test_sg23_a_refused_answer_leaves_no_mark_on_the_fallback(managed: Managed, client: Client):
-    """Given a wrong answer; when refused; then the saved "previous" is the state before it, unmarked, and the earlier
-    turns that recovery goes back to are as they were. The original: the fallback is marked failed too."""
+    """Given a wrong answer.
+
+    When refused; then the saved "previous" is the state before it, unmarked, and the earlier turns that recovery goes
+    back to are as they were. The original: the fallback is marked failed too.
+    """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer", "10 USD")
     before = hashes(client, "state")
@@ -1130,8 +1194,10 @@ def test_sg24_the_newest_previous_wins(managed: Managed, client: Client):
 
 
 def test_sg25_a_partial_update_keeps_the_rest(managed: Managed):
-    """Given an offer at step 2; when only the account is updated; then everything else is as before. The original:
-    member, token, account and flow are gone."""
+    """Given an offer at step 2; when only the account is updated; then everything else is as before.
+
+    The original: member, token, account and flow are gone.
+    """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", *OFFERING[:2]).state
     account = {**before.current_account, "account_id": "a-2"}
@@ -1201,8 +1267,11 @@ PICKING = Bot(
 
 @pytest.mark.parametrize("unknown", ["seven", "7", "0", "=two", "two"])
 def test_sg27_unknown_choice_does_not_advance(managed: Managed, unknown: str):
-    """Given a list of offers; when an id not on it is sent, typed or pressed, also one that was on it before; then the
-    list again with a reason. The original: on to confirm, with the id of an earlier choice."""
+    """Given a list of offers.
+
+    When an id not on it is sent, typed or pressed, also one that was on it before; then the list again with a reason.
+    The original: on to confirm, with the id of an earlier choice.
+    """
     chat = Chat(managed(PICKING))
     member = chat.say("hi").state.member_id
     chat.manager.update(member, with_profile("offers", ["one", "two"]))
@@ -1234,10 +1303,12 @@ class Careless:
 
 
 def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
-    """Given a state prepared for one number; when one is prepared for another member; then it holds nothing of the
-    first, even when an author changes shared objects in place. The original: the second member's flow data carries
-    the first member's number until the process ends."""
+    """Given a state prepared for one number.
 
+    When one is prepared for another member; then it holds nothing of the first, even when an author changes shared
+    objects in place. The original: the second member's flow data carries the first member's number until the process
+    ends.
+    """
     default: dict[str, Any] = {"numbers": []}
 
     def remember(turn: Turn[Careless]) -> Changes[Careless]:
@@ -1269,8 +1340,10 @@ def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
 
 
 def test_sg30_cancel_cancels(managed: Managed):
-    """Given an offer at the amount step; when the member types "cancel"; then the flow ends and the menu appears. The
-    original: "cancel" is the id of another flow and starts that."""
+    """Given an offer at the amount step; when the member types "cancel"; then the flow ends and the menu appears.
+
+    The original: "cancel" is the id of another flow and starts that.
+    """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer")
     outcome = chat.say("cancel")
@@ -1282,8 +1355,11 @@ def test_sg30_cancel_cancels(managed: Managed):
 @pytest.mark.parametrize("text", ["menu", "Home", " hi ", "what?!"])
 @pytest.mark.parametrize("path", [(), ("offer",), OFFERING[:2], OFFERING[:3], OFFERING], ids=len)
 def test_sg31_menu_works_anywhere(managed: Managed, path: tuple[str, ...], text: str):
-    """Given a logged-in member, anywhere; when they send `menu`, `Home`, `" hi "` or nonsense; then the menu, or a hint
-    with the menu. The original: an internal error, every time, once logged in."""
+    """Given a logged-in member, anywhere.
+
+    When they send `menu`, `Home`, `" hi "` or nonsense; then the menu, or a hint with the menu. The original: an
+    internal error, every time, once logged in.
+    """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", *path).state
     outcome = chat.say(text)
@@ -1319,8 +1395,11 @@ def asked_core(service: SimulatedCredexCore, since: int) -> list[str]:
 
 
 def test_sg35_token_age_is_known(managed: Managed):
-    """Given a token issued 5 min 1 s ago in a session kept alive by messages; when an API call is due; then it is
-    renewed first. The original: no time is stored; the sliding session outlives the token."""
+    """Given a token issued 5 min 1 s ago in a session kept alive by messages.
+
+    When an API call is due; then it is renewed first. The original: no time is stored; the sliding session outlives the
+    token.
+    """
     service = SimulatedCredexCore()
     options = {"services": {"credex_core": service}}
     chat = Chat(managed("flows", **options))
@@ -1343,8 +1422,11 @@ def test_sg35_token_age_is_known(managed: Managed):
 
 
 def test_sg36_401_is_healed_anywhere(managed: Managed):
-    """Given an expired token; when the member confirms an offer; then one renewal, one repeat with the same idempotency
-    key, and the offer is made. The original: renewal happens only when the payload contains `phone`."""
+    """Given an expired token.
+
+    When the member confirms an offer; then one renewal, one repeat with the same idempotency key, and the offer is
+    made. The original: renewal happens only when the payload contains `phone`.
+    """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     before = chat.say("hi", "offer", "5", "alan").state
@@ -1361,8 +1443,10 @@ def test_sg36_401_is_healed_anywhere(managed: Managed):
 
 
 def test_sg37_logout_is_final(managed: Managed, client: Client):
-    """Given a session; when the token is cleared; then it is gone from memory and store and stays gone. The original:
-    memory keeps it; the next message revives it from `_previous_state`."""
+    """Given a session; when the token is cleared; then it is gone from memory and store and stays gone.
+
+    The original: memory keeps it; the next message revives it from `_previous_state`.
+    """
     service = SimulatedCredexCore()
     worker, operator = (managed("flows", services={"credex_core": service}) for _ in range(2))
     chat = Chat(worker)
@@ -1383,8 +1467,10 @@ def test_sg37_logout_is_final(managed: Managed, client: Client):
 
 
 def test_sg38_bounded_record(managed: Managed, client: Client):
-    """Given 100 updates; when measured; then the record holds no copy of itself and has not grown. The original: always
-    a full second copy, the token included."""
+    """Given 100 updates; when measured; then the record holds no copy of itself and has not grown.
+
+    The original: always a full second copy, the token included.
+    """
     chat = Chat(managed("flows", services=core()))
     document = chat.say("hi", "offer").state
     manager = chat.manager
@@ -1406,8 +1492,10 @@ def test_sg38_bounded_record(managed: Managed, client: Client):
 
 
 def test_sg43_the_audit_reads_back_what_it_wrote(managed: Managed):
-    """Given an event whose text contains " - "; when history is read; then it is there. The original: lines are split
-    at " - "; such events vanish."""
+    """Given an event whose text contains " - "; when history is read; then it is there.
+
+    The original: lines are split at " - "; such events vanish.
+    """
     chat = Chat(managed(note_bot()))
     nasty = 'a - b - c | "d"\n\t{e} - \\ %s 𝔘 - '
     member = chat.say("hi", nasty).state.member_id
@@ -1455,8 +1543,10 @@ def test_sg44_one_failure_no_success(managed: Managed):
 
 
 def test_sg45_from_is_not_to(managed: Managed):
-    """Given a step that changes data; when its transition is read; then `from` lacks the change. The original: they
-    are equal."""
+    """Given a step that changes data; when its transition is read; then `from` lacks the change.
+
+    The original: they are equal.
+    """
     chat = Chat(managed())
     chat.say("hi", "5")
     entry = chat.manager.history(chat.say("6").state.member_id)[-1]
@@ -1514,8 +1604,10 @@ def exploding_bot() -> Bot:
 def test_sg46_no_secrets(
     managed: Managed, client: Client, own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Given logins and whole conversations; when all logs, audit entries, observers' details and errors are searched
-    for tokens, full phone numbers, names and what was typed; then none. The original: token in clear on every update.
+    """Given logins and whole conversations.
+
+    When all logs, audit entries, observers' details and errors are searched for tokens, full phone numbers, names and
+    what was typed; then none. The original: token in clear on every update.
     """
     caplog.set_level(logging.DEBUG)
     for name in list(logging.root.manager.loggerDict):
@@ -1599,7 +1691,9 @@ def test_sg46_no_secrets(
 
 def test_sg47_audit_cannot_break_a_conversation(managed: Managed, capsys: pytest.CaptureFixture[str]):
     """Given observers that fail in every way, and a full disk under the log; when told; then the conversation goes on.
-    The original: `TypeError` reaches the caller and ends the flow."""
+
+    The original: `TypeError` reaches the caller and ends the flow.
+    """
 
     def fails(_: CommitEvent) -> None:
         raise TypeError("not serialisable")
@@ -1675,8 +1769,10 @@ def lately(manager: FlowStateManager, member_id: str) -> Mapping[str, Any]:
 
 
 def test_sg39_recovery_finds_the_last_good_state(managed: Managed, client: Client):
-    """Given step one answered well; when step two fails; then recovery restores exactly the state after step one. The
-    original: nothing is found for the current, previous or any step."""
+    """Given step one answered well; when step two fails; then recovery restores exactly the state after step one.
+
+    The original: nothing is found for the current, previous or any step.
+    """
     chat = Chat(managed("flows", services=core()))
     good = chat.say("hi", "offer", "5").state
     chat.say("no handle, I think")
@@ -1689,8 +1785,10 @@ def test_sg39_recovery_finds_the_last_good_state(managed: Managed, client: Clien
 
 
 def test_sg40_recovery_survives_being_used(managed: Managed, client: Client):
-    """Given a recoverable failure; when recovery runs; then the user is asked again, and goes on. The original: it
-    raises, after having replaced the data by a stub."""
+    """Given a recoverable failure; when recovery runs; then the user is asked again, and goes on.
+
+    The original: it raises, after having replaced the data by a stub.
+    """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer", "5")
     for _ in range(3):
@@ -1705,8 +1803,10 @@ def test_sg40_recovery_survives_being_used(managed: Managed, client: Client):
 
 
 def test_sg41_recovery_is_private(managed: Managed, client: Client):
-    """Given Bob's record is damaged and Alice's request begins meanwhile; when Bob's session is recovered; then nothing
-    of Alice's appears in it. The original: Bob's session becomes Alice's."""
+    """Given Bob's record is damaged and Alice's request begins meanwhile.
+
+    When Bob's session is recovered; then nothing of Alice's appears in it. The original: Bob's session becomes Alice's.
+    """
     bob, alice = Chat(managed("flows", services=core()), ALAN), Chat(managed("flows", services=core()), ADA)
     before = bob.say("hi", "offer", "5").state
     alice.say("hi", "offer", "7 USD")
@@ -1727,8 +1827,10 @@ def test_sg41_recovery_is_private(managed: Managed, client: Client):
 
 
 def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
-    """Given a state with one bad field; when recovered; then all good fields are kept. The original: `{mobile_number}`
-    replaces everything."""
+    """Given a state with one bad field; when recovered; then all good fields are kept.
+
+    The original: `{mobile_number}` replaces everything.
+    """
     chat = Chat(managed("flows", services=core()))
     member = chat.say("hi", "offer", "5").state.member_id
     before = chat.manager.update(member, with_profile("seen", True))  # newer than anything recovery can go back to
@@ -1742,8 +1844,11 @@ def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
 
 
 def test_sg55_damage_is_noticed(managed: Managed, client: Client):
-    """Given the stored record is not valid JSON or is another Redis type; when loaded; then an alarm, the bytes kept
-    aside, and the user told. The original: silently overwritten with an empty session."""
+    """Given the stored record is not valid JSON or is another Redis type.
+
+    When loaded; then an alarm, the bytes kept aside, and the user told. The original: silently overwritten with an
+    empty session.
+    """
     for value in (b"\xff{", "words, no hash"):
         client.flushall()
         chat = Chat(managed("flows", services=core()))
@@ -1768,8 +1873,11 @@ def test_sg55_damage_is_noticed(managed: Managed, client: Client):
 
 
 def test_sg50_looking_is_not_living(managed: Managed, client: Client):
-    """Given a session with 15 s left; when a message older than the limit arrives and is ignored; then 15 s remain and
-    nothing is written; nor do reading and a repeated message renew it. The original: 300 s again, record rewritten."""
+    """Given a session with 15 s left.
+
+    When a message older than the limit arrives and is ignored; then 15 s remain and nothing is written; nor do reading
+    and a repeated message renew it. The original: 300 s again, record rewritten.
+    """
     service = SimulatedCredexCore()
     bot = attrs.evolve(vimbisopay.bot, limits=Limits(age=60))
     chat = Chat(managed(bot, services={"credex_core": service}))
@@ -1789,8 +1897,11 @@ def test_sg50_looking_is_not_living(managed: Managed, client: Client):
 
 
 def test_sg51_expiry_is_announced(managed: Managed):
-    """Given an offer at confirm whose session expired; when the old button is pressed; then no API call for it, a note
-    that the session ended and the offer was not sent, then the way home after login. The original: a failure text."""
+    """Given an offer at confirm whose session expired.
+
+    When the old button is pressed; then no API call for it, a note that the session ended and the offer was not sent,
+    then the way home after login. The original: a failure text.
+    """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     confirm = chat.say("hi", "offer", "5", "alan")
@@ -1832,8 +1943,11 @@ def test_sg51_expiry_is_announced_by_the_worker(managed: Managed):
 
 
 def test_sg52_cleanup_respects_a_newer_write(managed: Managed):
-    """Given another request saves between cleanup's read and write; when cleanup runs; then it works on the newer
-    value. The original: reads before it watches and restores the older value."""
+    """Given another request saves between cleanup's read and write.
+
+    When cleanup runs; then it works on the newer value. The original: reads before it watches and restores the older
+    value.
+    """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     member = chat.say("hi", "offer", "5").state.member_id
@@ -1849,8 +1963,10 @@ def test_sg52_cleanup_respects_a_newer_write(managed: Managed):
 
 
 def test_sg57_eviction_is_not_silence(managed: Managed, client: Client):
-    """Given memory pressure; when a session is evicted; then treated as SG-51, and counted. The original: same as a
-    stranger."""
+    """Given memory pressure; when a session is evicted; then treated as SG-51, and counted.
+
+    The original: same as a stranger.
+    """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     confirm = chat.say("hi", "offer", "5", "alan")
@@ -1891,8 +2007,10 @@ def apologises(chat: Chat) -> None:
 
 
 def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
-    """Given the API is down; when a member greets; then an apology, the session kept, retry later. The original:
-    invited to register."""
+    """Given the API is down; when a member greets; then an apology, the session kept, retry later.
+
+    The original: invited to register.
+    """
     service = SimulatedCredexCore(faults=[Fault("down")])
     chat = Chat(managed("flows", services={"credex_core": service}))
     apologises(chat)
@@ -1903,8 +2021,10 @@ def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_sg59_an_answer_of_500_is_an_outage(managed: Managed, status: int):
-    """Given the API answers 500, over HTTP as it does; when a member greets; then the same apology. Well again, it
-    knows them. The original: invited to register."""
+    """Given the API answers 500, over HTTP as it does; when a member greets; then the same apology.
+
+    Well again, it knows them. The original: invited to register.
+    """
     real = core_server.application(SimulatedCredexCore())
     broken = Starlette(routes=[Route("/{path:path}", lambda _: Response("oops", status), methods=["POST"])])
     serves = [broken]
@@ -1939,8 +2059,10 @@ def test_sg59_an_answer_of_500_is_an_outage(managed: Managed, status: int):
     ],
 )
 def test_sg60_bad_input_is_not_a_bad_flow(managed: Managed, path: tuple[str, ...], wrong: str, where: tuple[str, str]):
-    """Given any step; when the input is refused; then same step, a reason, earlier answers kept. The original: an
-    exception in a validator counts as bad input; its successor wipes the session."""
+    """Given any step; when the input is refused; then same step, a reason, earlier answers kept.
+
+    The original: an exception in a validator counts as bad input; its successor wipes the session.
+    """
     chat = Chat(managed("flows", services=core()), NEW)
     before = chat.say(*path).state
     outcome = chat.say(wrong)
@@ -1985,8 +2107,10 @@ def test_sg66_an_image(managed: Managed):
 
 @pytest.mark.parametrize("amount", ["1" + "0" * 309, "١٠٠", "0.00001 USD", "1e3", "inf", "nan", "-1", "0", "1,000"])
 def test_sg68_odd_amounts_are_refused(managed: Managed, amount: str):
-    """An amount of 310 digits, `١٠٠`, `0.00001` USD → refused by rule. The original: infinity, 100, one thousandth of a
-    cent."""
+    """An amount of 310 digits, `١٠٠`, `0.00001` USD → refused by rule.
+
+    The original: infinity, 100, one thousandth of a cent.
+    """
     chat = Chat(managed("flows", services=core()), ALAN)
     before = chat.say("hi", "offer").state
     outcome = chat.say(amount)

@@ -53,8 +53,10 @@ HERE = Channel("whatsapp", "263771000009")
 @embedded
 @pytest.mark.asyncio
 async def test_sg49_audit_is_shared(tmp_path: Path):
-    """Given two workers and a restart of them and of the engine; when history is asked of either; then the same. The
-    original: a local file per process folder."""
+    """Given two workers and a restart of them and of the engine; when history is asked of either; then the same.
+
+    The original: a local file per process folder.
+    """
     with EmbeddedServer.start(tmp_path, fsync="always") as engine:
         one, two = (FlowStateManager.from_url(engine.url, COUNTER) for _ in range(2))
         with one, two:
@@ -83,8 +85,11 @@ async def test_sg49_audit_is_shared(tmp_path: Path):
 
 
 def old_audit(server: Server, member_id: str, count: int, ends: float | None = None) -> None:
-    """So many entries of long ago, one after the other. `ends`: they were appended a minute apart, the latest a minute
-    before this instant; without it, their frames are of the time before instants stood in them."""
+    """So many entries of long ago, one after the other.
+
+    `ends`: they were appended a minute apart, the latest a minute before this instant; without it, their frames are of
+    the time before instants stood in them.
+    """
     frames, previous = [], ""
     for version in range(1, count + 1):
         at = START - timedelta(days=300) + timedelta(minutes=version)
@@ -98,8 +103,11 @@ def old_audit(server: Server, member_id: str, count: int, ends: float | None = N
 
 
 def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
-    """Given a member with as many entries as are kept; when more is said; then the oldest make room, either worker
-    reads the same, and the chain is whole from the first that is kept."""
+    """Given a member with as many entries as are kept.
+
+    When more is said; then the oldest make room, either worker reads the same, and the chain is whole from the first
+    that is kept.
+    """
     member = guest_id(HERE)
     old_audit(valkey_server, member, AUDIT_KEPT - 2)
     with (
@@ -120,8 +128,11 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
 
 
 def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
-    """Given a member who goes on for longer than an entry is kept; when more is said; then what is too old makes room,
-    a few with each message, either worker reads the same, and the chain is whole from the first that is kept."""
+    """Given a member who goes on for longer than an entry is kept.
+
+    When more is said; then what is too old makes room, a few with each message, either worker reads the same, and the
+    chain is whole from the first that is kept.
+    """
     member = guest_id(HERE)
     too_old = EXPIRED_PER_APPEND + 5
     old_audit(valkey_server, member, too_old + 3, ends=time.time() - AUDIT_LIFE + 3.5 * 60)
@@ -196,8 +207,11 @@ def logged(caplog: pytest.LogCaptureFixture, reference: str) -> list[str]:
 
 @pytest.mark.parametrize("bot", INTERNAL.values(), ids=list(INTERNAL))
 def test_sg58_no_internals(bot: Callable[[], Bot], valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """Given any internal failure; when the member is answered; then plain words, a way on, and a reference that the log
-    and the audit know. The original: a key error's text, a printed message object."""
+    """Given any internal failure.
+
+    When the member is answered; then plain words, a way on, and a reference that the log and the audit know. The
+    original: a key error's text, a printed message object.
+    """
     with FlowStateManager.from_url(valkey_url, bot()) as manager:
         chat = Chat(manager, HERE)
         before = chat.say("hi").state
@@ -229,8 +243,11 @@ def test_sg58_no_internals_of_a_service(valkey_url: str, caplog: pytest.LogCaptu
 
 
 def test_sg58_no_internals_of_the_store(caplog: pytest.LogCaptureFixture):
-    """The same where the store refuses: the words are in the error, the log knows their reference, and so does the
-    audit once the same message has been handled."""
+    """The same where the store refuses.
+
+    The words are in the error, the log knows their reference, and so does the audit once the same message has been
+    handled.
+    """
     with running(valkey_program()) as server, FlowStateManager.from_url(server.url, COUNTER) as manager:
         chat = Chat(manager, HERE)
         member = chat.say("hi").state.member_id
@@ -265,8 +282,10 @@ DAMAGE = (b"", b"canary{", b'{"canary": 1}', b"[" * 50_000, b"\xff\xfe")
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=[str(data[:12]) for data in DAMAGE])
 def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valkey_url: str):
-    """The same where what is stored is damaged: told so in plain words, asked again, and the audit says what was
-    lost."""
+    """The same where what is stored is damaged.
+
+    Told so in plain words, asked again, and the audit says what was lost.
+    """
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         member = Chat(manager, HERE).say("hi", "an answer").state.member_id
     with valkey_server.client() as client:

@@ -76,9 +76,11 @@ def place(outcome: Outcome) -> str:
 
 
 def test_sg27_an_offer_that_is_not_on_the_list_does_not_advance(alan: Chat) -> None:
-    """Given a list of offers; when the id of somebody else's, of none, or a number beyond the list is sent; then the
-    list again with a reason, and an earlier choice is not taken for it. The original: on to confirm, with the earlier
-    choice."""
+    """Given a list of offers.
+
+    When the id of somebody else's, of none, or a number beyond the list is sent; then the list again with a reason, and
+    an earlier choice is not taken for it. The original: on to confirm, with the earlier choice.
+    """
     alan.core._new_offer(alan.core._handles["alan"], alan.core._handles["ada"], Money(Decimal("1.00"), "USD"))
     of_ada = alan.core.offers[-1].id
     alan.say("hi", "accept", "1", "back")
@@ -92,8 +94,10 @@ def test_sg27_an_offer_that_is_not_on_the_list_does_not_advance(alan: Chat) -> N
 
 @pytest.mark.parametrize("word", DONE)
 def test_sg28_an_offer_can_be_answered(word: str, alan: Chat) -> None:
-    """Given an offer of 5.00 USD; when it is picked and confirmed, twice; then the API gets its id, once. The original:
-    the text of the question fails; and the client would send a dictionary as the id."""
+    """Given an offer of 5.00 USD; when it is picked and confirmed, twice; then the API gets its id, once.
+
+    The original: the text of the question fails; and the client would send a dictionary as the id.
+    """
     if word == "cancel_offer":
         alan.say("hi", "5=>ada", "yes")
     offer = next(offer for offer in alan.core.offers if "alan" in (offer.issuer, offer.receiver) and offer.amount == 5)
@@ -115,8 +119,11 @@ def test_sg28_an_offer_can_be_answered(word: str, alan: Chat) -> None:
 
 
 def test_sg32_one_member_two_channels(ada: Chat, valkey_url: str) -> None:
-    """Given a member in the middle of an offer on WhatsApp; when they go on by SMS; then the same member, the same
-    flow, what is open is asked there, and each channel keeps its own address. The original: a new, empty session."""
+    """Given a member in the middle of an offer on WhatsApp.
+
+    When they go on by SMS; then the same member, the same flow, what is open is asked there, and each channel keeps its
+    own address. The original: a new, empty session.
+    """
     begun = ada.say("hi", "offer", "10", "alan")
     sms = Chat(valkey_url, ada.core, Channel("sms", ADA))
     with sms.manager:
@@ -132,8 +139,11 @@ def test_sg32_one_member_two_channels(ada: Chat, valkey_url: str) -> None:
 
 
 def test_sg33_keyed_by_member(ada: Chat, valkey_server: Server) -> None:
-    """Given a member who is logged in; when the store is listed; then the session's key is made of the member's id, and
-    a separate index leads there from the channel. The original: one key, the bare telephone number."""
+    """Given a member who is logged in.
+
+    When the store is listed; then the session's key is made of the member's id, and a separate index leads there from
+    the channel. The original: one key, the bare telephone number.
+    """
     member = ada.say("hi").state.member_id
     with valkey_server.client() as client:
         keys: Any = client.keys("*")
@@ -148,8 +158,10 @@ def test_sg33_keyed_by_member(ada: Chat, valkey_server: Server) -> None:
 
 
 def test_sg34_channel_details_survive(ada: Chat) -> None:
-    """Given what a channel knows of a member; when they talk, and when an update is made; then it is kept. The
-    original: replaced by nothing, the type by WhatsApp."""
+    """Given what a channel knows of a member; when they talk, and when an update is made; then it is kept.
+
+    The original: replaced by nothing, the type by WhatsApp.
+    """
     outcome = ada.say("hi", "offer", "10", "alan", "yes")
     assert outcome.state.channel == ada.channel
     assert outcome.state.channel.metadata == {"lang": "sn"}
@@ -160,8 +172,11 @@ def test_sg34_channel_details_survive(ada: Chat) -> None:
 
 
 def test_sg67_many_offers_with_long_names(alan: Chat) -> None:
-    """Given 15 offers from accounts with long names; when they are listed; then every page is a valid WhatsApp list,
-    the rows that turn the pages counted, and all offers can be reached. The original: sent as they are."""
+    """Given 15 offers from accounts with long names.
+
+    When they are listed; then every page is a valid WhatsApp list, the rows that turn the pages counted, and all offers
+    can be reached. The original: sent as they are.
+    """
     core = alan.core
     for number in range(13):
         rich = core._new_member(f"26377200{number:04}", "R", "R", 5, Decimal(0))

@@ -149,8 +149,11 @@ def test_sg53_a_mended_document_keeps_the_remaining_life(desk: BaseManager, clie
 
 
 def test_sg54_reset_works(desk: BaseManager):
-    """Given a session in a flow; when reset; then the flow is gone, member, channel and token kept, and memory agrees
-    with the store. The original: the store loses channel, profile and flag, and memory keeps the old flow."""
+    """Given a session in a flow.
+
+    When reset; then the flow is gone, member, channel and token kept, and memory agrees with the store. The original:
+    the store loses channel, profile and flag, and memory keeps the old flow.
+    """
     before = desk.say("hi", "offer", "5", "alan").state
     assert step(before) == ("offer", "confirm")
     done = desk.do("reset", before.member_id)
@@ -168,8 +171,10 @@ def test_sg54_reset_works(desk: BaseManager):
 
 
 def test_sg56_the_wipe_tool_wipes(desk: BaseManager, client: Client):
-    """Given a stuck session; when it is wiped; then it is gone. The original: deletes from the other store and answers
-    success."""
+    """Given a stuck session; when it is wiped; then it is gone.
+
+    The original: deletes from the other store and answers success.
+    """
     member = desk.say("hi", "offer", "5").state.member_id
     (key,) = client.keys(f"*:{member}:state")
     client.hset(key, "d", b"{stuck")

@@ -22,8 +22,10 @@ DOCUMENT = b"x" * 800
 
 
 class Contender(Protocol):
-    """Something that can be done again and again. `name`, `style` ("sync", "async"): its row in the table. `bytes`:
-    of the document that is stored."""
+    """Something that can be done again and again.
+
+    `name`, `style` ("sync", "async"): its row in the table. `bytes`: of the document that is stored.
+    """
 
     name: str
     style: str

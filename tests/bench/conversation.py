@@ -54,7 +54,9 @@ till = Flow(
 @attrs.frozen
 class Script:
     """A bot, what is said to it once at the start, and what is said round and round from then on.
-    The round belongs to the opening too: after it all answers are there, and the document is as long as it gets."""
+
+    The round belongs to the opening too: after it all answers are there, and the document is as long as it gets.
+    """
 
     name: str
     bot: Bot

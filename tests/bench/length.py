@@ -1,5 +1,6 @@
-"""Does a conversation that goes on for long cost more? What is stored of one member and what a turn takes, early and
-late: `make bench ARGS=--length`.
+"""Does a conversation that goes on for long cost more?
+
+What is stored of one member and what a turn takes, early and late: `make bench ARGS=--length`.
 
 Each kind of conversation goes round and round. When it has come to a milestone, what is stored is counted, and rounds
 of it are timed in turn with rounds of members who are only just at their tenth turn: so a slow minute hits both alike.
@@ -79,9 +80,12 @@ CASES = (
 
 @attrs.frozen
 class Stage:
-    """A member at a milestone. `turn`: messages so far. Sizes in bytes: of the document, the one before it, the turn
-    records together, the audit entries together, the set of tokens as the server keeps it. `took`, `took_uncached`:
-    microseconds of a turn, medians; `early`, `early_uncached`: of members at turn `EARLY` in the same minute."""
+    """A member at a milestone.
+
+    `turn`: messages so far. Sizes in bytes: of the document, the one before it, the turn records together, the audit
+    entries together, the set of tokens as the server keeps it. `took`, `took_uncached`: microseconds of a turn,
+    medians; `early`, `early_uncached`: of members at turn `EARLY` in the same minute.
+    """
 
     case: str
     turn: int

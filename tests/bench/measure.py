@@ -40,8 +40,11 @@ class Spread:
 
 @attrs.frozen
 class Row:
-    """One contender at one placement. `ratio`: of its rate to that of the bare loop of the same style, block by block;
-    `ratio_to_sync`: to that of the sync bare loop."""
+    """One contender at one placement.
+
+    `ratio`: of its rate to that of the bare loop of the same style, block by block; `ratio_to_sync`: to that of the
+    sync bare loop.
+    """
 
     placement: str
     style: str

@@ -128,8 +128,11 @@ _ERRANDS: Final[Sequence[Callable[[Member, random.Random], list[str]]]] = (
 
 @attrs.define
 class Told:
-    """What all members were answered. `took`: seconds of each message; `together`: how many were in the middle of a
-    conversation when they waited for each other; `again`: deliveries that were not answered in time, by why."""
+    """What all members were answered.
+
+    `took`: seconds of each message; `together`: how many were in the middle of a conversation when they waited for each
+    other; `again`: deliveries that were not answered in time, by why.
+    """
 
     took: list[float] = attrs.field(factory=list[float])
     statuses: Counter[str] = attrs.field(factory=Counter[str])
@@ -180,8 +183,10 @@ async def _speak(manager: AsyncFlowStateManager, member: Member, told: Told, mee
 
 
 async def _deliver(manager: AsyncFlowStateManager, message: Message, told: Told) -> tuple[Outcome, bool]:
-    """What a message is answered, and whether it had to be delivered again for that: as a webhook is that gets no
-    answer, a little later each time."""
+    """What a message is answered, and whether it had to be delivered again for that.
+
+    As a webhook is that gets no answer, a little later each time.
+    """
     for delivery in range(1, DELIVERIES):
         try:
             return await manager.handle(message), delivery > 1
@@ -193,8 +198,11 @@ async def _deliver(manager: AsyncFlowStateManager, message: Message, told: Told)
 
 @attrs.frozen
 class Report:
-    """What came of it. `seconds`: from the first message to the last answer; `memory`, `server_memory`: most that the
-    process, and the server, had of it, in bytes; `audits`: entries that were verified, of a sample."""
+    """What came of it.
+
+    `seconds`: from the first message to the last answer; `memory`, `server_memory`: most that the process, and the
+    server, had of it, in bytes; `audits`: entries that were verified, of a sample.
+    """
 
     members: int
     seconds: float

@@ -45,8 +45,10 @@ def _pin(pid: int, cpu: int) -> None:
 
 @attrs.frozen
 class Counters:
-    """What the server has counted since it started. `round_trips`: times it read from a client; `commands`: those it
-    was sent; `cpu`: seconds."""
+    """What the server has counted since it started.
+
+    `round_trips`: times it read from a client; `commands`: those it was sent; `cpu`: seconds.
+    """
 
     round_trips: int
     commands: int

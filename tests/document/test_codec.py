@@ -241,8 +241,10 @@ objects = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(NAMES), objects, min_size=1), st.integers(0, 10**6), st.integers(0, 255))
 def test_what_one_spoilt_byte_leaves_is_read_field_by_field(raw: dict[str, Any], place: int, byte: int):
-    """All fields but the one it stands in; of inner objects none, though their fields have the same names. Where it
-    stands between two fields, the first may have become another, as 1 has before a comma that became a 2."""
+    """All fields but the one it stands in; of inner objects none, though their fields have the same names.
+
+    Where it stands between two fields, the first may have become another, as 1 has before a comma that became a 2.
+    """
     raw["last"] = {}
     data = bytearray(dumps(raw))
     place %= len(data)
@@ -338,7 +340,7 @@ def test_plain_data_has_the_bytes_of_the_standard_library(value: Any):
 
 @given(FOREIGN, st.lists(storable, max_size=2), st.booleans())
 def test_what_json_cannot_say_is_named_and_not_written(value: Any, others: list[Any], in_object: bool):
-    """orjson alone would write `null` for NaN and infinities, and texts for UUIDs and times of day."""
+    """Orjson alone would write `null` for NaN and infinities, and texts for UUIDs and times of day."""
     whole: Any = {"a": others, "b": {"c": value}} if in_object else [*others, value]
     found = written(lambda: dumps_unstructured(unstructure(whole), "it"))
     assert isinstance(found, tuple)

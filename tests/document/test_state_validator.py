@@ -134,8 +134,11 @@ OPTIONAL = {
 
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_any_one_field_of_a_wrong_type_is_refused(path: tuple[Any, ...]):
-    """SG-11, systematically: a value of another type in any one place of a full document is refused, by the rule book
-    or when it is read, and neither ever raises."""
+    """SG-11, systematically.
+
+    A value of another type in any one place of a full document is refused, by the rule book or when it is read, and
+    neither ever raises.
+    """
     for wrong in WRONG:
         if _kind(wrong) == _kind(_at(path)) or (wrong is None and path in OPTIONAL):
             continue
@@ -283,8 +286,10 @@ def _encodable(raw: Any) -> bool:
 
 @given(st.data(), json_values)
 def test_any_json_anywhere_gets_a_verdict(data: st.DataObject, value: Any):
-    """Any JSON in any one place of a full document: valid or not, it is judged and never raises, and what is judged
-    valid can be read."""
+    """Any JSON in any one place of a full document.
+
+    Valid or not, it is judged and never raises, and what is judged valid can be read.
+    """
     raw = _changed(data.draw(st.sampled_from(list(_places(document_to_raw(FULL))))), value)
     if not _encodable(raw):
         _verdict(raw)

@@ -307,8 +307,10 @@ def test_what_was_sent_is_not_said_to_be_unsent():
 
 
 def test_a_call_whose_login_ran_out_is_confirmed_again():
-    """A flow that was parked at a call it never made, because its `requires` no longer held, goes on at its latest
-    question, also when the call has words for the meantime."""
+    """A flow that was parked at a call it never made goes on at its latest question.
+
+    The call was not made because `requires` no longer held. The rule holds also when the call has an `ask`.
+    """
 
     def is_known(turn: Turn[Any]) -> bool:
         return turn.member.authenticated
@@ -551,8 +553,11 @@ def questions(depends: Mapping[str, tuple[str, ...]], order: Sequence[int]) -> F
     st.lists(st.one_of(st.just("back"), st.just("help"), st.integers(0, 2).map(str)), max_size=40),
 )
 def test_any_walk_keeps_what_still_holds(depends: dict[str, tuple[str, ...]], order: list[int], said: list[str]):
-    """After any answers and steps back: each field holds its latest answer, unless one it was made from, directly or
-    by way of others, has changed since; then its default. `back` gives the question before, to the first one."""
+    """After any answers and steps back.
+
+    Each field holds its latest answer, unless one it was made from, directly or by way of others, has changed since;
+    then its default. `back` gives the question before, to the first one.
+    """
     names = [f"f{place}" for place in order]
     talk = Talk(Bot([questions(depends, order)])).say("hi")
     held, walk = dict.fromkeys(names, 0), [names[0]]

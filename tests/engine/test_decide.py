@@ -1,6 +1,9 @@
-"""How a turn is decided: the rules of the table in design §3, refusals, errors, the words that always work, the stack
-of runs, the session. `Talk` checks every turn besides: valid, one version on, decided the same twice and from what was
-read back, its audit whole."""
+"""How a turn is decided.
+
+The rules of the table in design §3, refusals, errors, the words that always work, the stack of runs, the session.
+`Talk` checks every turn besides: valid, one version on, decided the same twice and from what was read back, its audit
+whole.
+"""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -622,8 +625,11 @@ ARMED: list[bool] = []
     ],
 )
 def test_an_exception_in_a_callback(place: str):
-    """The document as before but for version and instant; a plain sentence with a reference; type and places in the
-    audit's error record; nothing of the exception's message anywhere."""
+    """The document as before but for version and instant.
+
+    A plain sentence with a reference; type and places in the audit's error record; nothing of the exception's message
+    anywhere.
+    """
     ARMED.clear()
     talk = Talk(broken(place)).say("hi")
     assert talk.place == "one.start"
@@ -656,8 +662,10 @@ def test_an_exception_in_a_callback(place: str):
 
 
 def test_an_exception_in_done_leaves_nobody_stranded():
-    """When what a call answered cannot be taken in, now or ever, the member still finds the way home: once the lease
-    has ended, some message of theirs gets past the wait."""
+    """When what a call answered cannot be taken in, now or ever, the member still finds the way home.
+
+    Once the lease has ended, some message of theirs gets past the wait.
+    """
 
     def breaks(turn: Turn[Any]) -> Any:
         raise PrivateError
@@ -759,8 +767,10 @@ def test_menu_in_the_middle_is_offered_back():
 
 @pytest.mark.parametrize("word", ["no", "menu", "hello"])
 def test_menu_in_the_middle_and_no(word: str):
-    """Nothing is sent, home, nothing is left on the stack but home itself. Who says menu once more does not want it
-    back: menu always leads home."""
+    """Nothing is sent, home, nothing is left on the stack but home itself.
+
+    Who says menu once more does not want it back: menu always leads home.
+    """
     bank = Bank()
     talk = at_confirm(bank=bank).says("menu", word)
     assert talk.words == ["Left it there; nothing was sent.", "What now?"]
@@ -946,8 +956,10 @@ def test_a_double_press_is_closed():
 
 
 def test_the_session_ends():
-    """Told that it ended and what was not sent; then through the entry, where the flow is offered back. A stale
-    confirm is never executed."""
+    """Told that it ended and what was not sent; then through the entry, where the flow is offered back.
+
+    A stale confirm is never executed.
+    """
     talk = at_pin().wait(301).say("1234")
     assert talk.words[:2] == [
         "Your session ended after a while of silence.",
@@ -1008,8 +1020,10 @@ def test_a_flow_may_have_its_own_session():
 
 
 def test_a_decision_is_worth_nothing_after_the_session():
-    """`not_after` is the end it was decided under, the session's or the state's, whichever comes first; what ends the session, and what waits for a call, has none that
-    has passed already."""
+    """`not_after` is the end it was decided under, the session's or the state's, whichever comes first.
+
+    What ends the session, and what waits for a call, has none that has passed already.
+    """
     bank = Bank()
     talk = at_confirm(bank=bank)
     run, deadline = talk.state.run, talk.state.deadline
@@ -1047,8 +1061,10 @@ def test_a_failure_after_the_session_can_be_stored():
 
 
 def test_a_message_while_a_call_is_on_its_way():
-    """Its state's words, or plain ones; nothing is stored before the lease ends; then it is taken up again with the
-    same key."""
+    """Its state's words, or plain ones.
+
+    Nothing is stored before the lease ends; then it is taken up again with the same key.
+    """
     talk = at_confirm()
     talk.hold_calls = True
     talk.say("yes")
@@ -1148,8 +1164,10 @@ def test_tokens():
 
 
 def test_what_becomes_of_a_member_is_read_back_equal():
-    """Whatever storable values an author puts into a profile: the worker that decided and one that reads what was
-    stored go on from the same."""
+    """Whatever storable values an author puts into a profile.
+
+    The worker that decided and one that reads what was stored go on from the same.
+    """
 
     def becomes(turn: Turn[Any]) -> Any:
         from decimal import Decimal
@@ -1190,8 +1208,11 @@ def act(talk: Talk, bank: Bank, what: str, value: Any, seen: list[str], sent: li
 
 @given(any_bots(), actions, st.booleans())
 def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: bool):
-    """To any flow: every document valid and one version on, the audit gapless and whole, decided the same twice and
-    from what was read back, every message answered, nothing raised (`Talk` checks all that)."""
+    """To any flow.
+
+    Every document valid and one version on, the audit gapless and whole, decided the same twice and from what was read
+    back, every message answered, nothing raised (`Talk` checks all that).
+    """
     talk = Talk(bot, member_document() if known else None)
     bank: Any = bot.services["bank"]
     seen: list[str] = []
@@ -1270,8 +1291,11 @@ unattended = st.lists(
 
 @given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
 def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[str, Any]]], known: bool):
-    """To any flow, with timers, session ends, stray calls and deliveries in between: what is due does something and is
-    due no more, what is not due changes nothing, what nobody hears is kept (`Talk` checks that)."""
+    """To any flow, with timers, session ends, stray calls and deliveries in between.
+
+    What is due does something and is due no more, what is not due changes nothing, what nobody hears is kept (`Talk`
+    checks that).
+    """
     talk = Talk(bot, member_document() if known else None)
     bank: Any = bot.services["bank"]
     seen: list[str] = []
@@ -1299,8 +1323,10 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
 
 @given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "nobody"]))
 def test_any_document_and_what_is_due(document: Document, later: int, route: ReplyRoute):
-    """Deciding what is due on any valid document never raises; the decision is valid and the same twice, and what was
-    due does something."""
+    """Deciding what is due on any valid document never raises.
+
+    The decision is valid and the same twice, and what was due does something.
+    """
     bot = fruit_bot()
     now = document.last_updated + timedelta(seconds=later)
     for at, event in due(document):

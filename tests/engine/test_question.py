@@ -59,8 +59,10 @@ def chosen(bot: Bot, text: str, run: Run = RUN) -> str:
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 12, 25, 100])
 @pytest.mark.parametrize("buttons", [(), ("yes",), ("yes", "more")])
 def test_rows_any_number_are_paged(count: int, buttons: tuple[str, ...]):
-    """At most ten choices at once, buttons and paging rows counted; walking on by `next` shows every row once, in
-    order, and `prev` leads back."""
+    """At most ten choices at once, buttons and paging rows counted.
+
+    Walking on by `next` shows every row once, in order, and `prev` leads back.
+    """
     bot = listing(numbered(count), *buttons)
     run, seen, pages = shown(bot), [], 0
     while True:

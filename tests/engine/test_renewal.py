@@ -93,8 +93,10 @@ def pays(office: Office) -> set[str]:
 
 @pytest.mark.parametrize("answer", ["nobody", NO, Refused("core.down"), ConnectionError("down"), "no token"])
 def test_a_call_that_may_have_been_made_is_brought_to_its_end(answer: Any):
-    """It was made, and nobody knows. Then no token is to be had: the member is not told "not sent", and does not
-    confirm a second payment."""
+    """It was made, and nobody knows.
+
+    Then no token is to be had: the member is not told "not sent", and does not confirm a second payment.
+    """
     office = PaysAndLoses()
     chat = confirming(office, session=300.0)
     chat.say("yes")
@@ -363,8 +365,11 @@ def test_a_renewal_that_never_gives_a_token_lets_the_member_out():
 
 
 class Unsteady(Office):
-    """`fate`: what the next calls come to, by method: "ok"; "401"; "down" is an answer; "lost" raises before anything
-    is done, "late" after it; "nonsense" is no token."""
+    """`fate`.
+
+    What the next calls come to, by method: "ok"; "401"; "down" is an answer; "lost" raises before anything is done,
+    "late" after it; "nonsense" is no token.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -409,8 +414,10 @@ TO_ITS_END = [("step", (number, 40)) for number in (1, 0)]
 )
 @settings(max_examples=400, deadline=None)
 def test_whatever_happens_each_payment_is_known_of(first: str, moves: list[tuple[str, Any]], session: float):
-    """Whatever service and issuer do, whoever dies wherever, whoever logs them out: before a second payment is made,
-    the member was told of the first, or that nobody knows."""
+    """Whatever service and issuer do, whoever dies wherever, whoever logs them out.
+
+    Before a second payment is made, the member was told of the first, or that nobody knows.
+    """
     office = Unsteady()
     chat = confirming(office, session=session)
     office.calls.clear()

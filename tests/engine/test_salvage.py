@@ -241,8 +241,10 @@ def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
 
 @pytest.mark.parametrize(("times", "woken"), [(1, False), (2, False), (1, True)])
 def test_a_call_whose_answer_was_lost_with_the_document_is_answered_again(times: int, woken: bool):
-    """Its answer is a turn of its own each time, not the repetition of the one that was lost: asked again under the
-    same key, the conversation goes on from it."""
+    """Its answer is a turn of its own each time, not the repetition of the one that was lost.
+
+    Asked again under the same key, the conversation goes on from it.
+    """
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02", "yes")
@@ -389,8 +391,10 @@ def test_only_an_answer_that_is_still_wanted_is_asked_for_again(said: Sequence[s
 
 @pytest.mark.parametrize("wake", [False, True])
 def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake: bool):
-    """A message that comes again finds the damage, and is answered as before: it stores nothing. What is said next is
-    no answer to a question from before the damage."""
+    """A message that comes again finds the damage, and is answered as before: it stores nothing.
+
+    What is said next is no answer to a question from before the damage.
+    """
     chat = member_chat()
     chat.say("hi", "order", "ada")
     again = chat.message("1234", id="again")
@@ -455,8 +459,10 @@ conversations = st.sampled_from(CONVERSATIONS) | st.lists(st.sampled_from(WORDS)
 
 
 def rich_chat(said: Sequence[str], *, newer: bool = False) -> Chat:
-    """A member of whom everything is known, in the middle of a conversation. `newer`: their profile and account are not
-    those of the document before."""
+    """A member of whom everything is known, in the middle of a conversation.
+
+    `newer`: their profile and account are not those of the document before.
+    """
     chat = Chat(fruit_bot())
     chat.plant(
         member_document(
@@ -496,9 +502,11 @@ def damaged(raw: dict[str, Any], path: PATHS, change: Callable[[Any, Any], None]
 
 
 def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator: bool) -> None:
-    """The stored bytes are spoiled at the field `hit` ("" at none), and looked at by a message or by an
-    operator: it ends in a valid document with every core field that was not hit, it is said what was lost, and the
-    conversation goes on."""
+    """The stored bytes are spoiled at the field `hit` ("" at none), and looked at by a message or by an operator.
+
+    It ends in a valid document with every core field that was not hit, it is said what was lost, and the conversation
+    goes on.
+    """
     before = damage(chat, spoilt, previous=b"{" if previous_too else None)
     calls = [*chat.bot.services["bank"].calls]  # type: ignore[attr-defined]
     readable = faults(chat.bot, spoilt)[0]

@@ -311,8 +311,10 @@ def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
 )
 @settings(max_examples=80, deadline=None)
 def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], limit: int, announced: bool):
-    """Whatever is said and whenever somebody wakes them: nothing due is left behind, no end is warned of twice, none
-    is warned of after it."""
+    """Whatever is said and whenever somebody wakes them.
+
+    Nothing due is left behind, no end is warned of twice, none is warned of after it.
+    """
     chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))
     warned: list[Any] = []
     for move, pause in moves:

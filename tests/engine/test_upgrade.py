@@ -377,8 +377,10 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
 
 @pytest.mark.parametrize("version", [1, 3])
 def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
-    """An older one without a migration, or a newer one of a deploy that was rolled back: what was said is not taken;
-    recovery's path."""
+    """An older one without a migration, or a newer one of a deploy that was rolled back.
+
+    What was said is not taken; recovery's path.
+    """
     chat = standing("confirm")
     flow = errand([], version=2) if version == 1 else errand_1
     if version == 3:
@@ -421,8 +423,11 @@ def test_a_run_that_does_not_say_its_version_is_taken_for_todays():
     ("flow", "stands", "source"), [(errand(), "recipient", "turns"), (errand([]), "menu", "turns")]
 )
 def test_recovery_reads_the_records_of_an_older_version(flow: Flow[Any], stands: str, source: str):
-    """The turn record says of which version it is, so it is brought to today; where no migration does that, the one
-    before is taken, for none of the steps since was a call with an effect: the audit says so."""
+    """The turn record says of which version it is, so it is brought to today.
+
+    Where no migration does that, the one before is taken, for none of the steps since was a call with an effect: the
+    audit says so.
+    """
     chat = standing("handle")
     member = chat.store._members["m-1"]
     assert member.state is not None

@@ -1,5 +1,7 @@
-"""The bots of the fault suite. `till_bot` sells numbered things: each sale is confirmed, and its effect is a line in
-a ledger that outlives every worker. `TALLY` adds up the numbers it is told.
+"""The bots of the fault suite.
+
+`till_bot` sells numbered things: each sale is confirmed, and its effect is a line in a ledger that outlives every
+worker. `TALLY` adds up the numbers it is told.
 
 Everything said to a member begins with their own address in brackets, so that a reply gone astray is seen. The PIN
 that the till asks for is secret: wherever it turns up but in the document, something leaks.
@@ -109,8 +111,11 @@ def sale(timeout: float | None) -> Flow[Sale]:
 
 
 def till_bot(till: Till, *, session: float = 30 * 86_400.0, timeout: float | None = None) -> Bot:
-    """The bot that sells. `session`: seconds of silence that end one; long, where clocks are moved for other ends.
-    `timeout`: seconds after which nobody waits for a yes any more."""
+    """The bot that sells.
+
+    `session`: seconds of silence that end one; long, where clocks are moved for other ends. `timeout`: seconds after
+    which nobody waits for a yes any more.
+    """
     texts = {
         "till.pin": "[{who}] Your PIN?",
         "till.number": "[{who}] {sold} sold. Which number?",

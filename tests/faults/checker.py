@@ -39,8 +39,10 @@ _MADE = ("advanced", "refused", "recovered")
 
 
 def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *, whole: bool = True) -> None:
-    """Check everything about these members of the till. `whole`: each has said all they had to say, and what is due
-    without a message is done first, as by a worker."""
+    """Check everything about these members of the till.
+
+    `whole`: each has said all they had to say, and what is due without a message is done first, as by a worker.
+    """
     bot = till_bot(LedgerTill(folder))
     if whole:
         drain(url, folder, people)

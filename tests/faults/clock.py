@@ -1,5 +1,7 @@
-"""Stores whose clock can be moved, by the script's offset argument, which is 0 in production; and what they answer is
-counted."""
+"""Stores whose clock can be moved, by the script's offset argument, which is 0 in production.
+
+And what they answer is counted.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ __all__ = ["AsyncClocked", "Clock", "Clocked"]
 
 @attrs.define
 class Clock:
-    """`ahead`: seconds by which the store's clock is moved, for whoever shares this. `answers`: how often each kind of
-    answer came; `slowest`: seconds that the slowest commit took."""
+    """`ahead`: seconds by which the store's clock is moved, for whoever shares this.
+
+    `answers`: how often each kind of answer came; `slowest`: seconds that the slowest commit took.
+    """
 
     ahead: float = 0.0
     answers: Counter[str] = attrs.field(factory=Counter)

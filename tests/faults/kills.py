@@ -50,7 +50,7 @@ anything, and the message is delivered again only then."""
 
 
 def die() -> None:
-    """kill −9, by one's own hand."""
+    """Kill −9, by one's own hand."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

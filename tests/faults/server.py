@@ -84,7 +84,7 @@ class OwnServer:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """kill −9, as if the power went for this process."""
+        """Kill −9, as if the power went for this process."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -98,7 +98,7 @@ class OwnServer:
         return True
 
     def restart(self) -> None:
-        """kill −9 and start again."""
+        """Kill −9 and start again."""
         self.kill()
         self.start()
 

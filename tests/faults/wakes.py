@@ -38,8 +38,10 @@ BEGINNING = 3
 
 @attrs.frozen(eq=False)
 class _Deliverer:
-    """Takes replies to members, and fails now and then, not too often: before they were sent, or after. `point`: where
-    one may die."""
+    """Takes replies to members, and fails now and then, not too often: before they were sent, or after.
+
+    `point`: where one may die.
+    """
 
     records: Folder
     chance: random.Random | None = None

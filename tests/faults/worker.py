@@ -33,8 +33,11 @@ Style: TypeAlias = Literal["threads", "tasks"]
 
 @attrs.frozen
 class Job:
-    """What a worker process does. `options`: of the store's `from_url`; `mutant`: of the script, for the teeth;
-    `patience`: of the manager, also for a call that somebody else is making. `again`: others have died at it."""
+    """What a worker process does.
+
+    `options`: of the store's `from_url`; `mutant`: of the script, for the teeth; `patience`: of the manager, also for a
+    call that somebody else is making. `again`: others have died at it.
+    """
 
     url: str
     folder: Path
@@ -141,7 +144,7 @@ class Workers:
         return [place for place, process in enumerate(self.processes) if process.is_alive()]
 
     def replace(self, place: int) -> None:
-        """kill −9 that worker; another takes up its job."""
+        """Kill −9 that worker; another takes up its job."""
         self.stop(place)
         self.processes[place] = _started(attrs.evolve(self._jobs[place], again=True))
 
@@ -154,7 +157,7 @@ class Workers:
                 Folder(job.folder).note("wrong", what=f"a worker came to {process.exitcode}")
 
     def stop(self, place: int) -> None:
-        """kill −9 that worker."""
+        """Kill −9 that worker."""
         self.processes[place].kill()
         self.processes[place].join()
         self.processes[place].close()
@@ -168,8 +171,10 @@ def _started(job: Job) -> BaseProcess:
 
 @contextlib.contextmanager
 def working(jobs: Sequence[Job], *, seconds: float = 600.0) -> Generator[Workers]:
-    """Workers at their jobs. Leaving waits for them; whoever has not ended after so many seconds is killed, and that
-    is noted as wrong."""
+    """Workers at their jobs.
+
+    Leaving waits for them; whoever has not ended after so many seconds is killed, and that is noted as wrong.
+    """
     workers = Workers(jobs)
     try:
         yield workers

@@ -101,9 +101,11 @@ def migrations(manager: FlowStateManager, member_id: str) -> list[AuditEntry]:
 
 
 def test_sg69_a_record_of_the_old_shape_survives(manage: Manage, client: Any, core: Everybody):
-    """Given a record written by the previous release (`mobile_number` and `member_id` at the top, no `channel`, an
-    offer at step 1 with amount 5 USD); when the next message arrives; then it is converted: channel WhatsApp with that
-    number, member id kept, step and amount kept. The original: member, token, account and flow are deleted."""
+    """A record of the previous release is imported with the next message of its number.
+
+    Given a record with `mobile_number` and `member_id` at the top, no `channel`, and an offer at step 1 of 5 USD; when
+    the next message arrives; then the channel is WhatsApp with that number, and member id, step and amount are kept.
+    """
     old = text(offered(NUMBER, MEMBER))
     client.set(NUMBER, old)
     core.onboard_member(firstname="Alan", lastname="Turing", phone=OTHER)
@@ -192,8 +194,10 @@ def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
 
 
 class OldRelease:
-    """What the previous release did with what it found under a number, as far as it is known (SG-10, SG-33): four
-    keys are read, and what is no JSON object is no session."""
+    """What the previous release did with what it found under a number, as far as it is known (SG-10, SG-33).
+
+    Four keys are read, and what is no JSON object is no session.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -207,8 +211,10 @@ class OldRelease:
 
 
 def test_sg71_old_code_new_record(manage: Manage, client: Any):
-    """Given a rollback to the previous release; when it reads a new record; then the session restarts cleanly; no
-    partial state is acted upon."""
+    """Given a rollback to the previous release.
+
+    When it reads a new record; then the session restarts cleanly; no partial state is acted upon.
+    """
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     client.set(f"{NUMBER}_stage", "handle_action_offer")
     migrate(manage.url, purge=True)
@@ -750,8 +756,10 @@ def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, r
 
 
 def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Escapes that JSON of the old release has twelve bytes for and ours three cannot make it too large; other things
-    that are kept twice can."""
+    """Escapes that JSON of the old release has twelve bytes for and ours three cannot make it too large.
+
+    Other things that are kept twice can.
+    """
     accounts = [{"accountID": "x" * 80, "accountName": "y" * 80} for _ in range(290)]
     record = offered(NUMBER, MEMBER)
     del record["_previous_state"]

@@ -143,8 +143,10 @@ def test_broken_documents_are_counted_and_quote_nothing():
 
 @given(old_documents())
 def test_what_the_census_says_is_what_happens(document: Document):
-    """A document without a lost or broken part is read by the very bot; any other is not, but for a call that could not
-    be settled in a version declared otherwise."""
+    """A document without a lost or broken part is read by the very bot.
+
+    Any other is not, but for a call that could not be settled in a version declared otherwise.
+    """
     bot = bot_of(errand())
     census = census_of(bot, document)
     found, _ = faults(bot, encode(document))
@@ -192,8 +194,10 @@ ENDS = {
 
 
 class Crowd:
-    """A thousand members, each somewhere else in the flow. `seen`: the last words before the deploy; `said`: all that
-    was said to each since."""
+    """A thousand members, each somewhere else in the flow.
+
+    `seen`: the last words before the deploy; `said`: all that was said to each since.
+    """
 
     def __init__(self, till: Till) -> None:
         self.till = till
@@ -256,8 +260,10 @@ def documents_of(store: AtomicStateManager) -> Iterator[bytes]:
 
 @pytest.mark.embedded
 def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server, valkey_url: str):
-    """Begun on version 1 of a flow, met by version 2 with a renamed, a removed and a split step and every policy: each
-    ends as its policy says, its audit says what was done, and each has paid exactly once."""
+    """Begun on version 1 of a flow, met by version 2 with a renamed, a removed and a split step and every policy.
+
+    Each ends as its policy says, its audit says what was done, and each has paid exactly once.
+    """
     till = Till()
     crowd = Crowd(till)
     asyncio.run(_spoken_to(valkey_url, bot_of(errand_1, till), crowd.begin))

@@ -115,8 +115,10 @@ class FailsAt:
 
 
 def test_observers_are_told_of_what_was_stored_before_an_error():
-    """The turn that made a call is stored; when its answer cannot be, observers and the member's next message still
-    know of it."""
+    """The turn that made a call is stored.
+
+    When its answer cannot be, observers and the member's next message still know of it.
+    """
     bank = Bank()
     chat = Chat(fruit_bot(bank))
     chat.plant(member_document(version=1))

@@ -1,5 +1,8 @@
-"""Handling of one message, driven by hand on a `MemoryStore`: conflicts, late and damaged documents, duplicates, crashes
-at every step, two workers interleaved at every pair of steps, a guest who becomes a member."""
+"""Handling of one message, driven by hand on a `MemoryStore`.
+
+Conflicts, late and damaged documents, duplicates, crashes at every step, two workers interleaved at every pair of
+steps, a guest who becomes a member.
+"""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -424,8 +427,11 @@ def test_a_store_that_answers_nonsense_is_named():
 
 
 def test_an_unlinked_channel_is_nobodys():
-    """Law 10: unlinking commits on the old member first, so a worker with a stale cache gets `Conflict`; then it asks
-    again whose channel it is, and does not go on as the old member."""
+    """Law 10.
+
+    Unlinking commits on the old member first, so a worker with a stale cache gets `Conflict`; then it asks again whose
+    channel it is, and does not go on as the old member.
+    """
     chat = member_chat()
     chat.say("hi")
     document = chat.document()
@@ -487,8 +493,10 @@ def test_the_saga():
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("performed", [True, False])
 def test_a_crash_at_each_step_of_the_saga(crash: int, cached: bool, performed: bool):
-    """The worker dies before or after any step of the confirm; the next message, at another worker, ends at the
-    dashboard of one member, with one onboarding."""
+    """The worker dies before or after any step of the confirm.
+
+    The next message, at another worker, ends at the dashboard of one member, with one onboarding.
+    """
     chat, core = stranger(cached=cached)
     exchange = chat.begin(chat.message("yes"))
     for _ in range(crash):
@@ -510,8 +518,10 @@ def test_a_crash_at_each_step_of_the_saga(crash: int, cached: bool, performed: b
 @pytest.mark.parametrize("crash", range(9))
 @pytest.mark.parametrize("late", [0, 31, 3600])
 def test_a_duplicate_after_a_crash_at_each_step(crash: int, late: int):
-    """The confirm is delivered again (webhooks are): a reply in any case, one effect, and the same words once it was
-    done."""
+    """The confirm is delivered again (webhooks are).
+
+    A reply in any case, one effect, and the same words once it was done.
+    """
     chat, core = stranger()
     message = chat.message("yes")
     exchange = chat.begin(message)
@@ -535,8 +545,7 @@ def test_a_duplicate_after_a_crash_at_each_step(crash: int, late: int):
 
 @pytest.mark.parametrize("crash", range(3, 9))
 def test_a_duplicate_of_the_guests_last_message_gets_its_words(crash: int):
-    """Once the guest's last commit is stored, the same message is answered with the same words, at whatever step of
-    the move the worker died."""
+    """Once the guest's last commit is stored, the same message gets the same words, wherever the worker died."""
     chat, _ = stranger()
     message = chat.message("yes")
     exchange = chat.begin(message)
@@ -640,8 +649,10 @@ def confirming() -> tuple[Chat, Bank]:
 @pytest.mark.parametrize("texts", [("yes", "yes"), ("yes", "no"), ("no", "yes"), ("yes", "menu"), ("yes", "nonsense")])
 @pytest.mark.parametrize("same_message", [False, True])
 def test_two_workers_at_every_pair_of_steps(texts: tuple[str, str], same_message: bool):
-    """One starts, the other does so many steps, then the first goes on so far, and so on: at most one payment, the
-    audit whole, both answered, the document that of some order of the two."""
+    """One starts, the other does so many steps, then the first goes on so far, and so on.
+
+    At most one payment, the audit whole, both answered, the document that of some order of the two.
+    """
     for first_steps in range(5):
         for second_steps in range(5):
             chat, bank = confirming()
@@ -708,8 +719,11 @@ SAID = (
 def test_any_conversation_with_vimbisopay(
     phone: str, said: list[tuple[str, int]], faults: tuple[Any, ...], cached: bool
 ):
-    """The real bot on its simulator: every message is answered, documents valid, audits whole, money conserved; and
-    "menu" leads home, to the question whether to carry on, or to the entry flow."""
+    """The real bot on its simulator.
+
+    Every message is answered, documents valid, audits whole, money conserved; and "menu" leads home, to the question
+    whether to carry on, or to the entry flow.
+    """
     from flows.credex_core import Fault
 
     core = SimulatedCredexCore(faults=[Fault(kind, times=2) for kind in faults])

@@ -219,8 +219,10 @@ def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
 
 
 def test_the_merging_commit_carries_tokens_and_records():
-    """One commit at the member, under a token made of the guest's id and version, brings everything of the guest; then
-    the channel is linked, and the guest's data deleted."""
+    """One commit at the member, under a token made of the guest's id and version, brings everything of the guest.
+
+    Then the channel is linked, and the guest's data deleted.
+    """
     held, commit = at_commit()
     assert commit.inherited == Inherited((("t", 1.0),))
     assert commit.token == promotion_token(guest().member_id, 3)
@@ -336,8 +338,10 @@ DAMAGE = [
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=["wrong type", "no JSON", "another member's"])
 def test_a_damaged_member_is_quarantined(damage: Any):
-    """The damage is moved away whole before anything is written, also when it appears in the middle of the promotion;
-    nothing of another member's document is merged."""
+    """The damage is moved away whole before anything is written, also when it appears in the middle of the promotion.
+
+    Nothing of another member's document is merged.
+    """
     held = promotion()
     held.take(Inherited())
     held.take(damage)
@@ -507,7 +511,7 @@ def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
 @given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_any_workers_at_once(order: list[int], same: bool):
-    """Two messages, or one that is delivered twice, a wake and a late redelivery: any order of their steps ends settled.
+    """Two messages, or one that is delivered twice, a wake and a late redelivery: each order of steps settles.
 
     A message that has waited for the others as long as its patience lasts may end as `Contended`.
     """

@@ -1,5 +1,7 @@
-"""What is due though nobody says anything: timers, the session's end, stray calls, the outbox. Driven by hand on a
-`MemoryStore` whose clock is moved; then through both managers."""
+"""What is due though nobody says anything: timers, the session's end, stray calls, the outbox.
+
+Driven by hand on a `MemoryStore` whose clock is moved; then through both managers.
+"""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -309,8 +311,10 @@ def submits(bank: Bank, *, delivers: bool = False) -> Chat:
 
 @pytest.mark.parametrize("seconds", [61, 299, 301, 10_000])
 def test_a_call_that_a_timer_makes_comes_home(seconds: int):
-    """Also when the message that meets the timer meets the session's end too: what was paid is said, and where the
-    call stood the answer is taken."""
+    """Also when the message that meets the timer meets the session's end too.
+
+    What was paid is said, and where the call stood the answer is taken.
+    """
     # BUG: `hear` ends the session and parks the run although the timer has just proposed a call.
     bank = Bank()
     chat = submits(bank)
@@ -344,8 +348,10 @@ UNSENT = "What you had not confirmed (order) was not sent."
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_the_session_ends_by_itself(delivers: bool):
-    """The run is parked, the token dropped, the member told; the next message leads through the entry and offers to
-    carry on."""
+    """The run is parked, the token dropped, the member told.
+
+    The next message leads through the entry and offers to carry on.
+    """
     chat = member_chat(delivers=delivers)
     chat.say("hi", "order", "ada")
     chat.wait(300).wake()
@@ -773,8 +779,10 @@ def onboarding() -> tuple[Chat, SimulatedCredexCore]:
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_guest_who_becomes_a_member_by_a_waking(delivers: bool):
-    """The worker that began died: whoever wakes the guest makes the member, who hears of it; nothing is due at the
-    guest any more."""
+    """The worker that began died.
+
+    Whoever wakes the guest makes the member, who hears of it; nothing is due at the guest any more.
+    """
     chat, _ = onboarding()
     chat.delivers = delivers
     guest = chat.member_id()
@@ -822,8 +830,10 @@ def test_a_guest_who_becomes_a_member_by_a_waking_that_dies_at_any_step():
 
 
 def test_a_late_answer_finds_the_member_that_the_guest_has_become():
-    """The call was the guest's; while it was on its way nobody else could make them a member, so the answer does, and
-    is told at the member."""
+    """The call was the guest's.
+
+    While it was on its way nobody else could make them a member, so the answer does, and is told at the member.
+    """
     chat, _ = onboarding()
     guest = chat.member_id()
     exchange = chat.begin(chat.message("yes"))
@@ -1120,9 +1130,11 @@ class Life:
 
 @given(happenings)
 def test_nothing_said_is_lost_and_waking_is_idempotent(happened: list[tuple[str, Any]]):
-    """Whatever happens: what an unattended turn says is delivered or precedes a reply, or still waits; a second waking
-    at the same instant changes nothing; after a waking nothing is due; the audit is whole, every document valid, no
-    wake-up is lost."""
+    """Whatever happens.
+
+    What an unattended turn says is delivered or precedes a reply, or still waits; a second waking at the same instant
+    changes nothing; after a waking nothing is due; the audit is whole, every document valid, no wake-up is lost.
+    """
     life = Life()
     for what, value in happened:
         life.happens(what, value)
@@ -1401,8 +1413,11 @@ def late_chat(late_text: Literal["decide", "close"]) -> Chat:
 @pytest.mark.parametrize("late_text", ["decide", "close"])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_text_from_before_the_question(late_text: Literal["decide", "close"], early: bool):
-    """Two workers: a text that came in before the other one's answer was stored is taken as an answer, or not, as the
-    flow says; when not, nothing is stored and the question asked again."""
+    """Two workers.
+
+    A text that came in before the other one's answer was stored is taken as an answer, or not, as the flow says; when
+    not, nothing is stored and the question asked again.
+    """
     chat = late_chat(late_text)
     second = chat.begin(chat.message("second"), cache=Cache())
     chat.clock.at += 2

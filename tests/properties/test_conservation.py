@@ -68,8 +68,11 @@ THREE = st.sampled_from([(ALAN, ADA, KATHERINE), (ALAN, ADA, EMMY), (ALAN, KATHE
 
 @attrs.frozen
 class Step:
-    """One message. `who` of the three says it, after a `pause`, to one of two workers; it may be delivered twice.
-    `choice` among their errands, or what else is said where it is `noise`; `trouble` befalls the network first."""
+    """One message.
+
+    `who` of the three says it, after a `pause`, to one of two workers; it may be delivered twice. `choice` among their
+    errands, or what else is said where it is `noise`; `trouble` befalls the network first.
+    """
 
     who: int
     choice: int

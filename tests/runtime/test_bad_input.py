@@ -1,5 +1,7 @@
-"""Bad input, from the wire and from the store: each has a defined answer, and the stored document is as it was, or set
-aside whole where it was broken."""
+"""Bad input, from the wire and from the store.
+
+Each has a defined answer, and the stored document is as it was, or set aside whole where it was broken.
+"""
 
 from __future__ import annotations
 
@@ -276,8 +278,10 @@ def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey
 
 
 def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client: Client, valkey_url: str):
-    """A document of as many bytes as there may be, whose version is about to get a digit more: not even the error can
-    be stored in it."""
+    """A document of as many bytes as there may be, whose version is about to get a digit more.
+
+    Not even the error can be stored in it.
+    """
     member = say(managed(), "hi", "offer").state.member_id
 
     def fill(document: Document) -> Document:
@@ -738,8 +742,10 @@ class Cutting:
 
 
 def test_a_server_gone_in_the_middle_of_a_call(managed: Managed, valkey_server: Server):
-    """The call was made, its answer cannot be saved: that is said, and told as saved to nobody; the same message again
-    makes no second offer."""
+    """The call was made, its answer cannot be saved.
+
+    That is said, and told as saved to nobody; the same message again makes no second offer.
+    """
     service = SimulatedCredexCore()
     told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:

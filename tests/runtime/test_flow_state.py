@@ -449,8 +449,10 @@ def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client
 
 
 def test_a_cold_start_asks_who_and_what(managed: Managed, client: Client):
-    """A worker that knows nothing: the doctor's questions and the number of shards once, whose channel it is, what is
-    stored, the commit."""
+    """A worker that knows nothing.
+
+    The doctor's questions and the number of shards once, whose channel it is, what is stored, the commit.
+    """
     say(managed(services=core()), "hi", "offer")
     cold = managed(services=core())
     with counted(client) as seen:
@@ -797,8 +799,11 @@ def store(valkey_url: str) -> Generator[AtomicStateManager, None, None]:
 
 
 def test_a_worker_dies_at_each_step(store: AtomicStateManager, client: Client):
-    """From the first word to the offer, at each request to the store, before and after it: the guest becomes the
-    member with everything they had, the offer is made once, each message is answered as it was at first."""
+    """From the first word to the offer, at each request to the store, before and after it.
+
+    The guest becomes the member with everything they had, the offer is made once, each message is answered as it was at
+    first.
+    """
     usual = Story(store, EVERYTHING, crash=(counting := Dying(store, 0, after=False)))
     expected = usual.tell()
     assert_all_is_well(usual, expected, expected)
@@ -815,8 +820,10 @@ def test_a_worker_dies_at_each_step(store: AtomicStateManager, client: Client):
 def test_a_worker_dies_at_each_step_of_the_move_and_the_member_says_something_else(
     store: AtomicStateManager, client: Client
 ):
-    """The message at which it died is not delivered again: whatever the member says next finishes the move. Delivered
-    after all, it gets the first replies."""
+    """The message at which it died is not delivered again: whatever the member says next finishes the move.
+
+    Delivered after all, it gets the first replies.
+    """
     prelude, last = ONBOARDING[:-1], ONBOARDING[-1]
 
     def up_to_the_move(crash: Dying | None) -> tuple[Story, Message]:

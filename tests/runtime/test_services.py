@@ -275,8 +275,10 @@ class Delivered:
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_call_that_takes_long_outlives_handle(kind: Kind, delivers: bool):
-    """The member hears that it is being worked on; the answer is stored when it comes, and delivered, or said before
-    the reply to the next message, once."""
+    """The member hears that it is being worked on.
+
+    The answer is stored when it comes, and delivered, or said before the reply to the next message, once.
+    """
     gate, delivered = Gate(), Delivered()
     with member_of(kind, gate, call_wait=0.05, deliver=delivered if delivers else None) as shell:
         message = shell.message("go")

@@ -49,8 +49,10 @@ OFFERING = ("menu", "offer", "10 USD", "alan", "yes")
 
 
 class Tampering:
-    """A memory store between which and the manager a test stands: what `meddle` returns is said instead, if anything;
-    what it raises is raised."""
+    """A memory store between which and the manager a test stands.
+
+    What `meddle` returns is said instead, if anything; what it raises is raised.
+    """
 
     def __init__(self) -> None:
         self.at = 1_000_000.0
@@ -497,8 +499,10 @@ def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_m
 
 
 def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
-    """A login, refusals, repeats, another content, damage, services and callbacks that fail: the bench looks for all of
-    them in spans, metrics and lines, and here in history and incidents too."""
+    """A login, refusals, repeats, another content, damage, services and callbacks that fail.
+
+    The bench looks for all of them in spans, metrics and lines, and here in history and incidents too.
+    """
 
     class Talkative(SimulatedCredexCore):
         def get_account_by_handle(self, handle: str, **arguments: Any) -> Any:

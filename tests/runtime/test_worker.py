@@ -1,5 +1,7 @@
-"""The worker: which shards fall to whom, whom it wakes, what it survives. Sync and async, in memory and on the real
-engine; nothing is awaited by luck, and nothing is asserted about speed."""
+"""The worker: which shards fall to whom, whom it wakes, what it survives.
+
+Sync and async, in memory and on the real engine; nothing is awaited by luck, and nothing is asserted about speed.
+"""
 
 from __future__ import annotations
 
@@ -439,8 +441,10 @@ def store(valkey_url: str) -> Generator[AtomicStateManager]:
 
 @pytest.mark.embedded
 def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicStateManager):
-    """Threads beside asyncio, sharing: each member's timer fires once and is told once; one of them stops, and the
-    other has it all."""
+    """Threads beside asyncio, sharing.
+
+    Each member's timer fires once and is told once; one of them stops, and the other has it all.
+    """
     heard = Heard()
     who = channels(20)
 

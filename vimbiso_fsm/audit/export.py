@@ -74,8 +74,10 @@ class Export:
         return len(lines), (*wrong, *put_back)
 
     def lost(self, trail: Trail) -> tuple[str, ...]:
-        """What was dropped from the store since the file was written, and so will never be in it. To be asked before
-        `add`, and only when all entries are wanted."""
+        """What was dropped from the store since the file was written, and so will never be in it.
+
+        To be asked before `add`, and only when all entries are wanted.
+        """
         head = self._heads.get(trail.member_id) if trail.member_id is not None else None
         first = trail.entries[0].version if trail.entries else 0
         if head is None or first <= head.version + 1:

@@ -52,9 +52,11 @@ class CommitEvent:
 
 
 class Observer(Protocol):
-    """Is told of each commit once it is stored. What it raises is logged and goes no further."""
+    """A function that receives each commit after it is stored. Its exceptions are logged and have no other effect."""
 
-    def __call__(self, details: CommitEvent, /) -> None: ...
+    def __call__(self, details: CommitEvent, /) -> None:
+        """Receive a commit."""
+        ...
 
 
 class FlowAuditLogger:
@@ -94,8 +96,10 @@ class FlowAuditLogger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> bool:
-        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits. `since`, `until`:
-        both included. An instant without a zone is UTC."""
+        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits.
+
+        `since`, `until`: both included. An instant without a zone is UTC.
+        """
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
         at = _in_utc(entry.at)
         return (
@@ -108,8 +112,10 @@ class FlowAuditLogger:
 
     @staticmethod
     def faults(entries: Sequence[Entry]) -> tuple[str, ...]:
-        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry. Empty when it is
-        whole. No value is quoted."""
+        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry.
+
+        Empty when it is whole. No value is quoted.
+        """
         found: list[str] = []
         before: Entry | None = None
         for entry in entries:
@@ -123,8 +129,9 @@ class FlowAuditLogger:
 
     @staticmethod
     def state_at(version: int, entries: Sequence[Entry], records: Sequence[Record]) -> Mapping[str, Any] | None:
-        """The `flow_data` as the turn record of a version keeps it (without fields marked secret); None when it is not
-        kept any more.
+        """The `flow_data` as the turn record of a version keeps it (without fields marked secret).
+
+        None when it is not kept any more.
 
         Raises: Unreadable when the entry of that version cannot be read.
         """

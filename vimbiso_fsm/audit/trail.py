@@ -125,6 +125,7 @@ def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tup
 
 
 def placed(place: int, read: Incident | str) -> Incident | str:
+    """Name the place of an incident that cannot be read."""
     return f"incident {place}: {read}" if isinstance(read, str) else read
 
 
@@ -179,6 +180,7 @@ def _document_faults(trail: Trail) -> Iterator[str]:
 
 
 def incident(body: bytes) -> Incident | str:
+    """Read an incident; return the fault as text if it cannot be read."""
     try:
         read = Incident.read(body)
     except Unreadable as error:

@@ -175,8 +175,9 @@ def loads(data: bytes) -> Any:
 
 
 def fragments(data: bytes, names: Collection[str], last: str) -> dict[str, Any]:
-    """What can still be read, field by field, of an object that `dumps` has written and that is no JSON any more: what
-    stands before the damage, and what stands after it up to the end. `names`: those the object's fields may have;
+    """What can still be read, field by field, of an object that `dumps` has written and that is no JSON any more.
+
+    What stands before the damage, and what stands after it up to the end. `names`: those the object's fields may have;
     `last`: one that stands behind the others.
 
     A field of an inner object is never taken for one: after it, more than one brace is left to be closed; and where
@@ -194,8 +195,13 @@ def fragments(data: bytes, names: Collection[str], last: str) -> dict[str, Any]:
 
 
 def _fields(text: str, at: int, names: Collection[str]) -> tuple[dict[str, Any], int, bool]:
-    """The fields of an object from `at` on -> those that can be read, where the next one begins, whether that is the
-    object's end and the text's. The sign after a field may be any: it may be the one that was spoilt."""
+    """Read the fields of a damaged object from `at` on.
+
+    The character after a field may be any: it may be the damaged one.
+
+    Returns:
+        The fields that can be read, the place of the next one, and whether the object and the text end there.
+    """
     found: dict[str, Any] = {}
     name = _name_at(text, at, names)
     while name is not None and name not in found:
@@ -395,8 +401,9 @@ _SCALARS: Final = frozenset({str, int, bool, float, Decimal, NoneType})
 
 
 def stable(kind: Any) -> Callable[[Any], bool]:
-    """A test for values of a type: whether one can never change, and `structure` would give an equal one of the same
-    types for its plain data.
+    """A test for values of a type.
+
+    Whether one can never change, and `structure` would give an equal one of the same types for its plain data.
 
     A value that passes may be kept in place of being read again. Values of other types (lists, mappings, instants,
     classes that are not frozen) never pass.
@@ -542,7 +549,7 @@ class _Part(NamedTuple):
 
 
 def _written_instant(value: datetime | None) -> datetime | str | None:
-    """orjson writes instants as `isoformat` does, but for time zones with seconds in their offset."""
+    """Orjson writes instants as `isoformat` does, but for time zones with seconds in their offset."""
     return value if value is None or value.tzinfo is UTC else value.isoformat()
 
 

@@ -206,8 +206,11 @@ class Moved:
 
 @attrs.frozen
 class Judged:
-    """What is known of a document that was judged valid. `plain`: its plain data; `rules`: the validator that judged
-    it; `exposed`: the bytes of those mutable values that callbacks see, or None."""
+    """What is known of a document that was judged valid.
+
+    `plain`: its plain data; `rules`: the validator that judged it; `exposed`: the bytes of those mutable values that
+    callbacks see, or None.
+    """
 
     plain: Mapping[str, Any]
     rules: object
@@ -265,8 +268,10 @@ class Document:
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
 
     def keep_judged(self, judged: Judged) -> None:
-        """Remember that the document was found valid. It is a note, no part of the value: two equal documents may
-        differ in it, and `attrs.evolve` drops it."""
+        """Remember that the document was found valid.
+
+        It is a note, no part of the value: two equal documents may differ in it, and `attrs.evolve` drops it.
+        """
         object.__setattr__(self, "judged", judged)
 
     @property

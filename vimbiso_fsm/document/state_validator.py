@@ -1,5 +1,7 @@
-"""The rule book of the document. There is no other: every document is judged here before it is stored and when it is
-read, and what one component built is judged the same by all.
+"""The rule book of the document.
+
+There is no other: every document is judged here before it is stored and when it is read, and what one component built
+is judged the same by all.
 
 `codec.parts_of` judges the shape: the fields of the seed, all of them, and of the framework's bookkeeping, each of its
 type, and no other; numbers that count are not negative, instants have a time zone, `_run` is there only with

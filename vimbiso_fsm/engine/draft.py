@@ -249,4 +249,5 @@ def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def with_step_data(run: Run, data: StepData) -> Run:
+    """Return the run with other data."""
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))

@@ -31,8 +31,11 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
-    """Interpret a message. `recovered`: said first when the document was recovered just now.
-    `arrived`: when the message came in, on the store's clock."""
+    """Interpret a message.
+
+    `recovered`: said first when the document was recovered just now. `arrived`: when the message came in, on the
+    store's clock.
+    """
     if recovered is not None:
         draft.status = "recovered"
         draft.say(Text(recovered.key, **recovered.params, reference=draft.token[:10]))

@@ -262,8 +262,11 @@ def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
 
 
 def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
-    """Go on with a suspended run. `entered`: the entry flow has just ended; if `requires` still refuses, the run is
-    dropped, because another login would only go round."""
+    """Go on with a suspended run.
+
+    `entered`: the entry flow has just ended; if `requires` still refuses, the run is dropped, because another login
+    would only go round.
+    """
     if run.due:  # its time stood still
         timeout = draft.bot.definition(run)[run.step].timeout
         run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)

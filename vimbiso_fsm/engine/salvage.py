@@ -80,8 +80,11 @@ _MAY_LACK = frozenset({"_token", "_warn_at"})
 
 @attrs.frozen
 class Salvage:
-    """What was saved of a broken document. `kept`, `lost`: names of fields. `words`: what the member is told. `source`:
-    where it is known from where the member stood; `tried`: where that was looked for in vain, and why."""
+    """What was saved of a broken document.
+
+    `kept`, `lost`: names of fields. `words`: what the member is told. `source`: where it is known from where the member
+    stood; `tried`: where that was looked for in vain, and why.
+    """
 
     document: Document
     kept: tuple[str, ...]
@@ -99,8 +102,10 @@ class Salvage:
 
 @attrs.frozen
 class Remains:
-    """What there is of a member beside their broken document. `records`, `entries`: the latest that can be read, oldest
-    first."""
+    """What there is of a member beside their broken document.
+
+    `records`, `entries`: the latest that can be read, oldest first.
+    """
 
     previous: bytes | None = attrs.field(default=None, repr=False)
     records: tuple[Record, ...] = ()
@@ -129,8 +134,10 @@ def readable(read: Any) -> tuple[AuditEntry, ...]:
 def salvage(
     bot: Bot, data: bytes, channel: Channel, now: datetime, *, member_id: str, guest: bool, version: int
 ) -> Salvage:
-    """A valid document with every core field of the broken one that still obeys the rule book, also where it is no JSON
-    any more. No run is kept: what was asked last cannot be known."""
+    """Return a valid document with each core field of the damaged one that still obeys the rule book.
+
+    The damaged bytes need not be JSON. No run is kept, because the latest question cannot be known.
+    """
     fresh = first_document(channel, now, member_id="" if guest else member_id, version=version)
     whole = document_to_raw(attrs.evolve(fresh, member_id=member_id))
     torn = False
@@ -302,8 +309,10 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
 
 
 def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
-    """The latest recorded state that stands at a question of today's flows. A record of a sub-flow is passed over: it
-    knows nothing of the flow that waits for it."""
+    """The latest recorded state that stands at a question of today's flows.
+
+    A record of a sub-flow is passed over: it knows nothing of the flow that waits for it.
+    """
     inner = called(bot, remains.entries)
     for record in reversed(remains.records):
         version = remains.versions.get(record.token)
@@ -353,9 +362,11 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
 
 
 def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
-    """Where the run stands, or the first question on its way there whose answer no record keeps: a field marked secret,
-    also where a migration has filled in its default. What was answered before a call that was made is not on that way:
-    from there it would be made again."""
+    """Where the run stands, or the first question on its way there whose answer no record keeps.
+
+    A field marked secret, also where a migration has filled in its default. What was answered before a call that was
+    made is not on that way: from there it would be made again.
+    """
     for name in run.trail:
         state = flow.by_name.get(name)
         if state is None or not state.into or not state.asks:
@@ -392,8 +403,10 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
 
 
 def effect_between(bot: Bot, entries: Sequence[AuditEntry], version: int, latest: int) -> int | None:
-    """The first turn after `version`, up to `latest`, in which a call with an effect may have been made: from there it
-    would be made again. Of a turn without an entry nobody knows, nor of a state that is newer."""
+    """The first turn after `version`, up to `latest`, in which a call with an effect may have been made.
+
+    From there it would be made again. Of a turn without an entry nobody knows, nor of a state that is newer.
+    """
     if version > latest:
         return latest
     later = {entry.version: entry for entry in entries}
@@ -405,8 +418,10 @@ def effect_between(bot: Bot, entries: Sequence[AuditEntry], version: int, latest
 
 
 def _has_effect(bot: Bot, step: AuditStep) -> bool:
-    """Whether a call with an effect was entered. The step says so itself; of one from before that was kept, judge by
-    what is declared today."""
+    """Whether a call with an effect was entered.
+
+    The step says so itself; of one from before that was kept, judge by what is declared today.
+    """
     if step.version:
         return step.effect
     dest = step.dest or ""
@@ -422,8 +437,7 @@ def _has_effect(bot: Bot, step: AuditStep) -> bool:
 
 
 def evicted(last: AuditEntry, now: datetime) -> bool:
-    """Whether a document that is not there any more, whose audit ends with `last`, has not reached its natural end, and
-    was not wiped."""
+    """Whether a missing document, whose audit ends with `last`, was neither wiped nor kept for its whole life."""
     return last.kind != "wipe" and now < last.at + timedelta(seconds=DOCUMENT_LIFE)
 
 

@@ -210,8 +210,10 @@ _sleep = asyncio.sleep
 
 
 def _heed_cancelling() -> None:
-    """Stop a task that was cancelled: redis-py takes a cancellation during its check of an idle connection for the end
-    of a timeout of its own, and goes on.
+    """Stop a task that was cancelled.
+
+    Redis-py takes a cancellation during its check of an idle connection for the end of a timeout of its own, and goes
+    on.
 
     Raises:
         CancelledError: The task was cancelled.

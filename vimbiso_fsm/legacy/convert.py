@@ -212,8 +212,10 @@ def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
 
 
 def _stand(legacy: LegacyFlow, wanted: str, known: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return the question `wanted`, or the first before it whose answer, or what was made of it, is missing; and the
-    questions that lead there."""
+    """Return the question `wanted`, or the first before it whose answer, or what was made of it, is missing.
+
+    And the questions that lead there.
+    """
     ours, trail = set(legacy.steps.values()), list[str]()
     for state in _before(legacy.flow, wanted):
         if state.into and state.into not in known:

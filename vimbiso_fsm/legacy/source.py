@@ -100,8 +100,9 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def pages(self) -> AsyncIterator[tuple[int, list[str]]]:
-        """Yield the numbers under which something is kept, page by page, each with the number of keys scanned. A number
-        may come twice, when the server moves its keys.
+        """Yield the numbers under which something is kept, page by page, each with the number of keys scanned.
+
+        A number may come twice, when the server moves its keys.
 
         Raises:
             StoreUnavailable: The server cannot be reached.

@@ -175,8 +175,10 @@ class _Handling:
                     stored = faster
 
     async def _begin(self, at: float) -> Outcome | None:
-        """Begin with a new document where none is stored, unless there was one that is missing. `at`: the store's
-        clock."""
+        """Begin with a new document where none is stored, unless there was one that is missing.
+
+        `at`: the store's clock.
+        """
         turns, context = self._turns, self._context
         turns.document = self._new_document()
         if self._salvage is not None:
@@ -195,8 +197,10 @@ class _Handling:
         return None
 
     async def _owner_after_promotion(self) -> Linked | None:
-        """Return the owner of the channel, if its guest is gone and the channel belongs to a member now. The store is
-        asked once."""
+        """Return the owner of the channel, if its guest is gone and the channel belongs to a member now.
+
+        The store is asked once.
+        """
         if self._linked or self._owner_asked_again:
             return None
         self._owner_asked_again = True
@@ -341,8 +345,10 @@ class _Handling:
         return None if self._event is self._message else await self._repeat(document)
 
     async def _repeat(self, document: Document) -> Outcome | None:
-        """Complete the first result of a message: wait for the answer of its call, and take the call up when its lease
-        has expired."""
+        """Complete the first result of a message.
+
+        Wait for the answer of its call, and take the call up when its lease has expired.
+        """
         if document.moved is not None:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call

@@ -54,8 +54,10 @@ class Mended:
 
 
 async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
-    """Read what is stored of a member, and what may tell where the member stood: the document before, the turn records
-    and the audit. A damaged list counts as empty."""
+    """Read what is stored of a member, and what may tell where the member stood.
+
+    The document before, the turn records and the audit. A damaged list counts as empty.
+    """
     stored = await Load(member_id, previous=True)
     records: tuple[Record, ...] = ()
     try:

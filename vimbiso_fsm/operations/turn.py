@@ -71,8 +71,9 @@ class MemberTurns:
     # Commit -------------------------------------------------------------------------------------------------------
 
     async def commit(self, decision: Decision, event: Event, route: ReplyRoute) -> TurnResult:
-        """Commit the decision of an event. A document that is too large fails the turn: the member stays where they
-        were and is told so.
+        """Commit the decision of an event.
+
+        A document that is too large fails the turn: the member stays where they were and is told so.
 
         Returns:
             `Committed` when it is stored; `decision` then says what was. Else what stands in the way.

@@ -128,8 +128,10 @@ class BaseManager:
             self.audit.tell(event)
 
     def not_answered(self, message: Message, error: NotAnswered) -> None:
-        """Complete an error with the reply for the member, and with the reference under which the log names it. The
-        audit names it too, once the message has been handled again."""
+        """Complete an error with the reply for the member, and with the reference under which the log names it.
+
+        The audit names it too, once the message has been handled again.
+        """
         error.reference = turn_token(message)[:10]
         channel = message.channel
         known = self.cache.document(self.cache.member(channel.address) or guest_id(channel))

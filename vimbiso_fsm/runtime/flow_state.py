@@ -101,13 +101,17 @@ class Delivery(Protocol):
     same replies, for channels that can tell repeats.
     """
 
-    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None: ...
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None:
+        """Send the replies."""
+        ...
 
 
 class AsyncDelivery(Protocol):
     """Sends proactive replies, awaited. See `Delivery`."""
 
-    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]: ...
+    def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]:
+        """Send the replies."""
+        ...
 
 
 class FlowStateManager:
@@ -436,8 +440,9 @@ class FlowStateManager:
         return self.ask(FindOwner(channel)).member_id
 
     def update(self, member_id: str, change: Change) -> Document:
-        """Change a stored document outside a conversation. After a conflict the change is applied again to what is
-        stored then.
+        """Change a stored document outside a conversation.
+
+        After a conflict the change is applied again to what is stored then.
 
         Raises:
             InvalidState, NotStorable: The changed document is invalid; nothing was stored.
@@ -459,8 +464,9 @@ class FlowStateManager:
         return self._operate(lambda context: save(context, document, token), document.member_id)
 
     def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document without waiting for a message; the damage is quarantined. A sound one is
-        left alone. The member is told with the next reply, or by a delivery, and asked anew.
+        """Mend a member's damaged document without waiting for a message; the damage is quarantined.
+
+        A sound one is left alone. The member is told with the next reply, or by a delivery, and asked anew.
 
         Args:
             member_id: The member.
@@ -476,8 +482,9 @@ class FlowStateManager:
         return self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     def reset(self, member_id: str) -> Reset:
-        """End every open flow of a member; the profile, the channels, the token and the session stay. The answer of a
-        call on its way is not awaited any more.
+        """End every open flow of a member; the profile, the channels, the token and the session stay.
+
+        The answer of a call on its way is not awaited any more.
 
         Raises:
             NothingStored: Nothing is stored of the member.
@@ -488,6 +495,7 @@ class FlowStateManager:
 
     def wipe(self, member_id: str) -> Wiped:
         """Remove the document of a member, damaged or not, the one before, the turn records and what was quarantined.
+
         The tokens and the audit stay, so that nothing is done twice. The member's next message begins anew.
 
         Raises:
@@ -648,8 +656,10 @@ class AsyncFlowStateManager:
         return await self._run(partial(self._base.wake, member_id, None), member_id)
 
     async def _ready(self) -> None:
-        """Check before the first use whether this manager may start on its servers. One task asks, and the others wait;
-        a cancelled one does not stop the rest."""
+        """Check before the first use whether this manager may start on its servers.
+
+        One task asks, and the others wait; a cancelled one does not stop the rest.
+        """
         import asyncio
 
         if self._starting is None:
@@ -808,8 +818,10 @@ class AsyncFlowStateManager:
         return await self._operate(lambda context: save(context, document, token), document.member_id)
 
     async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document, or put the member back to an earlier state. See
-        `FlowStateManager.recover`."""
+        """Mend a member's damaged document, or put the member back to an earlier state.
+
+        See `FlowStateManager.recover`.
+        """
         return await self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     async def reset(self, member_id: str) -> Reset:

@@ -330,6 +330,7 @@ class Clock:
         self.at = START.timestamp()
 
     def __call__(self) -> float:
+        """Return the instant."""
         return self.at
 
 

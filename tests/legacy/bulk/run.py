@@ -45,8 +45,11 @@ BATCH: Final = 500
 
 @attrs.define
 class Figures:
-    """What came of a run. `seconds`: of all runners together. `by_messages`: records that a message converted. `twice`,
-    `lost`, `unlisted`, `changed`: records, 0 of each when it went well."""
+    """What came of a run.
+
+    `seconds`: of all runners together. `by_messages`: records that a message converted. `twice`, `lost`, `unlisted`,
+    `changed`: records, 0 of each when it went well.
+    """
 
     records: int = 0
     broken: int = 0
@@ -204,8 +207,10 @@ async def _check(server: Server, filled: _Filled, report: list[str], figures: Fi
 def migrate_many(
     count: int, *, kills: int = 2, a_second: float = 50.0, say: Callable[[str], None] = lambda line: None
 ) -> Figures:
-    """Fill a server with `count` records and take them over, killing the runner `kills` times. `a_second`: messages
-    beside it. `say`: told how it goes."""
+    """Fill a server with `count` records and take them over, killing the runner `kills` times.
+
+    `a_second`: messages beside it. `say`: told how it goes.
+    """
     filled = _records(count)
     figures = Figures(records=count, broken=len(filled.broken))
 
