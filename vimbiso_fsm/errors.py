@@ -67,7 +67,7 @@ class BadToken(VimbisoError, ValueError):
 
 
 class InvalidMessage(VimbisoError, ValueError):
-    """What came in is no message: the caller's mistake or a broken payload. Attributes: `field`, `fault`."""
+    """The input is no valid message: a mistake of the caller or a malformed payload. Attributes: `field`, `fault`."""
 
     field: str
     fault: str
@@ -102,7 +102,7 @@ class NotStorable(VimbisoError, TypeError):
 
 
 class DamagedDocument(VimbisoError):
-    """What is stored is no document. Attributes: `member_id`, `fault`."""
+    """The stored data is no valid document. Attributes: `member_id`, `fault`."""
 
     member_id: str
     fault: str

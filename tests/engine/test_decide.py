@@ -1313,7 +1313,7 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
                 isinstance(event, LeaseExpired) and resting is not None and resting.leased_until <= talk.now
             )
             version = talk.state.version
-            talk.take(event, "nobody")
+            talk.take(event, "keep")
             answers = isinstance(event, Delivered | CallReturned) and talk.last.changed
             assert is_due or answers or talk.state.version == version, event
         else:
@@ -1321,7 +1321,7 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
     assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
 
 
-@given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "nobody"]))
+@given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "keep"]))
 def test_any_document_and_what_is_due(document: Document, later: int, route: ReplyRoute):
     """Deciding what is due on any valid document never raises.
 

@@ -1,4 +1,4 @@
-"""What one webhook request delivers, and how its bytes are read without trusting them.
+"""The contents of one webhook request, read from untrusted bytes.
 
 A request that is no webhook at all is refused as a whole (`InvalidMessage`). If only a part of it is broken, that part
 is noted and the rest is handled: otherwise the channel would send the whole batch again for days.

@@ -1,7 +1,7 @@
 """Telegram, by its Bot API: updates to messages, replies to parameters of `sendMessage`.
 
 Telegram delivers at least once; `update_id` is what stays the same. An update names no bot, so who embeds several
-says which one it was for. Whoever sends should also `answerCallbackQuery`, or the pressed button keeps spinning.
+says which one it was for. The sender should also call `answerCallbackQuery`, or the pressed button keeps spinning.
 """
 
 from __future__ import annotations

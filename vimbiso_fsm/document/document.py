@@ -307,7 +307,7 @@ class Document:
         )
 
     def at(self, now: datetime) -> Document:
-        """Return the document as it is at an instant: an expired token authenticates nobody."""
+        """Return the document as it is at an instant: an expired token does not authenticate."""
         lapsed = self.authenticated and self.token is not None and self.token.expires <= now
         return attrs.evolve(self, authenticated=False) if lapsed else self
 

@@ -17,7 +17,7 @@ those above it:
     session         the life of a session
     salvage         a damaged document: what is kept of it, and where the member stood
     timers          a state's timeout
-    calls           the answer of a call, and a call that nobody makes any more
+    calls           the answer of a call, and a call whose lease has expired
     interpret       a message in the member's current state
     commit          the decision of a turn, and the commit that stores it
     decide          the turn as a whole

@@ -1,4 +1,4 @@
-"""What a call comes to: its answer, its unknown outcome, its renewed token, its expired lease."""
+"""The outcomes of a call: its answer, an unknown outcome, a renewed token, an expired lease."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) 
         return draft.ignore()
     tokens = draft.bot.tokens
     silent = answered.unknown or (tokens is not None and tokens.is_refusal(answered.result))
-    if silent and answered.tries != pending.tries:  # somebody else has taken it up since
+    if silent and answered.tries != pending.tries:  # another worker has taken it over since
         return draft.ignore()
     if answered.renewal:
         return _take_renewal(draft, answered, pending, route)
@@ -50,7 +50,7 @@ def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> No
         draft.detail = {"call": f"{pending.service}.{pending.method}", "outcome": "unknown"}
         rest = timedelta(seconds=policy.rest(draft.tries))
         draft.pending = attrs.evolve(pending, leased_until=draft.now, again_at=draft.now + rest)
-        if route == "handle" and draft.tries == 1:  # whoever had it taken up again has heard so
+        if route == "handle" and draft.tries == 1:  # a later attempt answers no message
             draft.say(waiting_words(draft))
         return
     fail(draft, policy.given_up)
@@ -62,7 +62,7 @@ def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, ro
     if tokens is None or pending.renewed or answered.tries != pending.tries:
         return draft.ignore()
     draft.kind = "renewal"
-    logged_out = draft.member.jwt_token is None  # by somebody else meanwhile; that is final
+    logged_out = draft.member.jwt_token is None  # meanwhile, by another turn; that is final
     if answered.renewal == "needed" and not logged_out:
         return renew_for(draft, pending)
     refused = isinstance(result, Refused)

@@ -98,7 +98,7 @@ Event: TypeAlias = (
 )
 
 
-ReplyRoute: TypeAlias = Literal["handle", "deliver", "nobody"]
+ReplyRoute: TypeAlias = Literal["handle", "deliver", "keep"]
 """Where the replies of a turn go: `handle` returns them, `deliver` takes them to the member, or they wait in the outbox
 for the member's next message or the next worker that delivers."""
 

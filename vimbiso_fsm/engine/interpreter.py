@@ -32,7 +32,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 
 _COUNTED: Final = frozenset({"attempts", "tries"})
-"""What a run counts in a state. Refusals are also counted while a call judges the answer."""
+"""The counters of a run in its state. Refusals are also counted while a call checks the answer."""
 
 
 def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:

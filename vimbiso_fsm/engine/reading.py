@@ -67,7 +67,7 @@ class Foreign:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong, as of a damaged document."""
+        """The faults, in the form of those of a damaged document."""
         return ("it is another member's",)
 
 
@@ -96,7 +96,7 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
 
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
-    """Read a document, whoever's it is, and upgrade it to the flows of the bot.
+    """Read a document of any member, and upgrade it to the flows of the bot.
 
     Returns:
         The document and no faults, or None and what is wrong: no JSON, an invalid field, a flow, version or state that

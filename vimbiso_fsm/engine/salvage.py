@@ -1,4 +1,4 @@
-"""What is done with a document that is broken: what of it still obeys the rule book is kept, the rest is named.
+"""Recovery of a damaged document: the valid fields are kept, the rest is reported.
 
 The bytes themselves are set aside whole by the store before anything is written over them. Where the member stood is
 looked for, in this order:
@@ -61,7 +61,7 @@ from vimbiso_fsm.store.requests import Record
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT
 
 _TOKEN = ("jwt_token", "authenticated", "_token")
-"""What the document before says of them may be from before a logout, which is final."""
+"""Core fields that the previous document does not restore: it may be older than a logout, which is final."""
 _CORE = (
     ("_guest",),
     ("_channels",),
@@ -80,7 +80,7 @@ _MAY_LACK = frozenset({"_token", "_warn_at"})
 
 @attrs.frozen
 class Salvage:
-    """What was saved of a broken document.
+    """The valid parts of a damaged document.
 
     `kept`, `lost`: names of fields. `words`: what the member is told. `source`: where it is known from where the member
     stood; `tried`: where that was looked for in vain, and why.
@@ -95,14 +95,14 @@ class Salvage:
 
     @property
     def detail(self) -> dict[str, Any]:
-        """What the audit says of it."""
+        """The detail of the audit entry."""
         found = {"kept": self.kept, "lost": self.lost, "from": self.source, "tried": dict(self.tried)}
         return {**found, **migrated(self.document)}
 
 
 @attrs.frozen
 class Remains:
-    """What there is of a member beside their broken document.
+    """The other data of a member with a damaged document.
 
     `records`, `entries`: the latest that can be read, oldest first.
     """
@@ -113,7 +113,7 @@ class Remains:
 
     @classmethod
     def of(cls, previous: bytes | None, records: Any, entries: Any) -> Remains:
-        """What was read: of lists that are damaged themselves nothing, of entries those that are not."""
+        """Return what could be read: nothing of a damaged list, and only the entries that are not damaged."""
         return cls(previous, records if isinstance(records, tuple) else (), readable(entries))
 
     @property
@@ -167,7 +167,7 @@ def salvage(
 
 
 def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
-    """What `salvage` saved of the broken `data` (`core`), and where the member stood, as far as that can be known."""
+    """Return the salvaged core with the run that the member was in, as far as that can be known."""
     candidates: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
         ("previous", lambda: _from_previous(bot, core, remains)),
         ("turns", lambda: _from_turns(bot, core, remains)),
@@ -203,7 +203,7 @@ class NoSuchState(LookupError):
 
 
 def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
-    """What is kept of a member now (`core`), and where they stood at version `to`.
+    """Return the current core fields with the run of version `to`.
 
     Raises: NoSuchState.
     """
@@ -247,7 +247,7 @@ def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Docume
 
 
 def told(bot: Bot, document: Document, words: Text, token: str) -> Document:
-    """The document with a sentence for the member, which waits for their next message or for somebody who delivers."""
+    """The document with a sentence for the member, which waits for the next message or for a delivery."""
     words = Text(words.key, **words.params, reference=token[:10])
     said = replies_to_keep(bot.say([words], document.profile, document.channel))
     return attrs.evolve(document, outbox=(*document.outbox, Undelivered(token[:16], said)))
@@ -275,7 +275,7 @@ def _before(bot: Bot, core: Salvage, remains: Remains) -> Document | str:
 
 
 def _filled(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
-    """What was saved of the broken `data`, and the core fields that are lost there as the document before has them."""
+    """Return the salvaged core; fields that are lost come from the previous document."""
     before = _before(bot, core, remains)
     if isinstance(before, str):
         return core
@@ -362,7 +362,7 @@ def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Foun
 
 
 def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
-    """Where the run stands, or the first question on its way there whose answer no record keeps.
+    """Return the step of the run, or the first question before it whose answer is in no record.
 
     A field marked secret, also where a migration has filled in its default. What was answered before a call that was
     made is not on that way: from there it would be made again.
@@ -432,7 +432,7 @@ def _has_effect(bot: Bot, step: AuditStep) -> bool:
         if name in flow.by_name
     ]
     if not known:
-        return True  # nobody knows any more what it did
+        return True  # its effect is not known any more
     return any(state.call is not None and state.call_policy.effect for state in known)
 
 

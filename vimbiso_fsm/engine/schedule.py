@@ -1,4 +1,4 @@
-"""What becomes due at a member without a message, and when to wake them for it."""
+"""The work that becomes due at a member without a message, and the instant of the next wake-up."""
 
 from __future__ import annotations
 

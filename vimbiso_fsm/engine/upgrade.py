@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class RunUpgrade:
-    """How one run of a stored document goes on.
+    """The way in which one run of a stored document continues.
 
     Attributes:
         before: The run as it is stored.

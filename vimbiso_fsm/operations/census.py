@@ -1,4 +1,4 @@
-"""What a deploy of a bot would do: a census of the live runs, and what becomes of them at each place.
+"""The effect of a deploy: a census of the live runs, and the way in which those at each place continue.
 
 Each stored document is upgraded to this bot's flows by the function that will do it when its member writes
 (`engine.upgrade.plan`), and nothing is stored. A place whose runs would be lost has no mapping; the deploy must wait
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def words(self) -> str:
-        """What becomes of a run here, in words."""
+        """The way in which a run here continues, in words."""
         match self.fate, self.to:
             case "lost", _:
                 return f"NO MAPPING: {self.fault}"

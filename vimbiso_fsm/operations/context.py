@@ -1,4 +1,4 @@
-"""What an operation shares with the shell that performs its effects."""
+"""The context that an operation shares with the shell that performs its effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vimbiso_fsm.operations.effects import Pause
 
 
 class Context:
-    """What an operation is told by its shell, and what it reports beside its result.
+    """The input of an operation from its shell, and its report beside the result.
 
     The shell reads the report when the operation has ended, also when it ended in an exception: what was stored by then
     stays stored.

@@ -72,7 +72,7 @@ async def read_legible(member_id: str, last: int | None = None) -> tuple[AuditEn
 
 
 def _limit(filters: Filters) -> int | None:
-    """How many of the latest hold everything that is asked for; None when all have to be read."""
+    """The number of latest entries that contain everything asked for; None if all have to be read."""
     given = {name for name, value in filters.items() if value is not None}
     return filters.get("last") if given == {"last"} else None
 

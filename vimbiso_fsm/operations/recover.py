@@ -69,7 +69,7 @@ class NotRecovered(VimbisoError):
 
 @attrs.frozen
 class Recovery:
-    """What was done, or would be done, to recover a member.
+    """The result of a recovery, made or only planned.
 
     Attributes:
         member_id: The member.
@@ -115,7 +115,7 @@ def _words(recovery: Recovery) -> Iterator[str]:
 
 @attrs.frozen
 class _Found:
-    """What there is of a member.
+    """The stored data of a member.
 
     Attributes:
         head: The member's head.

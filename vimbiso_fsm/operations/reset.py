@@ -20,7 +20,7 @@ from vimbiso_fsm.store.requests import Committed, Load
 
 @attrs.frozen
 class Reset:
-    """What a reset has ended.
+    """The flows and the call that a reset ended.
 
     Attributes:
         document: The document as it is stored now.

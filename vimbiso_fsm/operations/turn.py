@@ -37,7 +37,7 @@ from vimbiso_fsm.store.requests import (
 )
 
 TurnResult: TypeAlias = Committed | Duplicate | Mismatch | Stored | Broken
-"""What the commit of a turn comes to. `Stored` and `Broken` say what is stored now: another writer was faster, the time
+"""The result of the commit of a turn. `Stored` and `Broken` say what is stored now: another writer was faster, the time
 for which the decision was made has passed, or a key is damaged. Read it and decide again."""
 
 

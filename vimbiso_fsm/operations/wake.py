@@ -66,7 +66,7 @@ class _Waking:
         self._context = context
         self._turns = MemberTurns(context, member_id)
         self._delivers = delivers
-        self._route: ReplyRoute = "deliver" if delivers else "nobody"
+        self._route: ReplyRoute = "deliver" if delivers else "keep"
         self._in_hand: CallReturned | Delivered | None = answer
         self._follow_up: CallReturned | Delivered | None = None
         self._announced: Decision | None = None

@@ -34,7 +34,7 @@ from vimbiso_fsm.store.requests import (
 
 @attrs.frozen
 class Wiped:
-    """What a wipe has removed.
+    """The data that a wipe removed.
 
     Attributes:
         member_id: The member.

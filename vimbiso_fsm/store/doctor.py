@@ -19,8 +19,8 @@ import attrs
 from vimbiso_fsm.errors import StoreUnavailable
 
 Durability: TypeAlias = Literal["local", "replicated"]
-"""What an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole server
-("replicated")."""
+"""The loss that an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole
+server ("replicated")."""
 
 OLDEST_VERSION: Final = (7, 0)
 """The first release with all commands that the store sends (SET with NX and GET). Every Valkey reports a newer one."""
@@ -33,7 +33,7 @@ so less than 1 would refuse writes at random; 0 switches the check off.
 MEMORY_LIMIT: Final = 0.9
 """Share of `maxmemory` above which there is a warning."""
 WAIVER: Final = "unsafe_store=True starts nevertheless, and the audit says so"
-"""How to start against this advice, as an error says it."""
+"""The advice on how to start all the same, as an error gives it."""
 
 _SECTIONS: Final = ("server", "memory", "persistence", "replication")
 _SETTINGS: Final = (

@@ -41,7 +41,7 @@ if sys.platform != "win32":
     import fcntl
 
 Fsync: TypeAlias = Literal["always", "everysec"]
-"""When the server forces its log to the disk: before each reply, or once a second; a power cut then loses a second."""
+"""The policy of writing the log to the disk: before each reply, or once a second; a power cut then loses a second."""
 
 SILENCE_TIMEOUT: Final = 30.0
 """Seconds without a sign of life after which a server, or a user that is stopping one, is reported."""
@@ -87,7 +87,7 @@ class EmbeddedServer:
         self.path = home
         self.url = "unix://" + quote(str(_socket_path(home)))
         self.pid = int((home / _PID).read_text())
-        # A finalizer runs once, whoever calls it first: close(), the garbage collector or the end of the interpreter.
+        # A finalizer runs once, by the first of close(), the garbage collector or the end of the interpreter.
         self._finish = weakref.finalize(self, _leave, home, user)
 
     @classmethod

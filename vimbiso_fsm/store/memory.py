@@ -65,7 +65,7 @@ class _Quarantined(_State):
 
 @attrs.define
 class _Member:
-    """What is kept of a member, and the instants at which it expires, in seconds since the epoch."""
+    """The data of a member, and the instants at which it expires, in seconds since the epoch."""
 
     state: _State | None = None
     previous: bytes | None = None

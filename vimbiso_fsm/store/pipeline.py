@@ -29,7 +29,7 @@ class Sent(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A reply, or the error in its place. `confirmed`: a replica has what was written, or nobody asked for that."""
+    """A reply, or the error in its place. `confirmed`: a replica has what was written, or no replica was asked."""
 
     reply: Any
     confirmed: bool

@@ -138,7 +138,7 @@ def _is_elsewhere(error: Exception) -> bool:
 
 
 class _Attempts:
-    """How often one command is sent: a bounded number of times, always the same bytes, so the same token.
+    """The attempts of one command: a bounded number, each with the same bytes and so the same token.
 
     `redirect`: where the next attempt goes, when a node of a cluster has named another. `began`: when the first attempt
     began, where it was made without this object.
@@ -189,12 +189,12 @@ class _Attempts:
         return cast(_R, found)
 
     def misplaced(self) -> Exception:
-        """What to raise when a reply was not ours: whether the request was performed is not known."""
+        """Return the error for a misplaced reply: it is not known whether the request was performed."""
         self._unknown = True
         return self.over("a reply belonged to another request, all connections were dropped")
 
     def over(self, fault: str) -> Exception:
-        """What to raise when nothing more is tried."""
+        """Return the error after the last attempt."""
         fault = f"{self._place}: {fault}"
         match self._request:
             case requests.Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
@@ -252,7 +252,7 @@ def _check_shards(found: bytes | None, place: str) -> None:
 
 
 def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> Words | None:
-    """What is sent to wait for a replica, if one is to be waited for."""
+    """The command that waits for a replica, if the durability needs one."""
     if durability not in {"local", "replicated"}:
         raise ValueError(f"durability is 'local' or 'replicated', not {durability!r}")
     if durability == "local":

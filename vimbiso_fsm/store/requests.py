@@ -97,7 +97,7 @@ NO_HEAD: Final = Head()
 
 @attrs.frozen
 class Stored:
-    """What is stored of a member.
+    """The stored data of a member.
 
     Attributes:
         head: The member's head.
@@ -155,7 +155,7 @@ class Quarantined:
 
 @attrs.frozen
 class Inherited:
-    """What a member takes over from the guest they were.
+    """The tokens and records that a member takes over from the guest.
 
     Attributes:
         tokens: Each token with the instant of its use, in seconds since the epoch.
@@ -505,7 +505,7 @@ def check_commit(commit: Commit) -> Entry:
 
 
 class Store(Protocol):
-    """What a manager needs of a store."""
+    """The store of a sync manager."""
 
     def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
@@ -513,7 +513,7 @@ class Store(Protocol):
 
 
 class AsyncStore(Protocol):
-    """What an async manager needs of a store."""
+    """The store of an async manager."""
 
     async def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""

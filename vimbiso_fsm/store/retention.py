@@ -1,4 +1,4 @@
-"""How long and how many: the lifetime and the count of everything that is stored, in one table.
+"""The lifetime and the count of everything that is stored, in one table.
 
 | what                           | bound                                | counted from                              |
 | ------------------------------ | ------------------------------------ | ----------------------------------------- |

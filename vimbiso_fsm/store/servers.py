@@ -45,7 +45,7 @@ from vimbiso_fsm.errors import StoreUnavailable
 CONNECTIONS: Final = 20
 """Connections to one server at most. A request that finds none free waits for one."""
 UNREACHABLE: Final = (RedisError, RedisClusterException, OSError)
-"""What redis-py raises if it gets no connection; the second is no `RedisError`."""
+"""The exceptions of redis-py without a connection; the second is no `RedisError`."""
 
 _Address: TypeAlias = tuple[str, int]
 _parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url

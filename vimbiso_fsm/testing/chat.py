@@ -74,7 +74,7 @@ class Held(Generic[R]):
 
     @property
     def errors(self) -> list[tuple[str, BaseException]]:
-        """What callbacks, calls and deliveries raised."""
+        """The exceptions of callbacks, calls and deliveries."""
         return self.context.errors
 
     def take(self, answer: object, now: float | None = None, waited: float | None = None) -> None:
@@ -172,7 +172,7 @@ class Talk:
             delivers: Whether replies are delivered; otherwise they wait in the outbox.
             fails: Whether each delivery fails.
         """
-        route: ReplyRoute = "deliver" if delivers else "nobody"
+        route: ReplyRoute = "deliver" if delivers else "keep"
         for _ in range(40):
             waiting = due(self.state, delivers=delivers) if self.document else []
             if not waiting or waiting[0][0] > self.now:
@@ -308,7 +308,7 @@ def check_decision(
     assert decision.entry.version == decision.document.version
     assert unseal(seal(decision.entry, decision.raw, "")).version == decision.document.version
     if route != "handle" and decision.replies and decision.status != "failed":
-        assert decision.document.outbox, "what nobody hears is not kept"
+        assert decision.document.outbox, "replies that answer no message are not kept"
 
 
 def run_call(bot: Bot, request: RunCall) -> object:

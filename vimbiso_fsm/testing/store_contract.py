@@ -675,7 +675,7 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
 
 
 def law_a_scan_finds_every_member(store: requests.Store) -> None:
-    """A member is found by a document, by an audit, also after a wipe, and by incidents; nobody else is."""
+    """A member is found by a document, by an audit, also after a wipe, and by incidents; no other member is."""
     kept, told, wiped, absent = trials = [_Trial(store) for _ in range(4)]
     ids = sorted(trial.member_id for trial in trials)
     kept.advance(requests.NO_HEAD)
