@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +95,40 @@ def test_python_on_a_page_runs(page: Path, source: str, code: str, tmp_path: Pat
     shown = page.read_text(encoding="utf-8").partition(code)[2]
     printed = re.match(r"```\s+It prints:\s+```text\n(.*?)```", shown, re.DOTALL)
     assert printed is None or done.stdout.startswith(printed[1])
+
+
+_SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+_COMMAND_LINE = re.compile(r"^(?:\w+=\S+ )*vimbiso ((?:[^\\\n#]|\\\n)+)", re.MULTILINE)
+COMMAND_LINES = sorted(
+    {
+        line.replace("\\\n", " ").strip()
+        for page in PAGES
+        for block in _SHELL.findall(page.read_text(encoding="utf-8"))
+        for line in _COMMAND_LINE.findall(block)
+    }
+)
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_a_command_on_a_page_has_the_options_of_the_command(line: str) -> None:
+    """Each command line names a command and options that exist, and the bot where the command needs one."""
+    from typer.main import get_command
+
+    from vimbiso_fsm.cli.app import make_app
+
+    words = shlex.split(line)
+    command: Any = get_command(make_app())
+    while words and (subcommand := getattr(command, "commands", {}).get(words[0])):
+        command = subcommand
+        words = words[1:]
+    if words[:1] == ["--help"]:
+        return
+    assert not getattr(command, "commands", {}), f"{words[0]!r} is no command"
+    known = {option: parameter for parameter in command.params for option in parameter.opts}
+    named = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert named <= known.keys()
+    needs_bot = {"chat", "worker", "replay", "state", "recover", "reset", "wipe", "quarantine", "check", "explain"}
+    assert command.name not in needs_bot or "--flows" in named
 
 
 @pytest.mark.parametrize(("page", "source", "code"), QUOTED, ids=_names(QUOTED))

@@ -155,7 +155,7 @@ def test_a_damaged_document_is_mended_without_a_message(
     assert (detail["kept"], detail["lost"]) == (list(found.kept), list(found.lost))
     assert detail["tried"] == dict(found.tried)
     assert [details.entry.kind for details in both.told] == ["recovery"]
-    aside = both.do("aside")
+    aside = both.do("quarantined")
     assert [one.what for one in aside] == ([] if data is None else ["state"])
     told = json.loads(both.chat.entries(MEMBER)[-1].body)["token"][:10]
     assert both.do("recover").outcome == "left alone"
@@ -329,7 +329,7 @@ def test_a_damaged_member_is_put_back(both: Both):
     both.say("hi", "order", "ada", "1234", "fruit02")
     both.spoil()
     found = both.do("recover", to=3)
-    assert (found.outcome, found.step, len(both.do("aside"))) == ("put back", "name", 1)
+    assert (found.outcome, found.step, len(both.do("quarantined"))) == ("put back", "name", 1)
     assert both.say("bob").replies[-1].text == "Your name?"
     both.chat.check()
 
@@ -437,7 +437,7 @@ def test_wipe_removes_all_but_tokens_and_audit(both: Both):
     stored: Any = both.chat.store.perform(Load(MEMBER, previous=True))
     assert (stored.document, stored.previous, stored.head.version) == (None, None, done.version)
     assert both.chat.store.perform(ReadRecords(MEMBER)) == ()
-    assert both.do("aside") == ()
+    assert both.do("quarantined") == ()
     assert FlowAuditLogger.faults(both.chat.entries(MEMBER)) == ()
     assert both.detail["kind"] == "wipe"
     again = both.do("wipe")
@@ -597,13 +597,13 @@ def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
         found = manager.recover(MEMBER)
         assert found == foretold
         assert (found.outcome, found.step) == ("mended", "name" if name == "state" else "pin")
-        (aside,) = manager.aside(MEMBER)
+        (aside,) = manager.quarantined(MEMBER)
         assert aside.what == name
         assert manager.ask(ShowQuarantined(MEMBER, aside)) == (b"words",)
         assert manager.recover(MEMBER).outcome == "left alone"
         assert manager.history(MEMBER)[-1].kind == "recovery"
         assert manager.wipe(MEMBER).removed[-1] == "set aside"
-        assert manager.aside(MEMBER) == ()
+        assert manager.quarantined(MEMBER) == ()
 
 
 @pytest.mark.embedded

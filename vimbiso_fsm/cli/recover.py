@@ -78,7 +78,7 @@ def quarantine(
     """
     with opened(redis, data, flows) as bot:
         member_id = member_id_of(bot, member)
-        found: tuple[Quarantined, ...] = bot.manager.aside(member_id)
+        found: tuple[Quarantined, ...] = bot.manager.quarantined(member_id)
         if not found:
             fail(f"nothing of {shown(member)} is in quarantine")
         if unmasked is None:

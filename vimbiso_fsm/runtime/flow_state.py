@@ -504,7 +504,7 @@ class FlowStateManager:
         """
         return self._operate(lambda context: wipe(context, member_id), member_id)
 
-    def aside(self, member_id: str) -> tuple[Quarantined, ...]:
+    def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
         """Return what was quarantined of a member, oldest first; `ask(ShowQuarantined(…))` shows one of them.
 
         Raises:
@@ -832,8 +832,8 @@ class AsyncFlowStateManager:
         """Remove what is stored of a member but the tokens and the audit. See `FlowStateManager.wipe`."""
         return await self._operate(lambda context: wipe(context, member_id), member_id)
 
-    async def aside(self, member_id: str) -> tuple[Quarantined, ...]:
-        """Return what was quarantined of a member. See `FlowStateManager.aside`."""
+    async def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
+        """Return what was quarantined of a member. See `FlowStateManager.quarantined`."""
         return await self.ask(ReadQuarantine(member_id))
 
     async def ask(self, request: Effect[R]) -> R:
