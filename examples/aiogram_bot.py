@@ -15,8 +15,6 @@ from vimbiso_fsm.channels import telegram
 
 @attrs.frozen
 class Visit:
-    """The data of a visit."""
-
     day: str = ""
 
 
@@ -46,7 +44,6 @@ async def said(
     bot: aiogram.Bot,
     manager: AsyncFlowStateManager,
 ) -> None:
-    """Handle a message or a pressed button, and send the replies."""
     text, pressed = (event.text, None) if isinstance(event, types.Message) else (None, event.data)
     channel = Channel("telegram", str(event_from_user.id))
     outcome = await manager.handle(Message(channel, str(event_update.update_id), text, pressed))

@@ -26,7 +26,6 @@ from vimbiso_fsm.channels import terminal
 
 
 def seat(seconds: float) -> Flow[NoData]:
-    """Make the flow of a seat that is held for so many seconds."""
     return Flow(
         "seat", initial="free",
         states=[
@@ -44,7 +43,6 @@ def seat(seconds: float) -> Flow[NoData]:
 
 
 def show(channel: Channel, replies: Sequence[Reply], /) -> None:
-    """Print replies that answer no message."""
     print(*terminal.render(channel, replies), sep="\n", flush=True)
 
 
