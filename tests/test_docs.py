@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from vimbiso_fsm import engine
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINKING = sorted({*PAGES, *ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")})
@@ -246,8 +248,23 @@ def test_the_architecture_states_the_layers_of_the_contract() -> None:
     """The layers on the page are those that import-linter checks."""
     block = re.search(r"```toml\n(layers = .*?)```", ARCHITECTURE, re.DOTALL)
     assert block
-    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
-    assert [tomllib.loads(block[1])["layers"]] == [contract["layers"] for contract in contracts if "layers" in contract]
+    layers = [
+        contract["layers"]
+        for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers" and "containers" not in contract
+    ]
+    assert [tomllib.loads(block[1])["layers"]] == layers
+
+
+def test_the_engine_states_the_layers_of_the_contract() -> None:
+    """The docstring of the engine lists its modules in the order that import-linter checks."""
+    listed = re.findall(r"^    (\w+)  ", engine.__doc__ or "", re.MULTILINE)
+    [layers] = [
+        contract["layers"]
+        for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == ["vimbiso_fsm.engine"]
+    ]
+    assert listed == layers[::-1]
 
 
 def test_the_index_links_to_each_page() -> None:

@@ -47,8 +47,6 @@ from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 
 # Fail: every error that the managers raise
 from vimbiso_fsm.document.codec import Unreadable
-from vimbiso_fsm.engine.commit import WrongMember
-from vimbiso_fsm.engine.draft import Stuck
 from vimbiso_fsm.errors import (
     BadToken,
     CommitUnknown,
@@ -64,9 +62,11 @@ from vimbiso_fsm.errors import (
     NotStorable,
     ServiceError,
     StoreUnavailable,
+    Stuck,
     VersionConflict,
     VimbisoError,
     WrongCallback,
+    WrongMember,
 )
 from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
 from vimbiso_fsm.store.doctor import UnsafeStore

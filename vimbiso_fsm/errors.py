@@ -1,21 +1,28 @@
-"""Everything this library raises.
+"""The errors that this library raises.
 
-Expected outcomes are values (`Refused`, `Conflict`, `Duplicate` …); an exception is a fault. Each says what was
-given, what is wrong and what to do, and carries the facts as attributes. No message quotes what a member wrote, a
-token or a phone number.
+An expected outcome is a value (`Refused`, `Conflict`, `Duplicate`); an exception is a fault. A message says what was
+given, what is wrong and what to do, and the error carries the facts as attributes. No message quotes what a member
+wrote, a login token or a phone number.
 """
 
 from __future__ import annotations
 
 
 class VimbisoError(Exception):
-    """The root of all errors of this library."""
+    """The base class of all errors of this library."""
+
+
+# Declarations and callbacks -------------------------------------------------------------------------------------------
 
 
 class FlowError(VimbisoError, ValueError):
-    """A flow or a bot is declared wrongly; raised when it is made, never while a member waits.
+    """The declaration of a flow or a bot is wrong. It is raised when the flow or the bot is made.
 
-    Attributes: `flow`, `place` (the state or slot, may be empty), `fault`, `remedy`.
+    Attributes:
+        flow: The name of the flow.
+        place: The state, transition or argument at fault; empty if it is the flow as a whole.
+        fault: What is wrong.
+        remedy: What to do; may be empty.
     """
 
     flow: str
@@ -47,8 +54,63 @@ class WrongCallback(VimbisoError, TypeError):
         super().__init__(f"{callback} returned a {returned}; it must return {wanted}")
 
 
+class Stuck(VimbisoError):
+    """A flow cannot go on by its own declaration.
+
+    Attributes:
+        flow: The name of the flow.
+        state: The state in which the run stands.
+        fault: Why it cannot go on.
+        remedy: What to do.
+    """
+
+    flow: str
+    state: str
+    fault: str
+    remedy: str
+
+    def __init__(self, flow: str, state: str, fault: str, remedy: str) -> None:
+        self.flow, self.state, self.fault, self.remedy = flow, state, fault, remedy
+        super().__init__(f"flow {flow!r} is stuck in state {state!r}: {fault}; {remedy}")
+
+
+class WrongMember(VimbisoError):
+    """A flow changed the id of a member. Only a guest becomes a member.
+
+    Attributes:
+        member_id: The member whose id was changed.
+    """
+
+    member_id: str
+
+    def __init__(self, member_id: str) -> None:
+        self.member_id = member_id
+        super().__init__(
+            f"member {member_id!r} cannot become another member, only a guest can; leave member.id as it is"
+        )
+
+
+class ServiceError(VimbisoError):
+    """A service does not fit the manager.
+
+    Attributes:
+        service: The name of the service, or "deliver".
+        fault: What is wrong, and what to do.
+    """
+
+    service: str
+    fault: str
+
+    def __init__(self, service: str, fault: str) -> None:
+        self.service, self.fault = service, fault
+        super().__init__(f"service {service!r}: {fault}")
+
+
+# Given values ---------------------------------------------------------------------------------------------------------
+
+
 class BadToken(VimbisoError, ValueError):
-    """A token was not accepted. The message does not quote the token.
+    """A login token was not accepted. The message does not quote the token.
 
     Attributes:
         member_id: The member whose token it is.
@@ -63,22 +125,33 @@ class BadToken(VimbisoError, ValueError):
     def __init__(self, member_id: str, claim: str, fault: str) -> None:
         self.member_id, self.claim, self.fault = member_id, claim, fault
         where = f"claim {claim!r} of the token" if claim else "the token"
-        super().__init__(f"{where} of member {member_id!r} {fault}; it was not taken, ask its issuer for another one")
+        super().__init__(
+            f"{where} of member {member_id!r} {fault}; it was not accepted, ask its issuer for another one"
+        )
 
 
 class InvalidMessage(VimbisoError, ValueError):
-    """The input is no valid message: a mistake of the caller or a malformed payload. Attributes: `field`, `fault`."""
+    """A message, or the payload that it was read from, is not valid.
+
+    Attributes:
+        field: The field at fault, or the path in the payload; empty if it is the message as a whole.
+        fault: What is wrong with it.
+    """
 
     field: str
     fault: str
 
     def __init__(self, field: str, fault: str) -> None:
         self.field, self.fault = field, fault
-        super().__init__(f"message {field}: {fault}")
+        super().__init__(f"message {field}: {fault}" if field else f"message: {fault}")
 
 
 class InvalidState(VimbisoError, ValueError):
-    """A document breaks the rule book. Attributes: `faults`, a tuple of `state_validator.Fault`."""
+    """A document breaks a rule of `StateValidator`. Nothing was stored.
+
+    Attributes:
+        faults: The faults (`state_validator.Fault`), each with its path and its rule.
+    """
 
     faults: tuple[object, ...]
 
@@ -88,7 +161,12 @@ class InvalidState(VimbisoError, ValueError):
 
 
 class NotStorable(VimbisoError, TypeError):
-    """A value that cannot be written down and read back (a live object, say). Attributes: `path`, `type_name`."""
+    """A value in a document cannot be written as JSON and read back, for example a live object.
+
+    Attributes:
+        path: The path of the value.
+        type_name: The name of its type.
+    """
 
     path: str
     type_name: str
@@ -101,120 +179,14 @@ class NotStorable(VimbisoError, TypeError):
         )
 
 
-class DamagedDocument(VimbisoError):
-    """The stored data is no valid document. Attributes: `member_id`, `fault`."""
-
-    member_id: str
-    fault: str
-
-    def __init__(self, member_id: str, fault: str) -> None:
-        self.member_id, self.fault = member_id, fault
-        super().__init__(f"the stored document of member {member_id!r} is damaged: {fault}")
-
-
-class NotAnswered(VimbisoError):
-    """A message could not be handled to its end.
+class VersionConflict(VimbisoError):
+    """A change was made on a version of the document that is no longer the stored one. Nothing was stored.
 
     Attributes:
-        reply_key: The catalogue key of the reply for the member.
-        reply: The words of that reply in the member's language. The manager that raises the error sets them.
-        reference: The reference that the reply names. The manager that raises the error sets it.
+        member_id: The member.
+        expected: The version on which the change was made.
+        found: The stored version.
     """
-
-    reply_key = "store.unavailable"
-    reply: str = ""
-    reference: str = ""
-
-
-class DocumentTooLarge(NotAnswered):
-    """A document over the size limit; nothing was written. Attributes: `size`, `limit` (bytes)."""
-
-    size: int
-    limit: int
-
-    def __init__(self, size: int, limit: int) -> None:
-        self.size, self.limit = size, limit
-        super().__init__(
-            f"the document has {size} bytes, the limit is {limit}; nothing was stored; keep bulky data "
-            "elsewhere and its key in the flow"
-        )
-
-
-class StoreUnavailable(NotAnswered, ConnectionError):
-    """The store could not be reached or refused the work; nothing was stored. Attributes: `fault`."""
-
-    fault: str
-
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
-        super().__init__(f"the store is not available: {fault}; nothing was saved")
-
-
-class CommitUnknown(NotAnswered):
-    """The commit was sent and its answer was lost, also on the bounded repeats.
-
-    The same message may be handled again: its token makes it take effect once. Attributes: `member_id`, `token`,
-    `fault`.
-    """
-
-    reply_key = "store.unknown"
-
-    member_id: str
-    token: str
-    fault: str
-
-    def __init__(self, member_id: str, token: str, fault: str) -> None:
-        self.member_id, self.token, self.fault = member_id, token, fault
-        super().__init__(
-            f"it is not known whether turn {token} of member {member_id!r} was stored: {fault}; "
-            "handle the same message again, it takes effect once"
-        )
-
-
-class Contended(NotAnswered):
-    """Other writers won every race within the bound.
-
-    Nothing of this message was stored. Attributes: `member_id`, `seconds`, `attempts`.
-    """
-
-    reply_key = "store.contended"
-
-    member_id: str
-    seconds: float
-    attempts: int
-
-    def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
-        self.member_id, self.seconds, self.attempts = member_id, seconds, attempts
-        fault = (
-            f"member {member_id!r} was changed by others {attempts} times within {seconds:g} s"
-            if attempts
-            else f"the messages before this one took more than {seconds:g} s"
-        )
-        super().__init__(f"{fault}; nothing of this message was stored; handle it again")
-
-
-class NewerState(NotAnswered):
-    """A worker of a newer release has stored the member's state just now: it is theirs to go on with.
-
-    Nothing was stored. Attributes: `member_id`, `flow`, `version` (of the run).
-    """
-
-    reply_key = "store.newer"
-
-    member_id: str
-    flow: str
-    version: int
-
-    def __init__(self, member_id: str, flow: str, version: int) -> None:
-        self.member_id, self.flow, self.version = member_id, flow, version
-        super().__init__(
-            f"member {member_id!r} is in flow {flow!r} at version {version}, of a newer release than this one; "
-            "nothing was stored; handle the message again with that release, or end the workers of this one"
-        )
-
-
-class VersionConflict(VimbisoError):
-    """A writer that will not decide again held an old version. Attributes: `member_id`, `expected`, `found`."""
 
     member_id: str
     expected: int
@@ -228,15 +200,23 @@ class VersionConflict(VimbisoError):
         )
 
 
-class ServiceError(VimbisoError):
-    """A service is missing, or of the wrong kind for this shell. Attributes: `service`, `fault`."""
+# The store ------------------------------------------------------------------------------------------------------------
 
-    service: str
+
+class DamagedDocument(VimbisoError):
+    """The stored data of a member cannot be used.
+
+    Attributes:
+        member_id: The member.
+        fault: What is wrong with the data.
+    """
+
+    member_id: str
     fault: str
 
-    def __init__(self, service: str, fault: str) -> None:
-        self.service, self.fault = service, fault
-        super().__init__(f"service {service!r}: {fault}")
+    def __init__(self, member_id: str, fault: str) -> None:
+        self.member_id, self.fault = member_id, fault
+        super().__init__(f"the stored document of member {member_id!r} is damaged: {fault}; recover the member first")
 
 
 class EmbeddedServerError(VimbisoError):
@@ -253,3 +233,126 @@ class EmbeddedServerError(VimbisoError):
     def __init__(self, path: str, fault: str) -> None:
         self.path, self.fault = path, fault
         super().__init__(f"the embedded server in {path}: {fault}")
+
+
+# Messages that were not answered --------------------------------------------------------------------------------------
+
+
+class NotAnswered(VimbisoError):
+    """The base class of errors after which a message has no reply of its flow.
+
+    Attributes:
+        reply_key: The catalogue key of the reply for the member.
+        reply: The words of that reply in the member's language. The manager that raises the error sets them.
+        reference: The reference that the reply names. The manager that raises the error sets it.
+    """
+
+    reply_key: str = "store.unavailable"
+    reply: str = ""
+    reference: str = ""
+
+
+class DocumentTooLarge(NotAnswered):
+    """A document is larger than the limit. Nothing was stored.
+
+    Attributes:
+        size: The size of the document in bytes.
+        limit: The limit in bytes.
+    """
+
+    size: int
+    limit: int
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(
+            f"the document has {size} bytes, the limit is {limit}; nothing was stored; keep bulky data "
+            "elsewhere and its key in the flow"
+        )
+
+
+class StoreUnavailable(NotAnswered, ConnectionError):
+    """The store could not be reached, or it refused the request. Nothing was stored.
+
+    Attributes:
+        fault: What is wrong, with the server's place.
+    """
+
+    fault: str
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        super().__init__(f"the store is not available: {fault}; nothing was saved")
+
+
+class CommitUnknown(NotAnswered):
+    """A commit was sent, and its reply was lost, also after repetition. It may have been stored.
+
+    The same message may be handled again. It takes effect once, because its token is the same.
+
+    Attributes:
+        member_id: The member.
+        token: The token of the turn.
+        fault: What happened.
+    """
+
+    reply_key: str = "store.unknown"
+
+    member_id: str
+    token: str
+    fault: str
+
+    def __init__(self, member_id: str, token: str, fault: str) -> None:
+        self.member_id, self.token, self.fault = member_id, token, fault
+        super().__init__(
+            f"it is not known whether turn {token} of member {member_id!r} was stored: {fault}; "
+            "handle the same message again, it takes effect once"
+        )
+
+
+class Contended(NotAnswered):
+    """A message was not handled within the time limit, because of other writers. Nothing of it was stored.
+
+    Attributes:
+        member_id: The member; empty if the message waited for earlier ones all the time.
+        seconds: The time limit in seconds.
+        attempts: The number of commits that lost; 0 if the message waited for earlier ones all the time.
+    """
+
+    reply_key: str = "store.contended"
+
+    member_id: str
+    seconds: float
+    attempts: int
+
+    def __init__(self, member_id: str, seconds: float, attempts: int) -> None:
+        self.member_id, self.seconds, self.attempts = member_id, seconds, attempts
+        fault = (
+            f"member {member_id!r} was changed by others {attempts} times within {seconds:g} s"
+            if attempts
+            else f"the messages before this one took more than {seconds:g} s"
+        )
+        super().__init__(f"{fault}; nothing of this message was stored; handle it again")
+
+
+class NewerState(NotAnswered):
+    """A worker of a newer release has stored the member's document less than an hour ago. Nothing was stored.
+
+    Attributes:
+        member_id: The member.
+        flow: The flow of the run that the newer release has stored.
+        version: The version of that run.
+    """
+
+    reply_key: str = "store.newer"
+
+    member_id: str
+    flow: str
+    version: int
+
+    def __init__(self, member_id: str, flow: str, version: int) -> None:
+        self.member_id, self.flow, self.version = member_id, flow, version
+        super().__init__(
+            f"member {member_id!r} is in flow {flow!r} at version {version}, of a newer release than this one; "
+            "nothing was stored; handle the message again with that release, or end the workers of this one"
+        )

@@ -273,7 +273,10 @@ def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
     out, err = process.communicate(b"become_member\nEmmy\n", timeout=60)
     assert process.returncode == 1
     # What was on its way when the server went may have been saved, for all that is known.
-    said = r"Sorry, (that could not be saved|we do not know whether that was saved)\. Please say it again\.\n"
+    said = (
+        r"Sorry, (that could not be saved\. Please say it again|"
+        r"we do not know whether that was saved\. Say menu to see where you are)\.\n"
+    )
     assert re.fullmatch(rf"\n> become_member\n{said}\n> Emmy\n{said}", out.decode())
     logged = "a message was not answered"
     assert [line.split(":")[0] for line in err.decode().splitlines()] == [logged, "error", logged, "error"]

@@ -197,7 +197,10 @@ def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path)
     file = tmp_path / "two.jsonl"
     file.write_text(webhook((ADA, "wamid.1", "hi"), (SOPHIE, "wamid.2", "hi")))
     code, out, err = invoke("replay", file, *FLOWS)
-    assert (code, err) == (1, "line 1: the stored document of member 'm-1' is damaged: it is no JSON\n")
+    assert (code, err) == (
+        1,
+        "line 1: the stored document of member 'm-1' is damaged: it is no JSON; recover the member first\n",
+    )
     assert (counts(out)["messages"], counts(out)["not handled"]) == (1, 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.cli_runs import LIMIT, embedded, invoke, start
 from tests.engines import Server
 
-BOT = """
+BOT = r"""
 from vimbiso_fsm import Bot, Flow, State, Text, Transition
 
 seat = Flow(
@@ -23,7 +23,7 @@ bot = Bot([seat])
 
 
 def deliver(channel, replies):
-    print("delivered", channel.type, replies[-1].text, flush=True)
+    print(f"delivered {channel.type} {replies[-1].text}\n", end="", flush=True)  # one write: the worker prints too
 """
 
 

@@ -196,5 +196,5 @@ def test_ask_and_say_give_a_text():
     turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
     assert question.text_of(Text("a"), turn) == Text("a")
     assert question.text_of(lambda turn: Text(turn.state), turn) == Text("list")
-    with pytest.raises(TypeError, match="return a Text, not a NoneType"):
+    with pytest.raises(TypeError, match="returned a NoneType; it must return a Text"):
         question.text_of(lambda turn: None, turn)

@@ -108,4 +108,4 @@ async def _print_metrics(worker: AsyncWorker, seconds: float) -> None:
 
 
 def _print(*words: str) -> None:
-    print(*words, flush=True)
+    print(" ".join(words) + "\n", end="", flush=True)  # one write, because deliveries may print from another thread

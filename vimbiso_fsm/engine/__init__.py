@@ -1,27 +1,27 @@
-"""The engine: it decides a turn. Pure: no store, no clock, no chance.
+"""The engine decides a turn. It is pure: no store, no clock, no chance.
 
-`decide.decide(bot, document, event, now)` is the one way in. The modules stand in this order, and each imports only
-those above it:
+`decide.decide(bot, document, event, now)` is the entry point. Each module imports only from those above it in this
+list, which import-linter checks:
 
-    events          what a turn may answer, and the token of each event
-    schedule        what becomes due at a member, and when to wake them
-    question        a question as it is shown, and the choice that an answer means
-    upgrade         runs of older versions, brought to today's flows
-    reading         a stored document, read, upgraded and judged
+    events          the events that a turn is decided on, and the token of each
+    schedule        the events that become due without a message, and the next wake-up
+    question        a question with its visible buttons, rows and pages, and the choice that an answer means
+    upgrade         upgrade of stored runs to the current flows
+    reading         reading of a stored document
     draft           the working copy of one document for one turn
-    refusals        reasons said, counted, answered with help
-    pending         calls proposed, taken up, given a token
-    outbox          replies that answer no message, kept until they are delivered
+    refusals        reasons: said, counted, and answered with help
+    pending         calls: proposed, taken up again, given a new login token
+    outbox          replies that answer no message
     interpreter     steps on the machine: fire a trigger, run to completion, start and leave flows
     global_words    menu, cancel, back and help
     session         the life of a session
-    salvage         a damaged document: what is kept of it, and where the member stood
-    timers          a state's timeout
-    calls           the answer of a call, and a call whose lease has expired
+    salvage         the valid part of a damaged document, and the state in which the member stood
+    timers          the timeout of a state
+    calls           the outcome of a call
     interpret       a message in the member's current state
     commit          the decision of a turn, and the commit that stores it
     decide          the turn as a whole
 
-Only `decide` calls what goes on after an event: the answer of a call, a timer and a session never reach back into
+Only `decide` and `interpret` handle a whole event. The modules of calls, timers and sessions never reach back into
 `interpret`.
 """

@@ -6,10 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from vimbiso_fsm.document.document import (
-    Member,
-    PendingCall,
-)
+from vimbiso_fsm.document.document import Member, PendingCall
 from vimbiso_fsm.engine.draft import Draft, with_step_data
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
@@ -20,30 +17,30 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 
 
-def take_call_returned(draft: Draft, answered: CallReturned, route: ReplyRoute) -> None:
+def take_call_returned(draft: Draft, event: CallReturned, route: ReplyRoute) -> None:
     """Fire `done` or `failed` in the state that proposed the call."""
     pending = draft.pending
-    if pending is None or pending.key != answered.key or draft.run is None:
+    if pending is None or pending.key != event.key or draft.run is None:
         return draft.ignore()
     tokens = draft.bot.tokens
-    silent = answered.unknown or (tokens is not None and tokens.is_refusal(answered.result))
-    if silent and answered.tries != pending.tries:  # another worker has taken it over since
+    without_result = event.unknown or (tokens is not None and tokens.is_refusal(event.result))
+    if without_result and event.tries != pending.tries:  # another worker has taken it over since
         return draft.ignore()
-    if answered.renewal:
-        return _take_renewal(draft, answered, pending, route)
-    if answered.unknown:
+    if event.renewal:
+        return _take_renewal(draft, event, pending, route)
+    if event.unknown:
         return _take_no_answer(draft, pending, route)
     draft.pending = None
-    if isinstance(answered.result, Refused):
-        fail(draft, answered.result)
+    if isinstance(event.result, Refused):
+        fail(draft, event.result)
     else:
-        fired = fire(draft, "done", answered.result)
-        if fired.to is None:  # no way for this result: the flow hears why
+        fired = fire(draft, "done", event.result)
+        if fired.to is None:  # no transition accepts the result, so the call counts as failed
             fail(draft, fired.reasons[0] if fired.reasons else Refused("call.failed"))
 
 
 def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> None:
-    """Keep a call of unknown outcome on its way for a while, then fail it."""
+    """Keep a call of unknown outcome pending for a rest of the policy; after its last round, fail it."""
     policy = draft.policy
     if draft.tries < policy.rounds:
         draft.kind, draft.status = "call", "failed"
@@ -56,17 +53,17 @@ def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> No
     fail(draft, policy.given_up)
 
 
-def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, route: ReplyRoute) -> None:
-    """Renew a token that was not accepted, or go on with the result of the renewal."""
-    tokens, result = draft.bot.tokens, answered.result
-    if tokens is None or pending.renewed or answered.tries != pending.tries:
+def _take_renewal(draft: Draft, event: CallReturned, pending: PendingCall, route: ReplyRoute) -> None:
+    """Renew a login token that was not accepted, or make the call with the result of the renewal."""
+    tokens, result = draft.bot.tokens, event.result
+    if tokens is None or pending.renewed or event.tries != pending.tries:
         return draft.ignore()
     draft.kind = "renewal"
     logged_out = draft.member.jwt_token is None  # meanwhile, by another turn; that is final
-    if answered.renewal == "needed" and not logged_out:
+    if event.renewal == "needed" and not logged_out:
         return renew_for(draft, pending)
     refused = isinstance(result, Refused)
-    unavailable = answered.unknown or (refused and not tokens.is_refusal(result))
+    unavailable = event.unknown or (refused and not tokens.is_refusal(result))
     if draft.in_doubt and (logged_out or unavailable or refused or result is None):
         return _take_no_answer(draft, pending, route)
     if unavailable and not logged_out:
@@ -77,10 +74,10 @@ def _take_renewal(draft: Draft, answered: CallReturned, pending: PendingCall, ro
         make_renewed(draft, pending, with_token(draft, result))
 
 
-def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:
-    """Take up a call whose lease has expired."""
+def take_lease_expired(draft: Draft, event: LeaseExpired) -> None:
+    """Take a call up again once its lease has expired."""
     pending = draft.pending
-    if pending is None or (pending.key, pending.tries) != (stray.key, stray.tries) or draft.now < pending.leased_until:
+    if pending is None or (pending.key, pending.tries) != (event.key, event.tries) or draft.now < pending.leased_until:
         return draft.ignore()
     if draft.tries >= draft.policy.take_ups:
         draft.kind = "call"
@@ -89,7 +86,7 @@ def take_lease_expired(draft: Draft, stray: LeaseExpired) -> None:
 
 
 def _give_up(draft: Draft, message: Message) -> None:
-    """Fail a call whose outcome could not be found out. "menu" or "cancel" leaves the flow without asking it."""
+    """Fail a call whose outcome could not be found out. On "menu" or "cancel", the flow is left instead."""
     draft.kind = "call"
     if global_word(draft, message) in ("menu", "cancel"):
         draft.pending = None
@@ -99,7 +96,7 @@ def _give_up(draft: Draft, message: Message) -> None:
 
 
 def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
-    """Answer a message while a call is on its way. Once its lease has expired, the call is taken up again."""
+    """Answer a message while a call is pending. Once its lease has expired, the call is taken up again."""
     if draft.now < pending.leased_until:
         draft.say(waiting_words(draft))
         return draft.ignore()
@@ -110,12 +107,13 @@ def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
 
 
 def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
-    """Make the call with the token that the member has now, if the flow's `requires` holds.
+    """Make the call with the member's new login token, if the flow's `requires` holds.
 
-    A call that may have taken effect is made in any case, to find out. After a login the tries go on counting.
+    A call in doubt is made in any case, to find out its outcome. After a login, the count of tries continues.
     """
-    sure, draft.member, draft.pending, run = not draft.in_doubt, member, None, draft.standing
+    in_doubt, run = draft.in_doubt, draft.standing
+    draft.member, draft.pending = member, None
     data = run.flow_data.data
     counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
-    if not sure or allowed(draft, counted):
+    if in_doubt or allowed(draft, counted):
         make(draft, attrs.evolve(pending, renewed=True))

@@ -1,14 +1,14 @@
 """The end of a turn: its decision, and the commit that stores it.
 
-`close` turns the draft of a turn into a `Decision`. `as_stored` and `decision_of` do the same for a document that no
-turn has made: an operator's, an imported one, a guest's that is merged into a member's.
+`close` makes the `Decision` of a draft. `as_stored` and `decision_of` make that of a document that comes from no turn:
+an operator's, an imported one, or a guest's that is merged into a member's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -24,14 +24,7 @@ from vimbiso_fsm.document.codec import (
     loads,
     unstructure,
 )
-from vimbiso_fsm.document.document import (
-    Document,
-    Member,
-    Moved,
-    PendingCall,
-    TokenLife,
-    Undelivered,
-)
+from vimbiso_fsm.document.document import Document, Member, Moved, PendingCall, TokenLife, Undelivered
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
@@ -39,13 +32,16 @@ from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import InvalidState, VimbisoError
+from vimbiso_fsm.errors import InvalidState, WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
+
+_RECORDED: Final = ("version", "fingerprint", "trail", "made", "waits")
+"""The fields of a run that a turn record keeps, because `back` and the login need them."""
 
 
 @attrs.frozen
@@ -58,17 +54,17 @@ class Decision:
         replies: The replies with their final words.
         token: The token of the turn.
         root: The token of the message that caused it.
-        content: A digest of what was said.
-        changed: Whether there is anything to store; otherwise the commit only verifies.
+        content: The digest of the message's content; empty for other events.
+        changed: Whether there is anything to store. Otherwise the commit only verifies the head.
         raw: The document as bytes.
         record: The turn record as bytes.
         entry: The audit entry, not sealed yet.
         call: The call to make once the turn is stored.
-        renews: Whether the call asks for a new token, before the one that the document holds.
-        forgets: Whether the document before is not kept.
+        renews: Whether `call` renews the login token, before the call that the document holds.
+        forgets: Whether the previous document is deleted.
         delivery: The replies to deliver once the turn is stored.
         not_after: The instant after which the decision must not be stored.
-        error: What a callback raised.
+        error: The exception that a callback raised.
     """
 
     status: str
@@ -87,16 +83,6 @@ class Decision:
     delivery: Undelivered | None = None
     not_after: datetime | None = None
     error: BaseException | None = attrs.field(default=None, eq=False)
-
-
-class WrongMember(VimbisoError):
-    """A flow made one member into another; only a guest becomes a member. Attributes: `member_id`."""
-
-    def __init__(self, member_id: str) -> None:
-        self.member_id = member_id
-        super().__init__(
-            f"member {member_id!r} cannot become another member, only a guest can; leave member.id as it is"
-        )
 
 
 def caller(document: Document, pending: PendingCall) -> Caller:
@@ -168,7 +154,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
 
 
 def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:
-    """Return the life of a member's token, which is read when it differs from that of `before`.
+    """Return the life of a member's login token. The token is read if it differs from that of `before`.
 
     Raises:
         BadToken: The token cannot be read, or is not the member's.
@@ -180,7 +166,7 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
 
 
 def _document(draft: Draft, event: Event) -> Document:
-    """The new document. After an error only its version and instant are new."""
+    """The new document. After an error, only its version and its instant are new."""
     before, intact = draft.before, is_intact(draft.before)
     if draft.kind == "error":
         return attrs.evolve(before, version=draft.version, last_updated=draft.now, upgraded=()).at(draft.now)
@@ -212,12 +198,12 @@ def _document(draft: Draft, event: Event) -> Document:
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:
-    """A field that a flow has set, as it will be read back. `intact`: the old value was not changed in place."""
+    """A field as it will be read back. If `intact`, the old value was not changed in place."""
     return before if after is before and intact else loads(dumps(unstructure(after), name))
 
 
 def _moved(draft: Draft) -> Moved | None:
-    """Set when a guest has become a member; a member never becomes another one."""
+    """The member that a guest has become in this turn or an earlier one."""
     before = draft.before
     if draft.member.id == before.member_id:
         return before.moved
@@ -226,27 +212,22 @@ def _moved(draft: Draft) -> Moved | None:
     return Moved(draft.member.id, draft.version)
 
 
-_RECORDED = ("version", "fingerprint", "trail", "made", "waits")
-
-
 def drops_token(before: Document | None, after: Document) -> bool:
-    """Return whether a token is gone. A logout is final, so the document before is not kept either."""
+    """Return whether a login token is gone. A logout is final, so the previous document is deleted too."""
     return before is not None and before.jwt_token is not None and after.jwt_token is None
 
 
 def record_of(
     bot: Bot, status: str, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Return the turn record: the replies, and the run's state without the fields marked secret.
-
-    Of the run's bookkeeping it keeps what `back` and the login need.
+    """Return the turn record: the replies, and the run without the fields marked secret.
 
     Args:
         bot: The bot that knows the run's flow.
         status: The status of the turn.
         replies: Its replies.
         document: The new document.
-        raw: The document in plain data, where that is at hand.
+        raw: The document as plain data, if it is at hand.
     """
     flow_data: Any = {}
     run: Any = {}
@@ -266,7 +247,7 @@ def record_of(
 
 
 def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
-    """Return a document that no turn has made as it will be read back, and its bytes.
+    """Return a document that comes from no turn, as it will be read back, and its bytes.
 
     Raises:
         InvalidState: It breaks the rule book.
@@ -281,14 +262,14 @@ def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
 
 
 def decision_of(bot: Bot, document: Document, data: bytes, entry: AuditEntry, *, forgets: bool = False) -> Decision:
-    """Return the decision that stores a document that no turn has made. `close` makes that of a turn.
+    """Return the decision that stores a document that comes from no turn.
 
     Args:
         bot: The bot that knows the document's flows.
         document: The document, as `as_stored` returned it.
         data: Its bytes.
         entry: The audit entry, not sealed yet.
-        forgets: Whether the document before is not kept.
+        forgets: Whether the previous document is deleted.
     """
     return Decision(
         status=entry.status,

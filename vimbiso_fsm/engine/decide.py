@@ -1,23 +1,21 @@
 """The turn as a whole: `decide(bot, document, event, now) -> Decision`.
 
-The event is a message, the answer of a call, or something that is due without a message. Whatever a callback of an
-author raises, `failure` decides: the document stays as it was, the member gets a plain sentence with a reference, the
-audit an error entry. Identifiers are hashes of the event's token, so two decisions of the same turn are the same.
+The event is a message, the answer of a call, or an event that is due without a message. If a callback of an author
+raises, `failure` decides: the document stays as it was, the member reads a plain sentence with a reference, and the
+audit gets an error entry. Identifiers are hashes of the event's token, so that two decisions of the same turn are the
+same.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.codec import is_intact, restored
-from vimbiso_fsm.document.document import (
-    Document,
-    first_document,
-    needs_asking,
-)
+from vimbiso_fsm.document.document import Document, first_document, needs_asking
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
@@ -45,8 +43,8 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 
-POSTPONED = timedelta(seconds=60)
-"""Time until a due event that raised is tried again."""
+POSTPONED: Final = timedelta(seconds=60)
+"""The time after which a due event that raised is decided again."""
 
 
 def decide(
@@ -59,14 +57,14 @@ def decide(
     arrived: datetime | None = None,
     route: ReplyRoute = "handle",
 ) -> Decision:
-    """Decide one turn. No message, document of this bot or callback makes it raise.
+    """Decide one turn. An exception of a callback becomes a decision.
 
     Args:
         bot: The bot.
-        document: The stored document, None for a first contact.
+        document: The stored document; None for a first contact.
         event: The event.
         now: The store's clock, with a time zone.
-        recovered: What the member is told when the document was recovered just now.
+        recovered: The text that tells the member that the document was recovered; None if it was not.
         arrived: The instant at which the message came in; `now` by default.
         route: Where the replies go.
 
@@ -112,8 +110,8 @@ def failure(
 ) -> Decision:
     """Return the decision after an error: the document as before, and an error entry.
 
-    What a callback changed in place is undone. The answer to a message is a plain sentence with a reference. An event
-    that was due without a message is tried again later.
+    A change that a callback made in place is undone. The reply to a message is a plain sentence with a reference. An
+    event that was due without a message is decided again later.
     """
     document = document if is_intact(document) else restored(document)
     draft = _open(bot, document, event, now)
@@ -122,15 +120,15 @@ def failure(
     if route == "handle":
         draft.say(Text("failure", reference=reference))
     draft.before = _postponed(document, event, draft.now)
-    if not isinstance(event, Message):  # it may come again, and must not meet its own failure as a repeat
+    if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
         draft.token = hashed("failure", draft.token, str(draft.version))
     return attrs.evolve(close(draft, event, route), error=error)
 
 
 def _postponed(document: Document, event: Event, now: datetime) -> Document:
-    """Return the document with the event that raised due again later.
+    """The document with the event that raised due again later.
 
-    That is a timer, also one that a message met, the answer of a call, or the end of the session.
+    The event is a timer, also one that was due when a message came in, the answer of a call, or the end of the session.
     """
     run, call, deadline, until = document.run, document.call, document.deadline, now + POSTPONED
     if run and run.due and run.due <= now:
@@ -144,7 +142,7 @@ def _postponed(document: Document, event: Event, now: datetime) -> Document:
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
-    """Return the question that the member is asked now; nothing when no flow is open or the question raises."""
+    """Return the question that the member is asked now; no replies if no flow is open or the question raises."""
     draft = _open(bot, document, SessionExpired(now), now)
     try:
         if document.call:
@@ -153,22 +151,20 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
             run_to_completion(draft)
         else:
             draft.ask()
-    except Exception:  # noqa: BLE001  # a question that cannot be drawn is met, said and reported when the next message comes
+    except Exception:  # noqa: BLE001  # the next message meets the same exception and reports it
         return ()
     return draft.said
 
 
-# Opening and closing ----------------------------------------------------------------------------------------------
-
-
 def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
+    """A draft for the turn of an event."""
     token = turn_token(event)
     root = event.root if isinstance(event, CallReturned | LeaseExpired) else token
     return Draft(bot, document, _channel(document.channel, event), now, token, root)
 
 
 def _channel(stored: Channel, event: Event) -> Channel:
-    """The channel of this turn. Metadata that is known stays known, as long as there is room."""
+    """The channel of the turn. Known metadata is kept, as long as there is room."""
     if not isinstance(event, Message) or event.channel == stored:
         return stored
     if event.channel.address != stored.address:

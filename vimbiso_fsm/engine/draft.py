@@ -1,7 +1,6 @@
-"""The working copy of one document for one turn, discarded after the turn.
+"""The working copy of one document for one turn.
 
-A run stands in a state. When it enters one, `run_to_completion` does what the state has to do (say, call, sub-flow,
-pass on) until one waits. Runs lie on a stack: below the current one lie those that wait for it, each for a reason
+A run stands in a state. Runs form a stack: below the current run are those that wait for it, each for a reason
 (`Run.waits`, a `Suspended`).
 """
 
@@ -26,7 +25,6 @@ from vimbiso_fsm.document.document import (
     asked,
 )
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
 from vimbiso_fsm.flow.flow import Flow
@@ -36,89 +34,81 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply, Text
 
 
-def kept_typed(flow: Declared, data: Any) -> Any:
-    """The typed data, where it may stay with the run; None where a callback could change it later."""
-    return data if flow.stable(data) else None
-
-
-class Stuck(VimbisoError):
-    """A flow that cannot go on by its own declaration. Attributes: `flow`, `state`, `fault`."""
-
-    flow: str
-    state: str
-    fault: str
-
-    def __init__(self, flow: str, state: str, fault: str) -> None:
-        self.flow, self.state, self.fault = flow, state, fault
-        super().__init__(f"flow {flow!r} is stuck in state {state!r}: {fault}")
-
-
 class Draft:
     """A working copy of one document; discarded after the turn.
 
     Attributes:
+        bot: The bot.
         before: The document at the beginning of the turn.
+        channel: The channel of the turn.
+        now: The store's clock. It never goes back behind the latest commit.
+        version: The version of the new document.
         token: The token of the turn, from which the ids of runs and calls are made.
         root: The token of the message that caused the turn.
+        member: The member as callbacks see them.
+        run: The current run; None when no flow is open.
+        suspended: The suspended runs, the next to go on last.
+        pending: The call on its way.
+        outbox: The replies that wait for delivery.
+        session_since: The instant at which the session began.
         call: The call to make once the turn is stored.
-        renews: Whether the call asks for a new token, before the call itself.
+        renews: Whether the call asks for a new login token, before the call itself.
+        delivery: The replies to deliver once the turn is stored.
+        replies: The replies so far.
+        steps: The steps on the machine, for the audit.
+        codes: The codes of the reasons that were said, for the audit.
         kind: The kind of the audit entry.
         status: The status of the turn.
+        trigger: The first trigger that was accepted, or the global word.
         detail: Facts for the audit entry.
         changed: Whether there is anything to store.
+        typed: The typed data by the id of its run.
+        ended: The run that ended last.
+        begun: The number of runs that began in this turn.
+        passed: The number of states that were passed without a question.
     """
 
-    now: datetime
-    version: int
-    token: str
-    root: str
-    member: Member
-    run: Run | None
-    suspended: tuple[Run, ...]
-    pending: PendingCall | None
-    outbox: tuple[Undelivered, ...]
-    session_since: datetime | None
-    kind: str
-    status: str
-    changed: bool
-    trigger: str
-
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
-        self.bot = bot
-        self.before = document
-        self.channel = channel
-        self.now = max(now, document.last_updated)
-        self.version = document.version + 1
-        self.token, self.root = token, root
-        self.member = _known(bot, document, self.now)
-        self.run = document.run
-        self.suspended = document.suspended
-        self.pending = document.call
-        self.outbox = document.outbox
+        self.bot: Bot = bot
+        self.before: Document = document
+        self.channel: Channel = channel
+        self.now: datetime = max(now, document.last_updated)
+        self.version: int = document.version + 1
+        self.token: str = token
+        self.root: str = root
+        self.member: Member = _known(bot, document, self.now)
+        self.run: Run | None = document.run
+        self.suspended: tuple[Run, ...] = document.suspended
+        self.pending: PendingCall | None = document.call
+        self.outbox: tuple[Undelivered, ...] = document.outbox
+        self.session_since: datetime | None = document.session_since
         self.call: Call[Any] | None = None
-        self.renews = False
-        self.session_since = document.session_since
+        self.renews: bool = False
         self.delivery: Undelivered | None = None
         self.replies: list[Reply] = []
         self.steps: list[AuditStep] = []
         self.codes: list[str] = []
-        self.kind, self.status, self.changed, self.trigger = "transition", "advanced", True, ""
+        self.kind: str = "transition"
+        self.status: str = "advanced"
+        self.trigger: str = ""
         self.detail: dict[str, Any] = {}
+        self.changed: bool = True
         self.typed: dict[str, Any] = {}
         self.ended: Run | None = None
-        self.begun = self.passed = 0
+        self.begun: int = 0
+        self.passed: int = 0
 
-    # What there is ------------------------------------------------------------------------------------------------
+    # The current run ----------------------------------------------------------------------------------------------
 
     @property
     def standing(self) -> Run:
-        """The current run, where there must be one."""
+        """The current run, in places where one is open."""
         assert self.run is not None
         return self.run
 
     @property
     def flow(self) -> Flow[Any]:
-        """The current run's flow, as it is stepped with it."""
+        """The definition of the flow by which the current run is stepped."""
         return self.bot.definition(self.standing)
 
     @property
@@ -133,7 +123,7 @@ class Draft:
 
     @property
     def tries(self) -> int:
-        """Tries of the call on its way, but for those that are known to have done nothing."""
+        """The tries of the call on its way, without those that are known to have had no effect."""
         return attrs.evolve(self.before, run=self.run, call=self.pending).tries
 
     @property
@@ -151,7 +141,8 @@ class Draft:
         data = self.typed.get(run.id)
         if data is None:
             kept, kind = run.flow_data.data.typed, self.bot.definition(run).data
-            data = kept if type(kept) is kind else structure(run.flow_data.data.fields, kind)  # another definition's
+            # The data may have been kept by another definition of the flow.
+            data = kept if type(kept) is kind else structure(run.flow_data.data.fields, kind)
             self.typed[run.id] = data
         return data
 
@@ -159,7 +150,7 @@ class Draft:
         """Return the turn as a callback of the run sees it."""
         return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step)
 
-    # What is said -------------------------------------------------------------------------------------------------
+    # The replies --------------------------------------------------------------------------------------------------
 
     def say(self, text: Text) -> None:
         """Reply with a text."""
@@ -185,29 +176,18 @@ class Draft:
         """Store nothing of this turn."""
         self.status, self.changed = "ignored", False
 
-    # A step on the machine ----------------------------------------------------------------------------------------
-
-    @staticmethod
-    def with_answers(run: Run, answers: Sequence[str]) -> Run:
-        """Return the run with answers to give as soon as it asks; with none, without queued answers."""
-        data = run.flow_data.data
-        context = {name: value for name, value in data.context.items() if name != "answers"}
-        return with_step_data(
-            run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context)
-        )
-
     # The stack of runs --------------------------------------------------------------------------------------------
 
-    def gathered(self, run: Run) -> bool:
+    def holds_answers(self, run: Run) -> bool:
         """Return whether the run, or a run that waits for it, holds answers that would be lost."""
-        return gathered(self.bot, run, self.suspended)
+        return holds_answers(self.bot, run, self.suspended)
 
     def called_by(self, run: Run) -> tuple[Run, ...]:
         """Return the run, then the runs that wait for it as their sub-flow, up to home."""
         return callers_of(self.bot, run, self.suspended)
 
     def pop(self) -> Run | None:
-        """Take the run below from the stack."""
+        """Take the top of the suspended runs; None if there is none."""
         if not self.suspended:
             return None
         self.suspended, run = self.suspended[:-1], self.suspended[-1]
@@ -215,16 +195,8 @@ class Draft:
 
 
 def is_entering(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
-    """Return whether a run belongs to the entry flow or to a flow that it calls. Its calls are there to get a token."""
+    """Return whether a run belongs to the entry flow or to a sub-flow of it, whose calls are made to get a token."""
     return bot.entry is not None and bot.entry.name in [each.flow for each in (run, *suspended)]
-
-
-def _known(bot: Bot, document: Document, now: datetime) -> Member:
-    """The member now. A token whose life is not known does not count when the bot reads tokens."""
-    member = bot.typed(document.at(now).member)
-    if bot.tokens is None or document.jwt_token is None or document.token is not None:
-        return member
-    return attrs.evolve(member, authenticated=False, jwt_token=None)
 
 
 def has_answers(bot: Bot, run: Run) -> bool:
@@ -233,9 +205,9 @@ def has_answers(bot: Bot, run: Run) -> bool:
     return any(flow[step].into for step in run.trail if step in flow.by_name)
 
 
-def gathered(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
+def holds_answers(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
     """Return whether the run, or a run that waits for it as its sub-flow, holds answers that would be lost."""
-    return any(has_answers(bot, held) for held in callers_of(bot, run, suspended))
+    return any(has_answers(bot, each) for each in callers_of(bot, run, suspended))
 
 
 def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
@@ -251,3 +223,23 @@ def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
 def with_step_data(run: Run, data: StepData) -> Run:
     """Return the run with other data."""
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+
+
+def with_answers(run: Run, answers: Sequence[str]) -> Run:
+    """Return the run with answers to give as soon as it asks; with none, without queued answers."""
+    data = run.flow_data.data
+    context = {name: value for name, value in data.context.items() if name != "answers"}
+    return with_step_data(run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context))
+
+
+def kept_typed(flow: Declared, data: Any) -> Any:
+    """Return typed data that may stay with the run; None if a callback could change it later."""
+    return data if flow.stable(data) else None
+
+
+def _known(bot: Bot, document: Document, now: datetime) -> Member:
+    """The member now. A token whose life is not known does not count if the bot reads tokens."""
+    member = bot.typed(document.at(now).member)
+    if bot.tokens is None or document.jwt_token is None or document.token is not None:
+        return member
+    return attrs.evolve(member, authenticated=False, jwt_token=None)

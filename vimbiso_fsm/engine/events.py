@@ -13,7 +13,7 @@ from vimbiso_fsm.messages.message import Message
 
 @attrs.frozen
 class CallReturned:
-    """A call has returned.
+    """A call has returned, or its attempts have failed.
 
     Attributes:
         key: The idempotency key of the call.
@@ -21,9 +21,9 @@ class CallReturned:
         result: What the service returned; a refusal is a `Refused`.
         unknown: Whether the call raised, so that it is not known whether it took effect.
         tries: How often the call has been taken up.
-        renewal: "needed" if the service did not accept the call's token, "done" if the renewal of the token returned,
+        renewal: "needed" if the service did not accept the login token, "done" if the renewal of the token returned,
             "" otherwise.
-        again: As the call's.
+        again: How often a recovery has gone back to the call.
     """
 
     key: str
@@ -37,9 +37,12 @@ class CallReturned:
 
 @attrs.frozen
 class StateTimeout:
-    """A state has timed out.
+    """A state has timed out. Ignored if the run has gone on since.
 
-    Ignored unless `run` still stands in the state that it entered at version `entered`, with its timer set to `at`.
+    Attributes:
+        run: The id of the run.
+        entered: The version at which it entered the state.
+        at: The instant to which its timer was set.
     """
 
     run: str
@@ -63,7 +66,7 @@ class SessionEnding:
 
 @attrs.frozen
 class LeaseExpired:
-    """The lease of a call on its way has expired. The call is taken up again with the same key.
+    """The lease of a pending call has expired. The call is taken up again with the same key.
 
     Attributes:
         key: The idempotency key of the call.
@@ -78,7 +81,12 @@ class LeaseExpired:
 
 @attrs.frozen
 class DeliveryDue:
-    """Replies of the outbox are due. The worker that commits this event delivers them. `tries`: deliveries begun."""
+    """Replies of the outbox are due. The worker that commits this event delivers them.
+
+    Attributes:
+        id: The identifier of the replies in the outbox.
+        tries: The number of deliveries that have begun.
+    """
 
     id: str
     tries: int
@@ -86,7 +94,13 @@ class DeliveryDue:
 
 @attrs.frozen
 class Delivered:
-    """A delivery finished. `done` is False on failure or unknown outcome."""
+    """A delivery has finished.
+
+    Attributes:
+        id: The identifier of the replies in the outbox.
+        tries: The number of deliveries that have begun.
+        done: Whether the replies were delivered; False on failure or unknown outcome.
+    """
 
     id: str
     tries: int
@@ -96,11 +110,14 @@ class Delivered:
 Event: TypeAlias = (
     Message | CallReturned | StateTimeout | SessionExpired | SessionEnding | LeaseExpired | DeliveryDue | Delivered
 )
-
+"""The events that a turn is decided on."""
 
 ReplyRoute: TypeAlias = Literal["handle", "deliver", "keep"]
-"""Where the replies of a turn go: `handle` returns them, `deliver` takes them to the member, or they wait in the outbox
-for the member's next message or the next worker that delivers."""
+"""Where the replies of a turn go.
+
+"handle" returns them to the caller, "deliver" takes them to the member, and "keep" leaves them in the outbox for the
+member's next message or the next worker that delivers.
+"""
 
 
 def turn_token(event: Event) -> str:
@@ -132,7 +149,10 @@ def turn_token(event: Event) -> str:
 
 
 def content_digest(event: Event) -> str:
-    """Return a digest of a message's content; the same token with another content is no repetition."""
+    """Return the digest of a message's content, "" for other events.
+
+    A message with a known token and another content is no duplicate.
+    """
     if isinstance(event, Message):
         return hashed(event.kind, event.text or "", event.choice or "")[:16]
     return ""

@@ -1,4 +1,4 @@
-"""The words that always work: "menu", "cancel", "back" and "help".
+"""The global words: "menu", "cancel", "back" and "help".
 
 `global_word` says which of them a message is. It wins over the reader of a state; a pressed button is never one.
 """
@@ -20,28 +20,28 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def global_word(draft: Draft, message: Message) -> str:
-    """Return the global word that a message says: "menu", "cancel", "back" or "help"; "" when it says none.
+    """Return the global word that a message is: "menu", "cancel", "back" or "help"; "" if it is none.
 
-    Only the part of the text that a bot reads counts. A pressed button says no word.
+    Only the part of the text within `Limits.text` counts. A pressed button is no global word.
     """
     return draft.bot.commands.command(normalise((message.text or "")[: draft.bot.limits.text]))
 
 
 def follow_global_word(draft: Draft, command: str) -> None:
-    """Do what a global word says."""
+    """Carry out a global word."""
     draft.trigger = command
     draft.kind = "command"
     _COMMANDS[command](draft)
 
 
 def _menu(draft: Draft) -> None:
-    """Go home. A flow that holds answers is first offered back; a second "menu" declines the offer."""
+    """Go home. A flow that holds answers is offered back first; a second "menu" declines the offer."""
     run = draft.run
     if run is None:
         go_home(draft)
     elif run.flow == CARRY_ON.name:
         fire(draft, "no")
-    elif draft.gathered(run):
+    elif draft.holds_answers(run):
         offer_back(draft, run)
     else:
         abandon(draft)
@@ -57,10 +57,10 @@ def _cancel(draft: Draft) -> None:
 
 
 def _back(draft: Draft) -> None:
-    """Ask the previous question again and show its earlier answer. Later answers are kept until they are changed.
+    """Ask the previous question again, with its earlier answer. Later answers are kept until they are changed.
 
-    Before the first question of a sub-flow comes the latest question of its caller. A sub-flow that has ended counts as
-    one question and begins again.
+    The latest question of the calling flow precedes the first question of a sub-flow. A sub-flow that has ended counts
+    as one question and begins again.
     """
     if draft.run is None:
         return go_home(draft)
@@ -83,7 +83,7 @@ def _back(draft: Draft) -> None:
 
 
 def _earlier_answer(draft: Draft) -> Any:
-    """The earlier answer to the current question, in words; None if there is nothing to show."""
+    """The earlier answer to the current question, as the text shows it; None if there is none to show."""
     flow, state, into = draft.flow, draft.state, draft.state.into
     if into is None or into in flow.secrets:
         return None
@@ -105,7 +105,7 @@ def _has_words(kind: type[Any]) -> bool:
 
 
 def _help(draft: Draft) -> None:
-    """Say what can be said here, then ask again."""
+    """Say the help of the current question, then ask it again."""
     if draft.run is None:
         return go_home(draft)
     say_help(draft)

@@ -1,10 +1,15 @@
 """Interpret a message in the member's current state.
 
-    a call on its way?  ->  session parked?  ->  the state's time over?  ->  an old button?  ->  session over?
-    pressed
-    typed          ->  command  ->  shortcut  ->  sent too early, or asked and not shown?  ->  a choice  ->  the reader
+A message is compared with these cases, in this order; the first that applies decides:
 
-A refused answer leaves the member where they are: the reason is said, the question asked again, the refusal counted.
+    each message    too old, a pending call, a parked session, a question to be asked again, a state that has timed
+                    out, a button of an earlier question, the end of the session
+    a press         a choice of the question
+    a typed text    a global word, a shortcut, an answer that was sent too early, a choice of the question, and last
+                    the reader of the state
+
+A refused answer leaves the member in the state. The reason is said, the question is asked again, and the refusal is
+counted.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from vimbiso_fsm.document.document import Suspended, needs_asking
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
-from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.draft import Draft, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import allowed, enter, fire, go_home, run_to_completion, start
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
@@ -33,8 +38,11 @@ from vimbiso_fsm.messages.replies import Text
 def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived: datetime) -> None:
     """Interpret a message.
 
-    `recovered`: said first when the document was recovered just now. `arrived`: when the message came in, on the
-    store's clock.
+    Args:
+        draft: The draft of the turn.
+        message: The message.
+        recovered: The text that tells the member that the document was recovered; None if it was not.
+        arrived: The instant at which the message came in, by the store's clock.
     """
     if recovered is not None:
         draft.status = "recovered"
@@ -75,7 +83,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
 
 
 def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None:
-    """A typed text."""
+    """Interpret a typed text. A global word has precedence over the reader of the state."""
     command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
@@ -97,7 +105,10 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
 
 
 def _is_unseen(draft: Draft) -> bool:
-    """Whether the current question still waits in the outbox, because a call has returned since: no text answers it."""
+    """Whether the current question still waits in the outbox, because a call has returned since.
+
+    The member has not read the question, so that no text can be its answer.
+    """
     if not draft.outbox:
         return False
     reply = question.build(
@@ -108,13 +119,13 @@ def _is_unseen(draft: Draft) -> bool:
 
 
 def _show(draft: Draft) -> None:
-    """Let the replies in the outbox be the answer; the text is not read."""
+    """Reply with the question that waits in the outbox. The text is not interpreted."""
     draft.status = "refused"
     draft.codes.append("choice.late")
 
 
 def _press(draft: Draft, choice: str) -> None:
-    """A pressed button or row. A bare id counts as if it were typed, but never as a global word."""
+    """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
     run = draft.run
     pressed = question.pressed(choice)
     if run is None:
@@ -129,15 +140,15 @@ def _press(draft: Draft, choice: str) -> None:
 
 
 def _is_stale(draft: Draft, choice: str) -> bool:
-    """Whether a press comes from an earlier question."""
+    """Whether a press belongs to an earlier question."""
     run, pressed = draft.run, question.pressed(choice)
     return run is not None and pressed is not None and (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
 
 
 def _closed(draft: Draft, words: str = "choice.closed") -> None:
-    """Say that the message answers an earlier question, and repeat the current one.
+    """Say that the message answers an earlier question, and ask the current one again.
 
-    Nothing changes; the session is not renewed either.
+    Nothing is stored, so that the session is not renewed either.
     """
     draft.say(Text(words))
     if draft.pending is None:
@@ -146,7 +157,7 @@ def _closed(draft: Draft, words: str = "choice.closed") -> None:
 
 
 def _choose(draft: Draft, choice: str) -> None:
-    """A choice of the current question."""
+    """Take a choice of the current question."""
     run = draft.standing
     if choice in (question.NEXT, question.PREV):
         draft.kind = "page"
@@ -162,7 +173,7 @@ def _choose(draft: Draft, choice: str) -> None:
 
 
 def _read(draft: Draft, text: str) -> None:
-    """An answer for the state's reader."""
+    """Read a typed answer with the state's reader."""
     reads = draft.state.reads
     answer = Refused("choice.unknown") if reads is None else reads(text)
     if isinstance(answer, Refused):
@@ -171,7 +182,7 @@ def _read(draft: Draft, text: str) -> None:
 
 
 def _try(draft: Draft, trigger: str, answer: object = None) -> None:
-    """Fire a trigger for the member; if no transition accepts it, say why and ask again."""
+    """Fire a trigger. If no transition accepts it, say the reasons and ask again."""
     fired = fire(draft, trigger, answer)
     if fired.to is None:
         _refuse(draft, fired.reasons or [Refused("choice.unknown")])
@@ -180,7 +191,7 @@ def _try(draft: Draft, trigger: str, answer: object = None) -> None:
 
 
 def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
-    """Say why, ask again and count the refusal; nothing else changes."""
+    """Say the reasons, ask again and count the refusal."""
     draft.kind, draft.status = "refusal", "refused"
     say_reasons(draft, reasons)
     if draft.run is None:
@@ -190,24 +201,25 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
 
 
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
-    """Start the flow of a quick command and answer its first questions, as far as they are accepted."""
+    """Start the flow of a shortcut and answer its first questions, as far as the answers are accepted."""
     draft.kind = "command"
     if start(draft, shortcut.flow):
         return _answer_all(draft, answers)
     waiting = draft.suspended[-1] if draft.suspended else None
-    if waiting is not None and waiting.flow == shortcut.flow.name:  # until the member is known
-        draft.suspended = (*draft.suspended[:-1], draft.with_answers(waiting, answers))
+    if waiting is not None and waiting.flow == shortcut.flow.name:  # it waits until the member has logged in
+        draft.suspended = (*draft.suspended[:-1], with_answers(waiting, answers))
 
 
 def give_queued_answers(draft: Draft) -> None:
-    """Give the current run the answers that a quick command left with it."""
+    """Give the current run the answers that a shortcut has queued in it."""
     answers = draft.run.flow_data.data.context.get("answers") if draft.run else None
     if draft.run is not None and answers and draft.state.asks:
-        draft.run = draft.with_answers(draft.run, ())
+        draft.run = with_answers(draft.run, ())
         _answer_all(draft, answers)
 
 
 def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
+    """Answer the questions of the current run, until an answer is refused or the run ends or calls."""
     run = draft.standing
     for answer in answers:
         if draft.status == "refused" or draft.pending or draft.run is None or draft.run.id != run.id:
@@ -216,11 +228,11 @@ def _answer_all(draft: Draft, answers: Sequence[str]) -> None:
         _read(draft, answer)
 
 
-# Waiting, and coming back too late --------------------------------------------------------------------------------
+# Messages that answer no question ---------------------------------------------------------------------------------
 
 
 def _ask_after_repair(draft: Draft, message: Message) -> None:
-    """Ask again after a recovery: the member may stand elsewhere than they think, so only a global word counts."""
+    """Ask again after a recovery. Only a global word counts, because the member may have read another question."""
     command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
@@ -228,7 +240,7 @@ def _ask_after_repair(draft: Draft, message: Message) -> None:
 
 
 def _ask_again(draft: Draft, message: Message) -> None:
-    """Ask a question that a deploy has put in the place of the answered one; only a global word counts."""
+    """Ask a question that has not been shown yet. Only a global word counts."""
     run = draft.standing
     enter(draft, run, run.step)
     command = global_word(draft, message)
@@ -236,14 +248,14 @@ def _ask_again(draft: Draft, message: Message) -> None:
         say_help(draft)
     elif command:
         return follow_global_word(draft, command)
-    elif not draft.outbox:  # else what waits there says what has happened
+    elif not draft.outbox:  # a notice in the outbox tells the reason itself
         draft.say(Text("choice.late" if message.choice is None else "choice.closed"))
     if run.waits != Suspended.LOGIN or allowed(draft, draft.standing):
         run_to_completion(draft)
 
 
 def _is_too_old(draft: Draft, message: Message) -> bool:
-    """Whether the message was sent too long ago to be taken."""
+    """Whether the message was sent longer ago than `Limits.age`."""
     age, sent = draft.bot.limits.age, message.sent_at
     return age is not None and sent is not None and (draft.now - sent).total_seconds() > age
 
@@ -251,7 +263,7 @@ def _is_too_old(draft: Draft, message: Message) -> bool:
 def _enter(draft: Draft, message: Message) -> None:
     """Log the member in before an imported run goes on.
 
-    After the login a typed text answers the question that it was meant for; a choice is asked for again.
+    After the login, a typed text answers the question that it was meant for. A pressed choice has to be made again.
     """
     text = message.text if message.choice is None and len(message.text or "") <= draft.bot.limits.text else None
     command = global_word(draft, message) if text else ""
@@ -259,7 +271,7 @@ def _enter(draft: Draft, message: Message) -> None:
     if command in ("menu", "cancel"):
         return follow_global_word(draft, command)
     if text and not command and draft.state.reads is not None:
-        run = draft.run = draft.with_answers(run, [text])
+        run = draft.run = with_answers(run, [text])
     if allowed(draft, run):
         draft.ask()
         give_queued_answers(draft)

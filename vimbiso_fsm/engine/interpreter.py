@@ -22,9 +22,10 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Draft, Stuck, kept_typed
+from vimbiso_fsm.engine.draft import Draft, kept_typed
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
+from vimbiso_fsm.errors import Stuck
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import Fired
 from vimbiso_fsm.flow.state import Declared, State
@@ -61,14 +62,14 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         say_reasons(draft, fired.reasons)
         _take_over(draft, run, state, fired, fired.to, turn)
         if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
-            # The call judged the answer to the question it goes back to, and refused it.
+            # The call has checked the answer to the question that the run goes back to, and has refused it.
             count_refusal(draft, reason, run.flow_data.data.attempts)
         run_to_completion(draft)
     return fired
 
 
 def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
-    """Take over the result of a fired transition. `back` never leads past a call that was made."""
+    """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
     draft.typed[run.id] = fired.data
     draft.member = fired.member
     data = run.flow_data.data
@@ -106,7 +107,14 @@ def enter(
 ) -> None:
     """Enter a state.
 
-    Entering a question on the trail cuts the trail there. Refusals are counted anew, unless a call judges the answer.
+    A question that is on the trail cuts the trail there. Refusals are counted anew, unless a call checks the answer.
+
+    Args:
+        draft: The draft of the turn.
+        run: The run.
+        step: The state to enter.
+        data: The data of the run; by default, as it is.
+        trail: The questions that were answered so far; by default, those of the run.
     """
     flow = draft.bot.definition(run)
     state = flow[step]
@@ -130,12 +138,12 @@ def enter(
 
 
 def run_to_completion(draft: Draft) -> None:
-    """Do what the current state has to do, and go on until a state waits."""
+    """Carry out the current state, and go on until a state waits for the member or for a call."""
     run, state = draft.standing, draft.state
     if state.say is not None:
         draft.say(question.text_of(state.say, draft.turn(run)))
     if state.final:
-        leave(draft, cancelled=state.cancels, result=state.output(draft.turn(run)) if state.output else None)
+        leave(draft, cancelled=state.cancels, output=state.output(draft.turn(run)) if state.output else None)
     elif state.call:
         propose(draft, run, state.call(draft.turn(run)) if allowed(draft, run) else None)
     elif state.flow:
@@ -147,16 +155,21 @@ def run_to_completion(draft: Draft) -> None:
 
 
 def pass_on(draft: Draft, run: Run) -> None:
-    """Pass a state with nothing to do."""
+    """Leave a state that has nothing to do by its `auto` transition.
+
+    Raises:
+        Stuck: No transition accepts, or too many states were passed in this turn.
+    """
     draft.passed += 1
     if draft.passed > draft.bot.limits.autos:
-        raise Stuck(run.flow, run.step, f"more than {draft.bot.limits.autos} states without a question in one turn")
+        fault = f"more than {draft.bot.limits.autos} states without a question in one turn"
+        raise Stuck(run.flow, run.step, fault, "let one of them ask, or raise Limits.autos")
     if fire(draft, "auto").to is None:
-        raise Stuck(run.flow, run.step, "no 'auto' transition accepts")
+        raise Stuck(run.flow, run.step, "no 'auto' transition accepts", "declare one without guards")
 
 
 def fail(draft: Draft, reason: Refused) -> None:
-    """Route a failed call. A flow without a transition for it is left, so that the member is not stranded."""
+    """Fire `failed` in the state of a call. If no transition accepts it, leave the flow."""
     draft.pending = None
     say_reasons(draft, [reason])
     if fire(draft, "failed", reason=reason).to is None:
@@ -164,7 +177,16 @@ def fail(draft: Draft, reason: Refused) -> None:
 
 
 def start(draft: Draft, flow: Declared, data: Any = None) -> bool:
-    """Start a run of `flow` above the current one. Return False if `requires` refused and another flow was started."""
+    """Start a run of a flow above the current run.
+
+    Args:
+        draft: The draft of the turn.
+        flow: The flow.
+        data: Its input; by default, its data class without arguments.
+
+    Returns:
+        Whether the flow may run. If its `requires` refuses, another flow was started or resumed.
+    """
     if draft.run is not None:
         waits = draft.run.waits or (Suspended.SUBFLOW if draft.state.flow else Suspended.INTERRUPTED)
         draft.suspended = (*draft.suspended, attrs.evolve(draft.run, waits=waits))
@@ -184,7 +206,7 @@ def _note_step(
     trigger: str,
     guards: tuple[tuple[str, str], ...] = (),
 ) -> None:
-    """Note a step for the audit, with the declaration that decided it."""
+    """Note a step for the audit, with the version of the flow that decided it."""
     state = flow[dest] if dest is not None else None
     effect = state is not None and state.call is not None and state.call_policy.effect
     step = AuditStep(flow.name, run, source, dest, trigger, guards, flow.version, flow.fingerprint, effect)
@@ -192,12 +214,13 @@ def _note_step(
 
 
 def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
-    """A run of `flow` in its first state."""
+    """Begin a run of a flow in its first state."""
     if not isinstance(data, flow.data):
-        raise TypeError(f"flow {flow.name!r} is given a {type(data).__name__}, it takes a {flow.data.__name__}")
+        raise TypeError(f"flow {flow.name!r} was given a {type(data).__name__}; its input is a {flow.data.__name__}")
     draft.begun += 1
     if draft.begun > draft.bot.limits.autos:
-        raise Stuck(flow.name, flow.initial, f"more than {draft.bot.limits.autos} flows were begun in one turn")
+        fault = f"more than {draft.bot.limits.autos} flows were begun in one turn"
+        raise Stuck(flow.name, flow.initial, fault, "let one of them ask, or raise Limits.autos")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
     step_data = StepData(
         flow.name, Address(*draft.channel.address), fields=unstructure(data), typed=kept_typed(flow, data)
@@ -216,7 +239,7 @@ def go_home(draft: Draft) -> None:
 
 
 def park(draft: Draft, run: Run) -> None:
-    """Suspend a run at its latest question; a call that was confirmed must be confirmed again."""
+    """Suspend a run at its latest question, so that a confirmed call has to be confirmed again."""
     if draft.bot.definition(run)[run.step].call and run.trail:
         enter(draft, run, run.trail[-1])
         run = draft.standing
@@ -241,19 +264,29 @@ def abandon(draft: Draft) -> None:
     leave(draft, cancelled=True)
 
 
-def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
-    """End the current run; the run that waits below it goes on."""
+def leave(draft: Draft, *, cancelled: bool, output: Any = None) -> None:
+    """End the current run; the run that waits below it goes on.
+
+    Args:
+        draft: The draft of the turn.
+        cancelled: Whether the run ends without an effect.
+        output: The output for the flow that called it.
+
+    Raises:
+        Stuck: The calling flow has no transition that accepts the end of its sub-flow.
+    """
     ended, draft.run = draft.run, None
     draft.ended = ended
     below = draft.pop()
     if below is None:
         if ended is None or cancelled or ended.flow != draft.bot.home.name:
             go_home(draft)
-        # else home itself has come to its end: the next message begins it anew
+        # Home has reached its end. The next message starts it again.
     elif below.waits == Suspended.SUBFLOW:
         draft.run = attrs.evolve(below, waits="")
-        if fire(draft, "cancelled" if cancelled else "done", result).to is None:
-            raise Stuck(below.flow, below.step, "no transition takes the end of its sub-flow")
+        trigger = "cancelled" if cancelled else "done"
+        if fire(draft, trigger, output).to is None:
+            raise Stuck(below.flow, below.step, f"no {trigger!r} transition accepts", "declare one without guards")
     elif cancelled and below.waits != Suspended.INTERRUPTED:
         draft.run = below
         abandon(draft)
@@ -264,10 +297,10 @@ def leave(draft: Draft, *, cancelled: bool, result: Any = None) -> None:
 def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
     """Go on with a suspended run.
 
-    `entered`: the entry flow has just ended; if `requires` still refuses, the run is dropped, because another login
-    would only go round.
+    If the entry flow has just ended (`entered`) and `requires` still refuses, the run is dropped, because another login
+    would lead to the same refusal.
     """
-    if run.due:  # its time stood still
+    if run.due:  # the timer stood still while the run was suspended
         timeout = draft.bot.definition(run)[run.step].timeout
         run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)
     draft.run = run
@@ -285,11 +318,11 @@ def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
 
 
 def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
-    """Return the refusals of the flow's `requires`; for an offer to carry on, those of the flow that was left open."""
+    """Return the refusals of the flow's `requires`. An offer to carry on has those of the flow that it offers."""
     if run.flow == CARRY_ON.name and draft.suspended:
         run = draft.suspended[-1]
     turn = draft.turn(run)
-    if token_ends(draft):  # judged as they will be: the token is renewed before the call that needs it
+    if token_ends(draft):  # the token will be renewed before the call that needs it
         turn = attrs.evolve(turn, member=attrs.evolve(draft.member, authenticated=True))
     found: list[Refused] = []
     for guard in draft.bot.definition(run).required:
@@ -300,10 +333,10 @@ def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
 
 
 def allowed(draft: Draft, run: Run) -> bool:
-    """Return whether the current run may go on.
+    """Return whether a run may go on as the current one.
 
-    If not, an unknown member is sent through the entry flow and comes back; a known one hears the reason, and the run
-    ends.
+    If not, a member who is not logged in goes through the entry flow first. For another member, the reasons are said,
+    and the run ends.
     """
     refusals = unmet_requirements(draft, run)
     if not refusals:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
-from vimbiso_fsm.document.document import (
-    Undelivered,
-)
+from vimbiso_fsm.document.document import Undelivered
 from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import (
@@ -25,65 +24,50 @@ from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
 from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.messages.replies import Reply
 
-DELIVERY_LEASE = timedelta(seconds=30)
-"""Lease of the worker that delivers replies."""
+DELIVERY_LEASE: Final = timedelta(seconds=30)
+"""The lease of the worker that delivers replies."""
+
+OUTBOX: Final = 16
+"""The number of turns whose replies may wait. The oldest beyond it are dropped, which the audit records."""
 
 
-OUTBOX = 16
-"""Turns whose replies may wait. The oldest above that are dropped; the audit records it."""
-
-
-def take_delivery_due(draft: Draft, send: DeliveryDue) -> None:
-    """Take a lease on replies of the outbox."""
-    waiting = _waiting(draft, send.id)
-    if waiting is None or waiting.tries != send.tries or (waiting.leased_until or draft.now) > draft.now:
+def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
+    """Take a lease on replies of the outbox. A warning of a session that has ended is dropped."""
+    waiting = _waiting(draft, event.id)
+    if waiting is None or waiting.tries != event.tries or _is_leased(draft, waiting):
         return draft.ignore()
     draft.kind = "delivery"
-    deadline, taken = draft.before.deadline, tuple[Undelivered, ...]()
-    if deadline is None or deadline > draft.now or not _is_warning(draft, waiting):  # else it comes too late
-        draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=waiting.tries + 1)
-        taken = (draft.delivery,)
-    draft.outbox = tuple(one for whole in draft.outbox for one in (taken if whole is waiting else (whole,)))
-
-
-def take_delivered(draft: Draft, sent: Delivered) -> None:
-    """Remove delivered replies from the outbox, or keep them for another try."""
-    waiting = _waiting(draft, sent.id)
-    if waiting is None or (not sent.done and waiting.tries != sent.tries):
-        return draft.ignore()
-    draft.kind = "delivery"
-    kept: tuple[Undelivered, ...] = ()
-    if not sent.done:
-        draft.status = "failed"
-        rest = timedelta(seconds=STANDARD.rest(waiting.tries))
-        kept = (attrs.evolve(waiting, leased_until=draft.now + rest if waiting.tries < DELIVERY_TRIES else None),)
-    draft.outbox = tuple(one for whole in draft.outbox for one in (kept if whole is waiting else (whole,)))
-
-
-def _is_warning(draft: Draft, waiting: Undelivered) -> bool:
-    """Whether the replies warn of the end of the session as it was before this turn."""
     deadline = draft.before.deadline
-    return deadline is not None and waiting.id == turn_token(SessionEnding(deadline))[:16]
+    if deadline is None or deadline > draft.now or not _is_warning(draft, waiting):
+        draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=waiting.tries + 1)
+    _replace(draft, waiting, draft.delivery)
 
 
-def _waiting(draft: Draft, id: str) -> Undelivered | None:
-    """The replies in the outbox under that id."""
-    return next((one for one in draft.outbox if one.id == id), None)
+def take_delivered(draft: Draft, event: Delivered) -> None:
+    """Remove delivered replies from the outbox, or keep them for another delivery."""
+    waiting = _waiting(draft, event.id)
+    if waiting is None or (not event.done and waiting.tries != event.tries):
+        return draft.ignore()
+    draft.kind = "delivery"
+    if event.done:
+        return _replace(draft, waiting, None)
+    draft.status = "failed"
+    rest = timedelta(seconds=STANDARD.rest(waiting.tries))
+    again = draft.now + rest if waiting.tries < DELIVERY_TRIES else None
+    _replace(draft, waiting, attrs.evolve(waiting, leased_until=again))
 
 
 def take_overdue(draft: Draft) -> list[Reply]:
     """Take the replies that precede the reply to a message: those without a lease, up to the first with one."""
-    free = list(itertools.takewhile(lambda one: (one.leased_until or draft.now) <= draft.now, draft.outbox))
+    free = list(itertools.takewhile(lambda waiting: not _is_leased(draft, waiting), draft.outbox))
     draft.outbox = draft.outbox[len(free) :]
-    return [reply for one in free for reply in replies_from_raw(one.replies)]
+    return [reply for waiting in free for reply in replies_from_raw(waiting.replies)]
 
 
 def drop_warning(draft: Draft) -> None:
     """Drop a warning of the session's end, unless a worker is delivering it."""
     draft.outbox = tuple(
-        one
-        for one in draft.outbox
-        if (one.leased_until is not None and one.leased_until > draft.now) or not _is_warning(draft, one)
+        waiting for waiting in draft.outbox if _is_leased(draft, waiting) or not _is_warning(draft, waiting)
     )
 
 
@@ -93,10 +77,32 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
         return
     waiting = Undelivered(draft.token[:16], replies_to_keep(draft.said))
     if isinstance(event, SessionExpired) and not draft.bot.session.announced:
-        waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # for the member's next message
+        waiting = attrs.evolve(waiting, tries=DELIVERY_TRIES)  # it waits for the member's next message
     elif route == "deliver" and next_delivery(draft.outbox) is None:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
     outbox = (*draft.outbox, waiting)
     if len(outbox) > OUTBOX:
         draft.detail = {**draft.detail, "dropped_from_outbox": len(outbox) - OUTBOX}
     draft.outbox = outbox[-OUTBOX:]
+
+
+def _waiting(draft: Draft, id: str) -> Undelivered | None:
+    """The replies in the outbox with that id."""
+    return next((waiting for waiting in draft.outbox if waiting.id == id), None)
+
+
+def _is_leased(draft: Draft, waiting: Undelivered) -> bool:
+    """Whether a worker is delivering the replies, or their rest is not over."""
+    return waiting.leased_until is not None and waiting.leased_until > draft.now
+
+
+def _is_warning(draft: Draft, waiting: Undelivered) -> bool:
+    """Whether the replies warn of the session's end as it was before this turn."""
+    deadline = draft.before.deadline
+    return deadline is not None and waiting.id == turn_token(SessionEnding(deadline))[:16]
+
+
+def _replace(draft: Draft, waiting: Undelivered, by: Undelivered | None) -> None:
+    """Replace replies in the outbox; None removes them."""
+    kept = (by if each is waiting else each for each in draft.outbox)
+    draft.outbox = tuple(each for each in kept if each is not None)

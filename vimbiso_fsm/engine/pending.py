@@ -1,4 +1,4 @@
-"""Calls on their way: proposed, taken up again, given a new token.
+"""Pending calls: proposed, taken up again, given a new login token.
 
 A call is stored with the turn that proposes it and made once that turn is stored.
 """
@@ -11,11 +11,7 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.document.codec import unstructure
-from vimbiso_fsm.document.document import (
-    Member,
-    PendingCall,
-    Run,
-)
+from vimbiso_fsm.document.document import Member, PendingCall, Run
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, is_entering
@@ -26,7 +22,7 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def waiting_words(draft: Draft) -> Text:
-    """Return what a member hears while the call is on its way."""
+    """Return the text that a member reads while the call is pending."""
     run = draft.run
     ask = draft.state.ask if run else None
     return Text("call.waiting") if run is None or ask is None else question.text_of(ask, draft.turn(run))
@@ -44,7 +40,7 @@ def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
         root=draft.root,
         leased_until=draft.now,
         tries=run.flow_data.data.tries + 1,
-        renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # there is no newer one to be had
+        renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # the token is new already
     )
     make(draft, pending, proposed)
 
@@ -56,10 +52,10 @@ def take_up(draft: Draft, pending: PendingCall) -> None:
 
 
 def with_token(draft: Draft, answer: Any) -> Member:
-    """Return the member with the token that a renewal returned.
+    """Return the member with the login token that a renewal returned.
 
     Raises:
-        WrongCallback: `Tokens.renewed` returned something else than changes.
+        WrongCallback: `Tokens.renewed` did not return `Changes`.
     """
     assert draft.bot.tokens is not None
     turn = attrs.evolve(draft.turn(draft.standing), answer=answer, trigger="done")
@@ -70,14 +66,20 @@ def with_token(draft: Draft, answer: Any) -> Member:
 
 
 def renew_for(draft: Draft, pending: PendingCall) -> None:
-    """Renew the token and make the call with it: the service did not accept the old one."""
+    """Renew the login token, which the service did not accept, and make the call with the new one."""
     make(draft, pending, renews=True)
 
 
 def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
     """Let the worker that commits this turn make a call. Its lease covers the longest possible call.
 
-    A token that expires too soon is renewed first.
+    A login token that expires too soon is renewed first.
+
+    Args:
+        draft: The draft of the turn.
+        pending: The call as it is stored.
+        proposed: The call as the flow proposed it; by default, it is made of the stored one.
+        renews: Whether to renew the login token in any case.
     """
     tokens, policy = draft.bot.tokens, draft.policy
     needed = not pending.renewed and not is_entering(draft.bot, draft.standing, draft.suspended)
@@ -91,7 +93,7 @@ def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, 
 
 
 def token_ends(draft: Draft, margin: float = 0) -> bool:
-    """Return whether the member's token has expired, or will within `margin` seconds, and can be renewed."""
+    """Return whether the member's login token has expired, or will within `margin` seconds, and can be renewed."""
     life = draft.before.token
     known = draft.bot.tokens is not None and life is not None
     kept = draft.member.jwt_token is not None and draft.member.jwt_token == draft.before.jwt_token

@@ -1,5 +1,8 @@
 """Build the question of a state, and find the choice that an answer means.
 
+`visible_buttons` decides which buttons a member sees. A button is hidden if its guards decline without a reason. It is
+shown if they refuse with a reason, which is said when the button is pressed.
+
 A choice is the trigger of a button, `=` and the id of a row, or `#next` or `#prev` of a long list. On the wire it
 follows the end of the run's id and the version at which the state was entered, so that a press on an old message is
 recognised. At most ten choices are shown at once, including the rows that page.
@@ -7,7 +10,7 @@ recognised. At most ten choices are shown at once, including the rows that page.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -20,7 +23,9 @@ from vimbiso_fsm.flow.state import State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 
-NEXT, PREV, ROW = "#next", "#prev", "="
+NEXT: Final = "#next"
+PREV: Final = "#prev"
+ROW: Final = "="
 
 
 @attrs.frozen
@@ -28,9 +33,9 @@ class Question:
     """A question as it is shown.
 
     Attributes:
-        reply: The reply.
+        reply: The reply that asks it.
         shown: The choices, in order.
-        page: The page of a long list.
+        page: The page of a long list, counted from 0.
     """
 
     reply: Reply
@@ -57,16 +62,16 @@ def text_of(says: Any, turn: Turn[Any]) -> Text:
     """Return the text of an `ask` or a `say`.
 
     Raises:
-        TypeError: The function returned something else.
+        TypeError: The function did not return a `Text`.
     """
     text = says if isinstance(says, Text) else says(turn)
     if not isinstance(text, Text):
-        raise TypeError(f"ask and say return a Text, not a {type(text).__name__}")
+        raise TypeError(f"an ask or say returned a {type(text).__name__}; it must return a Text")
     return text
 
 
 def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
-    """Return the rows that a state offers now. Of several rows with one id, the last counts."""
+    """Return the rows that a state offers now. Of several rows with the same id, the last counts."""
     rows = state.rows(turn) if state.rows else ()
     return tuple({row.id: row for row in rows}.values())
 
@@ -78,7 +83,7 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     language = bot.language(turn.member.stored_profile, turn.channel)
     body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
     choices: list[tuple[str, Text, Text | None]] = [
-        (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in _open(machine, turn)
+        (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in visible_buttons(machine, turn)
     ]
     page = 0
     if state.rows is not None:
@@ -102,22 +107,16 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     return Question(reply, shown, page)
 
 
-def _open(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
-    """Return the buttons to show. A button is hidden if its guards decline without a reason."""
-    flow, state = machine.flow, turn.state
-    return [
-        trigger
-        for trigger in flow.buttons.get(state, ())
-        if _unguarded(flow, state, trigger) or _answers(machine, attrs.evolve(turn, trigger=trigger))
-    ]
+def visible_buttons(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
+    """Return the triggers of the buttons to show. A button is hidden if its guards decline without a reason."""
+    return [trigger for trigger in machine.flow.buttons.get(turn.state, ()) if _is_visible(machine, turn, trigger)]
 
 
-def _unguarded(flow: Flow[Any], state: str, trigger: str) -> bool:
-    return any(not way.guards for way in flow.ways(state, trigger))
-
-
-def _answers(machine: Machine[Any], turn: Turn[Any]) -> bool:
-    fired = machine.fire(turn)
+def _is_visible(machine: Machine[Any], turn: Turn[Any], trigger: str) -> bool:
+    """Whether a transition accepts the trigger, or refuses it with a reason."""
+    if any(not way.guards for way in machine.flow.ways(turn.state, trigger)):
+        return True
+    fired = machine.fire(attrs.evolve(turn, trigger=trigger))
     return fired.to is not None or bool(fired.reasons)
 
 
@@ -132,7 +131,7 @@ def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...],
 
 
 def pressed(choice: str) -> Pressed | None:
-    """Parse the id of a button; None if it is not in our form, a bare trigger for example."""
+    """Parse the id of a pressed button or row; None if it has another form, for example that of a bare trigger."""
     run, _, rest = choice.partition(".")
     entered, dot, choice = rest.partition(".")
     if not (dot and choice and entered.isascii() and entered.isdigit() and len(entered) < 16):
@@ -141,7 +140,7 @@ def pressed(choice: str) -> Pressed | None:
 
 
 def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
-    """Return the shown choice that a typed text means, "" if there is none.
+    """Return the shown choice that a typed text means; "" if it means none.
 
     The text may be a number, an id, a title, one of the button's own words or a word for yes or no.
     """

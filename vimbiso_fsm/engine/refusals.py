@@ -1,4 +1,4 @@
-"""Refusals: the reasons that are said, counted in a row, and answered with help, then with the menu."""
+"""Refused answers: the reasons are said, the refusals are counted, and several in a row lead to help or the menu."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ def say_reasons(draft: Draft, reasons: Iterable[Refused]) -> None:
 
 
 def count_refusal(draft: Draft, reason: Refused, before: int) -> None:
-    """Count a refused answer to the current question, one more than `before` in a row.
+    """Count a refused answer to the current question.
 
     `Limits.help` refusals in a row lead to help, `Limits.menu` to an offer of the menu.
+
+    Args:
+        draft: The draft of the turn.
+        reason: The reason of the refusal.
+        before: The number of refusals in a row before this one.
     """
     run, attempts, limits = draft.standing, before + 1, draft.bot.limits
     data = run.flow_data.data

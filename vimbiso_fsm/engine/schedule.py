@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from vimbiso_fsm.document.document import (
-    Document,
-    Undelivered,
-)
+from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.engine.events import DeliveryDue, Event, LeaseExpired, SessionEnding, SessionExpired, StateTimeout
 
-DELIVERY_TRIES = 8
-"""Deliveries that may fail before the replies wait for the member's next message."""
+DELIVERY_TRIES: Final = 8
+"""The number of deliveries after which replies wait for the member's next message."""
 
 
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
-    """Return what becomes due at a member without a message, the earliest first.
+    """Return the events that become due without a message, with their instants, the earliest first.
 
-    A call on its way suspends the session's end and the state's timer.
+    A pending call suspends the end of the session and the timer of the state.
 
     Args:
         document: The member's document.
@@ -38,16 +36,16 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
         found.append((document.deadline, SessionExpired(document.deadline)))
         if document.warn_at and delivers:
             found.append((document.warn_at, SessionEnding(document.deadline)))
-    return sorted(found, key=lambda one: one[0])
+    return sorted(found, key=lambda item: item[0])
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
-    """Return the replies to deliver next; no replies overtake others."""
+    """Return the replies to deliver next. No replies overtake others."""
     return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
 
 
 def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
-    """Return the earliest instant at which something is due without a message; None when nothing is."""
+    """Return the instant of the next event that is due without a message; None if there is none."""
     if document.moved:
         return document.last_updated
     waiting = due(document, delivers=delivers)

@@ -1,4 +1,4 @@
-"""The life of a session: what renews it, when it ends, when the member is warned.
+"""The life of a session: its renewal, its end, and the warning before the end.
 
 `renewed` is the one formula for the end of a session. A turn, an operator who puts a member back and the import of a
 record of the previous release all use it.
@@ -22,36 +22,36 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 
 
-def take_session_expired(draft: Draft, silence: SessionExpired) -> None:
-    """End the session, if the member has said nothing since."""
-    if draft.pending or draft.before.deadline != silence.deadline or silence.deadline > draft.now:
+def take_session_expired(draft: Draft, event: SessionExpired) -> None:
+    """End the session, unless the member has been active since."""
+    if draft.pending or draft.before.deadline != event.deadline or event.deadline > draft.now:
         return draft.ignore()
     end_session(draft)
 
 
-def take_session_ending(draft: Draft, ending: SessionEnding) -> None:
-    """Warn of the end of the session, while it is open and holds answers that would be lost."""
+def take_session_ending(draft: Draft, event: SessionEnding) -> None:
+    """Warn of the end of the session, if the open flow holds answers that would be lost."""
     at, run = draft.before.warn_at, draft.run
-    if draft.pending or at is None or at > draft.now or draft.before.deadline != ending.deadline:
+    if draft.pending or at is None or at > draft.now or draft.before.deadline != event.deadline:
         return draft.ignore()
     draft.kind = "session"
-    seconds = int((ending.deadline - draft.now).total_seconds())
-    if seconds > 0 and run is not None and draft.gathered(run):
+    seconds = int((event.deadline - draft.now).total_seconds())
+    if seconds > 0 and run is not None and draft.holds_answers(run):
         draft.say(Text("session.ending", seconds=seconds, flow=Text(f"{run.flow}.title")))
 
 
 def renewed(session: Session, flow: Flow[Any] | None, life: SessionLife, now: datetime, *, warns: bool) -> Session:
     """Return the session as it goes on from `now`.
 
-    It ends after the silence that the open flow allows, or the bot where the flow does not say, and never later than
-    `life.limit` after it began.
+    It ends after the idle time of the open flow, or that of the bot if the flow declares none, and never later than
+    `life.limit` seconds after it began.
 
     Args:
         session: The session so far; an empty one begins now.
         flow: The definition of the open flow, None when no flow is open.
         life: The bot's bounds of a session.
         now: The store's clock.
-        warns: Whether the open flow holds answers that the end would cost the member.
+        warns: Whether the open flow holds answers that would be lost.
     """
     since = session.since or now
     idle = life.idle if flow is None or flow.session is None else flow.session
@@ -63,7 +63,7 @@ def renewed(session: Session, flow: Flow[Any] | None, life: SessionLife, now: da
 
 
 def session_after(draft: Draft, event: Event) -> Session:
-    """Return the session after an event: a message or the answer of a call renews it, nothing else does."""
+    """Return the session after an event. A message or the answer of a call renews it; no other event does."""
     before = draft.before
     if isinstance(event, SessionExpired):
         return Session()
@@ -73,14 +73,14 @@ def session_after(draft: Draft, event: Event) -> Session:
         return before.session
     run = draft.run
     session = Session(before.deadline, draft.session_since)
-    warns = draft.bot.session.warning > 0 and run is not None and draft.gathered(run)
+    warns = draft.bot.session.warning > 0 and run is not None and draft.holds_answers(run)
     return renewed(session, draft.flow if run else None, draft.bot.session, draft.now, warns=warns)
 
 
 def session_bound(draft: Draft, event: Event) -> datetime | None:
-    """Return the earliest end, of the session or of the state's time, that bounds the decision on a message.
+    """Return the instant after which a decision on a message must not be stored; None if there is none.
 
-    A call on its way suspends both.
+    It is the end of the session or the timeout of the state, whichever is earlier. A pending call suspends both.
     """
     if not isinstance(event, Message) or draft.before.call is not None:
         return None
@@ -90,13 +90,16 @@ def session_bound(draft: Draft, event: Event) -> datetime | None:
 
 
 def is_session_over(draft: Draft) -> bool:
-    """Return whether the session's end has passed. A call on its way, also one that was just proposed, suspends it."""
+    """Return whether the session has ended. A pending call suspends the end, also one that was just proposed."""
     deadline = draft.before.deadline
     return draft.pending is None and deadline is not None and draft.now > deadline
 
 
 def end_session(draft: Draft) -> None:
-    """End the session: say so, drop the token, park an open flow that holds answers and say that they were not sent."""
+    """End the session: say so, drop the login token, and park an open flow that holds answers.
+
+    The member is told that these answers were not sent.
+    """
     run, since = draft.run, draft.session_since
     draft.kind, draft.session_since = "session", None
     if run is not None:
@@ -105,7 +108,7 @@ def end_session(draft: Draft) -> None:
         draft.say(Text("session.limit" if long else "session.ended"))
     draft.member = attrs.evolve(draft.member, authenticated=False, jwt_token=None)
     entry = draft.bot.entry.name if draft.bot.entry else ""
-    while run is not None and (run.flow in (CARRY_ON.name, entry) or not draft.gathered(run)):
+    while run is not None and (run.flow in (CARRY_ON.name, entry) or not draft.holds_answers(run)):
         run = draft.pop()
     draft.run = None
     if run is not None:
@@ -116,7 +119,7 @@ def end_session(draft: Draft) -> None:
 def reopen(draft: Draft) -> None:
     """Go home after the end of a session, through the entry flow, and offer a parked flow back.
 
-    The message itself is not interpreted: it answers a question of the old session.
+    The message itself is not interpreted, because it answers a question of the old session.
     """
     parked = draft.pop()
     if parked is None:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -54,13 +54,13 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart
+from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
 
-if TYPE_CHECKING:
-    from vimbiso_fsm.flow.bot import Bot
-    from vimbiso_fsm.flow.flow import Flow
-    from vimbiso_fsm.flow.state import Declared
+_CALL_LOST: Final = "its call is on its way, and would be lost"
 
 
 @attrs.frozen
@@ -107,9 +107,6 @@ def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
             below = len(found) if planned.after is not None else None
         found.append(planned)
     return tuple(found)
-
-
-_CALL_LOST = "its call is on its way, and would be lost"
 
 
 def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, life_of_guest
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
-from vimbiso_fsm.engine.salvage import readable
+from vimbiso_fsm.engine.salvage import intact_entries
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import ReadAudit, ReadIncidents
@@ -66,7 +66,7 @@ async def read_incidents(member_id: str | None, filters: Filters) -> tuple[Incid
 async def read_legible(member_id: str, last: int | None = None) -> tuple[AuditEntry, ...]:
     """Return the latest audit entries of a member that can be read; none when the audit is damaged as a whole."""
     try:
-        return readable(await ReadAudit(member_id, last))
+        return intact_entries(await ReadAudit(member_id, last))
     except DamagedDocument:
         return ()
 

@@ -130,7 +130,7 @@ def recovery_token(member_id: str, head: Head) -> str:
 def resumed_with_notice(bot: Bot, member_id: str, head: Head, saved: Salvage, now: datetime) -> Document:
     """Return a salvaged document that asks its question anew and tells the member what has happened."""
     document = resumed(bot, saved.document, head.version + 1, now)
-    return salvaging.told(bot, document, saved.words, recovery_token(member_id, head))
+    return salvaging.with_notice(bot, document, saved.words, recovery_token(member_id, head))
 
 
 async def store_recovery(

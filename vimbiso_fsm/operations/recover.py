@@ -17,7 +17,7 @@ from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.engine import salvage as salvaging
 from vimbiso_fsm.engine.reading import Absent, Newer, Sound, faults, open_document
-from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, called, evicted, put_back
+from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
 from vimbiso_fsm.errors import InvalidMessage, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
@@ -238,7 +238,7 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
     assert run is not None
     if now is not None:
         waiting = saved.document.suspended or _waiting_for(now, run)
-        if not waiting and run.id in called(bot, found.remains.entries):
+        if not waiting and run.id in sub_flow_runs(bot, found.remains.entries):
             fault = f"at version {to} they were in a flow that another had called, of which no record is kept"
             raise NotRecovered(member_id, to, fault, remedy="choose the version before that flow began")
         saved = attrs.evolve(saved, document=attrs.evolve(saved.document, suspended=waiting))

@@ -10,7 +10,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.commit import commit_of
-from vimbiso_fsm.engine.salvage import told
+from vimbiso_fsm.engine.salvage import with_notice
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.recover import BY, NothingStored
@@ -56,7 +56,7 @@ async def reset(context: Context, member_id: str) -> Reset:
         token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
         after = attrs.evolve(before, run=None, suspended=(), call=None)
         if ended.call:
-            after = told(context.bot, after, Text("call.unsure"), token)
+            after = with_notice(context.bot, after, Text("call.unsure"), token)
         decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
         assert decision.entry is not None
         detail = {**decision.entry.detail, "flows": ended.flows, "call": ended.call, "by": BY}
