@@ -1,4 +1,4 @@
-"""`back`: how far it walks, what it shows, what it keeps, and what a changed answer takes with it."""
+"""`back`: its range, what it shows and keeps, and the fields that a changed answer resets."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SENT = "What came before this was already sent, so there is no way back over it.
 
 
 def at_confirm() -> Talk:
-    """A member who has named themselves, given their PIN and chosen in a sub-flow."""
+    """A member who has given a name and a PIN and has chosen in a sub-flow."""
     return Talk(fruit_bot(), member_document()).says("hi", "order", "ada", "1234", "fruit02")
 
 
 def test_back_walks_to_the_first_question_with_answers_shown_and_kept():
-    """A sub-flow is one question on the way; every answer stays until it is changed."""
+    """`back` leads to the first question, a sub-flow counts as one, and each answer stays until it is changed."""
     talk = at_confirm()
     answers = {**talk.fields}
     seen = []
@@ -56,7 +56,7 @@ def test_back_walks_to_the_first_question_with_answers_shown_and_kept():
 
 
 def test_a_sub_flow_that_is_left_backwards_is_not_a_cancelled_one():
-    """Nothing of the flow that called it is undone, and it begins again when it is come to again."""
+    """`back` out of a sub-flow cancels nothing; the sub-flow begins again when it is reached again."""
     talk = Talk(fruit_bot(), member_document()).says("hi", "order", "ada", "1234")
     assert talk.place == "pick.list"
     talk.say("back")
@@ -93,7 +93,7 @@ def nested(depth: int, inner: Flow[Any] | None = None) -> Flow[Any]:
 
 
 def test_back_goes_through_flows_within_flows():
-    """In and out again, to the very first question."""
+    """`back` leads through nested sub-flows to the very first question."""
     home: Flow[Any] = Flow(
         "home", initial="menu",
         states=[State("menu", ask=Text("menu?")), State("in", flow=nested(3))],
@@ -117,7 +117,7 @@ def test_back_goes_through_flows_within_flows():
 
 
 def test_a_sub_flow_that_asked_nothing_is_walked_past():
-    """Else `back` would only go through it forwards again."""
+    """`back` skips a sub-flow that asked nothing."""
     silent: Flow[Any] = Flow(
         "silent", initial="pass", states=[State("pass"), END], transitions=[Transition("auto", "pass", "end")]
     )
@@ -135,14 +135,14 @@ def test_a_sub_flow_that_asked_nothing_is_walked_past():
 
 @attrs.frozen
 class Thing:
-    """What a row stands for."""
+    """The value of a row."""
 
     number: int = 0
 
 
 @attrs.frozen
 class Choices:
-    """A thing chosen from a list, a word nobody may read, and one more."""
+    """A thing chosen from a list, a secret word, and a note."""
 
     thing: Thing = attrs.field(factory=Thing)
     hidden: str = attrs.field(default="", metadata={**SECRET, "label": "of ours"})
@@ -150,7 +150,7 @@ class Choices:
 
 
 def test_an_answer_is_shown_in_the_words_that_were_read():
-    """A row by its title, whatever it stands for; a secret not at all, whatever else its author noted of the field."""
+    """`back` shows a row by its title, and never shows a secret."""
 
     def things(_: Turn[Choices]) -> Sequence[Row]:
         return [Row("t1", "The first", value=Thing(1)), Row("t2", "The second", value=Thing(2))]
@@ -180,7 +180,7 @@ class Office(Protocol):
 
 
 class BaseManager:
-    """Its one implementation here: gives `answers` in turn, raises those that are exceptions."""
+    """The implementation of the port: returns `answers` in turn, and raises those that are exceptions."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -195,7 +195,7 @@ class BaseManager:
 
 
 def stamp(_: Turn[Any]) -> Call[int | Refused]:
-    """Propose it."""
+    """Propose the call."""
     return call(Office.stamp)
 
 
@@ -209,12 +209,12 @@ class Form:
 
 
 def is_even(turn: Turn[Form]) -> bool | Refused:
-    """A stamp of an odd number is of no use."""
+    """Refuse a stamp with an odd number."""
     return turn.data.stamp % 2 == 0 or Refused("stamp.odd")
 
 
 def form(policy: CallPolicy | None, **done: Any) -> Flow[Form]:
-    """A name, a stamp, a note. When the stamp is not to be had the note is asked for all the same."""
+    """A flow that asks for a name, a stamp and a note; the note is asked for even if there is no stamp."""
     return Flow(
         "form", data=Form, initial="name",
         states=[
@@ -247,7 +247,10 @@ ONCE = CallPolicy(attempts=1, rounds=1)
     ],
 )
 def test_a_call_that_was_made_is_not_walked_back_over(policy: CallPolicy, answer: Any, done: Any, crosses: bool):
-    """Nor one that may have been. One that only asks is, and one that did nothing."""
+    """`back` stops at a call with an effect that was made or may have been.
+
+    It passes a read-only call and one without an effect.
+    """
     talk = Talk(Bot([form(policy, **done)], services={"office": BaseManager(answer)})).says("hi", "ada", "a note")
     assert talk.place == "form.sure"
     assert talk.say("back").words == ["Your earlier answer: a note", "note?"]
@@ -258,7 +261,7 @@ def test_a_call_that_was_made_is_not_walked_back_over(policy: CallPolicy, answer
 
 
 def test_a_sub_flow_whose_call_was_made_is_not_walked_back_into():
-    """Nor over, by the flow that called it; nor out of, while it lasts."""
+    """`back` leads neither into, nor over, nor out of a sub-flow whose call was made."""
     outer: Flow[Any] = Flow(
         "outer", data=Words, initial="one",
         states=[State("one", ask=Text("one?"), reads=str, into="one"), State("sub", flow=form(ONCE)),
@@ -278,7 +281,7 @@ def test_a_sub_flow_whose_call_was_made_is_not_walked_back_into():
 
 
 def test_the_barrier_outlives_a_detour():
-    """It stands in the document: the menu and back, and another worker, change nothing."""
+    """The barrier for `back` is stored: a detour to the menu and another worker do not remove it."""
     home: Flow[Any] = Flow(
         "home", initial="menu",
         states=[State("menu", ask=Text("menu?")), State("in", flow=form(ONCE))],
@@ -294,7 +297,7 @@ def test_the_barrier_outlives_a_detour():
 
 
 def test_what_was_sent_is_not_said_to_be_unsent():
-    """Answers that a call has taken with it are no open answers: the menu does not offer them back."""
+    """Answers that a call has sent are not offered back by the menu."""
     home: Flow[Any] = Flow(
         "home", initial="menu",
         states=[State("menu", ask=Text("menu?")), State("in", flow=form(ONCE))],
@@ -366,7 +369,7 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
     ],
 )
 def test_a_wrong_dependency_is_found_when_the_flow_is_made(depends: Any, fault: str):
-    """Naming it, with a remedy."""
+    """A wrong dependency of a field is refused when the flow is made, with a remedy."""
     with pytest.raises(FlowError, match="flow 'offer', depends: ") as error:
         made([A, END], [Transition("go", "a", "end")], depends=depends)
     assert fault in str(error.value)
@@ -375,7 +378,7 @@ def test_a_wrong_dependency_is_found_when_the_flow_is_made(depends: Any, fault: 
 
 @attrs.frozen
 class Trade:
-    """An amount at a rate, and the fee on it; what was looked up of somebody."""
+    """An amount at a rate, the fee on it, and an account that was looked up."""
 
     amount: int = 0
     rate: int = 0
@@ -385,12 +388,12 @@ class Trade:
 
 
 def number(text: str) -> int | Refused:
-    """Reads one."""
+    """Read a number."""
     return int(text) if text.isdecimal() else Refused("number.format")
 
 
 def trade(**prepared: Any) -> Flow[Trade]:
-    """Amount, rate, fee, note, each asked for; then around again."""
+    """A flow that asks for amount, rate, fee and note, and starts again."""
     return Flow(
         "trade", data=Trade, initial="amount",
         depends={"fee": ("amount", "rate"), "total": "fee", "note": ["total"]},
@@ -411,26 +414,29 @@ def trade(**prepared: Any) -> Flow[Trade]:
 
 
 def traded(flow: Flow[Trade]) -> Talk:
-    """All answered once, and asked for the amount again."""
+    """A member who has answered each question once and is asked for the amount again."""
     return Talk(Bot([flow])).says("hi", "5", "2", "1", "11", "a note", "again")
 
 
 def test_a_changed_answer_takes_with_it_what_was_made_from_it():
-    """Also by way of others; what does not depend on it stays. The audit names all that changed."""
+    """A changed answer resets the fields that depend on it, directly or through others.
+
+    The audit names each changed field.
+    """
     talk = traded(trade()).say("6")
     assert talk.fields == {"amount": 6, "rate": 2, "fee": 0, "total": 0, "note": "none"}
     assert talk.entry.changed == ("amount", "fee", "note", "total")
 
 
 def test_the_same_answer_again_takes_nothing():
-    """Nothing has changed."""
+    """The same answer again resets no field."""
     talk = traded(trade())
     before = talk.fields
     assert talk.says("5", "2", "1").fields == before
 
 
 def test_an_answer_that_is_gone_is_not_shown_as_one():
-    """A default that nobody said is no earlier answer."""
+    """The default of a field that was reset is not shown as an earlier answer."""
     talk = traded(trade()).says("6", "2", "0", "back")
     assert talk.words == ["fee?"]
     assert traded(trade()).says("5", "2", "0", "back").words == ["fee?"]
@@ -439,7 +445,7 @@ def test_an_answer_that_is_gone_is_not_shown_as_one():
 
 @pytest.mark.parametrize("fee", [1, 3, 0])
 def test_what_the_same_step_sets_anew_stays(fee: int):
-    """Also where it is set to what it was; what was made from it goes only when it differs."""
+    """A field that the same step sets stays; the fields that depend on it are reset only if it differs."""
 
     def priced(turn: Turn[Trade]) -> Trade:
         return attrs.evolve(turn.data, fee=fee)
@@ -450,7 +456,7 @@ def test_what_the_same_step_sets_anew_stays(fee: int):
 
 
 def test_a_prepare_that_changes_a_source_and_sets_what_is_made_from_it():
-    """To the very value it had: that cannot be seen in the result, and holds all the same."""
+    """A field that `prepare` sets together with its source stays, even if its value is the same as before."""
 
     def doubled(turn: Turn[Trade]) -> Trade:
         return attrs.evolve(turn.data, rate=turn.data.rate + 1, fee=1)
@@ -463,7 +469,7 @@ def test_a_prepare_that_changes_a_source_and_sets_what_is_made_from_it():
 
 
 def test_a_prepare_that_goes_on_from_what_it_changes():
-    """What it sets anew it may make from what was there."""
+    """`prepare` may compute a field from its earlier value."""
 
     def dearer(turn: Turn[Trade]) -> Trade:
         return attrs.evolve(turn.data, rate=turn.data.rate + 1, fee=turn.data.fee + 1)
@@ -476,7 +482,7 @@ def test_a_prepare_that_goes_on_from_what_it_changes():
 
 
 def test_a_prepare_that_only_changes_a_source():
-    """What was made from it is gone."""
+    """A `prepare` that changes only a source resets the fields that depend on it."""
 
     def dearer(turn: Turn[Trade]) -> Trade:
         return attrs.evolve(turn.data, rate=turn.data.rate + 1)
@@ -487,7 +493,7 @@ def test_a_prepare_that_only_changes_a_source():
 
 
 def test_guards_see_no_data_of_another_answer():
-    """The data is as the next state gets it."""
+    """A guard sees the data as the next state gets it."""
     seen = []
 
     def look(turn: Turn[Trade]) -> bool:
@@ -499,7 +505,7 @@ def test_guards_see_no_data_of_another_answer():
 
 
 def test_a_refused_answer_takes_nothing():
-    """Neither it nor what would have depended on it is stored."""
+    """A refused answer changes no field."""
 
     def odd(turn: Turn[Trade]) -> bool | Refused:
         return turn.data.amount % 2 == 1 or Refused("even")
@@ -521,7 +527,7 @@ class Five:
 
 
 def graphs() -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
-    """Which of five fields was made from which earlier ones; no circle."""
+    """The dependencies among five fields, without a cycle."""
     sources = [
         st.lists(st.sampled_from([f"f{below}" for below in range(place)]), unique=True, max_size=3)
         if place
@@ -534,7 +540,7 @@ def graphs() -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
 
 
 def questions(depends: Mapping[str, tuple[str, ...]], order: Sequence[int]) -> Flow[Five]:
-    """Asks for the five in any order, each into its field, then around again."""
+    """A flow that asks for the five fields in any order, and starts again."""
     names = [f"f{place}" for place in order]
     ways: list[Transition[Any]] = [
         Transition("answer", one, two) for one, two in zip(names, [*names[1:], "sure"], strict=True)
@@ -553,10 +559,9 @@ def questions(depends: Mapping[str, tuple[str, ...]], order: Sequence[int]) -> F
     st.lists(st.one_of(st.just("back"), st.just("help"), st.integers(0, 2).map(str)), max_size=40),
 )
 def test_any_walk_keeps_what_still_holds(depends: dict[str, tuple[str, ...]], order: list[int], said: list[str]):
-    """After any answers and steps back.
+    """Each field holds its latest answer, or its default if a field that it depends on has changed since.
 
-    Each field holds its latest answer, unless one it was made from, directly or by way of others, has changed since;
-    then its default. `back` gives the question before, to the first one.
+    `back` leads to the previous question, as far as the first.
     """
     names = [f"f{place}" for place in order]
     talk = Talk(Bot([questions(depends, order)])).say("hi")
@@ -580,6 +585,6 @@ def test_any_walk_keeps_what_still_holds(depends: dict[str, tuple[str, ...]], or
 
 
 def _made_from(depends: Mapping[str, tuple[str, ...]], source: str) -> set[str]:
-    """All that was made from a field; said in another way than the flow says it."""
+    """The fields that depend on a field, computed in another way than by the flow."""
     found = {name for name, sources in depends.items() if source in sources}
     return found.union(*(_made_from(depends, name) for name in found))

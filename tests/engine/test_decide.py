@@ -1,8 +1,8 @@
-"""How a turn is decided.
+"""The decision of a turn.
 
-The rules of the table in design §3, refusals, errors, the words that always work, the stack of runs, the session.
-`Talk` checks every turn besides: valid, one version on, decided the same twice and from what was read back, its audit
-whole.
+The rules of flows, refusals, errors, the global words, the stack of runs, and the session. `Talk` checks each turn
+besides: the document is valid and one version on, the decision is the same twice and from the document as read back,
+and the audit is whole.
 """
 
 # ruff: noqa: E501  # tables read best unwrapped
@@ -61,7 +61,7 @@ from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
 
 
 def member(bank: Bank | None = None, **options: Any) -> Talk:
-    """A member who is signed in and stands at home."""
+    """A member who is logged in and stands at home."""
     return Talk(fruit_bot(bank, **options), member_document()).say("hi")
 
 
@@ -94,7 +94,7 @@ def test_rule_reserved_triggers_answer():
 
 
 def test_rule_reserved_triggers_done_and_failed():
-    """A call goes on by `done`, or by `failed` with its reason said."""
+    """A call fires `done`, or `failed` with its reason said."""
     bank = Bank()
     talk = at_confirm(bank=bank)
     bank.script = [Refused("bank.closed")]
@@ -108,13 +108,13 @@ def test_rule_reserved_triggers_done_and_failed():
 
 
 def test_rule_reserved_triggers_cancelled():
-    """A sub-flow that ends in a state that `cancels` goes on by `cancelled`."""
+    """A sub-flow that ends in a state that `cancels` fires `cancelled` in its caller."""
     talk = at_pin().say("1234").press("None of them")
     assert talk.place == "order.name"
 
 
 def test_rule_auto_passes_a_state_with_nothing_to_do():
-    """Within the same turn, its `say` said."""
+    """`auto` passes a state with nothing to do within the same turn, and its `say` is said."""
     talk = at_pin().says("1234", "fruit01")
     assert talk.words[0] == "Sorting."
     assert [step.trigger for step in talk.entry.steps][-1] == "auto"
@@ -122,7 +122,7 @@ def test_rule_auto_passes_a_state_with_nothing_to_do():
 
 @pytest.mark.parametrize(("count", "fits"), [(15, True), (16, True), (17, False)])
 def test_rule_at_most_sixteen_autos_in_a_turn(count: int, fits: bool):
-    """More is a flow that goes round: the turn fails, the document stays."""
+    """A turn that passes more than `Limits.autos` states fails, and the document stays."""
     states: list[State[Any]] = [
         State("ask", ask=Text("?")),
         *[State(f"s{n}") for n in range(count)],
@@ -136,14 +136,14 @@ def test_rule_at_most_sixteen_autos_in_a_turn(count: int, fits: bool):
 
 
 def test_rule_a_circle_of_autos_ends():
-    """A flow of nothing but autos fails at once, in bounded time."""
+    """A cycle of `auto` transitions fails in bounded time."""
     talk = one(State("a"), State("b"), ways=[Transition("auto", "a", "b"), Transition("auto", "b", "a")])
     assert talk.last.status == "failed"
     assert talk.entry.detail["type"] == "Stuck"
 
 
 def test_rule_any_other_trigger_is_a_button():
-    """Its title is the key `<flow>.<state>.<trigger>`."""
+    """The title of a button is the key `<flow>.<state>.<trigger>`."""
     talk = member()
     assert isinstance(talk.question, Buttons)
     assert [button.title.key for button in talk.question.buttons] == ["home.menu.order", "home.menu.stock"]
@@ -151,7 +151,10 @@ def test_rule_any_other_trigger_is_a_button():
 
 
 def test_rule_one_guard_shows_hides_and_explains():
-    """Shown while the guard holds, hidden when it declines, explained when it refuses; and the same guard enforces."""
+    """A button is shown while its guard accepts, hidden when it declines, and explained when it refuses.
+
+    The same guard decides a press.
+    """
     talk = at_confirm("ada")
     assert list(talk.shown) == ["Yes please", "No", "Express"]
     vip = at_confirm("bob")
@@ -167,7 +170,7 @@ def test_rule_one_guard_shows_hides_and_explains():
 
 
 def test_rule_a_hidden_button_is_shown_when_its_guard_accepts():
-    """The data decide, not the declaration."""
+    """Whether a button is hidden depends on the data of the run."""
     talk = member().says("order", "a", "1234")
     assert list(talk.shown) == ["A apple", "None of them"]
     talk.say("apple")
@@ -177,13 +180,13 @@ def test_rule_a_hidden_button_is_shown_when_its_guard_accepts():
 
 
 def test_rule_ask_and_say():
-    """A text or a pure function of the turn; `say` is said on the way in, before the question."""
+    """`ask` and `say` are texts or pure functions of the turn; `say` is said on entry, before the question."""
     talk = at_pin().says("1234", "fruit01")
     assert talk.words == ["Sorting.", "fruit01 for ada?"]
 
 
 def test_rule_reads():
-    """`str -> value | Refused`: what it gives is the answer; a refusal is said."""
+    """The value that `reads` returns is the answer; a `Refused` is said."""
     talk = member().says("order", "two words")
     assert talk.words == ["One word, please.", "Your name?"]
     talk.say("@home")
@@ -191,7 +194,7 @@ def test_rule_reads():
 
 
 def test_rule_into():
-    """The field takes an answer, a call's result, a sub-flow's result."""
+    """`into` takes an answer, the result of a call, or the output of a sub-flow."""
     talk = at_confirm()
     assert talk.fields == {"name": "ada", "pin": "1234", "fruit": "fruit02", "receipt": "", "visits": 1}
     talk.hold_calls = True
@@ -201,14 +204,14 @@ def test_rule_into():
 
 
 def test_rule_into_is_seen_by_guards():
-    """A guard sees the answer already in its field, and nothing of it stays when it refuses."""
+    """A guard sees the answer in its field, and a refusal removes it again."""
     talk = member().says("order", "taken")
     assert talk.words == ["taken is taken.", "Your name?"]
     assert talk.fields["name"] == ""
 
 
 def test_rule_rows_any_number():
-    """Twenty-five rows are paged; each can be reached, by number, id, title or press."""
+    """Twenty-five rows are paged, and each can be chosen by number, id, title or press."""
     talk = at_pin().say("1234")
     assert isinstance(talk.question, Menu)
     assert len(talk.question.rows) <= 10
@@ -222,7 +225,7 @@ def test_rule_rows_any_number():
 
 
 def test_rule_rows_are_checked_against_what_is_there_now():
-    """A row that was shown and is gone, or was never there, is refused politely, and the list shown again."""
+    """A row that is gone or never was is refused, and the list is shown again."""
     offered = ["a", "b"]
     talk = one(
         State("list", ask=Text("?"), rows=lambda _: [Row(id, f"Row {id}") for id in offered]),
@@ -241,7 +244,7 @@ def test_rule_rows_are_checked_against_what_is_there_now():
 
 
 def test_rule_a_row_may_carry_a_value():
-    """`into` takes it instead of the id."""
+    """`into` takes a row's value in place of its id."""
 
     @attrs.frozen
     class Chosen:
@@ -257,7 +260,7 @@ def test_rule_a_row_may_carry_a_value():
 
 
 def test_rule_prepare_is_dropped():
-    """When the transition does not fire nothing of it is kept, and the next candidate does not see it."""
+    """The data of `prepare` is dropped if its transition does not fire, and the next candidate does not see it."""
 
     @attrs.frozen
     class Count:
@@ -292,7 +295,7 @@ def test_rule_prepare_is_dropped():
 
 
 def test_rule_the_first_that_accepts_wins():
-    """In the order of declaration; `unless` stands in the way of its own transition only."""
+    """Transitions are tried in the order of declaration; `unless` blocks only its own."""
     assert member().says("order", "vip").place == "pick.list"
     assert member().says("order", "ada").place == "order.pin"
     nobody = member().says("order", "nobody")
@@ -301,7 +304,7 @@ def test_rule_the_first_that_accepts_wins():
 
 
 def test_rule_a_reason_on_the_way_is_said():
-    """Also when a later transition wins, and once."""
+    """The reason of a transition that refused is said once, also if a later one fires."""
 
     def refuses(turn: Turn[Any]) -> bool | Refused:
         return Refused("too.bad")
@@ -325,7 +328,7 @@ def test_rule_a_reason_on_the_way_is_said():
 
 
 def test_rule_call_is_proposed_and_written_down():
-    """The commit writes it, leased; it runs after; its key is of run, state and entry."""
+    """The commit stores a call with its lease; it runs afterwards, and its key is made of run, state and entry."""
     talk = at_confirm()
     talk.hold_calls = True
     talk.say("yes")
@@ -341,7 +344,10 @@ def test_rule_call_is_proposed_and_written_down():
 
 
 def test_rule_a_call_that_raises_is_taken_up_again_and_fails_at_last():
-    """Its outcome is unknown: nobody is told "not sent"; the same key each time, then `failed`."""
+    """A call that raises is in doubt and is never said to be not sent.
+
+    It is taken up with the same key each time and fails in the end.
+    """
     bank = Bank()
     talk = at_confirm(bank=bank)
     bank.script = [ConnectionError("lost")] * 30
@@ -359,7 +365,7 @@ def test_rule_a_call_that_raises_is_taken_up_again_and_fails_at_last():
 
 
 def test_rule_given_and_result():
-    """A sub-flow starts with what `given` makes of the turn, and its `result` goes into the parent's field."""
+    """A sub-flow starts with the caller's `input`, and its `output` is stored in the caller's field."""
     talk = member().says("order", "a", "1234")
     assert list(talk.shown) == ["A apple", "None of them"]
     talk.say("1")
@@ -367,7 +373,7 @@ def test_rule_given_and_result():
 
 
 def test_rule_timeout():
-    """Seconds in the state, then trigger `timeout`; before, or after the state was left, nothing."""
+    """`timeout` fires after its seconds in the state, and neither before nor after the state was left."""
     talk = at_confirm()
     run = talk.state.run
     assert run is not None
@@ -386,7 +392,7 @@ def test_rule_timeout():
 
 
 def test_rule_a_refusal_does_not_kill_the_timer():
-    """It is fenced by the version at which the state was entered, and that stays."""
+    """A refused answer leaves the timer of the state as it is."""
     talk = at_confirm()
     run = talk.state.run
     assert run is not None
@@ -398,7 +404,7 @@ def test_rule_a_refusal_does_not_kill_the_timer():
 
 
 def test_rule_requires_at_start():
-    """Refused leads to the entry flow, and back to where the member wanted to go."""
+    """A refusing `requires` leads through the entry flow and back to the flow that was started."""
     talk = Talk(fruit_bot()).says("hi", "order")
     assert talk.place == "sign_in.asking"
     talk.say("wrong")
@@ -410,14 +416,14 @@ def test_rule_requires_at_start():
 
 
 def test_rule_requires_and_an_entry_that_is_left():
-    """Whoever leaves the entry flow is home, where nothing is required."""
+    """A member who leaves the entry flow is at home, which requires nothing."""
     talk = Talk(fruit_bot()).says("hi", "order").press("Leave")
     assert talk.place == "home.menu"
     assert not talk.state.authenticated
 
 
 def test_rule_requires_before_each_call():
-    """A member whose login is gone signs in first; the call is made after, with the answers kept."""
+    """A member whose login has ended logs in before a call; the answers are kept and the call is made after it."""
     bank = Bank()
     talk = at_confirm(bank=bank)
     talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
@@ -430,7 +436,7 @@ def test_rule_requires_before_each_call():
 
 
 def test_rule_requires_at_resume():
-    """An open flow that is carried on with after the login has gone asks for it again."""
+    """A resumed flow asks for the login again if it has ended."""
     talk = at_pin().say("menu")
     assert talk.place == "carry_on.offered"
     talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
@@ -442,7 +448,7 @@ def test_rule_requires_at_resume():
 
 
 def test_rule_requires_without_an_entry_flow():
-    """The reason is said and the member is where they were."""
+    """Without an entry flow, the reason is said and the member stays in the state."""
     talk = Talk(fruit_bot(entry=None)).says("hi", "order")
     assert talk.words[0] == "Please log in first."
     assert talk.place == "home.menu"
@@ -453,7 +459,7 @@ def test_rule_requires_without_an_entry_flow():
 
 
 def test_refused_input_costs_nothing():
-    """The reasons, the question again, the attempt counted, the refusal audited; nothing else is changed."""
+    """A refusal says the reasons, asks again, is counted and audited, and changes nothing else."""
     talk = at_pin()
     before = talk.state
     talk.say("abc")
@@ -481,7 +487,7 @@ def test_refused_input_costs_nothing():
 
 
 def test_help_after_three_and_the_menu_after_six():
-    """Refusals in a row at one question; an accepted answer ends the row."""
+    """Three refusals in a row at one question lead to help, six to the menu; an accepted answer ends the row."""
     talk = member().say("order")
     said = [talk.say("two words").words for _ in range(6)]
     assert [len(words) for words in said] == [2, 2, 4, 2, 2, 3]
@@ -493,7 +499,7 @@ def test_help_after_three_and_the_menu_after_six():
 
 
 def test_attempts_are_counted_for_one_question():
-    """Going back to another question begins to count anew."""
+    """Refusals are counted for each question anew."""
     talk = at_pin().says("a1", "a2", "back")
     assert talk.place == "order.name"
     assert len(talk.say("two words").words) == 2
@@ -501,7 +507,7 @@ def test_attempts_are_counted_for_one_question():
 
 @pytest.mark.parametrize("kind", ["image", "audio", "location", "sticker"])
 def test_an_image_is_refused_politely(kind: str):
-    """Where it comes in the middle the question is asked again; at the beginning the member is led home."""
+    """An image is refused and the question asked again; as a first message it leads home."""
     talk = at_pin().send(kind=kind)
     assert talk.words == ["We can only read text here: please write, or tap a button.", "Your PIN?"]
     assert talk.last.status == "refused"
@@ -510,7 +516,7 @@ def test_an_image_is_refused_politely(kind: str):
 
 @pytest.mark.parametrize("size", [4096, 4097, 1_000_000])
 def test_a_text_that_is_too_long(size: int):
-    """Refused with the limit; nothing of it is read or stored."""
+    """A text above the limit is refused with the limit, and is neither read nor stored."""
     talk = at_pin().send(text="9" * size)
     too_long = talk.words[0].startswith("That is too long")
     assert too_long == (size > 4096)
@@ -524,11 +530,11 @@ def test_a_text_that_is_too_long(size: int):
 
 
 class PrivateError(Exception):
-    """Quotes what a member wrote."""
+    """An error that quotes what a member wrote."""
 
 
 def broken(place: str) -> Bot:
-    """A bot whose callback of that kind raises while `armed`."""
+    """A bot whose callback of one kind raises while `armed`."""
 
     def breaks(*args: Any) -> Any:
         if ARMED:
@@ -625,10 +631,10 @@ ARMED: list[bool] = []
     ],
 )
 def test_an_exception_in_a_callback(place: str):
-    """The document as before but for version and instant.
+    """After an exception in a callback, the document changes only in version and instant.
 
-    A plain sentence with a reference; type and places in the audit's error record; nothing of the exception's message
-    anywhere.
+    The member reads a plain sentence with a reference, the audit records type and places, and the exception's message
+    appears nowhere.
     """
     ARMED.clear()
     talk = Talk(broken(place)).say("hi")
@@ -662,9 +668,9 @@ def test_an_exception_in_a_callback(place: str):
 
 
 def test_an_exception_in_done_leaves_nobody_stranded():
-    """When what a call answered cannot be taken in, now or ever, the member still finds the way home.
+    """If the answer of a call cannot be taken, the member still gets home.
 
-    Once the lease has ended, some message of theirs gets past the wait.
+    A message passes the wait once the lease has expired.
     """
 
     def breaks(turn: Turn[Any]) -> Any:
@@ -691,7 +697,7 @@ def test_an_exception_in_done_leaves_nobody_stranded():
 
 
 def test_what_cannot_be_stored_fails_the_turn():
-    """A live object in the data, or a member id that is none, is refused by codec and rule book; the member stays."""
+    """A live object in the data, or an invalid member id, fails the turn, and the member stays in the state."""
 
     @attrs.frozen
     class Data:
@@ -713,7 +719,7 @@ def test_what_cannot_be_stored_fails_the_turn():
 
 @pytest.mark.parametrize("wrong", ["", 5, None])
 def test_a_guest_becomes_no_nobody(wrong: Any):
-    """`becomes` with an id that is none is judged before anything is stored."""
+    """A change to an invalid member id is refused before anything is stored."""
 
     def becomes(turn: Turn[Any]) -> Any:
         return turn.changes(member=attrs.evolve(turn.member, id=wrong))
@@ -728,7 +734,7 @@ def test_a_guest_becomes_no_nobody(wrong: Any):
 
 
 def test_a_member_cannot_become_another():
-    """Only a guest becomes somebody."""
+    """Only a guest can become another member."""
 
     def becomes(turn: Turn[Any]) -> Any:
         return turn.changes(member=attrs.evolve(turn.member, id="m-2"))
@@ -746,14 +752,14 @@ def test_a_member_cannot_become_another():
 
 
 def test_menu_without_answers_leads_home():
-    """Nothing is lost, so nothing is asked."""
+    """`menu` leads home without a question if no answers would be lost."""
     talk = member().says("order", "menu")
     assert talk.place == "home.menu"
     assert talk.state.suspended == ()
 
 
 def test_menu_in_the_middle_is_offered_back():
-    """Carry on? Yes: the same question, the answers kept."""
+    """`menu` offers a flow with answers back; "yes" asks the same question, with the answers kept."""
     talk = at_pin().say("hello")
     assert talk.place == "carry_on.offered"
     assert talk.words == ["You have not finished: order. Carry on with it?"]
@@ -767,10 +773,7 @@ def test_menu_in_the_middle_is_offered_back():
 
 @pytest.mark.parametrize("word", ["no", "menu", "hello"])
 def test_menu_in_the_middle_and_no(word: str):
-    """Nothing is sent, home, nothing is left on the stack but home itself.
-
-    Who says menu once more does not want it back: menu always leads home.
-    """
+    """`no` to the offer drops the flow and leads home. A second "menu" does the same."""
     bank = Bank()
     talk = at_confirm(bank=bank).says("menu", word)
     assert talk.words == ["Left it there; nothing was sent.", "What now?"]
@@ -780,7 +783,7 @@ def test_menu_in_the_middle_and_no(word: str):
 
 
 def test_menu_in_a_sub_flow_offers_back_what_its_parents_gathered():
-    """The answers of the flow that began it would be lost with it."""
+    """`menu` in a sub-flow offers back the flow that called it, if that one holds answers."""
     talk = at_pin().say("1234")
     assert talk.place == "pick.list"
     talk.say("menu")
@@ -792,7 +795,7 @@ def test_menu_in_a_sub_flow_offers_back_what_its_parents_gathered():
 
 
 def test_cancel_ends_the_open_flow():
-    """Nothing is sent; home. At home it shows home."""
+    """`cancel` ends the open flow without an effect and leads home; at home it asks the home question."""
     bank = Bank()
     talk = at_confirm(bank=bank).say("STOP")
     assert talk.words == ["Cancelled; nothing was sent.", "What now?"]
@@ -801,21 +804,21 @@ def test_cancel_ends_the_open_flow():
 
 
 def test_cancel_inside_a_sub_flow():
-    """Ends the flows that called it, too."""
+    """`cancel` in a sub-flow also ends the flows that called it."""
     talk = at_pin().says("1234", "cancel")
     assert talk.place == "home.menu"
     assert talk.state.suspended == ()
 
 
 def test_cancel_at_the_offer_to_carry_on():
-    """Leaves the flow that was offered back."""
+    """`cancel` at the offer to carry on drops the offered flow."""
     talk = at_pin().says("menu", "cancel")
     assert talk.place == "home.menu"
     assert talk.state.suspended == ()
 
 
 def test_back_shows_the_earlier_answer():
-    """The previous question; later answers are kept until they are changed."""
+    """`back` shows the earlier answer of the previous question; later answers are kept until they are changed."""
     talk = at_confirm().say("back")
     assert (talk.place, talk.words[0]) == ("pick.list", "Your earlier answer: fruit02")
     talk.say("back")
@@ -829,7 +832,7 @@ def test_back_shows_the_earlier_answer():
 
 
 def test_back_shows_no_secret():
-    """A field marked secret stands in the document only: not on the screen, not in a turn record."""
+    """A field marked secret appears in the document only: neither in a reply nor in a turn record."""
     talk = at_confirm().says("back", "back")
     assert talk.place == "order.pin"
     assert "1234" not in " ".join(talk.words)
@@ -837,7 +840,7 @@ def test_back_shows_no_secret():
 
 
 def test_records_hold_no_secret():
-    """At any turn of a conversation, also while its flow is suspended."""
+    """No turn record holds a secret, also while its flow is suspended."""
     talk = member()
     for text in ("order", "ada", "1234", "fruit02", "help", "menu", "yes", "nonsense", "yes"):
         talk.say(text)
@@ -846,21 +849,21 @@ def test_records_hold_no_secret():
 
 
 def test_help_says_what_can_be_said_and_asks_again():
-    """The state's own help when there is some, the words, the question; nothing else changes."""
+    """`help` says the state's help and the global words, asks again, and changes nothing else."""
     talk = member().says("order", "?")
     assert talk.words == ["One word, for example: ada", "You can always say: menu, back, cancel, help.", "Your name?"]
     assert at_pin().say("HELP").words == ["You can always say: menu, back, cancel, help.", "Your PIN?"]
 
 
 def test_a_typed_word_beats_a_reader_and_at_home_gets_through():
-    """A name called `home` is written `@home`."""
+    """A global word has precedence over a reader; the answer `home` is written `@home`."""
     assert member().says("order", "home").place == "home.menu"
     talk = member().says("order", "@home")
     assert talk.fields["name"] == "home"
 
 
 def test_what_is_pressed_is_never_a_command():
-    """A button whose id is a global word is that button; as a bare id it is one of the choices or none."""
+    """A pressed button is never a global word. A bare id is a choice of the question or none."""
     flow = one_flow(
         [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
         [Transition("cancel", "ask", "end"), Transition("go", "end", "ask")],
@@ -876,20 +879,20 @@ def test_what_is_pressed_is_never_a_command():
     [("yes", "home.menu"), ("OK", "home.menu"), ("y", "home.menu"), ("n", "home.menu"), ("No", "home.menu")],
 )
 def test_yes_and_no_words(word: str, place: str):
-    """They press the buttons `yes` and `no` where these are shown."""
+    """Words for yes and no press the buttons `yes` and `no` if these are shown."""
     talk = at_confirm().say(word)
     assert talk.place == place
     assert ("Dropped." in talk.words) == word.lower().startswith("n")
 
 
 def test_words_of_a_transition():
-    """Further words press its button."""
+    """A transition's `words` press its button."""
     assert member().say("BUY").place == "order.name"
     assert "Paid: receipt-1" in at_confirm().say("at once").words
 
 
 def test_anything_begins_a_conversation():
-    """The first message of anybody leads home, whatever it is."""
+    """The first message of a member leads home, whatever it is."""
     for content in (
         {"text": "order"},
         {"text": ""},
@@ -902,7 +905,7 @@ def test_anything_begins_a_conversation():
 
 
 def test_quick_commands():
-    """From home: starts its flow and answers its first questions; the first refused answer is asked again."""
+    """A shortcut at home starts its flow and answers its first questions; the first refused answer is asked again."""
     talk = member().say("ada/1234")
     assert talk.place == "pick.list"
     assert talk.words == ["Which fruit?"]
@@ -917,7 +920,7 @@ def test_quick_commands():
 
 
 def test_a_quick_command_of_a_stranger():
-    """Leads through the entry flow like any other way."""
+    """A shortcut of a member who is not logged in leads through the entry flow first."""
     assert Talk(fruit_bot()).says("hi", "ada/1234").place == "sign_in.asking"
 
 
@@ -925,7 +928,7 @@ def test_a_quick_command_of_a_stranger():
 
 
 def test_an_old_button_is_closed():
-    """Said so, the question of now repeated, nothing changed or stored."""
+    """An old button is reported as closed, the current question is asked again, and nothing is stored."""
     talk = member()
     old = talk.shown["Order fruit"]
     talk.says("order", "ada")
@@ -938,7 +941,7 @@ def test_an_old_button_is_closed():
 
 
 def test_a_button_counts_after_a_refusal():
-    """The question is the same one, so its buttons still hold."""
+    """The buttons of a question still work after a refused answer."""
     talk = at_confirm()
     button = talk.shown["No"]
     talk.say("nonsense").send(choice=button)
@@ -946,7 +949,7 @@ def test_a_button_counts_after_a_refusal():
 
 
 def test_a_double_press_is_closed():
-    """The second press of a confirm meets another question."""
+    """The second press of a confirmation meets another question and is closed."""
     bank = Bank()
     talk = at_confirm(bank=bank)
     button = talk.shown["Yes please"]
@@ -956,9 +959,9 @@ def test_a_double_press_is_closed():
 
 
 def test_the_session_ends():
-    """Told that it ended and what was not sent; then through the entry, where the flow is offered back.
+    """After the end of a session, the member is told of it and of the answers that were not sent.
 
-    A stale confirm is never executed.
+    The flow is offered back after the entry flow, and an old confirmation is never executed.
     """
     talk = at_pin().wait(301).say("1234")
     assert talk.words[:2] == [
@@ -974,7 +977,7 @@ def test_the_session_ends():
 
 
 def test_the_session_ends_at_a_question_with_a_timer():
-    """The timer came first, although nobody was there to see it: the stale confirm is never executed."""
+    """A timer that was due before the end of the session fires first, so that an old confirmation is not executed."""
     bank = Bank()
     talk = at_confirm(bank=bank).wait(301).say("yes")
     assert talk.words == ["Too slow.", "What now?", "Your session ended after a while of silence.", "What now?"]
@@ -983,13 +986,13 @@ def test_the_session_ends_at_a_question_with_a_timer():
 
 
 def test_the_session_ends_without_answers():
-    """Nothing to offer back: told, and home."""
+    """Without answers, the end of a session leads home."""
     talk = member().wait(301).say("order")
     assert talk.words == ["Your session ended after a while of silence.", "What now?"]
 
 
 def test_the_session_ends_while_the_member_signs_in():
-    """The flow that waited for it is offered back once they are known."""
+    """A flow that waits for a login is offered back after the end of the session."""
     talk = at_pin()
     talk.document = attrs.evolve(talk.state, authenticated=False, jwt_token=None)
     talk.says("1234", "fruit01", "yes")
@@ -1001,7 +1004,7 @@ def test_the_session_ends_while_the_member_signs_in():
 
 
 def test_every_message_renews_the_session_but_not_an_ignored_one():
-    """Accepted and refused ones do; an old button does not."""
+    """Accepted and refused answers renew the session; an old button does not."""
     talk = member()
     old = talk.shown["Order fruit"]
     talk.says("order", "ada").wait(290).say("wrong").wait(290).send(choice=old).wait(11).say("1234")
@@ -1009,7 +1012,7 @@ def test_every_message_renews_the_session_but_not_an_ignored_one():
 
 
 def test_a_flow_may_have_its_own_session():
-    """Longer or shorter than the bot's."""
+    """A flow's own idle time may be longer or shorter than the bot's."""
     flow = one_flow(
         [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
         [Transition("go", "ask", "end"), Transition("go", "end", "ask")],
@@ -1020,9 +1023,9 @@ def test_a_flow_may_have_its_own_session():
 
 
 def test_a_decision_is_worth_nothing_after_the_session():
-    """`not_after` is the end it was decided under, the session's or the state's, whichever comes first.
+    """`not_after` is the earlier end of session and state.
 
-    What ends the session, and what waits for a call, has none that has passed already.
+    A decision that ends the session, or waits for a call, has no bound in the past.
     """
     bank = Bank()
     talk = at_confirm(bank=bank)
@@ -1040,7 +1043,7 @@ def test_a_decision_is_worth_nothing_after_the_session():
 
 
 def test_a_failure_after_the_session_can_be_stored():
-    """An error while the session's end is decided must not be late by that very deadline."""
+    """A failure while the end of the session is decided can be stored after that end."""
 
     def breaks(turn: Turn[Any]) -> Text:
         if ARMED:
@@ -1061,9 +1064,9 @@ def test_a_failure_after_the_session_can_be_stored():
 
 
 def test_a_message_while_a_call_is_on_its_way():
-    """Its state's words, or plain ones.
+    """A message while a call is pending gets the state's words or plain ones and stores nothing.
 
-    Nothing is stored before the lease ends; then it is taken up again with the same key.
+    After the lease, it takes the call up with the same key.
     """
     talk = at_confirm()
     talk.hold_calls = True
@@ -1094,7 +1097,7 @@ def test_an_answer_that_nobody_waits_for():
 
 
 def test_the_channel_of_the_latest_turn():
-    """The document follows the member; what a channel knows of them stays known."""
+    """The document holds the channel of the latest turn; known metadata is kept."""
     talk = Talk(fruit_bot(), channel=Channel("whatsapp", "1", {"name": "Ada"})).say("hi")
     talk.channel = Channel("whatsapp", "1", {"language": "en"})
     talk.say("hi")
@@ -1105,13 +1108,13 @@ def test_the_channel_of_the_latest_turn():
 
 
 def test_the_clock_may_go_back():
-    """`last_updated` never does."""
+    """`last_updated` never goes back."""
     talk = member().wait(-3600).say("order")
     assert talk.state.last_updated >= START
 
 
 def test_recovered_is_said_first():
-    """A member whose document was mended is told, and led home."""
+    """A member whose document was repaired is told so first, and led home."""
     decision = decide(
         fruit_bot(), member_document(), Message(CHANNEL, "m", "hello"), START, recovered=Text("recovered")
     )
@@ -1122,7 +1125,7 @@ def test_recovered_is_said_first():
 
 
 def test_the_question_as_it_is_now():
-    """What an old duplicate is answered with; a question that cannot be drawn is none."""
+    """`current_question` is the question now, or no reply if the question raises."""
     talk = at_pin()
     assert bots.words(current_question(talk.bot, talk.state, talk.now)) == ["Your PIN?"]
     assert current_question(talk.bot, member_document(), talk.now) == ()
@@ -1140,13 +1143,16 @@ def test_the_question_as_it_is_now():
 
 
 def test_only_a_message_begins():
-    """A timer or an answer without a document is the caller's mistake."""
+    """A timer or an answer without a document raises `TypeError`."""
     with pytest.raises(TypeError):
         decide(fruit_bot(), None, StateTimeout("x", 1, START), START)
 
 
 def test_tokens():
-    """One for channel type, account, sender and id together; an answer has its call's, a repeated try its own."""
+    """A message has one token for channel type, account, sender and id.
+
+    An answer has the token of its call, and a repeated try its own.
+    """
     base = Message(CHANNEL, "m", "hi")
     others: list[Any] = [
         Message(CHANNEL, "n", "hi"),
@@ -1164,10 +1170,7 @@ def test_tokens():
 
 
 def test_what_becomes_of_a_member_is_read_back_equal():
-    """Whatever storable values an author puts into a profile.
-
-    The worker that decided and one that reads what was stored go on from the same.
-    """
+    """Any storable profile is read back equal, so that each worker goes on from the same document."""
 
     def becomes(turn: Turn[Any]) -> Any:
         from decimal import Decimal
@@ -1186,7 +1189,7 @@ def test_what_becomes_of_a_member_is_read_back_equal():
 
 
 def act(talk: Talk, bank: Bank, what: str, value: Any, seen: list[str], sent: list[Message]) -> None:
-    """One action of `strategies.actions`."""
+    """Perform one action of `strategies.actions`."""
     shown = list(talk.shown.values())
     seen += shown
     if what == "wait":
@@ -1208,11 +1211,7 @@ def act(talk: Talk, bank: Bank, what: str, value: Any, seen: list[str], sent: li
 
 @given(any_bots(), actions, st.booleans())
 def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: bool):
-    """To any flow.
-
-    Every document valid and one version on, the audit gapless and whole, decided the same twice and from what was read
-    back, every message answered, nothing raised (`Talk` checks all that).
-    """
+    """Any sequence of messages to any flow keeps the rules that `Talk` checks, and each message is answered."""
     talk = Talk(bot, member_document() if known else None)
     bank: Any = bot.services["bank"]
     seen: list[str] = []
@@ -1226,7 +1225,7 @@ def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: 
 
 @given(actions, st.booleans())
 def test_menu_leads_home(acts: list[tuple[str, Any]], known: bool):
-    """From anywhere, unless a call is on its way: home, the question whether to carry on, or the entry flow."""
+    """`menu` leads home, to the offer to carry on or to the entry flow, unless a call is pending."""
     bank = Bank()
     talk = Talk(fruit_bot(bank), member_document() if known else None)
     for what, value in acts:
@@ -1241,7 +1240,7 @@ def test_menu_leads_home(acts: list[tuple[str, Any]], known: bool):
 
 @given(documents(), messages(), st.integers(-10, 10**6))
 def test_any_document_and_any_message(document: Document, message: Message, later: int):
-    """Deciding on any valid document never raises; the decision is valid and the same twice."""
+    """Deciding a message on any valid document never raises, and the decision is valid and repeatable."""
     bot = fruit_bot()
     now = document.last_updated + timedelta(seconds=later)
     decision = decide(bot, document, message, now)
@@ -1253,7 +1252,7 @@ def test_any_document_and_any_message(document: Document, message: Message, late
 
 
 def hearsay(talk: Talk) -> list[Any]:
-    """Events of another time: what is due, what was, what never will be."""
+    """Events that are due, were due, or never will be."""
     document = talk.state
     run, call = document.run, document.call
     events: list[Any] = [event for _, event in due(document)]
@@ -1291,10 +1290,9 @@ unattended = st.lists(
 
 @given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
 def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[str, Any]]], known: bool):
-    """To any flow, with timers, session ends, stray calls and deliveries in between.
+    """In any sequence of messages and due events, no reply is lost.
 
-    What is due does something and is due no more, what is not due changes nothing, what nobody hears is kept (`Talk`
-    checks that).
+    A due event acts and is due no more, and other events change nothing.
     """
     talk = Talk(bot, member_document() if known else None)
     bank: Any = bot.services["bank"]
@@ -1323,9 +1321,9 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
 
 @given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "keep"]))
 def test_any_document_and_what_is_due(document: Document, later: int, route: ReplyRoute):
-    """Deciding what is due on any valid document never raises.
+    """Deciding a due event on any valid document never raises.
 
-    The decision is valid and the same twice, and what was due does something.
+    The decision is valid and repeatable, and a due event acts.
     """
     bot = fruit_bot()
     now = document.last_updated + timedelta(seconds=later)
@@ -1338,7 +1336,7 @@ def test_any_document_and_what_is_due(document: Document, later: int, route: Rep
 
 
 def test_no_reply_overtakes_another():
-    """What rests after a delivery that failed keeps what was said later behind it, unless it is given up."""
+    """Replies behind a failed delivery wait until it succeeds or is given up."""
     first = Undelivered("first", ({"text": "call.waiting"},), START + timedelta(hours=1), 1)
     second = Undelivered("second", ({"text": "call.waiting"},))
     document = member_document(outbox=(first, second))
@@ -1353,7 +1351,7 @@ FLOWS: tuple[Flow[Any], ...] = (home, order, pick, sign_in)
 
 
 def test_the_bot_of_the_tests_has_every_kind_of_state():
-    """Or the tests above prove less than they say."""
+    """The bot of these tests has a state of each kind."""
     states: list[State[Any]] = [state for flow in FLOWS for state in flow.states]
     kinds: list[Callable[[State[Any]], Any]] = [
         lambda s: s.reads, lambda s: s.rows, lambda s: s.call, lambda s: s.flow, lambda s: s.input, lambda s: s.output,

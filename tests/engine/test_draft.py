@@ -1,4 +1,4 @@
-"""Flows that cannot go on by their own declaration: said, audited, and nobody is stranded."""
+"""Flows that cannot go on by their own declaration: the fault is said and audited, and the member can go on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Office(Protocol):
 
 
 class BaseManager:
-    """Its one implementation here."""
+    """The implementation of the port."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -86,7 +86,7 @@ def office(*done: Transition[NoData]) -> Flow[NoData]:
 
 
 def test_a_home_that_only_ends_is_not_begun_for_ever():
-    """A flow that cancels itself at once: bounded, and said as a fault of ours."""
+    """A flow that cancels itself at once fails as `Stuck`, within a bound."""
     home: Flow[NoData] = Flow(
         "home", initial="pass",
         states=[State("pass"), State("gone", final=True, cancels=True)],
@@ -100,7 +100,7 @@ def test_a_home_that_only_ends_is_not_begun_for_ever():
 
 
 def test_states_that_only_pass_end():
-    """At most so many without a question."""
+    """At most `Limits.autos` states are passed without a question."""
     ring: Flow[NoData] = Flow(
         "ring", initial="a",
         states=[State("a"), State("b")],
@@ -116,7 +116,7 @@ def test_states_that_only_pass_end():
 
 
 def test_the_end_of_a_sub_flow_that_nobody_takes():
-    """The member stays where they were, and is told."""
+    """If no transition accepts the end of a sub-flow, the member stays in the state and is told of a failure."""
     child: Flow[NoData] = Flow(
         "child",
         initial="ask",
@@ -137,7 +137,7 @@ def test_the_end_of_a_sub_flow_that_nobody_takes():
 
 
 def test_a_sub_flow_given_something_else():
-    """What `given` makes is checked."""
+    """The input of a sub-flow must be an instance of its data class."""
     child: Flow[NoData] = Flow(
         "child", initial="ask", states=[State("ask", ask=Text("?")), END], transitions=[Transition("go", "ask", "end")]
     )
@@ -153,7 +153,7 @@ def test_a_sub_flow_given_something_else():
 
 
 def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
-    """`done` refuses: the flow hears `failed`, the member the guard's reason."""
+    """If each `done` transition refuses, `failed` fires with the guard's reason."""
     flow = office(Transition("done", "stamping", "end", conditions=closed), Transition("failed", "stamping", "ask"))
     manager = FlowStateManager.in_memory(
         Bot([flow], services={"office": BaseManager()}, texts={"office.closed": "Closed."})
@@ -163,7 +163,7 @@ def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
 
 
 def test_a_failure_that_no_transition_takes_ends_the_flow():
-    """Home is begun again."""
+    """A failed call without a `failed` transition ends the flow and starts home."""
     flow = office(
         Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask", conditions=never)
     )  # fmt: skip
@@ -175,7 +175,7 @@ def test_a_failure_that_no_transition_takes_ends_the_flow():
 
 
 def waiting(tries: int = 1) -> tuple[Bot, Document]:
-    """A member whose call nobody answers."""
+    """A member whose call has no answer."""
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
     bot = Bot([flow], services={"office": BaseManager()})
     first = decide(bot, None, Message(CHANNEL, "1", "hi"), NOW)
@@ -191,7 +191,7 @@ def stray(bot: Bot, document: Document, *, tries: int, later: float = 31) -> Dec
 
 
 def test_a_stray_call_is_taken_up_with_its_key():
-    """Once its lease has ended; anybody else's try is ignored."""
+    """A call is taken up with the same key once its lease has expired; an event of another try is ignored."""
     bot, document = waiting()
     assert document.call is not None
     taken = stray(bot, document, tries=1)
@@ -203,7 +203,7 @@ def test_a_stray_call_is_taken_up_with_its_key():
 
 
 def test_a_stray_call_is_given_up_in_the_end():
-    """The flow hears `failed`, the member that nobody knows."""
+    """A call that was taken up too often fails with `policy.given_up`."""
     bot, document = waiting(STANDARD.rounds)
     given_up = stray(bot, document, tries=STANDARD.rounds)
     assert given_up.document.call is None
@@ -211,7 +211,7 @@ def test_a_stray_call_is_given_up_in_the_end():
 
 
 def test_a_service_that_never_answers_is_asked_with_one_key():
-    """Round after round of three tries, one key; then the flow goes on."""
+    """Each attempt in each round uses the same key; after the last round the call fails."""
     desk = BaseManager(*[OSError("no line")] * 60)
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
     manager = FlowStateManager.in_memory(Bot([flow], services={"office": desk}))
@@ -224,7 +224,7 @@ def test_a_service_that_never_answers_is_asked_with_one_key():
 
 
 def test_what_a_channel_knows_does_not_grow_without_end():
-    """New details replace the old ones when there is no room for both."""
+    """New metadata of a channel replaces the old if both together are too large."""
     bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
     document = None
     for number in range(4):
@@ -236,7 +236,7 @@ def test_what_a_channel_knows_does_not_grow_without_end():
 
 @pytest.mark.asyncio
 async def test_the_async_shell_changes_and_saves():
-    """The same as the sync one, awaited."""
+    """The async manager updates and saves a document as the sync one does."""
     bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
     async with AsyncFlowStateManager.in_memory(bot, services={"office": BaseManager()}) as manager:
         assert manager.bot.services

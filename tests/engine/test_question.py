@@ -1,4 +1,4 @@
-"""What is shown, and what an answer means."""
+"""Questions as they are shown, and the choices that answers mean."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -41,27 +41,27 @@ def asked(bot: Bot, run: Run = RUN) -> Question:
 
 
 def numbered(count: int) -> list[Row]:
-    """So many rows."""
+    """A number of rows."""
     return [Row(f"r{number}", f"Row {number}", f"About {number}") for number in range(1, count + 1)]
 
 
 def shown(bot: Bot, run: Run = RUN) -> Run:
-    """The run once the question was shown."""
+    """The run after the question was shown."""
     found = asked(bot, run)
     return attrs.evolve(run, shown=found.shown, page=found.page)
 
 
 def chosen(bot: Bot, text: str, run: Run = RUN) -> str:
-    """What a typed text means."""
+    """The choice that a typed text means."""
     return question.chosen(bot, bot.flow("one"), shown(bot, run), text)
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 12, 25, 100])
 @pytest.mark.parametrize("buttons", [(), ("yes",), ("yes", "more")])
 def test_rows_any_number_are_paged(count: int, buttons: tuple[str, ...]):
-    """At most ten choices at once, buttons and paging rows counted.
+    """A question shows at most ten choices, with buttons and paging rows counted.
 
-    Walking on by `next` shows every row once, in order, and `prev` leads back.
+    `next` shows each row once, in order, and `prev` leads back.
     """
     bot = listing(numbered(count), *buttons)
     run, seen, pages = shown(bot), [], 0
@@ -83,27 +83,27 @@ def test_rows_any_number_are_paged(count: int, buttons: tuple[str, ...]):
 
 
 def test_a_page_that_is_gone_is_the_last():
-    """Rows may have become fewer since; a negative page is the first."""
+    """A page beyond the rows is the last one; a negative page is the first."""
     bot = listing(numbered(25))
     assert asked(bot, attrs.evolve(RUN, page=99)).page == 3
     assert asked(bot, attrs.evolve(RUN, page=-1)).page == 0
 
 
 def test_many_buttons_leave_room_for_a_row():
-    """A list with a lot of buttons still pages its rows, at most ten choices at once as far as that goes."""
+    """A list with many buttons still pages its rows."""
     bot = listing(numbered(25), *[f"b{n}" for n in range(7)])
     assert len(asked(bot).shown) <= 10
     assert [entry.choice for entry in asked(bot).shown][:1] == ["=r1"]
 
 
 def test_a_row_that_is_there_twice_counts_once():
-    """Two rows of one id could not be told apart."""
+    """Of two rows with the same id, one is shown."""
     bot = listing([Row("a", "One"), Row("b", "Two"), Row("a", "Other")])
     assert [entry.choice for entry in asked(bot).shown] == ["=a", "=b"]
 
 
 def test_what_is_shown_carries_run_and_version():
-    """So that a press on an old message is known for what it is."""
+    """The id of a choice names the run and the version, so that a press on an old message is recognised."""
     reply = asked(listing([Row("a", "One", "About")], "yes")).reply
     assert isinstance(reply, Menu)
     assert [row.id for row in reply.rows] == ["89abcdef.7.=a", "89abcdef.7.yes"]
@@ -127,7 +127,7 @@ def test_kinds_of_replies():
 
 @pytest.mark.parametrize(("verdict", "is_shown"), [(True, True), (False, False), (Refused("no"), True)])
 def test_one_guard_shows_hides_and_explains(verdict: bool | Refused, is_shown: bool):
-    """A button is shown while its guard accepts or can say why not, hidden when it declines."""
+    """A button is shown if its guard accepts or refuses with a reason, and hidden if the guard declines."""
     bot = listing([Row("a", "One")], "yes", conditions=lambda _: verdict)
     assert ("yes" in [entry.choice for entry in asked(bot).shown]) == is_shown
 
@@ -141,18 +141,18 @@ def test_one_guard_shows_hides_and_explains(verdict: bool | Refused, is_shown: b
     ],
 )  # fmt: skip
 def test_number_id_and_title_choose(said: str, means: str):
-    """In any case; a number counts the choices shown from one; yes and no words press the buttons of those names."""
+    """A number, an id or a title chooses, in any case; words for yes and no press the buttons of those names."""
     rows = [Row("apple", "A red apple"), Row("42", "Forty-two"), Row("#1", "Number one"), Row("=x", "Odd")]
     assert chosen(listing(rows, "yes"), said) == means
 
 
 def test_a_number_may_name_a_row_that_is_further_down():
-    """An id that is a number counts when the list is not that long."""
+    """An id that is a number counts if the list is shorter than the number."""
     assert chosen(listing([Row("7", "Seven")]), "7") == "=7"
 
 
 def test_words_of_a_button():
-    """A transition's `words` press it; a hidden button's words mean nothing."""
+    """A transition's `words` press its button; those of a hidden button mean nothing."""
     bot = listing([Row("a", "One")], "more", words=["go on", "Weiter"])
     assert chosen(bot, "GO ON") == chosen(bot, "weiter") == chosen(bot, "show more") == chosen(bot, "more") == "more"
     hidden = listing([Row("a", "One")], "more", words="go on", conditions=lambda _: False)
@@ -161,7 +161,7 @@ def test_words_of_a_button():
 
 
 def test_only_what_is_shown_now_can_be_typed():
-    """A row of another page is not known by its number or title; `next` is a choice like any other."""
+    """A row of another page cannot be typed; `next` is a choice like any other."""
     bot = listing(numbered(25))
     assert chosen(bot, "r20") == ""
     assert chosen(bot, "next") == "#next"
@@ -179,20 +179,20 @@ def test_only_what_is_shown_now_can_be_typed():
     ],
 )  # fmt: skip
 def test_ids_on_the_wire(choice: str, expected: Pressed | None):
-    """What is no id of ours is a bare choice."""
+    """An id of another form is a bare choice."""
     assert question.pressed(choice) == expected
 
 
 @given(texts, st.integers(0, 30))
 def test_any_text_means_one_of_the_choices_or_none(text: str, count: int):
-    """Nothing that is typed breaks it or chooses what is not shown."""
+    """A typed text means a shown choice or none, and never raises."""
     bot = listing(numbered(count), "yes", "no")
     assert chosen(bot, text) in {"", *(entry.choice for entry in asked(bot).shown)}
     question.pressed(text)
 
 
 def test_ask_and_say_give_a_text():
-    """A function that forgets its return is named for what it is."""
+    """An `ask` or `say` that returns no `Text` raises, and the error names the returned type."""
     turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
     assert question.text_of(Text("a"), turn) == Text("a")
     assert question.text_of(lambda turn: Text(turn.state), turn) == Text("list")

@@ -32,18 +32,18 @@ def stored(data: bytes | None) -> Stored:
 
 
 def test_a_document_of_the_member_is_sound():
-    """It is read, and brought to the flows of the bot."""
+    """A valid document is read and upgraded to the flows of the bot."""
     assert open_document(BOT, "m-1", stored(encode(DOCUMENT)), START) == Sound(DOCUMENT)
 
 
 def test_no_document_is_absent():
-    """Whether it has expired or never was is not said here: the audit knows."""
+    """An expired document and one that never was are both `Absent`."""
     assert open_document(BOT, "m-1", stored(None), START) == Absent()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_bytes_that_are_no_document_are_damaged(data: bytes):
-    """The bytes come along, for recovery; the faults do not quote them."""
+    """`Damaged` holds the bytes for recovery, and faults that do not quote them."""
     reading = open_document(BOT, "m-1", stored(data), START)
     assert isinstance(reading, Damaged)
     assert reading.data == data
@@ -51,13 +51,13 @@ def test_bytes_that_are_no_document_are_damaged(data: bytes):
 
 
 def test_a_key_of_a_wrong_type_is_damaged_and_has_no_bytes():
-    """The store's words are the fault."""
+    """A key of a wrong type is `Damaged` with the store's fault and without bytes."""
     broken = Broken(Head(2, "d"), "state is a list", START.timestamp())
     assert open_document(BOT, "m-1", broken, START) == Damaged(("state is a list",), b"")
 
 
 def test_a_document_of_another_member_is_foreign():
-    """It is valid, and nothing of it may be shown or stored here."""
+    """Another member's valid document is `Foreign`."""
     data = encode(DOCUMENT)
     reading = open_document(BOT, "m-2", stored(data), START)
     assert reading == Foreign(data)
@@ -88,5 +88,5 @@ def test_a_newer_release_is_believed_for_a_while(seconds: float, kind: type[Any]
 
 @pytest.mark.parametrize("data", [None, b"", b"{", b"[]", encode(DOCUMENT)])
 def test_nothing_else_is_of_a_newer_release(data: bytes | None):
-    """Neither damage nor a document that this release knows."""
+    """Neither damage nor a document that this release knows counts as newer."""
     assert newer_state(BOT, "m-1", data, START) is None

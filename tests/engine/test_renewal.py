@@ -1,4 +1,4 @@
-"""Renewal of tokens when things go wrong: nothing is made twice, nobody hears "not done" of what may have been."""
+"""Renewal of login tokens under faults: no call is made twice, and no call in doubt is reported as "not done"."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOT_DONE = ("was not sent", "unauthorised", "cannot do that")
 
 
 class PaysAndLoses(Office):
-    """Payments are made; the answers of the first `lost` are lost."""
+    """A service that makes payments and loses the replies of the first `lost`."""
 
     lost = 1
 
@@ -47,13 +47,13 @@ class PaysAndLoses(Office):
 
 @attrs.frozen
 class Amount:
-    """What is to be paid."""
+    """The amount to be paid."""
 
     amount: str = ""
 
 
 def confirming(office: Office, **options: Any) -> Chat:
-    """A member who is about to pay what they have answered, logged in just now."""
+    """A member who has just logged in and is about to confirm a payment."""
     flow: Flow[Any] = Flow(
         "shop", data=Amount, initial="amount", requires=[authenticated],
         states=[
@@ -84,7 +84,7 @@ def is_unsure(turn: Turn[Any]) -> bool:
 
 
 def pays(office: Office) -> set[str]:
-    """The keys with which payments were asked for."""
+    """The keys with which payments were requested."""
     return {key for name, key, _ in office.calls if name == "pay"}
 
 
@@ -93,10 +93,7 @@ def pays(office: Office) -> set[str]:
 
 @pytest.mark.parametrize("answer", ["nobody", NO, Refused("core.down"), ConnectionError("down"), "no token"])
 def test_a_call_that_may_have_been_made_is_brought_to_its_end(answer: Any):
-    """It was made, and nobody knows.
-
-    Then no token is to be had: the member is not told "not sent", and does not confirm a second payment.
-    """
+    """A payment in doubt is not reported as "not sent" when no token can be had. No second payment is confirmed."""
     office = PaysAndLoses()
     chat = confirming(office, session=300.0)
     chat.say("yes")
@@ -114,7 +111,7 @@ def test_a_call_that_may_have_been_made_is_brought_to_its_end(answer: Any):
 
 
 def test_a_401_with_a_new_token_says_nothing_of_an_earlier_try():
-    """The service does not even look at the key: the outcome stays unknown."""
+    """A 401 after a renewal leaves the outcome of an earlier try unknown."""
     office = PaysAndLoses()
     chat = confirming(office)
     chat.say("yes")
@@ -128,7 +125,7 @@ def test_a_401_with_a_new_token_says_nothing_of_an_earlier_try():
 
 
 def test_a_401_for_ever_after_an_unknown_outcome_ends_in_doubt():
-    """The flow hears that nobody knows."""
+    """A call in doubt that is answered 401 for ever fails with `policy.given_up`."""
     office = PaysAndLoses()
     chat = confirming(office)
     chat.say("yes")
@@ -142,7 +139,7 @@ def test_a_401_for_ever_after_an_unknown_outcome_ends_in_doubt():
 
 
 def test_what_is_required_is_not_asked_of_what_may_have_been_made():
-    """Its outcome is asked for, with its key, though they would not be let in any more."""
+    """The outcome of a call in doubt is asked for with its key, even if the flow's `requires` no longer holds."""
     office = PaysAndLoses()
 
     def renewed(turn: Turn[Any]) -> Any:
@@ -160,7 +157,7 @@ def test_what_is_required_is_not_asked_of_what_may_have_been_made():
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("fate", [[LOST, NO], [LOST, NO, NO], [LOST, LOST, NO]])
 def test_a_401_says_nothing_of_an_earlier_attempt(kind: str, fate: list[Any]):
-    """Within one go, too: what the attempt before raised is what it came to."""
+    """A 401 after an attempt that raised leaves the outcome unknown, also within one try."""
     waiting = [*fate]
 
     def pay() -> Any:
@@ -181,11 +178,12 @@ def test_a_401_says_nothing_of_an_earlier_attempt(kind: str, fate: list[Any]):
 
 
 def test_a_401_at_the_first_attempt_is_one():
+    """A 401 at the first attempt is the outcome of the call."""
     assert with_retries(lambda: NO, CallPolicy(), lambda result: result == NO) == NO
 
 
 def test_an_old_401_does_not_end_what_somebody_else_is_doing():
-    """The worker that is late had renewed the token; meanwhile another has taken the call up."""
+    """A late worker whose call was answered 401 does not end a call that another worker has taken up."""
     chat, office = shopping()
     slow = chat.begin(chat.wait(400).message("pay"))
     while office.asked != ["login"]:
@@ -210,7 +208,7 @@ def test_an_old_401_does_not_end_what_somebody_else_is_doing():
 
 @pytest.mark.parametrize("when", ["late", "refused"])
 def test_a_logout_in_the_middle_of_a_renewal_is_final(when: str):
-    """Somebody else has cleared the token: what is renewed then is not taken."""
+    """After a logout during a renewal, the new token is not stored."""
     chat, office = shopping()
     if when == "late":
         chat.wait(400)
@@ -227,6 +225,7 @@ def test_a_logout_in_the_middle_of_a_renewal_is_final(when: str):
 
 
 def test_a_logout_before_a_401_renews_nothing():
+    """After a logout, a 401 causes no renewal."""
     chat, office = shopping()
     exchange = chat.begin(chat.message("pay"))
     while type(exchange.request).__name__ != "RunCall":
@@ -240,7 +239,7 @@ def test_a_logout_before_a_401_renews_nothing():
 
 
 def log_out(chat: Chat) -> None:
-    """An operator takes the token away."""
+    """Clear the login token, as an operator does."""
     found = chat.store.perform(Load("m-1"))
     assert isinstance(found, Stored)
     assert found.document is not None
@@ -253,7 +252,7 @@ def log_out(chat: Chat) -> None:
 
 
 def test_a_token_from_the_login_just_now_is_not_renewed():
-    """The service takes no token, the issuer gives one at every other time: it ends, and the flow hears why."""
+    """A token of a login in the same turn is not renewed; the flow reads the reason, and the loop ends."""
     chat, office = shopping()
     office.answers["pay"] = [NO] * 100
     office.answers["login"] = [NO, None] * 50
@@ -283,7 +282,7 @@ asking_login: Flow[Any] = Flow(
 
 
 def asking_shop(office: Office) -> Chat:
-    """A member who is asked for a PIN, and has to read something before they go on."""
+    """A member who is asked for a PIN, and has to confirm a notice before the login ends."""
     bot = Bot([a_bot(office).home, asking_login], entry=asking_login, services={"office": office}, session=100_000)
     chat = Chat(attrs.evolve(bot, tokens=Tokens(log_in, logged_in)))
     chat.say("hi", "1234", "read")
@@ -294,7 +293,7 @@ def asking_shop(office: Office) -> Chat:
 @pytest.mark.parametrize("fate", [[NO, NO], [NO, LOST, LOST, LOST], [NO, LOST]])
 @pytest.mark.parametrize("trigger", ["pay", "look"])
 def test_a_call_made_again_after_the_login_goes_on_counting(fate: list[Any], trigger: str):
-    """What comes back of it is not taken for what came back before."""
+    """A call that is made again after a login has another try number, so an old answer is not taken for its own."""
     office = Office()
     chat = asking_shop(office)
     office.answers[trigger] = [*fate]
@@ -312,7 +311,7 @@ def test_a_call_made_again_after_the_login_goes_on_counting(fate: list[Any], tri
 
 
 def test_a_worker_dead_before_a_refused_renewal_stops_nobody():
-    """The call was taken up, then led through the login; a second death after it is seen, too."""
+    """A call that was taken up and then led through the login is taken up again after a second death."""
     office = Office()
     chat = asking_shop(office)
     dead = chat.begin(chat.message("look"))
@@ -332,7 +331,7 @@ def test_a_worker_dead_before_a_refused_renewal_stops_nobody():
 
 
 def test_a_wrong_pin_is_asked_for_once():
-    """A call of the entry flow is there to get a token: a refusal is its answer, though an old token lies there."""
+    """A refusal of a call of the entry flow is its answer, and causes no renewal of an old token."""
     office = Office()
     chat = asking_shop(office)
     chat.bot = attrs.evolve(chat.bot, home=asking_login)
@@ -347,7 +346,7 @@ def test_a_wrong_pin_is_asked_for_once():
 
 
 def test_a_renewal_that_never_gives_a_token_lets_the_member_out():
-    """Each time it is a failure of ours; after a while the flow hears of it."""
+    """A renewal without a token counts as a failure of the bot; after the last try the flow fails the call."""
     office = Office()
     chat = confirming(office)
     office.answers["login"] = ["no token"] * 100
@@ -414,9 +413,9 @@ TO_ITS_END = [("step", (number, 40)) for number in (1, 0)]
 )
 @settings(max_examples=400, deadline=None)
 def test_whatever_happens_each_payment_is_known_of(first: str, moves: list[tuple[str, Any]], session: float):
-    """Whatever service and issuer do, whoever dies wherever, whoever logs them out.
+    """Before a second payment is made, the member was told of the first or that its outcome is unknown.
 
-    Before a second payment is made, the member was told of the first, or that nobody knows.
+    This holds under any faults of service, issuer and workers, and any logout.
     """
     office = Unsteady()
     chat = confirming(office, session=session)

@@ -1,4 +1,4 @@
-"""What is saved of a broken document."""
+"""Repair of a damaged document."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOW = START + timedelta(hours=1)
 
 
 def saved(data: bytes, *, guest: bool = False, version: int = 4) -> Salvage:
-    """What is saved; always a valid document of the member at that version, without a run."""
+    """The document that was kept; always valid, of the member at that version, without a run."""
     found = salvage(BOT, data, CHANNEL, NOW, member_id="m-1", guest=guest, version=version)
     document = found.document
     assert BOT.validator.validate(document).valid
@@ -49,7 +49,7 @@ def saved(data: bytes, *, guest: bool = False, version: int = 4) -> Salvage:
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[]", b"5", b"null", b'"x"', b"[" * 9999])
 def test_what_is_no_document_is_lost_whole(data: bytes):
-    """A fresh document for the member; the bytes are the store's to set aside."""
+    """Bytes that are no document give a fresh document of the member."""
     found = saved(data)
     assert (found.kept, found.lost) == ((), ("document",))
     assert found.document.channel == CHANNEL
@@ -58,7 +58,7 @@ def test_what_is_no_document_is_lost_whole(data: bytes):
 
 
 def test_core_fields_that_still_obey_are_kept():
-    """Profile, account, token and channel survive a broken run."""
+    """Profile, account, token and channel survive a damaged run."""
     raw = document_to_raw(FULL)
     raw["flow_data"] = {**raw["flow_data"], "step": "nowhere"}
     found = saved(dumps(raw))
@@ -87,7 +87,7 @@ def test_core_fields_that_still_obey_are_kept():
     ],
 )
 def test_a_broken_field_is_lost_alone(changes: dict[str, Any], lost: set[str]):
-    """The others are kept; a token and what it vouches for only together."""
+    """A damaged field is lost alone, but a token and the fields that depend on it are kept only together."""
     found = saved(dumps(document_to_raw(FULL) | changes))
     assert lost <= set(found.lost)
     assert not lost & set(found.kept)
@@ -102,12 +102,12 @@ def test_anything_is_salvaged(raw: Any):
 
 @given(st.sampled_from(sorted(document_to_raw(FULL))), json_values)
 def test_a_document_broken_anywhere_is_salvaged(name: str, value: Any):
-    """Any JSON in place of any field."""
+    """Any JSON in place of any field gives a valid document."""
     saved(json.dumps({**json.loads(encode(FULL)), name: value}).encode())
 
 
 def test_data_that_does_not_fit_its_flow_is_found():
-    """The rule book knows no fields; reading them does, and says which flow's."""
+    """Data that does not fit the flow's class is a fault that names the flow."""
     raw = document_to_raw(FULL)
     raw["flow_data"] = {**raw["flow_data"], "data": {**raw["flow_data"]["data"], "visits": "many"}}
     document, found = faults(BOT, dumps(raw))
@@ -120,7 +120,7 @@ def test_data_that_does_not_fit_its_flow_is_found():
 
 
 def damage(chat: Chat, data: bytes = b"{broken", *, previous: bytes | None = None) -> Document:
-    """The member's stored bytes are spoiled, those before them too if they are given -> the document as it was."""
+    """Damage the stored bytes, and those before them if they are given. Return the document as it was."""
     before = chat.document()
     member = chat.store._members[before.member_id]
     assert member.state is not None
@@ -131,12 +131,12 @@ def damage(chat: Chat, data: bytes = b"{broken", *, previous: bytes | None = Non
 
 
 def last(chat: Chat) -> Any:
-    """The latest entry of the audit."""
+    """The latest audit entry."""
     return json.loads(chat.entries()[-1].body)
 
 
 def test_the_document_before_is_gone_back_to():
-    """The one turn that stood in the broken bytes is lost, and said so; the member is asked again."""
+    """Recovery goes back to the previous document, reports the lost turn, and asks again."""
     chat = member_chat()
     chat.say("hi", "order", "ada", "1234")
     damage(chat)
@@ -154,7 +154,7 @@ def test_the_document_before_is_gone_back_to():
 
 
 def test_what_is_newer_in_the_broken_document_is_kept():
-    """A core field that is sound stays, though the document before has an older one."""
+    """A valid core field of the damaged document is kept, although the previous document has an older one."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     before = chat.document()
@@ -168,7 +168,10 @@ def test_what_is_newer_in_the_broken_document_is_kept():
 
 
 def test_the_records_say_where_the_member_stood():
-    """When the document before is broken too; at the first question whose answer no record keeps."""
+    """Without a previous document, recovery uses the latest turn record.
+
+    It asks the first question whose answer no record keeps.
+    """
     chat = member_chat()
     chat.say("hi", "order", "ada", "1234", "fruit02")
     damage(chat, previous=b"{broken")
@@ -182,7 +185,7 @@ def test_the_records_say_where_the_member_stood():
 
 
 def test_the_flow_begins_again():
-    """When no record can be read either: the flow that was open, from its beginning."""
+    """Without a readable record, the flow that was open begins again."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     before = chat.document()
@@ -200,7 +203,7 @@ def test_the_flow_begins_again():
 
 
 def test_nothing_is_left():
-    """A fresh session: the way home."""
+    """Without any source, the member gets a fresh session."""
     chat = member_chat()
     chat.say("hi")
     before = damage(chat, previous=b"{broken")
@@ -214,7 +217,7 @@ def test_nothing_is_left():
 @pytest.mark.parametrize("previous", [None, b"{broken"])
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
-    """The state from before a payment is no place to go back to: it would be made twice. The member is told to look."""
+    """Recovery does not go back beyond a payment, and tells the member to look."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -241,10 +244,7 @@ def test_a_call_is_not_gone_back_over(previous: bytes | None, answered: bool):
 
 @pytest.mark.parametrize(("times", "woken"), [(1, False), (2, False), (1, True)])
 def test_a_call_whose_answer_was_lost_with_the_document_is_answered_again(times: int, woken: bool):
-    """Its answer is a turn of its own each time, not the repetition of the one that was lost.
-
-    Asked again under the same key, the conversation goes on from it.
-    """
+    """A call whose answer was lost is made again with its key. Its answer is a turn of its own."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02", "yes")
@@ -272,7 +272,7 @@ def test_a_call_whose_answer_was_lost_with_the_document_is_answered_again(times:
 
 @pytest.mark.parametrize("harm", ["no entry", "an entry is missing", "an entry cannot be read"])
 def test_a_call_that_no_audit_tells_of_is_not_gone_back_over(harm: str):
-    """Where the entries since the document before are damaged too, nobody knows that no call was made since."""
+    """Recovery does not go back beyond turns whose audit entries are damaged."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -294,7 +294,7 @@ def test_a_call_that_no_audit_tells_of_is_not_gone_back_over(harm: str):
 
 
 def test_a_missing_document_whose_audit_cannot_be_read():
-    """The member is answered all the same."""
+    """A member whose document is gone and whose audit is damaged is answered."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     member = chat.store._members[chat.member_id()]
@@ -306,7 +306,7 @@ def test_a_missing_document_whose_audit_cannot_be_read():
 
 
 def test_a_broken_document_is_mended_once_by_two_messages():
-    """Each comes to its answer, whoever sets the bytes aside."""
+    """Two messages at once repair a damaged document once, and both are answered."""
     for steps in range(9):
         chat = member_chat()
         chat.say("hi", "order", "ada", "1234")
@@ -323,7 +323,7 @@ def test_a_broken_document_is_mended_once_by_two_messages():
 
 @attrs.frozen
 class Trip:
-    """Two ways to say who travels, one of them a secret."""
+    """Two ways to name a traveller, one of them secret."""
 
     who: str = ""
     pin: str = attrs.field(default="", metadata=SECRET)
@@ -333,7 +333,7 @@ class Trip:
 
 
 def book(turn: Turn[Trip]) -> Call[Any]:
-    """An effect."""
+    """Propose a call with an effect."""
     return call(Bank.pay, name=turn.data.who, fruit="")
 
 
@@ -373,7 +373,7 @@ TRIP = one_flow(
     ids=["missing", "never asked", "used by a call that was made"],
 )
 def test_only_an_answer_that_is_still_wanted_is_asked_for_again(said: Sequence[str], asked: str):
-    """Of the questions that were answered, and since the last call that was made."""
+    """Recovery asks again only for an answer that is on the trail since the last call."""
     bank = Bank()
     chat = Chat(Bot(TRIP, services={"bank": bank}))
     chat.plant(member_document(version=1))
@@ -391,9 +391,9 @@ def test_only_an_answer_that_is_still_wanted_is_asked_for_again(said: Sequence[s
 
 @pytest.mark.parametrize("wake", [False, True])
 def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake: bool):
-    """A message that comes again finds the damage, and is answered as before: it stores nothing.
+    """A duplicate that meets a damaged document is answered as before.
 
-    What is said next is no answer to a question from before the damage.
+    The next message is told of the recovery, and is no answer to an earlier question.
     """
     chat = member_chat()
     chat.say("hi", "order", "ada")
@@ -418,7 +418,7 @@ def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake
 
 
 def test_whoever_waits_for_a_call_is_told_when_it_is_taken_up():
-    """While it is on its way, a message is answered and stores nothing."""
+    """While a call is pending, a message is answered and stores nothing."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -459,9 +459,9 @@ conversations = st.sampled_from(CONVERSATIONS) | st.lists(st.sampled_from(WORDS)
 
 
 def rich_chat(said: Sequence[str], *, newer: bool = False) -> Chat:
-    """A member of whom everything is known, in the middle of a conversation.
+    """A member with data in each field, in the middle of a conversation.
 
-    `newer`: their profile and account are not those of the document before.
+    With `newer`, profile and account differ from those of the previous document.
     """
     chat = Chat(fruit_bot())
     chat.plant(
@@ -484,7 +484,7 @@ def rich_chat(said: Sequence[str], *, newer: bool = False) -> Chat:
 
 
 def paths(raw: Any, above: PATHS = ()) -> Iterator[PATHS]:
-    """Every place in plain data."""
+    """Each path in plain data."""
     inner = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
     for name, value in inner:
         yield (*above, name)
@@ -492,7 +492,7 @@ def paths(raw: Any, above: PATHS = ()) -> Iterator[PATHS]:
 
 
 def damaged(raw: dict[str, Any], path: PATHS, change: Callable[[Any, Any], None]) -> bytes:
-    """The document's bytes, one thing in it changed: `change` gets what holds it, and its name."""
+    """The document's bytes after `change` was applied to one place, given its container and its name."""
     spoilt = json.loads(json.dumps(raw))
     holder: Any = spoilt
     for name in path[:-1]:
@@ -502,10 +502,10 @@ def damaged(raw: dict[str, Any], path: PATHS, change: Callable[[Any, Any], None]
 
 
 def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator: bool) -> None:
-    """The stored bytes are spoiled at the field `hit` ("" at none), and looked at by a message or by an operator.
+    """Damage the stored bytes at the field `hit` ("" for none), and let a message or an operator repair them.
 
-    It ends in a valid document with every core field that was not hit, it is said what was lost, and the conversation
-    goes on.
+    Checks that the document is valid, that each core field other than `hit` was kept, that the loss was reported, and
+    that the conversation goes on.
     """
     before = damage(chat, spoilt, previous=b"{" if previous_too else None)
     calls = [*chat.bot.services["bank"].calls]  # type: ignore[attr-defined]
@@ -547,7 +547,7 @@ LOOKS = st.fixed_dictionaries({"previous_too": st.booleans(), "operator": st.boo
 @given(conversations, st.integers(0, 10**6), st.integers(0, 255), st.booleans(), LOOKS)
 @example(CONVERSATIONS[0], 14, ord(" "), False, {"previous_too": False, "operator": False})  # the id of somebody else
 def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer: bool, look: dict[str, bool]):
-    """At any place of the stored bytes."""
+    """One damaged byte at any place is repaired."""
     chat = rich_chat(said, newer=newer)
     spoilt = bytearray(chat.stored().document or b"")
     hit = field_at(chat.document(), place % len(spoilt))
@@ -556,7 +556,7 @@ def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer:
 
 
 def field_at(document: Document, place: int) -> str:
-    """The field in whose name or value that byte of the document stands; "" between two of them."""
+    """The field in whose name or value a byte of the document stands; "" between two of them."""
     end = 1
     for name, value in document_to_raw(document).items():
         end += len(dumps({name: value})) - 2
@@ -579,7 +579,7 @@ def field_at(document: Document, place: int) -> str:
 def test_any_one_damaged_field(
     said: Sequence[str], data: st.DataObject, how: str, value: Any, newer: bool, look: dict[str, bool]
 ):
-    """Any field, however deep, is gone, is something else, or has a stranger beside it."""
+    """A field at any depth that is missing, changed or has an unknown sibling is repaired."""
     chat = rich_chat(said, newer=newer)
     raw = json.loads(chat.stored().document or b"")
     path = data.draw(st.sampled_from(sorted(paths(raw), key=repr)))
@@ -604,7 +604,7 @@ def test_any_one_damaged_field(
     LOOKS,
 )
 def test_any_one_damaged_step(said: Sequence[str], step: str, newer: bool, look: dict[str, bool]):
-    """The stored step is one that nobody knows, another flow's, or another of the same flow's."""
+    """A stored step that is unknown, of another flow, or of another state of the flow is repaired."""
     chat = rich_chat(said, newer=newer)
     raw = json.loads(chat.stored().document or b"")
     assume(raw["flow_data"] and step in ("nowhere", "", "menu", "list", "offered", "asking"))

@@ -1,4 +1,4 @@
-"""The life of a session: what keeps it alive, what ends it, who is warned and told."""
+"""The life of a session: its renewal, its end, and the warning before it."""
 
 from __future__ import annotations
 
@@ -55,17 +55,19 @@ def ordering(**options: Any) -> Talk:
     ],
 )
 def test_bounds_that_are_none_are_refused(life: dict[str, Any]):
+    """The bounds of a session are finite, more than 0, and fit each other."""
     with pytest.raises(ValueError, match="idle is more than 0"):
         SessionLife(**life)
 
 
 def test_a_bot_may_just_name_the_silence():
+    """A number of seconds as `session` is the idle time; the limit is never below it."""
     assert fruit_bot(session=120).session == SessionLife(idle=120)
     assert fruit_bot(session=1_000_000).session == SessionLife(idle=1_000_000, limit=1_000_000)
 
 
 def test_it_ends_though_it_is_never_silent():
-    """At the absolute limit, counted from its first message; the words say so."""
+    """A session ends at its absolute limit, counted from its first message, and the words name the limit."""
     talk = ordering(session=LIMITED)
     began = talk.now
     while talk.now + timedelta(seconds=250) <= began + timedelta(seconds=1000):
@@ -78,19 +80,21 @@ def test_it_ends_though_it_is_never_silent():
 
 
 def test_silence_is_silence_though_the_limit_is_near():
+    """A session that ended by silence is reported as such, even if the limit is near."""
     talk = ordering(session=LIMITED)
     talk.wait(301).say("hi")
     assert talk.words[0] == ENDED
 
 
 def test_a_flow_has_its_own_silence_and_the_limit_holds_all_the_same():
+    """A flow's own idle time does not exceed the limit of the bot."""
     flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")], session=2_000)
     talk = Talk(Bot([flow], session=LIMITED)).say("hi")
     assert talk.state.deadline == START + timedelta(seconds=1000)
 
 
 def test_a_call_on_its_way_suspends_the_limit():
-    """Nobody is told "not sent" while it may have been; once it is back, the session is over at once."""
+    """While a call is pending, the session does not end, so that no member reads "not sent" of a call in doubt."""
     talk = ordering(session=SessionLife(idle=300, limit=310))
     talk.says("1234", "1")
     talk.hold_calls = True
@@ -105,7 +109,7 @@ def test_a_call_on_its_way_suspends_the_limit():
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_no_session_outlives_its_limits(pauses: list[int]):
-    """Whatever the pauses: a deadline is never later than silence and limit allow, and a message after it is told."""
+    """A deadline is never later than idle time and limit allow, and a message after it is told of the end."""
     talk = ordering(session=LIMITED)
     for pause in pauses:
         deadline, since = talk.state.deadline, talk.state.session_since
@@ -122,7 +126,7 @@ def test_no_session_outlives_its_limits(pauses: list[int]):
 
 
 def test_a_message_sent_too_long_ago_is_ignored():
-    """It is answered, and changes nothing: neither the state nor the session's end."""
+    """A message that is too old is answered and stores nothing, so that it does not renew the session."""
     talk = ordering(limits=Limits(age=60))
     before = talk.state
     talk.wait(285).send(text="bob", sent_at=talk.now - timedelta(seconds=61))
@@ -133,12 +137,14 @@ def test_a_message_sent_too_long_ago_is_ignored():
 
 
 def test_without_a_bound_no_message_is_too_old():
+    """Without `Limits.age`, a message of any age is taken."""
     talk = ordering()
     talk.send(text="1234", sent_at=talk.now - timedelta(days=7))
     assert talk.last.status == "advanced"
 
 
 def test_a_message_too_old_is_no_answer_while_a_call_is_on_its_way():
+    """While a call is pending, a message that is too old gets one reply and no question."""
     talk = ordering(limits=Limits(age=60)).says("1234", "1")
     talk.hold_calls = True
     talk.say("yes")
@@ -147,6 +153,7 @@ def test_a_message_too_old_is_no_answer_while_a_call_is_on_its_way():
 
 
 def test_an_instant_without_a_time_zone_is_none():
+    """`Message.sent_at` needs a time zone."""
     with pytest.raises(InvalidMessage, match="time zone"):
         Message(Channel("sms", "1"), "m", "hi", sent_at=START.replace(tzinfo=None))
 
@@ -155,6 +162,7 @@ def test_an_instant_without_a_time_zone_is_none():
 
 
 def test_whoever_has_something_to_lose_is_warned_before_the_end():
+    """A member whose answers would be lost is warned once, `warning` seconds before the end."""
     talk = ordering(session=WARNED)
     assert talk.state.warn_at == talk.now + timedelta(seconds=240)
     talk.wait(239.9).wake(delivers=True)
@@ -168,6 +176,7 @@ def test_whoever_has_something_to_lose_is_warned_before_the_end():
 
 
 def test_a_warning_does_not_renew_the_session():
+    """A warning does not move the deadline."""
     talk = ordering(session=WARNED)
     deadline = talk.state.deadline
     talk.wait(240).wake(delivers=True)
@@ -176,6 +185,7 @@ def test_a_warning_does_not_renew_the_session():
 
 
 def test_whoever_says_something_is_warned_anew():
+    """A message after a warning sets a new deadline with a new warning."""
     talk = ordering(session=WARNED).wait(240).wake(delivers=True).say("help")
     assert talk.state.warn_at == talk.now + timedelta(seconds=240)
     talk.wait(240).wake(delivers=True)
@@ -183,23 +193,26 @@ def test_whoever_says_something_is_warned_anew():
 
 
 def test_nobody_is_warned_who_has_nothing_to_lose():
+    """A member without answers gets no warning."""
     talk = Talk(fruit_bot(session=WARNED), member_document()).says("hi")
     assert talk.state.warn_at is None
 
 
 def test_nobody_is_warned_where_nobody_delivers():
+    """A worker that does not deliver leaves the warning alone."""
     talk = ordering(session=WARNED).wait(240).wake()
     assert talk.waiting == []
     assert not [event for _, event in due(talk.state, delivers=False) if isinstance(event, SessionEnding)]
 
 
 def test_a_warning_that_comes_after_the_end_is_none():
-    """The worker slept: the member hears of the end, not that it will come."""
+    """After the end of the session, a worker announces the end and no longer warns of it."""
     talk = ordering(session=WARNED).wait(500).wake(delivers=True)
     assert talk.delivered == [ENDED, UNSENT]
 
 
 def test_a_warning_is_of_this_deadline_only():
+    """A warning of an earlier deadline is ignored."""
     talk = ordering(session=WARNED)
     old = talk.state.deadline
     assert old is not None
@@ -208,11 +221,12 @@ def test_a_warning_is_of_this_deadline_only():
 
 
 def test_nobody_is_warned_by_default():
+    """Without `SessionLife.warning`, no warning is due."""
     assert ordering().state.warn_at is None
 
 
 def test_the_end_may_be_left_to_the_next_message():
-    """`announced=False`: nothing is delivered, the member hears of it when they come back."""
+    """With `announced=False`, the end is not delivered; the next message is told of it."""
     talk = ordering(session=SessionLife(announced=False)).wait(301).wake(delivers=True)
     assert talk.delivered == []
     assert [waiting.tries for waiting in talk.state.outbox] == [DELIVERY_TRIES]
@@ -225,7 +239,7 @@ def test_the_end_may_be_left_to_the_next_message():
 
 
 def waked(chat: Chat) -> Chat:
-    """Woken, and not to be woken again at once."""
+    """Run what is due, and check that nothing due is left."""
     chat.wake()
     chat.check()
     at = chat.wakes_at()
@@ -234,7 +248,7 @@ def waked(chat: Chat) -> Chat:
 
 
 def chatting(**options: Any) -> Chat:
-    """A member with an answer that is not confirmed, and somebody who delivers."""
+    """A member with an answer that is not confirmed, and a worker that delivers."""
     chat = Chat(fruit_bot(**options))
     chat.delivers = True
     chat.plant(member_document(version=1))
@@ -243,7 +257,7 @@ def chatting(**options: Any) -> Chat:
 
 
 def test_at_the_limit_one_warning_is_enough():
-    """What is said after it does not move the end: it is not warned of again, and nobody is woken for it."""
+    """A message that cannot move the deadline causes no second warning and no wake-up."""
     chat = chatting(session=SessionLife(idle=300, limit=500, warning=60))
     chat.wait(250).say("help")
     waked(chat.wait(190))
@@ -258,7 +272,7 @@ def test_at_the_limit_one_warning_is_enough():
 
 
 def test_a_member_whose_flow_was_reset_is_not_warned():
-    """There is nothing to lose any more; and nobody is woken again and again for it."""
+    """After a reset there are no answers to lose: no warning is sent, and the wake-up does not repeat."""
     chat = chatting(session=WARNED)
     document = chat.document()
     assert document.warn_at is not None
@@ -270,7 +284,7 @@ def test_a_member_whose_flow_was_reset_is_not_warned():
 
 
 def test_who_has_nothing_to_lose_any_more_is_not_warned():
-    """The state's time was over meanwhile: home has no answers."""
+    """After a timeout that led home, no warning is sent."""
     talk = ordering(session=WARNED).says("1234", "1").wait(60).wake(delivers=True)
     assert talk.place == "home.menu"
     said = len(talk.delivered)
@@ -280,6 +294,7 @@ def test_who_has_nothing_to_lose_any_more_is_not_warned():
 
 
 def test_a_warning_is_delivered_though_the_end_is_not_announced():
+    """With `announced=False`, the warning is delivered all the same."""
     talk = ordering(session=SessionLife(warning=60, announced=False)).wait(240).wake(delivers=True)
     assert [word[:23] for word in talk.delivered] == ["Your session ends in 60"]
     talk.wait(61).wake(delivers=True)
@@ -290,7 +305,7 @@ def test_a_warning_is_delivered_though_the_end_is_not_announced():
 
 @pytest.mark.parametrize("then", ["message", "silence"])
 def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
-    """Neither before the answer to a message nor before the end: it would be of a session that is another's or over."""
+    """A warning that was not delivered in time is dropped, before a reply as well as before the end."""
     talk = ordering(session=WARNED).wait(240).wake(delivers=True, fails=True)
     assert [waiting.tries for waiting in talk.state.outbox] == [1]
     if then == "message":
@@ -311,10 +326,7 @@ def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
 )
 @settings(max_examples=80, deadline=None)
 def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], limit: int, announced: bool):
-    """Whatever is said and whenever somebody wakes them.
-
-    Nothing due is left behind, no end is warned of twice, none is warned of after it.
-    """
+    """Each wake-up has due work, leaves none behind, and warns of an end at most once and never after it."""
     chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))
     warned: list[Any] = []
     for move, pause in moves:
@@ -337,7 +349,7 @@ def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], l
 
 
 def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
-    """The turn fails after their token has run out: what is stored and shown says so."""
+    """A turn that fails after the login token has expired stores and shows the member as not authenticated."""
 
     def fails(turn: Turn[NoData]) -> bool:
         raise ValueError("of ours")
@@ -353,6 +365,7 @@ def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
 
 
 def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
+    """The outcome of an ignored message shows the member as of now: an expired token authenticates nobody."""
     life = TokenLife(START, START + timedelta(seconds=100))
     flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")])
     chat = Chat(Bot([flow], tokens=TOKENS, session=100_000, limits=Limits(age=60)))
@@ -366,7 +379,7 @@ def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
 
 
 def test_a_token_taken_within_the_leeway_is_over_all_the_same():
-    """The issuer's clock is behind ours: it is taken, and renewed before it is used."""
+    """A token that expired within the leeway is accepted at login, and renewed before it is used."""
     chat, office = shopping()
     office.answers["login"] = [a_token(datetime.fromtimestamp(chat.clock.at + 397, UTC), life=0.0, iat=None)]
     exchange = chat.begin(chat.wait(400).message("pay"))
@@ -384,13 +397,13 @@ def test_a_token_taken_within_the_leeway_is_over_all_the_same():
 def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
     monkeypatch: pytest.MonkeyPatch, valkey_url: str, hours: int
 ):
-    """Neither does the session end, nor is a fresh token refused or one that lives renewed."""
+    """Sessions and tokens are judged by the server's clock, whatever the worker's clock shows."""
     off = SimpleNamespace(time=lambda: time.time() + hours * 3600, monotonic=time.monotonic)
     monkeypatch.setattr("vimbiso_fsm.runtime.clock.time", off)
     service, ada = SimulatedCredexCore(), Channel("whatsapp", "263771000001")
 
     def say(text: str) -> Document:
-        """To a worker that has not heard the time yet."""
+        """Say a text to a worker that has not read the clock yet."""
         with FlowStateManager.from_url(valkey_url, "flows", services={"credex_core": service}) as manager:
             return manager.handle(Message(ada, f"m {text}", text)).state
 
@@ -406,7 +419,7 @@ def test_a_worker_whose_clock_is_an_hour_off_counts_by_the_servers(
 
 @attrs.frozen
 class Named:
-    """What the short flow gathers."""
+    """The data of the short flow."""
 
     name: str = ""
 
@@ -425,7 +438,7 @@ def short_session(**options: Any) -> Chat:
 
 
 def put_back(chat: Chat, to: int) -> Document:
-    """The member's document after an operator has put them back to a version."""
+    """The member's document after an operator has put the member back to a version."""
     chat.cache.forget(chat.member_id())
     with FlowStateManager(chat.bot, chat.store) as manager:
         assert manager.recover(chat.member_id(), to=to).outcome == "put back"
@@ -444,7 +457,7 @@ def test_a_flow_that_is_put_back_keeps_its_own_session():
 
 
 def test_putting_back_does_not_prolong_a_session():
-    """Nobody has said anything: a session that ends earlier than a new one would goes on as it was."""
+    """An operator who puts a member back does not prolong an open session."""
     chat = short_session()
     before = chat.document()
     chat.wait(20)
@@ -453,7 +466,7 @@ def test_putting_back_does_not_prolong_a_session():
 
 
 def test_a_flow_that_is_put_back_warns_of_its_own_end():
-    """Its answers are not confirmed, so the member is warned before they would be lost."""
+    """A flow that was put back warns of the end, because its answers are not confirmed."""
     chat = short_session(session=SessionLife(warning=20))
     chat.wait(31).wake()
     after = put_back(chat, 2)

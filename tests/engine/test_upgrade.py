@@ -1,4 +1,4 @@
-"""A flow is changed under live runs: what its author declares, and what becomes of each run."""
+"""Changes of a flow under live runs: the declaration of the author, and the upgrade of each run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from vimbiso_fsm.operations.promote import merge
 
 
 def standing(step: str, *, till: Till | None = None, more: tuple[str, ...] = ()) -> Chat:
-    """A member at a step of version 1; in the middle of its call, where it is one."""
+    """A member at a step of version 1, with the call on its way if the step has one."""
     till = till or Till()
     if step == "paying":
         till.lost.add("@ada")
@@ -50,7 +50,7 @@ def standing(step: str, *, till: Till | None = None, more: tuple[str, ...] = ())
 
 
 def deploy(chat: Chat, flow: Flow[Any], **options: Any) -> Chat:
-    """The same members, met by workers that know the new flow."""
+    """The same members, met by workers with the new flow."""
     till = chat.bot.services["till"]
     assert isinstance(till, Till)
     chat.bot, chat.cache = bot_of(flow, till, **options), Cache(100)
@@ -58,19 +58,19 @@ def deploy(chat: Chat, flow: Flow[Any], **options: Any) -> Chat:
 
 
 def place(chat: Chat) -> str:
-    """Where the member stands, and at which version."""
+    """The state in which the member stands, and the version of the run."""
     run = chat.document().run
     return f"{run.flow}.{run.step} {run.version}" if run else ""
 
 
 def last(chat: Chat) -> AuditEntry:
-    """The latest audit entry; the chain is whole."""
+    """The latest audit entry; the chain is checked."""
     chat.check()
     return unseal(chat.entries()[-1])
 
 
 def to_the_end(chat: Chat) -> list[str]:
-    """Answer whatever is asked until home is reached -> all that was said."""
+    """Answer each question until home is reached, and return all that was said."""
     said: list[str] = []
     for _ in range(20):
         assert chat.outcome is not None
@@ -86,7 +86,7 @@ def to_the_end(chat: Chat) -> list[str]:
 
 
 def test_a_renamed_step_understands_the_answer_to_its_old_question():
-    """The question is the same, so what was typed is its answer; the audit says once what was done."""
+    """An answer to a renamed question is taken, and the audit records the upgrade once."""
     chat = deploy(standing("handle"), errand())
     due = chat.document().run.due  # type: ignore[union-attr]
     assert faults(chat.bot, encode(chat.document()))[0].run.due == due  # type: ignore[union-attr]
@@ -104,7 +104,7 @@ def test_a_renamed_step_understands_the_answer_to_its_old_question():
 
 
 def test_a_button_of_an_unchanged_question_is_still_understood():
-    """What was shown before the deploy is pressed after it."""
+    """A button that was shown before the deploy still works at an unchanged question."""
     chat = deploy(standing("confirm"), errand())
     chat.press("Pay now")
     assert chat.words == ["Paid.", "At home."]
@@ -112,7 +112,7 @@ def test_a_button_of_an_unchanged_question_is_still_understood():
 
 @pytest.mark.parametrize("text", ["yes", "red", "1", "pear"])
 def test_what_answered_a_question_that_is_gone_answers_no_other(text: str):
-    """The removed step's answer is not taken for the next question's, though it would fit there."""
+    """A text for a removed question is not taken as the answer to its replacement."""
     chat = deploy(standing("colour"), errand())
     chat.say(text)
     late = "That came when the question before was over; here is where you are now."
@@ -123,7 +123,7 @@ def test_what_answered_a_question_that_is_gone_answers_no_other(text: str):
 
 
 def test_a_button_of_a_question_that_is_gone_is_closed():
-    """Also when the question in its place has a button of that name, and also after it was asked."""
+    """A button of a removed question is closed, even if the replacement has a button of that name."""
     to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("confirm")})])
     chat = standing("colour")
     assert chat.outcome is not None
@@ -136,7 +136,7 @@ def test_a_button_of_a_question_that_is_gone_is_closed():
 
 
 def test_a_question_put_in_place_of_another_gets_its_own_time():
-    """The timer of the old one is over; the new one's begins when it is asked."""
+    """The timer of a replacement begins when it is asked."""
     chat = deploy(standing("name"), errand())
     chat.wait(100).say("Ada Byron")
     assert place(chat) == "errand.given 2"
@@ -149,7 +149,7 @@ def test_a_question_put_in_place_of_another_gets_its_own_time():
 
 @pytest.mark.parametrize("word", ["help", "back", "menu", "cancel"])
 def test_the_words_that_always_work_do_so_at_a_new_question(word: str):
-    """And lead somewhere."""
+    """Global words work at a question that has not been shown yet."""
     chat = deploy(standing("colour"), errand())
     chat.say(word)
     chat.check()
@@ -159,7 +159,7 @@ def test_the_words_that_always_work_do_so_at_a_new_question(word: str):
 
 
 def test_a_split_step_goes_on_where_the_data_says():
-    """Nothing given yet: the first half. Named before, and gone back to: the second."""
+    """A split step goes on at the step that its function chooses from the data."""
     chat = deploy(standing("name"), errand())
     assert chat.say("whatever").replies[-1].text == "Their given name?"
     chat = deploy(standing("colour", more=("back",)), errand())
@@ -168,7 +168,7 @@ def test_a_split_step_goes_on_where_the_data_says():
 
 
 def test_back_walks_the_trail_of_the_new_version():
-    """Renamed and split questions are there under their new names, with their answers; removed ones are not."""
+    """`back` knows renamed and split questions by their new names, with their answers, and skips removed ones."""
     chat = deploy(
         standing("confirm"), errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": ReplacedBy("confirm")})])
     )
@@ -182,7 +182,7 @@ def test_back_walks_the_trail_of_the_new_version():
 
 
 def test_a_step_may_end_on_the_old_definition():
-    """It is stepped with that, to its end, whatever is declared of the steps on the way; the audit says it once."""
+    """A run with `FinishOnOld` is stepped by the old definition to its end, and the audit records it once."""
     chat = deploy(standing("wrap"), errand())
     chat.say("paper")
     assert (chat.words, place(chat)) == (["Is it a gift?"], "errand.gift 1")
@@ -195,7 +195,7 @@ def test_a_step_may_end_on_the_old_definition():
 
 
 def test_a_whole_version_may_end_on_the_old_definition():
-    """Whatever its step; the sub-flow, the call and `back` are those of old."""
+    """A kept version steps its runs, sub-flows, calls and `back` by the old definition."""
     for step in WAYS:
         chat = deploy(standing(step), errand([Migration(1, others=FinishOnOld(errand_1))]))
         chat.say("back" if step not in ("paying", "handle") else "help")
@@ -205,7 +205,7 @@ def test_a_whole_version_may_end_on_the_old_definition():
 
 
 def test_a_restart_is_told_once_before_the_reply():
-    """The notice, the first question; nothing of what was filled in, nothing taken from what was said."""
+    """A restart is told once, before the first question; earlier answers and the message itself are not taken."""
     chat = deploy(standing("gift"), errand())
     chat.say("yes")
     assert chat.words == ["Gifts are other than they were; please begin again.", "Who gets it?"]
@@ -217,7 +217,7 @@ def test_a_restart_is_told_once_before_the_reply():
 
 
 def test_a_restart_has_words_of_the_frameworks_own():
-    """When the author gives none."""
+    """A restart without words uses the framework's own text."""
     chat = deploy(
         standing("gift"), errand([attrs.evolve(FROM_1, others=None, steps={**FROM_1.steps, "gift": Restart()})])
     )
@@ -227,7 +227,7 @@ def test_a_restart_has_words_of_the_frameworks_own():
 
 @pytest.mark.parametrize("choice", [False, True])
 def test_a_restart_is_told_by_the_worker_too_and_then_not_again(choice: bool):
-    """A waking delivers what waits; the next message is asked the first question all the same."""
+    """A worker may deliver the notice of a restart; the next message is then asked the first question."""
     chat = standing("gift")
     assert chat.outcome is not None
     old = chat.outcome.replies[-1].buttons[0].id  # type: ignore[union-attr]
@@ -243,7 +243,7 @@ def test_a_restart_is_told_by_the_worker_too_and_then_not_again(choice: bool):
 
 
 def test_a_duplicate_after_the_deploy_shows_the_question_and_closes_no_door():
-    """The first result has been forgotten: what is asked now is shown, and nothing is stored."""
+    """A duplicate whose first result is gone shows the current question and stores nothing."""
     chat = standing("colour")
     message = chat.message("again", id="seen")
     chat.handle(message)  # answers colour
@@ -262,7 +262,7 @@ def test_a_duplicate_after_the_deploy_shows_the_question_and_closes_no_door():
 
 
 def test_a_run_below_its_sub_flow_is_brought_along():
-    """The member picks a fruit of an unchanged sub-flow; its result goes to today's flow."""
+    """A run below an unchanged sub-flow is upgraded, and takes its output."""
     chat = deploy(standing("picking"), errand())
     chat.say("pear")
     assert (chat.words, place(chat)) == (["Pay it?"], "errand.confirm 2")
@@ -270,7 +270,7 @@ def test_a_run_below_its_sub_flow_is_brought_along():
 
 
 def test_a_sub_flow_whose_caller_no_longer_waits_ends():
-    """The state that began it is gone: the member is asked what stands in its place."""
+    """A sub-flow whose calling state is gone ends, and the replacement is asked."""
     gone = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "picking": ReplacedBy("confirm")})])
     chat = deploy(standing("picking"), gone)
     chat.say("pear")
@@ -282,7 +282,7 @@ def test_a_sub_flow_whose_caller_no_longer_waits_ends():
 
 
 def test_a_caller_that_begins_again_takes_its_sub_flow_along():
-    """One notice, one first question."""
+    """A restarted caller drops its sub-flow, with one notice and one first question."""
     chat = deploy(standing("picking"), errand([Migration(1, others=Restart())]))
     chat.say("pear")
     assert chat.words == ["We have changed how this works (your errand); please begin it again.", "Who gets it?"]
@@ -290,7 +290,7 @@ def test_a_caller_that_begins_again_takes_its_sub_flow_along():
 
 
 def test_a_parked_run_is_brought_to_today_and_asked_when_it_goes_on():
-    """It was offered back before the deploy; an old button of its question is closed then."""
+    """A parked run is upgraded and asked when it is resumed; its old buttons are closed."""
     chat = standing("colour")
     assert chat.outcome is not None
     old = chat.outcome.replies[-1].buttons[0].id  # type: ignore[union-attr]
@@ -303,7 +303,7 @@ def test_a_parked_run_is_brought_to_today_and_asked_when_it_goes_on():
 
 
 def test_an_old_button_presses_nothing_in_a_run_that_was_carried_on():
-    """Though the question in the place of its own has a button of that name."""
+    """An old button does nothing in a resumed run, even if the replacement has a button of that name."""
     to_confirm = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("confirm")})])
     chat = standing("colour")
     assert chat.outcome is not None
@@ -316,7 +316,7 @@ def test_an_old_button_presses_nothing_in_a_run_that_was_carried_on():
 
 
 def test_a_sub_flow_that_begins_again_is_given_what_its_caller_gives():
-    """Only the caller knows: it begins the sub-flow, as it did before; the member hears of it."""
+    """A restarted sub-flow gets its input from its caller again, and the member is told."""
     fresh = attrs.evolve(pick, version=2, migrations=[Migration(1, others=Restart())])
     states = [attrs.evolve(state, flow=fresh) if state.flow else state for state in errand_1.states]
     chat = deploy(standing("picking"), attrs.evolve(errand_1, states=states))
@@ -328,7 +328,7 @@ def test_a_sub_flow_that_begins_again_is_given_what_its_caller_gives():
 
 
 def test_a_session_that_ended_before_the_deploy():
-    """What was parked then is offered back, at today's version."""
+    """A run that was parked before the deploy is offered back at the current version."""
     chat = standing("colour").wait(10_000)
     deploy(chat, errand())
     chat.say("red")
@@ -340,7 +340,7 @@ def test_a_session_that_ended_before_the_deploy():
 
 
 def test_a_call_on_its_way_is_settled_in_the_step_its_own_became():
-    """The same key, once; by the member's message or by the worker."""
+    """A pending call of a renamed step is settled once, with its key, by a message or by the worker."""
     for by_worker in (False, True):
         till = Till()
         chat = standing("paying", till=till)
@@ -357,7 +357,7 @@ def test_a_call_on_its_way_is_settled_in_the_step_its_own_became():
 
 @pytest.mark.parametrize("rule", [ReplacedBy("confirm"), Restart(), "confirm"])
 def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
-    """Recovery does not go back over it: nobody knows whether it was done, and it is not made again."""
+    """A migration that would lose a pending call counts as damage, and recovery does not make the call again."""
     till = Till()
     chat = standing("paying", till=till)
     deploy(chat, errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": rule})])).wait(5)
@@ -377,9 +377,9 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
 
 @pytest.mark.parametrize("version", [1, 3])
 def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
-    """An older one without a migration, or a newer one of a deploy that was rolled back.
+    """A version without a migration, or a newer one of a deploy that was rolled back, goes to recovery.
 
-    What was said is not taken; recovery's path.
+    The message itself is not taken.
     """
     chat = standing("confirm")
     flow = errand([], version=2) if version == 1 else errand_1
@@ -397,7 +397,10 @@ def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
 
 
 def test_a_changed_declaration_of_the_same_version_is_believed():
-    """As long as the step is there and the data can be read; it carries today's fingerprint when it is stepped."""
+    """A changed declaration of the same version is used if the step exists and the data can be read.
+
+    The run gets the new fingerprint with its next step.
+    """
     chat = deploy(standing("confirm"), errand(version=2))
     chat.say("help")
     run = chat.document().run
@@ -411,7 +414,7 @@ def test_a_changed_declaration_of_the_same_version_is_believed():
 
 
 def test_a_run_that_does_not_say_its_version_is_taken_for_todays():
-    """The seed's document has no bookkeeping; where no migration leads from version 1, it is as it was."""
+    """A run without a version, as in the seed's document, counts as current if no migration leads from version 1."""
     run = Run(FlowData("errand:1", "confirm", StepData("errand", Address(*CHANNEL.address))))
     chat = Chat(bot_of(errand([])))
     chat.plant(member_document(version=1, run=run))
@@ -423,10 +426,9 @@ def test_a_run_that_does_not_say_its_version_is_taken_for_todays():
     ("flow", "stands", "source"), [(errand(), "recipient", "turns"), (errand([]), "menu", "turns")]
 )
 def test_recovery_reads_the_records_of_an_older_version(flow: Flow[Any], stands: str, source: str):
-    """The turn record says of which version it is, so it is brought to today.
+    """Recovery upgrades a turn record of an older version.
 
-    Where no migration does that, the one before is taken, for none of the steps since was a call with an effect: the
-    audit says so.
+    If none fits, it takes the one before, unless a call with an effect was made since.
     """
     chat = standing("handle")
     member = chat.store._members["m-1"]
@@ -440,7 +442,7 @@ def test_recovery_reads_the_records_of_an_older_version(flow: Flow[Any], stands:
 
 
 def test_recovery_does_not_take_a_record_of_todays_version_for_an_older_one():
-    """It is not upgraded once more."""
+    """Recovery does not upgrade a turn record of the current version again."""
     chat = deploy(standing("handle"), errand())
     chat.say("@ada", "Ada")
     member = chat.store._members["m-1"]
@@ -472,7 +474,7 @@ def _raises(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     ids=["raises", "nothing", "no names", "reserved", "another type", "no value of JSON"],
 )
 def test_data_that_cannot_be_upgraded_is_damage_and_quotes_nothing(data: Any, fault: str):
-    """It is named with flow and version, without the value."""
+    """Data that cannot be upgraded is a fault with flow and version, and without the value."""
     chat = deploy(standing("confirm"), errand([attrs.evolve(FROM_1, data=data)]))
     document, wrong = faults(chat.bot, encode(chat.document()))
     assert document is None
@@ -482,7 +484,7 @@ def test_data_that_cannot_be_upgraded_is_damage_and_quotes_nothing(data: Any, fa
 
 
 def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
-    """Nobody asked for the call."""
+    """A question that was replaced by a call is damage, because the member did not confirm the call."""
     document = standing("confirm").document()
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "confirm": "sending"})])
     assert [fate.fault for fate in plan(bot_of(flow), document)] == [
@@ -492,7 +494,7 @@ def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
 
 
 def test_what_belonged_to_the_old_question_is_gone_with_it():
-    """What was shown, its timer; and the question is not on its own way back."""
+    """The choices and the timer of a replaced question are removed, and the replacement is not on its own trail."""
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": ReplacedBy("given")})])
     found, _ = faults(bot_of(flow), encode(standing("handle").document()))
     assert found is not None
@@ -506,7 +508,7 @@ def test_what_belonged_to_the_old_question_is_gone_with_it():
 
 
 def test_a_chain_of_migrations():
-    """From version 1 by way of 2 to 3, each with its own words and data."""
+    """Migrations form a chain from version 1 through 2 to 3, each with its own names and data."""
     third = errand(
         [
             attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": "whom", "paying": "sending"}),
@@ -519,7 +521,7 @@ def test_a_chain_of_migrations():
 
 
 def place_after(chat: Chat, flow: Flow[Any]) -> str:
-    """Where the member stands after one message to the new flow."""
+    """The state in which the member stands after one message to the new flow."""
     deploy(chat, flow).say("anything")
     chat.check()
     return place(chat)
@@ -561,7 +563,7 @@ def place_after(chat: Chat, flow: Flow[Any]) -> str:
     ],
 )
 def test_a_migration_that_leads_nowhere_is_refused_when_the_flow_is_made(migrations: Any, said: str):
-    """The error names flow, place, fault and remedy."""
+    """A migration to an unknown step is refused when the flow is made, with flow, place, fault and remedy."""
     with pytest.raises(FlowError) as error:
         errand(migrations)
     assert said in str(error.value)
@@ -570,20 +572,20 @@ def test_a_migration_that_leads_nowhere_is_refused_when_the_flow_is_made(migrati
 
 
 def test_a_gap_in_the_chain_is_refused():
-    """A run of the version before it would end there."""
+    """A gap in the chain of migrations is refused."""
     with pytest.raises(FlowError, match="none leads from version 2 to 3"):
         errand([FROM_1, Migration(3)], version=4)
 
 
 def test_two_kept_definitions_of_one_version_are_refused():
-    """Nobody could say which one a run is of."""
+    """Two kept definitions of one version are refused, because a run could be of either."""
     twin = attrs.evolve(errand_1)
     with pytest.raises(FlowError, match="two definitions of version 1"):
         bot_of(errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "gift": FinishOnOld(twin)})]))
 
 
 def test_a_kept_definition_brings_its_own_sub_flows():
-    """One that today's flows do not have any more, and one that they have in another version."""
+    """A kept definition brings its own sub-flows, also those that the current flows lack or have in another version."""
     inner: dict[int, Flow[Any]] = {
         version: Flow(
             "inner", version=version, initial="q",
@@ -636,7 +638,7 @@ def test_a_kept_definition_brings_its_own_sub_flows():
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_change_of_another_kind_stores_and_says_it_too(kind: Any):
-    """Through both managers: what is read is of today, and the next commit, whatever it is, says what was brought."""
+    """Both managers read an upgraded document, and the next commit of any kind records the upgrade."""
     chat = standing("gift")
     document = chat.document()
     with Shell(kind, bot_of(errand()), chat.store) as shell:
@@ -651,7 +653,7 @@ def test_a_change_of_another_kind_stores_and_says_it_too(kind: Any):
 
 
 def test_a_member_who_adopts_a_guest_is_brought_along():
-    """The entry of the move says it."""
+    """The entry of a promotion records the upgrade of the member."""
     bot = bot_of(errand())
     member, _ = faults(bot, encode(standing("gift").document()))
     assert member is not None
@@ -671,7 +673,7 @@ FIELDS = sorted(errand_1.fields)
 
 @st.composite
 def old_documents(draw: st.DrawFn) -> Document:
-    """A member anywhere in version 1 with anything in its fields; above it, perhaps, its sub-flow; perhaps a call."""
+    """A member anywhere in version 1 with any data, perhaps with a sub-flow or a call."""
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     values = text if draw(st.integers(0, 4)) else plain_values
     fields = draw(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, values)))
@@ -699,7 +701,10 @@ def old_documents(draw: st.DrawFn) -> Document:
 
 @given(old_documents(), st.sampled_from(["yes", "1", "menu", "back", "Ada", "help"]))
 def test_any_run_of_an_older_version_is_brought_to_a_valid_one_or_named(document: Document, text: str):
-    """And what is valid can be spoken to; bringing it once is enough; a call is kept, with its key, or it is damage."""
+    """Any old run is upgraded to a valid one or is a named fault.
+
+    An upgraded run can be spoken to, is not upgraded twice, and keeps the key of its call.
+    """
     bot = bot_of(errand())
     before = encode(document)
     found, wrong = faults(bot, before)
@@ -722,7 +727,7 @@ def test_any_run_of_an_older_version_is_brought_to_a_valid_one_or_named(document
 
 @given(plain_values)
 def test_what_is_no_document_is_left_to_the_rule_book(raw: Any):
-    """Nothing is raised that is not a fault of a migration."""
+    """Data that is no document is returned unchanged."""
     bot = bot_of(errand())
     assert upgrade(bot, raw) == (raw, ())
     for broken in (
