@@ -1,14 +1,14 @@
-"""Whatever three members say to VimbisoPay, and whatever becomes of the network behind it: the law of the whole.
+"""Conversations of three members with VimbisoPay under faults of the network: nothing is lost, and nothing made twice.
 
-Thirty messages of three members, to two workers, some delivered twice, with silences that end sessions; a core that is
-down, slow, answers 401 or loses its replies. After each message a witness (`Witness`), who has read what the members
-were shown and what they said to it, compares credex-core with what follows from that alone:
+Three members send thirty messages to two workers. Some messages are delivered twice, and some pauses end sessions. The
+core is down, slow, answers 401 or loses its replies. After each message a `Witness`, which knows the replies and the
+messages only, compares credex-core with what follows from them:
 
-- what one account gave another received, and nothing moved but by an accepted offer, an upgrade or a new account;
-- nothing was made, answered, paid or opened that its member has not confirmed, as it was shown to them;
-- one confirmation was acted on once, and so was one run of the offer, however often it was confirmed;
-- every message was answered, in words, and not by a failure;
-- and when the network is well again "menu" leads each of them to their dashboard, whatever was left open.
+- Each account received what another one gave, and only an accepted offer, an upgrade or a new account moved value.
+- Nothing was made, answered, paid or opened that its member has not confirmed as it was shown.
+- One confirmation took effect once, and so did one run of the offer, however often it was confirmed.
+- Each message was answered in words, and not by a failure.
+- Once the network is well again, "menu" leads each member to the dashboard, whatever was left open.
 """
 
 from __future__ import annotations
@@ -70,8 +70,14 @@ THREE = st.sampled_from([(ALAN, ADA, KATHERINE), (ALAN, ADA, EMMY), (ALAN, KATHE
 class Step:
     """One message.
 
-    `who` of the three says it, after a `pause`, to one of two workers; it may be delivered twice. `choice` among their
-    errands, or what else is said where it is `noise`; `trouble` befalls the network first.
+    Attributes:
+        who: Which of the three members sends it.
+        choice: Which of the member's errands it belongs to; for `noise`, which other text it is.
+        noise: Whether it belongs to no errand.
+        pause: Seconds before it.
+        worker: Which of the two workers handles it.
+        twice: Whether it is delivered twice.
+        trouble: The fault of the network before it.
     """
 
     who: int
@@ -129,7 +135,7 @@ class World:
         return self.at
 
     def settle(self) -> None:
-        """Wait until every slow call has come home."""
+        """Wait until each slow call has returned."""
         for worker in self.workers:
             wait(tuple(worker._late))
 
@@ -158,7 +164,7 @@ class Customer:
         self.words = deque(["hi", "1"] if phone == KATHERINE else ["hi"])
 
     def next_word(self, step: Step) -> str:
-        """What they say next: the rest of their errand, or a new one, out of those that they are shown."""
+        """The next text of the member: the rest of the errand, or a new one of those that are shown."""
         if step.noise:
             return NOISE[step.choice % len(NOISE)]
         if not self.words and self.place not in HOME:
@@ -177,7 +183,7 @@ class Customer:
         return [choice.id for choice in choices]
 
     def say(self, word: str, worker: int = 0, *, twice: bool = False) -> list[Outcome]:
-        """What each delivery of it was answered with."""
+        """Say a text, and return the reply to each delivery of it."""
         message = Message(self.channel, f"m{next(self._ids)}", word)
         workers = [self.world.workers[worker], *([self.world.workers[1 - worker]] if twice else [])]
         outcomes = [each.handle(message) for each in workers]
@@ -186,13 +192,13 @@ class Customer:
 
     @property
     def place(self) -> str:
-        """Flow and state."""
+        """The flow and the state."""
         run = self.outcome.state.run if self.outcome else None
         return f"{run.flow}.{run.step}" if run else ""
 
     @property
     def stands(self) -> str:
-        """Flow and state as they are stored: a call may have come home since they were last answered."""
+        """The flow and the state as stored, because a call may have returned since the latest reply."""
         worker = self.world.workers[0]
         document = worker.state(worker.member_of(self.channel) or guest_id(self.channel))
         return f"{document.run.flow}.{document.run.step}" if document and document.run else ""
@@ -205,7 +211,7 @@ class Customer:
 
 
 def asked_by(reply: Reply) -> Text:
-    """The words of a reply, whatever stands under them."""
+    """The question of a reply, without the titles below it."""
     return reply.body if isinstance(reply, Buttons | Menu) else reply
 
 
@@ -231,7 +237,7 @@ OPENING, PRICE = Decimal("20.00"), Decimal("1.00")
 
 
 class Witness:
-    """Knows what was confirmed, from what was shown and said, and what credex-core may have done by that."""
+    """Compares credex-core with what follows from the replies that were shown and the texts that were said."""
 
     def __init__(self, core: SimulatedCredexCore) -> None:
         self.core = core
@@ -245,10 +251,10 @@ class Witness:
         self.tiers = {phone: member.tier for phone, member in core._phones.items()}
 
     def hears(self, customer: Customer, word: str) -> None:
-        """Note what a customer confirms by saying it: a question that was shown, while their session lasts.
+        """Note the question that a customer confirms with a text, if it was shown and the session lasts.
 
-        Whoever is impatient may answer a question that they have seen before and will only just see again, for a call
-        has come home with a refusal: `yes` counts that too, by where they stand; of what is in it, nothing is new.
+        A customer may also confirm a question that was shown earlier and is about to be shown again, because a call has
+        been refused meanwhile. The question is then found by the customer's state; its content is the same.
         """
         agrees = word == "1" or word in Commands().yes
         if customer.outcome is None or not agrees or customer.world.at - customer.spoke > SILENCE:
@@ -271,7 +277,10 @@ class Witness:
             self.opened.add((customer.phone, f"{shown['firstname']} {shown['lastname']}"))
 
     def check(self) -> Counter[str]:
-        """Nothing happened but what was confirmed, and each once -> what happened, for the record."""
+        """Check that only what was confirmed has happened, and each of it once.
+
+        Return what happened, for the record.
+        """
         with self.core._lock:  # a slow call may be at it just now
             self.core.check_conservation()
             now = offers(self.core)
@@ -291,7 +300,7 @@ class Witness:
         return happened + Counter(offered=len(made), upgraded=len(raised), onboarded=len(opened))
 
     def _check_offers(self, made: list[Offer]) -> None:
-        """Each offer is as it was shown, and no run of the conversation has made two."""
+        """Check that each offer is as it was shown, and that no run has made two."""
         confirmed = Counter(content for contents in self.offered.values() for content in contents)
         assert Counter(map(content_of, made)) <= confirmed, (made, confirmed)
         free = dict(self.offered)
@@ -301,7 +310,7 @@ class Witness:
             del free[run]
 
     def _check_balances(self, now: dict[str, Offer], raised: set[str]) -> None:
-        """Every account holds what it began with, and what follows from the accepted offers and the upgrades."""
+        """Check that each account holds its first balance, changed only by accepted offers and upgrades."""
         expected = {handle: defaultdict(Decimal, balances) for handle, balances in self.accounts.items()}
         for handle in self.core._handles.keys() - expected.keys():
             expected[handle] = defaultdict(Decimal, USD=OPENING)
@@ -316,7 +325,7 @@ class Witness:
             assert account.balances == expected[handle], handle
 
     def _check_calls(self) -> None:
-        """However often a call was tried, it had one key for each confirmation."""
+        """Check that each confirmation has one key, however often the call was tried."""
         keys = {(EFFECTS[call.name], call.key) for call in self.core.calls if call.name in EFFECTS}
         assert all(key for _, key in keys)
         made = Counter(flow for flow, _ in keys)
@@ -332,7 +341,7 @@ def content_of(offer: Offer) -> tuple[str, str, str]:
 
 
 def answered(outcome: Outcome, word: str) -> None:
-    """A message was answered: in words, and by no failure of ours."""
+    """Check that a message was answered in words, and by no failure of the bot."""
     assert outcome.replies, word
     for reply in outcome.replies:
         assert reply.text.strip(), (word, reply)
@@ -346,13 +355,13 @@ def answered(outcome: Outcome, word: str) -> None:
 @settings(deadline=None)
 @given(THREE, STEPS, st.sampled_from(["menu", "no", "cancel"]))
 def test_any_conversation_of_three_on_a_network_that_fails(phones: tuple[str, str, str], steps: list[Step], leave: str):
-    """See above. `leave`: what is said at the end when the open flow is first offered back (domain: §1)."""
+    """Each rule of this module holds. `leave` is said at the end when the open flow is offered back."""
     with World() as world:
         converse(world, [Customer(world, phone) for phone in phones], steps, leave)
 
 
 def converse(world: World, customers: list[Customer], steps: list[Step], leave: str) -> None:
-    """Say it all, and look at what became of it after each message."""
+    """Handle each message, and check the witness after it."""
     witness = Witness(world.core)
     for step in steps:
         customer = customers[step.who]
@@ -376,7 +385,7 @@ def converse(world: World, customers: list[Customer], steps: list[Step], leave: 
 
 
 def go_home(customer: Customer, leave: str) -> None:
-    """Say "menu" until the dashboard is there."""
+    """Say "menu" until the dashboard is shown."""
     said: list[str] = []
     for _ in range(12):
         customer.world.at += 61  # a call on its way is taken up again
@@ -398,7 +407,7 @@ def go_home(customer: Customer, leave: str) -> None:
 
 
 class Fading(SimulatedCredexCore):
-    """Makes an offer and loses its reply, so often; after that it is down."""
+    """A core that makes an offer and loses its reply, a number of times, and is down after that."""
 
     left = 1
 
@@ -412,7 +421,7 @@ class Fading(SimulatedCredexCore):
 
 @pytest.mark.parametrize("lost", [1, 3], ids=["the next try", "the next round"])
 def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now(lost: int):
-    """That a try does not reach credex-core says nothing of the one before it, whose reply was lost."""
+    """A try that does not reach credex-core says nothing of an earlier try whose reply was lost."""
     core = Fading()
     core.left = lost
     world = World(core, call_wait=10.0)
@@ -427,7 +436,7 @@ def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now
 
 
 class Holding(SimulatedCredexCore):
-    """Finds no account before it is let."""
+    """A core that finds no account before it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -439,7 +448,7 @@ class Holding(SimulatedCredexCore):
 
 
 def test_a_yes_confirms_no_question_that_was_not_shown():
-    """Looking the account up takes long; its answer, and the question with it, waits for the member's next message."""
+    """A question that follows a slow call is not confirmed by a "yes" that came before it was shown."""
     core = Holding()
     world = World(core, call_wait=10.0)
     ada = Customer(world, ADA)

@@ -1,9 +1,9 @@
-"""Writes `whatsapp.jsonl`: webhook bodies in the shape the Cloud API sends, one JSON a line, for `vimbiso replay`.
+"""Write `whatsapp.jsonl`: webhook bodies as the Cloud API sends them, one JSON per line, for `vimbiso replay`.
 
-    python tests/transcripts/make_whatsapp.py            writes the file anew
-    python tests/transcripts/make_whatsapp.py --check    exits with 1 when the file is not what this script writes
+    python tests/transcripts/make_whatsapp.py            writes the file again
+    python tests/transcripts/make_whatsapp.py --check    exits with 1 if the file differs from what this script writes
 
-The conversations, five members who talk at the same time:
+Five members talk at the same time:
 
 - Emmy, unknown, becomes a member, offers alan 10 USD and confirms: one offer.
 - Ada mistypes the amount three times, offers alan 10 USD and confirms: one offer.
@@ -11,9 +11,9 @@ The conversations, five members who talk at the same time:
 - Katherine chooses her account `katherine`, starts an offer and says no: none.
 - Sophie, unknown, starts to register and has yet to give her last name.
 
-Whatever is delivered twice, pressed too late, or is a picture changes nothing. All times lie within 300 s, so no
-session ends. Pressed ids are bare triggers and rows (`become_member`), or stale ones (`zz.1.yes`): nobody knows the
-run ids of a conversation that is yet to be replayed.
+Duplicates, late presses and pictures change nothing. All times lie within 300 s, so that no session ends. Pressed ids
+are bare triggers and rows (`become_member`), or stale ones (`zz.1.yes`), because the run ids of a conversation are not
+known before it is replayed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ JSON = dict[str, Any]
 
 @attrs.frozen
 class Member:
-    """Somebody who writes to us. Each message made here is said a little later than the one made before."""
+    """A member on WhatsApp. Each message is sent a little later than the one before."""
 
     phone: str
     name: str
@@ -59,7 +59,7 @@ class Member:
         return told | content
 
     def text(self, body: str) -> JSON:
-        """Something typed."""
+        """A typed text."""
         return self.message("text", text={"body": body})
 
     def button(self, id: str, title: str) -> JSON:
@@ -79,7 +79,7 @@ class Member:
         return self.message("button", context=self._context(), button={"payload": payload, "text": text})
 
     def media(self, kind: str, mime_type: str) -> JSON:
-        """A picture, a sticker, a voice message."""
+        """A picture, a sticker or a voice message."""
         digest = hashlib.sha256(f"{self.phone} {kind}".encode()).digest()
         number = str(int.from_bytes(digest[:6], "big"))
         return self.message(
@@ -90,7 +90,7 @@ class Member:
         return {"from": DISPLAY, "id": wamid(self.phone, "question")}
 
     def status(self, status: str) -> JSON:
-        """What became of a message of ours to this member."""
+        """The status of one of the bot's messages to this member."""
         at = START + STEP * next(self.clock)
         return {
             "id": wamid(self.phone, "reply"),
@@ -119,7 +119,7 @@ def wamid(phone: str, said: str) -> str:
 
 
 def change(*messages: JSON, of: tuple[Member, ...], statuses: tuple[JSON, ...] = ()) -> JSON:
-    """One entry of `changes`: what the members in `of` said, what became of our replies, or both."""
+    """One entry of `changes`: the messages of the members in `of`, the statuses of our replies, or both."""
     value: JSON = {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": DISPLAY, "phone_number_id": PHONE_NUMBER_ID},
@@ -142,7 +142,7 @@ def webhook(*entries: JSON) -> JSON:
 
 
 def bodies() -> list[JSON]:
-    """All bodies in the order they are delivered."""
+    """All bodies, in the order of delivery."""
     clock = itertools.count()
     ada = Member("263771000001", "Ada", clock)
     alan = Member("263771000002", "Alan Turing", clock)
@@ -239,12 +239,12 @@ def bodies() -> list[JSON]:
 
 
 def lines() -> str:
-    """The whole file."""
+    """The lines of the file."""
     return "".join(json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n" for body in bodies())
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the file, or with `--check` compares it."""
+    """Write the file, or compare it with `--check`."""
     if "--check" not in arguments:
         FILE.write_text(lines(), encoding="utf-8")
         return 0

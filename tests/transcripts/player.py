@@ -1,18 +1,18 @@
-"""Plays a script, what members say, to VimbisoPay on one channel and writes down the transcript.
+"""Play a script of messages to VimbisoPay on one channel, and write its transcript.
 
-A script, `scripts/<name>.txt`, has a line for each thing that happens:
+A script, `scripts/<name>.txt`, has one line for each event:
 
-    # words for the reader
-    @ ada                       who speaks, until somebody else does; `@ ada on sms`: from another channel
+    # a comment
+    @ ada                       the member of the next messages; `@ ada on sms`: on another channel
     > offer                     typed; `> [Yes, offer it]` pressed (typed, where nothing can be pressed);
-                                `> (image)` something that is no text
-    * core: down createCredex   what goes wrong from here on, `* core: well` when it is over
+                                `> (image)` a message without text
+    * core: down createCredex   a fault from here on; `* core: well` ends it
     * 301 seconds pass
 
-The transcript has them all again, and under each message what the bot answered, as the channel shows it, where the
-member stands then (`=`, with what has been gathered) and which calls credex-core received (`!`). What a member says
-comes in as a webhook body of the channel and goes out as its payloads. Between any two messages the document is written
-out and read back, by a bot that knows nothing but the store.
+The transcript repeats these lines. Under each message stand the replies as the channel shows them, the member's state
+with the answers so far (`=`), and the calls that credex-core received (`!`). Messages come in as webhook bodies of the
+channel, and replies go out as its payloads. Between two messages, the document is written and read back by a bot that
+knows only the store.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def sms_body(phone: str, number: int, said: str, choice: str | None) -> bytes:
 
 
 def whatsapp_shows(payload: JSON) -> tuple[str, list[tuple[str, str, str]]]:
-    """The words of a payload, and of each option its title, its description and its id."""
+    """The words of a payload, and the title, description and id of each option."""
     if payload["type"] == "text":
         return payload["text"]["body"], []
     asked = payload["interactive"]
@@ -103,7 +103,7 @@ def sms_shows(payload: JSON) -> tuple[str, list[tuple[str, str, str]]]:
 
 @attrs.frozen
 class Shape:
-    """A channel as its provider speaks it."""
+    """The form in which the provider of a channel sends and receives."""
 
     format: ChannelFormat
     body: Any
@@ -122,7 +122,7 @@ CHANNELS: Final = {
 
 @attrs.define
 class Speaker:
-    """Who speaks, from which channel, and what they saw last."""
+    """A member on one channel, with the reply that was shown last."""
 
     phone: str
     channel: str
@@ -130,7 +130,7 @@ class Speaker:
 
 
 class Play:
-    """One script on its way."""
+    """One script while it is played."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
@@ -184,7 +184,7 @@ class Play:
         yield from map(self.called, self.core.calls[before:])
 
     def turn(self, message: Message, shape: Shape) -> tuple[Document | None, list[JSON]]:
-        """One message, to a bot that knows nothing but the store."""
+        """Handle one message with a bot that knows only the store."""
         manager = FlowStateManager(flows.bot, self.store, services={"credex_core": self.core})
         outcome = manager.handle(message)
         self.core.check_conservation()
@@ -199,7 +199,7 @@ class Play:
 
 
 def _place(document: Document) -> str:
-    """Where the member stands, and what has been gathered there."""
+    """The state of the member, and the answers so far."""
     run = document.run
     if run is None:
         return "nowhere"

@@ -1,4 +1,4 @@
-"""Every conversation of VimbisoPay, happy and unhappy, on the shapes of every channel, as it is written down.
+"""The conversations of VimbisoPay on each channel, compared with their transcripts.
 
 `pytest tests/transcripts/test_transcripts.py --rewrite-transcripts` writes the transcripts again. Read them before you
 commit them.
@@ -17,7 +17,7 @@ NAMES = sorted(path.stem for path in SCRIPTS.glob("*.txt"))
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_transcript_is_what_happens(name: str, channel: str, request: pytest.FixtureRequest) -> None:
-    """What was written down is what the bot says, where it stands and what it calls, message by message."""
+    """Each reply, state and call is as the transcript says."""
     written = SCRIPTS.with_name(channel) / f"{name}.txt"
     played = play((SCRIPTS / f"{name}.txt").read_text(encoding="utf-8"), channel)
     if request.config.getoption("--rewrite-transcripts"):
@@ -27,13 +27,13 @@ def test_the_transcript_is_what_happens(name: str, channel: str, request: pytest
 
 
 def test_every_transcript_has_its_script() -> None:
-    """None is left over from a script that is gone."""
+    """Each transcript belongs to a script."""
     for channel in CHANNELS:
         assert sorted(path.stem for path in SCRIPTS.with_name(channel).glob("*.txt")) == NAMES
 
 
 def test_every_state_where_somebody_waits_is_met() -> None:
-    """The scripts leave out no question and no ending."""
+    """The scripts reach each question of each flow."""
     written = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.with_name("whatsapp").glob("*.txt"))
     asked = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.asks}
     met = {line[2:].partition(";")[0] for line in written.splitlines() if line.startswith("= ")}
