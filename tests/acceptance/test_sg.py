@@ -126,7 +126,7 @@ class Note:
 
 
 def note_bot(ask_more: Callable[[Turn[Note]], Text] | None = None, *, reads: Any = str, **way: Any) -> Bot:
-    """Asks for two texts, one after the other. What is given replaces parts of it."""
+    """A bot that asks for two texts. The arguments replace parts of it."""
     note = Flow(
         "note",
         data=Note,
@@ -165,12 +165,12 @@ def words(outcome: Outcome) -> str:
 
 
 def was_sent(outcome: Outcome) -> bool:
-    """Whether the member was told that their offer was made."""
+    """Whether the member was told that the offer was made."""
     return "offer.sent" in [getattr(reply, "key", "") for reply in outcome.replies]
 
 
 class Chat:
-    """One person's side of a conversation. `manager` may be exchanged: another worker goes on."""
+    """One member in a conversation. `manager` may be replaced by that of another worker."""
 
     _ids = count()
 
@@ -182,7 +182,7 @@ class Chat:
         return Message(self.channel, f"m{next(self._ids)}", text, **rest)
 
     def say(self, *texts: str) -> Outcome:
-        """Say one after the other; the outcome of the last."""
+        """Say the texts one after the other, and return the last outcome."""
         return [self.manager.handle(self.message(text)) for text in texts][-1]
 
     def press(self, choice: str) -> Outcome:
@@ -190,13 +190,13 @@ class Chat:
 
     @property
     def document(self) -> Document:
-        """As it is stored."""
+        """The document as stored."""
         outcome = self.manager.handle(Message(self.channel, f"m{next(self._ids)}", "help"))
         return state_of(self.manager, outcome.state.member_id)
 
 
 def choices(outcome: Outcome) -> dict[str, str]:
-    """What was shown last, by the end of its id."""
+    """The choices that were shown last, by the end of their ids."""
     asked = outcome.replies[-1]
     shown = asked.buttons if isinstance(asked, Buttons) else asked.rows if isinstance(asked, Menu) else ()
     return {choice.id.rpartition(".")[2]: choice.id for choice in shown}
@@ -206,7 +206,7 @@ def choices(outcome: Outcome) -> dict[str, str]:
 
 
 class Managed(Protocol):
-    """Makes managers on the test's engine, as many workers as are wanted."""
+    """Makes managers on the test's server, one for each worker."""
 
     def __call__(self, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager: ...
 
@@ -236,14 +236,14 @@ def managed(valkey_url: str) -> Generator[Managed, None, None]:
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client, None, None]:
-    """A plain client, to look behind the store's back."""
+    """A plain client that reads the server without the store."""
     with valkey_server.client() as client:
         yield client
 
 
 @pytest.fixture
 def own_server() -> Generator[Server, None, None]:
-    """A server of the test's own, which it may break."""
+    """A server of this test, which it may break."""
     with running(valkey_program()) as server:
         yield server
 
@@ -259,7 +259,7 @@ def entries(client: Client) -> list[bytes]:
 
 
 class Meddling:
-    """A store that lets somebody else act just before each commit."""
+    """A store that runs a function just before each commit."""
 
     def __init__(self, store: Store, meddle: Callable[[], object], times: int) -> None:
         self._store, self._meddle, self.times = store, meddle, times
@@ -291,7 +291,7 @@ class Between:
 
 @attrs.frozen
 class Shifted:
-    """A store whose clock is `seconds` ahead (or behind)."""
+    """A store whose clock is `seconds` ahead, or behind if negative."""
 
     store: Store
     seconds: float
@@ -342,7 +342,7 @@ def test_sg01_lost_update_between_conversation_and_update(managed: Managed):
 
 
 def rounds(manager: FlowStateManager, worker: int, member_id: str, times: int) -> None:
-    """A worker's load–add–save rounds, and as many turns of a conversation."""
+    """Load–add–save rounds of one worker, and as many turns of a conversation."""
     for number in range(times):
         manager.update(member_id, one_more)
         outcome = manager.handle(Message(ADA, f"{worker}.{number}", "1"))
@@ -491,7 +491,7 @@ def test_sg05_the_callers_object_is_its_own(managed: Managed):
 
 
 def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
-    """And what a caller does to its own object afterwards reaches no document."""
+    """A later change of the caller to its own object reaches no document."""
     manager = managed()
     chat = Chat(manager)
     profile: dict[str, Any] = {"list": [1]}
@@ -505,7 +505,7 @@ def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
 
 
 def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed):
-    """Nor does what is done to the state in an outcome, or to an object that an author's callback has given away."""
+    """Neither does a change to the state in an outcome, or to an object that a callback has returned."""
     given: dict[str, Any] = {"list": [1]}
 
     def give(turn: Turn[Note]) -> Changes[Note]:
@@ -650,7 +650,7 @@ def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
 def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Server, managed: Managed):
     """The same when only the store's answer is lost, again and again.
 
-    It is said that this is not known, no success is told, and the same message handled again takes effect once.
+    The member reads that the outcome is unknown, and the same message handled again takes effect once.
     """
     told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:
@@ -893,7 +893,7 @@ def test_sg13_a_new_session_is_valid(managed: Managed, client: Client):
 
 
 def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Client):
-    """And one that does not is not stored: a channel nobody knows, a member without an id."""
+    """An invalid first state is not stored: one with an unknown channel, or with a member without an id."""
 
     def nobody(turn: Turn[Note]) -> Changes[Note]:
         return turn.changes(member=attrs.evolve(turn.member, authenticated=True))
@@ -927,7 +927,7 @@ def test_sg14_a_stored_state_stays_valid(managed: Managed, client: Client):
 
 
 def frozen(value: Any) -> Any:
-    """The same, so that nothing can be written into it."""
+    """The same value, immutable."""
     if isinstance(value, dict):
         return MappingProxyType({name: frozen(inner) for name, inner in value.items()})
     return tuple(map(frozen, value)) if isinstance(value, list) else value
@@ -973,7 +973,7 @@ def test_sg16_one_rule_book(managed: Managed, client: Client):
 
 
 def test_sg16_one_rule_book_for_what_is_wrong(managed: Managed, client: Client):
-    """And what one refuses, all refuse."""
+    """A state that one component refuses is refused by each."""
     manager = managed("flows", services=core())
     good = Chat(manager).say("hi", "offer").state
     bad = attrs.evolve(good, jwt_token=None)
@@ -1101,7 +1101,7 @@ def test_sg21_rollback_restores_the_state_before_the_step(managed: Managed, clie
 
 
 def without_bookkeeping(document: Document) -> Document:
-    """What a turn that failed may not change."""
+    """The part of the state that a failed turn may not change."""
     return attrs.evolve(document, version=0, last_updated=datetime(2000, 1, 1, tzinfo=UTC), deadline=None)
 
 
@@ -1224,7 +1224,7 @@ def test_sg26_validation_context_survives(managed: Managed):
 
 
 def test_sg26_validation_context_survives_a_detour(managed: Managed):
-    """And it survives the member's own detour: the menu in the middle, and back."""
+    """It also survives the member's detour to the menu and back."""
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", "offer", "10 USD", "?!").state
     assert step(chat.say("menu").state) == ("carry_on", "offered")
@@ -1379,7 +1379,7 @@ def test_sg31_menu_works_anywhere(managed: Managed, path: tuple[str, ...], text:
 
 
 def test_sg31_nonsense_often_leads_to_the_menu(managed: Managed):
-    """Nonsense again and again: help, then the way to the menu is said."""
+    """Repeated nonsense leads to help, then to the way to the menu."""
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer")
     replies = [words(chat.say("?!#")) for _ in range(6)]
@@ -1752,7 +1752,7 @@ def test_sg48_who_and_where(managed: Managed):
 
 
 def spoil(client: Client, name: str = "state", data: bytes = b'{"broken') -> None:
-    """Every stored document of that kind is damaged."""
+    """Damage each stored document of a kind."""
     for key in client.keys(f"*:{name}"):
         client.hset(key, "d", data)
 
@@ -1764,7 +1764,7 @@ def state_key(client: Client, member_id: str) -> bytes:
 
 
 def lately(manager: FlowStateManager, member_id: str) -> Mapping[str, Any]:
-    """What the audit says of the latest recovery."""
+    """The audit entry of the latest recovery."""
     return [entry for entry in manager.history(member_id) if entry.kind == "recovery"][-1].detail
 
 
@@ -1916,7 +1916,7 @@ def test_sg51_expiry_is_announced(managed: Managed):
 
 
 def test_sg51_expiry_is_announced_by_the_worker(managed: Managed):
-    """The same without a message: it is delivered, the token is dropped; what is said next goes on from there."""
+    """The same without a message: the end is delivered, the token dropped, and the next message goes on from there."""
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     confirm = chat.say("hi", "offer", "5", "alan")
@@ -1983,7 +1983,7 @@ def test_sg57_eviction_is_not_silence(managed: Managed, client: Client):
 
 
 def test_sg57_a_member_who_stayed_away_is_no_loss(managed: Managed, client: Client):
-    """A document whose thirty days are over is gone by right: nothing was recovered, nothing counted."""
+    """A document that has reached the end of its thirty days counts neither as recovered nor as evicted."""
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     member = chat.say("hi").state.member_id
@@ -1998,7 +1998,7 @@ def test_sg57_a_member_who_stayed_away_is_no_loss(managed: Managed, client: Clie
 
 
 def apologises(chat: Chat) -> None:
-    """Whatever is said, no more than that: no invitation, and the member stays where the login is tried again."""
+    """Check that each message gets an apology and no invitation, and that the login is tried again."""
     for text in ("hi", "hello", "menu", "anything"):
         outcome = chat.say(text)
         assert step(outcome.state)[0] == "login"
@@ -2073,7 +2073,7 @@ def test_sg60_bad_input_is_not_a_bad_flow(managed: Managed, path: tuple[str, ...
 
 
 def test_sg60_a_validator_that_raises_is_not_bad_input(managed: Managed):
-    """And an exception in a validator is our fault, not the member's: nothing is counted against them."""
+    """An exception in a validator is a fault of the bot; it is not counted as a refusal of the member."""
 
     def reads(text: str) -> str:
         return str(1 // len(text.strip("!")))

@@ -155,22 +155,22 @@ def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
 
 
 def explodes(*_: Any) -> Any:
-    """A callback with a bug, whose message tells everything."""
+    """A callback with a bug, whose message holds private data."""
     raise RuntimeError("canary {'jwt_token': 'abc'} at 0x7f")
 
 
 def nonsense(*_: Any) -> Any:
-    """A callback that returns what it may not."""
+    """A callback that returns a value of a wrong type."""
     return {"canary": object()}
 
 
 def too_much(turn: Turn[Note]) -> Note:
-    """More than a document holds."""
+    """Data that is larger than a document may be."""
     return attrs.evolve(turn.data, more="canary" * 20_000)
 
 
 def live(turn: Turn[Note]) -> Changes[Note]:
-    """A member with something in it that cannot be stored."""
+    """A member with a value that cannot be stored."""
     return turn.changes(member=attrs.evolve(turn.member, profile={"canary": object()}))
 
 
@@ -191,7 +191,7 @@ PLAIN = re.compile(r"[A-Z][^{}<>_]*[.:] Reference: ([0-9a-f]{10})", re.DOTALL)
 
 
 def reference_in(said: str) -> str:
-    """The reference that the member was told, in a sentence of plain words."""
+    """The reference in the plain sentence that the member reads."""
     found = PLAIN.fullmatch(said)
     assert found, said
     for internal in ("canary", "Error", "Exception", "object", "Traceback", "None", "redis", "socket", "0x"):
@@ -200,7 +200,7 @@ def reference_in(said: str) -> str:
 
 
 def logged(caplog: pytest.LogCaptureFixture, reference: str) -> list[str]:
-    """The lines of the library's log that name it."""
+    """The lines of the library's log that hold a reference."""
     lines = [record.getMessage() for record in caplog.records if record.name == "vimbiso_fsm"]
     return [line for line in lines if reference in line]
 
@@ -228,7 +228,7 @@ def test_sg58_no_internals(bot: Callable[[], Bot], valkey_url: str, caplog: pyte
 
 
 def test_sg58_no_internals_of_a_service(valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """The same where a service raises: nobody knows what it did, and the member hears that in plain words."""
+    """The same where a service raises: the member reads in plain words that the outcome is unknown."""
     with FlowStateManager.from_url(valkey_url, exploding_bot()) as manager:
         chat = Chat(manager, HERE)
         member = chat.say("hi").state.member_id
@@ -282,9 +282,9 @@ DAMAGE = (b"", b"canary{", b'{"canary": 1}', b"[" * 50_000, b"\xff\xfe")
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=[str(data[:12]) for data in DAMAGE])
 def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valkey_url: str):
-    """The same where what is stored is damaged.
+    """The same where the stored data is damaged.
 
-    Told so in plain words, asked again, and the audit says what was lost.
+    The member is told so and asked again, and the audit says what was lost.
     """
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         member = Chat(manager, HERE).say("hi", "an answer").state.member_id
@@ -301,7 +301,7 @@ def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valke
 
 
 def test_sg58_no_internals_of_too_large_a_document(valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """The same where the document has become too large through what was said before."""
+    """The same where the document has become too large."""
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         chat = Chat(manager, HERE)
         member = chat.say("hi").state.member_id

@@ -26,7 +26,7 @@ DONE = {"accept": "accepted", "decline": "declined", "cancel_offer": "cancelled"
 
 
 class Chat:
-    """A member's side of a conversation, with a worker that may be exchanged."""
+    """One member in a conversation. The worker may be replaced."""
 
     _ids = count()
 
@@ -35,14 +35,14 @@ class Chat:
         self.manager = self.worker()
 
     def worker(self) -> FlowStateManager:
-        """One that has never seen anybody."""
+        """A worker with an empty cache."""
         return FlowStateManager.from_url(self.url, "flows", services={"credex_core": self.core})
 
     def say(self, *texts: str) -> Outcome:
         return [self._send(text=text) for text in texts][-1]
 
     def press(self, outcome: Outcome, title: str) -> Outcome:
-        """Press what was shown last."""
+        """Press a choice of the question that was shown last."""
         asked = outcome.replies[-1]
         shown = asked.buttons if isinstance(asked, Buttons) else asked.rows if isinstance(asked, Menu) else ()
         return self._send(choice=next(choice.id for choice in shown if choice.title.text == title))

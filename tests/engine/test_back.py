@@ -179,7 +179,7 @@ class Office(Protocol):
         ...
 
 
-class BaseManager:
+class FakeOffice:
     """The implementation of the port: returns `answers` in turn, and raises those that are exceptions."""
 
     def __init__(self, *answers: Any) -> None:
@@ -251,7 +251,7 @@ def test_a_call_that_was_made_is_not_walked_back_over(policy: CallPolicy, answer
 
     It passes a read-only call and one without an effect.
     """
-    talk = Talk(Bot([form(policy, **done)], services={"office": BaseManager(answer)})).says("hi", "ada", "a note")
+    talk = Talk(Bot([form(policy, **done)], services={"office": FakeOffice(answer)})).says("hi", "ada", "a note")
     assert talk.place == "form.sure"
     assert talk.say("back").words == ["Your earlier answer: a note", "note?"]
     talk.say("back")
@@ -270,7 +270,7 @@ def test_a_sub_flow_whose_call_was_made_is_not_walked_back_into():
                      Transition("cancelled", "sub", "one"), Transition("answer", "two", "three"),
                      Transition("again", "three", "one")],
     )  # fmt: skip
-    talk = Talk(Bot([outer], services={"office": BaseManager(2, 2)})).says("hi", "a", "ada")
+    talk = Talk(Bot([outer], services={"office": FakeOffice(2, 2)})).says("hi", "a", "ada")
     assert talk.say("back").words == [SENT, "note?"]
     talk.says("a note", "yes")
     assert talk.words == ["two?"]
@@ -288,7 +288,7 @@ def test_the_barrier_outlives_a_detour():
         transitions=[Transition("go", "menu", "in"), Transition("done", "in", "menu"),
                      Transition("cancelled", "in", "menu")],
     )  # fmt: skip
-    chat = Chat(Bot([home], services={"office": BaseManager(2)}), cached=False)
+    chat = Chat(Bot([home], services={"office": FakeOffice(2)}), cached=False)
     chat.say("hi", "go", "ada", "a note", "menu", "yes")
     assert chat.words == ["sure?"]
     chat.say("back", "back")
@@ -304,7 +304,7 @@ def test_what_was_sent_is_not_said_to_be_unsent():
         transitions=[Transition("go", "menu", "in"), Transition("done", "in", "menu"),
                      Transition("cancelled", "in", "menu")],
     )  # fmt: skip
-    talk = Talk(Bot([home], services={"office": BaseManager(2)})).says("hi", "go", "ada", "menu")
+    talk = Talk(Bot([home], services={"office": FakeOffice(2)})).says("hi", "go", "ada", "menu")
     assert talk.words == ["menu?"]
     assert talk.say("back").words == [NOWHERE, "menu?"]
 
@@ -339,8 +339,8 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
         "entry", initial="ask", states=[State("ask", ask=Text("password?"), reads=str), END],
         transitions=[Transition("answer", "ask", "end", prepare=signed)],
     )  # fmt: skip
-    desk = BaseManager(2)
-    talk = Talk(Bot([home], entry=entry, services={"office": desk}), member_document()).says("hi", "go", "ada")
+    office = FakeOffice(2)
+    talk = Talk(Bot([home], entry=entry, services={"office": office}), member_document()).says("hi", "go", "ada")
     assert talk.document is not None
     talk.document = attrs.evolve(talk.document, authenticated=False)
     talk.say("yes")
@@ -349,7 +349,7 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
     talk.say("sesame")  # whatever way the session goes on …
     if talk.place.startswith("carry_on"):
         talk.say("yes")
-    assert desk.answers == [2], "a call was made that nobody had confirmed since"
+    assert office.answers == [2], "a call was made that nobody had confirmed since"
     assert talk.place == "form.sure"
 
 

@@ -43,8 +43,8 @@ class Office(Protocol):
     def stamp(self, *, caller: Caller = Caller()) -> int | Refused: ...  # noqa: B008
 
 
-class BaseManager:
-    """The implementation of the port."""
+class FakeOffice:
+    """An office that gives its answers in turn, and raises those that are exceptions."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -156,7 +156,7 @@ def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
     """If each `done` transition refuses, `failed` fires with the guard's reason."""
     flow = office(Transition("done", "stamping", "end", conditions=closed), Transition("failed", "stamping", "ask"))
     manager = FlowStateManager.in_memory(
-        Bot([flow], services={"office": BaseManager()}, texts={"office.closed": "Closed."})
+        Bot([flow], services={"office": FakeOffice()}, texts={"office.closed": "Closed."})
     )
     outcome = say(manager, "hi", "go")
     assert [reply.text for reply in outcome.replies] == ["Closed.", "Stamp it?"]
@@ -167,7 +167,7 @@ def test_a_failure_that_no_transition_takes_ends_the_flow():
     flow = office(
         Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask", conditions=never)
     )  # fmt: skip
-    manager = FlowStateManager.in_memory(Bot([flow], services={"office": BaseManager(Refused("office.closed"))}))
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": FakeOffice(Refused("office.closed"))}))
     outcome = say(manager, "hi", "go")
     assert outcome.state.run is not None
     assert outcome.state.run.step == "ask"
@@ -177,7 +177,7 @@ def test_a_failure_that_no_transition_takes_ends_the_flow():
 def waiting(tries: int = 1) -> tuple[Bot, Document]:
     """A member whose call has no answer."""
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
-    bot = Bot([flow], services={"office": BaseManager()})
+    bot = Bot([flow], services={"office": FakeOffice()})
     first = decide(bot, None, Message(CHANNEL, "1", "hi"), NOW)
     asked = decide(bot, first.document, Message(CHANNEL, "2", "go"), NOW).document
     assert asked.call is not None
@@ -212,12 +212,12 @@ def test_a_stray_call_is_given_up_in_the_end():
 
 def test_a_service_that_never_answers_is_asked_with_one_key():
     """Each attempt in each round uses the same key; after the last round the call fails."""
-    desk = BaseManager(*[OSError("no line")] * 60)
+    fake = FakeOffice(*[OSError("no line")] * 60)
     flow = office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))
-    manager = FlowStateManager.in_memory(Bot([flow], services={"office": desk}))
+    manager = FlowStateManager.in_memory(Bot([flow], services={"office": fake}))
     outcome = say(manager, "hi", "go", *["hello?"] * (STANDARD.rounds - 1))
-    assert len(set(desk.keys)) == 1
-    assert len(desk.keys) == 3 * STANDARD.rounds
+    assert len(set(fake.keys)) == 1
+    assert len(fake.keys) == 3 * STANDARD.rounds
     assert outcome.state.call is None
     assert outcome.state.run is not None
     assert outcome.state.run.step == "ask"
@@ -238,7 +238,7 @@ def test_what_a_channel_knows_does_not_grow_without_end():
 async def test_the_async_shell_changes_and_saves():
     """The async manager updates and saves a document as the sync one does."""
     bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
-    async with AsyncFlowStateManager.in_memory(bot, services={"office": BaseManager()}) as manager:
+    async with AsyncFlowStateManager.in_memory(bot, services={"office": FakeOffice()}) as manager:
         assert manager.bot.services
         member = (await manager.handle(Message(CHANNEL, "1", "hi"))).state.member_id
         assert await manager.member_of(CHANNEL) is None
