@@ -11,7 +11,7 @@ The packages `vimbiso_fsm.channels`, `vimbiso_fsm.legacy` and `vimbiso_fsm.testi
 # ruff: isort: skip_file
 
 # Declare: flows and the bot
-from vimbiso_fsm.document.codec import structure, unstructure
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.commands import Commands, Shortcut
@@ -46,7 +46,6 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManag
 from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 
 # Fail: every error that the managers raise
-from vimbiso_fsm.document.codec import Unreadable
 from vimbiso_fsm.errors import (
     BadToken,
     CommitUnknown,
@@ -63,6 +62,7 @@ from vimbiso_fsm.errors import (
     ServiceError,
     StoreUnavailable,
     Stuck,
+    Unreadable,
     VersionConflict,
     VimbisoError,
     WrongCallback,

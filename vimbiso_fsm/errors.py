@@ -7,6 +7,8 @@ wrote, a login token or a phone number.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VimbisoError(Exception):
     """The base class of all errors of this library."""
@@ -150,7 +152,7 @@ class InvalidState(VimbisoError, ValueError):
     """A document breaks a rule of `StateValidator`. Nothing was stored.
 
     Attributes:
-        faults: The faults (`state_validator.Fault`), each with its path and its rule.
+        faults: The faults (`shape.Fault`), each with its path and its rule.
     """
 
     faults: tuple[object, ...]
@@ -177,6 +179,20 @@ class NotStorable(VimbisoError, TypeError):
             f"{path} holds a {type_name}, which cannot be stored; keep plain values, attrs classes, "
             "Decimal, Money, date, datetime or Enum members in a document"
         )
+
+
+class Unreadable(ValueError):
+    """Stored data is not of the wanted shape.
+
+    Attributes:
+        faults: A sentence with a path for each fault. No value is quoted.
+    """
+
+    faults: tuple[str, ...]
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
 
 
 class VersionConflict(VimbisoError):

@@ -37,8 +37,9 @@ from flows.credex_core import server as core_server
 from tests.engines import Proxy, Server, running, valkey_program
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
-from vimbiso_fsm.document.codec import document_to_raw, encode, loads
+from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import (

@@ -17,9 +17,9 @@ from tests.bots import CHANNEL, START, Talk, fruit_bot, member_document
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.document.codec import Unreadable, dumps, loads
 from vimbiso_fsm.document.ids import channel_digest
-from vimbiso_fsm.errors import InvalidMessage, NotStorable
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.errors import InvalidMessage, NotStorable, Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 

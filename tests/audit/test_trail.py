@@ -41,8 +41,8 @@ from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal
 from vimbiso_fsm.audit.explain import NotKept, explain
 from vimbiso_fsm.audit.export import Export, NoExport
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
-from vimbiso_fsm.document.codec import dumps
 from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager

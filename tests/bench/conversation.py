@@ -1,4 +1,4 @@
-"""The conversations that are measured: two questions asked in turn for ever, so that every message advances one."""
+"""The conversations that are measured: two questions asked in turn without an end, so that every message advances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTHING = Money.zero("USD")
 
 @attrs.frozen
 class Sale:
-    """What the till gathers. `ledger` makes the stored document as long as an ordinary one, about 800 bytes."""
+    """The data of the till. `ledger` makes the stored document as long as an ordinary one, about 800 bytes."""
 
     price: Money = NOTHING
     goods: str = ""
@@ -29,7 +29,7 @@ class Sale:
 
 
 def affordable(turn: Turn[Sale]) -> bool | Refused:
-    """A guard with something to compare."""
+    """A guard that compares values."""
     return turn.data.price > NOTHING or Refused("price.none", field="price")
 
 
@@ -53,9 +53,9 @@ till = Flow(
 
 @attrs.frozen
 class Script:
-    """A bot, what is said to it once at the start, and what is said round and round from then on.
+    """A bot, the messages at the start, and the messages that are repeated from then on.
 
-    The round belongs to the opening too: after it all answers are there, and the document is as long as it gets.
+    The first round belongs to the opening: after it all answers are set, and the document has its full length.
     """
 
     name: str
@@ -77,7 +77,7 @@ OFFER = Script(
 
 
 class Conversation:
-    """The messages of one member, each with an id of its own, made anew as a webhook's would be."""
+    """The messages of one member, each with an id of its own and made anew, as a webhook's would be."""
 
     def __init__(self, script: Script, member: int) -> None:
         self._member = f"{script.name} {member}"
@@ -93,15 +93,16 @@ class Conversation:
 
 
 def size(outcome: Outcome) -> int:
-    """Bytes of the document after an opening turn."""
+    """Return the bytes of the document after an opening turn."""
     advanced(outcome)
     return len(encode(outcome.state))
 
 
 def advanced(outcome: Outcome) -> None:
-    """Nothing else may be counted as a turn.
+    """Count a turn, and refuse to count anything else.
 
-    Raises: RuntimeError.
+    Raises:
+        RuntimeError: The turn did not advance.
     """
     if outcome.status != "advanced":
         raise RuntimeError(f"a turn of the benchmark was {outcome.status}: {[reply.text for reply in outcome.replies]}")

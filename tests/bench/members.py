@@ -1,17 +1,17 @@
-"""Ten thousand members, all in the middle of a conversation, in one process: `make bench ARGS="--members 10000"`.
+"""Ten thousand members in the middle of a conversation, in one process: `make bench ARGS="--members 10000"`.
 
-Newcomers to VimbisoPay (`flows`) open an account, offer credex to one another, accept, decline and take back offers,
-read their ledgers, upgrade, lose their way and come home. Each is a task; they wait for one another but twice: when all
-stand at the last question before their account is opened, and when all stand before their first offer is made. What a
-member says depends on the seed alone, what they hear on the others.
+Newcomers to VimbisoPay (`flows`) open an account, offer credex to one another, accept, decline and cancel offers, read
+their ledgers, upgrade, and use words that leave a flow. Each is a task. They wait for one another twice: when all stand
+at the last question before their account is opened, and when all stand before their first offer is made. A member's
+messages depend on the seed alone, the answers on the other members.
 
-It counts what the members were answered, and what is wrong: an error, a failure, a member who was told that nobody
-knows, or who is not back at the dashboard at the end; an offer that was made and not said to be, or said to be and not
-made; money that came from nowhere; an audit that does not hold. How fast it all is, is nobody's law.
+The answers are counted, and what is wrong: an error, a failure, a member with an unknown outcome or away from the
+dashboard at the end; an offer that was made and not reported, or reported and not made; money without an origin; an
+audit with faults. Speed is not judged.
 
-So many write some hundred MB of log. A disk that makes the server wait for more than two seconds, the time limit of a
-reply, shows as `CommitUnknown` or `StoreUnavailable`: nothing is lost, the message is delivered again, as a webhook
-would be, and takes effect once. Such deliveries are counted apart; `--fsync no` leaves the disk out.
+A run writes some hundred MB of log. A disk that delays the server by more than two seconds, the time limit of a reply,
+shows as `CommitUnknown` or `StoreUnavailable`: nothing is lost, and the message is delivered again, as a webhook would
+be, and takes effect once. Such deliveries are counted apart; `--fsync no` excludes the disk.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ NOBODY_KNOWS: Final = frozenset(
 
 @attrs.frozen
 class Member:
-    """One of so many; `number` begins at 0."""
+    """One of the members. `number` begins at 0."""
 
     number: int
     of: int
@@ -69,12 +69,12 @@ class Member:
 
     @property
     def channel(self) -> Channel:
-        """Where they write from."""
+        """The channel of the member."""
         return Channel("whatsapp", f"2638{self.number:08}")
 
     @property
     def lastname(self) -> str:
-        """Nobody else's."""
+        """The last name, which no other member has."""
         letters, rest = "", self.number
         for _ in range(4):
             rest, letter = divmod(rest, len(ascii_lowercase))
@@ -83,11 +83,11 @@ class Member:
 
     @property
     def handle(self) -> str:
-        """That of their account, once it is open."""
+        """The handle of the account, once it is open."""
         return f"emmy_{self.lastname.lower()}"
 
     def acts(self) -> Iterator[Sequence[str]]:
-        """What they say, in three acts: up to where their account will be opened; up to their first offer; the rest."""
+        """Return the messages in three acts: up to the opening of the account, up to the first offer, and the rest."""
         dice = random.Random(f"{self.seed} {self.number}")
         yield "hi", "become_member", "Emmy", self.lastname
         yield "yes", "offer", f"{dice.randint(1, 9)} USD", self._peer(dice)
@@ -95,7 +95,7 @@ class Member:
         yield ("yes", *errands, "menu", "no", "menu")
 
     def _peer(self, dice: random.Random) -> str:
-        """The handle of somebody near, so that everybody is offered something."""
+        """Return the handle of a neighbour, so that every member receives an offer."""
         return attrs.evolve(self, number=(self.number + dice.randint(1, min(9, self.of - 1))) % self.of).handle
 
     def _offers(self, dice: random.Random) -> list[str]:
@@ -128,10 +128,12 @@ _ERRANDS: Final[Sequence[Callable[[Member, random.Random], list[str]]]] = (
 
 @attrs.define
 class Told:
-    """What all members were answered.
+    """The answers of all members.
 
-    `took`: seconds of each message; `together`: how many were in the middle of a conversation when they waited for each
-    other; `again`: deliveries that were not answered in time, by why.
+    Attributes:
+        took: Seconds of each message.
+        together: How many members were in the middle of a conversation when they waited for each other.
+        again: Deliveries that were not answered in time, by the reason.
     """
 
     took: list[float] = attrs.field(factory=list[float])
@@ -142,7 +144,7 @@ class Told:
     wrong: list[str] = attrs.field(factory=list[str])
 
     def hear(self, member: Member, word: str, outcome: Outcome, *, again: bool) -> None:
-        """Count an answer; `again`: the message was delivered before, and not answered."""
+        """Count an answer; with `again`, the message was delivered before and not answered."""
         self.statuses[outcome.status] += 1
         keys = [_key(reply) for reply in outcome.replies]
         self.keys.update(keys)
@@ -161,7 +163,7 @@ def _place(outcome: Outcome | None) -> str:
 
 
 async def _speak(manager: AsyncFlowStateManager, member: Member, told: Told, meeting: asyncio.Barrier) -> None:
-    """All that a member says, each word when the one before was answered."""
+    """Send all messages of a member, each after the answer to the one before."""
     outcome: Outcome | None = None
     said = 0
     for act, words in enumerate(member.acts()):
@@ -183,9 +185,10 @@ async def _speak(manager: AsyncFlowStateManager, member: Member, told: Told, mee
 
 
 async def _deliver(manager: AsyncFlowStateManager, message: Message, told: Told) -> tuple[Outcome, bool]:
-    """What a message is answered, and whether it had to be delivered again for that.
+    """Deliver a message until it is answered, as a webhook is, a little later each time.
 
-    As a webhook is that gets no answer, a little later each time.
+    Returns:
+        The outcome, and whether the message was delivered more than once.
     """
     for delivery in range(1, DELIVERIES):
         try:
@@ -198,10 +201,13 @@ async def _deliver(manager: AsyncFlowStateManager, message: Message, told: Told)
 
 @attrs.frozen
 class Report:
-    """What came of it.
+    """The results of a run.
 
-    `seconds`: from the first message to the last answer; `memory`, `server_memory`: most that the process, and the
-    server, had of it, in bytes; `audits`: entries that were verified, of a sample.
+    Attributes:
+        seconds: Time from the first message to the last answer.
+        memory: The peak memory of the process, in bytes.
+        server_memory: The peak memory of the server, in bytes.
+        audits: Entries that were verified, of a sample.
     """
 
     members: int
@@ -215,7 +221,7 @@ class Report:
 
     @property
     def lines(self) -> Iterator[str]:
-        """To be printed."""
+        """Yield the report as lines."""
         told, took, size = self.told, sorted(self.told.took), 2**20
         turns = max(len(took), 1)
         yield f"members   {self.members}, all at once in the middle of a conversation: {_counted(told.together)}"
@@ -243,7 +249,7 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def talk(server: Server, members: int, seed: int) -> Report:
-    """Let so many members talk at once, and look at what is there afterwards."""
+    """Let members talk at once, and check the results."""
     core = SimulatedCredexCore(seed)
     before = len(core.offers)
     people = [Member(number, members, seed) for number in range(members)]
@@ -279,6 +285,6 @@ def talk(server: Server, members: int, seed: int) -> Report:
 
 
 def _memory() -> int:
-    """The most that this process has had, in bytes."""
+    """Return the peak memory of this process, in bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

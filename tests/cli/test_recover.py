@@ -15,8 +15,9 @@ from tests.cli_runs import embedded, fresh_flows, invoke
 from tests.engines import Proxy, Server
 from tests.operations.test_handle import member_chat
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
-from vimbiso_fsm.document.codec import encode, loads
+from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, needs_asking
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import Contended, DamagedDocument
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome

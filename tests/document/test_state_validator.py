@@ -1,4 +1,4 @@
-"""The rule book: what is valid, and that anything else is refused without raising."""
+"""The rule book: valid documents are accepted, and all other data is refused without an exception."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, fruit_bot, member_document
 from tests.strategies import documents, json_values
-from vimbiso_fsm.document.codec import SEED, document_to_raw, dumps
+from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
     Address,
     Document,
@@ -28,6 +28,8 @@ from vimbiso_fsm.document.document import (
     Suspended,
     Undelivered,
 )
+from vimbiso_fsm.document.json_codec import dumps
+from vimbiso_fsm.document.shape import SEED
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import InvalidState
@@ -66,7 +68,7 @@ FULL = member_document(
 """A document with everything in it."""
 
 WRONG: tuple[Any, ...] = (None, True, 5, -1, 1.5, "", "words", [], ["x"], [[]], {}, {"a": 1}, {"a": []})
-"""Of every type JSON has."""
+"""A value of every type that JSON has."""
 
 
 def _verdict(raw: Any) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ def _verdict(raw: Any) -> tuple[str, ...]:
 
 @given(documents())
 def test_what_the_framework_makes_is_valid(document: Document):
-    """As objects and as plain data; validating changes nothing."""
+    """A document of the framework is valid as objects and as plain data, and validating changes nothing."""
     raw = document_to_raw(document)
     before = copy.deepcopy(raw)
     assert _verdict(document) == _verdict(raw) == ()
@@ -84,13 +86,13 @@ def test_what_the_framework_makes_is_valid(document: Document):
 
 
 def test_the_full_document_is_valid():
-    """The one the tests below change in one place."""
+    """The document that the following tests change in one place is valid itself."""
     assert _verdict(FULL) == ()
     assert faults(BOT, dumps(document_to_raw(FULL)))[0] == FULL
 
 
 def _places(raw: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value in the document."""
+    """Yield the path of every value in a document."""
     inner = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list | tuple) else ()
     for name, value in inner:
         yield (*path, name)
@@ -98,7 +100,7 @@ def _places(raw: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 FREE = ("profile", "current_account", "metadata", "arguments", "_validation_context", "_validation_state", "replies")
-"""Objects whose content is the embedder's or only told."""
+"""Objects whose content no rule judges."""
 
 
 def _changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
@@ -129,16 +131,12 @@ OPTIONAL = {
     ("jwt_token",), ("_deadline",), ("_call",), ("_moved",), ("_call", "again_at"), ("_outbox", 0, "leased_until"),
     *((*run, name) for run in (("_run",), ("_suspended", 0)) for name in ("since", "due")),
 }  # fmt: skip
-"""Where null belongs."""
+"""The places where null is allowed."""
 
 
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_any_one_field_of_a_wrong_type_is_refused(path: tuple[Any, ...]):
-    """SG-11, systematically.
-
-    A value of another type in any one place of a full document is refused, by the rule book or when it is read, and
-    neither ever raises.
-    """
+    """A value of another type in any one place of a full document is refused (SG-11), and no judge raises."""
     for wrong in WRONG:
         if _kind(wrong) == _kind(_at(path)) or (wrong is None and path in OPTIONAL):
             continue
@@ -158,7 +156,7 @@ BOOK = [path for path in PLACES if path[:4] != ("flow_data", "data") or path[-1]
     ids=lambda path: ".".join(map(str, path)),
 )
 def test_the_rule_book_alone_refuses_it(path: tuple[Any, ...]):
-    """There is no other rule book: what the framework itself keeps is judged before it is stored, too."""
+    """The rule book refuses it before anything is stored, not only when a document is read."""
     for wrong in WRONG:
         if _kind(wrong) == _kind(_at(path)) or (wrong is None and path in OPTIONAL):
             continue
@@ -173,14 +171,14 @@ def test_the_rule_book_alone_refuses_it(path: tuple[Any, ...]):
     ),
 )
 def test_a_missing_field_is_refused(name: str):
-    """All of the seed's fields are there."""
+    """A document without one of the seed's fields is refused."""
     raw = document_to_raw(FULL)
     del raw[name]
     assert any(name in fault for fault in _verdict(raw))
 
 
 def test_the_seeds_document_is_valid():
-    """It has a run and none of the framework's notes."""
+    """A document with the fields of the seed alone, and with a run, is valid."""
     raw = {name: value for name, value in document_to_raw(FULL).items() if name in SEED}
     assert _verdict(raw) == ()
     assert faults(BOT, dumps(raw))[1] == ()
@@ -214,7 +212,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "fault"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_each_rule_says_what_is_wrong(changes: dict[str, Any], fault: str):
-    """Where, and what is wrong with it; the value itself is not quoted."""
+    """The fault of each rule names the place and what is wrong there."""
     found = _verdict(document_to_raw(FULL) | changes)
     assert any(fault in each for each in found), found
 
@@ -249,7 +247,7 @@ RUN_CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("flow_data", "data", "fault"), [case[1:] for case in RUN_CASES], ids=[case[0] for case in RUN_CASES]
 )
 def test_each_rule_of_a_run(flow_data: dict[str, Any], data: dict[str, Any], fault: str):
-    """For the current run and for a suspended one alike."""
+    """The rules of a run hold for the current run and for a suspended one."""
     raw = document_to_raw(FULL)
     run = raw["flow_data"]
     changed = {**run, "data": {**run["data"], **data}, **flow_data}
@@ -262,14 +260,14 @@ def test_each_rule_of_a_run(flow_data: dict[str, Any], data: dict[str, Any], fau
 
 
 def test_a_run_is_there_once():
-    """The same run twice on the stack is no stack."""
+    """A document in which one run is both current and suspended is refused."""
     twice = attrs.evolve(FULL, suspended=(RUN,))
     assert any("is there twice" in fault for fault in _verdict(twice))
 
 
 @given(json_values)
 def test_the_validator_never_raises_on_any_json(raw: Any):
-    """Any JSON gets a verdict, and anything but a document is refused."""
+    """Any JSON that is no document is refused without an exception."""
     assert _verdict(raw)
     document, found = faults(BOT, dumps(raw) if _encodable(raw) else b"")
     assert document is None
@@ -286,10 +284,7 @@ def _encodable(raw: Any) -> bool:
 
 @given(st.data(), json_values)
 def test_any_json_anywhere_gets_a_verdict(data: st.DataObject, value: Any):
-    """Any JSON in any one place of a full document.
-
-    Valid or not, it is judged and never raises, and what is judged valid can be read.
-    """
+    """Any JSON in any one place of a full document gets a verdict, and a document that is valid can be read."""
     raw = _changed(data.draw(st.sampled_from(list(_places(document_to_raw(FULL))))), value)
     if not _encodable(raw):
         _verdict(raw)
@@ -301,7 +296,7 @@ def test_any_json_anywhere_gets_a_verdict(data: st.DataObject, value: Any):
 
 
 def test_check_raises_with_every_fault():
-    """The error names all broken rules and quotes no value."""
+    """The error of `check` names all broken rules and quotes no value."""
     raw = document_to_raw(FULL) | {"member_id": "", "jwt_token": "", "secretkey": "s3cret"}
     with pytest.raises(InvalidState) as caught:
         BOT.validator.check(raw)
@@ -312,7 +307,7 @@ def test_check_raises_with_every_fault():
 
 
 def test_without_flows_the_shape_alone_is_judged():
-    """A component that knows no flows judges the rest."""
+    """A validator that knows no flows judges all rules but those about flows."""
     raw = document_to_raw(FULL)
     raw["flow_data"] = {**raw["flow_data"], "step": "nowhere"}
     assert StateValidator().validate(raw).valid
@@ -322,14 +317,14 @@ def test_without_flows_the_shape_alone_is_judged():
 
 @attrs.frozen
 class Person:
-    """What the flows of a bot read a profile as."""
+    """The profile class of the tests."""
 
     name: str = ""
     age: int = 0
 
 
 def test_a_profile_is_what_the_flows_read_it_as():
-    """An empty one always is; one that knows more is, too; of one that cannot be read no value is quoted."""
+    """A profile is empty or can be read as the profile class; further fields are allowed, and no value is quoted."""
     validator = StateValidator(profile=Person)
     for profile in ({}, {"name": "Ada"}, {"age": 36, "language": "sn"}):
         assert validator.validate(document_to_raw(FULL) | {"profile": profile}).valid

@@ -41,8 +41,9 @@ from tests.bots import (
 from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.audit.entries import unseal
-from vimbiso_fsm.document.codec import decode, document_to_raw, dumps_unstructured, encode
+from vimbiso_fsm.document.codec import decode, document_to_raw, encode
 from vimbiso_fsm.document.document import Address, Document, Undelivered
+from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import ReplyRoute, content_digest, turn_token

@@ -10,7 +10,8 @@ import pytest
 from tests.bots import START, fruit_bot, member_document
 from tests.changed_flows import bot_of, errand, errand_1
 from tests.engine.test_upgrade import deploy, standing
-from vimbiso_fsm.document.codec import encode, loads
+from vimbiso_fsm.document.codec import encode
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine.reading import (
     NEWER_STATE_GRACE,
     Absent,

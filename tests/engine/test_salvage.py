@@ -16,8 +16,9 @@ from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document, o
 from tests.document.test_state_validator import FULL
 from tests.operations.test_handle import member_chat
 from tests.strategies import WORDS, json_values
-from vimbiso_fsm.document.codec import document_to_raw, dumps, encode
+from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.salvage import Salvage, salvage
 from vimbiso_fsm.flow.bot import Bot

@@ -15,7 +15,7 @@ from tests.changed_flows import ANSWERS, FROM_1, WAYS, Errand2, Till, bot_of, er
 from tests.strategies import plain_values
 from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, State, Text, Transition
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
-from vimbiso_fsm.document.codec import document_to_raw, dumps, encode
+from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import (
     Address,
     Document,
@@ -29,6 +29,7 @@ from vimbiso_fsm.document.document import (
     first_document,
     needs_asking,
 )
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.reading import NEWER_STATE_GRACE, faults
 from vimbiso_fsm.engine.upgrade import plan, upgrade

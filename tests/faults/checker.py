@@ -1,12 +1,12 @@
-"""What must hold after any fault, checked by looking at the store, the ledger and the journal. One for all rows.
+"""The conditions that must hold after any fault, checked by the store, the ledger and the journal. All rows share them.
 
-- versions are unique and gapless, the audit is a whole chain 1…v with one token each
-- every answered turn is there, every unanswered one at most once
-- digest and step of version v are those of audit entry v; so are those of the version before; each retained turn
-  record says where its entry led, and the latest reproduces `flow_data`
-- sales = confirmations, exactly: each confirmed number has one key in the ledger, and nothing else is there
-- nothing is left to be done: no call, no undelivered reply
-- nobody was answered with another member's bytes, no PIN is in log, audit, incidents or turn records
+- Versions are unique and gapless; the audit is a whole chain 1…v with one token each.
+- Each answered turn is stored, and each unanswered one at most once.
+- Digest and step of version v are those of audit entry v, and likewise for the version before. Each retained turn
+  record names the step that its entry led to, and the latest reproduces `flow_data`.
+- Sales and confirmations are equal: each confirmed number has one key in the ledger, and there are no others.
+- Nothing is left to do: no call and no undelivered reply.
+- No member received the bytes of another; no PIN is in a log, an audit, an incident or a turn record.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from tests.faults.records import Folder, LedgerTill
 from tests.faults.row import Report
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
-from vimbiso_fsm.document.codec import document_to_raw, loads
+from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, digest
@@ -39,9 +40,14 @@ _MADE = ("advanced", "refused", "recovered")
 
 
 def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *, whole: bool = True) -> None:
-    """Check everything about these members of the till.
+    """Check all conditions for members of the till.
 
-    `whole`: each has said all they had to say, and what is due without a message is done first, as by a worker.
+    Args:
+        url: The store.
+        folder: The records of the row.
+        people: The members.
+        report: Receives what is wrong.
+        whole: Whether each member has sent all messages. Due work is run first, as by a worker.
     """
     bot = till_bot(LedgerTill(folder))
     if whole:
@@ -66,7 +72,7 @@ def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *,
 
 
 def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
-    """Wake the members for whom something is due, or will be when leases have ended."""
+    """Wake the members for whom work is due, or will be when leases have expired."""
     clock = Clock()
     with (
         AtomicStateManager.from_url(url) as store,
@@ -84,7 +90,7 @@ def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
 
 
 def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, int]) -> None:
-    """Check a member of the tally who `said` these numbers, by token: each was counted once, nothing else was."""
+    """Check that each number that a member of the tally sent was counted once, and nothing else."""
     with AtomicStateManager.from_url(url) as store, FlowStateManager(TALLY, store) as manager:
         entries = _check_member(store, manager, person, person.guest_id, report)
         document = manager.state(person.guest_id)
@@ -102,7 +108,7 @@ def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, 
 
 
 def _answered(folder: Folder) -> Mapping[int, Mapping[str, set[str]]]:
-    """By person and token: the statuses it was answered with."""
+    """Return the statuses that were answered, by person and token."""
     found: dict[int, dict[str, set[str]]] = {}
     for line in folder.noted("answered"):
         found.setdefault(line["who"], {}).setdefault(line["token"], set()).add(line["status"])
@@ -174,7 +180,7 @@ def _fired(entry: AuditEntry, trigger: str) -> bool:
 def _check_member(
     store: AtomicStateManager, manager: FlowStateManager, person: Person, member_id: str, report: Report
 ) -> Sequence[AuditEntry]:
-    """Check what is stored of one member id -> its audit."""
+    """Check what is stored of one member id; return its audit."""
     stored = store.load(member_id, previous=True)
     sealed = store.perform(ReadAudit(member_id))
     records = store.perform(ReadRecords(member_id))
@@ -208,7 +214,7 @@ def _check_member(
 def _kept(
     manager: FlowStateManager, stored: Stored, entries: Sequence[AuditEntry], records: Sequence[Record]
 ) -> list[str]:
-    """What is wrong with a member's document, the one before it and their turn records."""
+    """Yield what is wrong with a member's document, the one before it and their turn records."""
     document = manager.state(entries[-1].member_id)
     if document is None:
         return ["it cannot be read"]
@@ -224,7 +230,7 @@ def _kept(
 
 
 def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequence[Record]) -> list[str]:
-    """What is wrong with steps, turn records and what is left to be done."""
+    """Yield what is wrong with steps and turn records, and what is left to do."""
     wrong: list[str] = []
     step = document.run.step if document.run else ""
     latest = entries[-1]
@@ -249,7 +255,7 @@ def _reproduced(document: Document, entries: Sequence[AuditEntry], records: Sequ
 
 
 def _open(flow_data: Any) -> Any:
-    """A run's state without what is secret."""
+    """Return a run's state without its secret fields."""
     if not flow_data:
         return {}
     data = {name: value for name, value in flow_data["data"].items() if name not in _SECRETS}

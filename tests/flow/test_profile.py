@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import CHANNEL, START, Chat, member_document
-from vimbiso_fsm.document.codec import Unreadable
 from vimbiso_fsm.document.document import Member, StoredProfile, language_of
-from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.errors import FlowError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition

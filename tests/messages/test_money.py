@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vimbiso_fsm.document.codec import dumps, loads, structure, unstructure
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.messages.money import Money, totals
 
 

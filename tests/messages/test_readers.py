@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vimbiso_fsm.document.codec import dumps, unstructure
+from vimbiso_fsm.document.json_codec import dumps
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.catalogue import Catalogue
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.readers import ANSWER_TEXTS, amount, choice, date, free_text, handle, name, phone

@@ -21,9 +21,10 @@ from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Message, Migration,
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import members
-from vimbiso_fsm.document.codec import decode, dumps, encode
+from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Moved
 from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.operations.census import Census

@@ -20,8 +20,9 @@ from flows.credex_core import SimulatedCredexCore
 from tests.engines import Proxy, Server, running, valkey_program
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
-from vimbiso_fsm.document.codec import encode, loads
+from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import (
     CommitUnknown,
     DamagedDocument,

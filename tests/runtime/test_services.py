@@ -13,9 +13,9 @@ import pytest
 
 from tests import bots
 from tests.bots import CHANNEL, START, Bank, Clock, Shell, Watched, fruit_bot, member_document, words
-from vimbiso_fsm.document.codec import Unreadable, decode
+from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import PendingCall
-from vimbiso_fsm.errors import ServiceError
+from vimbiso_fsm.errors import ServiceError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, READ_ONLY, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow

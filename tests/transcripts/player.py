@@ -29,8 +29,10 @@ import attrs
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm.channels import ChannelFormat, sms, telegram, whatsapp
-from vimbiso_fsm.document.codec import document_from_raw, encode, loads, structure
+from vimbiso_fsm.document.codec import document_from_raw, encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.runtime.flow_state import FlowStateManager

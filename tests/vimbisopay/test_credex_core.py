@@ -24,7 +24,8 @@ from flows.credex_core import (
     Session,
     SimulatedCredexCore,
 )
-from vimbiso_fsm.document.codec import dumps, loads, structure, unstructure
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.money import Money

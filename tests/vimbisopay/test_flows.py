@@ -37,8 +37,8 @@ from flows.onboard import Names, onboard
 from flows.refresh import refresh
 from flows.texts.english import ENGLISH
 from flows.upgrade import upgrade
-from vimbiso_fsm.document.codec import structure, unstructure
 from vimbiso_fsm.document.document import Member
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call
 from vimbiso_fsm.flow.carry_on import CARRY_ON

@@ -15,7 +15,9 @@ from flows.credex_core import Dashboard
 from tests.places import PLACES, Place
 from tests.strategies import json_values
 from tests.vimbisopay.test_flows import ALAN, Talk
-from vimbiso_fsm.document.codec import document_to_raw, dumps, structure
+from vimbiso_fsm.document.codec import document_to_raw
+from vimbiso_fsm.document.json_codec import dumps
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 
 WRONG: list[Any] = [None, 7, -1.5, "x", [], {}, True, [1], {"x": "y"}]

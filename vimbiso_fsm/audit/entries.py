@@ -12,21 +12,21 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, dumps, dumps_unstructured, loads, structure
 from vimbiso_fsm.document.document import Run
 from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
+from vimbiso_fsm.document.typed_data import structure
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, digest
 
 
 @attrs.frozen
 class AuditStep:
-    """One trigger tried.
-
-    `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that begins is a step from
-    "" by "start". `version`, `fingerprint`: of the flow's declaration that decided; 0 and "" in an entry from before
-    they were kept. `effect`: whether `dest` was a call with an effect then, whatever is declared of it later; known
-    where the version is.
+    """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that
+    begins is a step from "" by "start". `version`, `fingerprint`: of the flow's declaration that decided; 0 and "" in
+    an entry from before they were kept. `effect`: whether `dest` was a call with an effect then, whatever is declared
+    of it later; known where the version is.
     """
 
     flow: str
@@ -158,9 +158,8 @@ def entry_for(
 
 
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
-    """Of a guest's entries, oldest first, those of the life that ended when they became a member at `version`.
-
-    Before it, and since, their channel may have been somebody else's.
+    """Of a guest's entries, oldest first, those of the life that ended when they became a member at `version`: before
+    it, and since, their channel may have been somebody else's.
     """
     known = list(entries)
     begins = max((entry.version for entry in known if entry.kind == "wipe" and entry.version <= version), default=0)

@@ -32,10 +32,8 @@ class NotKept(VimbisoError, LookupError):
 
 @attrs.frozen
 class Candidate:
-    """One transition of the trigger from where the run stood.
-
-    `verdicts`: what its guards said, in order; those after the first that held it back were not asked. `outcome`:
-    "fired", "held back", or "not asked" after one had fired.
+    """One transition of the trigger from where the run stood. `verdicts`: what its guards said, in order; those after
+    the first that held it back were not asked. `outcome`: "fired", "held back", or "not asked" after one had fired.
     """
 
     dest: str
@@ -45,15 +43,10 @@ class Candidate:
 
 @attrs.frozen
 class Explained:
-    """A step and the transitions that were candidates.
-
-    Attributes:
-        step: The step.
-        candidates: The transitions in the order of the declaration that decided the step, if the bot still keeps it,
-            otherwise of the current one.
-        changed: How the declaration at hand differs from the one that decided; there are no candidates then.
-        decided: The declaration that decided, if it is not the current one.
-        kept: Whether the candidates are those of the declaration that decided.
+    """A step, and the transitions that were candidates, in the order of the declaration that decided it, where the bot
+    still keeps it, or else of today's. `changed`: in which way that is not what was stepped; then there are no
+    candidates. `decided`: by which declaration it was decided, when today's is another; `kept`: whether the candidates
+    are of that very one.
     """
 
     step: AuditStep

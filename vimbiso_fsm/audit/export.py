@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 from vimbiso_fsm.audit.trail import Trail, Wanted, incident, placed, readable
-from vimbiso_fsm.document.codec import Unreadable, loads
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.errors import Unreadable, VimbisoError
 from vimbiso_fsm.store.requests import Head, digest
 
 
@@ -74,9 +74,8 @@ class Export:
         return len(lines), (*wrong, *put_back)
 
     def lost(self, trail: Trail) -> tuple[str, ...]:
-        """What was dropped from the store since the file was written, and so will never be in it.
-
-        To be asked before `add`, and only when all entries are wanted.
+        """What was dropped from the store since the file was written, and so will never be in it. To be asked before
+        `add`, and only when all entries are wanted.
         """
         head = self._heads.get(trail.member_id) if trail.member_id is not None else None
         first = trail.entries[0].version if trail.entries else 0

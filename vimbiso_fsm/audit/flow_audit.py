@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
-from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 
@@ -96,9 +97,8 @@ class FlowAuditLogger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> bool:
-        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits.
-
-        `since`, `until`: both included. An instant without a zone is UTC.
+        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits. `since`, `until`:
+        both included. An instant without a zone is UTC.
         """
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
         at = _in_utc(entry.at)
@@ -112,9 +112,8 @@ class FlowAuditLogger:
 
     @staticmethod
     def faults(entries: Sequence[Entry]) -> tuple[str, ...]:
-        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry.
-
-        Empty when it is whole. No value is quoted.
+        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry. Empty when it is
+        whole. No value is quoted.
         """
         found: list[str] = []
         before: Entry | None = None

@@ -12,8 +12,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, life_of_guest, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
-from vimbiso_fsm.document.codec import Unreadable
-from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
+from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable, Unreadable
 from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, Scan, Store, Stored, digest
 
 T = TypeVar("T")

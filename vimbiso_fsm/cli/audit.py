@@ -23,7 +23,7 @@ from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filt
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line, shown
 from vimbiso_fsm.cli.store_options import Data, OpenStore, Redis, opened, opened_store
-from vimbiso_fsm.document.codec import Unreadable
+from vimbiso_fsm.errors import Unreadable
 
 Members: TypeAlias = Annotated[
     list[str] | None,

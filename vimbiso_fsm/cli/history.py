@@ -23,7 +23,7 @@ from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Redis, opened_store
-from vimbiso_fsm.document.codec import unstructure
+from vimbiso_fsm.document.typed_data import unstructure
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, shown
 from vimbiso_fsm.cli.store_options import Data, OpenBot, Redis, opened
-from vimbiso_fsm.document.codec import Unreadable, decode, document_to_raw
+from vimbiso_fsm.document.codec import decode, document_to_raw
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow import privacy
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import Load, ReadAudit, ReadRecords, Stored

@@ -2,9 +2,13 @@
 
 Its modules:
 
-    ids               identifiers made by hashing, and instants of the store's clock
+    ids               identifiers made by hashing, and instants
     document          the document as attrs classes
-    codec             JSON, typed data, and the shape of a document
-    replies_codec     replies as they are kept
-    state_validator   `StateValidator`: what shape alone cannot say
+    json_codec        plain data as JSON, and back
+    typed_data        typed data as plain data, and back
+    stable            typed data that may be kept in place of being read again
+    shape             the shape of a stored document
+    codec             documents as plain data and bytes, and back
+    replies_codec     replies as plain data, and back
+    state_validator   `StateValidator`: the rules that shape alone cannot state
 """

@@ -1,7 +1,7 @@
-"""The stored state of a member: the document, as attrs classes.
+"""The document, which is the stored state of a member, as attrs classes.
 
-`codec.py` reads and writes them and judges their shape, `state_validator.py` their rules. A flow's own data stands in
-`StepData.fields`; everything that the framework adds to the seed's document starts with `_` on the wire.
+`codec.py` writes and reads it, `shape.py` judges its shape, and `state_validator.py` judges its rules. A flow's own
+data stands in `StepData.fields`. Everything that the framework adds to the seed's document starts with `_` on the wire.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Literal, cast
+from typing import Any, Generic, Literal, TypeAlias, cast
 
 import attrs
 from typing_extensions import TypeVar
@@ -17,10 +17,13 @@ from typing_extensions import TypeVar
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.messages.message import Channel
 
+Fields: TypeAlias = Mapping[str, Any]
+"""Plain data by name, as JSON holds it: texts, numbers, true, false, null, lists and objects."""
+
 
 @attrs.frozen
 class Address:
-    """Type and identifier of a channel, without what it knows of the member."""
+    """The type and the identifier of a channel, without its metadata."""
 
     type: str
     identifier: str = attrs.field(repr=False)
@@ -34,32 +37,38 @@ class StepData:
         flow_type: The name of the flow.
         channel: The address of the member when the run began.
         context: Counts and marks of the framework.
-        verdict: The latest verdict on an answer: step, ok, code.
+        verdict: The latest verdict on an answer, with `step`, `ok` and `code`; empty before the first.
         fields: The flow's data as plain data.
-        typed: The flow's data as its class, where that is at hand. It is not stored.
+        typed: The flow's data as an instance of its class; None where it was not read. It is not stored.
     """
 
     flow_type: str
     channel: Address
-    context: Mapping[str, Any] = attrs.field(factory=dict)
-    verdict: Mapping[str, Any] = attrs.field(factory=dict)
-    fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    context: Fields = attrs.field(factory=dict)
+    verdict: Fields = attrs.field(factory=dict)
+    fields: Fields = attrs.field(factory=dict, repr=False)
     typed: Any = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def attempts(self) -> int:
-        """Refusals in a row at this question."""
+        """The number of refusals in a row at this question."""
         return int(self.context.get("attempts", 0))
 
     @property
     def tries(self) -> int:
-        """Tries of this state's call that are known to have done nothing, before the login that it waits for."""
+        """The tries of this state's call that are known to have had no effect, before the login that it waits for."""
         return int(self.context.get("tries", 0))
 
 
 @attrs.frozen
 class FlowData:
-    """A run and the state in which it stands, its `step`."""
+    """A run as it stands in the seed's document.
+
+    Attributes:
+        id: The id of the run: the name of its flow, a colon and a hash.
+        step: The state in which it stands.
+        data: The data of the run.
+    """
 
     id: str
     step: str
@@ -68,7 +77,12 @@ class FlowData:
 
 @attrs.frozen
 class Shown:
-    """A choice that was shown, and its title as the member read it."""
+    """A choice that was shown.
+
+    Attributes:
+        choice: The choice.
+        title: Its title as the member read it.
+    """
 
     choice: str
     title: str
@@ -78,25 +92,32 @@ class Suspended(StrEnum):
     """Why a run is suspended. The values are the words on the wire."""
 
     SUBFLOW = "sub"
-    """The run began another flow as its sub-flow, and goes on by `done` or `cancelled`."""
+    """The run started another flow as its sub-flow, and goes on by `done` or `cancelled`."""
     INTERRUPTED = "under"
-    """A quick command's flow lies above the run, which is asked again afterwards."""
+    """The flow of a shortcut interrupted the run. Its question is asked again afterwards."""
     OFFERED_BACK = "asked"
-    """The member wanted something else; the flow `carry_on` offers the run back."""
+    """The member started another flow. The flow `carry_on` offers the run back."""
     LOGIN = "entry"
-    """The run waits until the member is known. It goes on when its `requires` holds then, else it is dropped."""
+    """The run waits for the login. It goes on when its `requires` holds afterwards; otherwise it is dropped."""
 
 
 @attrs.frozen
 class Run:
     """A run with its bookkeeping.
 
-    `version`, `fingerprint`: of the flow's declaration the run was last stepped with. `entered`: the document's
-    version at which the state was entered (fences buttons and timers). The seed's document has none of the three.
-    `trail`: the questions answered so far, for `back`, a sub-flow being one; `made`: whether a call with an effect was
-    made before them, or may have been. `page`: of a long list. `shown`: the choices shown, in order.
-    `since`: when the state was entered. `due`: when its timer fires.
-    `waits`: why it is suspended, "" for the current run. A current run that was imported may wait for the login.
+    Attributes:
+        flow_data: The run as it stands in the seed's document, which has none of the other attributes.
+        version: The version of the flow's declaration that the run was last stepped with.
+        fingerprint: The fingerprint of this declaration.
+        entered: The document's version at which the state was entered; it fences buttons and timers.
+        trail: The questions answered so far, for `back`. A sub-flow counts as one.
+        made: Whether a call with an effect was made before these questions, or may have been.
+        page: The page of a long list that is shown, from 0.
+        shown: The choices that were shown, in order.
+        since: The instant at which the state was entered.
+        due: The instant at which its timer fires; None without a timer.
+        waits: The reason why the run is suspended, "" for the current run. A current run that was imported may wait
+            for the login.
     """
 
     flow_data: FlowData
@@ -123,13 +144,13 @@ class Run:
 
     @property
     def step(self) -> str:
-        """The state the run stands in."""
+        """The state in which the run stands."""
         return self.flow_data.step
 
 
 @attrs.frozen
 class PendingCall:
-    """A call on its way.
+    """A call that is stored and not answered yet.
 
     Attributes:
         key: The idempotency key.
@@ -138,16 +159,16 @@ class PendingCall:
         arguments: The arguments by name, as plain data.
         root: The token of the message that caused the call.
         leased_until: The end of the lease of the worker that makes it.
-        tries: How often it has been taken up.
-        again_at: The instant at which it is taken up again after an unknown outcome.
-        renewed: Whether the token was renewed for this try.
-        again: How often a recovery has gone back to it.
+        tries: The number of tries that have begun.
+        again_at: The instant of the next try after an unknown outcome.
+        renewed: Whether the login token was renewed for this try.
+        again: The number of recoveries that went back to it.
     """
 
     key: str
     service: str
     method: str
-    arguments: Mapping[str, Any] = attrs.field(repr=False)
+    arguments: Fields = attrs.field(repr=False)
     root: str
     leased_until: datetime
     tries: int = 1
@@ -158,7 +179,7 @@ class PendingCall:
 
 @attrs.frozen
 class TokenLife:
-    """The instants at which a token was issued and expires, by its own claims."""
+    """The instants at which a login token was issued and expires, by its own claims."""
 
     issued: datetime
     expires: datetime
@@ -166,13 +187,14 @@ class TokenLife:
 
 @attrs.frozen
 class Undelivered:
-    """Replies that answer no message: a timer's, the session's end, a late call's.
+    """Replies that answer no message, such as those of a timer, of the end of a session or of a late call.
 
     Attributes:
         id: The identifier in the outbox.
         replies: The replies, as `replies_to_raw` makes them.
-        leased_until: The end of the lease of the worker that delivers them, or of a rest; None without either.
-        tries: How often a delivery has begun.
+        leased_until: The end of the lease of the worker that delivers them, or of the pause before the next try; None
+            without either.
+        tries: The number of deliveries that have begun.
     """
 
     id: str
@@ -186,9 +208,9 @@ class Session:
     """The life of a member's session.
 
     Attributes:
-        deadline: The instant at which it ends unless the member says something; None when no session is open.
+        deadline: The instant at which it ends without another message of the member; None when no session is open.
         since: The instant at which it began.
-        warn_at: The instant at which the member is to be warned of the end; None when no warning is due.
+        warn_at: The instant at which the member is warned of the end; None when no warning is due.
     """
 
     deadline: datetime | None = None
@@ -198,7 +220,12 @@ class Session:
 
 @attrs.frozen
 class Moved:
-    """The member that a guest has become, and the guest's version at which it happened."""
+    """The promotion of a guest.
+
+    Attributes:
+        to: The id of the member that the guest became.
+        version: The guest's version at which it happened.
+    """
 
     to: str
     version: int
@@ -206,13 +233,15 @@ class Moved:
 
 @attrs.frozen
 class Judged:
-    """What is known of a document that was judged valid.
+    """A note that a document was found valid.
 
-    `plain`: its plain data; `rules`: the validator that judged it; `exposed`: the bytes of those mutable values that
-    callbacks see, or None.
+    Attributes:
+        plain: Its plain data.
+        rules: The validator that judged it.
+        exposed: The bytes of its mutable values that callbacks see; None where they cannot be compared.
     """
 
-    plain: Mapping[str, Any]
+    plain: Fields
     rules: object
     exposed: bytes | None
 
@@ -226,23 +255,24 @@ class Document:
         channel: The channel of the latest turn.
         last_updated: The instant of the latest commit; it never goes back.
         version: The number of commits.
-        guest: Whether the member is not known yet.
-        jwt_token: The member's token.
+        guest: Whether the member is a guest.
+        jwt_token: The member's login token.
         authenticated: Whether the member is logged in.
-        token: The life of the token, where it is known.
+        token: The life of the login token, where it is known.
         profile: The embedder's own data of the member.
         current_account: The embedder's own data of the account in use.
         run: The current run; None when no flow is open.
-        suspended: Runs to come back to, the next one last.
-        call: A call on its way.
-        outbox: Replies that wait.
-        deadline: The end of the session unless the member says something.
+        suspended: The suspended runs; the last one goes on first.
+        call: The pending call.
+        outbox: Replies that wait for delivery.
+        deadline: The end of the session, as in `Session`.
         session_since: The instant at which the session began.
-        warn_at: The instant at which the member is to be warned of the end.
+        warn_at: The instant at which the member is warned of the end of the session.
         channels: The linked channels.
-        moved: Where a guest has gone.
-        upgraded: Runs upgraded on read. Not stored; recorded by the next audit entry.
-        judged: What is known of the document once it was found valid. Not stored.
+        moved: The promotion of the guest that this document belonged to.
+        upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
+            entry records them.
+        judged: The note that the document was found valid. It is not stored.
     """
 
     member_id: str
@@ -253,8 +283,8 @@ class Document:
     jwt_token: str | None = attrs.field(default=None, repr=False)
     authenticated: bool = False
     token: TokenLife | None = None
-    profile: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    profile: Fields = attrs.field(factory=dict, repr=False)
+    current_account: Fields = attrs.field(factory=dict, repr=False)
     run: Run | None = None
     suspended: tuple[Run, ...] = ()
     call: PendingCall | None = None
@@ -264,13 +294,13 @@ class Document:
     warn_at: datetime | None = None
     channels: tuple[Address, ...] = ()
     moved: Moved | None = None
-    upgraded: tuple[Mapping[str, Any], ...] = attrs.field(default=(), eq=False, repr=False)
+    upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
 
     def keep_judged(self, judged: Judged) -> None:
-        """Remember that the document was found valid.
+        """Note that the document was found valid.
 
-        It is a note, no part of the value: two equal documents may differ in it, and `attrs.evolve` drops it.
+        The note is no part of the value: two equal documents may differ in it, and `attrs.evolve` drops it.
         """
         object.__setattr__(self, "judged", judged)
 
@@ -290,12 +320,12 @@ class Document:
 
     @property
     def tries(self) -> int:
-        """Tries of the call on its way, but for those that are known to have done nothing."""
+        """The tries of the pending call, without those that are known to have had no effect."""
         return self.call.tries - (self.run.flow_data.data.tries if self.run else 0) if self.call else 0
 
     @property
     def member(self) -> Member:
-        """The person, as callbacks see them."""
+        """The member, as callbacks see them."""
         return Member(
             self.member_id,
             self.guest,
@@ -307,12 +337,12 @@ class Document:
         )
 
     def at(self, now: datetime) -> Document:
-        """Return the document as it is at an instant: an expired token does not authenticate."""
+        """Return the document as it is at an instant: an expired login token no longer authenticates."""
         lapsed = self.authenticated and self.token is not None and self.token.expires <= now
         return attrs.evolve(self, authenticated=False) if lapsed else self
 
     def with_member(self, member: Member) -> Document:
-        """Return the document with another state of the member. The id stays; `operations/promote.py` changes it."""
+        """Return the document with another state of the member, without a change of id."""
         return attrs.evolve(
             self,
             authenticated=member.authenticated,
@@ -339,7 +369,7 @@ def first_document(channel: Channel, now: datetime, *, member_id: str = "", vers
     )
 
 
-P_co = TypeVar("P_co", covariant=True, default=Mapping[str, Any])
+P_co = TypeVar("P_co", covariant=True, default=Fields)
 
 
 @attrs.frozen
@@ -352,17 +382,19 @@ class StoredProfile(Generic[P_co]):
         read: Makes an instance of a class from plain values.
     """
 
-    fields: Mapping[str, Any] = attrs.field(repr=False, hash=False)
+    fields: Fields = attrs.field(repr=False, hash=False)
     kind: type[P_co]
-    read: Callable[[Mapping[str, Any], type[Any]], Any] = attrs.field(eq=False, repr=False)
-    _typed: Any = attrs.field(default=None, eq=False, repr=False)
+    read: Callable[[Fields, type[P_co]], P_co] = attrs.field(eq=False, repr=False)
+    _typed: P_co | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def typed(self) -> P_co:
         """The profile as an instance of the profile class; it is read once."""
-        if self._typed is None:
-            object.__setattr__(self, "_typed", self.read(self.fields, self.kind))
-        return cast(P_co, self._typed)
+        typed = self._typed
+        if typed is None:
+            typed = self.read(self.fields, self.kind)
+            object.__setattr__(self, "_typed", typed)
+        return typed
 
 
 @attrs.frozen
@@ -372,11 +404,11 @@ class Member(Generic[P_co]):
     Attributes:
         id: The member id; a guest has a provisional one.
         guest: Whether the member is not identified yet.
-        authenticated: Whether the member is logged in with a live token.
-        jwt_token: The member's token, if there is one.
+        authenticated: Whether the member is logged in with a login token that has not expired.
+        jwt_token: The member's login token, if there is one.
         profile: An instance of the bot's profile class; the stored mapping if the bot has none.
         current_account: The account in use, as the embedder describes it. Storable.
-        language: The language tag that the profile names, None if it names none. A `prepare` changes it here.
+        language: The language tag that the profile names, None without one. A `prepare` callback changes it here.
     """
 
     id: str
@@ -384,20 +416,20 @@ class Member(Generic[P_co]):
     authenticated: bool = False
     jwt_token: str | None = attrs.field(default=None, repr=False)
     _profile: P_co | StoredProfile[P_co] = attrs.field(alias="profile", factory=cast(Any, dict), repr=False, hash=False)
-    current_account: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
+    current_account: Fields = attrs.field(factory=dict, repr=False, hash=False)
     language: str | None = None
 
     @property
     def profile(self) -> P_co:
-        """The profile, typed if the bot has a profile class. It is structured once a turn, when it is first used."""
+        """The profile, typed if the bot has a profile class. It is read once per turn, when it is first used."""
         profile = self._profile
         return cast(P_co, profile.typed if isinstance(profile, StoredProfile) else profile)
 
     @property
-    def stored_profile(self) -> Mapping[str, Any]:
+    def stored_profile(self) -> Fields:
         """The profile as plain values by field, as the document holds it."""
-        profile: Any = self._profile
-        return cast("Mapping[str, Any]", profile.fields if isinstance(profile, StoredProfile) else profile)
+        profile = self._profile
+        return profile.fields if isinstance(profile, StoredProfile) else cast("Fields", profile)
 
 
 def language_of(profile: object) -> str | None:
@@ -407,18 +439,18 @@ def language_of(profile: object) -> str | None:
 
 
 _UNASKED, FINISHING = "unasked", "finishing"
-"""Marks in a run's validation context: its question must be asked before an answer is taken; the run ends on the old
-definition of its flow."""
+"""Marks in a run's validation context: the run's question must be asked before an answer is read; the run finishes on
+an old definition of its flow."""
 
 
 def finishing(run: Run) -> Run:
-    """Return the run as one that ends on the old definition of its version."""
+    """Return the run with the mark that it finishes on the old definition of its version."""
     context = run.flow_data.data.context
     return run if FINISHING in context else _with_context(run, {**context, FINISHING: True})
 
 
 def needs_asking(run: Run | None) -> bool:
-    """Return whether the run's question must be asked before an answer is taken."""
+    """Return whether the run's question must be asked before an answer is read."""
     return run is not None and _UNASKED in run.flow_data.data.context
 
 
@@ -430,11 +462,11 @@ def asked(run: Run) -> Run:
 
 
 def to_be_asked(run: Run) -> Run:
-    """Return the run with its question to be asked; what was shown, and its timer, belong to another question."""
+    """Return the run with its question to be asked, without the choices and the timer of its previous question."""
     context = {name: value for name, value in run.flow_data.data.context.items() if name != "attempts"}
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)
 
 
-def _with_context(run: Run, context: Mapping[str, Any]) -> Run:
+def _with_context(run: Run, context: Fields) -> Run:
     data = attrs.evolve(run.flow_data.data, context=context)
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))

@@ -1,4 +1,4 @@
-"""Identifiers that are made by hashing, and instants of the store's clock."""
+"""Identifiers made by hashing, and instants of the store's clock."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vimbiso_fsm.messages.message import Channel
 
 
 def hashed(*parts: str) -> str:
-    """Return 32 hexadecimal digits; no two lists of parts have the same ones."""
+    """Return the hash of a list of parts, as 32 hexadecimal digits."""
     return hashlib.sha256("\0".join([f"{len(part)}:{part}" for part in parts]).encode()).hexdigest()[:32]
 
 
 def channel_digest(channel: Channel) -> tuple[str, str]:
-    """Return a channel as it stands in the audit: its type, and a digest that does not show the identifier."""
+    """Return a channel as the audit shows it: its type, and a digest of its identifier."""
     return _channel_digest(channel.type, channel.identifier)
 
 
@@ -25,7 +25,7 @@ def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
 
 
 def guest_id(channel: Channel) -> str:
-    """Return the id of the guest on a channel: a digest, so that no key shows a phone number."""
+    """Return the id of the guest on a channel, which is a digest, so that no key shows a phone number."""
     return _guest_id(channel.type, channel.identifier)
 
 

@@ -1,40 +1,42 @@
-"""Replies as plain data: keys and parameters, which are said anew when they are read back."""
+"""Replies as plain data: keys and parameters, which become words when they are read back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from vimbiso_fsm.document.codec import Unreadable, dumps, loads
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 
 
-def _text_to_raw(text: Text) -> Any:
-    if not text.params and text.text == text.key:
-        return {"words": text.key}  # words, not a key
-    return [text.key, dict(text.params)] if text.params else text.key
-
-
-def _text_from_raw(raw: Any) -> Text:
-    if isinstance(raw, dict):
-        return Text(raw["words"]).said(raw["words"], {})
-    return Text(raw) if isinstance(raw, str) else Text(raw[0], **raw[1])
-
-
 def replies_to_raw(replies: Iterable[Reply]) -> list[Any]:
-    """Replies as keys and parameters; their final words are said anew when they are read back."""
+    """Return replies as plain data, without their final words."""
     return [_reply_to_raw(reply) for reply in replies]
 
 
 def replies_to_keep(replies: Iterable[Reply]) -> tuple[Any, ...]:
-    """The same as they will be read back from a document.
+    """Return replies as the plain data that is read back from a document.
 
-    Raises: NotStorable.
+    Raises:
+        NotStorable: JSON cannot hold a parameter.
     """
     return tuple(loads(dumps(replies_to_raw(replies), "replies")))
 
 
-def _reply_to_raw(reply: Reply) -> Any:
+def replies_from_raw(raw: Iterable[Any]) -> tuple[Reply, ...]:
+    """Return the replies in plain data.
+
+    Raises:
+        Unreadable: The data does not have the shape that `replies_to_raw` makes.
+    """
+    try:
+        return tuple(_reply_from_raw(reply) for reply in raw)
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise Unreadable([f"no replies: {type(error).__name__}"]) from None
+
+
+def _reply_to_raw(reply: Reply) -> object:
     if isinstance(reply, Text):
         return {"text": _text_to_raw(reply)}
     if isinstance(reply, Buttons):
@@ -51,15 +53,10 @@ def _reply_to_raw(reply: Reply) -> Any:
     }
 
 
-def replies_from_raw(raw: Iterable[Any]) -> tuple[Reply, ...]:
-    """The replies in plain data.
-
-    Raises: Unreadable when it is not of the shape `replies_to_raw` makes.
-    """
-    try:
-        return tuple(_reply_from_raw(reply) for reply in raw)
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise Unreadable([f"no replies: {type(error).__name__}"]) from None
+def _text_to_raw(text: Text) -> object:
+    if not text.params and text.text == text.key:
+        return {"words": text.key}  # words, not a key
+    return [text.key, dict(text.params)] if text.params else text.key
 
 
 def _reply_from_raw(raw: Any) -> Reply:
@@ -72,3 +69,9 @@ def _reply_from_raw(raw: Any) -> Reply:
         body,
         tuple(Row(id, _text_from_raw(title), about and _text_from_raw(about)) for id, title, about in raw["rows"]),
     )
+
+
+def _text_from_raw(raw: Any) -> Text:
+    if isinstance(raw, dict):
+        return Text(raw["words"]).said(raw["words"], {})
+    return Text(raw) if isinstance(raw, str) else Text(raw[0], **raw[1])

@@ -1,24 +1,20 @@
-"""The rule book of the document.
+"""The rule book of the document: the rules that its shape alone cannot state.
 
-There is no other: every document is judged here before it is stored and when it is read, and what one component built
-is judged the same by all.
-
-`codec.parts_of` judges the shape: the fields of the seed, all of them, and of the framework's bookkeeping, each of its
-type, and no other; numbers that count are not negative, instants have a time zone, `_run` is there only with
-`flow_data`. The rules below say what shape alone cannot. They look at the parts that are well shaped.
+Every document is judged here before it is stored and when it is read. `shape.parts_of` judges the shape; the rules look
+at the parts that are well shaped:
 
  1.  `member_id` is not empty, and stands at the top and nowhere else.
  2.  The type of a channel is known; its identifier is not empty.
  3.  `jwt_token` is not empty. `authenticated` is true, and `_token` is there, only with a token.
  4.  `profile.accounts`, when there, is a list; `current_account.account_id`, when there, is text, not empty. A profile
-     that is not empty can be read as the class that `profile` names, if it names one.
+     that is not empty can be read as the class of `StateValidator.profile`, when there is one.
  5.  A run's id begins with its flow's name and a colon. With `flows` given, the flow, its step and those of its trail
      are declared, in the definition of the run's version where that is kept. Its refusals are counted.
  6.  No run is there twice.
- 7.  The names of a call on its way, of replies that wait and of the member that a guest became are not empty; replies
-     that wait can be read.
+ 7.  The names of a pending call, of replies that wait and of the member that a guest became are not empty; replies that
+     wait can be read.
 
-The validator only looks: it changes nothing, knows no clock and writes nothing.
+The validator changes nothing, reads no clock and writes nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +24,13 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.document.codec import Fault, Unreadable, document_to_raw, kind_of, parts_of, structure
-from vimbiso_fsm.document.document import Document, Run
+from vimbiso_fsm.document.codec import document_to_raw
+from vimbiso_fsm.document.document import Address, Document, Fields, Run
 from vimbiso_fsm.document.replies_codec import replies_from_raw
-from vimbiso_fsm.errors import InvalidState
+from vimbiso_fsm.document.shape import Fault, parts_of
+from vimbiso_fsm.document.typed_data import kind_of, structure
+from vimbiso_fsm.errors import InvalidState, Unreadable
+from vimbiso_fsm.messages.message import Channel
 
 CHANNEL_TYPES: Final = frozenset(
     {
@@ -51,17 +50,19 @@ CHANNEL_TYPES: Final = frozenset(
         "voice",
     }
 )
-"""Channel types known without being named; a bot adds its own with `Bot(channels=…)`."""
+"""The channel types that are always known. A bot adds its own with `Bot(channels=…)`."""
 
 _NOT_EMPTY: Final = "must be text, not empty"
+_TEXTS: Final = (("call", ("key", "service", "method", "root")), ("moved", ("to",)))
+"""Parts of a document, and which of their texts must not be empty."""
 
 
 @attrs.frozen
 class Verdict:
-    """What the rule book says of a document.
+    """The verdict of the rule book on a document.
 
     Attributes:
-        faults: The broken rules, none when the document is valid.
+        faults: The broken rules; none when the document is valid.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -77,10 +78,10 @@ class StateValidator:
     """The rule book.
 
     Attributes:
-        flows: The steps of each declared flow; None where no flow is known.
+        flows: The states of each declared flow; None where no flow is known.
         channel_types: The channel types that are known.
-        kept: The steps of older definitions, by flow and version.
-        profile: The class that the flows read a profile as.
+        kept: The states of older definitions, by flow and version.
+        profile: The class that profiles are read as; None without one.
     """
 
     flows: Mapping[str, Collection[str]] | None = None
@@ -88,43 +89,43 @@ class StateValidator:
     kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
     profile: type | None = None
 
-    def validate(self, document: Document | Mapping[str, Any], known: Mapping[str, Any] | None = None) -> Verdict:
+    def validate(self, document: Document | Fields, known: Fields | None = None) -> Verdict:
         """Judge a document.
 
         Args:
             document: The document, as attrs objects or as plain data of the wire's shape.
-            known: Plain data that was found valid by this rule book. What is the very same object in both is not
-                looked at again.
+            known: Plain data that this rule book found valid. A part that is the very same object in both is not
+                judged again.
 
         Returns:
-            The verdict. It names every broken rule and quotes no value.
+            The verdict, which names every broken rule and quotes no value.
         """
         raw: object = document_to_raw(document) if isinstance(document, Document) else document
         return Verdict(self._judged(raw, known or {})[1])
 
-    def check(self, document: Document | Mapping[str, Any]) -> None:
+    def check(self, document: Document | Fields) -> None:
         """Raise an error unless a document is valid.
 
         Raises:
-            InvalidState: The document breaks rules; all of them are named.
+            InvalidState: The document breaks rules; the error names all of them.
         """
         verdict = self.validate(document)
         if verdict.faults:
             raise InvalidState(verdict.faults)
 
     def read(self, raw: object) -> Document:
-        """Return the document in plain data that was loaded from a store.
+        """Return the document that a store holds as plain data.
 
         Raises:
-            Unreadable: The document breaks rules; all of them are named.
+            Unreadable: The document breaks rules; the error names all of them.
         """
         parts, faults = self._judged(raw, {})
         if faults:
             raise Unreadable(map(str, faults))
         return Document(**parts)
 
-    def _judged(self, raw: object, known: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Fault, ...]]:
-        """The parts of a document that differ from `known`, and every fault."""
+    def _judged(self, raw: object, known: Fields) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+        """Return the parts of a document that differ from `known`, and every fault."""
         if type(raw) is not dict and not isinstance(raw, Mapping):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
         parts, faults = parts_of(raw, known)
@@ -133,7 +134,7 @@ class StateValidator:
             faults = tuple(_twice(raw))
         return parts, faults
 
-    def _faults(self, raw: Mapping[str, Any], parts: Mapping[str, Any]) -> Iterator[Fault]:
+    def _faults(self, raw: Fields, parts: Fields) -> Iterator[Fault]:
         for name in ("member_id", "jwt_token"):
             if parts.get(name) == "":
                 yield Fault(name, _NOT_EMPTY)
@@ -164,7 +165,7 @@ class StateValidator:
             except Unreadable:
                 yield Fault(f"_outbox.{place}.replies", "must be a list of replies")
 
-    def _profile(self, profile: Mapping[str, Any]) -> Iterator[Fault]:
+    def _profile(self, profile: Fields) -> Iterator[Fault]:
         if not isinstance(profile.get("accounts", []), list):
             yield Fault("profile", "has accounts that are no list")
         if self.profile is None or not profile:
@@ -174,7 +175,7 @@ class StateValidator:
         except Unreadable as error:
             yield Fault("profile", f"is no {self.profile.__name__}: {error}")
 
-    def _address(self, path: str, channel: Any) -> Iterator[Fault]:
+    def _address(self, path: str, channel: Channel | Address) -> Iterator[Fault]:
         if channel.type not in self.channel_types:
             yield Fault(f"{path}.type", "is no known channel type; name it in Bot(channels=…)")
         if not channel.identifier:
@@ -202,12 +203,8 @@ class StateValidator:
             yield Fault(path, f"has a trail with a step that is no state of flow {run.flow!r}")
 
 
-_TEXTS: Final = (("call", ("key", "service", "method", "root")), ("moved", ("to",)))
-"""Parts of a document, and which of their texts must not be empty."""
-
-
-def _twice(raw: Mapping[str, Any]) -> Iterator[Fault]:
-    """The runs of a well-shaped document that are there twice."""
+def _twice(raw: Fields) -> Iterator[Fault]:
+    """Yield a fault for each run that a well-shaped document contains a second time."""
     seen = {raw["flow_data"].get("id")}
     for place, run in enumerate(raw.get("_suspended", ())):
         if run["flow_data"]["id"] in seen:

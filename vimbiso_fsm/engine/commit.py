@@ -14,18 +14,11 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
-from vimbiso_fsm.document.codec import (
-    document_from_raw,
-    document_to_raw,
-    dumps,
-    dumps_unstructured,
-    is_intact,
-    keep_judged,
-    loads,
-    unstructure,
-)
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
 from vimbiso_fsm.document.document import Document, Member, Moved, PendingCall, TokenLife, Undelivered
+from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditStep
-from vimbiso_fsm.document.codec import structure
 from vimbiso_fsm.document.document import (
     Document,
     Member,
@@ -24,6 +23,7 @@ from vimbiso_fsm.document.document import (
     Undelivered,
     asked,
 )
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy

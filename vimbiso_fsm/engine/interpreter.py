@@ -8,7 +8,6 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditStep
-from vimbiso_fsm.document.codec import unstructure
 from vimbiso_fsm.document.document import (
     Address,
     FlowData,
@@ -21,6 +20,7 @@ from vimbiso_fsm.document.document import (
     trail_before,
 )
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, kept_typed
 from vimbiso_fsm.engine.pending import propose, token_ends

@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.document.codec import unstructure
 from vimbiso_fsm.document.document import Member, PendingCall, Run
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.errors import WrongCallback

@@ -7,10 +7,12 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, document_to_raw, keep_judged, loads, structure
+from vimbiso_fsm.document.codec import document_to_raw, keep_judged
 from vimbiso_fsm.document.document import Document, Run
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.upgrade import newer, upgrade
-from vimbiso_fsm.errors import NewerState
+from vimbiso_fsm.errors import NewerState, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import Broken, Stored
 

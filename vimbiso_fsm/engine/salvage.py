@@ -23,17 +23,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
-from vimbiso_fsm.document.codec import (
-    BOOKKEEPING,
-    SEED,
-    Unreadable,
-    document_from_raw,
-    document_to_raw,
-    dumps,
-    fragments,
-    loads,
-    unstructure,
-)
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import (
     Address,
     Document,
@@ -46,11 +36,15 @@ from vimbiso_fsm.document.document import (
     trail_before,
 )
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.json_codec import dumps, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
+from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import holds_answers
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.engine.upgrade import migrated
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow

@@ -33,15 +33,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from vimbiso_fsm.document.codec import (
-    RESERVED,
-    Unreadable,
-    document_to_raw,
-    dumps,
-    loads,
-    structure,
-    unstructure,
-)
+from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
     FINISHING,
     Document,
@@ -52,8 +44,12 @@ from vimbiso_fsm.document.document import (
     to_be_asked,
     trail_before,
 )
+from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
+from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.document.typed_data import structure, unstructure
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart

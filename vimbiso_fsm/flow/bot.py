@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.document.codec import structure
 from vimbiso_fsm.document.document import Member, Run, StoredProfile
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
+from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import name_of
 from vimbiso_fsm.flow.carry_on import CARRY_ON

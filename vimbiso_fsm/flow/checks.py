@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from vimbiso_fsm.document.codec import RESERVED
+from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, Declared, State, Transition, sequence

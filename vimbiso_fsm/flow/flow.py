@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.document.codec import stable
+from vimbiso_fsm.document.stable import stable
 from vimbiso_fsm.flow.checks import (
     check_data,
     check_depends,

@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.document.codec import unstructure
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
+from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
 

@@ -22,7 +22,8 @@ from typing import Any, Final, Self
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, loads
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.records import NotConverted, is_number, masked, record_digest

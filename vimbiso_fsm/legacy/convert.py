@@ -23,12 +23,13 @@ from typing import Any, Literal
 import attrs
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.codec import Unreadable, dumps, loads, structure, unstructure
 from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData, Suspended
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine.commit import Decision, commit_of
 from vimbiso_fsm.engine.session import renewed
-from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable
+from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow

@@ -22,7 +22,7 @@ class LegacyFlow:
         steps: The question of `flow` for each step of the old flow, in the old order. A step past the last of them
             counts as the last one, because only a call followed it.
         answers: Turns what the old flow has gathered into fields of `flow`, as many as are known. It raises
-            `codec.Unreadable` for what it cannot read.
+            `Unreadable` for what it cannot read.
         also: Further names of the flow in the records.
 
     Raises:

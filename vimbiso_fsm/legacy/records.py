@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.ids import channel_digest
-from vimbiso_fsm.errors import InvalidMessage, VimbisoError
+from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.errors import InvalidMessage, Unreadable, VimbisoError
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.effects import LegacyRecord
 

@@ -13,11 +13,12 @@ from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.upgrade import RunUpgrade, plan
+from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 
 

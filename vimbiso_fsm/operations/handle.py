@@ -17,9 +17,10 @@ from functools import cached_property
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.document.codec import decode, encode, loads
+from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Address, Document, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide

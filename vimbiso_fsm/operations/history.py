@@ -41,7 +41,7 @@ async def read_history(member_id: str, filters: Filters) -> tuple[AuditEntry, ..
 
     Raises:
         DamagedDocument: The audit cannot be read as a whole.
-        codec.Unreadable: An entry cannot be read.
+        Unreadable: An entry cannot be read.
     """
     entries = FlowAuditLogger.read(await ReadAudit(member_id, _limit(filters)))
     earlier: list[AuditEntry] = []
@@ -57,7 +57,7 @@ async def read_incidents(member_id: str | None, filters: Filters) -> tuple[Incid
     """Return the incidents of a member, or (None) of the store as a whole, oldest first.
 
     Raises:
-        codec.Unreadable: An incident cannot be read.
+        Unreadable: An incident cannot be read.
     """
     found = await ReadIncidents(member_id, _limit(filters))
     return _select(tuple(map(Incident.read, found)), filters)

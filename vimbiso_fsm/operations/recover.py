@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import attrs
 
-from vimbiso_fsm.document.codec import Unreadable, loads
 from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
+from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine import salvage as salvaging
 from vimbiso_fsm.engine.reading import Absent, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
-from vimbiso_fsm.errors import InvalidMessage, VimbisoError
+from vimbiso_fsm.errors import InvalidMessage, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text

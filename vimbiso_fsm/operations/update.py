@@ -13,9 +13,9 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.codec import Fault
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.document.shape import Fault
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
 from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
-from vimbiso_fsm.document.codec import Unreadable
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import NotAnswered, ServiceError, VimbisoError
+from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply

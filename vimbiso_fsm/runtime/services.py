@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from vimbiso_fsm.document.codec import Unreadable, structure
-from vimbiso_fsm.errors import ServiceError
+from vimbiso_fsm.document.typed_data import structure
+from vimbiso_fsm.errors import ServiceError, Unreadable
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.operations.effects import Deliver, RunCall

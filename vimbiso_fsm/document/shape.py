@@ -1,0 +1,220 @@
+"""The shape of a stored document, which is judged here and nowhere else.
+
+A document has the fields of the seed, all of them, and of the framework's bookkeeping, which start with `_`; each has a
+value of its type, and there is no other field. Numbers that count are not negative, and instants have a time zone. The
+rules that shape alone cannot state are in `state_validator.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import attrs
+
+from vimbiso_fsm.document.document import Address, Document, Fields, Run, StepData, Suspended
+from vimbiso_fsm.document.typed_data import (
+    READ_ERRORS,
+    Misshapen,
+    exactly,
+    faults_in,
+    kind_of,
+    mapping,
+    new_converter,
+)
+from vimbiso_fsm.messages.message import Channel
+
+SEED: Final = frozenset(
+    {
+        "member_id",
+        "channel",
+        "jwt_token",
+        "authenticated",
+        "profile",
+        "current_account",
+        "flow_data",
+        "_version",
+        "_last_updated",
+    }
+)
+"""The fields of the seed's document; each must be there."""
+RESERVED: Final = frozenset({"flow_type", "channel", "_validation_context", "_validation_state"})
+"""Names in `flow_data.data` that belong to the framework; a field of a flow's data must have another name."""
+WIRE_NAMES: Final[Mapping[str, str]] = {
+    "guest": "_guest",
+    "call": "_call",
+    "outbox": "_outbox",
+    "token": "_token",
+    "deadline": "_deadline",
+    "session_since": "_session_since",
+    "warn_at": "_warn_at",
+    "channels": "_channels",
+    "moved": "_moved",
+    "suspended": "_suspended",
+    "version": "_version",
+    "last_updated": "_last_updated",
+}
+"""Names on the wire, by attribute of a document. `run` is split into `flow_data` and `_run`; other names are equal."""
+BOOKKEEPING: Final = frozenset({"_run", *WIRE_NAMES.values()}) - SEED
+"""The fields that the framework adds to the seed's."""
+
+_ADDRESS: Final = frozenset({"type", "identifier"})
+_CHANNEL: Final = _ADDRESS | {"metadata"}
+_SUSPENDED: Final = frozenset({"", *Suspended})
+_MISSING: Final = object()
+_NOTHING: Final[Fields] = {}
+
+
+@attrs.frozen
+class Fault:
+    """A fault of a document. The faulty value is not quoted.
+
+    Attributes:
+        path: The place in the document.
+        fault: What is wrong there.
+    """
+
+    path: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.fault}"
+
+
+def wire_name(attribute: str) -> str:
+    """Return the name on the wire of a document's attribute."""
+    return WIRE_NAMES.get(attribute, attribute)
+
+
+def parts_of(raw: Fields, known: Fields = _NOTHING) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+    """Read a document in plain data, part by part.
+
+    Args:
+        raw: Plain data of the wire's shape.
+        known: Plain data that is known to be well shaped. A part that is the very same object in both is left out.
+
+    Returns:
+        The parts that are well shaped, by the name of the document's attribute, and what is wrong with the others.
+    """
+    parts: dict[str, Any] = {}
+    faults: list[Fault] = []
+    if not known or raw.keys() != known.keys():
+        faults += [Fault(name, "is missing") for name in sorted(SEED - raw.keys())]
+        faults += [Fault(str(name)[:40], "is no field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
+    for wire, name, read, kind in _READERS:
+        value = raw.get(wire, _MISSING)
+        if value is _MISSING or value is known.get(wire, _MISSING):
+            continue
+        try:
+            parts[name] = read(value, kind)
+        except READ_ERRORS as error:
+            faults += _faults_of(error, wire)
+    flow_data, notes = raw.get("flow_data", _MISSING), raw.get("_run", _MISSING)
+    if flow_data is not known.get("flow_data", _MISSING) or notes is not known.get("_run", _MISSING):
+        run, wrong = _run_part(flow_data, notes)
+        faults += wrong
+        if not wrong:
+            parts["run"] = run
+    return parts, tuple(faults)
+
+
+def _faults_of(error: Exception, place: str) -> list[Fault]:
+    """Return the faults that reading the part at `place` has raised."""
+    return [Fault(place + path, fault) for path, fault in faults_in(error)]
+
+
+def _run_part(flow_data: object, notes: object) -> tuple[Run | None, list[Fault]]:
+    """Read the current run, which stands in two parts on the wire.
+
+    Returns:
+        The run, None when no flow is open, and what is wrong with it.
+    """
+    if flow_data is _MISSING:
+        return None, []  # it is named as missing
+    if not isinstance(flow_data, Mapping):
+        return None, [Fault("flow_data", f"must be an object, not {kind_of(flow_data)}")]
+    if notes is _MISSING:
+        notes = {}
+    elif not (flow_data and isinstance(notes, Mapping) and "flow_data" not in notes):
+        return None, [Fault("_run", "must be an object, there only with flow_data, and not hold it")]
+    if not flow_data:
+        return None, []
+    try:
+        run = _read_run({**mapping(notes), "flow_data": flow_data}, Run)
+    except READ_ERRORS as error:
+        wrong = _faults_of(error, "_run")
+        return None, [attrs.evolve(each, path=each.path.replace("_run.flow_data", "flow_data", 1)) for each in wrong]
+    return run, []
+
+
+def _count(value: object, _: object) -> int:
+    if type(value) is not int or value < 0:
+        raise Misshapen("must be a whole number, not negative")
+    return value
+
+
+def _instant(value: object, _: object) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise Misshapen("is no instant") from None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise Misshapen("must be an instant with a time zone")
+    return value
+
+
+def _waits(value: object, _: object) -> Suspended | Literal[""]:
+    if not isinstance(value, str) or value not in _SUSPENDED:
+        raise Misshapen("is no reason to wait")
+    return Suspended(value) if value else ""
+
+
+def _channel(value: object, _: object) -> Channel:
+    raw = mapping(value)
+    if raw.keys() != _CHANNEL:
+        raise Misshapen("must have exactly type, identifier and metadata")
+    return Channel(raw["type"], raw["identifier"], raw["metadata"])
+
+
+def _step_data(value: object, _: object) -> StepData:
+    raw = mapping(value)
+    if missing := RESERVED - raw.keys():
+        raise Misshapen(f"lacks {', '.join(sorted(missing))}")
+    flow, context, verdict = raw["flow_type"], raw["_validation_context"], raw["_validation_state"]
+    if not isinstance(flow, str):
+        raise Misshapen("has a flow_type that is no text")
+    if not (isinstance(context, Mapping) and isinstance(verdict, Mapping)):
+        raise Misshapen("has a _validation_context or _validation_state that is no object")
+    fields = {name: part for name, part in raw.items() if name not in RESERVED}
+    return StepData(flow, _address(raw["channel"]), context, verdict, fields)
+
+
+def _address(value: object) -> Address:
+    """Read the address in a run's data. The seed's documents may hold metadata there too, which is not kept."""
+    if not isinstance(value, Mapping) or not _ADDRESS <= value.keys() <= _CHANNEL:
+        raise Misshapen("has a channel without type and identifier, or with more")
+    kind, identifier = value["type"], value["identifier"]
+    if not (isinstance(kind, str) and isinstance(identifier, str)):
+        raise Misshapen("has a channel whose type or identifier is no text")
+    return Address(kind, identifier)
+
+
+_reader: Final = new_converter(forbid_extra_keys=True)
+for _kind in (str, bool):
+    _reader.register_structure_hook(_kind, exactly(_kind))
+_reader.register_structure_hook(int, _count)
+_reader.register_structure_hook(datetime, _instant)
+_reader.register_structure_hook_func(lambda kind: kind == Suspended | Literal[""], _waits)
+_reader.register_structure_hook(Channel, _channel)
+_reader.register_structure_hook(StepData, _step_data)
+
+attrs.resolve_types(Document)
+_read_run: Final = _reader.get_structure_hook(Run)
+_READERS: Final[tuple[tuple[str, str, Callable[[object, Any], Any], Any], ...]] = tuple(
+    (wire_name(field.name), field.name, _reader.get_structure_hook(field.type), field.type)
+    for field in attrs.fields(Document)
+    if field.init and field.name not in ("run", "upgraded")
+)
+"""Of each attribute of a document but `run`: its name on the wire, its own, how it is read, its type."""
