@@ -26,7 +26,6 @@ AUTHORS = [
 ]
 """Files as an author writes them: flows and examples, but neither the command nor the simulated service."""
 ELSEWHERE = {
-    "NoExport": "reading an export is a tool beside the bot",
     "NotKept": "explaining an audit is a tool beside the bot",
     "NotConverted": "the import of old records has a front door of its own",
 }

@@ -1,4 +1,4 @@
-"""The audit: sealed, chained, redacted, read back, told."""
+"""The audit logger: entries are sealed, chained, redacted and read back, and observers are told."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -25,7 +25,7 @@ from vimbiso_fsm.store.requests import Entry, Record, digest
 
 
 def chain(count: int) -> list[Entry]:
-    """So many entries."""
+    """Return a chain of `count` entries."""
     entries: list[Entry] = []
     for version in range(1, count + 1):
         entry = AuditEntry(version, START, "m-1", ("sms", "x"), "transition", "advanced", f"t{version}", f"t{version}")
@@ -34,7 +34,7 @@ def chain(count: int) -> list[Entry]:
 
 
 def test_an_entry_is_read_back_as_it_was_sealed():
-    """With the digest of the document and of the entry before it; what says nothing is left out of the bytes."""
+    """A sealed entry is read back equal, with both digests; empty fields are left out of its bytes."""
     step = AuditStep("f", "f:1", "a", "b", "go", (("guard", "accepted"),))
     entry = AuditEntry(
         7, START, "m-1", channel_digest(CHANNEL), "transition", "advanced", "t", "r", "a", "b", "f", "f:1", "go", (step,),
@@ -51,7 +51,7 @@ def test_an_entry_is_read_back_as_it_was_sealed():
 
 
 def test_a_whole_chain_has_no_faults():
-    """Nor has a part of one: the oldest entries may be gone."""
+    """A whole chain has no faults, nor has one whose oldest entries are gone."""
     entries = chain(5)
     assert FlowAuditLogger.faults(entries) == ()
     assert FlowAuditLogger.faults(entries[2:]) == ()
@@ -60,7 +60,7 @@ def test_a_whole_chain_has_no_faults():
 
 
 def test_a_gap_is_found():
-    """An entry that is not there is missed by its version and by the chain."""
+    """A missing entry is found by its version and by the chain."""
     entries = chain(4)
     found = FlowAuditLogger.faults([*entries[:1], *entries[2:]])
     assert found == ("entry 3 follows entry 1", "entry 3: it does not continue entry 1")
@@ -68,7 +68,7 @@ def test_a_gap_is_found():
 
 @given(st.integers(0, 3), st.binary(max_size=5), st.sampled_from(["cut", "add", "flip", "replace"]))
 def test_a_changed_entry_is_found(place: int, other: bytes, how: str):
-    """Whatever is done to the text of an entry, the audit says so and does not raise."""
+    """Any change to the text of an entry is a fault, and raises no exception."""
     entries = chain(4)
     body = entries[place].body
     changed = {"cut": body[:-1], "add": body + b"x" + other, "flip": bytes([body[0] ^ 1]) + body[1:], "replace": other}[
@@ -79,7 +79,7 @@ def test_a_changed_entry_is_found(place: int, other: bytes, how: str):
 
 
 def test_an_entry_replaced_with_its_digest_is_found():
-    """Then it is the chain that does not fit."""
+    """An entry that was replaced together with its digest is found by the next entry."""
     entries = chain(3)
     body = entries[1].body.replace(b"t2", b"t9")
     entries[1] = Entry(2, digest(body), body)
@@ -87,7 +87,7 @@ def test_an_entry_replaced_with_its_digest_is_found():
 
 
 def test_an_entry_that_is_none_or_another_is_found():
-    """Also where it stands first, under the digest of its own text."""
+    """Bytes that are no entry, or another entry, are found also where they stand first."""
     entries = chain(2)
     (fault,) = FlowAuditLogger.faults([Entry(1, digest(b"[]"), b"[]")])
     assert fault.startswith("entry 1: it cannot be read: ")
@@ -97,13 +97,13 @@ def test_an_entry_that_is_none_or_another_is_found():
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{}", b'{"version": "x"}', b"\xff"])
 def test_bytes_that_are_no_entry(body: bytes):
-    """Refused as unreadable, nothing else."""
+    """Bytes that hold no entry are `Unreadable`, and raise no other error."""
     with pytest.raises(Unreadable):
         unseal(Entry(1, digest(body), body))
 
 
 def test_the_last_valid_state():
-    """The latest record that the judge accepts; broken records and those without a run are passed over."""
+    """The last valid state is in the latest readable record that the judge accepts."""
     records = [
         Record("t1", "t1", "", dumps({"flow_data": {"id": "f:1", "step": "a"}})),
         Record("t2", "t2", "", dumps({"flow_data": {"id": "f:1", "step": "b"}})),
@@ -119,7 +119,7 @@ def test_the_last_valid_state():
 
 
 def test_observers_are_isolated():
-    """One that raises neither stops the others nor comes out; who it was is reported."""
+    """An observer that raises is reported by name; the others are told, and the caller sees no exception."""
     told: list[Any] = []
     reported: list[tuple[str, str]] = []
 
@@ -141,7 +141,7 @@ def test_observers_are_isolated():
 
 
 def test_filters():
-    """By channel, flow (also one that was only passed through), run and time."""
+    """Entries are selected by channel, flow, run and time. Flows and runs of steps count as well."""
     step = AuditStep("inner", "inner:1", "a", "b", "go")
     entry = AuditEntry(
         1, START, "m", channel_digest(CHANNEL), "k", "s", "t", "r", flow="outer", run="outer:1", steps=(step,)
@@ -165,7 +165,7 @@ def test_filters():
 
 
 def test_an_error_record_quotes_nothing():
-    """Type and places of an exception; its message only when it is this library's own."""
+    """The record of an exception has its type and places, and its message only for errors of this library."""
     with pytest.raises(ValueError, match="private") as caught:
         int("263771234567 wrote something private")
     record = error_record(caught.value, "ref")
@@ -178,7 +178,7 @@ def test_an_error_record_quotes_nothing():
 
 
 def test_what_members_write_is_not_in_the_audit():
-    """Public fields stand in it by value, any other by a mark, an address by a digest."""
+    """The audit shows public fields by value, other fields by the mask, and an address by a digest."""
     talk = Talk(fruit_bot(), member_document()).says("hi", "order", "ada", "1234", "fruit02", "yes")
     text = b"\n".join(entry.body for entry in talk.sealed).decode()
     assert "1234" not in text.replace(CHANNEL.identifier, "") or '"1234"' not in text
@@ -205,7 +205,7 @@ kept_entries = st.builds(
 
 
 def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
-    """The bytes of an entry as the standard library writes them."""
+    """Return the bytes of an entry as the standard library writes them."""
     known_since = ("version", "fingerprint", "effect")
     raw = {name: value for name in attrs.fields_dict(AuditEntry) if (value := getattr(entry, name))}
     raw["version"] = entry.version
@@ -220,6 +220,7 @@ def written_before(entry: AuditEntry, document: bytes, previous: str) -> bytes:
 
 
 def outcome(write: Callable[[AuditEntry, bytes, str], bytes], *given: Any) -> bytes | type[NotStorable]:
+    """Return the bytes, or the type of the error."""
     try:
         return write(*given)
     except NotStorable as error:
@@ -228,6 +229,6 @@ def outcome(write: Callable[[AuditEntry, bytes, str], bytes], *given: Any) -> by
 
 @given(kept_entries, st.binary(), st.text())
 def test_an_entry_has_the_bytes_of_the_standard_library(entry: AuditEntry, document: bytes, previous: str):
-    """In the order of its attributes, with instants as `isoformat` writes them, whatever stands in it."""
+    """A sealed entry has the bytes that the standard library would write."""
     found = outcome(lambda *given: seal(*given).body, entry, document, previous)
     assert found == outcome(written_before, entry, document, previous)

@@ -1,11 +1,11 @@
-"""The audit: one entry a commit, made, redacted, sealed, read back and explained.
+"""The audit: one entry per commit, redacted, chained, stored with the document, and read back.
 
 Its modules:
 
-    redaction    what the audit may show
-    entries      the entries and incidents
-    flow_audit   `FlowAuditLogger`: read back, checked, told to observers
-    trail        all that is kept of one member, verified
-    explain      which transitions were candidates, and what each guard said
+    redaction    data and exceptions as the audit may show them
+    entries      audit entries and incidents: made, sealed, unsealed
+    flow_audit   `FlowAuditLogger`: reads entries, verifies their chain, tells observers
+    trail        all that is kept of one member, and its faults
+    explain      the candidates and verdicts behind an entry
     export       trails as JSON Lines
 """

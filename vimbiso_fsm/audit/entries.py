@@ -1,18 +1,18 @@
-"""The entries of the audit and the incidents beside it: made, sealed, read.
+"""Entries of the audit and incidents: how they are made, sealed and read.
 
-An entry names each transition tried and each guard's verdict. It never holds what a member wrote: an address stands in
-it only as a digest, data only as `redaction.py` lets through.
+An entry names each transition that was tried and the verdict of each guard. It never holds the words of a member: an
+address is stored only as a digest, and data only as `redaction.py` allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from vimbiso_fsm.document.document import Run
+from vimbiso_fsm.document.document import Fields, Run
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.typed_data import structure
@@ -23,10 +23,18 @@ from vimbiso_fsm.store.requests import Entry, digest
 
 @attrs.frozen
 class AuditStep:
-    """One trigger tried. `dest` is None when nothing accepted it. `guards`: what each guard said, in order. A run that
-    begins is a step from "" by "start". `version`, `fingerprint`: of the flow's declaration that decided; 0 and "" in
-    an entry from before they were kept. `effect`: whether `dest` was a call with an effect then, whatever is declared
-    of it later; known where the version is.
+    """One trigger that was tried. The beginning of a run is a step from "" by the trigger "start".
+
+    Attributes:
+        flow: The name of the flow.
+        run: The id of the run.
+        source: The state before the step; "" for the beginning of a run.
+        dest: The state after the step; None when no transition was accepted.
+        trigger: The name of the trigger.
+        guards: Name and verdict of each guard that was asked, in order.
+        version: The version of the declaration that decided; 0 in an entry of a release that did not keep it.
+        fingerprint: The fingerprint of the declaration that decided; "" likewise.
+        effect: Whether `dest` was a call with an effect in that declaration. Known only where `version` is.
     """
 
     flow: str
@@ -42,13 +50,32 @@ class AuditStep:
 
 @attrs.frozen
 class AuditEntry:
-    """What one commit did.
+    """The record of one commit.
 
-    `kind`: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-    "move", "update", "migration", "reset", "wipe" or "error". `before`, `after`: the run's data, redacted by field;
-    `changed`: fields that differ. `codes`: the refusals said. `verdict`: the latest verdict on an answer. `channel`:
-    type, and a digest of the identifier. `document`: digest of the stored bytes; `previous`: digest of the entry
-    before, "" for the first.
+    Attributes:
+        version: The version of the document that the commit made.
+        at: The instant of the commit, in UTC.
+        member_id: The member.
+        channel: The type of the channel, and a digest of its identifier.
+        kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
+            "move", "update", "migration", "reset", "wipe" or "error".
+        status: The status of the outcome.
+        token: The token of the turn.
+        root: The token of the message that caused the turn.
+        source: The state before the commit.
+        dest: The state after the commit.
+        flow: The name of the flow.
+        run: The id of the run.
+        trigger: The trigger that was fired.
+        steps: All triggers that were tried, in order.
+        codes: The codes of the refusals that were said.
+        before: The run's data before the commit, redacted by field.
+        after: The run's data after the commit, redacted by field.
+        changed: The names of the fields that differ.
+        verdict: The latest verdict on an answer.
+        detail: Further facts, by the kind of the entry.
+        document: The digest of the stored bytes.
+        previous: The digest of the entry before; "" for the first.
     """
 
     version: int
@@ -66,27 +93,34 @@ class AuditEntry:
     trigger: str = ""
     steps: tuple[AuditStep, ...] = ()
     codes: tuple[str, ...] = ()
-    before: Mapping[str, Any] = attrs.field(factory=dict)
-    after: Mapping[str, Any] = attrs.field(factory=dict)
+    before: Fields = attrs.field(factory=dict)
+    after: Fields = attrs.field(factory=dict)
     changed: tuple[str, ...] = ()
-    verdict: Mapping[str, Any] = attrs.field(factory=dict)
-    detail: Mapping[str, Any] = attrs.field(factory=dict)
+    verdict: Fields = attrs.field(factory=dict)
+    detail: Fields = attrs.field(factory=dict)
     document: str = ""
     previous: str = ""
 
     @property
     def guards(self) -> tuple[tuple[str, str], ...]:
-        """The verdicts of all guards, in the order they were asked."""
+        """The verdicts of all guards, in the order in which the guards were asked."""
         return tuple(verdict for step in self.steps for verdict in step.guards)
 
 
 @attrs.frozen
 class Incident:
-    """What happened and changed no document: it stands beside the chain of entries, not in it.
+    """An event that changed no document. It is stored beside the chain of entries, not in it.
 
-    `kind`: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses),
-    "legacy" (a record of the release before that could not be taken over).
-    `member_id` is None for what concerns the store as a whole. `channel`: type, and a digest of the identifier.
+    Attributes:
+        at: The instant, in UTC.
+        kind: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses)
+            or "legacy" (a record of the previous release that could not be imported).
+        member_id: The member; None for an incident of the store as a whole.
+        channel: The type of the channel, and a digest of its identifier.
+        token: The token of the message.
+        flow: The name of the flow.
+        run: The id of the run.
+        detail: Further facts, by the kind of the incident.
     """
 
     at: datetime
@@ -96,23 +130,24 @@ class Incident:
     token: str = ""
     flow: str = ""
     run: str = ""
-    detail: Mapping[str, Any] = attrs.field(factory=dict)
+    detail: Fields = attrs.field(factory=dict)
 
     @property
     def body(self) -> bytes:
-        """The incident as it is stored."""
+        """The incident as it is stored, in JSON."""
         return dumps({**attrs.asdict(self), "at": self.at.isoformat()}, "incident")
 
     @classmethod
     def read(cls, body: bytes) -> Incident:
-        """A stored incident.
+        """Return a stored incident.
 
-        Raises: Unreadable.
+        Raises:
+            Unreadable: The bytes are no incident.
         """
         return structure(loads(body), cls)
 
 
-_NAMES = tuple(attrs.fields_dict(AuditEntry))
+_NAMES: Final = tuple(attrs.fields_dict(AuditEntry))
 
 
 def entry_for(
@@ -125,20 +160,20 @@ def entry_for(
     channel: Channel | None,
     run: Run | None = None,
     source: str = "",
-    detail: Mapping[str, Any] | None = None,
+    detail: Fields | None = None,
 ) -> AuditEntry:
-    """Make the entry of one commit. Every entry is made here.
+    """Make the entry of one commit. All entries are made here.
 
     Args:
         kind: What the commit is, as in `AuditEntry`.
         token: The token of the commit, which is its own root.
         member_id: The member whose document is stored or removed.
-        version: The version that the commit makes.
+        version: The version of the document that the commit makes.
         at: The instant of the commit, with a time zone.
-        channel: The member's channel, None where it is not known. The entry keeps a digest of it.
-        run: The run in which the member stands after the commit, None at none.
+        channel: The member's channel; None where it is not known. The entry keeps a digest of it.
+        run: The run in which the member stands after the commit; None without one.
         source: The state in which the member stood before.
-        detail: Facts about the commit; they quote no data of the member.
+        detail: Further facts about the commit. They quote no data of the member.
     """
     return AuditEntry(
         version=version,
@@ -158,8 +193,13 @@ def entry_for(
 
 
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
-    """Of a guest's entries, oldest first, those of the life that ended when they became a member at `version`: before
-    it, and since, their channel may have been somebody else's.
+    """Return the guest's entries up to their promotion at `version`.
+
+    Entries of earlier and later owners of a recycled channel, who had the same guest id, are excluded.
+
+    Args:
+        entries: All entries of the guest, oldest first.
+        version: The guest's version at the promotion.
     """
     known = list(entries)
     begins = max((entry.version for entry in known if entry.kind == "wipe" and entry.version <= version), default=0)
@@ -167,8 +207,38 @@ def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntr
     return [entry for entry in known if begins < entry.version <= ends]
 
 
+def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
+    """Return an entry as it is stored, chained to the entry before it.
+
+    Args:
+        entry: The entry.
+        document: The bytes of the document that the commit stores; their digest is added.
+        previous: The digest of the entry before; "" for the first.
+    """
+    raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
+    raw["version"] = entry.version
+    raw["at"] = entry.at.isoformat()
+    raw["steps"] = [_step_to_raw(step) for step in entry.steps]
+    raw["document"] = digest(document)
+    raw["previous"] = previous
+    body = dumps_unstructured(raw, "audit entry")
+    return Entry(entry.version, digest(body), body)
+
+
+def unseal(entry: Entry) -> AuditEntry:
+    """Return a stored entry as an object.
+
+    Raises:
+        Unreadable: The bytes are no audit entry.
+    """
+    raw = loads(entry.body)
+    if not isinstance(raw, dict):
+        raise Unreadable(["an audit entry must be an object"])
+    return structure(raw, AuditEntry)
+
+
 def _step_to_raw(step: AuditStep) -> dict[str, Any]:
-    """A step as it is stored. Fields that older releases do not know are left out while they are empty."""
+    """Return a step as it is stored. Fields that older releases do not know are left out while they are empty."""
     raw: dict[str, Any] = {
         "flow": step.flow,
         "run": step.run,
@@ -184,26 +254,3 @@ def _step_to_raw(step: AuditStep) -> dict[str, Any]:
     if step.effect:
         raw["effect"] = True
     return raw
-
-
-def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
-    """The entry as it is stored: with the digest of the document and of the entry before."""
-    raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
-    raw["version"] = entry.version
-    raw["at"] = entry.at.isoformat()
-    raw["steps"] = [_step_to_raw(step) for step in entry.steps]
-    raw["document"] = digest(document)
-    raw["previous"] = previous
-    body = dumps_unstructured(raw, "audit entry")
-    return Entry(entry.version, digest(body), body)
-
-
-def unseal(entry: Entry) -> AuditEntry:
-    """A stored entry, read.
-
-    Raises: Unreadable.
-    """
-    raw = loads(entry.body)
-    if not isinstance(raw, dict):
-        raise Unreadable(["an audit entry must be an object"])
-    return structure(raw, AuditEntry)

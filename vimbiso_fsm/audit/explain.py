@@ -1,15 +1,16 @@
-"""One commit explained: which transitions were candidates, what each guard said, what was committed."""
+"""Explanations of commits: the candidate transitions, the verdicts of their guards, and what was committed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.audit.trail import Trail
+from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
@@ -19,7 +20,13 @@ from vimbiso_fsm.flow.state import Transition
 
 
 class NotKept(VimbisoError, LookupError):
-    """There is no entry of this version. Attributes: `member_id`, `version`, `fault`."""
+    """No entry of a version is kept.
+
+    Attributes:
+        member_id: The member, or "the store".
+        version: The version.
+        fault: Why there is none.
+    """
 
     member_id: str
     version: int
@@ -32,8 +39,12 @@ class NotKept(VimbisoError, LookupError):
 
 @attrs.frozen
 class Candidate:
-    """One transition of the trigger from where the run stood. `verdicts`: what its guards said, in order; those after
-    the first that held it back were not asked. `outcome`: "fired", "held back", or "not asked" after one had fired.
+    """A transition that the trigger could have fired.
+
+    Attributes:
+        dest: The state that it leads to.
+        verdicts: The names and verdicts of its guards, in order, up to the first that held it back.
+        outcome: "fired", "held back", or "not asked" when another one had fired before.
     """
 
     dest: str
@@ -43,10 +54,15 @@ class Candidate:
 
 @attrs.frozen
 class Explained:
-    """A step, and the transitions that were candidates, in the order of the declaration that decided it, where the bot
-    still keeps it, or else of today's. `changed`: in which way that is not what was stepped; then there are no
-    candidates. `decided`: by which declaration it was decided, when today's is another; `kept`: whether the candidates
-    are of that very one.
+    """A step of an entry, and the transitions that were candidates.
+
+    Attributes:
+        step: The step.
+        candidates: The candidates, in the order of the declaration that decided if the bot still contains it, and
+            otherwise of the current one. None when the declaration does not fit the step.
+        changed: How the declaration differs from the step; "" when it fits.
+        decided: The declaration that decided, when the current one is another; "" otherwise.
+        kept: Whether the candidates are those of the declaration that decided.
     """
 
     step: AuditStep
@@ -58,7 +74,13 @@ class Explained:
 
 @attrs.frozen
 class Explanation:
-    """What one commit came to be by. `digest`: of the entry."""
+    """The explanation of one commit.
+
+    Attributes:
+        entry: Its entry.
+        digest: The digest of the entry.
+        steps: The steps of the entry, explained.
+    """
 
     entry: AuditEntry
     digest: str
@@ -66,18 +88,26 @@ class Explanation:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All of it in words, a line each."""
-        return tuple(_words(self))
+        """The explanation as lines of text."""
+        return tuple(_lines(self))
 
 
 def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
-    """Which transitions were candidates, what each guard said, and what was committed, at a version of a member.
+    """Explain the commit of a version of a member.
 
-    An entry names guards and their verdicts, and of the declaration the version and the fingerprint; which guard stood
-    at which transition is read from that declaration, where the bot keeps it (runs finish on it), or else from today's.
-    Where today's is another, it is said; where it does not fit what was said, the verdicts alone are there.
+    An entry names the guards and their verdicts, and the version and fingerprint of the flow's declaration. Which guard
+    belongs to which transition is read from that declaration, if the bot still contains it, and otherwise from the
+    current one. A difference between the two is named. Where the declaration does not fit the verdicts, they stand
+    alone.
 
-    Raises: NotKept; codec.Unreadable.
+    Args:
+        bot: The bot.
+        trail: The trail of the member.
+        version: The version of the document that the commit made.
+
+    Raises:
+        NotKept: No entry of this version is kept.
+        Unreadable: The entry cannot be read.
     """
     entry = next((entry for entry in trail.entries if entry.version == version), None)
     if entry is None:
@@ -102,9 +132,9 @@ def _explained(bot: Bot, step: AuditStep) -> Explained:
 
 
 def _matched(bot: Bot, step: AuditStep) -> Explained:
-    """The step beside the declaration that decided it, where the bot still has it, or else today's."""
+    """Explain a step by the declaration that decided it if the bot contains it, and otherwise by the current one."""
     if not step.source:
-        return Explained(step)  # a run that begins: nothing was tried
+        return Explained(step)  # a run that starts
     flow = next((flow for flow in bot.definitions(step.flow) if _declares(flow, step)), None)
     kept = flow is not None
     if flow is None and step.flow not in bot.machines:
@@ -123,53 +153,53 @@ def _declares(flow: Flow[Any], step: AuditStep) -> bool:
 
 
 def _decided(bot: Bot, step: AuditStep) -> str:
-    """By which declaration a step was decided; "" when it is today's, or not known."""
+    """Name the declaration that decided a step; "" when it is the current one, or not known."""
     if not step.version:
         return ""
-    today = "there is none today"
+    current = "there is none today"
     if step.flow in bot.machines:
         flow = bot.flow(step.flow)
         if _declares(flow, step):
             return ""
-        today = f"today's is version {flow.version} (fingerprint {flow.fingerprint})"
-    return f"decided by {step.flow} version {step.version} (fingerprint {step.fingerprint}), {today}"
+        current = f"today's is version {flow.version} (fingerprint {flow.fingerprint})"
+    return f"decided by {step.flow} version {step.version} (fingerprint {step.fingerprint}), {current}"
 
 
 def _candidates(flow: Flow[Any], step: AuditStep) -> tuple[Candidate, ...] | None:
-    """The transitions with what their guards said; None when they are not those that were tried."""
-    said = list(step.guards)
+    """Match the transitions of a flow with the verdicts of a step; None when they do not fit."""
+    verdicts = list(step.guards)
     found: list[Candidate] = []
     for transition in flow.ways(step.source, step.trigger):
         if any(candidate.outcome == "fired" for candidate in found):
             found.append(Candidate(transition.dest, (), "not asked"))
             continue
-        candidate = _replayed(transition, said)
+        candidate = _matched_transition(transition, verdicts)
         if candidate is None:
             return None
         found.append(candidate)
     fired = next((candidate.dest for candidate in found if candidate.outcome == "fired"), None)
-    return None if said or fired != step.dest else tuple(found)
+    return None if verdicts or fired != step.dest else tuple(found)
 
 
-def _replayed(transition: Transition[Any], said: list[tuple[str, str]]) -> Candidate | None:
-    """Take what the transition's guards said off the list; None when the next words are not theirs."""
-    verdicts: list[tuple[str, str]] = []
-    conditions = len(cast(Any, transition.conditions))
+def _matched_transition(transition: Transition[Any], verdicts: list[tuple[str, str]]) -> Candidate | None:
+    """Remove the verdicts of a transition's guards from the front of a list; None when they are not there."""
+    own: list[tuple[str, str]] = []
+    conditions = len(cast("Sequence[object]", transition.conditions))
     for place, guard in enumerate(transition.guards):
-        if not said or said[0][0] != name_of(guard):
+        if not verdicts or verdicts[0][0] != name_of(guard):
             return None
-        verdicts.append(said.pop(0))
-        if verdicts[-1][1] != ("accepted" if place < conditions else "declined"):
-            return Candidate(transition.dest, tuple(verdicts), "held back")
-    return Candidate(transition.dest, tuple(verdicts), "fired")
+        own.append(verdicts.pop(0))
+        if own[-1][1] != ("accepted" if place < conditions else "declined"):
+            return Candidate(transition.dest, tuple(own), "held back")
+    return Candidate(transition.dest, tuple(own), "fired")
 
 
-def _words(explanation: Explanation) -> Iterator[str]:
+def _lines(explanation: Explanation) -> Iterator[str]:
     entry = explanation.entry
     yield f"entry {entry.version} of member {entry.member_id}: {entry.kind}, {entry.status}"
     yield f"at {entry.at.isoformat()}, on {entry.channel[0] or 'no channel'} {entry.channel[1]}".rstrip()
     for explained in explanation.steps:
-        yield from _step_words(explained)
+        yield from _step_lines(explained)
     if not explanation.steps:
         yield "no trigger was tried"
     for name in sorted({*entry.changed, *entry.before, *entry.after}):
@@ -184,12 +214,12 @@ def _words(explanation: Explanation) -> Iterator[str]:
     yield f"           after {entry.previous or 'none, it is the first'}"
 
 
-def _step_words(explained: Explained) -> Iterator[str]:
+def _step_lines(explained: Explained) -> Iterator[str]:
     step = explained.step
-    went = f"to {step.dest}" if step.dest is not None else "nothing accepted it"
-    went += ", a call with an effect" if step.effect else ""
+    result = f"to {step.dest}" if step.dest is not None else "nothing accepted it"
+    result += ", a call with an effect" if step.effect else ""
     began = f"run {step.run} began in {step.dest}"
-    yield f"{step.trigger} in {step.source} of run {step.run}: {went}" if step.source else began
+    yield f"{step.trigger} in {step.source} of run {step.run}: {result}" if step.source else began
     if explained.decided:
         yield f"  {explained.decided}"
     if not step.source:
@@ -206,6 +236,6 @@ def _step_words(explained: Explained) -> Iterator[str]:
         yield from (f"     {guard}: {verdict}" for guard, verdict in candidate.verdicts)
 
 
-def _shown(fields: Mapping[str, Any], name: str) -> str:
+def _shown(fields: Fields, name: str) -> str:
     value = fields.get(name)
     return value if value == MASK else json.dumps(value, ensure_ascii=False)

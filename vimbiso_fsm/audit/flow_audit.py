@@ -1,20 +1,20 @@
-"""The audit: one entry a commit, redacted, chained; read back, and told to observers.
+"""The audit logger: reads entries, verifies their chain, finds stored states, and tells observers.
 
 An entry is part of the decision and is stored by the same script as the document, so a success in the audit is a
-success in the store. It names each transition tried and each guard's verdict. It never holds what a member wrote:
-a data field's value stands in it only when its author marked it `flow.PUBLIC`, an address only as a digest, an
-error only as its type and the places in the code.
+success in the store. The value of a field is shown only when its author marked it `PUBLIC`; an error is shown as its
+type and the places in the code that it came from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
+from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import Unreadable
@@ -22,29 +22,14 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 
 
-def _text_faults(entry: Entry, before: Entry | None) -> Iterator[str]:
-    """What is wrong with an entry's text, beside its digest."""
-    try:
-        read = unseal(entry)
-    except Unreadable as error:
-        yield f"entry {entry.version}: it cannot be read: {error}"
-        return
-    if read.version != entry.version:
-        yield f"entry {entry.version}: its text is that of entry {read.version}"
-    if before is not None and read.previous != before.digest:
-        yield f"entry {entry.version}: it does not continue entry {before.version}"
-
-
-def _in_utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 @attrs.frozen
 class CommitEvent:
-    """What observers are told after a commit. It grows by attributes.
+    """A stored turn, as observers are told of it. Later releases may add attributes.
 
-    `entry`: as it was decided; its digests are added when it is sealed. `attempts`: commits it took. `digest`: of the
-    sealed entry.
+    Attributes:
+        entry: The entry as it was decided, without the digests that it is sealed with.
+        attempts: The number of commits that were tried.
+        digest: The digest of the sealed entry.
     """
 
     entry: AuditEntry
@@ -53,17 +38,19 @@ class CommitEvent:
 
 
 class Observer(Protocol):
-    """A function that receives each commit after it is stored. Its exceptions are logged and have no other effect."""
+    """A function that is told of each stored turn. An exception of it is logged and has no other effect."""
 
     def __call__(self, details: CommitEvent, /) -> None:
-        """Receive a commit."""
+        """Take notice of a stored turn."""
         ...
 
 
 class FlowAuditLogger:
-    """Reads the audit back, finds the last valid state, tells observers.
+    """The audit logger.
 
-    `report` is told of an observer's exception: `report(observer's name, exception)`.
+    Args:
+        observers: The functions that are told of each stored turn.
+        report: Called with the name of an observer and the exception that it raised.
     """
 
     def __init__(
@@ -75,7 +62,7 @@ class FlowAuditLogger:
         self._report = report
 
     def tell(self, details: CommitEvent) -> None:
-        """Tell every observer, each on its own."""
+        """Tell all observers of a stored turn. An exception of one does not keep it from the others."""
         for observer in self._observers:
             try:
                 observer(details)
@@ -84,7 +71,11 @@ class FlowAuditLogger:
 
     @staticmethod
     def read(entries: Iterable[Entry]) -> tuple[AuditEntry, ...]:
-        """Stored entries as objects, in their order."""
+        """Return stored entries as objects, in their order.
+
+        Raises:
+            Unreadable: The bytes of an entry hold no entry.
+        """
         return tuple(map(unseal, entries))
 
     @staticmethod
@@ -97,8 +88,15 @@ class FlowAuditLogger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> bool:
-        """Whether an entry, or an incident, is one of those asked for; what is not asked for fits. `since`, `until`:
-        both included. An instant without a zone is UTC.
+        """Return whether an entry or an incident matches all filters that are given.
+
+        Args:
+            entry: The entry or the incident.
+            channel: The channel of the member.
+            flow: The flow of the run, or of a step.
+            run: The id of the run, or of the run of a step.
+            since: The earliest instant, included. An instant without a time zone is UTC.
+            until: The latest instant, included. An instant without a time zone is UTC.
         """
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
         at = _in_utc(entry.at)
@@ -112,8 +110,9 @@ class FlowAuditLogger:
 
     @staticmethod
     def faults(entries: Sequence[Entry]) -> tuple[str, ...]:
-        """What is wrong with the chain: a gap, a digest that does not fit, a text that is no entry. Empty when it is
-        whole. No value is quoted.
+        """Return the faults of a chain of entries; none when it is whole.
+
+        Faults are gaps, digests that do not fit, and texts that are no entry. No value is quoted.
         """
         found: list[str] = []
         before: Entry | None = None
@@ -127,12 +126,16 @@ class FlowAuditLogger:
         return tuple(found)
 
     @staticmethod
-    def state_at(version: int, entries: Sequence[Entry], records: Sequence[Record]) -> Mapping[str, Any] | None:
-        """The `flow_data` as the turn record of a version keeps it (without fields marked secret).
+    def state_at(version: int, entries: Sequence[Entry], records: Sequence[Record]) -> Fields | None:
+        """Return the `flow_data` of a version, without fields marked secret; None when it is no longer kept.
 
-        None when it is not kept any more.
+        Args:
+            version: The version of the document.
+            entries: The entries of the member.
+            records: The turn records of the member.
 
-        Raises: Unreadable when the entry of that version cannot be read.
+        Raises:
+            Unreadable: The entry of this version cannot be read.
         """
         tokens = {unseal(entry).token for entry in entries if entry.version == version}
         return FlowAuditLogger.last_valid_state(
@@ -140,10 +143,8 @@ class FlowAuditLogger:
         )
 
     @staticmethod
-    def last_valid_state(
-        records: Sequence[Record], valid: Callable[[Mapping[str, Any]], bool]
-    ) -> Mapping[str, Any] | None:
-        """The `flow_data` of the latest turn record that `valid` accepts; None when none does."""
+    def last_valid_state(records: Sequence[Record], valid: Callable[[Fields], bool]) -> Fields | None:
+        """Return the `flow_data` of the latest turn record that `valid` accepts; None when it accepts none."""
         for record in reversed(records):
             try:
                 flow_data = loads(record.body).get("flow_data")
@@ -152,3 +153,20 @@ class FlowAuditLogger:
             if flow_data and valid(flow_data):
                 return dict(flow_data)
         return None
+
+
+def _text_faults(entry: Entry, before: Entry | None) -> Iterator[str]:
+    """Yield the faults of an entry's text, apart from its digest."""
+    try:
+        read = unseal(entry)
+    except Unreadable as error:
+        yield f"entry {entry.version}: it cannot be read: {error}"
+        return
+    if read.version != entry.version:
+        yield f"entry {entry.version}: its text is that of entry {read.version}"
+    if before is not None and read.previous != before.digest:
+        yield f"entry {entry.version}: it does not continue entry {before.version}"
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

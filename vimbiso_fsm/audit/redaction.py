@@ -1,4 +1,4 @@
-"""What the audit, the logs and observers may show: of a run's data, and of an exception."""
+"""The data of a run and exceptions as the audit, the logs and observers may show them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.privacy import MASK
 
-_EMPTY: Final[Sequence[Any]] = ("", [], {})
+_EMPTY: Final[Sequence[object]] = ("", [], {})
 
 
 def redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
-    """Return a run's data as it stands in the audit.
+    """Return the data of a run as the audit shows it.
 
-    Public values stay, any other value that is set becomes a mask, values that are not set become None.
+    Public values are shown, any other value that is set becomes a mask, and values that are not set become None.
 
     Args:
-        bot: The bot that knows the run's flow.
+        bot: The bot with the run's flow.
         run: The run; None has no data.
     """
     if run is None:
@@ -42,14 +42,14 @@ def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
 
 
 def error_record(error: BaseException, reference: str) -> dict[str, Any]:
-    """Return what the audit keeps of an exception: its type and the places in the code that it came from.
+    """Return an exception as the audit shows it: its type and the places in the code that it came from.
 
-    Its message may quote what a member wrote and is left out, except for this library's own errors, which quote
-    nothing.
+    The message is left out, because it may quote what a member wrote. Errors of this library quote nothing and keep
+    theirs.
 
     Args:
         error: The exception.
-        reference: What a member is told to name when they ask about it; "" where nothing was said.
+        reference: The reference that the member received; "" without one.
     """
     frames = traceback.extract_tb(error.__traceback__)
     return {

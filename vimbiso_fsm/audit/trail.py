@@ -1,11 +1,12 @@
-"""The audit looked at from outside: read whatever is damaged, verified, exported, explained; `vimbiso audit` does it.
+"""The trail of a member: all that the store keeps about them, readable or damaged, and its faults.
 
-`read_trail` reads what is kept of one member; all that follows works on that value alone.
+`read_trail` reads the trail. The other functions work on this value alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import starmap
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -17,17 +18,19 @@ from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncid
 
 T = TypeVar("T")
 Wanted: TypeAlias = Callable[[AuditEntry | Incident], bool]
-"""Says which entries and incidents are asked for; `functools.partial(FlowAuditLogger.fits, flow="pay")`, say."""
-
-
-# Reading -----------------------------------------------------------------------------------------------------
+"""Selects entries and incidents, such as `functools.partial(FlowAuditLogger.fits, flow="pay")`."""
 
 
 @attrs.frozen
 class Trail:
-    """What is kept of one member, or (`member_id` None) the incidents of the store itself.
+    """All that the store keeps about a member, or the incidents of the store itself.
 
-    `stored`: the document now, read before the entries. `damaged`: what of the lists could not be read, and where.
+    Attributes:
+        member_id: The member; None for the store.
+        stored: The document, read before the entries; None for the store.
+        entries: The audit entries, oldest first.
+        incidents: The incidents as they are stored, oldest first.
+        damaged: A sentence for each place of the stored lists that could not be read.
     """
 
     member_id: str | None
@@ -38,20 +41,25 @@ class Trail:
 
     @property
     def name(self) -> str:
-        """Whose it is, in words."""
+        """The owner of the trail, in words."""
         return "the store" if self.member_id is None else self.member_id
 
     @property
     def empty(self) -> bool:
-        """Whether nothing at all is kept."""
+        """Whether the store keeps nothing about the member."""
         stored = isinstance(self.stored, Broken) or (self.stored is not None and self.stored.document is not None)
         return not (stored or self.entries or self.incidents or self.damaged)
 
 
 def read_trail(store: Store, member_id: str | None) -> Trail:
-    """All that is kept of a member, or (None) of the store itself. What is damaged is said in the trail.
+    """Read the trail of a member. Damaged data raises no error; the trail names it.
 
-    Raises: StoreUnavailable when the store does not answer.
+    Args:
+        store: The store.
+        member_id: The member; None for the store itself.
+
+    Raises:
+        StoreUnavailable: The store did not answer.
     """
     stored: Stored | Broken | None = None
     entries: tuple[Entry, ...] = ()
@@ -77,7 +85,7 @@ def read_trail(store: Store, member_id: str | None) -> Trail:
 
 
 def members(store: Store) -> tuple[str, ...]:
-    """Return every member of whom the store keeps a document, an audit or incidents, in order.
+    """Return the ids of all members with a document, an audit or incidents, in order.
 
     Raises:
         StoreUnavailable: A server did not answer.
@@ -86,50 +94,36 @@ def members(store: Store) -> tuple[str, ...]:
 
 
 def guests(trail: Trail) -> tuple[str, ...]:
-    """The guests that the member was, as far as the entries of their moves are kept."""
-    return tuple(dict.fromkeys(str(move.detail["guest"]) for move in _moves(trail)))
+    """Return the ids of the guests that the member was, as far as the entries of their promotions are kept."""
+    return tuple(dict.fromkeys(str(promotion.detail["guest"]) for promotion in _promotions(trail)))
 
 
 def earlier(store: Store, trail: Trail) -> Iterator[Trail]:
-    """The trail of each guest that the member was, for as long as they were that guest; what cannot be read is in it.
+    """Yield the trail of each guest that the member was, without the readable entries of other persons.
 
-    Raises: StoreUnavailable.
+    Raises:
+        StoreUnavailable: The store did not answer.
     """
-    for move in _moves(trail):
-        guest = read_trail(store, str(move.detail["guest"]))
-        life = life_of_guest(read_entries(guest)[0], int(move.detail.get("guest_version", 0)))
-        others = {entry.version for entry in read_entries(guest)[0]} - {entry.version for entry in life}
+    for promotion in _promotions(trail):
+        guest = read_trail(store, str(promotion.detail["guest"]))
+        readable, _ = read_entries(guest)
+        life = life_of_guest(readable, int(promotion.detail.get("guest_version", 0)))
+        others = {entry.version for entry in readable} - {entry.version for entry in life}
         yield attrs.evolve(guest, entries=tuple(entry for entry in guest.entries if entry.version not in others))
 
 
-def _moves(trail: Trail) -> list[AuditEntry]:
-    found = (entry for entry in map(readable, trail.entries) if isinstance(entry, AuditEntry))
-    return [entry for entry in found if entry.kind == "move" and "guest" in entry.detail]
-
-
 def read_entries(trail: Trail) -> tuple[tuple[AuditEntry, ...], tuple[str, ...]]:
-    """The entries that can be read, oldest first, and of the others why they cannot be."""
-    return _parted(AuditEntry, map(readable, trail.entries))
+    """Return the readable entries, oldest first, and a sentence for each of the others."""
+    return _parted(AuditEntry, map(read_entry, trail.entries))
 
 
 def read_incidents(trail: Trail) -> tuple[tuple[Incident, ...], tuple[str, ...]]:
-    """The incidents that can be read, oldest first, and of the others why they cannot be."""
-    found = (incident(body) for body in trail.incidents)
-    return _parted(Incident, (placed(place, read) for place, read in enumerate(found, 1)))
+    """Return the readable incidents, oldest first, and a sentence for each of the others."""
+    return _parted(Incident, starmap(read_incident, enumerate(trail.incidents, 1)))
 
 
-def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tuple[str, ...]]:
-    read = tuple(found)
-    return tuple(one for one in read if isinstance(one, kind)), tuple(one for one in read if isinstance(one, str))
-
-
-def placed(place: int, read: Incident | str) -> Incident | str:
-    """Name the place of an incident that cannot be read."""
-    return f"incident {place}: {read}" if isinstance(read, str) else read
-
-
-def readable(entry: Entry) -> AuditEntry | str:
-    """An entry, read, or why it cannot be."""
+def read_entry(entry: Entry) -> AuditEntry | str:
+    """Return a stored entry as an object, or a sentence that says why it cannot be read."""
     try:
         read = unseal(entry)
     except Unreadable as error:
@@ -139,23 +133,44 @@ def readable(entry: Entry) -> AuditEntry | str:
     return read if read.at.tzinfo else f"entry {entry.version}: its instant has no time zone"
 
 
-# Verifying ---------------------------------------------------------------------------------------------------
+def read_incident(place: int, body: bytes) -> Incident | str:
+    """Return a stored incident as an object, or a sentence that says why it cannot be read.
+
+    Args:
+        place: Its place among the incidents, from 1.
+        body: Its bytes.
+    """
+    try:
+        read = Incident.read(body)
+    except Unreadable as error:
+        return f"incident {place}: it cannot be read: {error}"
+    return read if read.at.tzinfo else f"incident {place}: its instant has no time zone"
 
 
 def faults(trail: Trail) -> tuple[str, ...]:
-    """What is broken in a trail, a line each; empty when nothing is. No value is quoted.
+    """Return the faults of a trail, one sentence each; none when it is whole. No value is quoted.
 
-    The chain of the entries from the first that is kept, whose entries they are, that the document stored now is the
-    one its entry names, and that each incident can be read.
+    The entries must form a chain from the first that is kept and belong to the member, the stored document must be the
+    one that its entry names, and each incident must be readable.
     """
-    found = [*trail.damaged, *FlowAuditLogger.faults(trail.entries), *_strangers(trail), *_document_faults(trail)]
+    found = [*trail.damaged, *FlowAuditLogger.faults(trail.entries), *_owner_faults(trail), *_document_faults(trail)]
     found += read_incidents(trail)[1]
-    return tuple(dict.fromkeys(found))  # a key of a wrong type is met twice
+    return tuple(dict.fromkeys(found))  # a key of a wrong type is reported twice
 
 
-def _strangers(trail: Trail) -> Iterator[str]:
+def _promotions(trail: Trail) -> list[AuditEntry]:
+    entries, _ = read_entries(trail)
+    return [entry for entry in entries if entry.kind == "move" and "guest" in entry.detail]
+
+
+def _parted(kind: type[T], found: Iterable[T | str]) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    read = tuple(found)
+    return tuple(each for each in read if isinstance(each, kind)), tuple(each for each in read if isinstance(each, str))
+
+
+def _owner_faults(trail: Trail) -> Iterator[str]:
     for entry in trail.entries:
-        read = readable(entry)
+        read = read_entry(entry)
         if isinstance(read, AuditEntry) and read.member_id != trail.member_id:
             yield f"entry {entry.version}: its text is of another member"
 
@@ -173,15 +188,6 @@ def _document_faults(trail: Trail) -> Iterator[str]:
         return
     if entry.digest != stored.head.digest:
         yield f"the stored document names another entry {version} as the one that made it"
-    read = readable(entry)
+    read = read_entry(entry)
     if isinstance(read, AuditEntry) and read.document != digest(stored.document):
         yield f"the stored document is not the one that entry {version} names"
-
-
-def incident(body: bytes) -> Incident | str:
-    """Read an incident; return the fault as text if it cannot be read."""
-    try:
-        read = Incident.read(body)
-    except Unreadable as error:
-        return f"it cannot be read: {error}"
-    return read if read.at.tzinfo else "its instant has no time zone"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, TextIO, TypeAlias
 
 import attrs
 import typer
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vimbiso_fsm.audit.explain import explain
-from vimbiso_fsm.audit.export import Export
+from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
 from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
@@ -79,9 +81,6 @@ def verify(
 
 
 def export(
-    to: Annotated[
-        Path, typer.Option("--to", metavar="FILE", help="The file, in JSON Lines; an existing export is continued.")
-    ],
     named: Members = None,
     all_members: All = False,
     since: Since = None,
@@ -89,28 +88,32 @@ def export(
     flow: OfFlow = None,
     run: OfRun = None,
     channel: OnChannel = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="A new file, readable by its owner only. Default: standard output."),
+    ] = None,
     redis: Redis = None,
     data: Data = None,
     flows: OptionalFlows = None,
 ) -> None:
-    """Export audit entries and incidents to a file.
+    """Export audit entries and incidents as JSON Lines.
 
-    Each line is a JSON object. A further run adds what is new and writes nothing twice, even when the run before was
-    killed. Use one file per selection. Exit code 1 when something cannot be read, or differs from what was exported.
+    The trails are verified on the way. Faults are printed to standard error, one per line. Exit code 1 when there is
+    any.
     """
     _require_members(named, all_members)
-    filters = filters_of(channel, flow, run, since, until)
-    everything = all(value is None for value in filters.values())
-    wanted = partial(FlowAuditLogger.fits, **filters)
+    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
     written = broken = 0
-    with opened_store(redis, data, flows) as at, Export(to) as file:
+    with opened_store(redis, data, flows) as at, _output(to) as file:
         for trail in _trails(at, named):
-            lost = file.lost(trail) if everything else ()
-            count, wrong = file.add(trail, wanted)
-            written, broken = written + count, broken + len(lost) + len(wrong)
-            for fault in (*lost, *wrong):
+            for line in export_lines(trail, wanted):
+                print(line, file=file)
+                written += 1
+            for fault in faults(trail):
+                broken += 1
                 print(f"{one_line(trail.name)}: {one_line(fault)}", file=sys.stderr)
-    print(f"{written} lines added to {to}")
+    if to is not None:
+        print(f"{written} lines written to {to}")
     if broken:
         raise typer.Exit(1)
 
@@ -142,6 +145,20 @@ def _require_members(named: list[str] | None, all_members: bool) -> None:
         raise typer.BadParameter("give either members or --all")
 
 
+@contextmanager
+def _output(to: Path | None) -> Generator[TextIO | None]:
+    """Open a new file; None, which is standard output to `print`, without one."""
+    if to is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        fail(f"{to} exists; name a new file")
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        yield file
+
+
 def _trails(at: OpenStore, named: list[str] | None) -> Iterator[Trail]:
     """The trails of the named members and of the guests that they were, or of the store and all its members.
 
@@ -152,7 +169,10 @@ def _trails(at: OpenStore, named: list[str] | None) -> Iterator[Trail]:
     seen: set[str | None] = set()
     notes = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.completed} of {task.total}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    to_terminal = sys.stdout.isatty()  # rich would print above the bar what belongs into a file or a pipe
+    with Progress(
+        *columns, console=notes, transient=True, disable=not notes.is_terminal, redirect_stdout=to_terminal
+    ) as progress:
         task = progress.add_task("audit", total=len(waiting))
         while waiting:
             member_id = waiting.pop(0)
