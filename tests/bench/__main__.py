@@ -1,8 +1,8 @@
-"""A whole turn beside a bare GET and SET, on the same server, in the same minute: `make bench`.
+"""Compare a whole turn with a bare GET and SET, on the same server and in the same minute. `make bench` runs it.
 
-Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `always`
-for `--fsync` measures the disk: the default is what measures the code. With `--length` instead: what is stored and what
-a turn takes, early and late in a long conversation (`length.py`). With `--members`: so many members at once, and what
+Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `--fsync
+always` measures the disk; the default measures the code. `--length` measures instead what is stored and how long a turn
+takes, early and late in a long conversation (`length.py`), and `--members` handles many members at once and counts what
 is wrong afterwards (`members.py`).
 """
 
@@ -29,7 +29,7 @@ from tests.bench.server import Placement, Server, placements
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 when anything was wrong with the members."""
+    """Run the benchmark; return 1 when something was wrong with the members, else 0."""
     options = _options(arguments)
     logging.getLogger("vimbiso_fsm").setLevel(logging.ERROR)  # that everysec can lose a second is meant here
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs before it began; much more than 0 disturbs the figures"
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _members(server: Server, options: argparse.Namespace, load: str) -> int:
-    """Print what came of so many members at once."""
+    """Print the results of many members at once."""
     logging.getLogger("vimbiso_fsm").setLevel(logging.CRITICAL)  # what is not answered is counted, and shown at the end
     print(f"server    {server}", f"load      {load}", f"seed      {options.seed}", sep="\n", flush=True)
     report = talk(server, options.members, options.seed)
@@ -78,7 +78,7 @@ def _members(server: Server, options: argparse.Namespace, load: str) -> int:
 
 
 def _lengths(server: Server, options: argparse.Namespace, load: str) -> int:
-    """Print what a long conversation costs."""
+    """Print the costs of a long conversation."""
     if places := placements():
         server.place(places[0])
     milestones = sorted({EARLY, *(max(EARLY, options.length * tenths // 10) for tenths in (1, 10, 11))})
@@ -118,7 +118,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _facts(
     options: argparse.Namespace, server: Server, contenders: Sequence[Contender], places: Sequence[Placement]
 ) -> dict[str, str]:
-    """What the figures depend on."""
+    """Return the facts that the figures depend on."""
     sizes = {contender.name: contender.bytes for contender in contenders}
     return {
         "server": f"{server}{'' if options.fsync == 'always' else ': the code is measured, not the disk'}",
@@ -134,7 +134,7 @@ HEADINGS = ("", "a second", "ratio", "(least–most)", "to sync", "trips", "comm
 
 
 def _table(facts: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    """The facts, then for each placement a row a contender; medians over the blocks."""
+    """Yield the facts, then for each placement a row per contender, with medians over the blocks."""
     yield from (f"{name:<10}{fact}" for name, fact in facts.items())
     placement = ""
     for row in rows:

@@ -1,4 +1,4 @@
-"""What is measured against what: the bare loop of redis-py, and the whole turn; sync, and 64 at once."""
+"""The contenders: the bare loop of redis-py and the whole turn, each sync and in 64 tasks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ DOCUMENT = b"x" * 800
 
 
 class Contender(Protocol):
-    """Something that can be done again and again.
+    """Work that can be repeated.
 
-    `name`, `style` ("sync", "async"): its row in the table. `bytes`: of the document that is stored.
+    Attributes:
+        name: The name of its row in the table.
+        style: "sync" or "async".
+        bytes: The size of the stored document.
     """
 
     name: str
@@ -32,16 +35,16 @@ class Contender(Protocol):
     bytes: int
 
     def run(self, seconds: float) -> int:
-        """Do it for so long; how often it was done."""
+        """Repeat the work for a number of seconds; return how often it was done."""
         ...
 
     def close(self) -> None:
-        """Give back its connections."""
+        """Close its connections."""
         ...
 
 
 class Bare:
-    """GET and SET of 800 bytes, one after the other: the least that keeping a state can cost."""
+    """GET and SET of 800 bytes, one after the other: the least that storing a state can cost."""
 
     name, style, bytes = "GET+SET", "sync", len(DOCUMENT)
 
@@ -64,7 +67,7 @@ class Bare:
 
 
 class Turns:
-    """The whole turn: message, decision, commit, replies; the documents in the worker's cache."""
+    """The whole turn: message, decision, commit and replies, with the documents in the worker's cache."""
 
     style = "sync"
 
@@ -98,7 +101,7 @@ class _Loop:
         self._runner = asyncio.Runner()
 
     def _at_once(self, once: Callable[[int], Awaitable[None]], seconds: float) -> int:
-        """Do it in 64 tasks for so long; how often it was done."""
+        """Repeat the work in 64 tasks for a number of seconds; return how often it was done."""
 
         async def task(number: int, until: float) -> int:
             done = 0
@@ -115,7 +118,7 @@ class _Loop:
 
 
 class BareAsync(_Loop):
-    """The same as `Bare` in 64 tasks, each with a connection of the client's pool."""
+    """`Bare` in 64 tasks, each with a connection of the client's pool."""
 
     name, bytes = "GET+SET", len(DOCUMENT)
 
@@ -136,7 +139,7 @@ class BareAsync(_Loop):
 
 
 class TurnsAsync(_Loop):
-    """The same as `Turns` in 64 tasks, each with a conversation of its own."""
+    """`Turns` in 64 tasks, each with a conversation of its own."""
 
     def __init__(self, url: str, script: Script) -> None:
         super().__init__()

@@ -1,10 +1,8 @@
-"""Does a conversation that goes on for long cost more?
+"""Measure whether a long conversation costs more: what is stored of one member and how long a turn takes.
 
-What is stored of one member and what a turn takes, early and late: `make bench ARGS=--length`.
-
-Each kind of conversation goes round and round. When it has come to a milestone, what is stored is counted, and rounds
-of it are timed in turn with rounds of members who are only just at their tenth turn: so a slow minute hits both alike.
-Once with the documents in the worker's cache and once without it, where each turn looks up and loads what is stored.
+`make bench ARGS=--length` runs it. Each conversation repeats a round. At each milestone the stored bytes are counted,
+and its rounds are timed alternately with rounds of members at their tenth turn, so that a slow minute affects both
+alike: once with the documents in the worker's cache, and once without it, where each turn loads what is stored.
 """
 
 from __future__ import annotations
@@ -33,16 +31,16 @@ EARLY = 10
 
 @attrs.frozen
 class Parcel:
-    """What the counter gathers."""
+    """The data of the counter."""
 
     name: str = ""
 
 
 class Post:
-    """A service that does nothing and remembers nothing: it must not be what grows."""
+    """A service without effect or memory, so that it does not grow itself."""
 
     def send(self, name: str) -> str:
-        """Say that it was sent."""
+        """Return that the parcel was sent."""
         return name
 
 
@@ -80,11 +78,14 @@ CASES = (
 
 @attrs.frozen
 class Stage:
-    """A member at a milestone.
+    """A member at a milestone. Sizes are in bytes.
 
-    `turn`: messages so far. Sizes in bytes: of the document, the one before it, the turn records together, the audit
-    entries together, the set of tokens as the server keeps it. `took`, `took_uncached`: microseconds of a turn,
-    medians; `early`, `early_uncached`: of members at turn `EARLY` in the same minute.
+    Attributes:
+        turn: Messages so far.
+        took: Microseconds of a turn, as a median.
+        took_uncached: The same without the worker's cache.
+        early: Microseconds of a turn of members at turn `EARLY` in the same minute.
+        early_uncached: The same without the worker's cache.
     """
 
     case: str
@@ -102,7 +103,11 @@ class Stage:
 
 
 class _Member:
-    """Somebody who says the same round and round. `turn`: messages handled; between rounds each is where they began."""
+    """A member who repeats one round.
+
+    Attributes:
+        turn: Messages handled. Between rounds the member stands where the first one began.
+    """
 
     _numbers = count(1)
 
@@ -115,12 +120,12 @@ class _Member:
             self._say(manager, message)
 
     def age(self, manager: FlowStateManager, turn: int) -> None:
-        """Go on, in whole rounds, to that turn."""
+        """Go on, in whole rounds, to a turn."""
         while self.turn < turn:
             self.round(manager)
 
     def round(self, manager: FlowStateManager) -> float:
-        """Seconds of a turn, on the average of one round."""
+        """Return the seconds of a turn, as the average of one round."""
         messages = [next(self._conversation) for _ in range(self._length)]
         since = time.perf_counter()
         for message in messages:
@@ -135,7 +140,7 @@ class _Member:
 
 
 def stages(server: Server, scripts: Sequence[Script], milestones: Sequence[int], rounds: int) -> Iterator[Stage]:
-    """One conversation of each kind, at each milestone. `rounds`: timed at each, with and without the cache."""
+    """Yield each script at each milestone, with `rounds` timed there with the cache and as many without it."""
     with redis.Redis.from_url(server.url) as client:
         for script in scripts:
             cached = FlowStateManager.from_url(server.url, script.bot)
@@ -152,7 +157,7 @@ def stages(server: Server, scripts: Sequence[Script], milestones: Sequence[int],
 
 
 def _timed(script: Script, manager: FlowStateManager, member: _Member, rounds: int) -> tuple[float, float]:
-    """Microseconds of a turn of the member, and of others at their tenth turn, in turn with theirs."""
+    """Return the microseconds of a turn of the member, and of others at their tenth turn, measured alternately."""
     late, early = [], []
     for number in range(rounds):
         young = _Member(script, manager)
@@ -203,5 +208,5 @@ turn {EARLY} in the same minute. uncached: what is stored is looked up and loade
 
 
 def line(stage: Stage) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     return f"  {stage.case:<26}" + "".join(f"{cell(stage):>{width}}" for _, width, cell in _COLUMNS)

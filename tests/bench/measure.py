@@ -1,4 +1,4 @@
-"""Blocks: each contender in turn for a short while, again and again, so that a slow minute hits all alike."""
+"""Blocks: each contender runs for a short while in turn, again and again, so that a slow minute affects all alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Row", "Sample", "Spread", "measure"]
 
 @attrs.frozen
 class Sample:
-    """One contender in one block. Times in microseconds; all but `rate` by what was done once."""
+    """One contender in one block. Times are microseconds of one repetition; `rate` is repetitions per second."""
 
     rate: float
     round_trips: float
@@ -27,7 +27,7 @@ class Sample:
 
 @attrs.frozen
 class Spread:
-    """A figure over all blocks."""
+    """The spread of a figure over all blocks."""
 
     median: float
     least: float
@@ -42,8 +42,9 @@ class Spread:
 class Row:
     """One contender at one placement.
 
-    `ratio`: of its rate to that of the bare loop of the same style, block by block; `ratio_to_sync`: to that of the
-    sync bare loop.
+    Attributes:
+        ratio: Its rate over that of the bare loop of the same style, block by block.
+        ratio_to_sync: Its rate over that of the sync bare loop.
     """
 
     placement: str
@@ -61,7 +62,7 @@ class Row:
 def measure(
     server: Server, contenders: Sequence[Contender], placement: Placement | None, seconds: float, blocks: int
 ) -> list[Row]:
-    """A row for each contender; the first of a style is the one that its ratios are taken to."""
+    """Return a row for each contender. The first of a style is the one that its ratios refer to."""
     if placement:
         server.place(placement)
     for contender in contenders:

@@ -1,4 +1,4 @@
-"""The server that all are measured on: its placement, its settings, its own counters."""
+"""The server of the benchmark: its placement, its settings and its counters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Counters", "Placement", "Server", "placements"]
 
 @attrs.frozen
 class Placement:
-    """On which CPU client and server run."""
+    """The CPUs of client and server."""
 
     name: str
     client: int
@@ -29,7 +29,7 @@ class Placement:
 
 
 def placements() -> tuple[Placement, ...]:
-    """Those that are possible here: both on one CPU; where we may use two, also each on its own."""
+    """Return the possible placements: both on one CPU and, where two can be used, each on its own."""
     if not hasattr(os, "sched_setaffinity"):
         return ()
     first, *others = sorted(os.sched_getaffinity(0))
@@ -45,9 +45,12 @@ def _pin(pid: int, cpu: int) -> None:
 
 @attrs.frozen
 class Counters:
-    """What the server has counted since it started.
+    """The counters of the server since its start.
 
-    `round_trips`: times it read from a client; `commands`: those it was sent; `cpu`: seconds.
+    Attributes:
+        round_trips: How often it read from a client.
+        commands: The commands that it received.
+        cpu: Seconds of CPU time.
     """
 
     round_trips: int
@@ -55,7 +58,7 @@ class Counters:
     cpu: float
 
     def since(self, before: Counters) -> Counters:
-        """What was counted between the two, without the question that was asked to know `before`."""
+        """Return what was counted since `before`, without the request that read it."""
         return Counters(
             self.round_trips - before.round_trips - 1, self.commands - before.commands, self.cpu - before.cpu
         )
@@ -66,7 +69,7 @@ SENT = ("get", "set", "eval", "evalsha")
 
 
 class Server:
-    """The embedded engine, with a connection of our own to it."""
+    """The embedded server, with a connection of the benchmark."""
 
     def __init__(self, engine: EmbeddedServer) -> None:
         self._pid = engine.pid
@@ -76,7 +79,11 @@ class Server:
     @classmethod
     @contextmanager
     def start(cls, fsync: str) -> Generator[Server]:
-        """Raises: EmbeddedServerError."""
+        """Start the server.
+
+        Raises:
+            EmbeddedServerError: It could not be started.
+        """
         with TemporaryDirectory() as folder, EmbeddedServer.start(folder, fsync="everysec") as engine:
             server = cls(engine)
             server._client.config_set("appendfsync", fsync)
@@ -91,16 +98,16 @@ class Server:
         return f"{name} {version} on a Unix socket, appendonly yes, appendfsync {fsync}"
 
     def place(self, placement: Placement) -> None:
-        """Pin server and client, all their threads."""
+        """Pin server and client with all their threads."""
         _pin(self._pid, placement.server)
         _pin(os.getpid(), placement.client)
 
     def memory(self) -> int:
-        """The most that it has used, in bytes."""
+        """Return the peak memory of the server, in bytes."""
         return int(self._client.info("memory")["used_memory_peak"])
 
     def counters(self) -> Counters:
-        """The counters now."""
+        """Return the counters."""
         info = self._client.info("everything")
         sent = sum(info.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in SENT)
         return Counters(info["total_reads_processed"], sent, info["used_cpu_user"] + info["used_cpu_sys"])

@@ -1,4 +1,4 @@
-"""The benchmark runs and prints its rows. How fast it all is, is nobody's law here."""
+"""The benchmark runs and prints its rows. Speed is not judged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def bench(*options: str) -> str:
-    """What it prints."""
+    """Return what the benchmark prints."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.bench", "--smoke", *options]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
@@ -35,6 +35,7 @@ def bench(*options: str) -> str:
 
 
 def test_it_prints_a_row_for_each_contender():
+    """The benchmark prints a row for each contender in each style."""
     printed = bench()
     assert "appendfsync everysec" in printed
     for style in ("sync", "async"):
@@ -43,6 +44,7 @@ def test_it_prints_a_row_for_each_contender():
 
 
 def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
+    """A turn is one command and one round trip, by the counters of the server."""
     report = json.loads(bench("--json", "--fsync", "always"))
     assert "appendfsync always" in report["facts"]["server"]
     for row in report["rows"]:
@@ -53,6 +55,7 @@ def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
 
 
 def test_members_in_the_middle_of_their_conversations_all_at_once():
+    """Many members at once get right answers, and each offer that is made is reported."""
     printed = bench("--members", "30", "--seed", "7")
     assert "30 onboard.confirm, 30 offer.confirm" in printed
     assert printed.endswith("\nnothing wrong\n")
@@ -62,7 +65,7 @@ def test_members_in_the_middle_of_their_conversations_all_at_once():
 
 
 def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPatch):
-    """A core that makes an offer and says that it is down, and the member who is therefore not home at the end."""
+    """An offer that the core makes and denies is found, and so is the member who does not end at the dashboard."""
     broken = iter([True])
 
     class Broken(SimulatedCredexCore):
@@ -91,7 +94,7 @@ def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():
-    """The counters of versions, attempts and the like have more digits; nothing else has grown."""
+    """A document grows in a long conversation only by the digits of its counters."""
     stages: dict[str, list[dict[str, int]]] = {}
     for row in json.loads(bench("--length", "400", "--json"))["rows"]:
         stages.setdefault(row["case"], []).append(row)

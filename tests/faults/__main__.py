@@ -1,7 +1,7 @@
-"""The table: each fault, what must hold, what was counted, the seed; `make faults`.
+"""Print the table of faults: each fault, what must hold, what was counted, and the seed. `make faults` runs it.
 
-The plan of a run (what is lost, where somebody is killed, in which order messages come) is drawn from the seed, and
-`--row NAME --seed N` draws it again; how processes interleave is the machine's affair. No row needs root.
+The plan of a run (the lost replies, the points of the kills, the order of messages) is drawn from the seed, and
+`--row NAME --seed N` draws it again. The interleaving of processes is not repeated. No row needs root.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ SHOWN = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the rows that the command line names; return 1 when something was wrong, else 0."""
     options = _options(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     profile = Profile(short=options.short)
@@ -45,7 +46,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _show(name: str, report: Report, seed: int, seconds: float) -> None:
-    """One row of the table."""
+    """Print one row of the table."""
     row = ROWS[name]
     counts = ", ".join(f"{count:g} {what.replace('_', ' ')}" for what, count in report.counts.items())
     print(f"\n{'FAILED' if report.wrong else 'held  '}  {name}  (seed {seed}, {seconds:.0f} s)")

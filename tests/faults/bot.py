@@ -1,10 +1,10 @@
-"""The bots of the fault suite.
+"""The bots of the fault suite: a till and a tally.
 
 `till_bot` sells numbered things: each sale is confirmed, and its effect is a line in a ledger that outlives every
-worker. `TALLY` adds up the numbers it is told.
+worker. `TALLY` adds numbers.
 
-Everything said to a member begins with their own address in brackets, so that a reply gone astray is seen. The PIN
-that the till asks for is secret: wherever it turns up but in the document, something leaks.
+Each reply begins with the address of its member in brackets, so that a reply to another member is noticed. The PIN that
+the till asks for is secret: anywhere but in the document, it is a leak.
 """
 
 from __future__ import annotations
@@ -26,16 +26,21 @@ __all__ = ["TALLY", "Sale", "Tally", "Till", "till_bot"]
 
 
 class Till(Protocol):
-    """The service: where sales are made."""
+    """The port of the service that sells."""
 
     def sell(self, number: int, *, caller: Caller = Caller()) -> str | Refused:  # noqa: B008
-        """Sell that number; gives a receipt, the same for the same key."""
+        """Sell a number; return the receipt, which is the same for the same key."""
         ...
 
 
 @attrs.frozen
 class Sale:
-    """`number`: what is being sold; `sold`: how many were sold so far."""
+    """The data of a sale.
+
+    Attributes:
+        number: The number that is being sold.
+        sold: How many were sold so far.
+    """
 
     pin: str = attrs.field(default="", metadata=SECRET)
     number: int = attrs.field(default=0, metadata=PUBLIC)
@@ -44,19 +49,19 @@ class Sale:
 
 
 def whole_number(text: str) -> int | Refused:
-    """Reads a number."""
+    """Read a number."""
     return int(text) if text.isascii() and text.isdecimal() else Refused("number.format", field="number")
 
 
 def known(turn: Turn[Sale]) -> Changes[Sale]:
-    """Prepare: whoever has said their PIN is a member."""
+    """Prepare: a guest who has given a PIN is a member."""
     who = turn.channel.identifier
     member = attrs.evolve(turn.member, id=f"m-{who}", guest=False, authenticated=True, jwt_token=f"jwt-{turn.data.pin}")
     return turn.changes(data=turn.data, member=member)
 
 
 def one_more(turn: Turn[Sale]) -> Sale:
-    """Prepare: it was sold."""
+    """Prepare: one more was sold."""
     return attrs.evolve(turn.data, sold=turn.data.sold + 1)
 
 
@@ -66,27 +71,27 @@ def sell(turn: Turn[Sale]) -> Call[str | Refused]:
 
 
 def ask_pin(turn: Turn[Sale]) -> Text:
-    """The first question."""
+    """Ask for the PIN."""
     return Text("till.pin", who=turn.channel.identifier)
 
 
 def ask_number(turn: Turn[Sale]) -> Text:
-    """What is wanted?"""
+    """Ask for the number."""
     return Text("till.number", who=turn.channel.identifier, sold=turn.data.sold)
 
 
 def ask_yes(turn: Turn[Sale]) -> Text:
-    """Is it wanted?"""
+    """Ask for the confirmation."""
     return Text("till.confirm", who=turn.channel.identifier, number=turn.data.number)
 
 
 def say_receipt(turn: Turn[Sale]) -> Text:
-    """It was sold."""
+    """Say the receipt."""
     return Text("till.paid", who=turn.channel.identifier, number=turn.data.number, receipt=turn.data.receipt)
 
 
 def sale(timeout: float | None) -> Flow[Sale]:
-    """The flow that sells."""
+    """Make the flow that sells."""
     timed: list[Transition[Sale]] = [] if timeout is None else [Transition("timeout", "confirm", "number")]
     return Flow(
         "till", data=Sale, initial="pin",
@@ -111,10 +116,12 @@ def sale(timeout: float | None) -> Flow[Sale]:
 
 
 def till_bot(till: Till, *, session: float = 30 * 86_400.0, timeout: float | None = None) -> Bot:
-    """The bot that sells.
+    """Make the bot that sells.
 
-    `session`: seconds of silence that end one; long, where clocks are moved for other ends. `timeout`: seconds after
-    which nobody waits for a yes any more.
+    Args:
+        till: The service.
+        session: Seconds of silence that end a session. The default is long, for clocks that are moved.
+        timeout: Seconds after which a confirmation is no longer waited for; None without a timer.
     """
     texts = {
         "till.pin": "[{who}] Your PIN?",
@@ -127,7 +134,13 @@ def till_bot(till: Till, *, session: float = 30 * 86_400.0, timeout: float | Non
 
 @attrs.frozen
 class Tally:
-    """`by`: what was said last; `n`: the sum; `count`: of how many."""
+    """The data of the tally.
+
+    Attributes:
+        by: The latest number.
+        n: The sum.
+        count: How many numbers were added.
+    """
 
     by: int = attrs.field(default=0, metadata=PUBLIC)
     n: int = attrs.field(default=0, metadata=PUBLIC)
@@ -135,12 +148,12 @@ class Tally:
 
 
 def add(turn: Turn[Tally]) -> Tally:
-    """Prepare: add what was said."""
+    """Prepare: add the latest number."""
     return attrs.evolve(turn.data, n=turn.data.n + turn.data.by, count=turn.data.count + 1)
 
 
 def total(turn: Turn[Tally]) -> Text:
-    """The sum so far."""
+    """Say the sum so far."""
     return Text("tally.total", who=turn.channel.identifier, n=turn.data.n, by=turn.data.by)
 
 

@@ -1,7 +1,4 @@
-"""Stores whose clock can be moved, by the script's offset argument, which is 0 in production.
-
-And what they answer is counted.
-"""
+"""Stores whose clock can be moved, by an argument of the script that is 0 in production. They count their answers."""
 
 from __future__ import annotations
 
@@ -20,9 +17,12 @@ __all__ = ["AsyncClocked", "Clock", "Clocked"]
 
 @attrs.define
 class Clock:
-    """`ahead`: seconds by which the store's clock is moved, for whoever shares this.
+    """A clock that stores share.
 
-    `answers`: how often each kind of answer came; `slowest`: seconds that the slowest commit took.
+    Attributes:
+        ahead: Seconds by which it is moved.
+        answers: How often each kind of answer came.
+        slowest: Seconds that the slowest commit took.
     """
 
     ahead: float = 0.0
@@ -30,12 +30,12 @@ class Clock:
     slowest: float = 0.0
 
     def forward(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Move the clock forward."""
         self.ahead += seconds
 
     @contextmanager
     def timing(self, request: Request) -> Generator[None]:
-        """Measures how long a commit takes to be answered, or to fail."""
+        """Measure how long a commit takes to be answered or to fail."""
         began = time.monotonic()
         try:
             yield
@@ -44,36 +44,36 @@ class Clock:
                 self.slowest = max(self.slowest, time.monotonic() - began)
 
     def asked(self, request: Request) -> Request:
-        """The request at that time."""
+        """Return a request at the time of the clock."""
         return attrs.evolve(request, shift=request.shift + self.ahead) if isinstance(request, Commit) else request
 
     def answered(self, result: Any) -> Any:
-        """The answer at that time; a commit's already is."""
+        """Return an answer at the time of the clock; that of a commit is already."""
         self.answers[type(result).__name__] += 1
         return attrs.evolve(result, at=result.at + self.ahead) if isinstance(result, Stored) else result
 
 
 @attrs.frozen
 class Clocked:
-    """A store at the time of `clock`."""
+    """A store at the time of a clock."""
 
     store: Store
     clock: Clock
 
     def perform(self, request: Request) -> Any:
-        """Do what `request` says, then."""
+        """Perform a request at the time of the clock."""
         with self.clock.timing(request):
             return self.clock.answered(self.store.perform(self.clock.asked(request)))
 
 
 @attrs.frozen
 class AsyncClocked:
-    """The same, awaited."""
+    """An async store at the time of a clock."""
 
     store: AsyncStore
     clock: Clock
 
     async def perform(self, request: Request) -> Any:
-        """Do what `request` says, then."""
+        """Perform a request at the time of the clock."""
         with self.clock.timing(request):
             return self.clock.answered(await self.store.perform(self.clock.asked(request)))

@@ -1,6 +1,6 @@
-"""Faults of several servers: a primary that dies under its Sentinels, a cluster whose slots move.
+"""Faults of several servers: a primary that dies under its Sentinels, and a cluster whose slots move.
 
-A member at durability "replicated" takes an answer that no replica has confirmed for none: the message comes again.
+A member at durability "replicated" counts an answer that no replica has confirmed as none: the message is sent again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__: list[str] = []
 def _while_confirming(
     url: str, records: Folder, people: Sequence[Person], acts: Sequence[Callable[[], None]], **options: object
 ) -> None:
-    """Members confirm at two workers; each act comes when so much of it is done."""
+    """Let members confirm at two workers, and run each act when its share of the sales is done."""
     turns = sum(len(person.messages) for person in people)
     with working(crews(url, records, people, 2, at_once=4, patience=1.0, options=options)) as workers:
         for place, act in enumerate(acts, 1):
@@ -41,7 +41,7 @@ def _while_confirming(
 
 @row("failover", "Sentinel failover at level replicated", "0 confirmed lost")
 def failover(profile: Profile, seed: int) -> Report:
-    """The primary is killed, its replica takes over, a new replica joins; under load, again and again."""
+    """Kill the primary under load, several times: its replica takes over, and a new replica joins."""
     report, chance = Report(), random.Random(seed)
     program = valkey_program()
     people = people_for(profile.of(200, 1_000), 5)
@@ -71,7 +71,7 @@ def failover(profile: Profile, seed: int) -> Report:
 
 @row("cluster", "a three-node cluster: slots move, scripts are forgotten", "0 lost, 0 duplicate")
 def three_nodes(profile: Profile, seed: int) -> Report:
-    """The slots of members in the middle of their conversations go to another node and come back."""
+    """Move the slots of members to another node and back in the middle of their conversations."""
     report, chance = Report(), random.Random(seed)
     people = people_for(profile.of(200, 1_000), 5)
     with folder() as records, cluster(valkey_program()) as nodes:
@@ -92,7 +92,7 @@ def three_nodes(profile: Profile, seed: int) -> Report:
 
 
 def _moving(nodes: Nodes, person: Person) -> Callable[[], None]:
-    """Moves a member's slot to the next node and back, slowly enough to be met half-way."""
+    """Move a member's slot to the next node and back, slowly enough to meet requests on the way."""
 
     def move() -> None:
         handover = Handover.of(nodes, key_slot(b"{%d}" % shard_of(person.member_id)))

@@ -1,8 +1,8 @@
-"""Workers killed by their own hand: at each request they make and at each call, and between any two lines they run.
+"""Workers that kill themselves: at each request, at each call, and between any two lines that they run.
 
-A process of one thread, warm, forks a child for each point; the child handles one message and kills itself there.
-Then another worker goes on, on a clock past the lease: the message comes again, or another one first, or only a
-wake-up. Which points and which recovery is drawn from the seed.
+A warm process of one thread forks a child for each point; the child handles one message and kills itself there. Then
+another worker goes on, on a clock past the lease: it receives the same message, or another one first, or only wakes the
+member. Points and recoveries are drawn from the seed.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ anything, and the message is delivered again only then."""
 
 
 def die() -> None:
-    """Kill −9, by one's own hand."""
+    """End this process by SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @attrs.define
 class Steps:
-    """Counts the points passed, before and after each request and each call; at point `last` it is over."""
+    """Counts the points before and after each request and each call, and kills the process at point `last`."""
 
     last: int
     passed: int = 0
@@ -69,7 +69,7 @@ class Steps:
 
 @attrs.frozen
 class Mortal:
-    """A store whose user may die before and after each request."""
+    """A store whose process may die before and after each request."""
 
     store: Store
     point: Callable[[], None]
@@ -83,7 +83,7 @@ class Mortal:
 
 @attrs.frozen
 class AsyncMortal:
-    """The same, awaited."""
+    """An async store whose process may die before and after each request."""
 
     store: AsyncStore
     point: Callable[[], None]
@@ -97,7 +97,7 @@ class AsyncMortal:
 
 @attrs.frozen
 class MortalTill:
-    """A till whose user may die before and after each call. Died before or after the effect is all the same to them."""
+    """A till whose process may die before and after each call."""
 
     till: LedgerTill
     point: Callable[[], None]
@@ -111,7 +111,7 @@ class MortalTill:
 
 @attrs.define
 class Lines:
-    """Counts the lines of the library that are run; at line `last` it is over."""
+    """Counts the lines of the library that are run, and kills the process at line `last`."""
 
     last: int
     passed: int = 0
@@ -127,13 +127,13 @@ class Lines:
 
 
 def nowhere() -> None:
-    """A point where nobody dies."""
+    """Do nothing: a point at which no process dies."""
 
 
 def _handle(
     url: str, records: Folder, style: str, message: Message, point: Callable[[], None], lines: Lines | None
 ) -> None:
-    """Handle one message in this process. `point`: passed at each step; `lines`: traces each line."""
+    """Handle one message in this process; `point` is called at each step, and `lines` at each line."""
     bot = till_bot(MortalTill(LedgerTill(records), point))
     if style == "sync":
         with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Mortal(store, point)) as manager:
@@ -155,13 +155,13 @@ async def _handle_async(url: str, bot: Any, message: Message, point: Callable[[]
 
 
 def _trace(lines: Lines | None) -> None:
-    """Trace this thread and those it starts, calls have theirs; or no more."""
+    """Trace this thread and those that it starts, or stop tracing."""
     threading.settrace(lines)  # pyright: ignore[reportArgumentType]  # None ends it, though the stub leaves that out
     sys.settrace(lines)
 
 
 def in_child(act: Callable[[], object]) -> int:
-    """Fork, act there -> 0, or the number of the signal it died of."""
+    """Run a function in a forked child; return 0, or the number of the signal that ended it."""
     child = os.fork()
     if not child:
         try:
@@ -180,7 +180,7 @@ def in_child(act: Callable[[], object]) -> int:
 
 @attrs.define
 class Killer:
-    """Kills workers in the middle of turns, and has others go on."""
+    """Kills workers in the middle of turns, and lets others go on."""
 
     url: str
     records: Folder
@@ -188,7 +188,7 @@ class Killer:
     people: list[Person] = attrs.field(factory=list)
 
     def kill(self, turn: int, style: str, recovery: str, at: int, *, lines: bool) -> bool:
-        """Kill a worker at that point of a new member's message number `turn`, and go on -> whether it got there."""
+        """Kill a worker at a point of message `turn` of a new member, and go on; return whether it was reached."""
         person = Person(len(self.people) + 1, confirmations=3)
         self.people.append(person)
         clock = Clock()
@@ -218,7 +218,7 @@ class Killer:
                     self.records.note("wrong", what=f"{person.number}: the next worker left something to be done")
 
     def count_lines(self, turn: int, style: str) -> int:
-        """How many lines of the library a turn runs."""
+        """Count the lines of the library that a turn runs."""
         reader, writer = os.pipe()
         person = Person(len(self.people) + 1, confirmations=3)
         self.people.append(person)
@@ -243,7 +243,7 @@ class Killer:
 
 
 def wake_due(manager: FlowStateManager, person: Person) -> int:
-    """What a worker does for this person: look who is due, and wake them -> how many turns were made."""
+    """Wake a member for whom work is due, as a worker does; return how many turns were made."""
     made = 0
     for member_id in (person.guest_id, person.member_id):
         manager.state(member_id)  # which tells the manager what time it is
@@ -256,7 +256,7 @@ TURNS = {"first words": 0, "guest becomes member": 1, "number": 2, "confirm": 3}
 
 
 def _steps(killer: Killer, profile: Profile, report: Report) -> None:
-    """Every point of every turn, in both shells; with every recovery, or with one that is drawn."""
+    """Kill at every point of every turn, with both managers, and recover in each way or in one that is drawn."""
     for style in STYLES:
         for turn in TURNS.values():
             for recovery in (None,) if profile.short else RECOVERIES:
@@ -268,7 +268,7 @@ def _steps(killer: Killer, profile: Profile, report: Report) -> None:
 
 
 def _lines(killer: Killer, profile: Profile, report: Report) -> None:
-    """Lines of the turn that confirms and of the one that makes a member: all of them, or a sample."""
+    """Return the lines of the turns that confirm and that make a member: all of them, or a sample."""
     for style in STYLES:
         for turn in (TURNS["confirm"], TURNS["guest becomes member"]):
             counted = killer.count_lines(turn, style)
@@ -303,7 +303,7 @@ def _alone(work: Work, profile: Profile, seed: int, url: str, path: Path) -> Non
 
 
 def run_alone(work: Work, profile: Profile, seed: int) -> Report:
-    """Do the work, which forks, in a process of its own with one thread: so a fork is whole."""
+    """Run a function that forks in a process of its own with one thread, so that its forks are whole."""
     report = Report()
     with folder() as records, own_server(valkey_program()) as server:
         process = multiprocessing.get_context("spawn").Process(
@@ -325,7 +325,7 @@ def run_alone(work: Work, profile: Profile, seed: int) -> Report:
     "0 lost, 0 duplicate, resumed by another within one lease",
 )
 def killed_at_steps(profile: Profile, seed: int) -> Report:
-    """Whoever dies between the commit and the call's answer leaves a lease; the next worker takes the call up."""
+    """A worker that dies between the commit and the call's answer leaves a lease; the next worker makes the call."""
     return run_alone(_steps_then_check, profile, seed)
 
 
@@ -335,13 +335,13 @@ def killed_at_steps(profile: Profile, seed: int) -> Report:
     "0 lost, 0 duplicate, resumed by another within one lease",
 )
 def killed_at_lines(profile: Profile, seed: int) -> Report:
-    """Deep: at every line of the library that the turn runs."""
+    """Kill a worker at lines of the library that the turn runs; at every one in the deep profile."""
     return run_alone(_lines_then_check, profile, seed)
 
 
 @row("workers-killed", "kill −9 and SIGSTOP of workers under load, from outside", "0 lost, 0 duplicate")
 def workers_killed(profile: Profile, seed: int) -> Report:
-    """Whoever was killed is replaced; the messages that were not answered come again."""
+    """Replace each worker that was killed; messages that were not answered are sent again."""
     report, chance = Report(), random.Random(seed)
     people = people_for(profile.of(200, 1_000), 5)
     times = profile.of(6, 40)

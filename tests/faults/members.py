@@ -1,7 +1,8 @@
-"""The members of the workload: what they say, how their messages are delivered, and what they make of the answers.
+"""The members of the workload: their messages, the delivery of these, and the judgement of the answers.
 
-A message that was not answered is delivered again, as webhooks do, until it is; so is one whose answer no replica has
-confirmed, at a store that says so, and one whose call is still on its way, after the clock was moved past its lease.
+A message that was not answered is delivered again, as webhooks do, until it is. So is a message whose answer no replica
+has confirmed, where the store reports that, and a message whose call is pending, after the clock was moved past its
+lease.
 """
 
 from __future__ import annotations
@@ -35,38 +36,38 @@ _ADDRESS = re.compile(r"\[(\d+)\]")
 
 @attrs.frozen
 class Person:
-    """The member of that number, who confirms so many sales, numbered from 1."""
+    """A member with a number, who confirms sales that are numbered from 1."""
 
     number: int
     confirmations: int = 0
 
     @property
     def channel(self) -> Channel:
-        """Where they write from."""
+        """The channel of the member."""
         return Channel("whatsapp", f"2637{self.number:08}")
 
     @property
     def member_id(self) -> str:
-        """Who they are once they have said their PIN."""
+        """The member's id after the PIN was given."""
         return f"m-{self.channel.identifier}"
 
     @property
     def guest_id(self) -> str:
-        """Who they are before."""
+        """The member's id before that."""
         return guest_id(self.channel)
 
     @property
     def canary(self) -> str:
-        """Their PIN."""
+        """The member's PIN."""
         return f"canary-{self.channel.identifier}"
 
     def message(self, id: str | int, text: str) -> Message:
-        """Something they say."""
+        """Return a message of the member."""
         return Message(self.channel, f"{self.channel.identifier}.{id}", text)
 
     @cached_property
     def messages(self) -> Sequence[Message]:
-        """All they say, in order."""
+        """Return all messages of the member, in order."""
         texts = ["hi", self.canary]
         for number in range(1, self.confirmations + 1):
             texts += [str(number), "yes"]
@@ -74,7 +75,7 @@ class Person:
 
 
 def judge(person: Person, message: Message, outcome: Outcome, folder: Folder, *, again: bool) -> None:
-    """Write down that the message was answered, and what is wrong with the answer. `again`: it was delivered before."""
+    """Record that a message was answered, and what is wrong with the answer; with `again`, it was delivered before."""
     folder.note("answered", who=person.number, token=turn_token(message), status=outcome.status)
     fair = ("advanced", "duplicate") if again else ("advanced",)
     if outcome.status not in fair:
@@ -84,7 +85,7 @@ def judge(person: Person, message: Message, outcome: Outcome, folder: Folder, *,
 
 
 def seen(person: Person, outcome: Outcome) -> set[str]:
-    """Whose bytes, but for their own, an outcome brings."""
+    """Return the members whose bytes an outcome contains, other than its own."""
     said = "\n".join(reply.text for reply in outcome.replies)
     found = set(_ADDRESS.findall(said)) | {outcome.state.channel.identifier}
     return found - {person.channel.identifier}
@@ -93,7 +94,7 @@ def seen(person: Person, outcome: Outcome) -> set[str]:
 def deliver(
     manager: FlowStateManager, person: Person, message: Message, folder: Folder, clock: Clock, *, again: bool = False
 ) -> Outcome | None:
-    """Deliver until it is answered and its call is settled. `again`: it may have been handled before."""
+    """Deliver a message until it is answered and its call has returned; with `again`, it may be a repeat."""
     until = time.monotonic() + PERSEVERANCE
     while time.monotonic() < until:
         try:
@@ -125,7 +126,7 @@ async def deliver_async(
     *,
     again: bool = False,
 ) -> Outcome | None:
-    """The same, awaited."""
+    """Deliver a message until it is answered and its call has returned; the async `deliver`."""
     until = time.monotonic() + PERSEVERANCE
     while time.monotonic() < until:
         try:

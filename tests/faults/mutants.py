@@ -1,4 +1,4 @@
-"""Broken scripts, to see that the suite has teeth: each is the real one with one law cut out of its text."""
+"""Broken scripts, which prove that the suite finds faults: each is the real script without one of its laws."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CUTS = {
 
 
 def script(mutant: str) -> bytes:
-    """The script's text with that law cut out."""
+    """Return the text of the script without a law."""
     law, instead = _CUTS[mutant]
     assert wire.SCRIPT.count(law) == 1, f"the script no longer says {law!r}"
     return wire.SCRIPT.replace(law, instead)
@@ -32,7 +32,7 @@ def script(mutant: str) -> bytes:
 
 @contextlib.contextmanager
 def mutated(mutant: str) -> Generator[None]:
-    """Within, this process sends the broken script, whichever module does; the real one when `mutant` is empty."""
+    """Send the broken script from this process inside the block; the real one when `mutant` is empty."""
     with contextlib.ExitStack() as stack:
         if mutant:
             broken = script(mutant)

@@ -1,14 +1,14 @@
-"""A TCP proxy before a server, in a process of its own, that spoils what passes by a plan drawn from a seed.
+"""A TCP proxy in front of a server, in a process of its own, that damages what passes by a plan drawn from a seed.
 
-It reads the protocol only as far as it must, to spoil exactly commits: a commit's reply carries the member's key and
-one of four words. Fates, each with its probability:
+It parses the protocol only as far as needed to damage exactly commits: the reply to a commit contains the member's key
+and one of four words. The fates of a reply, each with its probability:
 
-    drop     the reply is thrown away and the connection closed
+    drop     the reply is discarded and the connection closed
     reset    the same, closed by a reset
-    hang     the reply and all that follow it on this connection never come; the connection stays open
-    skip     the reply alone never comes: the next one stands in its place
-    delay    the reply comes late
-    refuse   the request never reaches the server, the connection is closed
+    hang     the reply and all later ones on this connection never arrive; the connection stays open
+    skip     only the reply never arrives: the next one stands in its place
+    delay    the reply arrives late
+    refuse   the request never reaches the server, and the connection is closed
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ FATES = ("drop", "reset", "hang", "skip", "delay", "refuse")
 
 @attrs.frozen
 class Plan:
-    """How likely each fate is, for commits. `longest`: seconds of the longest delay."""
+    """The probability of each fate of a commit.
+
+    Attributes:
+        longest: Seconds of the longest delay.
+    """
 
     seed: int
     drop: float = 0.0
@@ -50,7 +54,7 @@ class Plan:
 
 
 def _end(data: bytearray, start: int) -> int | None:
-    """Where the frame that begins at `start` ends; None when it is not whole yet."""
+    """Return where the frame that begins at `start` ends; None when it is not whole yet."""
     line = data.find(b"\r\n", start)
     if line < 0:
         return None
@@ -70,14 +74,14 @@ def _end(data: bytearray, start: int) -> int | None:
 
 
 def frames(data: bytearray) -> Iterator[bytes]:
-    """The whole frames at the beginning of `data`, which are taken from it."""
+    """Take the whole frames from the beginning of `data`, and return them."""
     while data and (end := _end(data, 0)) is not None:
         yield bytes(data[:end])
         del data[:end]
 
 
 class _Spoiler:
-    """One proxy's work."""
+    """The work of one proxy."""
 
     def __init__(self, target: Path, plan: Plan) -> None:
         self._target, self._plan = target, plan
@@ -85,7 +89,7 @@ class _Spoiler:
         self.counts: dict[str, int] = dict.fromkeys(("commits", *FATES), 0)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client's connection, to its end."""
+        """Serve one client's connection to its end."""
         server: asyncio.StreamWriter | None = None
         with contextlib.suppress(OSError, ConnectionError):
             answers, server = await asyncio.open_unix_connection(str(self._target))
@@ -148,7 +152,7 @@ def _run(target: Path, plan: Plan, control: Connection) -> None:
 
 
 async def _serve(target: Path, plan: Plan, control: Connection) -> None:
-    """Serve until told to end; then tell what was done. Being told anything else, spoil nothing more."""
+    """Serve until told to end, then send what was done. Any other message ends the damage."""
     spoiler = _Spoiler(target, plan)
     server = await asyncio.start_server(spoiler.serve, "127.0.0.1", 0)
     control.send(server.sockets[0].getsockname()[1])
@@ -159,20 +163,24 @@ async def _serve(target: Path, plan: Plan, control: Connection) -> None:
 
 @attrs.define
 class Proxy:
-    """A running proxy. `counts`: what it did, known when it has ended."""
+    """A running proxy.
+
+    Attributes:
+        counts: What it did; known after it has ended.
+    """
 
     url: str
     counts: dict[str, int] = attrs.field(factory=dict)
 
     @property
     def lost(self) -> int:
-        """Replies that were lost."""
+        """The number of replies that were lost."""
         return self.counts["drop"] + self.counts["reset"]
 
 
 @contextlib.contextmanager
 def proxied(target: Path, plan: Plan) -> Generator[Proxy, None, None]:
-    """A proxy before the server on that socket."""
+    """Run a proxy in front of the server on a socket."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_run, args=(target, plan, there), daemon=True)

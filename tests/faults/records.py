@@ -1,6 +1,6 @@
-"""What outlives the workers: the ledger of sales, the journal of what members were answered, the log.
+"""Records that outlive the workers: the ledger of sales, the journal of answers, and the log.
 
-All three are files that every process appends whole lines to; killing a process loses none it has written.
+All three are files to which every process appends whole lines, so a killed process loses none that it has written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Folder", "LedgerTill"]
 
 
 def _append(path: Path, line: str) -> None:
-    """One write of one line at the end: other processes' lines stay whole."""
+    """Append one line in one write, so that lines of other processes stay whole."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, line.encode() + b"\n")
@@ -33,45 +33,45 @@ def _append(path: Path, line: str) -> None:
 
 @attrs.frozen
 class Folder:
-    """Where a row keeps its records."""
+    """The folder of the records of a row."""
 
     path: Path
 
     @property
     def ledger(self) -> Path:
-        """A line a call: member, number, idempotency key."""
+        """The file with a line for each call: member, number and idempotency key."""
         return self.path / "ledger"
 
     @property
     def log(self) -> Path:
-        """What all workers logged."""
+        """The file with the logs of all workers."""
         return self.path / "log"
 
     def note(self, kind: str, **facts: Any) -> None:
-        """A line in the journal."""
+        """Append a line to the journal."""
         _append(self.path / "journal", json.dumps({"kind": kind, **facts}))
 
     def count(self, kind: str) -> int:
-        """How many lines of one kind there are."""
+        """Count the lines of one kind."""
         journal = self.path / "journal"
         return journal.read_bytes().count(b'{"kind": "%b"' % kind.encode()) if journal.exists() else 0
 
     def noted(self, kind: str) -> list[dict[str, Any]]:
-        """The lines of one kind, oldest first."""
+        """Return the lines of one kind, oldest first."""
         journal = self.path / "journal"
         lines = map(json.loads, journal.read_text().splitlines()) if journal.exists() else ()
         return [line for line in lines if line["kind"] == kind]
 
     def deliverer(self, channel: Channel, replies: Sequence[Reply], *, key: str = "") -> None:
-        """Takes replies that answer no message: a manager's `deliver`."""
+        """Receive replies that answer no message: the `deliver` of a manager."""
         self.note("delivered", to=channel.identifier, key=key, texts=[reply.text for reply in replies])
 
     def calls(self) -> int:
-        """How often the ledger was called."""
+        """Count the calls in the ledger."""
         return len(self.ledger.read_text().splitlines()) if self.ledger.exists() else 0
 
     def sales(self) -> Mapping[str, Mapping[int, set[str]]]:
-        """By member and number, the keys it was sold under: more than one, and it was sold twice."""
+        """Return the keys of each sale, by member and number. A sale with more than one key was made twice."""
         sold: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for line in self.ledger.read_text().splitlines() if self.ledger.exists() else ():
             member, number, key = line.split(" ")
@@ -81,11 +81,11 @@ class Folder:
 
 @attrs.frozen
 class LedgerTill:
-    """The service: a call is a line, the effect is a key's first line."""
+    """The service: each call is a line, and the effect is the first line of a key."""
 
     folder: Folder
 
     def sell(self, number: int, *, caller: Caller = Caller()) -> str:  # noqa: B008
-        """Write it down."""
+        """Write the sale to the ledger."""
         _append(self.folder.ledger, f"{caller.member_id} {number} {caller.key}")
         return "r-" + sha256(caller.key.encode()).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""Messages that come again: at once, shuffled, minutes and days later; a store that came back from an older copy."""
+"""Messages that are delivered again: at once, shuffled, minutes and days later; and a store put back to a copy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Post:
     first: dict[str, tuple[Reply, ...]] = attrs.field(factory=dict)
 
     def deliver(self, message: Message) -> None:
-        """For the first time, perhaps to two workers at the same moment; or once more."""
+        """Deliver a message for the first time, perhaps to two workers at the same moment, or once more."""
         if message.id in self.first:
             return self._again(message)
         chosen = self.chance.sample(self.workers, 2 if self.chance.random() < 0.3 else 1)
@@ -83,7 +83,7 @@ class _Post:
         self.report.count(deliveries=1, **{name.replace(" ", "_"): 1})
 
     def _records(self) -> tuple[Record, ...]:
-        """Those of who they are now: the guest's went with them."""
+        """Return the turn records of the member; those of the guest were deleted by the promotion."""
         member = self.store.perform(ReadRecords(self.person.member_id))
         return cast("tuple[Record, ...]", member or self.store.perform(ReadRecords(self.person.guest_id)))
 
@@ -98,7 +98,7 @@ class _Post:
     "one effect; the first reply while it is retained, then the current question",
 )
 def repeated(profile: Profile, seed: int) -> Report:
-    """First deliveries in order, as a member speaks; the copies of each anywhere after it; the clock is moved."""
+    """Deliver messages in order, and copies of each at any time after it; the clock is moved."""
     report, chance = Report(), random.Random(seed)
     people = people_for(profile.of(200, 1_000), profile.of(10, 20))
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
@@ -121,12 +121,12 @@ def repeated(profile: Profile, seed: int) -> Report:
 
 
 def _shuffled(messages: Sequence[Message], copies: int, chance: random.Random) -> list[Message]:
-    """So many copies of each message, in any order."""
+    """Return copies of each message, in any order."""
     return chance.sample([*messages] * copies, copies * len(messages))
 
 
 def _mixed(messages: Sequence[Message], chance: random.Random) -> list[Message]:
-    """The messages in order, four further copies of each anywhere after it."""
+    """Return the messages in order, with four further copies of each at any place after it."""
     mixed = [*messages]
     for message in messages:
         for _ in range(4):
@@ -136,7 +136,7 @@ def _mixed(messages: Sequence[Message], chance: random.Random) -> list[Message]:
 
 @row("shuffled", "the same, shuffled whole, several workers at once", "one effect each, the sum is right")
 def shuffled(profile: Profile, seed: int) -> Report:
-    """Numbers to be added up, in any order."""
+    """Add numbers that arrive in any order."""
     report, chance = Report(), random.Random(seed)
     person = Person(1)
     numbers = range(1, profile.of(200, 1_000) + 1)
@@ -171,12 +171,12 @@ def shuffled(profile: Profile, seed: int) -> Report:
 
 @row("restored", "the store comes back from an older copy", "a stale worker gets a Conflict; what came since stays")
 def restored(profile: Profile, seed: int) -> Report:
-    """The worker that lived through what the copy has forgotten holds a document of the same or another version."""
+    """A worker that made turns which the copy lacks holds a document of the same or another version."""
     return restored_store(profile.of(200, 1_000), seed)
 
 
 def restored_store(members: int, seed: int) -> Report:
-    """So many members: numbers, a copy, more numbers, the copy comes back; then a fresh and the stale worker."""
+    """Send numbers, copy the store, send more, restore the copy; then a fresh and a stale worker go on."""
     report, chance = Report(), random.Random(seed)
     people = [Person(number) for number in range(1, members + 1)]
     said: dict[Person, list[Message]] = {person: [] for person in people}
@@ -215,7 +215,7 @@ def restored_store(members: int, seed: int) -> Report:
 
 
 def _copied(server: OwnServer) -> Path:
-    """A copy of what the server holds now."""
+    """Copy what the server holds."""
     with server.client() as client:
         client.save()
     shutil.copy(server.data / "dump.rdb", copy := server.folder / "copy.rdb")

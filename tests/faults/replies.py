@@ -1,4 +1,4 @@
-"""Faults between worker and server: replies that are lost, late, or never come; cancellation; a pool too small."""
+"""Faults between worker and server: replies that are lost, late or never arrive; cancellation; a pool too small."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ __all__ = ["lost_replies", "people_for"]
 
 
 def people_for(confirmations: int, each: int) -> list[Person]:
-    """As many people as it takes, each confirming so many sales."""
+    """Return as many people as needed for a number of sales."""
     return [Person(1 + place, each) for place in range(-(-confirmations // each))]
 
 
 @row("lost", "30 % of commit replies lost, some requests too", "0 duplicate, 0 missing, 0 false conflict")
 def lost(profile: Profile, seed: int) -> Report:
-    """Closed and reset connections, late replies."""
+    """Close and reset connections, and delay replies."""
     plan = Plan(seed, drop=0.2, reset=0.1, refuse=0.03, delay=0.03, longest=0.02)
     return lost_replies(profile.of(200, 2_000), plan, workers=profile.of(2, 4))
 
 
 def lost_replies(confirmations: int, plan: Plan, *, workers: int, mutant: str = "") -> Report:
-    """So many confirmations, through the proxy."""
+    """Make confirmations through the proxy."""
     report = Report()
     people = people_for(confirmations, 5)
     with folder() as records, own_server(valkey_program()) as server:
@@ -61,7 +61,7 @@ def lost_replies(confirmations: int, plan: Plan, *, workers: int, mutant: str = 
 
 @row("hang", "replies hang; the server stands still", "answered or CommitUnknown within 3 timeouts")
 def hang(profile: Profile, seed: int) -> Report:
-    """A quarter of the replies never come, on connections that stay open; and the server is stopped now and then."""
+    """A quarter of the replies never arrive on connections that stay open, and the server is stopped now and then."""
     report, chance, timeout = Report(), random.Random(seed), 1.0
     people = people_for(profile.of(200, 1_000), 2)
     with folder() as records, own_server(valkey_program()) as server:
@@ -94,7 +94,7 @@ def hang(profile: Profile, seed: int) -> Report:
 
 @row("misplaced", "a reply goes missing between others", "no member gets another's reply")
 def misplaced(profile: Profile, seed: int) -> Report:
-    """One reply of a pipeline never comes, so that the next ones stand in wrong places."""
+    """One reply of a pipeline never arrives, so the next ones stand in wrong places."""
     report = Report()
     people = people_for(profile.of(200, 1_000), 5)
     with folder() as records, own_server(valkey_program()) as server:
@@ -115,14 +115,14 @@ def misplaced(profile: Profile, seed: int) -> Report:
 
 @attrs.define
 class _Watched:
-    """A store that tells whose commits are being made, and how many were begun."""
+    """A store that counts the commits that were begun, and whose they are."""
 
     store: AsyncStore
     inside: set[str] = attrs.field(factory=set)
     commits: Counter[str] = attrs.field(factory=Counter)
 
     def begun(self, members: Iterable[str]) -> int:
-        """Commits begun for these members."""
+        """Count the commits begun for members."""
         return sum(self.commits[member] for member in members)
 
     async def perform(self, request: Request) -> Any:
@@ -138,7 +138,7 @@ class _Watched:
 
 @row("cancelled", "cancelled inside the commit", "0 wrong replies, every unknown one resolved")
 def cancelled(profile: Profile, seed: int) -> Report:
-    """Tasks that share pipelines are cancelled while their commit is on its way."""
+    """Cancel tasks that share pipelines while their commits are under way."""
     report = Report()
     wanted = profile.of(200, 1_000)
     people = people_for(wanted, 5)
@@ -202,7 +202,7 @@ async def _cancel(url: str, records: Folder, people: Sequence[Person], chance: r
 
 @row("pool", "400 turns at once over a pool of 20", "0 errors")
 def pool(profile: Profile, seed: int) -> Report:
-    """The first half of what is said by 400 threads, the second by 400 tasks, each turn begun by all at one moment."""
+    """Handle the first half by 400 threads and the second by 400 tasks, each turn begun by all at one moment."""
     report = Report()
     people = [Person(place, profile.of(1, 5)) for place in range(1, 401)]
     half = len(people[0].messages) // 2

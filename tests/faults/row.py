@@ -1,4 +1,4 @@
-"""A row of the table: a fault, what must hold, what was counted, what was found wrong."""
+"""A row of the table: a fault, what must hold, what was counted, and what was found wrong."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ __all__ = ["ROWS", "Profile", "Report", "Row", "folder", "row"]
 
 @attrs.frozen
 class Profile:
-    """How much of it: `short` for every test run, else deep."""
+    """The size of a run: `short` for every test run, and otherwise deep."""
 
     short: bool = True
 
     def of(self, short: int, deep: int) -> int:
-        """The one or the other."""
+        """Return the value of the profile."""
         return short if self.short else deep
 
 
 @attrs.define
 class Report:
-    """What a row counted and found: `wrong` is empty when all that must hold held."""
+    """What a row counted and found.
+
+    Attributes:
+        counts: The counts.
+        wrong: What did not hold; empty when everything did.
+    """
 
     counts: dict[str, float] = attrs.field(factory=dict)
     wrong: list[str] = attrs.field(factory=list)
 
     def count(self, **counts: float) -> None:
-        """Add to what was counted."""
+        """Add to a count."""
         for name, number in counts.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
     def demand(self, holds: object, else_: str) -> None:
-        """Note what is wrong unless it holds."""
+        """Record what is wrong unless a condition holds."""
         if not holds:
             self.wrong.append(else_)
 
@@ -49,7 +54,13 @@ Run: TypeAlias = Callable[[Profile, int], Report]
 
 @attrs.frozen
 class Row:
-    """`name`: what `--row` and pytest call it; `fault`, `holds`: as the table says them."""
+    """A row of the table.
+
+    Attributes:
+        name: Its name for `--row` and pytest.
+        fault: The fault, as the table names it.
+        holds: What must hold, as the table names it.
+    """
 
     name: str
     fault: str
@@ -61,7 +72,7 @@ ROWS: Final[dict[str, Row]] = {}
 
 
 def row(name: str, fault: str, holds: str) -> Callable[[Run], Run]:
-    """Makes a function a row of the table."""
+    """Make a function a row of the table."""
 
     def enter(run: Run) -> Run:
         ROWS[name] = Row(name, fault, holds, run)
@@ -72,6 +83,6 @@ def row(name: str, fault: str, holds: str) -> Callable[[Run], Run]:
 
 @contextlib.contextmanager
 def folder() -> Generator[Folder]:
-    """Where a row keeps its records."""
+    """Make the folder for the records of a row."""
     with tempfile.TemporaryDirectory(prefix="vimbiso-faults-") as path:
         yield Folder(Path(path))

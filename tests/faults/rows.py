@@ -1,4 +1,4 @@
-"""All rows: each of these modules enters its own into the table, in this order."""
+"""All rows. Each of these modules adds its own to the table, in this order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that a test may kill, stop, restart and starve; its files outlive it."""
+"""A server that a test can kill, stop, restart and deprive of space; its files outlive it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 class OwnServer:
-    """A server of `program` with its files in `folder`, listening on a Unix socket there."""
+    """A server of `program` with its files in `folder`, which listens on a Unix socket there."""
 
     def __init__(self, program: str, folder: Path, *options: str) -> None:
         self.program, self.folder, self.options = program, folder, options
@@ -34,26 +34,26 @@ class OwnServer:
 
     @property
     def url(self) -> str:
-        """Of its Unix socket."""
+        """The URL of its Unix socket."""
         return f"unix://{self.socket}"
 
     @property
     def pid(self) -> int:
-        """Of the running server."""
+        """The process id of the running server."""
         assert self.process is not None
         return self.process.pid
 
     @property
     def data(self) -> Path:
-        """Where its append-only files and dumps are."""
+        """The folder of its append-only files and dumps."""
         return self.folder / "data"
 
     def client(self) -> Any:
-        """A plain client, for acting behind the store's back."""
+        """Return a plain client, which bypasses the store."""
         return redis.Redis(unix_socket_path=str(self.socket), protocol=2)
 
     def start(self) -> None:
-        """Start it on the files that are there."""
+        """Start it on the files that exist."""
         assert self.process is None
         self.data.mkdir(exist_ok=True)
         self.socket.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class OwnServer:
                 time.sleep(0.01)
 
     def limit_files(self, largest: int | None) -> None:
-        """Its files can grow to so many bytes, as if the disk were full then; None: as long as they like."""
+        """Limit the size of its files in bytes, as if the disk were full; None lifts the limit."""
         limit = resource.RLIM_INFINITY if largest is None else largest
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
@@ -84,27 +84,27 @@ class OwnServer:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill −9, as if the power went for this process."""
+        """Kill it by SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def ended(self) -> bool:
-        """Whether it has ended by itself; then it can be started again."""
+        """Return whether it has ended by itself; then it can be started again."""
         if self.process is None or self.process.poll() is None:
             return False
         self.process = None
         return True
 
     def restart(self) -> None:
-        """Kill −9 and start again."""
+        """Kill it by SIGKILL, and start it again."""
         self.kill()
         self.start()
 
     @contextlib.contextmanager
     def stopped(self, seconds: float) -> Generator[None]:
-        """SIGSTOP, and SIGCONT after so many seconds: it stands still, its connections stay open."""
+        """Stop it for a number of seconds by SIGSTOP and SIGCONT; its connections stay open."""
         self.signal(signal.SIGSTOP)
         timer = threading.Timer(seconds, self.signal, (signal.SIGCONT,))
         timer.start()
@@ -116,7 +116,7 @@ class OwnServer:
 
 @contextlib.contextmanager
 def own_server(program: str, *options: str) -> Generator[OwnServer]:
-    """A running server, killed in the end."""
+    """Run a server, and kill it at the end."""
     with tempfile.TemporaryDirectory(prefix="vimbiso-") as folder:
         server = OwnServer(program, Path(folder), *options)
         server.start()

@@ -1,7 +1,7 @@
 """Faults of the server: killed, restarted, stopped, its scripts forgotten, its memory or its disk full.
 
-What a server does whose disk is full depends on `appendfsync`. With `everysec` it refuses writes until there is room,
-and goes on by itself. With `always` it ends rather than acknowledge what it cannot keep, and must be started again.
+A server whose disk is full behaves by `appendfsync`. With `everysec` it refuses writes until there is space, and goes
+on by itself. With `always` it ends rather than acknowledge what it cannot keep, and must be started again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _harassed(
     server: OwnServer,
     acts: Sequence[Callable[[Folder], None]],
 ) -> None:
-    """Members confirm at two workers; each act comes when so much of it is done, evenly spread."""
+    """Let members confirm at two workers, and run each act when its share of the sales is done."""
     people = people_for(confirmations, 5)
     turns = sum(len(person.messages) for person in people)
     with folder() as records:
@@ -50,12 +50,12 @@ def _harassed(
 
 @row("server-killed", "server kill −9 with fsync always", "0 acknowledged lost")
 def server_killed(profile: Profile, seed: int) -> Report:
-    """Killed at any moment, started again a moment later."""
+    """Kill the server at any moment, and start it again a moment later."""
     return killed_server(profile.of(200, 1_000), profile.of(5, 20), seed, *DURABLE)
 
 
 def killed_server(confirmations: int, times: int, seed: int, *options: str) -> Report:
-    """So many confirmations on a server with these options, killed so often."""
+    """Make confirmations on a server with options that is killed a number of times."""
     report, chance = Report(), random.Random(seed)
     with own_server(valkey_program(), *options) as server:
 
@@ -72,7 +72,7 @@ def killed_server(confirmations: int, times: int, seed: int, *options: str) -> R
 
 @row("restless", "SCRIPT FLUSH, clients thrown out, restarts, SIGSTOP of the server", "0 lost, 0 duplicate")
 def restless(profile: Profile, seed: int) -> Report:
-    """One after the other, in an order drawn from the seed."""
+    """Run all faults one after the other, in an order drawn from the seed."""
     report, chance = Report(), random.Random(seed)
     with own_server(valkey_program(), *DURABLE) as server:
 
@@ -104,7 +104,7 @@ def restless(profile: Profile, seed: int) -> Report:
 
 @row("memory", "memory full", "all or nothing, a typed error, service back when there is room")
 def memory_full(profile: Profile, seed: int) -> Report:
-    """The limit is set a little above what is used, so that it is met somewhere in what follows."""
+    """Set the limit a little above the memory in use, so that it is met somewhere in what follows."""
     report, chance = Report(), random.Random(seed)
     with own_server(valkey_program(), *DURABLE) as server, server.client() as client:
 
@@ -123,7 +123,7 @@ def memory_full(profile: Profile, seed: int) -> Report:
 
 @row("disk", "disk full (file size limit), fsync everysec", "all or nothing, a typed error, service back with room")
 def disk_full(profile: Profile, seed: int) -> Report:
-    """The server refuses writes and takes them again when its files may grow, without a restart."""
+    """The server refuses writes, and accepts them without a restart when its files may grow again."""
     report, chance = Report(), random.Random(seed)
     with own_server(valkey_program(), *LASTING) as server, server.client() as client:
 
@@ -142,7 +142,7 @@ def disk_full(profile: Profile, seed: int) -> Report:
 
 @row("disk-always", "disk full, fsync always", "0 acknowledged lost, service back after a start with room")
 def disk_full_always(profile: Profile, seed: int) -> Report:
-    """The server ends; it is started again with room for more."""
+    """The server ends; it is started again with space for more."""
     report, chance = Report(), random.Random(seed)
     with own_server(valkey_program(), *DURABLE) as server:
 

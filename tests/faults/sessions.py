@@ -1,4 +1,4 @@
-"""A slow worker: it decides within the session and commits after it."""
+"""A slow worker, which decides within the session and commits after it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BRIEF = 0.4
 
 @attrs.define
 class _Slow:
-    """A store whose user dawdles before the next commit, once."""
+    """A store that waits once before a commit."""
 
     store: Store
     dawdle: Callable[[], object] | None = None
@@ -52,7 +52,7 @@ class _Slow:
 
 @attrs.define
 class _AsyncSlow:
-    """The same, awaited."""
+    """An async store that waits once before a commit."""
 
     store: AsyncStore
     dawdle: Callable[[], object] | None = None
@@ -101,7 +101,7 @@ async def _async(url: str, records: Folder, people: Sequence[Person], chance: ra
 
 @row("slow", "a slow worker after the session expired", "refused every time")
 def slow_worker(profile: Profile, seed: int) -> Report:
-    """The clock is moved between decision and commit; in both shells."""
+    """Move the clock between decision and commit, with both managers."""
     report = Report()
     times = profile.of(200, 1_000)
     people = [Person(number, 1) for number in range(1, times + 1)]
@@ -115,12 +115,12 @@ def slow_worker(profile: Profile, seed: int) -> Report:
 
 
 def folder_sales(records: Folder) -> int:
-    """How much was sold."""
+    """Count what was sold."""
     return sum(map(len, records.sales().values()))
 
 
 def _stopped(url: str, records: Folder, person: Person) -> None:
-    """A worker that stops itself between decision and commit, as if the machine had no time for it."""
+    """Run a worker that stops itself between decision and commit, as if the machine had no time for it."""
     bot = till_bot(LedgerTill(records), session=BRIEF)
     report = Report()
     with AtomicStateManager.from_url(url) as store:
@@ -135,7 +135,7 @@ def _stopped(url: str, records: Folder, person: Person) -> None:
 
 @row("stopped", "SIGSTOP of a worker between decision and commit, for longer than the session", "refused every time")
 def stopped_worker(profile: Profile, seed: int) -> Report:
-    """In real time, on a session of less than a second."""
+    """Stop a worker in real time, on a session of less than a second."""
     report = Report()
     people = [Person(number, 1) for number in range(1, profile.of(4, 40) + 1)]
     with folder() as records, own_server(valkey_program()) as server:

@@ -1,4 +1,4 @@
-"""The suite itself is tried: run on something broken, it must fail. These rows hold when it does."""
+"""Rows that try the suite itself: run on something broken, it must fail. These rows hold when it does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__: list[str] = []
 
 
 def _bitten(broken: Callable[[], Report], proof: str) -> Report:
-    """What came of running the suite on something broken: it holds when `proof` is among what was found wrong."""
+    """Return the report of the suite on something broken; it holds when `proof` is among what was found wrong."""
     found = broken()
     proofs = [wrong for wrong in found.wrong if re.search(proof, wrong)]
     report = Report(counts=dict(found.counts))
@@ -27,7 +27,7 @@ def _bitten(broken: Callable[[], Report], proof: str) -> Report:
 
 @row("teeth-no-token", "30 % of commit replies lost, a commit without the token", "found out")
 def no_token(profile: Profile, seed: int) -> Report:
-    """Repeated commits meet their own work and are taken for somebody else's."""
+    """Repeated commits meet their own work and take it for the work of another worker."""
     plan = Plan(seed, drop=0.2, reset=0.1)
     return _bitten(
         lambda: lost_replies(profile.of(50, 200), plan, workers=2, mutant="no token"), "conflicts, though nobody"
@@ -36,13 +36,13 @@ def no_token(profile: Profile, seed: int) -> Report:
 
 @row("teeth-no-append-only", "server kill −9 without an append-only file", "found out")
 def no_append_only(profile: Profile, seed: int) -> Report:
-    """Everything acknowledged is lost."""
+    """Everything that was acknowledged is lost."""
     return _bitten(lambda: killed_server(profile.of(50, 200), 2, seed, "--appendonly", "no"), "is stored 0 times")
 
 
 @row("teeth-no-digest", "an older copy of the store, a head without its digest", "found out")
 def no_digest(profile: Profile, seed: int) -> Report:
-    """The stale worker's version is the stored one by its number."""
+    """The version of the stale worker has the number of the stored one."""
 
     def broken() -> Report:
         with mutated("no digest"):

@@ -1,4 +1,4 @@
-"""What the suite has found, each in its smallest form."""
+"""Faults that the suite has found, each in its smallest form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PERSON = Person(1, 1)
 
 
 def known(path: Path, **options: Any) -> tuple[MemoryStore, Clock, FlowStateManager]:
-    """Somebody who has said their PIN, and is asked for a yes."""
+    """Return a member who has given a PIN and is asked for a confirmation."""
     store, clock = MemoryStore(time.time), Clock()
     bot = till_bot(LedgerTill(Folder(path)), timeout=60.0)
     manager = FlowStateManager(bot, Clocked(store, clock), **options)
@@ -46,7 +46,7 @@ def known(path: Path, **options: Any) -> tuple[MemoryStore, Clock, FlowStateMana
 
 
 def test_no_secret_in_the_turn_record_of_a_move(tmp_path: Path):
-    """A guest becomes a member while a field marked secret is set."""
+    """The turn record of a promotion contains no field that is marked secret."""
     store, _, manager = known(tmp_path)
     manager.close()
     records = store.perform(ReadRecords(PERSON.member_id))
@@ -54,7 +54,7 @@ def test_no_secret_in_the_turn_record_of_a_move(tmp_path: Path):
 
 
 def test_no_secret_in_the_turn_record_of_an_update(tmp_path: Path):
-    """An operator changes a document while a field marked secret is set."""
+    """The turn record of an operator's change contains no field that is marked secret."""
     store, _, manager = known(tmp_path)
 
     def change(document: Document) -> Document:
@@ -68,7 +68,7 @@ def test_no_secret_in_the_turn_record_of_an_update(tmp_path: Path):
 
 @pytest.mark.embedded
 def test_a_server_that_stands_still_costs_three_timeouts_at_most():
-    """The first reply hangs, and so does whatever a new connection waits for before anything can be sent on it."""
+    """A request to a server that is stopped fails after three timeouts at most."""
     timeout = 0.5
     commit = Commit("m", Head(), "token", "token", "", b"{}", Entry(1, digest(b"entry"), b"entry"))
     with own_server(valkey_program()) as server, AtomicStateManager.from_url(server.url, timeout=timeout) as store:
@@ -82,7 +82,7 @@ def test_a_server_that_stands_still_costs_three_timeouts_at_most():
 
 @attrs.define
 class Delivering:
-    """Takes replies; not hashable, like any class that is compared by what it holds."""
+    """Receives replies. It is not hashable, like any class that is compared by its content."""
 
     told: list[str] = attrs.field(factory=list)
 
@@ -91,7 +91,7 @@ class Delivering:
 
 
 def test_deliver_may_be_any_callable(tmp_path: Path):
-    """Also one that is not hashable."""
+    """`deliver` may be any callable, also one that is not hashable."""
     delivering = Delivering()
     _, clock, manager = known(tmp_path, deliver=delivering)
     with manager:
@@ -102,7 +102,7 @@ def test_deliver_may_be_any_callable(tmp_path: Path):
 
 
 def test_what_is_decided_after_a_pause_is_decided_on_what_is_stored_then():
-    """Somebody writes before the first two commits, and then only while the loser of those races pauses."""
+    """After lost races and a pause, a turn is decided on the document that is stored then."""
     store = MemoryStore(time.time)
     other = FlowStateManager(TALLY, store)
     others = (PERSON.message(f"other {number}", "1") for number in itertools.count())

@@ -1,7 +1,7 @@
-"""What is due though nobody says anything: timers, and the replies they cause, under the same faults.
+"""Due work, which no message causes: timers, and the replies that they lead to, under the same faults.
 
-A member is asked for a yes and says nothing; a timer takes the question back and the outbox tells them. Workers race
-for it, deliveries fail before or after they were made, and workers are killed in the middle.
+A member is asked for a confirmation and does not answer; a timer ends the question, and the reply leaves through the
+outbox. Workers race for it, deliveries fail before or after they were made, and workers are killed in the middle.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ BEGINNING = 3
 
 @attrs.frozen(eq=False)
 class _Deliverer:
-    """Takes replies to members, and fails now and then, not too often: before they were sent, or after.
+    """Receives replies to members, and fails now and then: before they were sent, or after.
 
-    `point`: where one may die.
+    Attributes:
+        point: The place at which its process may die.
     """
 
     records: Folder
@@ -61,7 +62,7 @@ class _Deliverer:
 
 
 def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
-    """Each is asked for a yes."""
+    """Ask each member for a confirmation."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock)) as manager:
         for person in people:
@@ -70,7 +71,7 @@ def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) 
 
 
 def _check(url: str, records: Folder, people: Iterable[Person], report: Report) -> None:
-    """Each timer went off once, and its replies were taken to their member: the same replies under the same key."""
+    """Check that each timer fired once and that its replies were delivered, the same ones under the same key."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     told = Counter((line["to"], line["key"], tuple(line["texts"])) for line in records.noted("told"))
     with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store) as manager:
@@ -92,7 +93,7 @@ def _check(url: str, records: Folder, people: Iterable[Person], report: Report) 
     "outbox", "deliveries that fail before or after; workers that race", "each reply told, under one key; nothing left"
 )
 def outbox(profile: Profile, seed: int) -> Report:
-    """Four workers wake whoever is due at the same time, until nobody is."""
+    """Four workers wake the members for whom work is due at the same time, until there are none."""
     report, chance = Report(), random.Random(seed)
     people = [Person(number, 1) for number in range(1, profile.of(200, 1_000) + 1)]
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
@@ -151,5 +152,5 @@ def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps 
     "the timer once, the reply told, within a lease",
 )
 def killed_waking(profile: Profile, seed: int) -> Report:
-    """The next worker takes the reply to its member when the lease has ended."""
+    """The next worker delivers the reply when the lease has expired."""
     return run_alone(_kill_wakers, profile, seed)

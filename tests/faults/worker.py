@@ -1,4 +1,4 @@
-"""Worker processes: each has a manager of its own and talks with its members, in threads or in tasks."""
+"""Worker processes. Each has a manager of its own and handles the messages of its members, in threads or in tasks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,13 @@ Style: TypeAlias = Literal["threads", "tasks"]
 
 @attrs.frozen
 class Job:
-    """What a worker process does.
+    """The job of a worker process.
 
-    `options`: of the store's `from_url`; `mutant`: of the script, for the teeth; `patience`: of the manager, also for a
-    call that somebody else is making. `again`: others have died at it.
+    Attributes:
+        options: Options of the store's `from_url`.
+        mutant: The name of a broken script; "" for the real one.
+        patience: The patience of the manager, also for a call that another worker makes.
+        again: Whether an earlier process died at this job.
     """
 
     url: str
@@ -50,14 +53,14 @@ class Job:
     again: bool = False
 
     def to_say(self, person: Person) -> Sequence[Message]:
-        """What the person has still to say: another worker may have died over the first of it."""
+        """Return the messages that the person has not sent yet; an earlier process may have died at the first."""
         settled = {line["token"] for line in Folder(self.folder).noted("settled")} if self.again else set()
         return [message for message in person.messages if turn_token(message) not in settled]
 
 
 @contextlib.contextmanager
 def logged(folder: Folder) -> Generator[None]:
-    """Everything that is logged, however unimportant, goes to the folder's log."""
+    """Write all log records, of every level, to the log of the folder."""
     handler = logging.FileHandler(folder.log)
     root = logging.getLogger()
     before = root.level
@@ -72,7 +75,7 @@ def logged(folder: Folder) -> Generator[None]:
 
 
 def work(job: Job) -> None:
-    """A worker process, from start to end."""
+    """Run a worker process from start to end."""
     folder = Folder(job.folder)
     with logged(folder), mutated(job.mutant):
         try:
@@ -125,7 +128,7 @@ async def _tasks(job: Job, folder: Folder) -> None:
 
 
 def crews(url: str, folder: Folder, people: Sequence[Person], workers: int, **settings: Any) -> list[Job]:
-    """The people dealt out to so many workers, every other one of threads and of tasks. `settings`: of the jobs."""
+    """Divide people among workers, alternately of threads and of tasks; `settings` are attributes of the jobs."""
     hands = [tuple(people[place::workers]) for place in range(workers)]
     styles: tuple[Style, ...] = ("threads", "tasks")
     jobs = [Job(url, folder.path, hand, styles[place % 2]) for place, hand in enumerate(hands)]
@@ -140,16 +143,16 @@ class Workers:
         self.processes = [_started(job) for job in jobs]
 
     def busy(self) -> list[int]:
-        """The places of those who are still at work."""
+        """Return the places of the workers that still run."""
         return [place for place, process in enumerate(self.processes) if process.is_alive()]
 
     def replace(self, place: int) -> None:
-        """Kill −9 that worker; another takes up its job."""
+        """Kill a worker by SIGKILL, and start another one at its job."""
         self.stop(place)
         self.processes[place] = _started(attrs.evolve(self._jobs[place], again=True))
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end of all; what went wrong is noted."""
+        """Wait until all have ended, and record what went wrong."""
         deadline = time.monotonic() + seconds
         for process, job in zip(self.processes, self._jobs, strict=True):
             process.join(max(0.0, deadline - time.monotonic()))
@@ -157,7 +160,7 @@ class Workers:
                 Folder(job.folder).note("wrong", what=f"a worker came to {process.exitcode}")
 
     def stop(self, place: int) -> None:
-        """Kill −9 that worker."""
+        """Kill a worker by SIGKILL."""
         self.processes[place].kill()
         self.processes[place].join()
         self.processes[place].close()
@@ -171,9 +174,9 @@ def _started(job: Job) -> BaseProcess:
 
 @contextlib.contextmanager
 def working(jobs: Sequence[Job], *, seconds: float = 600.0) -> Generator[Workers]:
-    """Workers at their jobs.
+    """Run workers at their jobs, and wait for them at the end.
 
-    Leaving waits for them; whoever has not ended after so many seconds is killed, and that is noted as wrong.
+    A worker that has not ended after `seconds` is killed and recorded as wrong.
     """
     workers = Workers(jobs)
     try:

@@ -27,7 +27,7 @@ THREADS, TASKS, PROCESSES = 6, 6, 4
 
 
 def _said(writer: int, turns: int, seed: int) -> list[Message]:
-    """What a writer says: numbers."""
+    """Return the numbers that a writer sends."""
     chance = random.Random(f"{seed} {writer}")
     return [PERSON.message(f"{writer}.{place}", str(chance.randint(1, 999))) for place in range(turns)]
 
@@ -77,7 +77,7 @@ def _tasks(url: str, records: Folder, writers: range, turns: int, seed: int) -> 
 
 @row("writers", "16 writers on one member: threads, tasks, processes", "0 lost, 0 raised to the member")
 def sixteen(profile: Profile, seed: int) -> Report:
-    """Six threads of one worker, six tasks of another, four workers alone. Each has the usual patience, 5 s."""
+    """Six threads of one worker, six tasks of another and four single workers, each with a patience of 5 s."""
     report = Report()
     turns = profile.of(25, 625)
     count = THREADS + TASKS + PROCESSES

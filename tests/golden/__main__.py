@@ -21,7 +21,7 @@ def _write(name: str, data: bytes, kept: set[str]) -> None:
 
 
 def main() -> None:
-    """Write every golden file that differs; remove those that belong to nothing any more."""
+    """Write every golden file that differs, and remove those without a script."""
     logging.disable()  # the scripts let things fail
     kept = set[str]()
     for name in pages():

@@ -1,6 +1,6 @@
-"""All that the golden files need of the package's inside, in one place: when modules move, only this file changes.
+"""The package's inside as far as the golden files need it. When modules move, only this file changes.
 
-Everything else in `tests.golden` imports the top-level names of `vimbiso_fsm` and what stands in `__all__` here.
+Everything else in `tests.golden` imports the top-level names of `vimbiso_fsm` and those of `__all__` here.
 """
 
 from __future__ import annotations
@@ -66,21 +66,21 @@ Ask = Callable[[Any], Any]
 
 
 class Tap:
-    """Stands before a store, sync or async, and notes each request that changes it, in `writes`."""
+    """A store, sync or async, that keeps each request that changes it in `writes`."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
         self.writes: list[Any] = []
 
     def perform(self, request: Any) -> Any:
-        """Note the request and pass it on."""
+        """Keep the request and pass it on."""
         if isinstance(request, WRITES) and getattr(request, "document", b"") is not None:
             self.writes.append(request)
         return self._store.perform(request)
 
 
 def tapped(kind: str, bot: Bot, clock: Callable[[], float], **options: Any) -> tuple[Any, Tap]:
-    """A manager in memory that follows `clock`, and the tap before its store. `kind`: "sync" or "async"."""
+    """Return a manager in memory, `kind` "sync" or "async", that follows `clock`, and the tap in front of its store."""
     make: Any = FlowStateManager if kind == "sync" else AsyncFlowStateManager
     manager = make.in_memory(bot, clock=clock, **options)
     manager._store = tap = Tap(manager._store)
@@ -88,7 +88,7 @@ def tapped(kind: str, bot: Bot, clock: Callable[[], float], **options: Any) -> t
 
 
 def words_of(request: Any) -> tuple[list[bytes], list[bytes]]:
-    """The keys and the arguments of the script call that performs a request."""
+    """Return the keys and the arguments of the script call that performs a request."""
     name, sha, count, *rest = encode(request).words
     assert (name, sha) == ("EVALSHA", hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest())
     words = [word if isinstance(word, bytes) else str(word).encode() for word in rest]
@@ -96,7 +96,7 @@ def words_of(request: Any) -> tuple[list[bytes], list[bytes]]:
 
 
 def commit_parts(request: Any) -> tuple[bytes, bytes] | None:
-    """The document and the audit entry of a commit; None for any other request."""
+    """Return the document and the audit entry of a commit; None for any other request."""
     if not isinstance(request, Commit) or request.document is None or request.entry is None:
         return None
     return request.document, request.entry.body
@@ -106,33 +106,33 @@ def commit_parts(request: Any) -> tuple[bytes, bytes] | None:
 
 
 def stored_document(ask: Ask, member_id: str) -> bytes:
-    """The stored bytes of a member's document."""
+    """Return the stored bytes of a member's document."""
     found: bytes = ask(Load(member_id)).document
     return found
 
 
 def latest_record(ask: Ask, member_id: str) -> bytes:
-    """The stored bytes of a member's latest turn record."""
+    """Return the stored bytes of a member's latest turn record."""
     found: bytes = ask(ReadRecords(member_id))[-1].body
     return found
 
 
 def latest_entry(ask: Ask, member_id: str) -> bytes:
-    """The stored bytes of a member's latest audit entry."""
+    """Return the stored bytes of a member's latest audit entry."""
     found: bytes = ask(ReadAudit(member_id))[-1].body
     return found
 
 
 def latest_incident(ask: Ask, member_id: str) -> bytes:
-    """The stored bytes of a member's latest incident."""
+    """Return the stored bytes of a member's latest incident."""
     found: bytes = ask(ReadIncidents(member_id))[-1]
     return found
 
 
 def due_at(ask: Ask, member_id: str, now: float) -> float:
-    """The instant at which the store says that the member is due, to the microsecond.
+    """Return the instant at which the member is due by the store, to the microsecond.
 
-    The earliest `until` at which it names the member.
+    It is the earliest `until` for which the store names the member.
     """
     shard, early, late = shard_of(member_id), int(now * 1e6) - 1, int((now + 400 * 86_400) * 1e6)
     assert member_id in ask(ReadDue(shard, late / 1e6)), "the member is not due"
@@ -143,7 +143,7 @@ def due_at(ask: Ask, member_id: str, now: float) -> float:
 
 
 def member_of(ask: Ask, channel: Any) -> str | None:
-    """The member that a channel is linked to."""
+    """Return the member that a channel is linked to."""
     found: str | None = ask(FindOwner(channel)).member_id
     return found
 

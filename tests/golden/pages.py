@@ -31,13 +31,13 @@ KEYS: Final = "keys.txt"
 
 
 def pages() -> tuple[str, ...]:
-    """The golden files that need no server, as `<bot>/<name>`."""
+    """Yield the golden files that need no server, as `<bot>/<name>`."""
     stories = [f"{path.parent.name}/{path.name}" for path in sorted(SCRIPTS.glob("*/*.txt")) if path.name != KEYS]
     return (*(f"{stage}/{piece}" for stage in STAGES for piece in PIECES), *stories)
 
 
 def page(name: str, kind: str = "sync") -> bytes:
-    """What a golden file must hold, with a manager of that kind."""
+    """Return what a golden file must hold, with a manager of a kind."""
     stage, _, file = name.partition("/")
     if file in PIECES:
         return _pieces(stage, kind)[file]
@@ -66,7 +66,7 @@ def _pieces(stage: str, kind: str) -> dict[str, bytes]:
 
 
 def keys_of_a_store(stage: str, url: str, client: Any) -> bytes:
-    """Every key of the store, which was empty, after the script `keys`: type, life, name and shape of what it holds."""
+    """Return the keys of a store that was empty, after the script `keys`: type, life, name and shape of each."""
     given = STAGES[stage]
     service = given.make(lambda: _server_time(client))
     with FlowStateManager.from_url(url, given.bot, services={given.service: service}, cache=0) as manager:
@@ -100,7 +100,7 @@ def _key(client: Any, key: bytes) -> Iterator[str]:
 
 
 def _shape(value: bytes) -> str:
-    """The value without what differs from run to run."""
+    """Return a value without what differs from run to run."""
     text = value.decode("utf-8", "backslashreplace")
     text = re.sub(r"@\d+\.\d{6} ", "@<instant> ", text)
     text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)

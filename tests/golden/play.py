@@ -1,4 +1,4 @@
-"""Plays a script to a bot in memory, on a clock that is moved by hand, and writes down all that is said and stored.
+"""Play a script to a bot in memory, on a clock that is moved by hand, and write down what is said and stored.
 
 A script, `scripts/<bot>/<name>.txt`, has a line for each event:
 
@@ -12,14 +12,14 @@ A script, `scripts/<bot>/<name>.txt`, has a line for each event:
     * the service: down pay     from now on; `* the service: well` ends it
     * the document is damaged
 
-The page that is written has the lines of the script again, and under each what came of it:
+The page that is written has the lines of the script again, and under each its results:
 
     <                           the status of the outcome and each reply, with the ids of what can be chosen
     <<                          a delivery
     !                           a call that the service received, with its idempotency key
     write 3: Commit             a request that changes the store: the keys and the arguments of the script's call
 
-A digest of something on the page is shown as what it is a digest of. So a change in one place shows in one place.
+A digest of something on the page is shown as what it is a digest of, so a change in one place shows in one place.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ NEWCOMER: Final = "263770000001"
 
 @attrs.frozen
 class Stage:
-    """A bot with its service. `start`: what the clock says first; one of the two has a fraction of a second."""
+    """A bot with its service.
+
+    Attributes:
+        start: The first instant of the clock; one of the bots has a fraction of a second.
+    """
 
     bot: Bot
     service: str
@@ -86,7 +90,7 @@ STAGES: Final = {
 
 
 def script(stage: str, name: str) -> str:
-    """The text of a script."""
+    """Return the text of a script."""
     return (SCRIPTS / stage / f"{name}.txt").read_text(encoding="utf-8")
 
 
@@ -94,7 +98,7 @@ def script(stage: str, name: str) -> str:
 
 
 def laid_out(data: bytes, depth: int = 3) -> str:
-    """JSON bytes on several lines: no byte is changed, only line ends and indentation are put between values."""
+    """Return JSON bytes on several lines. No byte is changed; only line ends and indentation are put between values."""
     text, level, quoted, escaped = "", 0, False, False
     for sign in data.decode("utf-8", "backslashreplace"):
         if not quoted and sign in "}]":
@@ -126,17 +130,24 @@ def _indented(text: str, by: str) -> str:
 
 @attrs.define
 class Speaker:
-    """A member at a channel. `options`: the ids of what was shown last, by title."""
+    """A member at a channel.
+
+    Attributes:
+        options: The ids of the latest choices, by title.
+    """
 
     channel: Channel
     options: dict[str, str] = attrs.field(factory=dict[str, str])
 
 
 class Play:
-    """A script on its way: `line` plays one line of it. `kind`: the manager, "sync" or "async".
+    """A script that is played line by line.
 
-    `ask` performs a request on the store; `member` is the one whose message came last; `writes` are the requests that
-    have changed the store.
+    Attributes:
+        kind: The manager, "sync" or "async".
+        ask: Performs a request on the store.
+        member: The member of the latest message.
+        writes: The requests that have changed the store.
     """
 
     def __init__(self, name: str, kind: str = "sync", manager: Any = None) -> None:
@@ -162,12 +173,12 @@ class Play:
         self._commits = itertools.count(1)
 
     def page(self, text: str) -> str:
-        """Play a whole script; what is written down."""
+        """Play a whole script; return its page."""
         lines = [line for said in text.splitlines() for line in self.line(said)]
         return "\n".join(lines) + "\n"
 
     def line(self, line: str) -> Iterator[str]:
-        """Play one line of a script; the lines of the page that it causes."""
+        """Play one line of a script; yield the lines of the page that it causes."""
         written, called = len(self.writes), len(self.stage.calls(self.service))
         yield line
         mark, _, rest = line.partition(" ")
@@ -187,7 +198,7 @@ class Play:
 
     @property
     def member(self) -> str:
-        """The member whose message came last, as the store knows them."""
+        """The member of the latest message, as the store knows them."""
         linked = member_of(self.ask, self._speaker.channel)
         assert linked or self._guest, "nobody has said anything"
         return linked or self._guest
@@ -249,7 +260,7 @@ class Play:
         self._deliver(channel, replies, key=key)
 
     def _written(self, request: Any) -> Iterator[str]:
-        """The request as the script is called with it."""
+        """Return a request as the script is called with it."""
         number = next(self._commits)
         if parts := commit_parts(request):
             for what, data in zip(("document", "entry"), parts, strict=True):
@@ -262,10 +273,10 @@ class Play:
                 yield f"{head} {self._named(_indented(_shown(word), ' ' * 4))}".rstrip()
 
     def _named(self, text: str) -> str:
-        """Without what differs from run to run or from release to release.
+        """Return a text without what differs from run to run or from release to release.
 
-        Digests of what stands on the page, the nanoseconds in the name of a key set aside, the lines of code in which
-        an error was raised.
+        That is: digests of what stands on the page, the nanoseconds in the name of a quarantined key, and the lines of
+        code in which an error was raised.
         """
         text = re.sub("[0-9a-f]{64}", lambda found: self._digests.get(found[0], found[0]), text)
         text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
@@ -277,7 +288,7 @@ def _channel(name: str, type: str) -> Channel:
 
 
 def _options(reply: Reply) -> list[tuple[str, str, str]]:
-    """Of each option its id, its title and its description."""
+    """Return the id, the title and the description of each choice."""
     if isinstance(reply, Buttons):
         return [(button.id, button.title.text, "") for button in reply.buttons]
     if isinstance(reply, Menu):
@@ -292,7 +303,7 @@ def _reply(mark: str, reply: Reply) -> Iterator[str]:
 
 
 def play(stage: str, name: str, kind: str = "sync") -> str:
-    """The page of a script."""
+    """Return the page of a script."""
     playing = Play(stage, kind)
     try:
         return playing.page(script(stage, name))

@@ -1,4 +1,4 @@
-"""The small bot of the golden files: a fruit stall. It uses the top-level names of `vimbiso_fsm` only."""
+"""The bot of the golden files: a fruit stall. It uses the top-level names of `vimbiso_fsm` only."""
 
 from __future__ import annotations
 
@@ -39,19 +39,23 @@ ANYBODY = Caller()
 
 
 class Till:
-    """The service. `fault`: what goes wrong with the calls of that method: "refused", "down" or "lost"."""
+    """The service.
+
+    Attributes:
+        fault: The fault of the calls of a method: "refused", "down" or "lost".
+    """
 
     def __init__(self) -> None:
         self.fault: tuple[str, str] = ("", "")
         self.calls: list[tuple[str, str]] = []
 
     def pay(self, name: str, fruits: Sequence[str], price: Decimal, *, caller: Caller = ANYBODY) -> str | Refused:
-        """Take the money; returns the number of the receipt."""
+        """Take the money; return the number of the receipt."""
         fault = self._fault("pay", caller)
         return f"receipt-{len(self.calls)}" if fault is None else fault
 
     def stock(self, *, caller: Caller = ANYBODY) -> int | Refused:
-        """How much fruit is left."""
+        """Return how much fruit is left."""
         fault = self._fault("stock", caller)
         return 7 if fault is None else fault
 
@@ -83,12 +87,12 @@ class Pick:
 
 
 def fruits(turn: Turn[Pick]) -> Sequence[Row]:
-    """A row for each fruit."""
+    """Offer a row for each fruit."""
     return [Row(fruit, Text("fruit.title", fruit=fruit), Text("fruit.about")) for fruit in FRUITS]
 
 
 def fruit_of(turn: Turn[Pick]) -> str:
-    """The result of the sub-flow."""
+    """Return the result of the sub-flow."""
     return turn.data.fruit
 
 
@@ -127,38 +131,38 @@ class Order:
 
 
 def word(text: str) -> str | Refused:
-    """Reads one word."""
+    """Read one word."""
     text = text.strip()
     return text if text and " " not in text else Refused("word.format", field="name")
 
 
 def digits(text: str) -> str | Refused:
-    """Reads a PIN."""
+    """Read a PIN."""
     return text if text.isascii() and text.isdigit() and len(text) == 4 else Refused("pin.format", field="pin")
 
 
 def not_taken(turn: Turn[Order]) -> bool | Refused:
-    """Refuses a name."""
+    """Refuse a name."""
     return turn.data.name != "taken" or Refused("name.taken", field="name", name=turn.data.name)
 
 
 def is_vip(turn: Turn[Order]) -> bool:
-    """Declines silently all names but one."""
+    """Decline silently all names but one."""
     return turn.data.name == "vip"
 
 
 def is_nobody(turn: Turn[Order]) -> bool:
-    """For an `unless`."""
+    """Accept one name, for an `unless`."""
     return turn.data.name == "nobody"
 
 
 def broken(turn: Turn[Order]) -> Order:
-    """Prepare: a mistake of the author."""
+    """Prepare: raise an exception, as a mistake of the author."""
     raise RuntimeError("a mistake")
 
 
 def counted(turn: Turn[Order]) -> Order:
-    """Prepare: a value of each kind."""
+    """Prepare: set a value of each kind."""
     return attrs.evolve(
         turn.data,
         fruits=(turn.data.fruit, "apple"),
@@ -176,12 +180,12 @@ def pay(turn: Turn[Order]) -> Call[str | Refused]:
 
 
 def summary(turn: Turn[Order]) -> Text:
-    """What was ordered."""
+    """Say what was ordered."""
     return Text("order.confirm", name=turn.data.name, fruit=turn.data.fruit, price=turn.data.price)
 
 
 def receipt(turn: Turn[Order]) -> Text:
-    """Paid."""
+    """Say that it was paid."""
     return Text("order.paid", receipt=turn.data.receipt)
 
 
@@ -220,18 +224,18 @@ order = Flow(
 
 @attrs.frozen
 class SignIn:
-    """The password."""
+    """The data of the login."""
 
     password: str = attrs.field(default="", metadata=SECRET)
 
 
 def password(text: str) -> str | Refused:
-    """Reads the password."""
+    """Read the password."""
     return text if text == "sesame" else Refused("password.wrong", field="password")
 
 
 def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
-    """Prepare: the guest is a member from now on."""
+    """Prepare: the guest is a member."""
     profile = {"name": "Ada 😀", "language": "en", "visits": 1, "rate": 0.1, "tags": [], "since": None, "vip": False}
     member = attrs.evolve(
         turn.member,
@@ -295,7 +299,7 @@ class Odd:
 
 
 def oddly(turn: Turn[Odd]) -> Odd:
-    """Prepare: all of them."""
+    """Prepare: set all of them."""
     return attrs.evolve(
         turn.data,
         small=1.5e-05,
@@ -316,7 +320,7 @@ def oddly(turn: Turn[Odd]) -> Odd:
 
 
 def beyond(turn: Turn[Odd]) -> Odd:
-    """Prepare: a number that some writers refuse."""
+    """Prepare: set a number that some writers refuse."""
     return attrs.evolve(turn.data, beyond=2**80)
 
 
@@ -367,7 +371,7 @@ home = Flow(
 
 
 def quick(text: str) -> Sequence[str] | None:
-    """`ada/1234`: a name and a PIN."""
+    """Read `ada/1234`: a name and a PIN."""
     name, slash, pin = text.partition("/")
     return (name, pin) if slash else None
 
