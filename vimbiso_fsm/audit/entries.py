@@ -1,7 +1,7 @@
-"""Entries of the audit and incidents: how they are made, sealed and read.
+"""Audit entries, and the incidents that stand beside them.
 
-An entry names each transition that was tried and the verdict of each guard. It never holds the words of a member: an
-address is stored only as a digest, and data only as `redaction.py` allows.
+An entry names each transition tried and the verdict of each guard. It never contains what a member wrote: an address
+stands in it as a digest, and data as `redaction.py` shows it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from vimbiso_fsm.store.requests import Entry, digest
 
 @attrs.frozen
 class AuditStep:
-    """One trigger that was tried. The beginning of a run is a step from "" by the trigger "start".
+    """A trigger that was tried. A run that starts is a step from "" by "start".
 
     Attributes:
         flow: The name of the flow.
         run: The id of the run.
-        source: The state before the step; "" for the beginning of a run.
-        dest: The state after the step; None when no transition was accepted.
-        trigger: The name of the trigger.
-        guards: Name and verdict of each guard that was asked, in order.
-        version: The version of the declaration that decided; 0 in an entry of a release that did not keep it.
-        fingerprint: The fingerprint of the declaration that decided; "" likewise.
-        effect: Whether `dest` was a call with an effect in that declaration. Known only where `version` is.
+        source: The state in which the run stood.
+        dest: The state that it entered; None when no transition accepted the trigger.
+        trigger: The trigger.
+        guards: The name and the verdict of each guard that was asked, in order.
+        version: The version of the flow's declaration that decided; 0 in an entry of a release that did not store it.
+        fingerprint: The fingerprint of this declaration; "" in an entry of a release that did not store it.
+        effect: Whether `dest` was a call with an effect by this declaration. It is known where the version is.
     """
 
     flow: str
@@ -54,28 +54,28 @@ class AuditEntry:
 
     Attributes:
         version: The version of the document that the commit made.
-        at: The instant of the commit, in UTC.
+        at: The instant of the commit.
         member_id: The member.
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
             "move", "update", "migration", "reset", "wipe" or "error".
         status: The status of the outcome.
-        token: The token of the turn.
-        root: The token of the message that caused the turn.
-        source: The state before the commit.
-        dest: The state after the commit.
-        flow: The name of the flow.
-        run: The id of the run.
-        trigger: The trigger that was fired.
-        steps: All triggers that were tried, in order.
-        codes: The codes of the refusals that were said.
-        before: The run's data before the commit, redacted by field.
-        after: The run's data after the commit, redacted by field.
-        changed: The names of the fields that differ.
+        token: The token of the commit.
+        root: The token of the message that led to it.
+        source: The state in which the member stood before; "" without a run.
+        dest: The state in which the member stands after it; "" without a run.
+        flow: The flow of the run after it.
+        run: The id of this run.
+        trigger: The trigger that was fired first.
+        steps: The triggers that were tried, in order.
+        codes: The codes of the refusals that were given to the member.
+        before: The redacted data of the run before the commit, by field.
+        after: The redacted data of the run after it, by field.
+        changed: The fields whose values differ.
         verdict: The latest verdict on an answer.
-        detail: Further facts, by the kind of the entry.
-        document: The digest of the stored bytes.
-        previous: The digest of the entry before; "" for the first.
+        detail: Further facts about the commit. They quote no data of the member.
+        document: The digest of the stored document.
+        previous: The digest of the previous entry; "" in the first.
     """
 
     version: int
@@ -103,24 +103,24 @@ class AuditEntry:
 
     @property
     def guards(self) -> tuple[tuple[str, str], ...]:
-        """The verdicts of all guards, in the order in which the guards were asked."""
+        """The names and verdicts of all guards, in the order in which they were asked."""
         return tuple(verdict for step in self.steps for verdict in step.guards)
 
 
 @attrs.frozen
 class Incident:
-    """An event that changed no document. It is stored beside the chain of entries, not in it.
+    """An event that changed no document. It is no part of the chain of entries.
 
     Attributes:
-        at: The instant, in UTC.
+        at: The instant of the event.
         kind: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses)
             or "legacy" (a record of the previous release that could not be imported).
         member_id: The member; None for an incident of the store as a whole.
         channel: The type of the channel, and a digest of its identifier.
         token: The token of the message.
-        flow: The name of the flow.
+        flow: The flow in which the member stood.
         run: The id of the run.
-        detail: Further facts, by the kind of the incident.
+        detail: Further facts about the event. They quote no data of the member.
     """
 
     at: datetime
@@ -134,7 +134,7 @@ class Incident:
 
     @property
     def body(self) -> bytes:
-        """The incident as it is stored, in JSON."""
+        """The incident as it is stored."""
         return dumps({**attrs.asdict(self), "at": self.at.isoformat()}, "incident")
 
     @classmethod
@@ -142,7 +142,7 @@ class Incident:
         """Return a stored incident.
 
         Raises:
-            Unreadable: The bytes are no incident.
+            Unreadable: The bytes hold no incident.
         """
         return structure(loads(body), cls)
 
@@ -193,13 +193,13 @@ def entry_for(
 
 
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
-    """Return the guest's entries up to their promotion at `version`.
+    """Return the entries of the guest that a promotion ended.
 
-    Entries of earlier and later owners of a recycled channel, who had the same guest id, are excluded.
+    Before the latest wipe and after the promotion, the same id may have belonged to another person on the channel.
 
     Args:
-        entries: All entries of the guest, oldest first.
-        version: The guest's version at the promotion.
+        entries: The entries of the guest id, oldest first.
+        version: The guest's version at which the promotion happened.
     """
     known = list(entries)
     begins = max((entry.version for entry in known if entry.kind == "wipe" and entry.version <= version), default=0)
@@ -208,12 +208,15 @@ def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntr
 
 
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
-    """Return an entry as it is stored, chained to the entry before it.
+    """Return an entry as it is stored.
 
     Args:
-        entry: The entry.
-        document: The bytes of the document that the commit stores; their digest is added.
-        previous: The digest of the entry before; "" for the first.
+        entry: The entry, without its digests.
+        document: The bytes of the document that is stored with it.
+        previous: The digest of the previous entry; "" for the first.
+
+    Raises:
+        NotStorable: JSON cannot hold a value.
     """
     raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
     raw["version"] = entry.version
@@ -229,7 +232,7 @@ def unseal(entry: Entry) -> AuditEntry:
     """Return a stored entry as an object.
 
     Raises:
-        Unreadable: The bytes are no audit entry.
+        Unreadable: Its bytes hold no entry.
     """
     raw = loads(entry.body)
     if not isinstance(raw, dict):
@@ -238,7 +241,7 @@ def unseal(entry: Entry) -> AuditEntry:
 
 
 def _step_to_raw(step: AuditStep) -> dict[str, Any]:
-    """Return a step as it is stored. Fields that older releases do not know are left out while they are empty."""
+    """Return a step as plain data. Fields that older releases do not know are left out while they are empty."""
     raw: dict[str, Any] = {
         "flow": step.flow,
         "run": step.run,
