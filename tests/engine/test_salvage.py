@@ -511,7 +511,11 @@ def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
     before = damage(chat, spoilt, previous=b"{" if previous_too else None)
     calls = [*chat.bot.services["bank"].calls]  # type: ignore[attr-defined]
     readable = faults(chat.bot, spoilt)[0]
-    sound = readable is not None and readable.member_id == before.member_id
+    sound = (
+        readable is not None
+        and readable.member_id == before.member_id
+        and readable.version == chat.stored().head.version
+    )
     if operator:
         with FlowStateManager(chat.bot, chat.store) as manager:
             found = manager.recover(before.member_id)
@@ -567,6 +571,17 @@ def field_at(document: Document, place: int) -> str:
         if place < end:
             return ""
     return ""
+
+
+@pytest.mark.parametrize("operator", [False, True])
+@pytest.mark.parametrize("version", [0, 1, 3, 5, 10**6])
+def test_a_version_that_is_not_that_of_the_head_is_damage(version: int, operator: bool):
+    """A document with another version than its head is repaired, by a message and by an operator."""
+    chat = rich_chat(("hi", "order", "ada"), newer=False)
+    raw = json.loads(chat.stored().document or b"")
+    assert raw["_version"] not in (version, 0)
+    spoilt = json.dumps({**raw, "_version": version}).encode()
+    mended(chat, spoilt, "_version", previous_too=False, operator=operator)
 
 
 @given(

@@ -94,7 +94,11 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
     if document is None:
         error = newer_state(bot, member_id, data, now)
         return Damaged(wrong, data) if error is None else Newer(error)
-    return Sound(document) if document.member_id == member_id else Foreign(data)
+    if document.member_id != member_id:
+        return Foreign(data)
+    if document.version != stored.head.version:  # one of the two is damaged; a commit would be made on neither
+        return Damaged((f"_version is {document.version}, not {stored.head.version} as in the head",), data)
+    return Sound(document)
 
 
 def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
