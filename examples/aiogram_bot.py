@@ -1,4 +1,4 @@
-"""A barber on Telegram: aiogram receives and sends, the conversation in between is one flow.
+"""A barber on Telegram: aiogram receives and sends the messages, and one flow holds the conversation.
 
 pip install "vimbiso_fsm[aiogram,embedded]" && BOT_TOKEN=… python examples/aiogram_bot.py
 """
@@ -7,7 +7,6 @@ import os
 
 import aiogram
 import attrs
-from aiogram import F, types
 
 from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Flow, Message, State, Text, Transition, readers
 from vimbiso_fsm.channels import telegram
@@ -15,6 +14,8 @@ from vimbiso_fsm.channels import telegram
 
 @attrs.frozen
 class Visit:
+    """The data of the flow."""
+
     day: str = ""
 
 
@@ -27,29 +28,29 @@ visit = Flow(
     ],
     transitions=[
         Transition("answer", "day", "confirm"),
-        Transition("yes", "confirm", "booked"),
-        Transition("no", "confirm", "day"),
+        Transition("yes", "confirm", "booked"), Transition("no", "confirm", "day"),
     ],
 )  # fmt: skip
 barber = Bot(visit, texts={"visit.confirm.yes": "Yes", "visit.confirm.no": "Another day"})
 dispatcher = aiogram.Dispatcher()
 
 
-@dispatcher.message(F.chat.type == "private")
-@dispatcher.callback_query(F.message.chat.type == "private")
-async def said(
-    event: types.Message | types.CallbackQuery,
-    event_update: types.Update,
-    event_from_user: types.User,
+@dispatcher.message(aiogram.F.chat.type == "private")
+@dispatcher.callback_query(aiogram.F.message.chat.type == "private")
+async def handle(
+    event: aiogram.types.Message | aiogram.types.CallbackQuery,
+    event_update: aiogram.types.Update,
+    event_from_user: aiogram.types.User,
     bot: aiogram.Bot,
     manager: AsyncFlowStateManager,
 ) -> None:
-    text, pressed = (event.text, None) if isinstance(event, types.Message) else (None, event.data)
+    """Handle a message or a pressed button, and send the replies."""
+    text, pressed = (event.text, None) if isinstance(event, aiogram.types.Message) else (None, event.data)
     channel = Channel("telegram", str(event_from_user.id))
     outcome = await manager.handle(Message(channel, str(event_update.update_id), text, pressed))
     for payload in telegram.render(channel, outcome.replies):
         await bot.send_message(**payload)
-    if isinstance(event, types.CallbackQuery):
+    if isinstance(event, aiogram.types.CallbackQuery):
         await event.answer()
 
 

@@ -1,4 +1,4 @@
-"""A seat is held for a while at the terminal; when the time is over it is given back, though nobody says anything.
+"""A seat that is held for a limited time, at the terminal. A worker gives it back when the time is over.
 
 pip install "vimbiso_fsm[embedded]"
 python examples/held_seat.py [FOLDER] [SECONDS]
@@ -9,23 +9,12 @@ import threading
 import uuid
 from collections.abc import Sequence
 
-from vimbiso_fsm import (
-    Bot,
-    Channel,
-    Flow,
-    FlowStateManager,
-    Message,
-    NoData,
-    Reply,
-    State,
-    Text,
-    Transition,
-    Worker,
-)
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Reply, State, Text, Transition, Worker
 from vimbiso_fsm.channels import terminal
 
 
 def seat(seconds: float) -> Flow[NoData]:
+    """Return a flow that holds the seat for some seconds."""
     return Flow(
         "seat", initial="free",
         states=[
@@ -43,6 +32,7 @@ def seat(seconds: float) -> Flow[NoData]:
 
 
 def show(channel: Channel, replies: Sequence[Reply], /) -> None:
+    """Print replies."""
     print(*terminal.render(channel, replies), sep="\n", flush=True)
 
 
@@ -52,9 +42,9 @@ if __name__ == "__main__":
     bot = Bot(seat(float(seconds)), texts={"seat.free.hold": "Hold it", "seat.held.take": "Take it"})
     with FlowStateManager.embedded(folder, bot, deliver=show) as manager:
         worker = Worker(manager, every=0.2)
-        looking = threading.Thread(target=worker.run)
-        looking.start()
+        thread = threading.Thread(target=worker.run)
+        thread.start()
         for line in sys.stdin:
             show(you, manager.handle(Message(you, id=uuid.uuid4().hex, text=line.strip())).replies)
         worker.stop()
-        looking.join()
+        thread.join()

@@ -1,4 +1,4 @@
-"""The conversations of VimbisoPay, one a file, and the bot that holds them."""
+"""The flows of VimbisoPay, one in each module, and the bot that they belong to."""
 
 from flows.bot import bot
 

@@ -1,7 +1,7 @@
-"""The flows that answer open offers: choose an offer, confirm, and go on with the next.
+"""The flows that answer open offers: choose an offer, confirm it, continue with the next.
 
 Accepting, declining and cancelling share one declaration. They differ in the offers that are listed and in the call
-that is made for the chosen offer. All offers that came in can be accepted at once.
+that is made for the chosen offer. All incoming offers can be accepted at once.
 """
 
 from __future__ import annotations
@@ -43,22 +43,23 @@ class Answer:
 
 
 Waiting: TypeAlias = Callable[[Account], tuple[PendingOffer, ...]]
-"""Returns the offers of an account that a flow lists."""
+"""A function that returns the offers of an account that a flow lists."""
+
 incoming: Waiting = attrgetter("incoming")
 outgoing: Waiting = attrgetter("outgoing")
 
 
 def words(key: str) -> Callable[[Turn[Answer]], Text]:
-    """Return the text about the chosen offer; for several, it names their number and totals."""
+    """Return a function that names the chosen offer, or the number and the totals of several."""
 
-    def said(turn: Turn[Answer]) -> Text:
-        one, *others = turn.data.offers
+    def chosen(turn: Turn[Answer]) -> Text:
+        first, *others = turn.data.offers
         if others:
             total = totals(offer.amount for offer in turn.data.offers)
             return Text(f"{turn.flow}.{key}_all", count=1 + len(others), total=total)
-        return Text(f"{turn.flow}.{key}", amount=one.amount, name=one.name, handle=one.handle)
+        return Text(f"{turn.flow}.{key}", amount=first.amount, name=first.name, handle=first.handle)
 
-    return said
+    return chosen
 
 
 may_be_gone = failed_with("core.offer_gone", "call.unsure")
@@ -120,19 +121,19 @@ def answering(
 
 
 def several(turn: Turn[Answer, Dashboard]) -> bool:
-    """Guard: more than one offer came in."""
+    """Guard: there is more than one incoming offer."""
     return len(incoming(me(turn).account)) > 1
 
 
 def everything(turn: Turn[Answer, Dashboard]) -> Answer:
-    """Prepare: all offers that came in are chosen."""
+    """Prepare: choose all incoming offers."""
     return Answer(incoming(me(turn).account))
 
 
 def accepting(turn: Turn[Answer]) -> Call[Receipt | Refused]:
     """Propose to accept the chosen offers."""
-    one, *others = (offer.id for offer in turn.data.offers)
-    return call(CredexCore.accept_credex_bulk, [one, *others]) if others else call(CredexCore.accept_credex, one)
+    ids = [offer.id for offer in turn.data.offers]
+    return call(CredexCore.accept_credex_bulk, ids) if len(ids) > 1 else call(CredexCore.accept_credex, ids[0])
 
 
 def declining(turn: Turn[Answer]) -> Call[Receipt | Refused]:
@@ -141,7 +142,7 @@ def declining(turn: Turn[Answer]) -> Call[Receipt | Refused]:
 
 
 def cancelling(turn: Turn[Answer]) -> Call[Receipt | Refused]:
-    """Propose to take the chosen offer back."""
+    """Propose to cancel the chosen offer."""
     return call(CredexCore.cancel_credex, turn.data.offers[0].id)
 
 

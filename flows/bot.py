@@ -14,8 +14,8 @@ from flows.members import logged_in
 from flows.offer import offer, quick
 from flows.onboard import onboard
 from flows.refresh import refresh
-from flows.texts import english as texts
-from flows.texts import shona as texts_sn
+from flows.texts.english import ENGLISH
+from flows.texts.shona import SHONA
 from flows.upgrade import upgrade
 from vimbiso_fsm import Bot, Commands, Shortcut, Tokens
 
@@ -30,7 +30,7 @@ bot = Bot(
     ),
     shortcuts=[Shortcut(offer, quick), Shortcut(language, named)],
     tokens=Tokens(renew=log_in, renewed=logged_in, unauthorised="core.unauthorised"),
-    texts={"en": texts.ENGLISH, "sn": texts_sn.SHONA},
+    texts={"en": ENGLISH, "sn": SHONA},
     services={"credex_core": SimulatedCredexCore()},
     importer=legacy,
     profile=Dashboard,

@@ -10,9 +10,12 @@ from typing import Annotated, Final, Literal, NoReturn, TypeAlias
 import typer
 
 Kind: TypeAlias = Literal["down", "401", "lost", "slow"]
+
 KINDS: Final[tuple[Kind, ...]] = ("down", "401", "lost", "slow")
+"""The kinds of faults of `flows.credex_core.Fault`, which the command imports only when it runs."""
 
 FORM: Final = "KIND[=SECONDS][:CALL[:TIMES]]"
+"""The form of the option `--fault`."""
 
 app = typer.Typer(
     help="The commands of VimbisoPay.",
@@ -55,8 +58,8 @@ def core(
     """Serve a simulated credex-core over HTTP, on this machine only.
 
     The address is printed on one line; `CREDEX_CORE_URL=ADDRESS vimbiso chat --flows flows --services
-    flows.services:over_http` talks to it. Nothing is kept after the command. It ends in order, with exit code 0, on
-    SIGTERM and on Ctrl-C.
+    flows.services:over_http` calls it. Its contents are lost when the command ends. The command ends with exit code 0
+    on SIGTERM and on Ctrl-C.
     """
     try:
         from flows.credex_core import Fault, SimulatedCredexCore
@@ -82,28 +85,28 @@ def _fail(fault: str) -> NoReturn:
 
 
 def _fault(words: str) -> tuple[Kind, str, int | None, float, float]:
-    """Read a fault from the text of an option.
+    """Return the attributes of the fault that an option names.
 
     Args:
         words: The text, `KIND[=SECONDS][:CALL[:TIMES]]`.
 
     Returns:
-        Kind, call, times, chance and seconds.
+        The kind, call, times, chance and seconds of a `Fault`.
 
     Raises:
-        typer.BadParameter: The text is no fault.
+        typer.BadParameter: The text does not have this form.
     """
     wrong = typer.BadParameter(f"--fault is {FORM}, with a kind of {', '.join(KINDS)}; not {words!r}")
-    what, _, rest = words.partition(":")
+    fault, _, rest = words.partition(":")
     call, _, times = rest.partition(":")
-    name, _, seconds = what.partition("=")
+    name, _, seconds = fault.partition("=")
     kind = next(filter(name.__eq__, KINDS), None)
     try:
         if kind is None or (kind == "slow") != bool(seconds):
             raise wrong
-        often, long = int(times) if times else None, float(seconds or 0)
+        count, delay = int(times) if times else None, float(seconds or 0)
     except ValueError:
         raise wrong from None
-    if (often is not None and often < 1) or not 0 <= long < 3600:
+    if (count is not None and count < 1) or not 0 <= delay < 3600:
         raise wrong
-    return kind, call, often, 1.0, long
+    return kind, call, count, 1.0, delay

@@ -1,6 +1,8 @@
-"""The dashboard: the member's account, as credex-core reports it, and the menu."""
+"""The dashboard: a summary of the member's account, and the menu."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from flows.answer_offers import accept, cancel, decline
 from flows.choose_account import choose_account
@@ -12,7 +14,7 @@ from flows.refresh import refresh
 from flows.upgrade import upgrade
 from vimbiso_fsm import Flow, NoData, State, Text, Transition, Turn, authenticated
 
-ERRANDS = ["offering", "accepting", "declining", "cancelling", "reading", "upgrading"]
+ERRANDS: Final = ["offering", "accepting", "declining", "cancelling", "reading", "upgrading"]
 """The states with a sub-flow whose end needs no further step."""
 
 
@@ -32,12 +34,12 @@ def summary(turn: Turn[NoData, Dashboard]) -> Text:
 
 
 def came_in(turn: Turn[NoData, Dashboard]) -> bool:
-    """Guard: offers wait for the member's answer."""
+    """Guard: there are open offers to the member."""
     return bool(me(turn).account.incoming)
 
 
 def went_out(turn: Turn[NoData, Dashboard]) -> bool:
-    """Guard: offers of the member wait for an answer."""
+    """Guard: there are open offers from the member."""
     return bool(me(turn).account.outgoing)
 
 

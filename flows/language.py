@@ -1,4 +1,4 @@
-"""The language flow: the member says the name of a language, or "language" to be asked for it."""
+"""The language flow, in which the member chooses the language of the replies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ TAGS: Final[Mapping[str, str]] = {"english": "en", "shona": "sn", "chishona": "s
 """Language tags by the names that members use."""
 
 ASKED: Final = frozenset({"language", "mutauro"})
-"""The words after which the member is asked for the name of a language."""
+"""The words that start the flow without naming a language."""
 
-known = readers.choice(*TAGS)
+known: Final = readers.choice(*TAGS)
+"""Reads the name of a language."""
 
 
 @attrs.frozen
@@ -30,7 +31,7 @@ class Language:
 
 
 def speaking(turn: Turn[Language]) -> Changes[Language]:
-    """Prepare: the language is stored in the member's profile."""
+    """Prepare: store the language in the member's profile."""
     return turn.changes(member=attrs.evolve(turn.member, language=TAGS[turn.data.name]))
 
 
@@ -47,7 +48,7 @@ language = Flow(
 
 
 def named(text: str) -> Sequence[str] | None:
-    """Read the quick command: the name of a language answers the flow's question."""
+    """Read the shortcut: the name of a language, which answers the question, or a word that asks for it."""
     if text.strip().lower() in ASKED:
         return []
     return None if isinstance(known(text), Refused) else [text]

@@ -11,7 +11,7 @@ from flows.members import me
 from vimbiso_fsm import READ_ONLY, Call, Flow, Money, Refused, State, Text, Transition, Turn, authenticated, call
 
 PAGE: Final = 7
-"""Entries on a page. One more is requested, which tells whether there is a next page."""
+"""Entries on a page. One more is requested, to find out whether there is a next page."""
 
 
 @attrs.frozen

@@ -1,15 +1,15 @@
-"""How VimbisoPay imports the records of the previous release.
+"""The import of VimbisoPay's records of the previous release.
 
-That release stored the answers of an offer as `amount_denom` (or `amount`) and `handle`, and those of a registration as
-`first_name` and `last_name`, each as a text or in an object. Balances and open offers were copies from credex-core, and
-are requested again. The flows that accept, decline and cancel offers began with lists that are no longer shown, so they
-begin again.
+The previous release stored the answers of an offer as `amount_denom` (or `amount`) and `handle`, and those of a
+registration as `first_name` and `last_name`, each as a text or in an object. Balances and open offers were copies from
+credex-core, and are requested again. The flows that accept, decline and cancel offers begin again, because the lists
+that they began with are no longer shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flows.credex_core import Account, CredexCore, Dashboard, Recipient, Session
 from flows.offer import money, offer
@@ -17,11 +17,13 @@ from flows.onboard import onboard
 from vimbiso_fsm import Refused, Unreadable, readers, unstructure
 from vimbiso_fsm.legacy import Legacy, LegacyFlow
 
+T = TypeVar("T")
+
 _person = readers.name()
 
 
-def _text(value: Any, field: str, inner: str) -> str:
-    """Return a text, which is stored as it is or in a field of an object; empty if there is none.
+def _text(value: object, field: str, inner: str) -> str:
+    """Return a text that is stored as it is or in a field of an object; empty if there is none.
 
     Raises:
         Unreadable: The value is not a text.
@@ -32,24 +34,25 @@ def _text(value: Any, field: str, inner: str) -> str:
     return found or ""
 
 
-def _offered(answers: Mapping[str, Any]) -> Mapping[str, Any]:
+def _offered(answers: Mapping[str, object]) -> Mapping[str, object]:
     """Return the data of an offer."""
-    known: dict[str, Any] = {}
+    known: dict[str, object] = {}
     amount = _amount(answers)
     if amount:
-        known["amount"] = _read(money(amount), "amount")
-    whom: Any = answers.get("handle")
-    typed = _text(whom, "handle", "handle")
+        known["amount"] = _accepted(money(amount), "amount")
+    found = answers.get("handle")
+    typed = _text(found, "handle", "handle")
     if typed:
-        known["handle"] = _read(readers.handle(typed), "handle")
-        account = _text(whom.get("account_id"), "handle.account_id", "") if isinstance(whom, dict) else ""
-        if account:
-            shown = _text(whom.get("name"), "handle.name", "")
-            known["to"] = Recipient(account, known["handle"], shown or known["handle"])
+        known["handle"] = handle = _accepted(readers.handle(typed), "handle")
+        account = found if isinstance(found, dict) else {}
+        account_id = _text(account.get("account_id"), "handle.account_id", "")
+        if account_id:
+            name = _text(account.get("name"), "handle.name", "")
+            known["to"] = Recipient(account_id, handle, name or handle)
     return known
 
 
-def _amount(answers: Mapping[str, Any]) -> str:
+def _amount(answers: Mapping[str, object]) -> str:
     """Return the amount and its denomination as a member would type them; empty if there is none yet."""
     found = answers.get("amount_denom", answers.get("amount"))
     denomination = found.get("denomination") if isinstance(found, dict) else answers.get("denomination")
@@ -62,28 +65,33 @@ def _amount(answers: Mapping[str, Any]) -> str:
     return f"{int(number) if whole else number} {_text(denomination, 'denomination', '')}".strip()
 
 
-def _read(answer: Any, field: str) -> Any:
+def _accepted(answer: T | Refused, field: str) -> T:
+    """Return what a reader made of a text.
+
+    Raises:
+        Unreadable: The reader refused the text.
+    """
     if isinstance(answer, Refused):
         raise Unreadable([f"{field} would be refused today ({answer.code})"])
     return answer
 
 
-def _named(answers: Mapping[str, Any]) -> Mapping[str, Any]:
+def _named(answers: Mapping[str, object]) -> Mapping[str, object]:
     """Return the data of a registration."""
-    known: dict[str, Any] = {}
+    known: dict[str, object] = {}
     for ours, theirs in (("firstname", "first_name"), ("lastname", "last_name")):
         typed = _text(answers.get(theirs, answers.get(ours)), theirs, theirs)
         if typed:
-            known[ours] = _read(_person(typed), theirs)
+            known[ours] = _accepted(_person(typed), theirs)
     return known
 
 
 # Profile and account -----------------------------------------------------------------------------------------------
 
 
-def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _profile(record: Mapping[str, object]) -> Mapping[str, object]:
     """Return the member's dashboard as plain values, as far as the record has it."""
-    profile = record.get("profile") or {}
+    profile = _object(record, "profile")
     found = _object(profile, "dashboard") or _object(_object(profile, "data"), "dashboard")
     member = _object(found, "member")
     tier = member.get("memberTier")
@@ -93,15 +101,15 @@ def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
         firstname=_word(member, "firstname"),
         lastname=_word(member, "lastname"),
         tier=tier if type(tier) is int and 1 <= tier <= 5 else 1,
-        accounts=tuple(_account_of(one) for one in accounts if isinstance(one, dict))
+        accounts=tuple(_account_of(account) for account in accounts if isinstance(account, dict))
         if isinstance(accounts, list)
         else (),
     )
-    kept: Mapping[str, Any] = unstructure(dashboard)
+    kept: Mapping[str, object] = unstructure(dashboard)
     return kept
 
 
-def _account_of(account: Mapping[str, Any]) -> Account:
+def _account_of(account: Mapping[str, object]) -> Account:
     """Return an account without its balances, which credex-core reports."""
     return Account(
         _word(account, "accountID"),
@@ -111,9 +119,9 @@ def _account_of(account: Mapping[str, Any]) -> Account:
     )
 
 
-def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _account(record: Mapping[str, object]) -> Mapping[str, object]:
     """Return the account in use."""
-    found = record.get("current_account") or {}
+    found = _object(record, "current_account")
     if not found:
         return {}
     account = _account_of(found)
@@ -124,17 +132,17 @@ def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _object(raw: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+def _object(raw: Mapping[str, object], field: str) -> Mapping[str, object]:
     value = raw.get(field)
     return value if isinstance(value, dict) else {}
 
 
-def _word(raw: Mapping[str, Any], field: str) -> str:
+def _word(raw: Mapping[str, object], field: str) -> str:
     value = raw.get(field)
     return value if isinstance(value, str) else ""
 
 
-# The owner of a number ----------------------------------------------------------------------------------------------
+# The member of a number ----------------------------------------------------------------------------------------------
 
 
 def _member_of(services: Mapping[str, Any], number: str) -> str | None:
@@ -146,7 +154,7 @@ def _member_of(services: Mapping[str, Any], number: str) -> str | None:
     core: CredexCore = services["credex_core"]
     found = core.login(phone=number)
     if isinstance(found, Refused):
-        raise ConnectionError(f"credex-core did not say whose it is ({found.code})")
+        raise ConnectionError(f"credex-core did not say which member has the number ({found.code})")
     return found.dashboard.member_id if isinstance(found, Session) else None
 
 
@@ -167,4 +175,4 @@ legacy: Final = Legacy(
     ],
     profile=_profile, account=_account, member_of=_member_of,
 )  # fmt: skip
-"""The import of the old flows."""
+"""The rules of the import."""

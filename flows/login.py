@@ -1,4 +1,4 @@
-"""The login: a member chooses an account and goes on; anyone else may become a member."""
+"""The login of a member, who may have to choose an account. A guest may become a member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The member of VimbisoPay as the flows see them, with the guards and prepares that several flows share."""
+"""The member of VimbisoPay, and the guards and prepares that several flows share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ D = TypeVar("D")
 
 FRESH: Final = timedelta(seconds=10)
 """The time for which a dashboard is current. A second "menu" within it requests no other."""
+
 KEPT: Final = 60
-"""The number of incoming offers, and of outgoing offers, that a profile keeps of all accounts. The oldest are kept. The
-bound keeps a document within its size when a member is flooded with offers."""
+"""The number of incoming offers, and of outgoing offers, that a profile keeps for all accounts; the oldest ones.
+
+The bound keeps a document within its size when a member receives very many offers.
+"""
 
 
 @attrs.frozen
@@ -34,7 +37,7 @@ class Me:
 
     @property
     def tier(self) -> int:
-        """1 Open, 2 Verified, 3 Hustler, 4, 5 (several accounts)."""
+        """The member tier: 1 Open, 2 Verified, 3 Hustler, 4, or 5, with several accounts."""
         return self.dashboard.tier
 
     @property
@@ -48,7 +51,7 @@ class Me:
         return self.tier <= 2
 
     def owns(self, handle: str) -> bool:
-        """Whether the member owns an account with that handle."""
+        """Return whether the member owns an account with that handle."""
         return handle in [account.handle.lower() for account in self.accounts]
 
     def owned(self, handle: str) -> Account:
@@ -60,11 +63,11 @@ class Me:
         return tuple(account for account in self.accounts if self.tier >= 5 or account.holds(amount))
 
     def covers(self, amount: Money) -> bool:
-        """Whether the account in use can pay the amount."""
+        """Return whether the account in use can pay the amount."""
         return self.account in self.payers(amount)
 
     def within_limit(self, amount: Money) -> bool:
-        """Whether the member may still offer the amount today."""
+        """Return whether the member may still offer the amount today."""
         return self.tier > 1 or amount.currency != "USD" or amount <= self.dashboard.remaining_usd
 
 
@@ -81,7 +84,7 @@ def _in_use(dashboard: Dashboard, handle: str | None) -> Account:
 
 
 def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:
-    """Prepare: the member is identified and logged in."""
+    """Prepare: identify the member and log them in."""
     session = cast(Session, turn.answer)
     member = attrs.evolve(
         turn.member, id=session.dashboard.member_id, guest=False, authenticated=True, jwt_token=session.token
@@ -90,7 +93,7 @@ def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:
 
 
 def tier(at_least: int) -> Guard[object]:
-    """Return a guard: the member has at least that tier."""
+    """Return a guard that accepts members of at least that tier."""
 
     def of_tier(turn: Turn[object, Dashboard]) -> bool | Refused:
         return me(turn).tier >= at_least or Refused("member.tier", tier=at_least)
@@ -116,25 +119,25 @@ def owns_several(turn: Turn[object, Dashboard]) -> bool:
 
 
 def refreshed(turn: Turn[D, Dashboard]) -> Changes[D]:
-    """Prepare: the accounts are updated by the receipt of a call; accounts that it does not name stay."""
+    """Prepare: update the accounts that the receipt of a call names."""
     before, after = me(turn).dashboard, cast(Receipt, turn.answer).dashboard
     if not after.member_id:
         return turn.changes()
-    said = {account.id: account for account in after.accounts}
-    kept = tuple(said.pop(account.id, account) for account in before.accounts)
-    now = attrs.evolve(after, accounts=(*kept, *said.values()), told=turn.now)
-    return turn.changes(member=_with(turn.member, now))
+    changed = {account.id: account for account in after.accounts}
+    known = tuple(changed.pop(account.id, account) for account in before.accounts)
+    dashboard = attrs.evolve(after, accounts=(*known, *changed.values()), told=turn.now)
+    return turn.changes(member=_with(turn.member, dashboard))
 
 
 def using(turn: Turn[D, Dashboard]) -> Changes[D]:
-    """Prepare: the chosen account is in use."""
+    """Prepare: take the chosen account into use."""
     return turn.changes(member=_with(turn.member, me(turn).dashboard, handle=str(turn.answer)))
 
 
 def _with(member: Member[Dashboard], dashboard: Dashboard, *, handle: str | None = None) -> Member[Dashboard]:
     """Return the member with this dashboard, and with the account of that handle in use.
 
-    Without a handle, or without such an account, the account in use stays, otherwise it is the member's first.
+    Without a handle, the account in use stays. If the dashboard lacks the account, it is the member's first.
     """
     share = _share([max(len(account.incoming), len(account.outgoing)) for account in dashboard.accounts])
     accounts = tuple(
@@ -148,5 +151,5 @@ def _with(member: Member[Dashboard], dashboard: Dashboard, *, handle: str | None
 
 
 def _share(waiting: Sequence[int]) -> int:
-    """Return how many offers of each account are kept, so that all accounts together keep at most `KEPT`."""
-    return next((limit for limit in range(KEPT, 0, -1) if sum(min(limit, each) for each in waiting) <= KEPT), 0)
+    """Return the limit of offers for each account with which all accounts together keep at most `KEPT`."""
+    return next((limit for limit in range(KEPT, 0, -1) if sum(min(limit, count) for count in waiting) <= KEPT), 0)

@@ -1,8 +1,9 @@
-"""The offer of a secured credex: amount, handle, a look at the account, confirmation."""
+"""The flow in which a member offers a secured credex: amount, handle, confirmation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
@@ -27,7 +28,8 @@ from vimbiso_fsm import (
     readers,
 )
 
-money = readers.amount(DECIMALS, default=DEFAULT_DENOMINATION)
+money: Final = readers.amount(DECIMALS, default=DEFAULT_DENOMINATION)
+"""Reads an amount."""
 
 
 @attrs.frozen
@@ -69,7 +71,7 @@ def not_own(turn: Turn[Offer, Dashboard]) -> bool | Refused:
 
 
 def payers(turn: Turn[Offer]) -> Choice:
-    """Return the input of the choice of account: the account has to hold the amount."""
+    """Return the input of `choose_account`: the amount that the account must hold."""
     return Choice(paying=turn.data.amount)
 
 
@@ -133,6 +135,6 @@ offer = Flow(
 
 
 def quick(text: str) -> Sequence[str] | None:
-    """Read the quick command: `0.5=>handle` is an amount and a handle."""
+    """Read the shortcut `0.5=>handle`: an amount and a handle."""
     amount, arrow, handle = (part.strip() for part in text.partition("=>"))
     return (amount, handle) if amount and arrow and handle else None

@@ -1,4 +1,4 @@
-"""The onboarding of a new member: first name, last name, confirmation."""
+"""The onboarding of a member: first name, last name, confirmation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ may_exist = failed_with("core.member_exists", "call.unsure")
 
 
 def welcome(turn: Turn[Names]) -> Text:
-    """Return the welcome of a new member."""
+    """Return the text that welcomes a new member."""
     return Text("onboard.welcomed", firstname=turn.data.firstname)
 
 

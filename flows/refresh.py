@@ -1,4 +1,4 @@
-"""The flow that requests the dashboard again. Other flows run it as a sub-flow when theirs may be out of date."""
+"""The flow that requests the dashboard again. Other flows run it as a sub-flow when the stored one may be outdated."""
 
 from __future__ import annotations
 

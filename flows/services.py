@@ -1,9 +1,9 @@
-"""Services for `vimbiso chat --services flows.services:over_http`: the credex-core that the environment names.
+"""The services for `vimbiso chat --services flows.services:over_http`: credex-core at the address in the environment.
 
     CREDEX_CORE_URL   the address, https://HOST/PATH
     CREDEX_API_KEY    the key of the API, if there is one
 
-The settings are variables because every user of a machine can read the command lines on it.
+The settings are variables, because each user of a machine can read the command lines of all processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from typing import Final
 from flows.credex_core.http import AsyncHttpCredexCore, HttpCredexCore
 
 URL: Final = "CREDEX_CORE_URL"
+"""The variable with the address."""
+
 API_KEY: Final = "CREDEX_API_KEY"
+"""The variable with the key."""
 
 
 @contextmanager

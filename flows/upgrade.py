@@ -24,8 +24,13 @@ from vimbiso_fsm import (
 )
 
 TIER: Final = 3
+"""The tier that is subscribed to."""
+
 PRICE: Final = Money(Decimal("1.00"), "USD")
+"""The amount of one payment."""
+
 DAYS: Final = 28
+"""Days between two payments."""
 
 
 def subscribe(turn: Turn[NoData, Dashboard]) -> Call[Receipt | Refused]:

@@ -1,4 +1,4 @@
-"""The examples run as they stand."""
+"""The examples, run as they are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_example_has_at_most_60_lines(example):
 
 
 def at_terminal(folder: Path, *lines: str) -> list[str]:
-    """Return what the program prints for lines of input."""
+    """Return the lines that the program prints for these lines."""
     done = subprocess.run(
         [sys.executable, TERMINAL, folder],
         input="".join(f"{line}\n" for line in lines),
@@ -47,7 +47,7 @@ def at_terminal(folder: Path, *lines: str) -> list[str]:
 @pytest.mark.embedded
 @needs_engine
 def test_the_terminal_goes_on_where_it_was_left(tmp_path):
-    """The example for a terminal continues the conversation of the run before."""
+    """A second run of the terminal example continues the conversation of the first."""
     menu = ["Which pizza?", "1. Margherita - 9.00", "2. Funghi - 10.50", "3. Calzone - 12.00"]
     assert at_terminal(tmp_path, "hi", "calzone", "2") == [
         *menu,
@@ -61,7 +61,7 @@ def test_the_terminal_goes_on_where_it_was_left(tmp_path):
 @pytest.mark.embedded
 @needs_engine
 def test_a_held_seat_is_given_back_though_nobody_says_anything(tmp_path):
-    """A seat that is held is released by the timer, without a further message."""
+    """The worker of the example gives the seat back without a further message."""
     pipe = subprocess.PIPE
     command = [sys.executable, EXAMPLES / "held_seat.py", tmp_path / "data", "0.5"]
     environment = {"PYTHONPATH": str(EXAMPLES.parent)}
@@ -85,7 +85,7 @@ CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
 
 
 class Chat:
-    """A chat with the example, by aiogram's own dispatcher and bot over a session that keeps what would be sent."""
+    """Ada's chat with the example, through aiogram's dispatcher, over a session that records the payloads."""
 
     def __init__(self, example: Any, manager: AsyncFlowStateManager) -> None:
         from aiogram import Bot
@@ -121,7 +121,7 @@ class Chat:
         self.updates = 0
 
     async def feed(self, update: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what is sent on an update: the name of each method and its parameters."""
+        """Return the payloads that an update causes, by method and parameters."""
         self.requests.clear()
         await self.dispatcher.feed_raw_update(self.bot, update, manager=self.manager)
         return [{"method": method.__api_method__, **_given(method)} for method in self.requests]
@@ -141,7 +141,7 @@ class Chat:
 
 
 def _given(method: Any) -> dict[str, Any]:
-    """Return the parameters that are sent, without those that are None or a default of the bot."""
+    """Return the parameters of a payload that are neither None nor a default of the bot."""
     from aiogram.client.default import Default
 
     dumped = method.model_dump(exclude_none=True)
@@ -150,7 +150,7 @@ def _given(method: Any) -> dict[str, Any]:
 
 @contextmanager
 def loaded(path: Path) -> Generator[Any]:
-    """Load the example as a module of its own, because a dispatcher can be used once."""
+    """Load the example as a module of its own, because a dispatcher can be used only once."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -163,7 +163,7 @@ def loaded(path: Path) -> Generator[Any]:
 
 
 def question(text: str, *keys: tuple[str, str]) -> dict[str, Any]:
-    """Return the call that sends a text with buttons."""
+    """Return the payload of a question, with its buttons."""
     sent: dict[str, Any] = {"method": "sendMessage", "chat_id": "4711", "text": text}
     if keys:
         keyboard = [[{"text": title, "callback_data": data}] for title, data in keys]
@@ -176,7 +176,7 @@ ANSWERED = {"method": "answerCallbackQuery", "callback_query_id": "q1"}
 
 @pytest.mark.asyncio
 async def test_a_visit_is_booked_through_aiogram():
-    """A visit is booked once, however often its button is delivered or pressed."""
+    """The example books a visit through aiogram, once for each press of the button."""
     pytest.importorskip("aiogram")
     with loaded(AIOGRAM) as example:
         manager = AsyncFlowStateManager.in_memory(example.barber)
@@ -203,7 +203,7 @@ async def test_a_visit_is_booked_through_aiogram():
 
 @pytest.mark.asyncio
 async def test_what_is_said_in_a_group_is_none_of_its_business():
-    """The example for aiogram answers no message in a group."""
+    """The example ignores messages in groups."""
     pytest.importorskip("aiogram")
     with loaded(AIOGRAM) as example:
         chat = Chat(example, AsyncFlowStateManager.in_memory(example.barber))

@@ -1,4 +1,4 @@
-"""The package's front door: what `import vimbiso_fsm` loads, which names it offers, and who uses it."""
+"""The public names of `vimbiso_fsm`: the cost of their import, their list, and their use by authors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_importing_loads_nothing_of_the_legacy_import():
 
 
 def test_public_names_are_there():
-    """Every name of `__all__` can be imported, and every public name that is imported is in it, once."""
+    """Each name of `__all__` can be imported, and each imported public name is in `__all__`, once."""
     assert all(hasattr(vimbiso_fsm, name) for name in vimbiso_fsm.__all__)
     assert sorted(vimbiso_fsm.__all__) == sorted(set(vimbiso_fsm.__all__))
     source = ast.parse(inspect.getsource(vimbiso_fsm))
@@ -69,7 +69,7 @@ def test_names_stand_in_groups():
 
 
 def errors() -> Iterator[type[VimbisoError]]:
-    """Every public error of the package."""
+    """Return the public errors of the package."""
     for module in pkgutil.walk_packages(vimbiso_fsm.__path__, "vimbiso_fsm."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -82,7 +82,7 @@ def errors() -> Iterator[type[VimbisoError]]:
 
 
 def test_every_error_of_a_manager_can_be_imported():
-    """An error that `handle` or another method of a manager raises is caught by its name from the front door."""
+    """Each error that a method of a manager raises can be imported from `vimbiso_fsm`."""
     found = {error.__name__: error for error in errors()}
     missing = {name for name, error in found.items() if getattr(vimbiso_fsm, name, None) is not error}
     assert missing == ELSEWHERE.keys()
@@ -90,7 +90,7 @@ def test_every_error_of_a_manager_can_be_imported():
 
 @pytest.mark.parametrize("path", AUTHORS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_authors_import_from_the_front_door(path: Path):
-    """Flows and examples need no inner module of the framework."""
+    """Flows and examples import no inner module of the framework."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     named = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     named |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
@@ -103,5 +103,5 @@ def test_authors_import_from_the_front_door(path: Path):
 
 
 def test_the_flows_are_read():
-    """The list of files is not empty by a change of the layout."""
+    """The list of checked files holds the flows and the examples."""
     assert {"offer.py", "bot.py", "legacy_records.py", "english.py", "terminal.py"} <= {path.name for path in AUTHORS}

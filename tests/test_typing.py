@@ -1,4 +1,4 @@
-"""Both type checkers accept a flow that is right, and reject a guard or a question of another flow."""
+"""The type checkers accept a correct flow, and reject a guard or a question of another flow."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -17,13 +17,13 @@ ROOT = HERE.parent.parent
 
 
 def marked() -> set[int]:
-    """The lines of `rejected.py` that must be rejected."""
+    """Return the lines of `rejected.py` that must be rejected."""
     lines = (HERE / "rejected.py").read_text(encoding="utf-8").splitlines()
     return {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
 
 
 def mypy(place: Path) -> dict[str, set[int]]:
-    """Lines with errors by file, as mypy --strict sees them."""
+    """Return the lines with errors by file, as `mypy --strict` reports them."""
     pytest.importorskip("mypy")
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--follow-imports=silent", "--show-error-codes",
@@ -40,7 +40,7 @@ def mypy(place: Path) -> dict[str, set[int]]:
 
 
 def pyright(place: Path) -> dict[str, set[int]]:
-    """Lines with errors by file, as pyright sees them."""
+    """Return the lines with errors by file, as pyright reports them."""
     program = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which("pyright")
     if program is None:
         pytest.skip("pyright is not installed")
@@ -67,7 +67,7 @@ def pyright(place: Path) -> dict[str, set[int]]:
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
 def test_what_type_checkers_accept_and_reject(checker, tmp_path):
-    """No error in the examples that are right; an error in every marked line of the others, and in no other line."""
+    """The checkers accept the correct examples, and reject each marked line of the others and no other line."""
     found = checker(tmp_path)
     assert found.get("accepted.py", set()) == set()
     assert found.get("rejected.py", set()) == marked()

@@ -4,7 +4,7 @@ Everything that the author of a flow and the embedder of a bot need is imported 
 
     from vimbiso_fsm import Bot, Flow, State, Text, Transition, Turn, readers
 
-The packages `vimbiso_fsm.channels`, `vimbiso_fsm.legacy` and `vimbiso_fsm.testing` have front doors of their own.
+The packages `vimbiso_fsm.channels`, `vimbiso_fsm.legacy` and `vimbiso_fsm.testing` export the names of their subjects.
 """
 
 # The imports are grouped by the purpose of the names, not by module.

@@ -1,15 +1,15 @@
-"""credex-core, the service that decides on all money: its port and the implementations of the port.
+"""credex-core, which keeps accounts and offers: the port that the flows call, and its implementations.
 
-port.py        the port and its results
-simulated.py   a simulation in this process
-http.py        the real service over HTTP; needs the extra `http`, and is imported on first use
-wire.py        requests and responses of the service, as data
-server.py      the simulation over HTTP; needs the extra `serve`
+port        the port and the types of its results
+simulated   an implementation in this process, for tests and demonstrations
+http        the client of the real credex-core; needs the extra `http`, and is imported on first use
+wire        requests and responses of the API, as data
+server      the simulated credex-core over HTTP; needs the extra `serve`
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.credex_core.port import (
     ANYBODY,
@@ -52,8 +52,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the HTTP clients on first use, because they need httpx."""
+def __getattr__(name: str) -> object:
+    """Import the HTTP clients, and httpx with them, on first use."""
     if name in ("AsyncHttpCredexCore", "HttpCredexCore"):
         from flows.credex_core import http
 

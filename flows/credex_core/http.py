@@ -1,8 +1,8 @@
-"""credex-core over HTTP: the port `CredexCore` with httpx, sync and async. It needs the extra `http`.
+"""The clients of credex-core over HTTP, sync and async. They need the extra `http`.
 
-`wire` makes the requests and interprets the responses; this module sends them. A connection that was never made had no
-effect: `Unreachable("core.down")`. Any later failure leaves the effect unknown. This module repeats no call and renews
-no token: the caller does, with the same key (`vimbiso_fsm.runtime.services`).
+The module `wire` makes the requests and reads the responses; this module sends them. A call without a connection had
+no effect: its result is `Unreachable("core.down")`. After any later fault the outcome is unknown. The clients neither
+retry a call nor renew a token; the managers do, with the same key (`vimbiso_fsm.runtime.services`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ import httpx
 
 from flows.credex_core import wire
 from flows.credex_core.port import ANYBODY, DEFAULT_DENOMINATION, LedgerEntry, Receipt, Recipient, Session
-from flows.credex_core.wire import DOWN, MAX_BODY, Answer, Asked, unanswered, understood
+from flows.credex_core.wire import DOWN, MAX_BODY, ApiCall, ApiResponse, interpret, outcome_unknown
 from vimbiso_fsm import Caller, Money, Refused
+
+__all__ = ["AsyncHttpCredexCore", "HttpCredexCore"]
 
 R = TypeVar("R")
 
-CONNECT: Final = 2.0
-READ: Final = 5.0
-"""Seconds. Their sum is less than the timeout of a call (`CallPolicy.timeout`)."""
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds within which a connection is made."""
+
+READ_TIMEOUT: Final = 5.0
+"""Seconds within which a response is read. With both timeouts a call ends before `CallPolicy.timeout`."""
 
 _NEVER_SENT: Final = (
-    httpx.ConnectError,  # refused, no such host, no certificate that holds
+    httpx.ConnectError,  # refused, an unknown host or an invalid certificate
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
@@ -36,11 +40,11 @@ _NEVER_SENT: Final = (
 
 
 class _TooLong(Exception):
-    """A response has too many bytes, or takes too long."""
+    """A response exceeds its size or its time."""
 
 
-class _Address:
-    """The address of credex-core, the key of the API, and the timeouts."""
+class _Settings:
+    """The address of credex-core, the key of its API and the timeouts."""
 
     def __init__(self, url: str, api_key: str, connect: float, read: float) -> None:
         try:
@@ -50,80 +54,82 @@ class _Address:
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise ValueError("url is not an address of credex-core; give https://HOST/PATH")
         if parts.userinfo:
-            raise ValueError("url contains a name or a password; give only the address of credex-core, and api_key=…")
+            raise ValueError("url holds a user name or a password; give the address alone, and api_key=…")
         if not (connect > 0 and read > 0):
             raise ValueError(f"connect is {connect!r} and read {read!r}; both are seconds, more than 0")
         self.url = url.rstrip("/")
         self._api_key = api_key
         self._connect, self._read = connect, read
 
-    def request(self, client: httpx.Client | httpx.AsyncClient, asked: Asked[object]) -> httpx.Request:
-        """Build the request of a call."""
+    def request(self, client: httpx.Client | httpx.AsyncClient, call: ApiCall[object]) -> httpx.Request:
+        """Return the HTTP request of a call."""
         request = client.build_request(
             "POST",
-            f"{self.url}/{asked.name}",
-            content=asked.content,
-            headers=wire.headers(asked, self._api_key),
+            f"{self.url}/{call.name}",
+            content=call.content,
+            headers=wire.headers(call, self._api_key),
             timeout=httpx.Timeout(self._read, connect=self._connect, pool=self._connect),
         )
-        request.headers.pop("Cookie", None)  # set by the response to another member
+        request.headers.pop("Cookie", None)  # a response to another member may have set it
         return request
 
-    def reading(self) -> _Reading:
-        """Start to wait for a response."""
-        return _Reading(time.monotonic() + self._connect + self._read)
+    def body(self) -> _Body:
+        """Return the empty body of a response whose time begins now."""
+        return _Body(time.monotonic() + self._connect + self._read)
 
-    def meaning(self, asked: Asked[R], response: httpx.Response, reading: _Reading) -> R | Refused:
-        """Interpret a response.
+    def result(self, call: ApiCall[R], response: httpx.Response, body: _Body) -> R | Refused:
+        """Return the result of a call.
 
         Raises:
-            ReplyLost: The call has an effect, and the response does not tell whether it took place.
+            ReplyLost: The call has an effect, and its outcome is unknown.
         """
         kind = response.headers.get("content-type", "")
-        return understood(asked, Answer(response.status_code, kind, bytes(reading.body)), self._api_key)
+        return interpret(call, ApiResponse(response.status_code, kind, bytes(body.content)), self._api_key)
 
 
-class _Reading:
-    """A response while it arrives, chunk by chunk."""
+class _Body:
+    """The body of a response while it is received."""
 
     def __init__(self, until: float) -> None:
         self._until = until
-        self.body = bytearray()
+        self.content = bytearray()
 
     def take(self, piece: bytes) -> None:
-        """Add a chunk.
+        """Add a part of the body.
 
         Raises:
-            _TooLong: The response has too many bytes, or takes too long.
+            _TooLong: The body exceeds its size or its time.
         """
-        self.body += piece
-        if len(self.body) > MAX_BODY or time.monotonic() > self._until:
+        self.content += piece
+        if len(self.content) > MAX_BODY or time.monotonic() > self._until:
             raise _TooLong
 
 
-def _failed(asked: Asked[object], error: Exception) -> Refused:
-    """Interpret an exception of httpx.
+def _failed(call: ApiCall[object], error: Exception) -> Refused:
+    """Return the result of a call that ended in an exception.
 
     Raises:
-        ReplyLost: The call has an effect, which may have taken place.
+        ReplyLost: The call has an effect, and its outcome is unknown.
     """
     if isinstance(error, _NEVER_SENT):
         return DOWN
-    return unanswered(asked, f"did not come ({type(error).__name__.strip('_')})")
+    return outcome_unknown(call, f"did not come ({type(error).__name__.strip('_')})")
 
 
 class HttpCredexCore:
-    """The port `CredexCore` over HTTP. Safe to share between threads.
+    """A client of credex-core, or of `python -m flows core`, with the methods of `CredexCore`.
+
+    Threads may share it.
 
     Args:
         url: The address, `https://HOST/PATH`.
-        api_key: The key of the API, sent as x-client-api-key; "" for none.
-        connect: Seconds to wait for a connection.
-        read: Seconds to wait for the response.
-        client: A client with proxies and certificates of your own, which you close yourself.
+        api_key: The key of the API, sent as `x-client-api-key`.
+        connect: Seconds within which a connection is made.
+        read: Seconds within which a response is read.
+        client: An httpx client, with proxies or certificates for example. It is not closed with this one.
 
     Raises:
-        ValueError: `url` is not an address, or contains a password.
+        ValueError: `url` is not an address or holds a password, or a timeout is not positive.
     """
 
     def __init__(
@@ -131,16 +137,16 @@ class HttpCredexCore:
         url: str,
         *,
         api_key: str = "",
-        connect: float = CONNECT,
-        read: float = READ,
+        connect: float = CONNECT_TIMEOUT,
+        read: float = READ_TIMEOUT,
         client: httpx.Client | None = None,
     ) -> None:
-        self._address = _Address(url, api_key, connect, read)
+        self._settings = _Settings(url, api_key, connect, read)
         self._own = client is None
         self._client = httpx.Client() if client is None else client
 
     def __repr__(self) -> str:
-        return f"HttpCredexCore({self._address.url!r})"
+        return f"HttpCredexCore({self._settings.url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +163,7 @@ class HttpCredexCore:
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
-        return self._ask(wire.login(phone, caller))
+        return self._send(wire.login(phone, caller))
 
     def onboard_member(
         self,
@@ -169,39 +175,39 @@ class HttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
         """See `CredexCore.onboard_member`."""
-        return self._ask(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+        return self._send(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
         """See `CredexCore.get_account_by_handle`."""
-        return self._ask(wire.get_account_by_handle(handle, caller))
+        return self._send(wire.get_account_by_handle(handle, caller))
 
     def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
         """See `CredexCore.create_credex`."""
-        return self._ask(wire.create_credex(issuer, receiver, amount, caller))
+        return self._send(wire.create_credex(issuer, receiver, amount, caller))
 
     def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex`."""
-        return self._ask(wire.accept_credex(credex_id, caller))
+        return self._send(wire.accept_credex(credex_id, caller))
 
     def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex_bulk`."""
-        return self._ask(wire.accept_credex_bulk(credex_ids, caller))
+        return self._send(wire.accept_credex_bulk(credex_ids, caller))
 
     def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.decline_credex`."""
-        return self._ask(wire.decline_credex(credex_id, caller))
+        return self._send(wire.decline_credex(credex_id, caller))
 
     def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.cancel_credex`."""
-        return self._ask(wire.cancel_credex(credex_id, caller))
+        return self._send(wire.cancel_credex(credex_id, caller))
 
     def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
         """See `CredexCore.get_ledger`."""
-        return self._ask(wire.get_ledger(account_id, start_row, num_rows, caller))
+        return self._send(wire.get_ledger(account_id, start_row, num_rows, caller))
 
     def create_recurring(
         self,
@@ -214,46 +220,46 @@ class HttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Receipt | Refused:
         """See `CredexCore.create_recurring`."""
-        return self._ask(
+        return self._send(
             wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
         )
 
-    def _ask(self, asked: Asked[R]) -> R | Refused:
-        request = self._address.request(self._client, asked)
-        reading = self._address.reading()
+    def _send(self, call: ApiCall[R]) -> R | Refused:
+        request = self._settings.request(self._client, call)
+        body = self._settings.body()
         failure: Exception
         try:
             response = self._client.send(request, stream=True, auth=None, follow_redirects=False)
             try:
                 for piece in response.iter_raw():
-                    reading.take(piece)
+                    body.take(piece)
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
             failure = error
         else:
-            return self._address.meaning(asked, response, reading)
-        return _failed(asked, failure)
+            return self._settings.result(call, response, body)
+        return _failed(call, failure)
 
 
 class AsyncHttpCredexCore:
-    """The port `CredexCore` over HTTP, for one event loop. The arguments are those of `HttpCredexCore`."""
+    """The same client for an `AsyncFlowStateManager`. It belongs to one event loop."""
 
     def __init__(
         self,
         url: str,
         *,
         api_key: str = "",
-        connect: float = CONNECT,
-        read: float = READ,
+        connect: float = CONNECT_TIMEOUT,
+        read: float = READ_TIMEOUT,
         client: httpx.AsyncClient | None = None,
     ) -> None:
-        self._address = _Address(url, api_key, connect, read)
+        self._settings = _Settings(url, api_key, connect, read)
         self._own = client is None
         self._client = httpx.AsyncClient() if client is None else client
 
     def __repr__(self) -> str:
-        return f"AsyncHttpCredexCore({self._address.url!r})"
+        return f"AsyncHttpCredexCore({self._settings.url!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -270,7 +276,7 @@ class AsyncHttpCredexCore:
 
     async def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
-        return await self._ask(wire.login(phone, caller))
+        return await self._send(wire.login(phone, caller))
 
     async def onboard_member(
         self,
@@ -282,39 +288,39 @@ class AsyncHttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
         """See `CredexCore.onboard_member`."""
-        return await self._ask(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
+        return await self._send(wire.onboard_member(firstname, lastname, phone, default_denom, caller))
 
     async def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
         """See `CredexCore.get_account_by_handle`."""
-        return await self._ask(wire.get_account_by_handle(handle, caller))
+        return await self._send(wire.get_account_by_handle(handle, caller))
 
     async def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
         """See `CredexCore.create_credex`."""
-        return await self._ask(wire.create_credex(issuer, receiver, amount, caller))
+        return await self._send(wire.create_credex(issuer, receiver, amount, caller))
 
     async def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex`."""
-        return await self._ask(wire.accept_credex(credex_id, caller))
+        return await self._send(wire.accept_credex(credex_id, caller))
 
     async def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.accept_credex_bulk`."""
-        return await self._ask(wire.accept_credex_bulk(credex_ids, caller))
+        return await self._send(wire.accept_credex_bulk(credex_ids, caller))
 
     async def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.decline_credex`."""
-        return await self._ask(wire.decline_credex(credex_id, caller))
+        return await self._send(wire.decline_credex(credex_id, caller))
 
     async def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
         """See `CredexCore.cancel_credex`."""
-        return await self._ask(wire.cancel_credex(credex_id, caller))
+        return await self._send(wire.cancel_credex(credex_id, caller))
 
     async def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
         """See `CredexCore.get_ledger`."""
-        return await self._ask(wire.get_ledger(account_id, start_row, num_rows, caller))
+        return await self._send(wire.get_ledger(account_id, start_row, num_rows, caller))
 
     async def create_recurring(
         self,
@@ -327,23 +333,23 @@ class AsyncHttpCredexCore:
         caller: Caller = ANYBODY,
     ) -> Receipt | Refused:
         """See `CredexCore.create_recurring`."""
-        return await self._ask(
+        return await self._send(
             wire.create_recurring(source_account_id, member_tier, amount, pay_frequency, start_date, caller)
         )
 
-    async def _ask(self, asked: Asked[R]) -> R | Refused:
-        request = self._address.request(self._client, asked)
-        reading = self._address.reading()
+    async def _send(self, call: ApiCall[R]) -> R | Refused:
+        request = self._settings.request(self._client, call)
+        body = self._settings.body()
         failure: Exception
         try:
             response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
             try:
                 async for piece in response.aiter_raw():
-                    reading.take(piece)
+                    body.take(piece)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.StreamError, _TooLong) as error:
             failure = error
         else:
-            return self._address.meaning(asked, response, reading)
-        return _failed(asked, failure)
+            return self._settings.result(call, response, body)
+        return _failed(call, failure)

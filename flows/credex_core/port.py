@@ -1,10 +1,10 @@
-"""The port to credex-core, the service that decides on all money.
+"""The port to credex-core, which keeps accounts and offers and decides on all money.
 
-Every method returns its value, or `Refused` when the call had no effect. `Unreachable` says that this attempt had no
-effect; an earlier one may have had. A method raises only when the effect is unknown; a further attempt with the same
-idempotency key is then safe, because a key acts once. `Refused("core.unauthorised")` means that the token was not
-accepted and the call had no effect: the caller gets a new token by `login` and repeats the call with the same key
-(`flows.bot`).
+A method returns its result, or `Refused` if the call certainly had no effect. It returns `Unreachable` if credex-core
+could not be reached: this attempt had no effect, an earlier one may have had. It raises only if the outcome is unknown.
+The call may then be repeated with the same idempotency key, under which it acts once. If a token is not accepted, the
+result is `Refused("core.unauthorised")`, without an effect; the managers request a new token by `login` and repeat the
+call with the same key (`flows.bot`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,34 @@ import attrs
 
 from vimbiso_fsm import Caller, Money, Refused
 
+__all__ = [
+    "ANYBODY",
+    "DECIMALS",
+    "DEFAULT_DENOMINATION",
+    "Account",
+    "CredexCore",
+    "Dashboard",
+    "LedgerEntry",
+    "PendingOffer",
+    "Receipt",
+    "Recipient",
+    "ReplyLost",
+    "Session",
+    "phone_of",
+]
+
 DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
-"""The denominations, each with its number of decimals."""
+"""The number of decimal places, by denomination."""
+
 DEFAULT_DENOMINATION: Final = "USD"
 
 ANYBODY: Final = Caller()
-
-
-# Results -----------------------------------------------------------------------------------------------------------
+"""The caller of a call without a member."""
 
 
 @attrs.frozen
 class PendingOffer:
-    """An open offer as one of its two accounts sees it.
+    """An open offer, from the view of one of its two accounts.
 
     Attributes:
         id: The id of the offer.
@@ -51,15 +66,15 @@ class Account:
 
     Attributes:
         id: The id of the account.
-        handle: The handle of the account, in lower case.
-        name: The name of the account.
+        handle: The handle, in lower case.
+        name: The name.
         owned: Whether the member owns the account.
         balances: The secured balances, one for each denomination that the account has ever held.
-        net_assets: The net assets in the default denomination.
-        incoming: Open offers to the account, oldest first.
-        outgoing: Open offers from the account, oldest first.
-        incoming_count: The number of incoming offers, also when not all of them are listed.
-        outgoing_count: The number of outgoing offers, also when not all of them are listed.
+        net_assets: The net assets, in the account's default denomination.
+        incoming: Open offers to the account, oldest first; possibly not all of them.
+        outgoing: Open offers from the account, oldest first; possibly not all of them.
+        incoming_count: The number of all open offers to the account.
+        outgoing_count: The number of all open offers from the account.
     """
 
     id: str = ""
@@ -74,27 +89,27 @@ class Account:
     outgoing_count: int = 0
 
     def balance(self, currency: str) -> Money:
-        """The balance in a denomination; zero when the account has none."""
+        """Return the balance in a denomination."""
         zero = Money(Decimal(0).scaleb(-DECIMALS.get(currency, 0)), currency)
         return next((money for money in self.balances if money.currency == currency), zero)
 
     def holds(self, amount: Money) -> bool:
-        """Whether the balance is at least this amount."""
+        """Return whether the balance covers an amount."""
         return self.balance(amount.currency) >= amount
 
 
 @attrs.frozen
 class Dashboard:
-    """A member with the accounts, as every action returns it.
+    """A member with their accounts, as each action returns it.
 
     Attributes:
-        member_id: The id of the member; "" when the action returned no dashboard.
+        member_id: The member id; empty if unknown.
         firstname: The first name.
         lastname: The last name.
-        tier: The tier, from 1 to 5.
+        tier: The member tier, from 1 to 5.
         remaining_usd: The amount that the member may still offer today.
-        accounts: The accounts.
-        told: The time of the action, where it is noted.
+        accounts: The accounts that the member may act for.
+        told: The instant at which credex-core reported the dashboard, if it was noted.
     """
 
     member_id: str = ""
@@ -108,7 +123,12 @@ class Dashboard:
 
 @attrs.frozen
 class Session:
-    """A login: the token and the dashboard of the member."""
+    """The session of a member at credex-core.
+
+    Attributes:
+        token: The login token.
+        dashboard: The member's dashboard.
+    """
 
     token: str = attrs.field(repr=False)
     dashboard: Dashboard
@@ -116,7 +136,13 @@ class Session:
 
 @attrs.frozen
 class Recipient:
-    """The account with a handle."""
+    """The account with a handle.
+
+    Attributes:
+        id: The id of the account.
+        handle: The handle, in lower case.
+        name: The name.
+    """
 
     id: str = ""
     handle: str = ""
@@ -125,12 +151,11 @@ class Recipient:
 
 @attrs.frozen
 class Receipt:
-    """The receipt of an action.
+    """The receipt of an effect.
 
     Attributes:
-        id: The id of the object that was made or changed.
-        dashboard: The member's dashboard afterwards, with all accounts or the changed ones. Its `member_id` is "" when
-            the service returned no dashboard.
+        id: The id of the offer or payment that was made or changed.
+        dashboard: The member's dashboard after it, with the changed accounts or all of them; empty if not reported.
     """
 
     id: str
@@ -139,13 +164,13 @@ class Receipt:
 
 @attrs.frozen
 class LedgerEntry:
-    """A movement of an account.
+    """An entry in the ledger of an account.
 
     Attributes:
-        id: The id of the movement.
+        id: The id of the transfer.
         handle: The handle of the other account.
         name: The name of the other account.
-        amount: The amount; positive when the account received it.
+        amount: The amount; positive if the account received it.
     """
 
     id: str
@@ -155,10 +180,10 @@ class LedgerEntry:
 
 
 class CredexCore(Protocol):
-    """The port. Every method except `login` and `onboard_member` needs the token of a logged-in caller."""
+    """The port. Each method but `login` and `onboard_member` needs a caller with a token."""
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
-        """Log in with a telephone number; the caller's own by default. None when no member has it."""
+        """Log a member in by telephone number, by default the caller's; None if no member has the number."""
         ...
 
     def onboard_member(
@@ -170,25 +195,25 @@ class CredexCore(Protocol):
         default_denom: str = DEFAULT_DENOMINATION,
         caller: Caller = ANYBODY,
     ) -> Session | Refused:
-        """Make a member with a first account."""
+        """Register a member, with a first account."""
         ...
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
-        """Find an account."""
+        """Find the account with a handle."""
         ...
 
     def create_credex(
         self, *, issuer: str, receiver: str, amount: Money, caller: Caller = ANYBODY
     ) -> Receipt | Refused:
-        """Offer a secured credex from one account to another; both are ids."""
+        """Offer a secured credex, from the account with one id to the account with another."""
         ...
 
     def accept_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Accept an incoming offer; the money moves."""
+        """Accept an incoming offer, which transfers the money."""
         ...
 
     def accept_credex_bulk(self, credex_ids: Sequence[str], *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Accept several incoming offers, all or none."""
+        """Accept several incoming offers, all or none of them."""
         ...
 
     def decline_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
@@ -196,13 +221,13 @@ class CredexCore(Protocol):
         ...
 
     def cancel_credex(self, credex_id: str, *, caller: Caller = ANYBODY) -> Receipt | Refused:
-        """Cancel an outgoing offer that is still open."""
+        """Cancel an open offer that the caller made."""
         ...
 
     def get_ledger(
         self, account_id: str, *, start_row: int = 0, num_rows: int = 8, caller: Caller = ANYBODY
     ) -> tuple[LedgerEntry, ...] | Refused:
-        """List the movements of an account from a row on, the latest first."""
+        """Read `num_rows` entries of an account's ledger, latest first, from row `start_row` on."""
         ...
 
     def create_recurring(
@@ -215,23 +240,23 @@ class CredexCore(Protocol):
         start_date: dt.date,
         caller: Caller = ANYBODY,
     ) -> Receipt | Refused:
-        """Subscribe to a member tier, with a payment every `pay_frequency` days and the first one at once."""
+        """Subscribe to a member tier for a payment every `pay_frequency` days; the first one is made at once."""
         ...
 
 
 class ReplyLost(ConnectionError):
-    """The reply to a call did not arrive or is unusable, so the effect of the call is unknown.
+    """The reply to a call was lost or cannot be read, so the outcome of the call is unknown.
 
     Attributes:
-        call: The name of the call.
-        fault: What is wrong with the reply.
+        call: The name of the call in the API.
+        fault: The fault of the reply.
     """
 
     def __init__(self, call: str, fault: str = "was lost") -> None:
         self.call, self.fault = call, fault
-        super().__init__(f"the reply to {call} {fault}, so its effect is unknown; repeat the call with the same key")
+        super().__init__(f"the reply to {call} {fault}, so its outcome is unknown; repeat it with the same key")
 
 
 def phone_of(phone: str, caller: Caller) -> str:
-    """The given telephone number, or the caller's own, without the plus sign."""
+    """Return a telephone number without its plus sign; the caller's if none is given."""
     return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")

@@ -1,8 +1,8 @@
 """The simulated credex-core over HTTP, for `HttpCredexCore`. It needs the extra `serve`.
 
-The table `CALLS` and `answered` mirror `wire`: a request becomes a call of the port, and its result becomes a status
-and a body. A lost reply breaks the connection in the middle of the response. `GET /` shows the received calls. The
-server listens on this machine only, accepts any key of the API, and lets browser pages call it too.
+The table `CALLS` and `response_to` are the counterpart of `wire`: a request becomes a call of the port, and the result
+becomes a status and a body. A lost reply breaks the connection within the response. `GET /` shows the calls that were
+received. The server listens on this machine only. It accepts any key of the API, and requests from web pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import attrs
 import uvicorn
@@ -43,27 +43,29 @@ from flows.credex_core import (
 from flows.credex_core.wire import exact
 from vimbiso_fsm import Caller, Money, Refused
 
+__all__ = ["CALLS", "address", "application", "listening", "response_to", "running", "served", "server"]
+
 T = TypeVar("T")
-Body = Mapping[str, Any]
+Body: TypeAlias = Mapping[str, object]
 
 MAX_BODY: Final = 1 << 20
-"""The maximum size of a request in bytes."""
+"""The largest size of a request in bytes."""
 
 
-# Requests ----------------------------------------------------------------------------------------------------------
+# Requests ------------------------------------------------------------------------------------------------------
 
 
 class _Invalid(ValueError):
-    """A request is invalid; the message says why."""
+    """A request has a fault, which the message names."""
 
 
 @attrs.frozen
-class Served:
+class Endpoint:
     """A call of the API.
 
     Attributes:
-        ask: Calls the port.
-        does: The type of the action that reports success.
+        ask: Calls the port with the body of a request.
+        does: The type of action that reports success.
     """
 
     ask: Callable[[CredexCore, Body, Caller], object]
@@ -78,23 +80,25 @@ def _get(body: Body, name: str, kind: type[T]) -> T:
 
 
 def _amount(body: Body, name: str, currency: str) -> Money:
-    """Read an amount from a number or a text."""
-    value: Any = body.get(name)
+    """Return an amount that is given as a number or as a text."""
+    value = body.get(name)
     try:
-        return exact(Decimal("" if isinstance(value, bool) else value), _get(body, currency, str))
-    except (InvalidOperation, TypeError, ValueError):
-        raise _Invalid(f"{name} is missing or wrong") from None
+        if isinstance(value, int | str | Decimal) and not isinstance(value, bool):
+            return exact(Decimal(value), _get(body, currency, str))
+    except InvalidOperation:
+        pass
+    raise _Invalid(f"{name} is missing or wrong")
 
 
-def _says(body: Body, **words: object) -> None:
-    """Check fields of a request.
+def _require(body: Body, **values: object) -> None:
+    """Check that fields of a request have these values.
 
     Raises:
         _Invalid: A field has another value.
     """
-    for name, word in words.items():
-        if body.get(name) != word:
-            raise _Invalid(f"{name} is not {word!r}")
+    for name, value in values.items():
+        if body.get(name) != value:
+            raise _Invalid(f"{name} is not {value!r}")
 
 
 def _onboard(core: CredexCore, body: Body, caller: Caller) -> object:
@@ -108,7 +112,7 @@ def _onboard(core: CredexCore, body: Body, caller: Caller) -> object:
 
 
 def _create(core: CredexCore, body: Body, caller: Caller) -> object:
-    _says(body, credexType="PURCHASE", OFFERSorREQUESTS="OFFERS", securedCredex=True)
+    _require(body, credexType="PURCHASE", OFFERSorREQUESTS="OFFERS", securedCredex=True)
     return core.create_credex(
         issuer=_get(body, "issuerAccountID", str),
         receiver=_get(body, "receiverAccountID", str),
@@ -118,7 +122,7 @@ def _create(core: CredexCore, body: Body, caller: Caller) -> object:
 
 
 def _subscribe(core: CredexCore, body: Body, caller: Caller) -> object:
-    _says(body, templateType="MEMBERTIER_SUBSCRIPTION", securedCredex=True)
+    _require(body, templateType="MEMBERTIER_SUBSCRIPTION", securedCredex=True)
     try:
         start_date = dt.date.fromisoformat(_get(body, "startDate", str))
     except ValueError:
@@ -135,34 +139,34 @@ def _subscribe(core: CredexCore, body: Body, caller: Caller) -> object:
 
 def _ids(body: Body) -> list[str]:
     ids = _get(body, "credexIDs", list)
-    if not all(isinstance(one, str) for one in ids):
+    if not all(isinstance(item, str) for item in ids):
         raise _Invalid("credexIDs is missing or wrong")
     return ids
 
 
-CALLS: Final[Mapping[str, Served]] = {
-    "login": Served(
+CALLS: Final[Mapping[str, Endpoint]] = {
+    "login": Endpoint(
         lambda core, body, caller: core.login(phone=_get(body, "phone", str), caller=caller), "MEMBER_LOGIN"
     ),
-    "onboardMember": Served(_onboard, "MEMBER_ONBOARDED"),
-    "getAccountByHandle": Served(
+    "onboardMember": Endpoint(_onboard, "MEMBER_ONBOARDED"),
+    "getAccountByHandle": Endpoint(
         lambda core, body, caller: core.get_account_by_handle(_get(body, "accountHandle", str), caller=caller),
         "ACCOUNT_FOUND",
     ),
-    "createCredex": Served(_create, "CREDEX_CREATED"),
-    "acceptCredex": Served(
+    "createCredex": Endpoint(_create, "CREDEX_CREATED"),
+    "acceptCredex": Endpoint(
         lambda core, body, caller: core.accept_credex(_get(body, "credexID", str), caller=caller), "CREDEX_ACCEPTED"
     ),
-    "acceptCredexBulk": Served(
+    "acceptCredexBulk": Endpoint(
         lambda core, body, caller: core.accept_credex_bulk(_ids(body), caller=caller), "CREDEX_ACCEPTED"
     ),
-    "declineCredex": Served(
+    "declineCredex": Endpoint(
         lambda core, body, caller: core.decline_credex(_get(body, "credexID", str), caller=caller), "CREDEX_DECLINED"
     ),
-    "cancelCredex": Served(
+    "cancelCredex": Endpoint(
         lambda core, body, caller: core.cancel_credex(_get(body, "credexID", str), caller=caller), "CREDEX_CANCELLED"
     ),
-    "getLedger": Served(
+    "getLedger": Endpoint(
         lambda core, body, caller: core.get_ledger(
             _get(body, "accountID", str),
             start_row=_get(body, "startRow", int),
@@ -171,9 +175,9 @@ CALLS: Final[Mapping[str, Served]] = {
         ),
         "LEDGER_RETRIEVED",
     ),
-    "createRecurring": Served(_subscribe, "RECURRING_CREATED"),
+    "createRecurring": Endpoint(_subscribe, "RECURRING_CREATED"),
 }
-"""The calls by name."""
+"""The calls of the API by name."""
 
 
 def _read(content: bytes) -> Body:
@@ -190,7 +194,7 @@ def _no_number(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no numbers of JSON")
 
 
-# Responses ---------------------------------------------------------------------------------------------------------
+# Responses --------------------------------------------------------------------------------------------------
 
 _REFUSALS: Final = {
     "amount.balance": (400, "CREDEX_CREATE_FAILED", "INSUFFICIENT_SECURED_BALANCE"),
@@ -204,29 +208,18 @@ _REFUSALS: Final = {
     "core.unauthorised": (401, "ERROR_UNAUTHORIZED", "INVALID_TOKEN"),
     "handle.unknown": (404, "ERROR_NOT_FOUND", "ACCOUNT_NOT_FOUND"),
 }
-"""The status, the type of the action and the code of each refusal."""
+"""The status, the type of action and the code of each refusal."""
 
 
-def answered(name: str, result: object) -> tuple[int, Body]:
-    """Make the response to a call.
-
-    Args:
-        name: The name of the call.
-        result: The result of the port.
-
-    Returns:
-        The status and the body.
-
-    Raises:
-        TypeError: The result is none that the port returns.
-    """
+def response_to(name: str, result: object) -> tuple[int, Body]:
+    """Return the status and the body of the response to a call, from the result of the port."""
     if result is None:
         return 404, _message("ERROR_NOT_FOUND", {"code": "NOT_FOUND", "reason": "Member not found"})
     if isinstance(result, Refused):
         status, failed, code = _REFUSALS[result.code]
         if name == "createCredex" and failed == "ERROR_VALIDATION":
             failed = "CREDEX_CREATE_FAILED"
-        return status, _message(failed, {"code": code, "reason": _why(result), **_facts(result)})
+        return status, _message(failed, {"code": code, "reason": _reason(result), **_amounts(result)})
     does = CALLS[name].does
     match result:
         case Session(token=token, dashboard=dashboard):
@@ -238,16 +231,18 @@ def answered(name: str, result: object) -> tuple[int, Body]:
             details = {"accountID": id, "accountHandle": handle, "accountName": account}
             return 200, _message(does, details, id)
         case tuple():
-            return 200, _message(does, {"ledger": [_entry(one) for one in result if isinstance(one, LedgerEntry)]})
+            return 200, _message(
+                does, {"ledger": [_entry(entry) for entry in result if isinstance(entry, LedgerEntry)]}
+            )
         case _:
-            raise TypeError(f"{name} returned a {type(result).__name__}, which the port CredexCore never returns")
+            raise TypeError(f"{name} returned a {type(result).__name__}, which is not a result of the port")
 
 
-def _why(refused: Refused) -> str:
+def _reason(refused: Refused) -> str:
     return str(refused.params.get("reason", refused.code))
 
 
-def _facts(refused: Refused) -> Body:
+def _amounts(refused: Refused) -> Body:
     match refused.params:
         case {"held": Money() as held}:
             return {"available": str(held)}
@@ -308,11 +303,11 @@ def _entry(entry: LedgerEntry) -> Body:
     }
 
 
-# The server --------------------------------------------------------------------------------------------------------
+# Server --------------------------------------------------------------------------------------------------------
 
 
-class _Broken(Response):
-    """A response that is announced and not sent: the connection ends in the middle of it."""
+class _BrokenResponse(Response):
+    """A response that ends after its headers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
@@ -320,9 +315,9 @@ class _Broken(Response):
 
 
 def application(core: SimulatedCredexCore) -> Starlette:
-    """Make the application. Its `state.core` may be replaced by another simulation at any time."""
+    """Return the ASGI application. Its `state.core` may be replaced by another simulator at any time."""
     pages = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"])
-    routes = [Route("/", _look), Route("/{name}", _call, methods=["POST"])]
+    routes = [Route("/", _overview), Route("/{name}", _call, methods=["POST"])]
     app = Starlette(routes=routes, middleware=[pages])
     app.state.core = core
     return app
@@ -338,11 +333,11 @@ async def _call(request: Request) -> Response:
     try:
         body = _read(await _content(request))
         caller = Caller(headers.get("idempotency-key", ""), str(body.get("memberID", "")), token or None)
-        status, message = answered(name, await run_in_threadpool(CALLS[name].ask, core, body, caller))
+        status, message = response_to(name, await run_in_threadpool(CALLS[name].ask, core, body, caller))
     except _Invalid as invalid:
         status, message = 400, _message("ERROR_VALIDATION", {"code": "INVALID_REQUEST", "reason": str(invalid)})
     except ReplyLost:
-        return _Broken()
+        return _BrokenResponse()
     return JSONResponse(message, status)
 
 
@@ -355,44 +350,41 @@ async def _content(request: Request) -> bytes:
     return bytes(content)
 
 
-async def _look(request: Request) -> Response:
-    """Show the calls, offers and faults of the simulation."""
+async def _overview(request: Request) -> Response:
+    """Return the calls of the API, and the calls, offers and faults so far."""
     core: SimulatedCredexCore = request.app.state.core
     seen = {
         "calls": list(CALLS),
-        "received": [attrs.asdict(one) for one in core.calls],
-        "offers": [{**attrs.asdict(one), "amount": str(one.amount)} for one in core.offers],
-        "faults": [attrs.asdict(one) for one in core.faults],
+        "received": [attrs.asdict(received) for received in core.calls],
+        "offers": [{**attrs.asdict(offer), "amount": str(offer.amount)} for offer in core.offers],
+        "faults": [attrs.asdict(fault) for fault in core.faults],
     }
     return JSONResponse(seen)
 
 
 def listening(port: int = 0) -> socket.socket:
-    """Open a socket that accepts connections from this machine.
+    """Return a socket that listens on this machine.
 
     Args:
-        port: The port; 0 is any that is free.
-
-    Returns:
-        The socket.
+        port: The port; 0 for any free port.
 
     Raises:
-        OSError: The port is not available.
+        OSError: The port is in use.
     """
     bound = socket.create_server(("127.0.0.1", port))
     bound.setsockopt(
         socket.IPPROTO_TCP, socket.TCP_NODELAY, True
-    )  # connections inherit it, so that head and body are sent at once
+    )  # connections inherit it; head and body are sent at once
     return bound
 
 
 def address(bound: socket.socket) -> str:
-    """The URL of a socket."""
+    """Return the URL of a listening socket."""
     return f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 def server(app: ASGIApp) -> uvicorn.Server:
-    """Make a server that logs nothing."""
+    """Return a server of the application that logs nothing."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -410,14 +402,22 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 @contextmanager
 def served(core: SimulatedCredexCore, port: int = 0) -> Generator[str]:
-    """Serve a simulation in a thread for the duration of the block, and yield its URL."""
+    """Serve the simulator over HTTP, in a thread, while the block lasts.
+
+    Yields:
+        The URL.
+    """
     with listening(port) as bound, running(application(core), bound) as url:
         yield url
 
 
 @contextmanager
 def running(app: ASGIApp, bound: socket.socket) -> Generator[str]:
-    """Serve an application in a thread for the duration of the block, and yield its URL."""
+    """Serve an application at a socket, in a thread, while the block lasts.
+
+    Yields:
+        The URL.
+    """
     serving = server(app)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [bound]}, name="credex-core", daemon=True)
     thread.start()

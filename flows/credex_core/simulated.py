@@ -1,7 +1,8 @@
-"""A simulated credex-core in this process: members, accounts, offers and a ledger, deterministic under a seed.
+"""A simulated credex-core in this process, for tests and demonstrations.
 
-Faults make it slow or unreachable, let it refuse a token, or lose the reply to a call that had its effect. Money only
-moves between accounts, and an idempotency key acts once.
+It has members, accounts, offers and a ledger, and is deterministic under a seed. Faults can be set: it is slow, down,
+returns 401, or loses the reply of a call that it made. Money moves only between accounts, and an idempotency key acts
+once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
+__all__ = ["Fault", "Offer", "Received", "SimulatedCredexCore"]
+
 R = TypeVar("R")
 
 Status: TypeAlias = Literal["pending", "accepted", "declined", "cancelled"]
@@ -59,11 +62,11 @@ class Offer:
 
 @attrs.frozen
 class Received:
-    """A received call.
+    """A call that arrived.
 
     Attributes:
-        name: The name in the API.
-        key: The idempotency key; "" for none.
+        name: The name of the call in the API.
+        key: The idempotency key; empty if there is none.
     """
 
     name: str
@@ -72,14 +75,14 @@ class Received:
 
 @attrs.frozen
 class Fault:
-    """A fault of the simulation.
+    """A fault of credex-core.
 
     Attributes:
-        kind: "down" (no effect), "401" (no effect), "lost" (the effect, but no reply) or "slow".
-        call: The name of the calls that it strikes; "" for all.
-        times: How often it strikes; None for ever.
-        chance: The probability that it strikes a call, drawn from the seed.
-        seconds: The delay of a slow call.
+        kind: "down" (no effect), "401" (no effect), "lost" (the effect happens, the reply is lost) or "slow".
+        call: The name of the calls with the fault; empty for all.
+        times: The number of calls with the fault; None for no limit.
+        chance: The probability of the fault, from 0 to 1; the seed decides.
+        seconds: The delay of a slow call in seconds.
     """
 
     kind: Literal["down", "401", "lost", "slow"]
@@ -99,7 +102,7 @@ class _Transfer:
 
 @attrs.define
 class _Account:
-    """An account. `incoming` and `outgoing` have the ids of its open offers, oldest first."""
+    """An account; `incoming` and `outgoing` hold the ids of its open offers, oldest first."""
 
     id: str
     handle: str
@@ -123,7 +126,7 @@ class _Member:
 
 
 _RATES: Final = {"USD": "1", "ZWG": "0.04", "CAD": "0.70", "XAU": "2500", "CXX": "1"}
-"""US dollars per unit, for net assets."""
+"""The value of one unit in US dollars, for net assets."""
 
 _MEMBERS: Final = (
     ("263771000001", "Ada", "Lovelace", 1, "25.00", (("ada", "Ada Lovelace", "100.00 USD"),)),
@@ -147,20 +150,23 @@ _OFFERS: Final = (("ada", "alan", "5.00"), ("shop_one", "alan", "7.50"))
 _OPENING_BALANCE: Final = Money(Decimal("20.00"), "USD")
 _DAILY_LIMIT: Final = Decimal("25.00")
 _TOKEN_LIFE: Final = 300.0
-"""Seconds (domain: §3)."""
+"""The lifetime of a token in seconds."""
+
+_UNAUTHORISED: Final = Refused("core.unauthorised")
+"""The refusal of a token that is unknown or has expired."""
 
 
 class SimulatedCredexCore:
-    """The port `CredexCore` in this process, with sample members and accounts. Safe to share between threads.
+    """A credex-core in this process, with a few members and accounts.
 
-    An offer moves no money but reserves it: an account of a member below tier 5 cannot offer more than its balance
-    minus its open offers. Money moves only by transfers between accounts (`check_conservation`). A token is a JSON Web
-    Token that lives 300 seconds.
+    An offer moves no money but binds it: an account of a member below tier 5 cannot offer more than it holds beyond
+    its open offers. Money moves only by transfers between accounts, so the sum of all balances stays 0
+    (`check_conservation`). A token is a JSON Web Token that lives 300 seconds. Threads may share the object.
 
     Args:
-        seed: The same seed makes the same members, ids and faults.
-        faults: The faults; the attribute `faults` may be replaced at any time.
-        clock: Returns the time in seconds since the epoch.
+        seed: The seed of ids and faults.
+        faults: The faults. They may be replaced at any time.
+        clock: Returns the seconds since the epoch.
     """
 
     def __init__(
@@ -194,23 +200,23 @@ class SimulatedCredexCore:
         for issuer, receiver, amount in _OFFERS:
             self._new_offer(self._handles[issuer], self._handles[receiver], Money(Decimal(amount), "USD"))
 
-    # For tests -----------------------------------------------------------------------------------------------------
+    # Inspection and control ---------------------------------------------------------------------------------------
 
     @property
     def offers(self) -> tuple[Offer, ...]:
-        """All offers, oldest first."""
+        """All offers that were made, oldest first."""
         with self._lock:
             return tuple(self._offers.values())
 
     @property
     def calls(self) -> tuple[Received, ...]:
-        """All received calls, oldest first."""
+        """All calls that arrived, oldest first."""
         with self._lock:
             return tuple(self._calls)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """The faults that are still to strike."""
+        """The faults that are set."""
         with self._lock:
             return tuple(self._faults)
 
@@ -220,31 +226,31 @@ class SimulatedCredexCore:
             self._faults = list(faults)
 
     def expire_tokens(self) -> None:
-        """Expire every token that was issued so far."""
+        """Let all tokens expire."""
         with self._lock:
             self._tokens.clear()
 
     def check_conservation(self) -> None:
-        """Check that every balance is the sum of its transfers, and that the balances of a denomination sum to zero.
+        """Check that each balance is the sum of its transfers, and that the balances of a denomination sum to 0.
 
         Raises:
-            AssertionError: A balance or a sum is wrong; the message names the account or the denomination.
+            AssertionError: They do not. The message names the account or the denomination.
         """
         with self._lock:
             moved: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
             for transfer in self._transfers:
                 moved[transfer.source, transfer.money.currency] -= transfer.money.amount
                 moved[transfer.target, transfer.money.currency] += transfer.money.amount
-            everybody = [self._treasury, *self._accounts.values()]
-            for account in everybody:
+            accounts = [self._treasury, *self._accounts.values()]
+            for account in accounts:
                 for denom, amount in account.balances.items():
                     if amount != moved[account.id, denom]:
                         raise AssertionError(
                             f"account {account.handle!r} holds {amount} {denom}, which is not the sum of its transfers"
                         )
             for denom in DECIMALS:
-                if total := sum(account.balances.get(denom, Decimal(0)) for account in everybody):
-                    raise AssertionError(f"the balances in {denom} sum to {total}, not to 0")
+                if total := sum(account.balances.get(denom, Decimal(0)) for account in accounts):
+                    raise AssertionError(f"the balances sum to {total} {denom}, not to 0")
 
     # The port -----------------------------------------------------------------------------------------------------
 
@@ -278,7 +284,7 @@ class SimulatedCredexCore:
         member = self._serve("onboardMember", caller, onboard, about=(firstname, lastname, phone, default_denom))
         if isinstance(member, Refused):
             return member
-        with self._lock:  # a repeated call with the same key gets a token too
+        with self._lock:  # a repeated call, whose first reply was lost, gets a session too
             return Session(self._new_token(member), self._dashboard(member))
 
     def get_account_by_handle(self, handle: str, *, caller: Caller = ANYBODY) -> Recipient | Refused:
@@ -389,7 +395,7 @@ class SimulatedCredexCore:
         about = (source_account_id, member_tier, amount, pay_frequency, start_date)
         return self._for_member("createRecurring", caller, subscribe, about=about)
 
-    # How a call is served -------------------------------------------------------------------------------------------
+    # Serving a call -------------------------------------------------------------------------------------------
 
     def _for_member(
         self,
@@ -404,25 +410,25 @@ class SimulatedCredexCore:
 
         def with_token() -> R | Refused:
             member, until = self._tokens.get(caller.token or "", (None, 0.0))
-            return _RUN_OUT if member is None or until <= self.clock() else work(member)
+            return _UNAUTHORISED if member is None or until <= self.clock() else work(member)
 
         return self._serve(name, caller, with_token, effect=effect, about=about)
 
     def _serve(
         self, name: str, caller: Caller, work: Callable[[], R | Refused], *, effect: bool = True, about: object = None
     ) -> R | Refused:
-        """Receive a call, apply the faults, and do the work once per key."""
+        """Serve one call: apply the faults, and act once for its key."""
         key = caller.key if effect else ""
         with self._lock:
             self._calls.append(Received(name, caller.key))
-            faults = self._strike(name)
+            faults = self._take_faults(name)
         if slow := sum(fault.seconds for fault in faults if fault.kind == "slow"):
             time.sleep(slow)
         kinds = {fault.kind for fault in faults}
         if "down" in kinds:
             return Unreachable("core.down")
         if "401" in kinds:
-            return _RUN_OUT
+            return _UNAUTHORISED
         with self._lock:
             result = self._once(key, (name, about), work)
         if "lost" in kinds:
@@ -432,29 +438,29 @@ class SimulatedCredexCore:
         return result
 
     def _once(self, key: str, what: object, work: Callable[[], R | Refused]) -> R | Refused:
-        """Do the work, or return the earlier result of the same key."""
+        """Do the work, or return the first result of the same key."""
         if key in self._results:
             before, result = self._results[key]
             return result if before == what else Refused("core.key_reused")  # type: ignore[return-value]
         result = work()
-        if key and result is not _RUN_OUT:
+        if key and result is not _UNAUTHORISED:
             self._results[key] = what, result
         return result
 
-    def _strike(self, name: str) -> list[Fault]:
-        """Find the faults that strike a call, and count them."""
-        struck: list[Fault] = []
+    def _take_faults(self, name: str) -> list[Fault]:
+        """Return the faults of this call, and count them."""
+        taken: list[Fault] = []
         for place, fault in enumerate(self._faults):
             if fault.call in ("", name) and fault.times != 0 and self._dice.random() < fault.chance:
-                struck.append(fault)
+                taken.append(fault)
                 if fault.times is not None:
                     self._faults[place] = attrs.evolve(fault, times=fault.times - 1)
-        return struck
+        return taken
 
-    # Members, accounts and offers -------------------------------------------------------------------------------------
+    # Contents --------------------------------------------------------------------------------------------------
 
     def _id(self, kind: str) -> str:
-        """Make the next id of a kind; it does not depend on the number of ids of other kinds."""
+        """Return the next id of a kind. It does not depend on the ids of other kinds."""
         self._made[kind] += 1
         chance = random.Random(f"{self._secret} {kind} {self._made[kind]}")  # noqa: S311  # as above
         return f"{kind}-{chance.getrandbits(64):016x}"
@@ -491,7 +497,7 @@ class SimulatedCredexCore:
         return handle
 
     def _transfer(self, source: _Account, target: _Account, money: Money) -> _Transfer:
-        """Move money; all money moves here."""
+        """Transfer money between two accounts. Balances change nowhere else."""
         transfer = _Transfer(self._id("transfer"), source.id, target.id, money)
         self._transfers.append(transfer)
         for account, amount in ((source, -money.amount), (target, money.amount)):
@@ -505,12 +511,12 @@ class SimulatedCredexCore:
         return account if account and account.owner == member.id else None
 
     def _free(self, account: _Account, denom: str) -> Money:
-        """The balance minus the open offers."""
+        """Return the balance that open offers do not bind."""
         bound = sum((o.amount for o in map(self._offers.__getitem__, account.outgoing) if o.denom == denom), Decimal(0))
         return Money(max(account.balances.get(denom, Decimal(0)) - bound, Decimal(0)), denom)
 
     def _open_offer(self, member: _Member, credex_id: str, side: Literal["issuer", "receiver"]) -> Offer | None:
-        """The offer, if it is open and this side of it is an account of the member."""
+        """Return the offer, if it is open and the member owns the account on that side of it."""
         offer = self._offers.get(credex_id)
         if offer is None or offer.status != "pending":
             return None
@@ -562,23 +568,19 @@ class SimulatedCredexCore:
             incoming_count=len(account.incoming),
             outgoing_count=len(account.outgoing),
             incoming=tuple(
-                self._waiting(offer, offer.issuer) for offer in map(self._offers.__getitem__, account.incoming)
+                self._pending(offer, offer.issuer) for offer in map(self._offers.__getitem__, account.incoming)
             ),
             outgoing=tuple(
-                self._waiting(offer, offer.receiver) for offer in map(self._offers.__getitem__, account.outgoing)
+                self._pending(offer, offer.receiver) for offer in map(self._offers.__getitem__, account.outgoing)
             ),
         )
 
-    def _waiting(self, offer: Offer, other: str) -> PendingOffer:
+    def _pending(self, offer: Offer, other: str) -> PendingOffer:
         return PendingOffer(offer.id, other, self._handles[other].name, offer.money)
 
 
-_RUN_OUT: Final = Refused("core.unauthorised")
-"""The result for a token that is unknown or expired."""
-
-
 def _payable(money: Money) -> bool:
-    """Whether an amount is positive, and has a known denomination and no more decimals than that."""
+    """Return whether an amount is positive, in a known denomination, with no more decimal places than it has."""
     exponent = money.amount.as_tuple().exponent
     if not isinstance(exponent, int) or money.currency not in DECIMALS:
         return False

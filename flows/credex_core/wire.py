@@ -1,15 +1,15 @@
-"""Requests and responses of credex-core as data, without a socket or a clock.
+"""Requests to credex-core and its responses, as data, without I/O.
 
-A call is an `Asked`: a name, a body, and the reading of the response. `understood` interprets a response:
+An `ApiCall` holds the name and the body of a call, and the rules to read its response. `interpret` applies them:
 
-    2xx with the requested action      the value of the call
-    401                                `Refused("core.unauthorised")`; the call had no effect
-    4xx, or a failed action            `Refused` with the reason of credex-core; the call had no effect
-    4xx of another origin              `Unreachable("core.down")`: a proxy refused the call, which had no effect
-    409 without a known reason,        unknown: `ReplyLost` for a call with an effect, `Unreachable("core.down")` for
-    3xx, 5xx, unreadable, none         one without
+    2xx with the expected action       the result of the call
+    401                                `Refused("core.unauthorised")`; no effect
+    4xx, or an action that failed      `Refused` with credex-core's reason; no effect
+    4xx of another server on the way   `Unreachable("core.down")`; no effect
+    409 with an unknown reason, 3xx,   the outcome is unknown: `ReplyLost` for a call with an effect,
+    5xx, an unreadable response        `Unreachable("core.down")` for one that only reads
 
-Amounts arrive as text ("1,000.00 USD") and as numbers; both become a `Decimal` with the same digits.
+Amounts come as texts ("1,000.00 USD") and as numbers. Both become a `Decimal` with the same digits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 import attrs
 
@@ -38,22 +38,55 @@ from flows.credex_core.port import (
 )
 from vimbiso_fsm import Caller, Money, Refused, Unreachable
 
+__all__ = [
+    "DOWN",
+    "MAX_BODY",
+    "UNAUTHORISED",
+    "ApiCall",
+    "ApiResponse",
+    "accept_credex",
+    "accept_credex_bulk",
+    "cancel_credex",
+    "create_credex",
+    "create_recurring",
+    "decline_credex",
+    "exact",
+    "get_account_by_handle",
+    "get_ledger",
+    "headers",
+    "interpret",
+    "login",
+    "onboard_member",
+    "outcome_unknown",
+]
+
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 MAX_BODY: Final = 4 << 20
-"""Bytes of a response that are read; a longer one counts as unreadable."""
+"""The largest size of a response in bytes. The rest of a larger one is not read."""
+
 DOWN: Final = Unreachable("core.down")
 UNAUTHORISED: Final = Refused("core.unauthorised")
 
 LONGEST_REASON: Final = 200
-"""Characters of a reason of credex-core that a member is shown."""
+"""The most characters of credex-core's reason that a member reads."""
+
+_FAILED: Final = re.compile("^ERROR_|_FAILED$")
+_MONEY: Final = re.compile(r"(-?[0-9][0-9,]{0,17}(?:\.[0-9]{1,18})?) ([A-Z]{3,8})")
+_TRAILING: Final = re.compile(rf"{_MONEY.pattern}\.?$")
 
 
 @attrs.frozen
-class Answer:
-    """A response: its status, the value of Content-Type, and its body."""
+class ApiResponse:
+    """A response of credex-core.
+
+    Attributes:
+        status: The HTTP status.
+        content_type: The header Content-Type.
+        body: The body.
+    """
 
     status: int
     content_type: str
@@ -62,11 +95,17 @@ class Answer:
 
 @attrs.frozen
 class Action:
-    """The action that a response reports, and the dashboard after it."""
+    """The action that a response reports.
+
+    Attributes:
+        id: The id of the action's object.
+        details: The details of the action.
+        dashboard: The member's dashboard after it; empty if not reported.
+    """
 
     id: str
-    details: Mapping[str, Any] = attrs.field(repr=False)
-    dashboard: Mapping[str, Any] = attrs.field(repr=False)
+    details: Mapping[str, object] = attrs.field(repr=False)
+    dashboard: Mapping[str, object] = attrs.field(repr=False)
 
 
 def _rejected(reason: str) -> Refused:
@@ -74,23 +113,23 @@ def _rejected(reason: str) -> Refused:
 
 
 @attrs.frozen
-class Asked(Generic[R_co]):
-    """A call as it is sent.
+class ApiCall(Generic[R_co]):
+    """A call of the API.
 
     Attributes:
         name: The name of the call in the API.
         body: The body of the request.
-        caller: The caller.
-        does: The types of actions that report success.
-        read: Reads the value from such an action.
-        missing: The result for an object that was not found, given the reason.
-        short: The code and the field of the refusal when the balance is too low.
+        caller: The member for whom the call is made.
+        does: The types of action that report success.
+        read: Returns the result of the call from such an action.
+        missing: Returns the result if an object was not found, from credex-core's reason.
+        short: The code and the field of the refusal if the balance is too small.
         effect: Whether the call changes anything.
         public: Whether the call needs no token.
     """
 
     name: str
-    body: Mapping[str, Any] = attrs.field(repr=False)
+    body: Mapping[str, object] = attrs.field(repr=False)
     caller: Caller = attrs.field(repr=False)
     does: frozenset[str]
     read: Callable[[Action], R_co] = attrs.field(repr=False)
@@ -101,32 +140,30 @@ class Asked(Generic[R_co]):
 
     @property
     def content(self) -> bytes:
-        """The body as bytes."""
+        """The body of the request in bytes."""
         return json.dumps(self.body, allow_nan=False).encode()
 
 
-def headers(asked: Asked[object], api_key: str = "") -> Mapping[str, str]:
-    """The headers of a request: the token, the idempotency key and the key of the API."""
-    said = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-    token = asked.caller.token or ""
+def headers(call: ApiCall[object], api_key: str = "") -> Mapping[str, str]:
+    """Return the headers of a request, with the token, the idempotency key and the key of the API."""
+    found = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+    token = call.caller.token or ""
     for name, value, template in (
-        ("Authorization", "" if asked.public else token, "Bearer {}"),
-        ("Idempotency-Key", asked.caller.key, "{}"),
+        ("Authorization", "" if call.public else token, "Bearer {}"),
+        ("Idempotency-Key", call.caller.key, "{}"),
         ("x-client-api-key", api_key, "{}"),
     ):
-        if (
-            value and value.isascii() and value.isprintable()
-        ):  # a value that cannot be a header would be refused in any case
-            said[name] = template.format(value)
-    return said
+        if value and value.isascii() and value.isprintable():  # credex-core would refuse another value in any case
+            found[name] = template.format(value)
+    return found
 
 
-# The calls ---------------------------------------------------------------------------------------------------------
+# Calls ---------------------------------------------------------------------------------------------------------
 
 
-def login(phone: str, caller: Caller) -> Asked[Session | None]:
+def login(phone: str, caller: Caller) -> ApiCall[Session | None]:
     """See `CredexCore.login`."""
-    return Asked(
+    return ApiCall(
         "login",
         {"phone": phone_of(phone, caller)},
         caller,
@@ -138,7 +175,7 @@ def login(phone: str, caller: Caller) -> Asked[Session | None]:
     )
 
 
-def onboard_member(firstname: str, lastname: str, phone: str, default_denom: str, caller: Caller) -> Asked[Session]:
+def onboard_member(firstname: str, lastname: str, phone: str, default_denom: str, caller: Caller) -> ApiCall[Session]:
     """See `CredexCore.onboard_member`."""
     body = {
         "firstname": firstname,
@@ -147,12 +184,12 @@ def onboard_member(firstname: str, lastname: str, phone: str, default_denom: str
         "defaultDenom": default_denom,
     }
     does = frozenset({"MEMBER_ONBOARDED", "MEMBER_CREATED"})
-    return Asked("onboardMember", body, caller, does, _session, public=True)
+    return ApiCall("onboardMember", body, caller, does, _session, public=True)
 
 
-def get_account_by_handle(handle: str, caller: Caller) -> Asked[Recipient]:
+def get_account_by_handle(handle: str, caller: Caller) -> ApiCall[Recipient]:
     """See `CredexCore.get_account_by_handle`."""
-    return Asked(
+    return ApiCall(
         "getAccountByHandle",
         {"accountHandle": handle},
         caller,
@@ -163,7 +200,7 @@ def get_account_by_handle(handle: str, caller: Caller) -> Asked[Recipient]:
     )
 
 
-def create_credex(issuer: str, receiver: str, amount: Money, caller: Caller) -> Asked[Receipt]:
+def create_credex(issuer: str, receiver: str, amount: Money, caller: Caller) -> ApiCall[Receipt]:
     """See `CredexCore.create_credex`."""
     body = {
         "issuerAccountID": issuer,
@@ -175,38 +212,38 @@ def create_credex(issuer: str, receiver: str, amount: Money, caller: Caller) -> 
         "securedCredex": True,
     }
     short = ("amount.balance", "amount")
-    return Asked("createCredex", body, caller, frozenset({"CREDEX_CREATED"}), _receipt, short=short)
+    return ApiCall("createCredex", body, caller, frozenset({"CREDEX_CREATED"}), _receipt, short=short)
 
 
-def accept_credex(credex_id: str, caller: Caller) -> Asked[Receipt]:
+def accept_credex(credex_id: str, caller: Caller) -> ApiCall[Receipt]:
     """See `CredexCore.accept_credex`."""
     return _answering("acceptCredex", {"credexID": credex_id}, caller, "CREDEX_ACCEPTED")
 
 
-def accept_credex_bulk(credex_ids: Sequence[str], caller: Caller) -> Asked[Receipt]:
+def accept_credex_bulk(credex_ids: Sequence[str], caller: Caller) -> ApiCall[Receipt]:
     """See `CredexCore.accept_credex_bulk`."""
     return _answering("acceptCredexBulk", {"credexIDs": list(credex_ids)}, caller, "CREDEX_ACCEPTED")
 
 
-def decline_credex(credex_id: str, caller: Caller) -> Asked[Receipt]:
+def decline_credex(credex_id: str, caller: Caller) -> ApiCall[Receipt]:
     """See `CredexCore.decline_credex`."""
     return _answering("declineCredex", {"credexID": credex_id}, caller, "CREDEX_DECLINED")
 
 
-def cancel_credex(credex_id: str, caller: Caller) -> Asked[Receipt]:
+def cancel_credex(credex_id: str, caller: Caller) -> ApiCall[Receipt]:
     """See `CredexCore.cancel_credex`."""
     return _answering("cancelCredex", {"credexID": credex_id}, caller, "CREDEX_CANCELLED")
 
 
-def get_ledger(account_id: str, start_row: int, num_rows: int, caller: Caller) -> Asked[tuple[LedgerEntry, ...]]:
+def get_ledger(account_id: str, start_row: int, num_rows: int, caller: Caller) -> ApiCall[tuple[LedgerEntry, ...]]:
     """See `CredexCore.get_ledger`."""
     body = {"accountID": account_id, "startRow": start_row, "numRows": num_rows}
-    return Asked("getLedger", body, caller, frozenset({"LEDGER_RETRIEVED"}), _ledger, effect=False)
+    return ApiCall("getLedger", body, caller, frozenset({"LEDGER_RETRIEVED"}), _ledger, effect=False)
 
 
 def create_recurring(
     source_account_id: str, member_tier: int, amount: Money, pay_frequency: int, start_date: dt.date, caller: Caller
-) -> Asked[Receipt]:
+) -> ApiCall[Receipt]:
     """See `CredexCore.create_recurring`."""
     body = {
         "sourceAccountID": source_account_id,
@@ -219,68 +256,55 @@ def create_recurring(
         "amount": f"{amount.amount:f}",
         "denomination": amount.currency,
     }
-    return Asked("createRecurring", body, caller, frozenset({"RECURRING_CREATED"}), _receipt)
+    return ApiCall("createRecurring", body, caller, frozenset({"RECURRING_CREATED"}), _receipt)
 
 
-def _answering(name: str, body: Mapping[str, Any], caller: Caller, does: str) -> Asked[Receipt]:
-    """Make the call that answers an open offer."""
-    return Asked(name, body, caller, frozenset({does}), _receipt, missing=lambda _: Refused("core.offer_gone"))
+def _answering(name: str, body: Mapping[str, object], caller: Caller, does: str) -> ApiCall[Receipt]:
+    """Return a call that answers an open offer."""
+    return ApiCall(name, body, caller, frozenset({does}), _receipt, missing=lambda _: Refused("core.offer_gone"))
 
 
 def _number(amount: Decimal) -> float | str:
-    """The amount as a JSON number, or as text when no double is equal to it, for credex-core to refuse."""
+    """Return an amount as a number of the same digits; as a text, which credex-core refuses, if no double has them."""
     number = float(amount) if amount.is_finite() else math.inf
     return number if Decimal(repr(number)) == amount else str(amount)
 
 
-# Interpreting a response -------------------------------------------------------------------------------------------
+# Results ----------------------------------------------------------------------------------------------
 
 
 class _Unclear(ValueError):
-    """A response that cannot be interpreted. The message says why and quotes nothing of it."""
+    """The outcome cannot be read from a response. The message quotes nothing of the response."""
 
 
-def understood(asked: Asked[R], answer: Answer, api_key: str = "") -> R | Refused:
-    """Interpret a response.
+def interpret(call: ApiCall[R], response: ApiResponse, api_key: str = "") -> R | Refused:
+    """Return the result of a call, read from the response to it.
 
-    Args:
-        asked: The call.
-        answer: The response.
-        api_key: The key of the API, which is removed from a reason like the other secrets of the call.
-
-    Returns:
-        The value of the call, or a refusal.
+    A reason in the result holds no token, no telephone number and no key of the API.
 
     Raises:
-        ReplyLost: The call has an effect, and the response does not tell whether it took place.
+        ReplyLost: The call has an effect, and its outcome is unknown.
     """
     try:
-        return _meaning(asked, answer, api_key)
+        return _interpret(call, response, api_key)
     except _Unclear as unclear:
         fault = str(unclear)
-    return unanswered(asked, fault)
+    return outcome_unknown(call, fault)
 
 
-def unanswered(asked: Asked[object], fault: str) -> Refused:
-    """The result of a call that was or may have been sent, without a usable response.
-
-    Args:
-        asked: The call.
-        fault: What is wrong with the response, as the end of a sentence.
-
-    Returns:
-        A refusal, for a call without an effect.
+def outcome_unknown(call: ApiCall[object], fault: str) -> Refused:
+    """Return the result of a call that may have been sent and has no readable response.
 
     Raises:
         ReplyLost: The call has an effect.
     """
-    if asked.effect:
-        raise ReplyLost(asked.name, fault)
+    if call.effect:
+        raise ReplyLost(call.name, fault)
     return DOWN
 
 
-def _meaning(asked: Asked[R], answer: Answer, api_key: str) -> R | Refused:
-    status = answer.status
+def _interpret(call: ApiCall[R], response: ApiResponse, api_key: str) -> R | Refused:
+    status = response.status
     if status == 401:
         return UNAUTHORISED
     if status == 429:
@@ -288,7 +312,7 @@ def _meaning(asked: Asked[R], answer: Answer, api_key: str) -> R | Refused:
     if not (200 <= status < 300 or 400 <= status < 500):
         raise _Unclear(f"is HTTP {status}")
     try:
-        message = _message(answer)
+        message = _message(response)
         data = _object(message.get("data", {}), "data")
         action = _object(data.get("action", {}), "data.action")
     except _Unclear:
@@ -296,24 +320,19 @@ def _meaning(asked: Asked[R], answer: Answer, api_key: str) -> R | Refused:
             return DOWN
         raise
     type, details = _words(action.get("type")), action.get("details", {})
-    if status < 300 and type in asked.does:
-        return asked.read(
-            Action(_words(action.get("id")), _object(details, "data.action.details"), _dashboard_of(data))
-        )
-    if type in asked.does or (status < 300 and not _FAILED.search(type)):
+    if status < 300 and type in call.does:
+        return call.read(Action(_words(action.get("id")), _object(details, "data.action.details"), _dashboard_of(data)))
+    if type in call.does or (status < 300 and not _FAILED.search(type)):
         raise _Unclear(f"is HTTP {status} and about another action")
     details = details if isinstance(details, dict) else {}
-    secrets = (asked.caller.token, asked.body.get("phone"), api_key)
-    return _refusal(asked, status, type, details, _reason(details.get("reason") or message.get("message"), secrets))
+    secrets = (call.caller.token, _words(call.body.get("phone")), api_key)
+    return _refusal(call, status, type, details, _reason(details.get("reason") or message.get("message"), secrets))
 
 
-_FAILED: Final = re.compile("^ERROR_|_FAILED$")
-
-
-def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any], reason: str) -> R | Refused:
-    """The refusal of a call that had no effect."""
+def _refusal(call: ApiCall[R], status: int, type: str, details: Mapping[str, object], reason: str) -> R | Refused:
+    """Return the refusal of a call that certainly had no effect."""
     if type == "ERROR_INTERNAL":
-        raise _Unclear("tells of an internal error")
+        raise _Unclear("reports an internal error")
     match details.get("code"):
         case "IDEMPOTENCY_KEY_REUSED":
             return Refused("core.key_reused")
@@ -323,21 +342,21 @@ def _refusal(asked: Asked[R], status: int, type: str, details: Mapping[str, Any]
             held = _held(details)
             if held is None:
                 return Refused("core.balance_short")
-            return Refused(asked.short[0], field=asked.short[1], held=held)
+            return Refused(call.short[0], field=call.short[1], held=held)
         case "DAILY_LIMIT_EXCEEDED":
             remaining = _usd(details.get("remainingAvailableUSD"))
             if remaining is not None:
                 return Refused("amount.limit", field="amount", remaining=remaining)
         case _:
-            if status == 409:  # the same call may still be in progress
+            if status == 409:  # an earlier attempt may still be in progress
                 raise _Unclear("is HTTP 409")
     if type == "ERROR_NOT_FOUND" or (status in (400, 404) and "member not found" in reason.lower()):
-        return asked.missing(reason)
+        return call.missing(reason)
     return _rejected(reason)
 
 
 def _reason(said: object, secrets: Iterable[str | None]) -> str:
-    """A reason of credex-core as a member may read it: one short line without secrets."""
+    """Return credex-core's reason for a member: one line of limited length, without the secrets."""
     words = said if isinstance(said, str) else ""
     for secret in secrets:
         words = words.replace(secret, "…") if secret else words
@@ -345,8 +364,8 @@ def _reason(said: object, secrets: Iterable[str | None]) -> str:
     return (line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…") or "it gave no reason"
 
 
-def _held(details: Mapping[str, Any]) -> Money | None:
-    """The balance, from its field or from the end of the reason."""
+def _held(details: Mapping[str, object]) -> Money | None:
+    """Return the balance of the account, from its field or from the end of the reason."""
     for said in (details.get("available"), details.get("reason")):
         found = _TRAILING.search(said) if isinstance(said, str) else None
         if found:
@@ -354,19 +373,16 @@ def _held(details: Mapping[str, Any]) -> Money | None:
     return None
 
 
-# Reading -----------------------------------------------------------------------------------------------------------
-
-_MONEY: Final = re.compile(r"(-?[0-9][0-9,]{0,17}(?:\.[0-9]{1,18})?) ([A-Z]{3,8})")
-_TRAILING: Final = re.compile(rf"{_MONEY.pattern}\.?$")
+# Readers -----------------------------------------------------------------------------------------------------------
 
 
-def _message(answer: Answer) -> Mapping[str, Any]:
-    """Decode the JSON object of a response."""
-    kind = answer.content_type.partition(";")[0].strip().lower()
+def _message(response: ApiResponse) -> Mapping[str, object]:
+    """Return the body of a response, which must be a JSON object."""
+    kind = response.content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise _Unclear("is no JSON")
     try:
-        message = json.loads(answer.body.decode(), parse_float=Decimal, parse_constant=_no_number)
+        message = json.loads(response.body.decode(), parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError):
         message = None
     return _object(message, "its top")
@@ -376,20 +392,20 @@ def _no_number(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no numbers of JSON")
 
 
-def _object(raw: object, where: str) -> Mapping[str, Any]:
+def _object(raw: object, where: str) -> Mapping[str, object]:
     if not isinstance(raw, dict):
         raise _Unclear(f"has no object at {where}")
     return raw
 
 
-def _list(raw: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+def _list(raw: Mapping[str, object], name: str) -> Sequence[Mapping[str, object]]:
     value = raw.get(name)
     if not isinstance(value, list):
         raise _Unclear(f"has no list {name}")
-    return [_object(one, name) for one in value]
+    return [_object(item, name) for item in value]
 
 
-def _text(raw: Mapping[str, Any], name: str) -> str:
+def _text(raw: Mapping[str, object], name: str) -> str:
     value = raw.get(name)
     if not isinstance(value, str) or not value:
         raise _Unclear(f"has no text {name}")
@@ -397,12 +413,12 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 
 def _words(value: object) -> str:
-    """A text, or "" when it is missing."""
+    """Return a text; empty if it is missing."""
     return value if isinstance(value, str) else ""
 
 
 def _amount(words: object, name: str) -> Money:
-    """Read an amount with its denomination and its decimals."""
+    """Return an amount from its text, such as "1,000.00 USD"."""
     found = _MONEY.fullmatch(words) if isinstance(words, str) else None
     if found is None:
         raise _Unclear(f"has no amount {name}")
@@ -410,7 +426,7 @@ def _amount(words: object, name: str) -> Money:
 
 
 def _usd(value: object) -> Money | None:
-    """Read an amount of US dollars from a number or a text; None when there is neither."""
+    """Return an amount in US dollars from a number or a text; None if it is neither."""
     if isinstance(value, str):
         return _amount(f"{value} USD", "remainingAvailableUSD")
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -420,13 +436,13 @@ def _usd(value: object) -> Money | None:
 
 
 def exact(amount: Decimal, currency: str) -> Money:
-    """Make an amount with at least the decimals of its denomination; further ones are kept."""
+    """Return an amount with at least as many decimal places as its denomination has."""
     decimals, exponent = DECIMALS.get(currency, 0), amount.as_tuple().exponent
     coarse = isinstance(exponent, int) and -exponent < decimals
     return Money(amount.quantize(Decimal(1).scaleb(-decimals)) if coarse else amount, currency)
 
 
-def _dashboard_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+def _dashboard_of(data: Mapping[str, object]) -> Mapping[str, object]:
     value = data.get("dashboard")
     return value if isinstance(value, dict) else {}
 
@@ -436,7 +452,7 @@ def _session(action: Action) -> Session:
 
 
 def _receipt(action: Action) -> Receipt:
-    """Read a receipt. A success without a dashboard is still a success."""
+    """Return the receipt; its dashboard is empty if the response has none, because the effect has happened."""
     return Receipt(action.id, _dashboard(action) if action.dashboard else Dashboard())
 
 
@@ -459,7 +475,7 @@ def _ledger(action: Action) -> tuple[LedgerEntry, ...]:
 
 
 def _dashboard(action: Action) -> Dashboard:
-    """Read a member with the accounts. A missing tier counts as 1, a missing limit as nothing left."""
+    """Return the dashboard. A missing tier counts as 1, a missing limit as 0."""
     member = _object(action.dashboard.get("member"), "data.dashboard.member")
     tier = member.get("memberTier")
     return Dashboard(
@@ -472,7 +488,7 @@ def _dashboard(action: Action) -> Dashboard:
     )
 
 
-def _account(raw: Mapping[str, Any]) -> Account:
+def _account(raw: Mapping[str, object]) -> Account:
     balances = _object(raw.get("balanceData"), "balanceData")
     held = balances.get("securedNetBalancesByDenom")
     net = balances.get("netCredexAssetsInDefaultDenom")
@@ -482,7 +498,9 @@ def _account(raw: Mapping[str, Any]) -> Account:
         handle=_text(raw, "accountHandle").lower(),
         name=_text(raw, "accountName"),
         owned=raw.get("isOwnedAccount") is True,
-        balances=tuple(_amount(one, "securedNetBalancesByDenom") for one in held) if isinstance(held, list) else (),
+        balances=tuple(_amount(balance, "securedNetBalancesByDenom") for balance in held)
+        if isinstance(held, list)
+        else (),
         net_assets=_amount(net, "netCredexAssetsInDefaultDenom"),
         incoming=incoming,
         outgoing=outgoing,
@@ -491,13 +509,13 @@ def _account(raw: Mapping[str, Any]) -> Account:
     )
 
 
-def _pending(raw: Mapping[str, Any], name: str) -> tuple[PendingOffer, ...]:
+def _pending(raw: Mapping[str, object], name: str) -> tuple[PendingOffer, ...]:
     return tuple(
         PendingOffer(
-            id=_text(one, "credexID"),
-            handle=_words(one.get("counterpartyAccountHandle")),
-            name=_words(one.get("counterpartyAccountName")),
-            amount=_amount(one.get("formattedInitialAmount"), "formattedInitialAmount"),
+            id=_text(offer, "credexID"),
+            handle=_words(offer.get("counterpartyAccountHandle")),
+            name=_words(offer.get("counterpartyAccountName")),
+            amount=_amount(offer.get("formattedInitialAmount"), "formattedInitialAmount"),
         )
-        for one in _list(raw, name)
+        for offer in _list(raw, name)
     )

@@ -1,4 +1,4 @@
-"""What VimbisoPay says, in English. Every key has its words in Shona too (`shona.py`)."""
+"""The texts of VimbisoPay in English. Each key has a text in Shona too (`shona.py`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What VimbisoPay says, in Shona: its own texts, and those of the framework that it is built on."""
+"""The texts of VimbisoPay in Shona, and those of the framework."""
 
 from __future__ import annotations
 
@@ -256,4 +256,4 @@ SHONA: Final[Templates] = {
     "session.lost": "Hurukuro yenyu yapera. Zvamanga musati masimbisa hazvina kutumirwa.",
     "session.unsent": "Zvamanga musati masimbisa ({flow}) hazvina kutumirwa.",
 }
-"""Every key that English has. A member is spoken to in Shona when their profile or their channel says so."""
+"""The texts by key. A member reads them if the profile or the channel names Shona."""

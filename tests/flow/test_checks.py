@@ -1,4 +1,4 @@
-"""Names that are nearly a reserved trigger are refused, and no sensible name is."""
+"""Misspelt triggers: names that are nearly reserved are refused, and other names are accepted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SENSIBLE = re.findall(
 
 
 def ask(trigger: str) -> Flow[Any]:
-    """A flow with one question, left by that trigger."""
+    """Return a flow with one question, which that trigger leaves."""
     return Flow(
         "one",
         initial="ask",
@@ -45,7 +45,7 @@ def ask(trigger: str) -> Flow[Any]:
 
 @pytest.mark.parametrize("name", SENSIBLE)
 def test_a_sensible_name_of_a_button_is_taken(name: str):
-    """No name that an author would give to a button is taken for a typing error."""
+    """A usual name of a button is accepted."""
     assert ask(name).buttons == {"ask": (name,)}
 
 
@@ -63,7 +63,7 @@ def test_a_sensible_name_of_a_button_is_taken(name: str):
     ],
 )
 def test_a_slip_is_named(name: str, meant: str):
-    """The error names the trigger that was meant."""
+    """The error names the reserved trigger that was meant."""
     with pytest.raises(FlowError, match=f"transition '{name}': .*did you mean '{meant}'\\?"):
         ask(name)
 
@@ -94,7 +94,7 @@ def test_one_wrong_letter_is_found(trigger: str, data: st.DataObject, letter: st
 
 @given(st.text(LETTERS + "_", min_size=1, max_size=20))
 def test_a_name_that_is_taken_for_another_is_near_it(name: str):
-    """What is refused has nearly the letters of the trigger that it is taken for."""
+    """A refused name has nearly the letters of the reserved trigger."""
     meant = meant_trigger(name)
     if meant is not None:
         assert abs(len(name) - len(meant)) <= 1
@@ -103,6 +103,6 @@ def test_a_name_that_is_taken_for_another_is_near_it(name: str):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():
-    """Or with all that are known, where none is near."""
+    """The remedy for an unknown name is the most similar known name, otherwise all known names."""
     assert did_you_mean("handel", ["handle", "amount"]) == "did you mean 'handle'?"
     assert did_you_mean("zzz", {"b", "a"}) == "known are a, b"

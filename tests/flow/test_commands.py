@@ -1,4 +1,4 @@
-"""The words that always work, as words; what they do is `test_decision.py`'s."""
+"""Global words as words. Their effects are tested with the engine."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -21,26 +21,26 @@ DOMAIN = {
 
 @pytest.mark.parametrize(("word", "command"), [(word, name) for name, words in DOMAIN.items() for word in words])
 def test_every_word_of_the_domain(word: str, command: str):
-    """All words of domain §1, in any case and with white space round them."""
+    """Each word of the domain is recognised, in any case and with white space around it."""
     for said in (word, word.upper(), f"  {word}\n", word.title()):
         assert Commands().command(normalise(said)) == command
 
 
 @pytest.mark.parametrize("said", ["@home", "homes", "my home", "", " ", "yes", "xx", "h i"])
 def test_only_the_whole_message_is_a_command(said: str):
-    """A word within a message is an answer like any other; `@home` gets through."""
+    """A word within a message is an answer, and so is `@home`."""
     assert Commands().command(normalise(said)) == ""
 
 
 def test_yes_and_no():
-    """They stand for the triggers of those names."""
+    """The words of yes and no stand for the triggers of these names."""
     assert {word: Commands().button(word) for word in ["yes", "y", "ok", "confirm", "no", "n", "maybe"]} == {
         "yes": "yes", "y": "yes", "ok": "yes", "confirm": "yes", "no": "no", "n": "no", "maybe": "",
     }  # fmt: skip
 
 
 def test_a_bot_may_have_its_own_words():
-    """A single word or several; they are compared as messages are."""
+    """A bot can replace the words of a command, by a single word or by several."""
     commands = Commands(menu="Start Over", cancel=["STOP", "Ende"])
     assert commands.command(normalise("start  over")) == "menu"
     assert commands.command(normalise("ende")) == "cancel"
@@ -52,20 +52,20 @@ def test_a_bot_may_have_its_own_words():
     [("ＭＥＮＵ", "menu"), ("me\u200bnu", "menu"), ("\u202emenu", "menu"), ("Straße", "strasse"), (" a \t b ", "a b"), ("\u3000hi", "hi"), ("\ufeffhi", "hi")],
 )  # fmt: skip
 def test_words_are_compared_as_they_look(said: str, word: str):
-    """Full-width letters, invisible characters, case and white space make no difference."""
+    """Full-width letters, invisible characters, case and white space do not matter."""
     assert normalise(said) == word
 
 
 @given(texts)
 def test_normal_never_raises(text: str):
-    """Anything can be compared, and what is compared is trimmed."""
+    """Any text can be normalised, and the result is trimmed."""
     word = normalise(text)
     assert word == word.strip()
     assert Commands().command(word) in {"", "menu", "cancel", "back", "help"}
 
 
 def test_carry_on_is_a_flow_like_any_other():
-    """It offers by yes and no; no cancels."""
+    """The framework's own flow has the buttons yes and no, and no cancels."""
     assert CARRY_ON.buttons["offered"] == ("yes", "no")
     assert CARRY_ON["dropped"].cancels
     assert not CARRY_ON["taken"].cancels

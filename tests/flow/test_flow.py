@@ -1,4 +1,4 @@
-"""A flow is checked when it is made; the error names flow, state, fault and remedy."""
+"""A flow is checked when it is made. The error names the flow, the state, the fault and the remedy."""
 
 # ruff: noqa: E501  # tables read best unwrapped
 
@@ -28,35 +28,35 @@ ASK = Text("ask")
 
 @attrs.frozen
 class Data:
-    """Two fields."""
+    """Data with two fields."""
 
     amount: int = 0
     handle: str = ""
 
 
 def guard(turn: Turn[Data]) -> bool:
-    """Some guard."""
+    """Guard that accepts."""
     return True
 
 
 def other(turn: Turn[Data]) -> bool:
-    """Another."""
+    """Another guard."""
     return True
 
 
 def no_call(turn: Turn[Data]) -> Any:
-    """Stands for a call."""
+    """Placeholder for a `call` callback."""
 
 
 def no_rows(turn: Turn[Data]) -> list[Any]:
-    """Stands for rows."""
+    """Placeholder for a `rows` callback."""
     return []
 
 
 def made(
     states: list[Any], transitions: list[Any], *, name: Any = "offer", initial: str = "a", data: Any = Data, **more: Any
 ) -> Flow[Any]:
-    """A flow of these."""
+    """Return a flow with these states and transitions."""
     return Flow(name, data=data, initial=initial, states=states, transitions=transitions, **more)
 
 
@@ -66,7 +66,7 @@ GO: Transition[Any] = Transition("go", "a", "end")
 
 
 def test_the_message_of_the_design():
-    """The exact words of design §3 for a state that is not declared."""
+    """The error for an undeclared state has the wording of the style guide."""
     with pytest.raises(FlowError) as caught:
         made(
             [State("amount", ask=ASK, reads=str), State("handle", ask=ASK, reads=str), END],
@@ -92,7 +92,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("reserved field", lambda: made([A, END], [GO], data=attrs.make_class("D", {"member_id": attrs.field(default="")})), "field 'member_id' has a reserved name; rename the field"),
     ("framework's field", lambda: made([A, END], [GO], data=attrs.make_class("D", {"flow_type": attrs.field(default="")})), "field 'flow_type' has a reserved name"),
     ("underscore", lambda: made([A, END], [GO], data=attrs.make_class("D", {"_x": attrs.field(default="")})), "field '_x' has a reserved name"),
-    ("no default", lambda: made([A, END], [GO], data=attrs.make_class("D", ["x"])), "field 'x' has no default; a run starts with none filled"),
+    ("no default", lambda: made([A, END], [GO], data=attrs.make_class("D", ["x"])), "field 'x' has no default; give it one: a run starts with no answers"),
     ("no state", lambda: made([A, "end"], [GO]), "flow 'offer', states: holds a str; declare each with State(…)"),
     ("state name", lambda: made([State("A b", ask=ASK), END], [GO]), "flow 'offer', state 'A b': the name must be lower-case"),
     ("state name no text", lambda: made([State(5, ask=ASK), END], [GO]), "flow 'offer', state 5: the name must be lower-case"),  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
 
 @pytest.mark.parametrize(("make", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_is_wrong_is_said_when_the_flow_is_made(make: Callable[[], object], message: str):
-    """Every mistake of an author that can be seen is seen before a member meets it."""
+    """Each fault of a declaration raises a `FlowError` when the flow is made."""
     with pytest.raises(FlowError) as caught:
         make()
     assert message in str(caught.value)
@@ -151,10 +151,7 @@ def test_what_is_wrong_is_said_when_the_flow_is_made(make: Callable[[], object],
 
 
 def test_a_timeout_beside_a_call_is_refused():
-    """A state whose call is on its way goes on when its outcome is known, not before.
-
-    Nobody is told "not sent" while it may have been.
-    """
+    """A state with a call has no timeout, because a reply must not deny an effect that may have happened."""
     with pytest.raises(FlowError, match="timeout"):
         made(
             [State("a", call=no_call, timeout=5), END],
@@ -163,7 +160,7 @@ def test_a_timeout_beside_a_call_is_refused():
 
 
 def test_a_sub_flow_needs_its_question_no_more():
-    """States of every kind are accepted when they are whole."""
+    """Complete states of every kind are accepted."""
     assert repr(order) == "Flow('order', version=2)"
     assert order.buttons["confirm"] == ("yes", "no", "gift", "express")
     assert [way.dest for way in order.ways("name", "answer")] == ["picking", "pin"]
@@ -174,19 +171,19 @@ def test_a_sub_flow_needs_its_question_no_more():
 
 
 def test_a_list_is_a_source():
-    """One transition may lead from several states."""
+    """A transition can have several sources."""
     flow = made([A, State("b", ask=ASK), END], [Transition("go", ["a", "b"], "end"), Transition("on", "a", "b")])
     assert flow.ways("a", "go") == flow.ways("b", "go")
     assert Transition("go", ("a", "b"), "end").sources == ("a", "b")
 
 
 def test_a_single_guard_needs_no_list():
-    """`conditions=f` is `conditions=[f]`."""
+    """`conditions=f` is the same as `conditions=[f]`."""
     assert Transition("go", "a", "b", conditions=guard, unless=[other]).guards == (guard, other)
 
 
 def test_a_fingerprint_does_not_depend_on_whether_annotations_were_resolved():
-    """Attrs and cattrs replace the text of an annotation by the type it names; a run must not notice."""
+    """The fingerprint stays when attrs or cattrs resolve the annotations of the data class."""
 
     @attrs.frozen
     class Once:
@@ -198,7 +195,7 @@ def test_a_fingerprint_does_not_depend_on_whether_annotations_were_resolved():
 
 
 def test_the_fingerprint_is_of_what_runs_depend_on():
-    """Words and code may change under a run; states, ways and fields may not."""
+    """The fingerprint depends on states, transitions and fields, not on texts and code."""
     same = made([State("a", ask=Text("other words")), END], [Transition("go", "a", "end", conditions=guard)])
     assert made([A, END], [GO]).fingerprint == same.fingerprint
     assert made([A, END], [Transition("on", "a", "end")]).fingerprint != same.fingerprint
@@ -206,7 +203,7 @@ def test_the_fingerprint_is_of_what_runs_depend_on():
 
 
 def test_a_bot_takes_flows_of_different_names():
-    """No flow, a flow that is none, and two of one name are refused; a sub-flow counts."""
+    """A bot refuses no flows, an object that is not a flow, and two flows of one name, sub-flows included."""
     simple = made([A, END], [GO], name="simple")
     twin = made([A, END], [GO], name="simple")
     assert Bot(flows=simple).home is simple
@@ -224,7 +221,7 @@ def test_a_bot_takes_flows_of_different_names():
 
 
 def test_services_are_replaced_by_name():
-    """The others stay; the bot itself is left as it was."""
+    """`with_services` replaces services by name and leaves the bot unchanged."""
     bot = Bot(flows=[made([A, END], [GO])], services={"a": 1, "b": 2})
     assert bot.with_services({"b": 3}).services == {"a": 1, "b": 3}
     assert bot.services == {"a": 1, "b": 2}
@@ -233,13 +230,13 @@ def test_services_are_replaced_by_name():
 
 @given(flows())
 def test_generated_flows_are_whole(flow: Flow[Any]):
-    """What the strategies make obeys the checks, and each of its states can be looked up."""
+    """Generated flows pass the checks, and each of their states can be looked up."""
     assert all(flow[state.name] is state for state in flow.states)
     assert len(flow.fingerprint) == 12
 
 
 def test_refused_is_no_exception():
-    """A reason is returned, never raised."""
+    """`Refused` is not an exception."""
     assert not isinstance(Refused("x"), BaseException)
 
 
@@ -266,35 +263,42 @@ class Till:
 
 
 def reads_money(text: str) -> Money | Refused:
+    """Reader of money."""
     return Refused("none")
 
 
 def reads_count(text: str) -> int:
+    """Reader of a number."""
     return len(text)
 
 
 def reads_names(text: str) -> tuple[str, ...]:
+    """Reader of names."""
     return (text,)
 
 
 def reads_something(text: str) -> object:
+    """Reader of any value."""
     return text
 
 
 def asks_price(turn: Turn[Basket]) -> Call[Money | Refused]:
+    """Propose a call that returns money or a refusal."""
     return call(Till.price)
 
 
 def asks_receipt(turn: Turn[Basket]) -> Call[str | None]:
+    """Propose a call that returns a text or nothing."""
     return call(Till.receipt)
 
 
 def unannotated(text):
+    """Reader without annotations."""
     return text
 
 
 def filling(into: str, **answer: Any) -> Flow[Basket]:
-    """A flow whose first state fills a field."""
+    """Return a flow whose first state fills a field."""
     ways = ["done", "failed"] if "call" in answer else ["done", "cancelled"] if "flow" in answer else ["answer"]
     asked: dict[str, Any] = {"ask": Text("?")} if ways == ["answer"] else {}
     states = [State("filling", into=into, **answer, **asked), State("over", final=True)]
@@ -308,7 +312,7 @@ def filling(into: str, **answer: Any) -> Flow[Basket]:
 
 
 def picking(result: Any = None) -> Flow[Any]:
-    """A sub-flow, and what it ends with."""
+    """Return a sub-flow with this output."""
     states: list[State[Any]] = [
         State("asking", ask=Text("?"), reads=str),
         State("picked", final=True, output=result),
@@ -319,6 +323,7 @@ def picking(result: Any = None) -> Flow[Any]:
 
 
 def picked_count(turn: Turn[Basket]) -> int:
+    """Return the number in the basket, as the output of a flow."""
     return turn.data.count
 
 
@@ -337,7 +342,7 @@ def picked_count(turn: Turn[Basket]) -> int:
     ],
 )
 def test_an_answer_that_fits_its_field(into: str, answer: dict[str, Any]):
-    """By the annotations; one that says nothing is taken at its word."""
+    """An answer that fits its field by annotation, or has no annotation, is accepted."""
     assert filling(into, **answer)["filling"].into == into
 
 
@@ -353,7 +358,7 @@ def test_an_answer_that_fits_its_field(into: str, answer: dict[str, Any]):
     ],
 )
 def test_an_answer_that_its_field_cannot_hold(into: str, answer: dict[str, Any], fault: str):
-    """Is found when the flow is made, not when the first member has given it."""
+    """An answer that its field cannot hold is found when the flow is made."""
     if not fault:
         filling(into, **answer)
         return
@@ -362,7 +367,7 @@ def test_an_answer_that_its_field_cannot_hold(into: str, answer: dict[str, Any],
 
 
 def test_what_a_sub_flow_is_given_is_its_data():
-    """By the annotation of `input`."""
+    """The annotated result of `input` must be the data class of the sub-flow."""
 
     def gives_count(turn: Turn[Basket]) -> int:
         raise NotImplementedError

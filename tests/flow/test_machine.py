@@ -1,4 +1,4 @@
-"""One step on the shared machine."""
+"""One step on the machine that all runs of a flow share."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from vimbiso_fsm.messages.replies import Text
 
 @attrs.frozen
 class Data:
-    """A number."""
+    """Data with one number."""
 
     n: int = 0
 
 
 def accepts(turn: Turn[Data]) -> bool:
-    """Accepts."""
+    """Guard that accepts."""
     return True
 
 
 def declines(turn: Turn[Data]) -> bool:
-    """Declines, silently."""
+    """Guard that declines silently."""
     return False
 
 
 def refuses(turn: Turn[Data]) -> bool | Refused:
-    """Refuses, with a reason."""
+    """Guard that refuses."""
     return Refused("no", n=turn.data.n)
 
 
 def refuses_again(turn: Turn[Data]) -> bool | Refused:
-    """Refuses, with another reason."""
+    """Guard that refuses with another reason."""
     return Refused("never")
 
 
 def adds(turn: Turn[Data]) -> Data:
-    """Prepare: one more."""
+    """Prepare: add one."""
     return Data(turn.data.n + 1)
 
 
@@ -58,7 +58,7 @@ ENDS: list[State[Any]] = [State(name, final=True) for name in ("one", "two", "th
 
 
 def fire(*ways: Transition[Data], n: int = 0) -> Fired[Data]:
-    """What `go` does, tried twice on one machine: it keeps nothing."""
+    """Fire `go` twice on one machine, and return the result, which must be the same."""
     dests = {way.dest for way in ways}
     flow: Flow[Data] = one_flow(
         [State("start", ask=Text("?")), *[end for end in ENDS if end.name in dests]], ways, data=Data
@@ -71,19 +71,19 @@ def fire(*ways: Transition[Data], n: int = 0) -> Fired[Data]:
 
 
 def go(dest: str, **more: Any) -> Transition[Data]:
-    """A way from the start."""
+    """Return a transition from the first state."""
     return Transition("go", "start", dest, **more)
 
 
 def test_the_first_that_accepts_wins():
-    """Transitions are tried in the order of their declaration."""
+    """Transitions are tried in the order of declaration, and the first that accepts fires."""
     fired = fire(go("one", conditions=declines), go("two", conditions=accepts), go("three"))
     assert fired.to == "two"
     assert fired.verdicts == (("declines", "declined"), ("accepts", "accepted"))
 
 
 def test_reasons_on_the_way_are_kept():
-    """A reason of a transition that did not fire is there although a later one won."""
+    """The reasons of declined transitions are kept, even if a later one fires."""
     fired = fire(go("one", conditions=refuses), go("two", unless=refuses_again), go("three"))
     assert fired.to == "three"
     assert fired.reasons == (Refused("no", n=0), Refused("never"))
@@ -91,7 +91,7 @@ def test_reasons_on_the_way_are_kept():
 
 
 def test_conditions_must_all_accept():
-    """One that declines or refuses is enough; those after it are not asked."""
+    """One condition that declines or refuses is enough, and later ones are not evaluated."""
     assert fire(go("one", conditions=[accepts, declines, refuses])).to is None
     assert fire(go("one", conditions=[accepts, declines, refuses])).reasons == ()
     assert fire(go("one", conditions=[accepts, accepts])).to == "one"
@@ -118,7 +118,7 @@ def test_guards_see_what_prepare_made():
 
 
 def test_prepare_is_dropped_when_the_transition_does_not_fire():
-    """It leaks neither into the next candidate nor into the result when nothing fires."""
+    """The result of `prepare` reaches neither the next candidate nor the result if nothing fires."""
 
     def is_none(turn: Turn[Data]) -> bool:
         return turn.data.n == 0
@@ -132,7 +132,7 @@ def test_prepare_is_dropped_when_the_transition_does_not_fire():
 
 
 def test_prepare_may_change_the_member():
-    """`turn.changes` gives the member of the next state; dropped like the data."""
+    """`turn.changes` changes the member, and is discarded with the data."""
 
     def becomes(turn: Turn[Data]) -> Changes[Data]:
         return turn.changes(data=Data(5), member=Member("n"))
@@ -143,7 +143,7 @@ def test_prepare_may_change_the_member():
 
 
 def test_a_trigger_that_is_not_there_does_nothing():
-    """No transition, no reason."""
+    """A trigger without a transition does nothing and has no reasons."""
     flow = one_flow([State("start", ask=Text("?")), ENDS[0]], [go("one")], data=Data)
     turn = Turn(Data(), Member("m"), CHANNEL, START, "one", "start", "other")
     assert Machine(flow).fire(turn) == Fired(None, Data(), Member("m"), (), ())
@@ -151,7 +151,7 @@ def test_a_trigger_that_is_not_there_does_nothing():
 
 @pytest.mark.parametrize("wrong", [None, 1, "yes", [], Refused])
 def test_a_guard_answers_true_false_or_refused(wrong: Any):
-    """Anything else is a mistake of the author, named, and not taken for a yes."""
+    """Any other result of a guard raises `WrongCallback`."""
 
     def careless(turn: Turn[Data]) -> Any:
         return wrong
@@ -163,7 +163,7 @@ def test_a_guard_answers_true_false_or_refused(wrong: Any):
 
 @pytest.mark.parametrize("wrong", [None, 5, {"n": 1}, Changes("x", Member("m"))])
 def test_prepare_answers_with_data(wrong: Any):
-    """Forgetting to return is a mistake, not an empty answer."""
+    """A `prepare` that returns None raises `WrongCallback`."""
 
     def careless(turn: Turn[Data]) -> Any:
         return wrong
@@ -173,7 +173,7 @@ def test_prepare_answers_with_data(wrong: Any):
 
 
 def test_what_a_callback_raises_comes_out():
-    """The machine swallows nothing; the decision deals with it."""
+    """The machine passes exceptions of callbacks on."""
 
     def breaks(turn: Turn[Data]) -> bool:
         raise LookupError("x")
@@ -183,7 +183,7 @@ def test_what_a_callback_raises_comes_out():
 
 
 def test_a_callback_has_a_name():
-    """Also one that is an object."""
+    """A callback has a name, even if it is an object."""
 
     class Guard:
         def __call__(self, turn: Turn[Data]) -> bool:
@@ -194,7 +194,7 @@ def test_a_callback_has_a_name():
 
 
 def test_a_machine_is_shared_by_threads():
-    """Eight threads step one machine with turns of their own; none sees another's."""
+    """Threads that step one machine at the same time do not affect each other."""
 
     def even(turn: Turn[Data]) -> bool | Refused:
         return turn.data.n % 2 == 0 or Refused("odd", n=turn.data.n)
@@ -223,7 +223,7 @@ def test_a_machine_is_shared_by_threads():
 
 
 def raises(turn: Turn[Data]) -> bool:
-    """Fails."""
+    """Guard that raises an exception."""
     raise ArithmeticError
 
 
@@ -238,7 +238,7 @@ ways = st.builds(
 
 
 def triggered(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
-    """What `Event.trigger` does: whether it fired, the model's state, its verdicts and reasons, and the turn then."""
+    """Return the effect of `Event.trigger`: the result, the state, the verdicts, the reasons and the turn."""
     model = _Model(turn.state, turn)
     fired = machine._machine.events[turn.trigger].trigger(model, model)
     after = model.turn if fired else turn
@@ -246,12 +246,13 @@ def triggered(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
 
 
 def executed(machine: Machine[Data], turn: Turn[Data]) -> tuple[Any, ...]:
-    """The same of `Machine.fire`."""
+    """Return the same for `Machine.fire`."""
     fired = machine.fire(turn)
     return fired.to, fired.data, fired.member, fired.reasons, fired.verdicts
 
 
 def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machine: Machine[Data]) -> Any:
+    """Return what a step of the machine returns, or the class of the error that a callback raises."""
     turn = Turn(Data(3), Member("m"), CHANNEL, START, "one", "start", "go")
     try:
         return step(machine, turn)
@@ -261,7 +262,7 @@ def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machin
 
 @given(st.lists(ways, min_size=1, max_size=4))
 def test_a_step_is_what_a_trigger_does(tried: list[Transition[Data]]):
-    """Candidates in order, conditions before `unless`, the first that accepts, and errors passed on."""
+    """`Machine.fire` has the effect of `Event.trigger`."""
     try:
         flow: Flow[Data] = one_flow(
             [State("start", ask=Text("?")), *[end for end in ENDS if end.name in {way.dest for way in tried}]],
@@ -275,7 +276,7 @@ def test_a_step_is_what_a_trigger_does(tried: list[Transition[Data]]):
 
 
 def test_the_machine_has_nothing_that_only_a_trigger_would_serve():
-    """No queue, no callbacks of the machine or of its states, no handler of errors: `fire` may pass them by."""
+    """The machine has no queue, no callbacks of its own and no error handlers, which `fire` would skip."""
     flow: Flow[Data] = one_flow([State("start", ask=Text("?")), ENDS[0]], [go("one")], data=Data)
     machine = Machine(flow)._machine
     assert not machine.has_queue

@@ -1,4 +1,4 @@
-"""The member's profile is an instance of the bot's profile class, and is stored as it always was."""
+"""The profile of a member as an instance of the bot's profile class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vimbiso_fsm.messages.replies import Text
 
 @attrs.frozen
 class Card:
-    """A profile."""
+    """A profile class."""
 
     name: str = ""
     limit: Money = attrs.field(default=Money.zero("USD"))
@@ -31,7 +31,7 @@ class Card:
 
 @attrs.frozen
 class Spoken(Card):
-    """A profile that knows its language."""
+    """A profile class with a language."""
 
     language: str = ""
 
@@ -40,38 +40,38 @@ RICH = {"name": "Ada", "limit": {"amount": "5.00", "currency": "USD"}}
 
 
 def raised(turn: Turn[NoData, Card]) -> Changes[NoData]:
-    """Prepare: the limit is doubled."""
+    """Prepare: double the limit."""
     profile = turn.member.profile
     profile = attrs.evolve(profile, limit=profile.limit + profile.limit)
     return turn.changes(member=attrs.evolve(turn.member, profile=profile))
 
 
 def mapped(turn: Turn[NoData, Card]) -> Changes[NoData]:
-    """Prepare: the whole profile as plain values."""
+    """Prepare: replace the profile by plain values."""
     member: Member[Any] = turn.member
     return turn.changes(member=attrs.evolve(member, profile={"name": "Bea"}))
 
 
 def shona(turn: Turn[NoData, Card]) -> Changes[NoData]:
-    """Prepare: another language, and another name."""
+    """Prepare: change the language and the name."""
     profile = attrs.evolve(turn.member.profile, name="Chipo")
     return turn.changes(member=attrs.evolve(turn.member, language="sn", profile=profile))
 
 
 def broken(turn: Turn[NoData, Card]) -> Changes[NoData]:
-    """Prepare: a profile that is no `Card`."""
+    """Prepare: set a profile that is not a `Card`."""
     member: Member[Any] = turn.member
     return turn.changes(member=attrs.evolve(member, profile={"name": 5}))
 
 
 def named(turn: Turn[NoData, Card]) -> Text:
-    """What the profile says."""
+    """Return a text with values of the profile."""
     profile = turn.member.profile
     return Text(f"{profile.name} {profile.limit}")
 
 
 def chat_of(**stored: Any) -> Chat:
-    """A member with a profile, at a question with the callbacks above."""
+    """Return a chat with a member at a question with these callbacks."""
     flow: Flow[NoData] = Flow(
         "card", initial="ask",
         states=[State("ask", ask=named), State("end", final=True)],
@@ -87,13 +87,13 @@ def chat_of(**stored: Any) -> Chat:
 
 
 def test_callbacks_see_the_profile_class():
-    """Also a guest's, which is empty, is an instance of it."""
+    """Callbacks see an instance of the profile class, for a guest too."""
     assert chat_of().say("hi").replies[-1].body.text == "Ada 5.00 USD"  # type: ignore[union-attr]
     assert Bot(chat_of().bot.home, profile=Card).typed(Member("guest")).profile == Card()
 
 
 def test_a_changed_profile_is_stored_as_plain_values():
-    """Fields of the class are replaced, other fields are kept."""
+    """A changed profile replaces the fields of its class and keeps other stored fields."""
     chat = chat_of(theirs=7)
     chat.say("hi", "raise")
     assert chat.document().profile == {"name": "Ada", "limit": {"amount": "10.00", "currency": "USD"}, "theirs": 7}
@@ -102,7 +102,7 @@ def test_a_changed_profile_is_stored_as_plain_values():
 
 
 def test_a_profile_of_plain_values_replaces_the_whole():
-    """A `prepare` may also give the mapping that is to be stored."""
+    """A mapping replaces the whole stored profile."""
     chat = chat_of(theirs=7)
     chat.say("hi", "map")
     assert chat.document().profile == {"name": "Bea"}
@@ -110,7 +110,7 @@ def test_a_profile_of_plain_values_replaces_the_whole():
 
 
 def test_the_language_is_changed_beside_the_profile():
-    """The class need not have a field for it; the order of the changes does not matter."""
+    """The language can be changed with the profile, in any order, without a field in the class."""
     chat = chat_of()
     chat.say("hi", "shona")
     assert chat.document().profile == {**RICH, "name": "Chipo", "language": "sn"}
@@ -118,14 +118,14 @@ def test_the_language_is_changed_beside_the_profile():
 
 
 def test_a_profile_class_with_a_language_reads_the_new_one():
-    """The language that was set is in the profile that the next callback sees."""
+    """The next callback sees the new language in the profile."""
     before = Bot(chat_of().bot.home, profile=Spoken).typed(Member("m", profile={"language": "en"}, language="en"))
     after = settled(before, attrs.evolve(before, language="sn", profile=attrs.evolve(before.profile, name="Ada")))
     assert (after.profile, after.language) == (Spoken("Ada", language="sn"), "sn")
 
 
 def test_a_profile_that_the_class_cannot_read_is_not_stored():
-    """The turn fails and the profile stays as it was."""
+    """A turn that sets an unreadable profile fails, and the stored profile stays."""
     chat = chat_of()
     outcome = chat.say("hi", "break")
     assert outcome.status == "failed"
@@ -135,7 +135,7 @@ def test_a_profile_that_the_class_cannot_read_is_not_stored():
 
 
 def test_a_profile_is_structured_once_a_turn_and_only_when_it_is_used():
-    """However often it is read, and however often the member is copied."""
+    """A profile is structured at most once a turn, and only if it is used."""
     read: list[Mapping[str, Any]] = []
 
     def reads(fields: Mapping[str, Any], kind: type[Any]) -> Card:
@@ -153,7 +153,7 @@ def test_a_profile_is_structured_once_a_turn_and_only_when_it_is_used():
 def test_without_a_profile_class_the_mapping_is_given_as_it_is(
     profile: dict[str, int], name: str, language: str | None
 ):
-    """And what a `prepare` makes of it is stored as it is; a language is set in it."""
+    """Without a profile class the profile is the stored mapping, in which a new language is set."""
     before = Member("m", profile=profile, language=language_of(profile))
     assert before.profile is before.stored_profile is profile
     after = settled(before, attrs.evolve(before, profile={**profile, name: 1}))
@@ -163,7 +163,7 @@ def test_without_a_profile_class_the_mapping_is_given_as_it_is(
 
 
 def test_a_profile_class_needs_defaults():
-    """The profile of a new member is empty."""
+    """A profile class with a field without a default is refused."""
     odd = attrs.make_class("Odd", ["name"])
     with pytest.raises(FlowError, match="field 'name' of profile class Odd has no default; give it one"):
         Bot(chat_of().bot.home, profile=odd)

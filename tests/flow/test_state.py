@@ -1,4 +1,4 @@
-"""A transition with several triggers is the same as one transition for each."""
+"""Transitions with several triggers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUTTONS = st.lists(st.sampled_from(["yes", "no", "more", "less"]), min_size=1, u
 
 
 def branching(*transitions: Transition[NoData]) -> Flow[NoData]:
-    """A flow of two questions with these transitions."""
+    """Return a flow of two questions with these transitions."""
     return Flow(
         "one",
         initial="first",
@@ -37,7 +37,7 @@ def branching(*transitions: Transition[NoData]) -> Flow[NoData]:
 
 
 def shape(flow: Flow[Any]) -> object:
-    """Everything that a flow derives from its transitions."""
+    """Return all that a flow derives from its transitions."""
     ways = {key: [way.dest for way in ways] for key, ways in flow.by_trigger.items()}
     events = [(name, sorted(event.transitions)) for name, event in Machine(flow)._machine.events.items()]
     return flow.fingerprint, list(ways.items()), flow.buttons, events
@@ -45,7 +45,7 @@ def shape(flow: Flow[Any]) -> object:
 
 @given(BUTTONS, st.booleans())
 def test_several_triggers_are_as_many_transitions(triggers: list[str], both: bool):
-    """Fingerprint, transitions by trigger, buttons and their order are those of single transitions."""
+    """A transition with several triggers is the same as one transition for each of them."""
     source = ["first", "second"] if both else "second"
     together = branching(Transition(triggers, source, "end", conditions=authenticated))
     singly = branching(*(Transition(trigger, source, "end", conditions=authenticated) for trigger in triggers))
@@ -54,7 +54,7 @@ def test_several_triggers_are_as_many_transitions(triggers: list[str], both: boo
 
 
 def test_each_trigger_fires():
-    """A member who presses either button comes to the same state."""
+    """Each button of a transition leads to its state."""
     flow = branching(Transition(["yes", "no"], "first", "end"))
     for word in ("yes", "no"):
         chat = Chat(Bot(flow, texts={"one.title": "one"}))
@@ -64,12 +64,12 @@ def test_each_trigger_fires():
 
 
 def proposes(turn: Turn[NoData]) -> Call[Any]:
-    """Stands for a call."""
+    """Placeholder for a `call` callback."""
     raise NotImplementedError
 
 
 def test_reserved_triggers_may_stand_together():
-    """The checks see each of them: a call needs `done` and `failed`, and both are there."""
+    """A transition can have several reserved triggers, such as `done` and `failed`."""
     states: list[State[NoData]] = [State("a", call=proposes), State("end", final=True)]
     flow = Flow("one", initial="a", states=states, transitions=[Transition(("done", "failed"), "a", "end")])
     assert set(flow.by_trigger) == {("a", "done"), ("a", "failed")}
@@ -88,6 +88,6 @@ def test_reserved_triggers_may_stand_together():
     ],
 )
 def test_faults_of_one_among_several(triggers: list[str], fault: str):
-    """Each trigger of a transition is checked as if it stood alone."""
+    """Each of several triggers is checked like a single one."""
     with pytest.raises(FlowError, match=fault):
         branching(Transition(triggers, "first", "end"))

@@ -1,4 +1,4 @@
-"""Texts that a bot lacks, or has differently in its languages."""
+"""Missing texts of a bot, and differences between its languages."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ NONE, BETWEEN = "there is none; members would read the key", "there is none; mem
 
 
 def missing(bot: Bot, language: str = "en") -> list[str]:
-    """The keys that a language lacks."""
+    """Return the keys that a language lacks."""
     return [fault.key for fault in text_faults(bot) if fault.language == language and fault.fault in (NONE, BETWEEN)]
 
 
 def test_vimbisopay_lacks_no_text() -> None:
-    """In no language, nor does any differ."""
+    """VimbisoPay has all texts, without differences, in each language."""
     assert text_faults(flows.bot) == ()
 
 
 def test_what_is_declared_is_looked_for() -> None:
-    """Titles of buttons, and what looks like a key; words are words. Kept definitions are looked at too."""
+    """Keys and titles of buttons in declarations are looked up, in kept definitions too; plain texts are not."""
     assert missing(bot_of(errand())) == [
         "errand.colour.yes",
         "errand.confirm.no",
@@ -58,7 +58,7 @@ class Cart:
 
 
 class Shop:
-    """A service, and what it may answer."""
+    """A service."""
 
     def buy(self, thing: str) -> str | Refused:
         return self._bought if thing else GONE
@@ -69,22 +69,28 @@ class Shop:
 
 
 def helped() -> Text:
+    """Return a text from a function that another callback calls."""
     return Text("cart.helped")
 
 
 def asked(turn: Turn[Cart]) -> Text:
+    """Return one of two texts, with a text as a parameter."""
     return Text("cart.again" if turn.data.thing else "cart.first", more=helped())
 
 
 def things(turn: Turn[Cart]) -> list[Row]:
+    """Return rows with a key and with a plain text."""
     return [Row("pen", Text("cart.pen")), Row("other", "said as it stands")]
 
 
 def buys(turn: Turn[Cart]) -> Call[str | Refused]:
+    """Propose to buy the thing."""
     return call(Shop.buy, turn.data.thing)
 
 
 def at_least(least: int) -> Callable[[Turn[Cart]], bool | Refused]:
+    """Return a guard that refuses short texts."""
+
     def is_enough(turn: Turn[Cart]) -> bool | Refused:
         return len(turn.data.thing) >= least or Refused("cart.least", least=least)
 
@@ -92,11 +98,12 @@ def at_least(least: int) -> Callable[[Turn[Cart]], bool | Refused]:
 
 
 def reads(text: str) -> str | Refused:
+    """Reader that refuses an empty text."""
     return text or Refused("cart.empty")
 
 
 def result(turn: Turn[Cart]) -> Text:
-    """An f-string is not known before, nor are words that are no key."""
+    """Return a refusal with a known key, a key built at run time or a plain text."""
     return Text(f"cart.{turn.state}.made", and_=Text("Bought it."))
 
 
@@ -116,7 +123,7 @@ cart = Flow(
 
 
 def test_the_keys_that_code_names_are_looked_for() -> None:
-    """The check reads callbacks, the functions that make them or that they call, services, and module values."""
+    """Keys are found in callbacks and in the functions, services and values that they use."""
     assert missing(Bot([cart], services={"shop": Shop()})) == [
         "cart.again",
         "cart.empty",
@@ -130,7 +137,7 @@ def test_the_keys_that_code_names_are_looked_for() -> None:
 
 
 def test_code_that_cannot_be_read_is_passed_over() -> None:
-    """A function made at run time says nothing of itself."""
+    """A function without source is skipped."""
     made: dict[str, Any] = {}
     exec("def ask(turn): return Text('hidden.key')", {"Text": Text, "__name__": __name__}, made)
     flow: Flow[Any] = Flow(
@@ -144,7 +151,7 @@ def test_code_that_cannot_be_read_is_passed_over() -> None:
 
 
 def faults(english: Templates, other: Templates, language: str = "sn") -> list[TextFault]:
-    """What is wrong with a second language that lacks none of the framework's texts."""
+    """Return the faults of a second language that has all texts of the framework."""
     flow: Flow[Any] = Flow("f", initial="a", states=[State("a", final=True)], transitions=[])
     given = Catalogue.of({}).languages["en"]
     catalogue = Catalogue.of({"en": english, language: {**given, **other}}, [])
@@ -152,7 +159,7 @@ def faults(english: Templates, other: Templates, language: str = "sn") -> list[T
 
 
 def test_a_second_language_must_have_what_the_first_has() -> None:
-    """The framework's own texts too."""
+    """A second language needs each text of the first, those of the framework included."""
     flow: Flow[Any] = Flow("f", initial="a", states=[State("a", final=True)], transitions=[])
     lacking = missing(Bot([flow], texts={"en": {"one": "1"}, "sn": {}}), "sn")
     assert {"one", "f.title", *ENGLISH} <= set(lacking)
@@ -171,12 +178,12 @@ def test_a_second_language_must_have_what_the_first_has() -> None:
     ],
 )
 def test_a_text_that_cannot_be_said_is_found(english: Any, other: Any, fault: str) -> None:
-    """A parameter that is not there, braces that do not fit, a plural that the language has."""
+    """An unknown parameter, a broken template and a missing plural are found."""
     assert [found.fault for found in faults({"k": english}, {"k": other})] == ([fault] if fault else [])
 
 
 def test_plurals_are_counted_as_the_language_does() -> None:
-    """What English has is not enough everywhere."""
+    """A plural needs the forms of its language, which may be more than English has."""
     days = Plural("n", one="{n} day", other="{n} days")
     found = faults({"k": days}, {"k": days}, "cs")
     assert [str(fault) for fault in found if fault.key == "k"] == [
@@ -186,5 +193,5 @@ def test_plurals_are_counted_as_the_language_does() -> None:
 
 
 def test_a_broken_template_of_the_default_language_is_found_once() -> None:
-    """Where it is, not in the others."""
+    """A broken template of the default language is reported for that language only."""
     assert [fault.language for fault in faults({"k": "{"}, {"k": "fine"})] == ["en"]

@@ -1,4 +1,4 @@
-"""Tokens: what is taken as one, when it is live, how it is renewed, and that a logout is final."""
+"""Login tokens: their checks, their lifetime, their renewal and their end."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ MEMBER = Member("m-1", guest=False, authenticated=True, jwt_token="t")
 
 
 def a_token(at: datetime = START, *, sub: Any = "m-1", life: float = LIFE, **claims: Any) -> str:
-    """A token as an issuer makes it."""
+    """Return a token as an issuer makes it."""
     said = {"sub": sub, "iat": at.timestamp(), "exp": at.timestamp() + life, **claims}
     return jwt.encode({name: value for name, value in said.items() if value is not None}, SECRET, algorithm="HS256")
 
 
 class Office:
-    """Issues tokens and takes payments.
+    """A service that issues tokens and takes payments.
 
-    `calls`: method, key and token of each; `answers`: instead of the usual ones; `gate`: shut, everybody waits.
+    `calls` holds the method, key and token of each call, `answers` replaces results, and a closed `gate` blocks calls.
     """
 
     def __init__(self) -> None:
@@ -61,15 +61,15 @@ class Office:
         return datetime.fromtimestamp(self.clock(), UTC)
 
     def login(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
-        """A new token."""
+        """Issue a token."""
         return self._serve("login", caller, lambda: a_token(self.now(), jti=next(self._numbers)))
 
     def pay(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
-        """Pay, once for a key."""
+        """Take a payment, once for a key."""
         return self._serve("pay", caller, lambda: self._paid(caller.key))
 
     def look(self, *, caller: Caller = Caller()) -> Any:  # noqa: B008
-        """Only look."""
+        """Read only."""
         return self._serve("look", caller, lambda: "seen")
 
     def _serve(self, name: str, caller: Caller, usual: Any) -> Any:
@@ -101,27 +101,33 @@ class Office:
 
 
 def log_in(turn: Turn[Any]) -> Call[Any]:
+    """Propose the call that requests a token."""
     return call(Office.login)
 
 
 def logged_in(turn: Turn[Any]) -> Changes[Any]:
+    """Prepare: take the token of a login."""
     member = attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token=str(turn.answer))
     return turn.changes(member=member)
 
 
 def logged_out(turn: Turn[Any]) -> Changes[Any]:
+    """Prepare: drop the token."""
     return turn.changes(member=attrs.evolve(turn.member, authenticated=False, jwt_token=None))
 
 
 def paid(turn: Turn[NoData]) -> Call[Any]:
+    """Propose a payment."""
     return call(Office.pay)
 
 
 def looked(turn: Turn[NoData]) -> Call[Any]:
+    """Propose a call that only reads."""
     return call(Office.look)
 
 
 def of_age(turn: Turn[object]) -> bool | Refused:
+    """Guard: the member is of age."""
     return bool(turn.member.profile.get("of_age", True)) or Refused("too.young")
 
 
@@ -161,11 +167,12 @@ TOKENS = Tokens(renew=log_in, renewed=logged_in)
 
 
 def a_bot(office: Office, **options: Any) -> Bot:
+    """Return a bot with a shop that needs a login."""
     return Bot([shop, login], entry=login, tokens=TOKENS, services={"office": office}, session=100_000, **options)
 
 
 def shopping(**options: Any) -> tuple[Chat, Office]:
-    """A member at the menu, logged in just now."""
+    """Return a chat at the menu, after a login, and its service."""
     office = Office()
     chat = Chat(a_bot(office, **options))
     chat.say("hi")
@@ -175,6 +182,7 @@ def shopping(**options: Any) -> tuple[Chat, Office]:
 
 
 def life(chat: Chat) -> TokenLife:
+    """Return the instants of the stored token."""
     found = chat.document().token
     assert found is not None
     return found
@@ -184,12 +192,14 @@ def life(chat: Chat) -> TokenLife:
 
 
 def test_its_instants_are_known():
+    """The life of a token begins at its `iat` and ends at its `exp`."""
     assert TOKENS.life(a_token(), MEMBER, START) == TokenLife(
         START.replace(microsecond=START.microsecond), START + timedelta(seconds=LIFE)
     )
 
 
 def test_a_token_that_does_not_say_when_it_was_issued_was_issued_when_it_came():
+    """A token without `iat` was issued when it was received."""
     assert TOKENS.life(a_token(iat=None), MEMBER, START).issued == START
 
 
@@ -220,7 +230,7 @@ LATER, EARLIER = START + timedelta(hours=1), START - timedelta(hours=1)
     ],
 )
 def test_what_is_no_token_is_not_taken(token: str, claim: str, fault: str):
-    """The error names member, claim and fault, and quotes nothing of the token."""
+    """The error names the member, the claim and the fault, and quotes nothing of the token."""
     with pytest.raises(BadToken, match=fault) as caught:
         TOKENS.life(token, MEMBER, START)
     assert (caught.value.member_id, caught.value.claim) == ("m-1", claim)
@@ -228,6 +238,7 @@ def test_what_is_no_token_is_not_taken(token: str, claim: str, fault: str):
 
 
 def test_a_subject_that_is_no_text_is_none():
+    """A token whose `sub` is not a text is refused, even if any subject is accepted."""
     token = jwt.api_jws.PyJWS().encode(b'{"sub":7,"exp":2000000000}', SECRET, algorithm="HS256")
     with pytest.raises(BadToken) as caught:
         attrs.evolve(TOKENS, subject=None).life(token, MEMBER, START)
@@ -235,6 +246,7 @@ def test_a_subject_that_is_no_text_is_none():
 
 
 def test_a_signature_is_verified_where_the_key_is_known():
+    """With a key, a token that is unsigned or signed with another key is refused."""
     keyed = attrs.evolve(TOKENS, key=SECRET)
     assert keyed.life(a_token(), MEMBER, START).issued == START
     forged = jwt.encode({"sub": "m-1", "exp": 2e9}, SECRET[::-1], algorithm="HS256")
@@ -248,7 +260,7 @@ def test_a_signature_is_verified_where_the_key_is_known():
 @example(a_token())
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_a_token_or_is_not(text: str):
-    """Nothing but `BadToken` is raised."""
+    """Reading any text as a token raises nothing but `BadToken`."""
     try:
         TOKENS.life(text, MEMBER, START)
     except BadToken as error:
@@ -257,6 +269,7 @@ def test_any_text_is_a_token_or_is_not(text: str):
 
 @pytest.mark.parametrize("seconds", [-3600, -305, -304, 4, 5, 6, 3600])
 def test_the_issuers_clock_may_be_off_by_the_leeway(seconds: float):
+    """The leeway applies to a token's end and to its beginning."""
     token = a_token(START + timedelta(seconds=seconds))
     if -305 < seconds <= 5:
         assert TOKENS.life(token, MEMBER, START).expires == START + timedelta(seconds=seconds + LIFE)
@@ -269,6 +282,7 @@ def test_the_issuers_clock_may_be_off_by_the_leeway(seconds: float):
     "options", [{"algorithms": ()}, {"algorithms": ("HS256", "None")}, {"leeway": -1}, {"margin": float("nan")}]
 )
 def test_settings_that_are_none_are_refused(options: dict[str, Any]):
+    """Settings out of range raise `ValueError`."""
     with pytest.raises(ValueError, match=r"algorithms|leeway"):
         Tokens(log_in, logged_in, **options)
 
@@ -277,6 +291,7 @@ def test_settings_that_are_none_are_refused(options: dict[str, Any]):
 
 
 def test_the_document_knows_when_its_token_runs_out():
+    """The document stores the instants of its token."""
     chat, _ = shopping()
     at = datetime.fromtimestamp(chat.clock.at, UTC)
     assert life(chat).expires - life(chat).issued == timedelta(seconds=LIFE)
@@ -286,7 +301,7 @@ def test_the_document_knows_when_its_token_runs_out():
 
 
 def test_a_member_is_authenticated_while_their_token_lives():
-    """In what guards see, in what is stored and in what is read; by the store's clock."""
+    """A member is authenticated until the token expires by the store's clock, for guards and in the document."""
     seen: list[bool] = []
 
     def note(turn: Turn[NoData]) -> bool:
@@ -307,7 +322,7 @@ def test_a_member_is_authenticated_while_their_token_lives():
 
 
 def test_a_token_of_which_nothing_is_known_is_not_believed():
-    """A document from before the bot knew of tokens: the member logs in again."""
+    """A stored token without instants does not count, and the member logs in again."""
     office = Office()
     talk = Talk(a_bot(office), member_document(jwt_token="token-0"))
     talk.say("hi")
@@ -317,7 +332,7 @@ def test_a_token_of_which_nothing_is_known_is_not_believed():
 
 @pytest.mark.parametrize("answer", ["token-1", a_token(sub="m-2"), UNSIGNED, a_token(LATER)])
 def test_a_login_that_answers_no_token_costs_nothing(answer: str):
-    """The turn fails: plain words, an error entry, the document as before; nothing of the token in the audit."""
+    """A turn with a bad token fails, keeps the document and audits nothing of the token."""
     office = Office()
     office.answers["login"] = [answer]
     chat = Chat(a_bot(office))
@@ -338,6 +353,7 @@ def test_a_login_that_answers_no_token_costs_nothing(answer: str):
 @pytest.mark.parametrize("seconds", [LIFE - 20, LIFE, LIFE + 1, 50_000])
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_token_is_renewed_before_a_call_that_needs_it(seconds: float, cached: bool):
+    """A token that has expired, or will within the margin, is renewed before the call."""
     office = Office()
     chat = Chat(a_bot(office), cached=cached)
     chat.say("hi")
@@ -353,13 +369,14 @@ def test_a_token_is_renewed_before_a_call_that_needs_it(seconds: float, cached: 
 
 
 def test_a_token_that_lasts_is_not_renewed():
+    """A token that lasts longer than the margin is used as it is."""
     chat, office = shopping()
     chat.wait(LIFE - 20.5).say("pay")
     assert office.asked == ["pay"]
 
 
 def test_what_needs_no_call_renews_nothing():
-    """Messages keep the session alive for as long as they come; the flow goes on though it requires a login."""
+    """Messages without a call renew no token, even in a flow that requires a login."""
     chat, office = shopping()
     for _ in range(10):
         chat.wait(250).say("nonsense")
@@ -369,6 +386,7 @@ def test_what_needs_no_call_renews_nothing():
 
 
 def test_a_401_is_healed_once_with_the_same_key():
+    """After a 401 the token is renewed, and the call is repeated with its key."""
     chat, office = shopping()
     office.answers["pay"] = [Refused("unauthorised")]
     chat.say("pay")
@@ -381,6 +399,7 @@ def test_a_401_is_healed_once_with_the_same_key():
 
 
 def test_a_401_with_the_new_token_is_for_the_flow():
+    """A second 401 fires `failed`, and the member's next attempt makes a new call."""
     chat, office = shopping()
     office.answers["pay"] = [Refused("unauthorised")] * 2
     chat.say("pay")
@@ -392,6 +411,7 @@ def test_a_401_with_the_new_token_is_for_the_flow():
 
 
 def test_a_token_renewed_before_the_call_is_not_renewed_after_it():
+    """A token is renewed at most once for one call."""
     chat, office = shopping()
     office.answers["pay"] = [Refused("unauthorised")]
     chat.wait(400).say("pay")
@@ -402,7 +422,7 @@ def test_a_token_renewed_before_the_call_is_not_renewed_after_it():
 @pytest.mark.parametrize("answer", ["nobody", Refused("unauthorised")])
 @pytest.mark.parametrize("late", [True, False])
 def test_a_renewal_that_is_refused_leads_through_the_login_and_back(answer: Any, late: bool):
-    """The call is made after it, with the same key."""
+    """After a refused renewal the member logs in, and the call is made with the same key."""
     chat, office = shopping()
     office.answers["login"] = [answer]
     if late:
@@ -416,6 +436,7 @@ def test_a_renewal_that_is_refused_leads_through_the_login_and_back(answer: Any,
 
 
 def test_a_login_that_refuses_too_keeps_the_place():
+    """After a refused renewal, the next login continues the call that waits."""
     chat, office = shopping()
     office.answers["login"] = [Refused("unauthorised")] * 2
     chat.wait(400).say("pay")
@@ -427,7 +448,7 @@ def test_a_login_that_refuses_too_keeps_the_place():
 
 @pytest.mark.parametrize("answer", [Refused("core.down"), ConnectionError("down")])
 def test_an_outage_is_no_logout(answer: Any):
-    """Nothing was called: the flow hears why at once, and the old token stays to be renewed."""
+    """If the renewal is unreachable the flow receives `failed`, and the token stays."""
     chat, office = shopping()
     office.answers["login"] = [answer] * 3
     outcome = chat.wait(400).say("pay")
@@ -444,7 +465,7 @@ def test_an_outage_is_no_logout(answer: Any):
 
 
 def test_nobody_is_told_not_done_while_an_earlier_try_may_have_done_it():
-    """The outcome is unknown. When the call is taken up its token has run out, and there is no new one: it still is."""
+    """A call in doubt stays in doubt if its token can no longer be renewed."""
     chat, office = shopping()
     office.answers["pay"] = [ConnectionError("lost")]
     chat.say("pay")
@@ -460,7 +481,7 @@ def test_nobody_is_told_not_done_while_an_earlier_try_may_have_done_it():
 
 
 def test_what_is_required_is_asked_again_with_the_new_token():
-    """A renewal may tell more than a token: who is not let in any more makes no call."""
+    """`requires` is evaluated again after a renewal, and a refusal prevents the call."""
 
     def renewed(turn: Turn[Any]) -> Changes[Any]:
         member = logged_in(turn).member
@@ -478,7 +499,7 @@ def test_what_is_required_is_asked_again_with_the_new_token():
 
 
 def test_a_renewal_that_answers_nonsense_is_a_failure_of_ours():
-    """Neither a member nor a call is lost by it; the wrong callback is named in the audit's error."""
+    """A wrong result of `renewed` is audited as an error and loses neither the member nor the call."""
     office = Office()
     bot = attrs.evolve(a_bot(office), tokens=Tokens(log_in, lambda turn: turn))  # type: ignore[arg-type,return-value]
     chat = Chat(bot)
@@ -492,7 +513,7 @@ def test_a_renewal_that_answers_nonsense_is_a_failure_of_ours():
 
 @pytest.mark.parametrize("steps", range(1, 12))
 def test_a_worker_that_dies_at_any_step_of_a_renewal_loses_and_doubles_nothing(steps: int):
-    """Whoever comes next makes the call, with one key."""
+    """After a worker dies within a renewal, the next one makes the call once, with the same key."""
     chat, office = shopping()
     chat.wait(400)
     exchange = chat.begin(chat.message("pay"))
@@ -510,13 +531,13 @@ def test_a_worker_that_dies_at_any_step_of_a_renewal_loses_and_doubles_nothing(s
 
 
 def shops(office: Office, shift: list[float]) -> dict[str, Any]:
-    """What a manager on a store whose clock can be turned needs."""
+    """Return the arguments of a manager on a store with an adjustable clock."""
     office.clock = lambda: time.time() + shift[0]
     return {"flows": a_bot(office), "clock": office.clock, "call_wait": 0.05}
 
 
 def test_a_renewal_that_takes_longer_than_anybody_waits():
-    """Its answer is a turn of its own, the call after it too; the member hears of it then."""
+    """A renewal that takes long becomes a turn of its own, as does the call after it, and the reply is delivered."""
     office, shift = Office(), [0.0]
     with FlowStateManager.in_memory(**shops(office, shift)) as manager:
         manager.handle(Message(CHANNEL, "1", text="hi"))
@@ -531,6 +552,7 @@ def test_a_renewal_that_takes_longer_than_anybody_waits():
 
 
 def test_a_renewal_that_takes_longer_than_anybody_waits_in_tasks():
+    """In the async manager, a renewal that takes long continues after the reply, and the call follows it."""
     office, shift = Office(), [0.0]
 
     async def talk() -> Document | None:
@@ -549,6 +571,7 @@ def test_a_renewal_that_takes_longer_than_anybody_waits_in_tasks():
 
 
 def test_the_audit_shows_a_renewal():
+    """A renewal has an audit entry of its own."""
     chat, _ = shopping()
     chat.wait(400).say("pay")
     kinds = [unseal(entry).kind for entry in chat.entries()]
@@ -556,7 +579,7 @@ def test_the_audit_shows_a_renewal():
 
 
 def test_an_entry_flow_renews_nothing():
-    """Its calls are there to get a token."""
+    """A call of the entry flow renews no token."""
     office = Office()
     token = a_token()
     document = member_document(jwt_token=token, token=TOKENS.life(token, MEMBER, START))
@@ -570,6 +593,7 @@ def test_an_entry_flow_renews_nothing():
 
 
 def test_a_logout_is_final():
+    """A logout deletes the token, and the next visit requests another."""
     chat, office = shopping()
     old = chat.document().jwt_token
     assert old is not None
@@ -584,6 +608,7 @@ def test_a_logout_is_final():
 
 
 def test_the_sessions_end_drops_the_token():
+    """The end of a session deletes the token."""
     office = Office()
     chat = Chat(attrs.evolve(a_bot(office), session=300.0))
     chat.say("hi")
@@ -596,7 +621,7 @@ def test_the_sessions_end_drops_the_token():
 @pytest.mark.parametrize("how", ["logout", "silence"])
 @pytest.mark.parametrize("spoilt", [b"{broken", b'{"member_id":"m-1"}'])
 def test_recovery_brings_no_token_back(operator: bool, how: str, spoilt: bytes):
-    """The document before still has it, but it is from before the end of it."""
+    """Recovery to a document before the token's end does not bring the token back."""
     office = Office()
     chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
     chat.say("hi")
@@ -619,7 +644,7 @@ def test_recovery_brings_no_token_back(operator: bool, how: str, spoilt: bytes):
 
 
 def test_recovery_keeps_a_token_that_can_be_seen():
-    """One byte of the rest is spoilt: it was there when it was stored."""
+    """Recovery of a damaged document keeps a token that can still be read."""
     chat, _ = shopping()
     chat.say("help")
     chat.cache.forget("m-1")
@@ -630,14 +655,14 @@ def test_recovery_keeps_a_token_that_can_be_seen():
 
 
 def damage(chat: Chat, data: bytes) -> None:
-    """Spoil what is stored of the member."""
+    """Damage the stored document of the member."""
     member = chat.store._members["m-1"]
     assert member.state is not None
     member.state = attrs.evolve(member.state, document=data)
 
 
 def test_a_member_put_back_long_after_their_session_has_one():
-    """Nobody has said anything; what they are put back to does not end at once."""
+    """A member that recovery puts back gets a new session."""
     office = Office()
     chat = Chat(attrs.evolve(a_bot(office), session=300.0), cached=False)
     chat.say("hi", "help")

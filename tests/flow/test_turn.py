@@ -1,4 +1,4 @@
-"""What callbacks see and may answer."""
+"""Turns and calls, as callbacks see and return them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def turn(**changes: Any) -> Turn[str]:
-    """Some turn."""
+    """Return a turn."""
     return attrs.evolve(Turn("d", Member("m"), CHANNEL, START, "f", "s"), **changes)
 
 
 def test_a_refusal_is_false_and_carries_its_words():
-    """So that `holds(…) or Refused(…)` and `if verdict` read as they should."""
+    """`Refused` is falsy, so that `check(…) or Refused(…)` works."""
     refused = Refused("amount.balance", field="amount", held="5 USD")
     assert not refused
     assert (bool(refused.params.get("missing")) or refused) is refused
@@ -33,7 +33,7 @@ def test_a_refusal_is_false_and_carries_its_words():
 
 
 def test_a_turn_becomes_what_is_named():
-    """What is not named stays as it was."""
+    """`turn.changes` keeps what is not named."""
     before, other = turn(), Member("n")
     assert before.changes() == Changes("d", Member("m"))
     assert before.changes(member=other) == Changes("d", other)
@@ -41,13 +41,13 @@ def test_a_turn_becomes_what_is_named():
 
 
 def test_authenticated_asks_for_a_login():
-    """The guard accepts a member who is logged in and says the reason to any other."""
+    """The guard `authenticated` accepts a member who is logged in and refuses any other."""
     assert authenticated(turn()) == Refused("member.login")
     assert authenticated(turn(member=Member("m", authenticated=True))) is True
 
 
 def test_a_call_names_port_and_method():
-    """The service is the port's name in snake case; arguments are bound to their names."""
+    """A call names its service in snake case and binds arguments to parameter names."""
     assert call(Bank.pay, "ada", fruit="apple") == Call("bank", "pay", {"name": "ada", "fruit": "apple"})
     assert call(Bank.stock).arguments == {}
 
@@ -63,17 +63,17 @@ def test_a_call_names_port_and_method():
     ],
 )
 def test_snake_case(name: str, snake: str):
-    """A port's name as a service is called."""
+    """The name of a port is written in snake case."""
     assert snake_case(name) == snake
 
 
 def free(name: str) -> str:
-    """No method of a port."""
+    """A function that is not a method of a port."""
     return name
 
 
 def test_a_call_takes_a_method_of_a_class():
-    """A plain or a local function is refused when the call is proposed, and so are wrong arguments."""
+    """A plain or local function, and wrong arguments, raise `TypeError`."""
 
     def local(self: Any) -> None: ...
 
@@ -88,7 +88,7 @@ def test_a_call_takes_a_method_of_a_class():
 
 
 def test_a_failure_is_told_by_its_reason():
-    """Of `failed` by code, of anything else never; the audit names the codes."""
+    """`failed_with` accepts the named codes only, and its name in the audit holds them."""
     guard = failed_with("core.gone", "call.unsure")
     assert [guard(turn(reason=Refused(code))) for code in ("core.gone", "call.unsure", "core.down")] == [
         True,
@@ -100,7 +100,7 @@ def test_a_failure_is_told_by_its_reason():
 
 
 def test_secrets_are_not_in_a_repr():
-    """A token, a profile and arguments of a call are shown in no log line."""
+    """A repr shows no token, no profile and no arguments of a call."""
     shown = [
         repr(Caller("k", "m", "s3cret", CHANNEL)),
         repr(Member("m", jwt_token="s3cret", profile={"name": "s3cret"})),
@@ -111,6 +111,6 @@ def test_secrets_are_not_in_a_repr():
 
 
 def test_turns_are_frozen():
-    """A callback cannot change what another sees."""
+    """A turn cannot be changed."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         turn().data = "e"  # type: ignore[misc]

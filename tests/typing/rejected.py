@@ -1,4 +1,4 @@
-"""Mistakes that mypy --strict and pyright must reject, each on a line marked `# wrong`, and nothing else."""
+"""Mistakes that mypy --strict and pyright must reject, each on a line with the mark `# wrong`."""
 
 from __future__ import annotations
 

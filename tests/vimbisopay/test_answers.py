@@ -1,4 +1,4 @@
-"""Accepting, declining, cancelling, the ledger, the upgrade and the accounts: by the machine, then in conversations."""
+"""Answers to offers, the ledger, the upgrade and the accounts: by the machine, then in conversations."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ ENTRY = LedgerEntry("transfer-1", "ada", "Ada Lovelace", money("-5.00 USD"))
     ],
 )
 def test_the_three_faces_go_the_same_ways(flow, state, trigger, reason, to):
+    """Accepting, declining and cancelling have the same transitions."""
     fired = fire(
         flow, state, trigger, who=member(ALAN), data=Answer((FIVE,)), answer=(FIVE,), reason=reason and Refused(reason)
     )
@@ -49,11 +50,13 @@ def test_the_three_faces_go_the_same_ways(flow, state, trigger, reason, to):
 
 @pytest.mark.parametrize(("flow", "phone"), [(accept, ALAN), (decline, ALAN), (cancel, ADA)])
 def test_the_list_comes_again_while_offers_remain(flow, phone):
+    """After an answer the list is shown again, until no offers remain."""
     assert fire(flow, "answered", "auto", who=member(phone)).to == "list"
     assert fire(flow, "answered", "auto", who=member(GRACE)).to == "over"
 
 
 def test_what_each_face_sends():
+    """Each of the flows proposes its own call; several offers are accepted by the bulk call."""
     for flow, method in (
         (accept, CredexCore.accept_credex),
         (decline, CredexCore.decline_credex),
@@ -69,6 +72,7 @@ def test_what_each_face_sends():
 
 
 def test_all_are_accepted_when_there_are_several():
+    """All incoming offers can be accepted at once if there are at least two; they cannot be declined at once."""
     fired = fire(accept, "list", "accept_all", who=member(ALAN))
     assert (fired.to, [offer.handle for offer in fired.data.offers]) == ("confirm", ["ada", "shop_one"])
     core = SimulatedCredexCore()
@@ -96,6 +100,7 @@ def test_all_are_accepted_when_there_are_several():
     ],
 )
 def test_the_dashboard_lets_through_what_the_member_may_do(trigger, phone, to):
+    """A row of the dashboard is available only to a member who can use it."""
     assert fire(dashboard, "menu", trigger, who=member(phone)).to == to
 
 
@@ -111,6 +116,7 @@ def test_the_dashboard_lets_through_what_the_member_may_do(trigger, phone, to):
     ],
 )
 def test_the_pages_of_the_ledger(start, entries, trigger, to, asked):
+    """`prev` and `next` request the neighbouring page, as far as there is one."""
     shown = Ledger(0, start, (ENTRY,) * entries)
     fired = fire(ledger, "page", trigger, who=member(ADA), data=shown)
     assert (fired.to, fired.data) == (to, attrs.evolve(shown, asked=asked))
@@ -119,6 +125,7 @@ def test_the_pages_of_the_ledger(start, entries, trigger, to, asked):
 
 
 def test_a_page_that_cannot_be_read_leaves_the_one_before():
+    """After a failed request, the ledger still has the page that was shown."""
     talk = known(ALAN)
     for _ in range(5):
         talk.core._transfer(talk.core._handles["ada"], talk.core._handles["alan"], money("1.00 USD"))
@@ -133,6 +140,7 @@ def test_a_page_that_cannot_be_read_leaves_the_one_before():
 
 
 def test_seven_entries_are_shown_and_eight_asked_for():
+    """A page shows 7 entries, and 8 are requested."""
     read, page = ledger["reading"].call, ledger["page"].ask
     ada = member(ADA)
     assert read
@@ -158,6 +166,7 @@ def test_seven_entries_are_shown_and_eight_asked_for():
     ],
 )
 def test_the_ways_of_an_upgrade(state, trigger, reason, phone, to):
+    """The outcome of the payment decides where an upgrade leads."""
     assert fire(upgrade, state, trigger, who=member(phone), reason=reason and Refused(reason)).to == to
 
 
@@ -171,6 +180,7 @@ def test_the_ways_of_an_upgrade(state, trigger, reason, phone, to):
     ],
 )
 def test_the_accounts_to_choose_from_are_those_that_can_pay(phone, paying, handles):
+    """The list of accounts holds those that can pay the amount."""
     rows = choose_account["choosing"].rows
     assert rows
     asked = turn(choose_account, "choosing", "", who=member(phone), data=Choice(money(paying)))
@@ -178,6 +188,7 @@ def test_the_accounts_to_choose_from_are_those_that_can_pay(phone, paying, handl
 
 
 def test_below_tier_5_an_account_that_cannot_pay_is_not_offered():
+    """Below tier 5, an account that cannot pay the amount is not listed."""
     core = SimulatedCredexCore()
     core._phones[KATHERINE].tier = 4
     rows = choose_account["choosing"].rows
@@ -187,6 +198,7 @@ def test_below_tier_5_an_account_that_cannot_pay_is_not_offered():
 
 
 def test_another_amount_is_paid_from_the_account_in_use_again():
+    """A new amount discards the choice of another account."""
     ten = Offer(money("10.00 USD"), "alan", own="shop_two")
     fired = fire(offer, "amount", "answer", who=member(KATHERINE), data=ten, answer=money("11.00 USD"))
     assert (fired.to, codes(fired)) == ("handle", [])
@@ -196,6 +208,7 @@ def test_another_amount_is_paid_from_the_account_in_use_again():
 
 
 def test_each_face_has_all_its_words():
+    """Each of the flows has all its texts."""
     for flow in (accept, decline, cancel):
         for key in ("title", "list", "list.help", "confirm", "confirm.help", "answering", "answered"):
             assert f"{flow.name}.{key}" in ENGLISH
@@ -206,6 +219,7 @@ def test_each_face_has_all_its_words():
 
 
 def statuses(talk):
+    """Return the statuses of all offers, after a check that money is conserved."""
     talk.core.check_conservation()
     return [offer.status for offer in talk.core.offers]
 
@@ -219,6 +233,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("phone", HIDDEN)
 def test_a_hidden_row_is_refused_politely(phone):
+    """A row that is not shown is refused, typed or pressed, and no call is made."""
     talk = known(phone)
     for hidden in HIDDEN[phone]:
         for way in ("text", "choice"):
@@ -229,7 +244,7 @@ def test_a_hidden_row_is_refused_politely(phone):
 
 
 def test_a_row_that_was_shown_is_judged_again_when_it_is_pressed():
-    """Ada's row is forged for Alan's run: its id has the right form, and still nothing happens."""
+    """A well-formed choice of a row that the member may not use is refused."""
     talk = known(ALAN)
     shown = talk.button("Offer credex")
     said = talk.send(choice=shown.replace("offer_secured", "upgrade_membertier"))
@@ -249,6 +264,7 @@ def test_a_row_that_was_shown_is_judged_again_when_it_is_pressed():
     ],
 )
 def test_a_word_chooses_its_row_and_cancel_leaves_it(phone, word, place):
+    """A word of a row starts its flow, and cancel returns to the dashboard."""
     talk = known(phone)
     if phone == KATHERINE:
         talk.say("katherine")
@@ -260,6 +276,7 @@ def test_a_word_chooses_its_row_and_cancel_leaves_it(phone, word, place):
 
 
 def test_nothing_is_answered_without_a_yes():
+    """No offer is answered before the member confirms."""
     talk = known(ALAN)
     talk.say("accept", "1", "no", "2", "back", "accept all", "no", "menu", "no", "decline", "1", "menu", "no")
     assert talk.place == "dashboard.menu"
@@ -267,6 +284,7 @@ def test_nothing_is_answered_without_a_yes():
 
 
 def test_all_at_once_shows_count_and_total_of_each_denomination():
+    """The confirmation of all offers shows their number and a total for each denomination."""
     ada = known(ADA)
     ada.core._handles["ada"].balances["ZWG"] = ada.core._handles["alan"].balances["ZWG"] * 0
     ada.core._new_offer(ada.core._handles["alan"], ada.core._handles["ada"], money("1.00 ZWG"))
@@ -283,7 +301,7 @@ def test_all_at_once_shows_count_and_total_of_each_denomination():
 
 
 def test_all_or_none():
-    """One of them is gone meanwhile: nothing is accepted, and the list is as it is now."""
+    """If one of several offers is no longer open, none is accepted, and the list is shown anew."""
     talk = known(ALAN)
     talk.say("accept", "accept all")
     talk.core._close(talk.core.offers[0].id, "cancelled")
@@ -293,7 +311,7 @@ def test_all_or_none():
 
 
 def test_a_flood_of_offers_can_be_accepted_as_it_is_listed():
-    """As many as a profile keeps, at once; then those that waited behind them are listed."""
+    """All offers that a profile keeps can be accepted at once; then the next ones are listed."""
     core = SimulatedCredexCore()
     for number in range(100):
         giver = core._new_account(core._phones[KATHERINE], f"a_rather_long_handle_{number:09}", "Ünïcödé Nämé " * 4)
@@ -308,6 +326,7 @@ def test_a_flood_of_offers_can_be_accepted_as_it_is_listed():
 
 
 def test_the_last_offer_is_gone():
+    """If the last offer is no longer open, the reply says so, and the flow ends at the dashboard."""
     talk = known(ADA)
     talk.say("cancel_offer", "1")
     talk.core._close(talk.core.offers[0].id, "accepted")
@@ -317,6 +336,7 @@ def test_the_last_offer_is_gone():
 
 
 def test_a_list_that_could_not_be_refreshed_is_the_one_there_was():
+    """If the dashboard cannot be requested again, the flow shows the stored list."""
     talk = known(ALAN)
     talk.say("accept", "1")
     talk.core._close(talk.core.offers[0].id, "cancelled")
@@ -327,6 +347,7 @@ def test_a_list_that_could_not_be_refreshed_is_the_one_there_was():
 
 @pytest.mark.parametrize("word", ["accept", "decline"])
 def test_an_answer_whose_outcome_stays_unknown_is_looked_up(word):
+    """After an unknown outcome the dashboard is requested, and the list lacks the answered offer."""
     talk = known(ALAN)
     talk.core.faults = [Fault("lost", call=f"{word}Credex")]
     talk.say(word, "1", "yes")
@@ -342,6 +363,7 @@ def test_an_answer_whose_outcome_stays_unknown_is_looked_up(word):
 
 
 def test_an_upgrade_is_paid_once_and_the_limit_is_gone():
+    """An upgrade is paid once and ends the daily limit."""
     talk = known(ADA)
     talk.say("upgrade", "yes", "offer", "90")
     assert talk.place == "offer.handle"
@@ -351,6 +373,7 @@ def test_an_upgrade_is_paid_once_and_the_limit_is_gone():
 
 
 def test_an_upgrade_that_somebody_made_elsewhere_is_not_made_again():
+    """An upgrade of a member who has the tier already is refused and costs nothing."""
     talk = known(ADA)
     talk.say("upgrade")
     talk.core._phones[ADA].tier = 3
@@ -360,6 +383,7 @@ def test_an_upgrade_that_somebody_made_elsewhere_is_not_made_again():
 
 
 def test_the_account_switched_to_is_used():
+    """After a switch of account, the dashboard, the ledger and offers use the new one."""
     talk = known(KATHERINE)
     talk.say("katherine", "switch", "2")
     assert talk.said[-1].startswith("Shop One (@shop_one)")

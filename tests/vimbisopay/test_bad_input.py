@@ -1,6 +1,6 @@
-"""Bad input to VimbisoPay: whatever is typed or pressed at any question, and whatever credex-core does at any call.
+"""Bad input to VimbisoPay: any message at any question, and any fault of credex-core at any call.
 
-The member keeps their place and hears why, and nothing happens twice.
+The state is kept, the reply gives the reason, and nothing happens twice.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SAID = [place for place in PLACES if place != "login.unavailable"]
 
 @pytest.mark.parametrize("place", SAID)
 def test_what_is_no_answer_costs_nobody_their_place(place: str) -> None:
-    """Refused with a reason and the same question, and nothing is called or kept of it."""
+    """A text that is not an answer is refused with a reason and the same question, without a call."""
     talk = talking(place)
     asked, before, calls = talk.said[-1], kept(talk), len(talk.core.calls)
     for text, way in product(HOSTILE, ("text", "choice")):
@@ -72,7 +72,7 @@ def test_what_is_no_answer_costs_nobody_their_place(place: str) -> None:
 @pytest.mark.parametrize("kind", ["image", "sticker", "audio", "location", "unknown"])
 @pytest.mark.parametrize("place", PLACES)
 def test_what_cannot_be_read_is_answered_in_words(place: str, kind: str) -> None:
-    """An image is no empty text: what can be done is said, and asked again."""
+    """A message without text, such as an image, is refused and not read as an empty text."""
     talk = talking(place)
     asked, before = talk.said[-1], kept(talk)
     talk.send(kind=kind)
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_answered_in_words(place: str, kind: str) -> None
     st.sampled_from(SAID), st.lists(st.text(max_size=30), min_size=1, max_size=4), st.sampled_from(["text", "choice"])
 )
 def test_any_text_is_answered_and_breaks_nothing(place: str, texts: list[str], way: str) -> None:
-    """Whatever is said: an answer in words, no failure, and no effect that was not confirmed."""
+    """Any sequence of texts is answered, without a failure and without an unconfirmed effect."""
     talk = talking(place)
     for text in texts:
         confirming = talk.place.endswith(".confirm")
@@ -103,7 +103,7 @@ def test_any_text_is_answered_and_breaks_nothing(place: str, texts: list[str], w
 
 @pytest.mark.parametrize("place", ["accept_offer.list", "decline_offer.list", "cancel_offer.list"])
 def test_an_offer_that_is_not_on_the_list_is_not_answered(place: str) -> None:
-    """Another member's, one's own of the other direction, one that is settled, one on another page, an invented one."""
+    """An offer that is not listed cannot be answered."""
     core = SimulatedCredexCore()
     ten = core.offers[0].money
     for giver, taker in (("shop_one", "ada"), ("ada", "shop_two"), ("grace", "katherine")):
@@ -126,9 +126,10 @@ def test_an_offer_that_is_not_on_the_list_is_not_answered(place: str) -> None:
 
 @attrs.frozen
 class Calling:
-    """The moment before a call: who stands where, and the word that leads to it.
+    """The moment before a call.
 
-    `stays`: where they are when it could not be made. `effect`: whether it changes anything.
+    It holds the member, the state and the word that leads to the call, the state after a failure (`stays`), and whether
+    the call changes anything (`effect`).
     """
 
     phone: str
@@ -139,7 +140,7 @@ class Calling:
     effect: bool = True
 
     def talk(self, **rest: Any) -> Talk:
-        """Somebody who stands there."""
+        """Return a conversation at this moment."""
         talk = Talk(self.phone, **rest)
         if self.words:
             talk.say(*self.words.split())
@@ -163,7 +164,7 @@ QUESTIONS = [name for name, calling in CALLS.items() if not calling.effect]
 
 
 def world(core: SimulatedCredexCore) -> Any:
-    """What there is: members, offers and their answers, and every balance."""
+    """Return the members, the offers and the balances of a core."""
     with core._lock:
         balances = {account.handle: dict(account.balances) for account in core._accounts.values()}
         tiers = {phone: member.tier for phone, member in core._phones.items()}
@@ -171,7 +172,7 @@ def world(core: SimulatedCredexCore) -> Any:
 
 
 def undisturbed(name: str) -> Any:
-    """The world after the call when nothing goes wrong."""
+    """Return the world after the call without a fault."""
     talk = CALLS[name].talk()
     talk.say(CALLS[name].word)
     assert talk.place == CALLS[name].done
@@ -179,18 +180,18 @@ def undisturbed(name: str) -> Any:
 
 
 def answers(talk: Talk) -> Any:
-    """What the flow has gathered."""
+    """Return the data of the flow."""
     return {name: value for name, value in talk.data.items() if name != "to"} if talk.outcome else {}
 
 
 def calls(talk: Talk, name: str) -> list[Any]:
-    """The calls of that name that arrived."""
+    """Return the calls of that name that arrived."""
     return [call for call in talk.core.calls if call.name == name]
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_core_that_is_down_costs_no_place_and_does_nothing(name: str) -> None:
-    """Why is said, the answers are there, it can be tried again, and then it happens once."""
+    """While credex-core is down nothing happens and the answers stay; afterwards the call is made once."""
     calling = CALLS[name]
     talk = calling.talk()
     before, gathered = world(talk.core), answers(talk)
@@ -209,7 +210,7 @@ def test_a_core_that_is_down_costs_no_place_and_does_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in ("login", "onboardMember")])
 def test_a_token_that_is_not_accepted_is_renewed_unnoticed(name: str) -> None:
-    """One login, and the same call with the same key; a network that goes on refusing costs no place."""
+    """After a 401 one login follows, and the call is repeated with its key; repeated 401s keep the state."""
     calling = CALLS[name]
     talk = calling.talk()
     asked = len(talk.core.calls)
@@ -230,7 +231,7 @@ def test_a_token_that_is_not_accepted_is_renewed_unnoticed(name: str) -> None:
 @pytest.mark.parametrize("lost", [1, 2, 5])
 @pytest.mark.parametrize("name", EFFECTS)
 def test_a_reply_that_is_lost_does_it_once(name: str, lost: int) -> None:
-    """However many are lost: the same key, one effect, and in the end the member hears of it."""
+    """After lost replies the call is repeated with its key and has one effect."""
     calling = CALLS[name]
     talk = calling.talk()
     talk.core.faults = [Fault("lost", call=name, times=lost)]
@@ -247,10 +248,7 @@ def test_a_reply_that_is_lost_does_it_once(name: str, lost: int) -> None:
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
-    """No reply ever comes.
-
-    The member is told that it may have been done, is not asked to confirm it again, and finds home; it was done once.
-    """
+    """If no reply arrives, the member reads that the outcome is unknown and cannot confirm it again."""
     talk = CALLS[name].talk()
     talk.core.faults = [Fault("lost", call=name)]
     talk.say(CALLS[name].word)
@@ -271,7 +269,7 @@ def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
 
 
 class MemberLock:
-    """A core one of whose calls is not answered before it is let: no clock decides what is said meanwhile."""
+    """A core that blocks one of its calls until it is released, so that no test depends on the time."""
 
     def __init__(self, core: SimulatedCredexCore, method: str) -> None:
         self._core, self._method, self.let = core, method, threading.Event()
@@ -291,10 +289,7 @@ class MemberLock:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_slow_core_is_waited_for_and_asked_once(name: str) -> None:
-    """Whoever says something meanwhile, a word that always works too, hears what is being done.
-
-    Nothing is interrupted and nothing is done twice.
-    """
+    """During a slow call each message gets the reply of the call's state, and the call is made once."""
     calling = CALLS[name]
     talk = calling.talk()
     held = MemberLock(talk.core, _method(name))
@@ -317,7 +312,7 @@ def test_a_slow_core_is_waited_for_and_asked_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_service_that_raises_is_no_disaster(name: str) -> None:
-    """An exception nobody thought of: plain words, nothing of it is shown; the place is kept, or nothing is known."""
+    """An unexpected exception of a service shows nothing of it and keeps the state, or leaves the outcome unknown."""
     calling = CALLS[name]
     talk = calling.talk()
     real, method = talk.core, _method(name)
@@ -348,7 +343,7 @@ def _method(name: str) -> str:
 
 
 class Nonsense:
-    """A server that answers calls of one name so many times with something else, before or after the work is done."""
+    """A server that replaces responses to a call, before or after the call is made."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -371,7 +366,7 @@ class Nonsense:
 
 
 async def _nowhere(_: Message) -> None:
-    """Takes an answer that nobody gets."""
+    """Discard a part of a response."""
 
 
 ODD: dict[str, tuple[int, str, bytes]] = {
@@ -389,7 +384,7 @@ ODD: dict[str, tuple[int, str, bytes]] = {
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Nonsense, Any, str]]:
-    """One server for all; its core is exchanged."""
+    """One server for all tests, whose core is replaced."""
     app = application(SimulatedCredexCore())
     nonsense = Nonsense(app)
     with listening() as bound, running(nonsense, bound) as url:
@@ -397,7 +392,7 @@ def served() -> Iterator[tuple[Nonsense, Any, str]]:
 
 
 def over_http(calling: Calling, served: tuple[Nonsense, Any, str], client: HttpCredexCore) -> Talk:
-    """Somebody who stands before a call that is made over HTTP."""
+    """Return a conversation before a call over HTTP."""
     core = served[1].state.core = SimulatedCredexCore()
     served[0].times = 0
     talk = Talk(calling.phone, core=core)
@@ -414,10 +409,7 @@ def test_nonsense_over_http_costs_no_place_and_does_nothing_twice(
     works: bool,
     served: tuple[Nonsense, Any, str],
 ) -> None:
-    """Errors, pages, rubbish, instead of the work or after it.
-
-    A question is not answered, which is said; an effect is asked for again with its key, and happens once.
-    """
+    """Unreadable responses fail a call that only reads; a call with an effect is repeated and acts once."""
     calling, nonsense = CALLS[name], served[0]
     with HttpCredexCore(served[2]) as client:
         for odd, answer in ODD.items():
@@ -435,5 +427,5 @@ def test_nonsense_over_http_costs_no_place_and_does_nothing_twice(
 
 
 def test_every_call_is_tried() -> None:
-    """The table of calls leaves none out."""
+    """The table of calls holds each call of the port."""
     assert set(CALLS) == set(core_server.CALLS)

@@ -1,4 +1,4 @@
-"""`python -m flows core`, and the commands of `vimbiso` that talk to it through `--services`."""
+"""`python -m flows core`, and the commands of `vimbiso` that use it through `--services`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def running(*words: str, cwd: Path) -> Generator[tuple[subprocess.Popen[bytes], str]]:
-    """A process of the command, and the address that it prints."""
+    """Run the command in a process, and yield it with the address that it prints."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "flows", "core", *words]
     process = subprocess.Popen(command, cwd=cwd, env=environment(cwd), stdin=pipe, stdout=pipe, stderr=pipe)
@@ -56,6 +56,7 @@ def running(*words: str, cwd: Path) -> Generator[tuple[subprocess.Popen[bytes], 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_is_serves_and_ends_in_order(tmp_path: Path, number: int):
+    """The command prints its address, serves the seeded core, and ends with exit code 0 on a signal."""
     with running("--seed", "3", cwd=tmp_path) as (process, url):
         with HttpCredexCore(url) as client:
             session, same = client.login(phone=ADA), SimulatedCredexCore(3).login(phone=ADA)
@@ -68,7 +69,7 @@ def test_it_says_where_it_is_serves_and_ends_in_order(tmp_path: Path, number: in
 
 
 def test_it_ends_at_once_while_somebody_is_connected(tmp_path: Path):
-    """A connection that is kept open, and an answer that is slow, hold nobody up for long."""
+    """The command ends at once, in spite of an open connection and a slow call."""
     with running("--fault", "slow=1:login", cwd=tmp_path) as (process, url), HttpCredexCore(url, read=0.2) as client:
         client.get_account_by_handle("ada")
         client.login(phone=ADA)
@@ -78,7 +79,7 @@ def test_it_ends_at_once_while_somebody_is_connected(tmp_path: Path):
 
 
 def test_a_bot_talks_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Through a lost reply and a token that is not accepted: one offer."""
+    """A bot makes one offer through the command, in spite of a lost reply and a 401."""
     words = ("--fault", "lost:createCredex:1", "--fault", "401:getAccountByHandle:1")
     with running(*words, cwd=tmp_path) as (_, url):
         monkeypatch.setenv("CREDEX_CORE_URL", url)
@@ -95,7 +96,7 @@ def test_a_bot_talks_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_replay_talks_to_it(monkeypatch: pytest.MonkeyPatch):
-    """`vimbiso replay --services` calls the given service and not the bot's own."""
+    """`vimbiso replay --services` uses the given services in place of the bot's own."""
     core = SimulatedCredexCore()
     with served(core) as url:
         monkeypatch.setenv("CREDEX_CORE_URL", url)
@@ -106,7 +107,7 @@ def test_a_replay_talks_to_it(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("function", ["over_http", "over_async_http"])
 def test_a_worker_takes_services_of_both_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str):
-    """A worker runs in an event loop, and takes a client that is synchronous or not."""
+    """A worker accepts a sync client and an async client."""
     (tmp_path / "data").mkdir()
     with served(SimulatedCredexCore()) as url:
         monkeypatch.setenv("CREDEX_CORE_URL", url)
@@ -120,7 +121,7 @@ def test_a_worker_takes_services_of_both_kinds(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
-    """A command line can be read by every user of the machine."""
+    """The key of the API is read from the environment and sent with a call."""
     app, sent = application(SimulatedCredexCore()), []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,7 +139,7 @@ def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.Monke
 
 
 def test_a_core_that_is_away_is_told_to_the_member(monkeypatch: pytest.MonkeyPatch):
-    """The service refuses; the member hears why, and the command goes on."""
+    """If nothing listens at the address, the member reads so and the command continues."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("CREDEX_CORE_URL", f"http://127.0.0.1:{port}")
@@ -152,7 +153,7 @@ def test_a_core_that_is_away_is_told_to_the_member(monkeypatch: pytest.MonkeyPat
     [
         ("", "CREDEX_CORE_URL is not set; set it to the address of credex-core"),
         ("core", "is not an address of credex-core"),
-        ("http://user:secret-word@core", "url contains a name or a password"),
+        ("http://user:secret-word@core", "url holds a user name or a password"),
     ],
 )
 def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url: str, said: str):
@@ -166,7 +167,7 @@ def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, url
 
 
 def test_a_port_that_is_taken_is_said():
-    """The error names the port."""
+    """The error for a port in use names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = CliRunner().invoke(app, ["core", "--port", str(port)])
@@ -185,6 +186,7 @@ def test_a_port_that_is_taken_is_said():
     ],
 )
 def test_a_fault_is_read(words: str, fault: Fault):
+    """`--fault` is read as a `Fault`."""
     assert Fault(*_fault(words)) == fault
 
 
@@ -192,6 +194,7 @@ def test_a_fault_is_read(words: str, fault: Fault):
     "words", ["", "slower", "slow", "slow=", "slow=x", "slow=-1", "slow=inf", "down=1", "down:login:0", "down:login:x"]
 )
 def test_a_fault_that_is_none_is_refused(words: str):
+    """A malformed `--fault` is a usage error that names the form."""
     done = CliRunner().invoke(app, ["core", "--fault", words])
     assert (done.exit_code, done.stdout) == (2, "")
     assert "--fault is KIND" in " ".join(done.stderr.split())

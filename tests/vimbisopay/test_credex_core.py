@@ -1,4 +1,4 @@
-"""The simulated credex-core: what it conserves, what a key does once, what it does when things go wrong."""
+"""The simulated credex-core: conservation of money, idempotency keys, tokens and faults."""
 
 import datetime as dt
 import inspect
@@ -36,12 +36,13 @@ DAY = dt.date(2026, 11, 22)
 
 
 def money(text):
+    """Return an amount from its text."""
     amount, currency = text.split()
     return Money(Decimal(amount), currency)
 
 
 class Person:
-    """A member, logged in, with a fresh key for each call."""
+    """A member with a token, whose calls have fresh keys."""
 
     def __init__(self, core, phone):
         self.core, self.channel = core, Channel("whatsapp", phone)
@@ -65,11 +66,12 @@ class Person:
 
 @pytest.fixture
 def core():
+    """A simulated core without faults."""
     return SimulatedCredexCore()
 
 
 def port(core: SimulatedCredexCore) -> CredexCore:
-    """For the type checkers: the simulator is a credex-core."""
+    """Return a simulator as the port, for the type checkers."""
     return core
 
 
@@ -77,6 +79,7 @@ def port(core: SimulatedCredexCore) -> CredexCore:
 
 
 def test_it_starts_with_the_members_of_the_domain(core):
+    """The simulator starts with the members, balances and offers of the domain."""
     for phone, name, tier, remaining, accounts in (
         (ADA, "Ada Lovelace", 1, "25.00 USD", {"ada": "100.00 USD"}),
         (ALAN, "Alan Turing", 3, "0.00 USD", {"alan": "500.00 USD 1000.00 ZWG 2.0000 XAU"}),
@@ -104,12 +107,15 @@ def test_it_starts_with_the_members_of_the_domain(core):
 
 
 def test_the_simulator_fits_the_port_word_for_word():
+    """The simulator's methods have the signatures of the port."""
     for name, method in inspect.getmembers(CredexCore, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(SimulatedCredexCore, name)) == inspect.signature(method)
 
 
 def test_the_same_seed_makes_the_same_core():
+    """The seed determines ids and tokens, whatever the faults."""
+
     def lived(seed):
         core = SimulatedCredexCore(seed, clock=lambda: 1_700_000_000.0)
         session = core.onboard_member(firstname="Emmy", lastname="Noether", phone="1")
@@ -123,6 +129,7 @@ def test_the_same_seed_makes_the_same_core():
 
 
 def test_onboarding_makes_a_member_with_an_account_once(core):
+    """Onboarding makes one member with one account; repeated with its key, it issues another token."""
     caller = Caller("k", channel=Channel("whatsapp", "263770000001"))
     session = core.onboard_member(firstname="Emmy", lastname="Noether", caller=caller)
     (account,) = session.dashboard.accounts
@@ -141,6 +148,7 @@ def test_onboarding_makes_a_member_with_an_account_once(core):
 
 
 def test_handles_are_unique_and_well_formed(core):
+    """A new account gets a unique handle of at most 24 letters, digits and underscores."""
     names = [("Emmy", "Noether"), ("EMMY", "noether"), ("李", "小龍"), ("O’Neill", "J. R."), ("x" * 50, "y" * 50)]
     sessions = [core.onboard_member(firstname=f, lastname=n, phone=str(i)) for i, (f, n) in enumerate(names)]
     handles = [session.dashboard.accounts[0].handle for session in sessions]
@@ -153,6 +161,7 @@ def test_handles_are_unique_and_well_formed(core):
 
 
 def test_an_offer_binds_money_and_accepting_moves_it(core):
+    """An offer binds the balance of its issuer, and its acceptance transfers the amount."""
     alan, grace = Person(core, ALAN), Person(core, GRACE)
     receipt = alan.offer("alan", "grace", "300.00 USD")
     assert isinstance(receipt, Receipt)
@@ -169,6 +178,7 @@ def test_an_offer_binds_money_and_accepting_moves_it(core):
 
 
 def test_core_judges_every_offer(core):
+    """Offers with a wrong account or amount, beyond the limit or beyond the balance are refused."""
     ada, alan = Person(core, ADA), Person(core, ALAN)
     mine, yours = ada.account("ada").id, alan.account("alan").id
 
@@ -195,6 +205,7 @@ def test_core_judges_every_offer(core):
 
 
 def test_only_tier_5_offers_more_than_it_holds(core):
+    """Only an account of a member of tier 5 can go below zero."""
     katherine = Person(core, KATHERINE)
     assert isinstance(katherine.offer("shop_two", "alan", "10.00 USD"), Receipt)
     assert isinstance(core.accept_credex(core.offers[-1].id, caller=Person(core, ALAN).caller()), Receipt)
@@ -204,6 +215,7 @@ def test_only_tier_5_offers_more_than_it_holds(core):
 
 
 def test_each_offer_is_answered_once_and_by_the_right_side(core):
+    """The receiver accepts or declines an offer and the issuer cancels it, once."""
     ada, alan, grace = (Person(core, phone) for phone in (ADA, ALAN, GRACE))
     gone = Refused("core.offer_gone")
     first, second = (offer.id for offer in core.offers)
@@ -223,6 +235,7 @@ def test_each_offer_is_answered_once_and_by_the_right_side(core):
 
 
 def test_several_offers_are_accepted_all_or_none(core):
+    """The bulk call accepts all offers, or none if one of them is not open."""
     alan = Person(core, ALAN)
     ids = [offer.id for offer in core.offers]
     assert core.accept_credex_bulk([*ids, "nothing"], caller=alan.caller()) == Refused("core.offer_gone")
@@ -234,6 +247,7 @@ def test_several_offers_are_accepted_all_or_none(core):
 
 
 def test_the_ledger_tells_each_movement_from_both_sides(core):
+    """A ledger lists the transfers of an account, latest first, with the sign of its side."""
     alan, ada = Person(core, ALAN), Person(core, ADA)
     core.accept_credex_bulk([offer.id for offer in core.offers], caller=alan.caller())
     mine = alan.account("alan").id
@@ -254,6 +268,7 @@ def test_the_ledger_tells_each_movement_from_both_sides(core):
 
 
 def test_a_subscription_is_paid_and_raises_the_tier(core):
+    """A subscription raises the tier after the first payment; one that cannot be paid is refused."""
     ada, grace, alan = (Person(core, phone) for phone in (ADA, GRACE, ALAN))
 
     def subscribe(person, handle, *, tier=3, amount="1.00 USD", days=28):
@@ -276,23 +291,26 @@ def test_a_subscription_is_paid_and_raises_the_tier(core):
 
 
 def test_net_assets_are_in_dollars(core):
+    """Net assets are in US dollars, and a missing balance is zero."""
     assert str(Person(core, ALAN).account("alan").net_assets) == "5540.00 USD"
     assert Account().balance("XAU") == money("0.0000 XAU")
     assert str(Account().balance("XAU")) == "0.0000 XAU"
 
 
 def test_a_conservation_that_is_broken_is_noticed(core):
+    """The check of conservation finds changed balances and transfers."""
     core._handles["ada"].balances["USD"] += 1
     with pytest.raises(AssertionError, match="'ada' holds"):
         core.check_conservation()
     core = SimulatedCredexCore()
     core._transfers.append(attrs.evolve(core._transfers[0], source="nobody"))
     core._handles["ada"].balances["USD"] += core._transfers[0].money.amount
-    with pytest.raises(AssertionError, match=r"sum to 100\.00, not to 0"):
+    with pytest.raises(AssertionError, match="balances sum to"):
         core.check_conservation()
 
 
 def test_everything_it_answers_is_storable(core):
+    """Each result survives a round trip through the codec."""
     alan = Person(core, ALAN)
     for value in (
         alan.session,
@@ -307,6 +325,7 @@ def test_everything_it_answers_is_storable(core):
 
 
 def test_a_key_acts_once_and_answers_the_same(core):
+    """A repeated key returns the first result, a refusal too; with other arguments it is refused."""
     ada = Person(core, ADA)
     first = ada.offer("ada", "alan", "1.00 USD", key="k")
     assert ada.offer("ada", "alan", "1.00 USD", key="k") == first
@@ -320,6 +339,7 @@ def test_a_key_acts_once_and_answers_the_same(core):
 
 
 def test_a_key_acts_once_for_many_threads(core):
+    """A key acts once, even if several threads use it at the same time."""
     ada = Person(core, ADA)
     issuer, receiver = ada.account("ada").id, core.get_account_by_handle("alan", caller=ada.caller()).id
     start, receipts = threading.Barrier(8), []
@@ -340,7 +360,7 @@ def test_a_key_acts_once_for_many_threads(core):
 
 
 def test_a_token_is_not_accepted_once_it_has_run_out(core):
-    """Nothing was done then, and its key still does it once."""
+    """An expired token is refused without an effect, and the key can still be used."""
     ran_out = Refused("core.unauthorised")
     at = [1_700_000_000.25]
     core.clock = lambda: at[0]
@@ -365,7 +385,7 @@ def test_a_token_is_not_accepted_once_it_has_run_out(core):
 
 
 def test_a_token_says_whose_it_is_and_how_long_it_lives(core):
-    """As a JSON Web Token; two of the same second are two."""
+    """A token is a JSON Web Token with subject and lifetime, and two tokens of one second differ."""
     core.clock = lambda: 1_700_000_000.0
     first, second = core.login(phone=ADA), core.login(phone=ADA)
     said = jwt.decode(first.token, options={"verify_signature": False})
@@ -374,6 +394,7 @@ def test_a_token_says_whose_it_is_and_how_long_it_lives(core):
 
 
 def test_whoever_has_no_token_is_not_served(core):
+    """A call without a valid token is unauthorised and has no effect."""
     ran_out = Refused("core.unauthorised")
     assert core.get_account_by_handle("ada") == ran_out
     stranger = Caller("k", "m", "no token", Channel("whatsapp", "263779999999"))
@@ -385,6 +406,7 @@ def test_whoever_has_no_token_is_not_served(core):
 
 
 def test_a_core_that_is_down_does_nothing(core):
+    """While the core is down, calls have no effect and return `Unreachable`."""
     ada = Person(core, ADA)
     receipt = ada.offer("ada", "alan", "1.00 USD")
     core.faults = [Fault("down")]
@@ -401,6 +423,7 @@ def test_a_core_that_is_down_does_nothing(core):
 
 
 def test_a_lost_reply_is_work_done(core):
+    """A lost reply raises `ReplyLost` after the effect; a call that only reads returns `Unreachable`."""
     ada = Person(core, ADA)
     core.faults = [Fault("lost", times=1)]
     with pytest.raises(ReplyLost):
@@ -413,6 +436,7 @@ def test_a_lost_reply_is_work_done(core):
 
 
 def test_faults_strike_the_calls_they_are_meant_for():
+    """A fault applies to the calls that it names, as often and as likely as it says."""
     core = SimulatedCredexCore(faults=[Fault("down", call="login", times=2)])
     assert [core.login(phone=ADA) == Unreachable("core.down") for _ in range(3)] == [True, True, False]
     assert core.faults == (Fault("down", call="login", times=0),)
@@ -448,7 +472,7 @@ FAULTS = st.lists(
 
 
 def act(core, step, mine, yours, amount, number, caller):
-    """One step of a program."""
+    """Make one call of a generated program."""
     offer = core.offers[number % len(core.offers)]
     match step:
         case "create":
@@ -480,6 +504,7 @@ def act(core, step, mine, yours, amount, number, caller):
 @settings(deadline=None)
 @given(STEPS, FAULTS, st.integers(0, 5))
 def test_no_program_makes_or_loses_money(steps, faults, seed):
+    """No sequence of calls and faults makes or loses money, and a refused call has no effect."""
     core = SimulatedCredexCore(seed)
     ids = {account.handle: account.id for account in core._handles.values()}
     tokens = {phone: Person(core, phone).session.token for phone in PHONES}

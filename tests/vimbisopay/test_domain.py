@@ -1,4 +1,4 @@
-"""What the conversations of VimbisoPay must be, rule by rule, in every place where the rule counts."""
+"""The rules of the domain, each in every state where it applies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ASKS = {"login", "getAccountByHandle", "getLedger"}
 
 
 def choices(talk: Talk) -> Sequence[Button | Row]:
-    """What the question can be answered with, as it is shown."""
+    """Return the choices of a question as they are shown."""
     match talk.outcome.replies[-1]:
         case Buttons(buttons=shown) | Menu(rows=shown):
             return shown
@@ -50,22 +50,22 @@ def choices(talk: Talk) -> Sequence[Button | Row]:
 
 
 def bare(choice: Button | Row) -> str:
-    """A choice's own id."""
+    """Return the id of a choice without its run."""
     return choice.id.split(".", 2)[2].lstrip("=#")
 
 
 def keys(talk: Talk) -> list[str]:
-    """What was said, as keys of texts."""
+    """Return the keys of the texts that were replied."""
     return [getattr(reply, "body", reply).key for reply in talk.outcome.replies]
 
 
 def effects(talk: Talk) -> list[str]:
-    """The calls so far that may have changed something."""
+    """Return the calls so far that may have had an effect."""
     return [call.name for call in talk.core.calls if call.name not in ASKS]
 
 
 class Live:
-    """A member by the wall clock."""
+    """A conversation by the wall clock."""
 
     _ids = count()
 
@@ -77,7 +77,7 @@ class Live:
 
 
 def test_every_question_is_come_to() -> None:
-    """The table of places leaves none out."""
+    """The table of places holds each question of the bot."""
     assert set(PLACES) == ASKED
 
 
@@ -92,7 +92,7 @@ ANSWERED = [
 
 @pytest.mark.parametrize("word", [*GREETINGS, " HI ", "Buenos  Dias", "MENU\n"])
 def test_each_greeting_leads_home(word: str) -> None:
-    """From a question without an answer at once; with one it is first offered back."""
+    """A greeting leads home, after an offer to continue if the flow has answers."""
     talk = talking("offer.amount")
     talk.say(word)
     assert (talk.place, talk.outcome.status) == ("dashboard.menu", "advanced")
@@ -103,7 +103,7 @@ def test_each_greeting_leads_home(word: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_menu_leads_home_from_everywhere(place: str) -> None:
-    """And what was answered is offered back: yes leads to the very question, no leaves it, and so does menu again."""
+    """The word "menu" offers the interrupted question back, which yes continues and no or another menu leaves."""
     talk = talking(place)
     asked, before = talk.said[-1], kept(talk)
     talk.say("Menu")
@@ -123,7 +123,7 @@ def test_menu_leads_home_from_everywhere(place: str) -> None:
 @pytest.mark.parametrize("word", ["cancel", " Stop ", "EXIT", "x"])
 @pytest.mark.parametrize("place", PLACES)
 def test_cancel_ends_it_everywhere_and_sends_nothing(place: str, word: str) -> None:
-    """Home, and nothing is left open: a yes that comes after it confirms nothing."""
+    """The word "cancel" leads home from each question, and a later yes confirms nothing."""
     talk = talking(place)
     talk.say(word)
     assert talk.place in HOME
@@ -136,7 +136,7 @@ def test_cancel_ends_it_everywhere_and_sends_nothing(place: str, word: str) -> N
 @pytest.mark.parametrize("word", ["help", " HELP ", "?"])
 @pytest.mark.parametrize("place", PLACES)
 def test_help_says_what_can_be_said_and_asks_again(place: str, word: str) -> None:
-    """Its own help where it has some, the words that always work, then the question as it was."""
+    """The word "help" replies with the help of the question, the global words and the question."""
     talk = talking(place)
     asked, before = talk.said[-1], kept(talk)
     talk.say(word)
@@ -161,7 +161,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_back_leads_to_the_question_before_with_its_answer(place: str) -> None:
-    """From the first question of a flow there is nowhere to go, which is said; nothing is ever forgotten."""
+    """The word "back" leads to the question before and keeps the answers; at a first question the reply says so."""
     talk = talking(place)
     before = kept(talk)
     data = talk.data
@@ -179,7 +179,7 @@ def test_back_leads_to_the_question_before_with_its_answer(place: str) -> None:
 @pytest.mark.parametrize(("words", "trigger"), [(WORDS.yes, "yes"), (WORDS.no, "no")], ids=["yes", "no"])
 @pytest.mark.parametrize("place", PLACES)
 def test_yes_and_no_count_where_they_are_shown(place: str, words: frozenset[str], trigger: str) -> None:
-    """Each of their words does what the button does; nowhere else is it a choice."""
+    """The words of yes and no press these buttons where they are shown, and nothing elsewhere."""
     pressed = talking(place)
     button = next((choice for choice in choices(pressed) if bare(choice) == trigger), None)
     if button is None:
@@ -193,7 +193,7 @@ def test_yes_and_no_count_where_they_are_shown(place: str, words: frozenset[str]
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_choice_is_its_number_its_id_and_its_title(place: str) -> None:
-    """However it is written: whoever cannot tap types what they see, and comes to the same place."""
+    """A choice can be typed as its number, its id or its title, in any case."""
     shown = choices(talking(place))
     for number, choice in enumerate(shown, 1):
         pressed = talking(place)
@@ -214,7 +214,7 @@ def test_a_choice_is_its_number_its_id_and_its_title(place: str) -> None:
 
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "login.unavailable"])
 def test_after_three_refusals_help_after_six_the_menu(place: str) -> None:
-    """Counted in a row; an answer that is taken begins the count anew."""
+    """Three refusals in a row lead to the help and six to the menu; an accepted answer resets the count."""
     talk = talking(place)
     before = kept(talk)
     met = []
@@ -226,7 +226,7 @@ def test_after_three_refusals_help_after_six_the_menu(place: str) -> None:
 
 
 def test_what_credex_core_refuses_counts_as_refused_too() -> None:
-    """A handle that nobody has is an answer that is no answer, like one that cannot be read; an outage is not."""
+    """An unknown handle counts as a refusal, and an outage does not."""
     talk = talking("offer.handle")
     met = []
     for text in ("nobody_1", "?!#", "nobody_2", "nobody_3", "nobody_4", "?!#"):
@@ -244,7 +244,7 @@ def test_what_credex_core_refuses_counts_as_refused_too() -> None:
 
 
 def test_every_help_of_a_typed_answer_has_an_example() -> None:
-    """Whoever was refused three times sees what would do."""
+    """The help of each typed question holds an example."""
     typed = [place for place in PLACES if flows.bot.flow(place.split(".")[0])[place.split(".")[1]].reads]
     for place in typed:
         assert place == "login.unavailable" or "for example" in str(ENGLISH[f"{place}.help"])
@@ -263,7 +263,7 @@ TITLES = {"offer": "offer_secured", "accept": "accept_offer", "decline": "declin
 @pytest.mark.parametrize("tier", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(("came_in", "went_out", "several"), list(product([False, True], repeat=3)))
 def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, several: bool) -> None:
-    """Just those that the member may use; each other one, by id, by word, by title or pressed, is refused politely."""
+    """The dashboard shows the rows that the member may use, and any other row is refused."""
     core = SimulatedCredexCore()
     core._phones[GRACE].tier = tier
     grace, ada = core._handles["grace"], core._handles["ada"]
@@ -300,10 +300,7 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
 
 
 def test_who_greets_sees_what_has_happened_meanwhile() -> None:
-    """Offers come in while a member is logged in: the next greeting shows them, and they can be accepted.
-
-    Who greets again at once is not asked about again.
-    """
+    """A greeting requests the dashboard again, unless it is current."""
     clock = [1_760_000_000.0]
     core = SimulatedCredexCore(clock=lambda: clock[0])
     with FlowStateManager.in_memory("flows", services={"credex_core": core}, clock=lambda: clock[0]) as manager:
@@ -321,7 +318,7 @@ def test_who_greets_sees_what_has_happened_meanwhile() -> None:
 
 
 def test_who_greets_while_the_network_is_down_hears_so_and_keeps_what_they_have() -> None:
-    """An apology, and the dashboard as it was; nobody is logged out, let alone invited to register."""
+    """A greeting during an outage shows an apology and the stored dashboard, and keeps the login."""
     clock = [1_760_000_000.0]
     core = SimulatedCredexCore(clock=lambda: clock[0])
     with FlowStateManager.in_memory("flows", services={"credex_core": core}, clock=lambda: clock[0]) as manager:
@@ -336,7 +333,7 @@ def test_who_greets_while_the_network_is_down_hears_so_and_keeps_what_they_have(
 
 
 def test_a_language_that_was_chosen_stays() -> None:
-    """Whatever credex-core says of the member afterwards."""
+    """A chosen language survives updates of the dashboard."""
     with FlowStateManager.in_memory("flows", services={"credex_core": SimulatedCredexCore()}) as manager:
         ada = Live(manager, ADA)
         spoken = ada.say("hi", "shona").replies[-1].text
@@ -351,7 +348,7 @@ def test_a_language_that_was_chosen_stays() -> None:
     ids=str,
 )
 def test_an_account_lists_its_offers_though_others_have_none(waiting: list[int], listed: list[int]) -> None:
-    """What a profile has room for is shared by those accounts that need it."""
+    """The bound of stored offers is shared by the accounts that have offers."""
     core = SimulatedCredexCore()
     for number, offers in enumerate(waiting):
         new = core._new_account(core._phones[GRACE], f"grace_{number}", "Grace") if number else None
@@ -370,7 +367,7 @@ FORMS = ["{n} {d}", "{d} {n}", "{n}{d}", "{d}{n}", "{n} ({d})", "({d}) {n}", "{n
 @settings(deadline=None)
 @given(st.sampled_from(sorted(DECIMALS)), st.integers(1, 10**11 - 1), st.data())
 def test_an_amount_is_read_exactly_in_every_form(denom: str, units: int, data: st.DataObject) -> None:
-    """Digit by digit, with all the decimals that its denomination has, in either order and any case."""
+    """An amount is read digit by digit, with the decimals of its denomination, in any order and case."""
     given = data.draw(st.integers(0, DECIMALS[denom]))
     amount = Decimal(units).scaleb(-given)
     form = data.draw(st.sampled_from(FORMS if denom != "USD" else [*FORMS, "{n}"]))
@@ -384,7 +381,7 @@ def test_an_amount_is_read_exactly_in_every_form(denom: str, units: int, data: s
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_nothing_else_is_an_amount(text: str) -> None:
-    """What is read was written with ASCII digits, one point at most, and a denomination at most; it is more than 0."""
+    """An amount is positive and consists of ASCII digits, at most one point and at most one denomination."""
     read = read_amount(text)
     assert isinstance(read, Refused) or (
         read.amount > 0 and set(text.upper()) <= set("0123456789.() \t\n\r\u00a0") | set("USDZWGCADXAUCXX")
@@ -402,7 +399,7 @@ def test_nothing_else_is_an_amount(text: str) -> None:
 def test_an_amount_is_accepted_within_limit_and_balance(
     tier: int, denom: str, held: int, offered: int, left: int
 ) -> None:
-    """Tier 1 offers at most what is left today, of dollars; below tier 5 the account holds it, equal is fine."""
+    """Tier 1 is bound by the daily limit in US dollars, and each tier below 5 by the balance."""
     amount = Money(Decimal(offered).scaleb(-DECIMALS[denom]), denom)
     core = SimulatedCredexCore()
     core._phones[GRACE].tier, core._phones[GRACE].remaining = tier, Decimal(left).scaleb(-2)
@@ -430,7 +427,7 @@ def test_an_amount_is_accepted_within_limit_and_balance(
     ],
 )
 def test_the_quick_command_from_home_and_with_no_flow_open(typed: str, place: str, code: str) -> None:
-    """The same from the dashboard and as the very first words: the login comes between, no answer is lost."""
+    """The shortcut works from the dashboard and as the first message, with a login in between."""
     for talk in (known(ADA), Talk(ADA)):
         talk.say(typed)
         assert talk.place == place
@@ -451,7 +448,7 @@ def test_the_quick_command_from_home_and_with_no_flow_open(typed: str, place: st
 @pytest.mark.parametrize("waiting", [1, 2, 9, 10, 11, 15, 25, 40])
 @pytest.mark.parametrize("flow", ["accept", "decline", "cancel_offer"])
 def test_every_offer_can_be_reached_ten_rows_at_a_time(flow: str, waiting: int) -> None:
-    """The rows that turn the pages and accept them all are among the ten; each offer is on one page, in order."""
+    """The pages of a long list hold each offer once, in order, with at most ten rows."""
     core = SimulatedCredexCore()
     ada, grace = core._handles["ada"], core._handles["grace"]
     for number in range(waiting):
@@ -475,7 +472,7 @@ def test_every_offer_can_be_reached_ten_rows_at_a_time(flow: str, waiting: int) 
 
 @pytest.mark.parametrize("owned", [2, 10, 11, 23])
 def test_every_account_can_be_reached_ten_rows_at_a_time(owned: int) -> None:
-    """And an account of somebody else, or of nobody, cannot."""
+    """The pages of a long list hold each account of the member, and no other account can be chosen."""
     core = SimulatedCredexCore()
     for number in range(1, owned):
         core._new_account(core._phones[ADA], f"ada_{number}", f"Ada {number}")
@@ -496,7 +493,7 @@ def test_every_account_can_be_reached_ten_rows_at_a_time(owned: int) -> None:
 
 @pytest.mark.parametrize("entries", [0, 1, 6, 7, 8, 14, 15])
 def test_the_ledger_a_page_at_a_time(entries: int) -> None:
-    """Seven a page; `next` and `prev` just where there is something, and each entry is met once."""
+    """The pages of the ledger hold each entry once, with `next` and `prev` where there is a page."""
     core = SimulatedCredexCore()
     for number in range(entries):
         core._transfer(core._handles["ada"], core._handles["grace"], money(f"{number + 1}.00 USD"))
@@ -523,10 +520,7 @@ def test_the_ledger_a_page_at_a_time(entries: int) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_session_that_ended_is_told_of_and_nothing_is_done(place: str) -> None:
-    """Wherever the member stood, and whether they press what they saw last or say yes.
-
-    No effect, but the end is told; what was answered is offered to be gone on with, after the login.
-    """
+    """A confirmation after the end of a session has no effect; after a login the flow can be continued."""
     for press in (True, False):
         talk = talking(place)
         shown = choices(talk)
@@ -549,7 +543,7 @@ def test_a_session_that_ended_is_told_of_and_nothing_is_done(place: str) -> None
 
 
 def rich() -> SimulatedCredexCore:
-    """A core in which everything about Alan is long, and much."""
+    """Return a core in which the texts and lists about Alan are as long as possible."""
     core = SimulatedCredexCore()
     name = ("Тест Имя 名前 " * 6)[:50]
     alan = core._handles["alan"]
@@ -575,7 +569,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_reply_fits_every_channel(path: str) -> None:
-    """However long the names and however many the offers: the limits of each channel hold, each choice can be made."""
+    """With the longest names and lists, each reply fits the limits of each channel, and each choice can be made."""
     talk = Talk(ALAN, core=rich())
     talk.say(*path.split())
     for payload in whatsapp.render(talk.channel, talk.outcome.replies):

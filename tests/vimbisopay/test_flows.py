@@ -1,4 +1,4 @@
-"""The conversations of VimbisoPay: each transition and guard by the machine alone, then whole conversations."""
+"""The flows of VimbisoPay: each transition and guard by the machine, then whole conversations."""
 
 import itertools
 import re
@@ -61,6 +61,7 @@ NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
 
 def money(text):
+    """Return an amount from its text."""
     amount, currency = text.split()
     return Money(Decimal(amount), currency)
 
@@ -71,14 +72,14 @@ GUEST = flows.bot.typed(Member("guest-1"))
 
 
 def member(phone, core=None, **changes) -> Member[Any]:
-    """Who that is, logged in."""
+    """Return a member who is logged in."""
     session = (core or SimulatedCredexCore()).login(phone=phone)
     turn = Turn(NoData(), GUEST, Channel("whatsapp", phone), NOW, "login", "asking", "done", session)
     return attrs.evolve(logged_in(turn).member, **changes)
 
 
 def turn(flow, state, trigger, *, who=GUEST, data=None, answer=None, reason=None) -> Turn[Any, Any]:
-    """A turn as the framework makes it: the answer is in its field already."""
+    """Return a turn as the framework makes it, with the answer in its field."""
     data = flow.data() if data is None else data
     into = flow[state].into
     if into and trigger in ("answer", "done"):
@@ -87,10 +88,12 @@ def turn(flow, state, trigger, *, who=GUEST, data=None, answer=None, reason=None
 
 
 def fire(flow, state, trigger, **rest):
+    """Fire a trigger of a flow."""
     return Machine(flow).fire(turn(flow, state, trigger, **rest))
 
 
 def codes(fired):
+    """Return the codes of the refusals."""
     return [reason.code for reason in fired.reasons]
 
 
@@ -113,12 +116,14 @@ TEN = Offer(money("10.00 USD"), "alan", Recipient("account-1", "alan", "Alan Tur
     ],
 )
 def test_an_amount_is_judged_by_limit_and_balance(phone, amount, reason):
+    """An amount beyond the daily limit or the balance is refused with its reason."""
     fired = fire(offer, "amount", "answer", who=member(phone), answer=money(amount))
     assert fired.to == (None if reason else "handle")
     assert codes(fired) == ([reason] if reason else [])
 
 
 def test_a_limit_is_of_dollars_and_of_tier_1():
+    """The daily limit applies to US dollars and to tier 1 only."""
     core = SimulatedCredexCore()
     core._handles["ada"].balances["CAD"] = Decimal(100)
     assert fire(offer, "amount", "answer", who=member(ADA, core), answer=money("100.00 CAD")).to == "handle"
@@ -132,6 +137,7 @@ def test_a_limit_is_of_dollars_and_of_tier_1():
 
 @pytest.mark.parametrize("handle", ["katherine", "shop_one", "shop_two"])
 def test_nobody_offers_to_themselves(handle):
+    """An offer to one of the member's own accounts is refused."""
     fired = fire(offer, "handle", "answer", who=member(KATHERINE), answer=handle)
     assert (fired.to, codes(fired)) == (None, ["handle.own"])
     assert fire(offer, "handle", "answer", who=member(ALAN), answer=handle).to == "checking"
@@ -156,13 +162,14 @@ def test_nobody_offers_to_themselves(handle):
     ],
 )
 def test_the_ways_of_an_offer(state, trigger, reason, to):
+    """The transitions of an offer lead where the outcome says and keep its data."""
     answer = TEN.to if (state, trigger) == ("checking", "done") else None
     fired = fire(offer, state, trigger, who=member(ADA), data=TEN, answer=answer, reason=reason and Refused(reason))
     assert (fired.to, fired.data) == (to, TEN)
 
 
 def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
-    """The real core answers some calls with the account it touched, or with nothing."""
+    """A receipt updates the accounts that it names and keeps the others."""
     core = SimulatedCredexCore()
     katherine = member(KATHERINE, core)
     session = core.login(phone=KATHERINE)
@@ -180,6 +187,7 @@ def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
 
 
 def test_an_offer_made_refreshes_the_accounts():
+    """A created offer updates the member's dashboard and keeps the account in use."""
     core = SimulatedCredexCore()
     ada = member(ADA, core)
     alan = core.login(phone=ALAN)
@@ -213,11 +221,13 @@ def test_an_offer_made_refreshes_the_accounts():
     ],
 )
 def test_the_ways_of_onboarding(state, trigger, answer, reason, to):
+    """The transitions of onboarding lead where the outcome says, and the guest stays a guest."""
     fired = fire(onboard, state, trigger, answer=answer, reason=reason and Refused(reason))
     assert (fired.to, fired.member) == (to, GUEST)
 
 
 def test_onboarding_makes_the_guest_a_member():
+    """A finished onboarding identifies the member, logs them in and sets the account in use."""
     session = SimulatedCredexCore().onboard_member(firstname="Emmy", lastname="Noether", phone=STRANGER)
     assert isinstance(session, Session)
     fired = fire(onboard, "creating", "done", data=Names("Emmy", "Noether"), answer=session)
@@ -240,6 +250,7 @@ def test_onboarding_makes_the_guest_a_member():
     ("phone", "to"), [(ADA, "known"), (ALAN, "known"), (KATHERINE, "choosing"), (STRANGER, "onboarding")]
 )
 def test_login_tells_members_from_strangers(phone, to):
+    """A login identifies a member; a guest without a membership goes to onboarding."""
     fired = fire(login, "asking", "done", answer=SimulatedCredexCore().login(phone=phone))
     assert fired.to == to
     assert fired.member.authenticated is (to != "onboarding")
@@ -247,6 +258,7 @@ def test_login_tells_members_from_strangers(phone, to):
 
 
 def test_only_members_of_tier_5_choose_an_account():
+    """A login asks for an account only at tier 5 and with several accounts."""
     core = SimulatedCredexCore()
     core._phones[KATHERINE].tier = 4
     assert fire(login, "asking", "done", answer=core.login(phone=KATHERINE)).to == "known"
@@ -255,6 +267,7 @@ def test_only_members_of_tier_5_choose_an_account():
 
 
 def test_the_account_chosen_is_the_one_in_use():
+    """The chosen account is the account in use, after a login and after a switch."""
     for flow, to in ((login, "known"), (dashboard, "menu")):
         state = "choosing" if flow is login else "switching"
         fired = fire(flow, state, "done", who=member(KATHERINE), answer="shop_one")
@@ -272,11 +285,13 @@ def test_the_account_chosen_is_the_one_in_use():
     ],
 )
 def test_the_other_ways_of_login(state, trigger, who, to):
+    """The other transitions of the login lead where the outcome says."""
     answer = "again" if state == "unavailable" else None
     assert fire(login, state, trigger, who=who, answer=answer, reason=Refused("core.down")).to == to
 
 
 def test_the_dashboard_leads_to_an_offer_and_back():
+    """The dashboard starts the offer flow and continues after it."""
     for state, trigger, to in (
         ("menu", "offer_secured", "offering"),
         ("offering", "done", "menu"),
@@ -286,6 +301,7 @@ def test_the_dashboard_leads_to_an_offer_and_back():
 
 
 def test_the_dashboard_says_what_the_member_has():
+    """The dashboard shows balances and open offers, and the daily limit up to tier 2."""
     summary = dashboard["menu"].ask
     assert callable(summary)
     said = summary(turn(dashboard, "menu", "", who=member(ALAN), data=NoData()))
@@ -300,6 +316,7 @@ def test_the_dashboard_says_what_the_member_has():
 
 
 def test_a_flood_of_offers_does_not_outgrow_the_document():
+    """The profile keeps a bounded number of offers, and the number of all."""
     core = SimulatedCredexCore()
     for _ in range(500):
         core._new_offer(core._handles["ada"], core._handles["alan"], money("0.01 USD"))
@@ -309,6 +326,7 @@ def test_a_flood_of_offers_does_not_outgrow_the_document():
 
 
 def test_a_member_without_an_account_holds_nothing():
+    """A member without an account has an empty account that can pay nothing."""
     nobody = flows.bot.typed(Member("m", guest=False, authenticated=True))
     you = me(turn(dashboard, "menu", "", who=nobody))
     assert (you.account, you.accounts, you.tier) == (Account(), (), 1)
@@ -316,6 +334,7 @@ def test_a_member_without_an_account_holds_nothing():
 
 
 def test_flows_that_need_a_member_say_so():
+    """The flows that act for a member require a login, and the others require nothing."""
     needy: list[Flow[Any]] = [dashboard, offer, accept, decline, cancel, ledger]
     others: list[Flow[Any]] = [login, onboard, choose_account, refresh]
     assert all(flow.requires == (authenticated,) for flow in needy)
@@ -333,10 +352,12 @@ def test_flows_that_need_a_member_say_so():
     ],
 )
 def test_the_quick_command(typed, read):
+    """The shortcut reads an amount and a handle, and no other text."""
     assert quick(typed) == read
 
 
 def test_data_of_the_flows_can_be_stored():
+    """The data of each flow survives a round trip through the codec."""
     entry = LedgerEntry("transfer-1", "ada", "Ada Lovelace", money("-5.00 USD"))
     waits = PendingOffer("credex-1", "ada", "Ada Lovelace", money("5.00 USD"))
     known: list[Any] = [
@@ -352,10 +373,7 @@ def test_data_of_the_flows_can_be_stored():
 
 
 def test_every_key_has_words():
-    """Also those of adapters that the bot is not built with, and a help with an example at each question.
-
-    In Shona they are all there too: `test_wording.py`.
-    """
+    """Each key of the flows and of the adapters has a text, and each question a help with an example."""
     known = {*FRAMEWORK, *ENGLISH, *ANSWER_TEXTS}
     ours = [flow for flow in flows.bot.flows if flow is not CARRY_ON]
     for flow in ours:
@@ -371,7 +389,7 @@ def test_every_key_has_words():
 
 
 def test_a_flow_file_says_nothing_of_how_it_is_kept_or_sent():
-    """No line of it is about the store, channels, JSON, versions or repeats: that is the framework's business."""
+    """The flows name no store, channel, JSON, version or repetition."""
     folder = Path(flows.__file__).parent
     declaring = [path for path in folder.glob("*.py") if "Flow(\n" in path.read_text(encoding="utf-8")]
     assert len(declaring) >= 10
@@ -384,7 +402,7 @@ def test_a_flow_file_says_nothing_of_how_it_is_kept_or_sent():
 
 @pytest.mark.parametrize("language", flows.bot.catalogue.languages)
 def test_titles_of_buttons_are_not_cut(language):
-    """They fit WhatsApp's button, and the dashboard's its rows, in every language."""
+    """The titles of buttons and of the dashboard's rows fit WhatsApp in each language."""
     titles = {
         flows.bot.button_title(flow.name, state, trigger)
         for flow in flows.bot.flows
@@ -398,7 +416,7 @@ def test_titles_of_buttons_are_not_cut(language):
 
 
 class Talk:
-    """A member on one channel, talking to the bot; its clock stands still unless it is turned."""
+    """A conversation of one member on one channel, with a clock that the test sets."""
 
     numbers = itertools.count(1)
 
@@ -440,12 +458,13 @@ class Talk:
         return next(choice.id for choice in choices if choice.title.text == title)
 
     def made(self):
-        """Offers made since the beginning."""
+        """Return the offers that the conversation made."""
         self.core.check_conservation()
         return [(o.issuer, o.receiver, f"{o.amount} {o.denom}", o.status) for o in self.core.offers[2:]]
 
 
 def known(phone, **rest):
+    """Return a conversation with a member who is logged in."""
     talk = Talk(phone, **rest)
     talk.say("hi")
     return talk
@@ -455,6 +474,7 @@ ONE = [("ada", "alan", "10.00 USD", "pending")]
 
 
 def test_somebody_new_becomes_a_member_and_offers():
+    """A guest becomes a member and makes an offer; the history of the member holds the guest's entries."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", "Emmy", "Noether")
     assert talk.said == ["You are Emmy Noether. Is that right?"]
@@ -474,6 +494,7 @@ def test_somebody_new_becomes_a_member_and_offers():
 
 
 def test_a_member_is_greeted_with_the_dashboard():
+    """A member's first message logs them in and shows the dashboard."""
     talk = known(ALAN)
     (said,) = talk.said
     assert said.splitlines() == [
@@ -484,6 +505,7 @@ def test_a_member_is_greeted_with_the_dashboard():
 
 
 def test_a_member_of_tier_5_chooses_an_account():
+    """A member of tier 5 chooses an account at login, which then pays the offers."""
     talk = known(KATHERINE)
     assert talk.place == "choose_account.choosing"
     talk.send(choice=talk.button("Shop One"))
@@ -495,6 +517,7 @@ def test_a_member_of_tier_5_chooses_an_account():
 
 
 def test_an_account_that_is_not_on_the_list_is_refused():
+    """A choice of an account that is not listed is refused."""
     talk = known(KATHERINE)
     for choice in ({"text": "ada"}, {"choice": "ada"}, {"text": "4"}):
         assert talk.send(**choice)[0] == "That is not one of the choices."
@@ -504,6 +527,7 @@ def test_an_account_that_is_not_on_the_list_is_refused():
 
 
 def test_every_refusal_keeps_place_and_answers():
+    """A refused answer leaves the state and the earlier answers as they are."""
     talk = known(ADA)
     talk.say("offer")
     for typed in ("ten", "0", "-5", "1.001", "١٠٠", "9" * 310, "1 EUR", "25.01", "1 ZWG", "nan", "\u202e10"):
@@ -524,6 +548,7 @@ def test_every_refusal_keeps_place_and_answers():
 
 
 def test_a_refusal_says_why():
+    """The reply to a refused answer gives the reason."""
     talk = known(ADA)
     talk.say("offer")
     assert talk.say("30")[0] == "You may offer 25.00 USD more today; please offer no more than that."
@@ -533,6 +558,7 @@ def test_a_refusal_says_why():
 
 
 def test_back_shows_the_earlier_answer_and_changes_it():
+    """The word "back" shows the earlier answer, and a new answer replaces it."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     assert talk.say("back")[0] == "Your earlier answer: alan"
@@ -545,6 +571,7 @@ def test_back_shows_the_earlier_answer_and_changes_it():
 @pytest.mark.parametrize("lines", [[], ["10"], ["10", "alan"]], ids=["amount", "handle", "confirm"])
 @pytest.mark.parametrize("word", ["cancel", " STOP ", "x"])
 def test_cancel_ends_the_offer_and_sends_nothing(lines, word):
+    """The word "cancel" ends an offer at each question without a call."""
     talk = known(ADA)
     talk.say("offer", *lines, word)
     assert talk.place == "dashboard.menu"
@@ -559,6 +586,7 @@ def test_cancel_ends_the_offer_and_sends_nothing(lines, word):
     ids=["amount", "handle", "confirm"],
 )
 def test_help_says_what_can_be_said_and_asks_again(lines, place):
+    """The word "help" replies with the help of the question, and the question."""
     talk = known(ADA)
     talk.say("offer", *lines)
     asked = talk.said[-1]
@@ -569,6 +597,7 @@ def test_help_says_what_can_be_said_and_asks_again(lines, place):
 
 
 def test_menu_in_the_middle_offers_the_offer_back():
+    """The word "menu" interrupts an offer, and the member can continue it."""
     talk = known(ADA)
     talk.say("offer", "10", "menu")
     assert talk.place == "carry_on.offered"
@@ -580,6 +609,7 @@ def test_menu_in_the_middle_offers_the_offer_back():
 
 
 def test_the_quick_command_goes_to_the_account_check():
+    """The shortcut answers amount and handle, and asks for the confirmation."""
     talk = known(ADA)
     assert talk.say("0.5=>@Alan") == ["Offer 0.50 USD\nfrom Ada Lovelace (@ada)\nto Alan Turing (@alan)?"]
     talk.say("yes")
@@ -598,6 +628,7 @@ def test_the_quick_command_goes_to_the_account_check():
     ],
 )
 def test_a_quick_command_that_is_refused_asks_what_is_missing(typed, place):
+    """A shortcut with a refused answer asks for that answer."""
     talk = known(ADA)
     talk.say(typed)
     assert talk.place == place
@@ -607,6 +638,7 @@ def test_a_quick_command_that_is_refused_asks_what_is_missing(typed, place):
 
 
 def test_a_quick_command_with_no_flow_open_waits_for_the_login():
+    """A shortcut as the first message makes no offer without a confirmation."""
     talk = Talk(ADA)
     talk.say("0.5=>alan")
     assert talk.place in ("offer.confirm", "dashboard.menu")
@@ -614,6 +646,7 @@ def test_a_quick_command_with_no_flow_open_waits_for_the_login():
 
 
 def test_confirmed_twice_is_offered_once():
+    """A repeated confirmation, redelivered or pressed again, makes one offer."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     yes = talk.button("Yes, offer it")
@@ -626,6 +659,7 @@ def test_confirmed_twice_is_offered_once():
 
 
 def test_two_workers_confirm_and_it_is_offered_once():
+    """A confirmation that two managers handle at the same time makes one offer."""
     one = known(ADA)
     two = Talk(ADA, core=one.core, store=one.store, at=one.at)
     one.say("offer", "10", "alan")
@@ -646,6 +680,7 @@ def test_two_workers_confirm_and_it_is_offered_once():
 
 
 def test_a_core_that_is_down_when_confirming_costs_no_answer():
+    """If credex-core is down at the confirmation, the member can confirm again."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     talk.core.faults = [Fault("down", call="createCredex", times=1)]
@@ -657,6 +692,7 @@ def test_a_core_that_is_down_when_confirming_costs_no_answer():
 
 
 def test_a_core_that_is_down_when_looking_for_an_account_keeps_the_amount():
+    """If credex-core is down at the lookup of the handle, the amount is kept."""
     talk = known(ADA)
     talk.core.faults = [Fault("down", call="getAccountByHandle", times=1)]
     talk.say("offer", "10", "alan")
@@ -666,6 +702,7 @@ def test_a_core_that_is_down_when_looking_for_an_account_keeps_the_amount():
 
 
 def test_an_outage_at_login_is_one_apology_and_no_invitation():
+    """If credex-core is down at the login, the reply apologises and does not offer a membership."""
     talk = Talk(ADA)
     talk.core.faults = [Fault("down")]
     for typed in ("hi", "hello?", "menu"):
@@ -678,6 +715,7 @@ def test_an_outage_at_login_is_one_apology_and_no_invitation():
 
 
 def test_an_outage_while_onboarding_keeps_the_names():
+    """If credex-core is down at the registration, the names are kept."""
     talk = Talk(STRANGER)
     talk.say("hi", "1", "Emmy", "Noether")
     talk.core.faults = [Fault("down", times=1)]
@@ -688,6 +726,7 @@ def test_an_outage_while_onboarding_keeps_the_names():
 
 @pytest.mark.parametrize("typed", ["E", "R2D2", "Emmy😀", "<script>", "\u202eEmmy", " ", "x" * 51])
 def test_a_name_that_is_none_is_refused(typed):
+    """A text that is not a name is refused."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", typed)
     assert (talk.place, talk.outcome.status) == ("onboard.firstname", "refused")
@@ -696,12 +735,14 @@ def test_a_name_that_is_none_is_refused(typed):
 
 
 def test_names_can_be_written_again():
+    """A member who declines the confirmation can enter the names again."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", "Emy", "Noether", "no", "Emmy", "Noether")
     assert talk.said == ["You are Emmy Noether. Is that right?"]
 
 
 def test_somebody_who_became_a_member_elsewhere_is_logged_in():
+    """A registration of a number that has a member already leads to the login."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", "Emmy", "Noether")
     talk.core.onboard_member(firstname="Emmy", lastname="Noether", phone=STRANGER)
@@ -711,6 +752,7 @@ def test_somebody_who_became_a_member_elsewhere_is_logged_in():
 
 
 def test_a_lost_reply_offers_once():
+    """An offer whose reply was lost once is made once."""
     talk = known(ADA)
     talk.core.faults = [Fault("lost", call="createCredex", times=1)]
     assert talk.say("offer", "10", "alan", "yes")[0].startswith("Your offer was made: 10.00 USD")
@@ -718,12 +760,14 @@ def test_a_lost_reply_offers_once():
 
 
 def test_a_lost_reply_onboards_once():
+    """A registration whose reply was lost once is made once."""
     talk = Talk(STRANGER)
     talk.core.faults = [Fault("lost", call="onboardMember", times=1)]
     assert talk.say("hi", "become_member", "Emmy", "Noether", "yes")[0].startswith("Welcome, Emmy!")
 
 
 def test_an_offer_whose_outcome_stays_unknown_is_not_offered_for_confirmation_again():
+    """An offer with an unknown outcome ends with that notice and cannot be confirmed again."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     talk.core.faults = [Fault("lost", call="createCredex")]
@@ -740,6 +784,7 @@ def test_an_offer_whose_outcome_stays_unknown_is_not_offered_for_confirmation_ag
 
 
 def test_a_token_that_ran_out_is_renewed_unnoticed():
+    """After a 401 the token is renewed, and the offer is made with its key."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     talk.core.expire_tokens()
@@ -750,6 +795,7 @@ def test_a_token_that_ran_out_is_renewed_unnoticed():
 
 
 def test_what_core_rejects_is_said_and_can_be_confirmed_again():
+    """The reply gives credex-core's reason, and the member can correct the offer."""
     talk = known(ALAN)
     talk.say("500=>grace", "yes", "500=>grace")
     assert talk.say("yes")[0] == "Your account holds 0.00 USD; please offer no more than that."
@@ -759,6 +805,7 @@ def test_what_core_rejects_is_said_and_can_be_confirmed_again():
 
 
 def test_an_image_is_answered():
+    """An image at a question is refused, and the state stays."""
     talk = known(ADA)
     talk.say("offer")
     talk.send(kind="image")
@@ -767,6 +814,7 @@ def test_an_image_is_answered():
 
 
 def test_a_session_that_ended_executes_no_stale_confirm():
+    """A confirmation after the end of the session makes no offer; the member can continue the flow."""
     talk = known(ADA)
     talk.say("offer", "10", "alan")
     talk.at[0] += 301
@@ -796,6 +844,7 @@ FAULTS = st.lists(
 @settings(deadline=None, max_examples=60)
 @given(LINES, FAULTS, st.sampled_from([ADA, ALAN, KATHERINE, STRANGER]))
 def test_no_conversation_fails_or_offers_what_was_not_confirmed(lines, faults, phone):
+    """No conversation fails, and each offer has a confirmation, whatever the texts and the faults."""
     talk = Talk(phone)
     talk.core.faults = faults
     confirmed = 0
@@ -810,7 +859,7 @@ def test_no_conversation_fails_or_offers_what_was_not_confirmed(lines, faults, p
 
 
 def test_a_session_the_network_has_forgotten_leads_through_the_login():
-    """Another core (a restarted simulator, say) does not know the member: nobody is stuck, and nothing is offered."""
+    """If credex-core does not know the token, the member logs in again, and no offer is made."""
     talk = known(ADA)
     talk.say("offer", "1 USD", "alan")
     talk.core.faults = [Fault("401", times=100)]
@@ -826,7 +875,7 @@ def test_a_session_the_network_has_forgotten_leads_through_the_login():
 
 
 def perks_bot() -> Bot:
-    """VimbisoPay with one more flow, for members of tier 2 and above."""
+    """Return VimbisoPay with one more flow, for members of tier 2 and above."""
     perks = Flow(
         "perks",
         initial="shown",
@@ -839,7 +888,7 @@ def perks_bot() -> Bot:
 
 @pytest.mark.parametrize(("phone", "let_in"), [(ADA, False), (GRACE, True), (ALAN, True), (KATHERINE, True)])
 def test_a_tier_is_required_after_the_login(phone, let_in):
-    """A stranger to the session is logged in, comes back, and is let in or told why not."""
+    """A member without a session logs in first; then the tier decides."""
     talk = Talk(phone, bot=perks_bot())
     said = talk.say("hi")
     if phone == KATHERINE:
@@ -851,4 +900,5 @@ def test_a_tier_is_required_after_the_login(phone, let_in):
 
 
 def test_a_tier_is_named_in_the_audit():
+    """The name of the guard in the audit holds its tier."""
     assert (tier(2).__name__, tier(5).__name__) == ("tier_2", "tier_5")

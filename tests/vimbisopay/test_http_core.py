@@ -1,4 +1,4 @@
-"""credex-core over HTTP: the client against the served simulator, and against servers that do everything wrong."""
+"""credex-core over HTTP: the client with the served simulator, and with faulty servers."""
 
 import asyncio
 import contextlib
@@ -32,8 +32,8 @@ from flows.credex_core import (
 )
 from flows.credex_core import wire as core_wire
 from flows.credex_core.http import AsyncHttpCredexCore, HttpCredexCore
-from flows.credex_core.server import CALLS, answered, application, listening, running, served
-from flows.credex_core.wire import MAX_BODY, Answer, understood
+from flows.credex_core.server import CALLS, application, listening, response_to, running, served
+from flows.credex_core.wire import MAX_BODY, ApiResponse, interpret
 from tests.vimbisopay.test_credex_core import ADA, ALAN, DAY, FAULTS, GRACE, KATHERINE, PHONES, STEPS, act
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Channel, Message
@@ -52,7 +52,7 @@ TEN = Money(Decimal("10.00"), "USD")
 
 
 def calls(core, caller=CALLER):
-    """Each call of the port, by its name in the API."""
+    """Return each call of the port, by its name in the API."""
     return {
         "login": lambda: core.login(caller=caller),
         "onboardMember": lambda: core.onboard_member(firstname="Emmy", lastname="Noether", caller=caller),
@@ -83,7 +83,7 @@ EFFECTS = CALLS.keys() - QUESTIONS
 
 @pytest.fixture(scope="module")
 def site():
-    """An application that serves whatever simulator is put into it, and a client of it."""
+    """A server whose simulator can be replaced, and a client of it."""
     app = application(SimulatedCredexCore())
     with listening() as bound, running(app, bound) as url, HttpCredexCore(url) as client:
         yield app, client
@@ -98,29 +98,32 @@ def core(site):
 
 @pytest.fixture
 def client(site, core):
+    """A client of the served simulator."""
     return site[1]
 
 
 def logged_in(core, phone, key=""):
+    """Return a caller with a token."""
     session = core.login(phone=phone)
     assert isinstance(session, Session)
     return Caller(key, session.dashboard.member_id, session.token, Channel("whatsapp", phone))
 
 
 def port(core: HttpCredexCore) -> CredexCore:
-    """For the type checkers: the client is a credex-core."""
+    """Return the client as the port, for the type checkers."""
     return core
 
 
 @pytest.mark.parametrize("adapter", [HttpCredexCore, AsyncHttpCredexCore])
 def test_the_client_fits_the_port_word_for_word(adapter):
+    """The clients' methods have the signatures of the port."""
     for name, method in inspect.getmembers(CredexCore, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(adapter, name)) == inspect.signature(method)
 
 
 class Over:
-    """The port through the client; what a test looks at, in the simulator behind it."""
+    """The port through the client, and the contents of the simulator behind it."""
 
     def __init__(self, client, core):
         self._client, self._core = client, core
@@ -130,7 +133,7 @@ class Over:
 
 
 def came_to(call):
-    """What a call returned, or that nobody knows."""
+    """Return the result of a call, or `ReplyLost` if it raised that."""
     try:
         return call()
     except ReplyLost:
@@ -140,7 +143,7 @@ def came_to(call):
 @settings(max_examples=25)
 @given(steps=STEPS, faults=FAULTS, seed=st.integers(0, 5))
 def test_the_client_says_what_the_simulator_says(site, steps, faults, seed):
-    """Any program of calls: the same answers, or "nobody knows" where the simulator knows that it was down."""
+    """Any program of calls has the results of the simulator, or `ReplyLost` if the core was down."""
     here, there = (SimulatedCredexCore(seed, clock=lambda: NOW) for _ in range(2))
     site[0].state.core = there
     over = Over(site[1], there)
@@ -168,8 +171,8 @@ def test_the_client_says_what_the_simulator_says(site, steps, faults, seed):
 
 
 def test_the_async_client_says_the_same(core, site):
-    """Each call, for a member, for nobody and for somebody unknown."""
-    url = site[1]._address.url
+    """The async client returns the results of the sync client for each call."""
+    url = site[1]._settings.url
     callers = [logged_in(core, ADA, "k"), CALLER, Caller(), Caller("l", channel=Channel("sms", ADA))]
 
     async def answers():
@@ -186,6 +189,7 @@ def test_the_async_client_says_the_same(core, site):
 
 
 def test_money_comes_back_as_it_is_written(client):
+    """Amounts keep their digits on the way to credex-core and back."""
     alan = logged_in(client, ALAN)
     session = client.login(phone=ALAN)
     assert [str(money) for money in session.dashboard.accounts[0].balances] == [
@@ -204,7 +208,7 @@ def test_money_comes_back_as_it_is_written(client):
 
 
 def test_every_refusal_has_the_simulators_code(client, core):
-    """With what its words need."""
+    """Each refusal keeps its code and its parameters."""
     ada, grace = logged_in(client, ADA, "1"), logged_in(client, GRACE, "2")
     mine, yours = (client.login(phone=phone).dashboard.accounts[0].id for phone in (ADA, GRACE))
 
@@ -242,6 +246,7 @@ def test_every_refusal_has_the_simulators_code(client, core):
 
 
 def test_a_lost_reply_is_asked_for_again_with_its_key(client, core):
+    """After a lost reply, the call with the same key returns the receipt of the one offer."""
     katherine = logged_in(client, KATHERINE, "k")
     alan = client.get_account_by_handle("alan", caller=katherine)
     issuer = client.login(phone=KATHERINE).dashboard.accounts[1].id
@@ -251,7 +256,7 @@ def test_a_lost_reply_is_asked_for_again_with_its_key(client, core):
         return client.create_credex(issuer=issuer, receiver=alan.id, amount=TEN, caller=katherine)
 
     for _ in range(2):
-        with pytest.raises(ReplyLost, match="repeat the call with the same key") as raised:
+        with pytest.raises(ReplyLost, match="repeat it with the same key") as raised:
             offered()
         assert raised.value.call == "createCredex"
         assert raised.value.fault == "did not come (RemoteProtocolError)", "the connection was not broken"
@@ -262,6 +267,7 @@ def test_a_lost_reply_is_asked_for_again_with_its_key(client, core):
 
 
 def test_a_key_acts_once_for_many_threads(client, core):
+    """A key acts once, even if several threads use it at the same time."""
     ada = logged_in(client, ADA, "k")
     issuer, receiver = (client.get_account_by_handle(handle, caller=ada).id for handle in ("ada", "alan"))
     start, receipts = threading.Barrier(8), []
@@ -281,8 +287,8 @@ def test_a_key_acts_once_for_many_threads(client, core):
 
 
 def test_a_core_that_is_slow_is_not_waited_for(core, site):
-    """It may do it yet: nobody knows, and the same key finds out."""
-    client = HttpCredexCore(site[1]._address.url, read=0.1)
+    """A slow call ends with `ReplyLost`, and a call with the same key finds its outcome."""
+    client = HttpCredexCore(site[1]._settings.url, read=0.1)
     ada = logged_in(site[1], ADA, "k")
     core.faults = [Fault("slow", seconds=1.0, times=2)]
     with client:
@@ -296,7 +302,7 @@ def test_a_core_that_is_slow_is_not_waited_for(core, site):
 
 
 class Wrong:
-    """A server of one answer, byte for byte, to every request; `got`: the requests. After it, it hangs up, or not."""
+    """A server that gives one response to every request; `got` holds the requests."""
 
     def __init__(self, answer, *, hangs_up=True):
         self._answer, self._hangs_up = answer, hangs_up
@@ -348,7 +354,7 @@ def _length(request):
 
 
 def http(body: object = b"", *, status="200 OK", type="application/json", length=None, more=""):
-    """An answer of HTTP/1.1."""
+    """Return a response of HTTP/1.1."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = f"Content-Type: {type}\r\n" if type else ""
     size = len(body) if length is None else length
@@ -392,6 +398,7 @@ BODIES = {
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_each_call_is_sent_as_the_api_wants_it(name):
+    """Each call has the path, the body and the headers of the API; a public call has no token."""
     with Wrong(http(status="401 Unauthorized")) as core, HttpCredexCore(f"{core.url}/v1/", api_key=API_KEY) as client:
         assert calls(client)[name]() == UNAUTHORISED
     (request,) = core.got
@@ -407,7 +414,7 @@ def test_each_call_is_sent_as_the_api_wants_it(name):
 
 
 def test_no_cookie_of_one_member_goes_out_with_another():
-    """Whoever has such a client shares it."""
+    """A cookie of a response is not sent with a later request."""
     cookie = "Set-Cookie: session=of-somebody; Path=/\r\n"
     with Wrong(http(ACCEPTED, more=cookie)) as core, HttpCredexCore(core.url) as client:
         assert isinstance(client.accept_credex("c", caller=CALLER), Receipt)
@@ -418,7 +425,7 @@ def test_no_cookie_of_one_member_goes_out_with_another():
 
 @pytest.mark.parametrize("token", ["a\r\nb: c", "ä", "\0", "", None])
 def test_what_is_no_header_is_not_sent(token):
-    """A token that is none is no token: credex-core says so."""
+    """A token that cannot be a header is not sent."""
     with Wrong(http(status="401 Unauthorized")) as core, HttpCredexCore(core.url) as client:
         assert client.accept_credex("c", caller=Caller(token=token)) == UNAUTHORISED
     assert b"authorization" not in core.got[0].lower()
@@ -438,6 +445,7 @@ def test_what_is_no_header_is_not_sent(token):
     ],
 )
 def test_an_address_that_is_none_is_refused_and_not_repeated(url):
+    """A wrong address is refused, and the error quotes no password."""
     for adapter in (HttpCredexCore, AsyncHttpCredexCore):
         with pytest.raises(ValueError, match="url") as raised:
             adapter(url)
@@ -447,14 +455,15 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(url):
 
 
 def test_a_client_of_ones_own_is_used_and_left_open(site, core):
+    """A client that the caller passes is used and not closed."""
     with httpx.Client(headers={"X-Of-Mine": "1"}, follow_redirects=True) as own:
-        with HttpCredexCore(site[1]._address.url, client=own) as client:
+        with HttpCredexCore(site[1]._settings.url, client=own) as client:
             assert isinstance(client.login(phone=ADA), Session)
         assert not own.is_closed
 
     async def twice():
         async with httpx.AsyncClient() as own:
-            async with AsyncHttpCredexCore(site[1]._address.url, client=own) as client:
+            async with AsyncHttpCredexCore(site[1]._settings.url, client=own) as client:
                 assert isinstance(await client.login(phone=ADA), Session)
             assert not own.is_closed
 
@@ -467,12 +476,13 @@ DASHBOARD = {"member": {"memberID": "member-1"}, "accounts": []}
 
 
 def message(type, details=None, *, dashboard=None, id="c", words=""):
+    """Return the body of a response."""
     action = {"id": id, "type": type, "details": details or {}}
     return {"message": words, "data": {"action": action, "dashboard": DASHBOARD if dashboard is None else dashboard}}
 
 
 def drops():
-    """A body that comes so slowly that it never ends, though each piece of it is in time."""
+    """Return a body that arrives too slowly, though each part of it is in time."""
     yield http(b"{", length=MAX_BODY)
     pause = threading.Event()
     while True:
@@ -547,7 +557,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("row", UNKNOWN)
 def test_what_says_nothing_leaves_it_open(row):
-    """An effect raises: it may have been done. A question is not answered, that is all."""
+    """After an unreadable response an effect raises `ReplyLost`, and a call that only reads is `Unreachable`."""
     with Wrong(UNKNOWN[row]) as core, HttpCredexCore(core.url, read=0.3 if row == "drop by drop" else 5.0) as client:
         with pytest.raises(ReplyLost, match="the reply to acceptCredex") as raised:
             client.accept_credex("c", caller=CALLER)
@@ -558,6 +568,7 @@ def test_what_says_nothing_leaves_it_open(row):
 
 
 def test_what_was_done_is_done_though_no_dashboard_comes_with_it():
+    """A success without a dashboard is a receipt with an empty one; a login needs it."""
     with Wrong(http(message("CREDEX_ACCEPTED", dashboard={}))) as core, HttpCredexCore(core.url) as client:
         receipt = client.accept_credex("c", caller=CALLER)
         assert isinstance(receipt, Receipt)
@@ -567,6 +578,8 @@ def test_what_was_done_is_done_though_no_dashboard_comes_with_it():
 
 @pytest.mark.parametrize("row", UNKNOWN)
 def test_the_async_client_is_left_as_open(row):
+    """The async client too raises `ReplyLost` for an effect with an unknown outcome."""
+
     async def asked(url):
         async with AsyncHttpCredexCore(url, read=0.3 if row == "drop by drop" else 5.0) as client:
             with pytest.raises(ReplyLost):
@@ -629,12 +642,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("row", REFUSED)
 def test_what_was_refused_was_not_done(row):
+    """A refusal of credex-core is returned with its reason."""
     answer, meaning = REFUSED[row]
     with Wrong(answer) as core, HttpCredexCore(core.url, api_key=API_KEY) as client:
         assert client.accept_credex("c", caller=CALLER) == meaning
 
 
 def test_a_success_with_the_status_of_a_refusal_leaves_it_open():
+    """A success action with status 400 leaves the outcome unknown."""
     with (
         Wrong(http(ACCEPTED, status="400 Bad Request")) as core,
         HttpCredexCore(core.url) as client,
@@ -655,7 +670,7 @@ def test_a_success_with_the_status_of_a_refusal_leaves_it_open():
     ],
 )
 def test_only_credex_core_says_that_somebody_is_unknown(answer, meaning):
-    """A wrong address or a proxy invites nobody to register."""
+    """A login reports an unknown member only if credex-core says so, and not after a 404 of another server."""
     with Wrong(answer) as core, HttpCredexCore(core.url) as client:
         said = client.login(caller=CALLER)
     assert (said.params["reason"] if isinstance(said, Refused) and isinstance(meaning, str) else said) == meaning
@@ -673,6 +688,7 @@ def test_only_credex_core_says_that_somebody_is_unknown(answer, meaning):
     ],
 )
 def test_a_member_of_whom_little_is_said(member, tier, remaining):
+    """A missing tier counts as 1, and a missing limit as 0."""
     dashboard = {"member": {"memberID": "m", **member}, "accounts": []}
     with Wrong(http(message("CREDEX_ACCEPTED", dashboard=dashboard))) as core, HttpCredexCore(core.url) as client:
         receipt = client.accept_credex("c", caller=CALLER)
@@ -683,7 +699,7 @@ def test_a_member_of_whom_little_is_said(member, tier, remaining):
 
 
 def test_a_connection_that_was_never_made_did_nothing():
-    """Refused, not this protocol, no such host: whatever was asked."""
+    """A call without a connection is `Unreachable`."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with Wrong(http(ACCEPTED)) as plain:
@@ -702,7 +718,7 @@ def test_a_connection_that_was_never_made_did_nothing():
 
 
 def test_a_redirect_is_not_followed(site, core):
-    """The token goes where it was meant to go, and nowhere else; also with a client that follows."""
+    """A redirect is not followed, so the token goes to no other address."""
     with (
         Wrong(http(ACCEPTED)) as elsewhere,
         Wrong(http(status="307 Go", more=f"Location: {elsewhere.url}/\r\n")) as first,
@@ -723,7 +739,7 @@ ANY_JSON = st.recursive(
 
 @st.composite
 def damaged(draw):
-    """An answer of credex-core with one of its values replaced by anything, or left out."""
+    """Generate responses with one value replaced or left out."""
     core = SimulatedCredexCore(clock=lambda: NOW)
     session = core.login(phone=ALAN)
     assert isinstance(session, Session)
@@ -739,7 +755,7 @@ def damaged(draw):
             ]
         )
     )
-    status, body = answered(name, result)
+    status, body = response_to(name, result)
     body = json.loads(json.dumps(body))
     node: Any = body
     path: list[Any] = []
@@ -752,7 +768,7 @@ def damaged(draw):
         holder[key] = draw(ANY_JSON)
     else:
         del holder[key]
-    return name, Answer(
+    return name, ApiResponse(
         draw(st.sampled_from([status, 200, 400, 404, 409, 422])), "application/json", json.dumps(body).encode()
     )
 
@@ -776,9 +792,9 @@ SORTS = {
 @settings(max_examples=300)
 @given(damaged())
 def test_whatever_comes_back_means_something(said):
-    """A value of its type, a refusal, or that nobody knows: no other exception ever."""
+    """Any response becomes a result of the right type, a refusal or `ReplyLost`."""
     name, answer = said
-    meaning = came_to(lambda: understood(ASKED[name], answer))
+    meaning = came_to(lambda: interpret(ASKED[name], answer))
     assert meaning is ReplyLost or isinstance(meaning, SORTS[name] | Refused)
     assert name in EFFECTS or meaning is not ReplyLost
     str(meaning)
@@ -786,8 +802,9 @@ def test_whatever_comes_back_means_something(said):
 
 @given(st.integers(100, 599), st.sampled_from(["application/json", "text/html", ""]), st.binary(max_size=200))
 def test_bytes_mean_something_too(status, type, body):
+    """No response raises anything but `ReplyLost`."""
     for asked in ASKED.values():
-        came_to(lambda asked=asked: understood(asked, Answer(status, type, body)))
+        came_to(lambda asked=asked: interpret(asked, ApiResponse(status, type, body)))
 
 
 # What was confided -------------------------------------------------------------------------------------------------
@@ -795,7 +812,7 @@ def test_bytes_mean_something_too(status, type, body):
 
 @pytest.mark.parametrize("row", ["500", "nothing", "half a body", "no JSON", "another action", "a redirect", "closed"])
 def test_nothing_that_was_confided_gets_out(row, caplog):
-    """Token, key of the API and telephone number are in no log, whatever its level, no repr and no traceback."""
+    """Token, key of the API and telephone number are in no log, no repr and no traceback."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
     chained: list[object] = []
@@ -818,6 +835,7 @@ def test_nothing_that_was_confided_gets_out(row, caplog):
 
 
 def test_httpx_is_loaded_for_those_who_want_it():
+    """The library httpx is imported when a client is first used, not with the flows."""
     code = (
         "import sys, flows, flows.credex_core as core; print('httpx' in sys.modules); "
         "core.HttpCredexCore, core.AsyncHttpCredexCore; print('httpx' in sys.modules, 'starlette' in sys.modules); "
@@ -832,7 +850,8 @@ def test_httpx_is_loaded_for_those_who_want_it():
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_a_request_that_is_none_is_refused(name, client, core):
-    url = f"{client._address.url}/{name}"
+    """The server refuses malformed requests, and makes no call."""
+    url = f"{client._settings.url}/{name}"
     for content in (b"", b"[]", b"{}", b"\xff", b'{"a": NaN}', b"[" * 100_000, *_wrong(BODIES[name])):
         answer = httpx.post(url, content=content)
         assert answer.status_code == 400
@@ -842,7 +861,7 @@ def test_a_request_that_is_none_is_refused(name, client, core):
 
 
 def _wrong(body):
-    """The body with each of its fields gone, or wrong."""
+    """Return the body with each of its fields missing or wrong."""
     for name in body.keys() - {"memberID"}:
         yield json.dumps({key: value for key, value in body.items() if key != name}).encode()
         wrong: tuple[object, ...] = (None, {}, "2026-13-01x" if name == "startDate" else False, [7])
@@ -851,7 +870,8 @@ def _wrong(body):
 
 
 def test_a_browser_may_look_and_ask(client, core):
-    url = client._address.url
+    """The server shows what it received and accepts requests of web pages."""
+    url = client._settings.url
     logged_in(client, ADA)
     seen = httpx.get(url).json()
     assert seen["received"] == [{"name": "login", "key": ""}]
@@ -864,6 +884,7 @@ def test_a_browser_may_look_and_ask(client, core):
 
 
 def test_it_is_served_while_the_block_lasts():
+    """The simulator is served until the block ends."""
     with served(SimulatedCredexCore()) as url, HttpCredexCore(url) as client:
         assert isinstance(client.login(phone=ADA), Session)
     with HttpCredexCore(url) as client:
@@ -874,7 +895,7 @@ def test_it_is_served_while_the_block_lasts():
 
 
 class Talk:
-    """A member on one channel; the bot asks credex-core over HTTP."""
+    """A conversation of one member with a bot that calls credex-core over HTTP."""
 
     def __init__(self, client, core, phone):
         core.clock = lambda: NOW
@@ -883,7 +904,7 @@ class Talk:
         self.channel, self.number = Channel("whatsapp", phone), 0
 
     def say(self, *lines):
-        """What it answers to the last of them."""
+        """Return the reply to the last of these texts."""
         for line in lines:
             self.number += 1
             self.outcome = self.manager.handle(Message(self.channel, f"m{self.number}", text=line))
@@ -891,6 +912,7 @@ class Talk:
 
 
 def test_somebody_new_becomes_a_member_and_their_offer_is_accepted(client, core):
+    """A guest becomes a member over HTTP, and their offer is accepted."""
     emmy = Talk(client, core, "263770000001")
     assert "Welcome, Emmy!" in emmy.say("hi", "become_member", "Emmy", "Noether", "yes")
     assert "10.00 USD" in emmy.say("menu", "offer", "10", "alan")
@@ -906,7 +928,7 @@ def test_somebody_new_becomes_a_member_and_their_offer_is_accepted(client, core)
     "fault", [Fault("lost", "createCredex", 2), Fault("down", "createCredex", 1), Fault("401", "createCredex", 1)]
 )
 def test_one_offer_is_made_whatever_goes_wrong_once(client, core, fault):
-    """Lost, down or a token that ran out: the framework asks again with the same key."""
+    """After a lost reply, an outage or a 401, one offer is made, with one key."""
     ada = Talk(client, core, ADA)
     ada.say("hi", "offer", "10", "alan")
     core.faults = [fault]
@@ -919,6 +941,7 @@ def test_one_offer_is_made_whatever_goes_wrong_once(client, core, fault):
 
 
 def test_a_core_that_is_away_is_one_apology(client, core):
+    """If nothing listens at the address, the reply apologises and does not offer a membership."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with HttpCredexCore(closed) as nobody:
@@ -928,8 +951,10 @@ def test_a_core_that_is_away_is_one_apology(client, core):
 
 
 def test_the_async_manager_talks_to_the_async_client(site, core):
+    """The async manager makes an offer through the async client, once in spite of a lost reply."""
+
     async def talked():
-        async with AsyncHttpCredexCore(site[1]._address.url) as client:
+        async with AsyncHttpCredexCore(site[1]._settings.url) as client:
             bot = flows.bot.with_services({"credex_core": client})
             core.clock = lambda: NOW
             manager = AsyncFlowStateManager.in_memory(bot, clock=lambda: NOW)

@@ -1,4 +1,4 @@
-"""Members are spoken to in their language, by whatever it is said."""
+"""Replies are in the member's language."""
 
 from __future__ import annotations
 
@@ -40,14 +40,17 @@ class Name:
 
 
 def greeted(turn: Turn[Name]) -> Text:
+    """Return a text with the typed name."""
     return Text("greet.sure", name=turn.data.said)
 
 
 def short(text: str) -> str | Refused:
+    """Reader that refuses long texts."""
     return text if len(text) < 5 else Refused("greet.long")
 
 
 def broken(turn: Turn[Name]) -> bool:
+    """Guard that raises an exception for one text."""
     if turn.data.said == "bang":
         raise ZeroDivisionError
     return True
@@ -82,7 +85,7 @@ BOT = Bot([greet], texts=WORDS, session=SessionLife(300))
 
 
 class Person:
-    """Somebody on a channel that knows their language."""
+    """A conversation on a channel that reports a language."""
 
     def __init__(self, metadata: dict[str, Any], bot: Bot = BOT, **options: Any) -> None:
         self.now = 1_760_000_000.0
@@ -101,12 +104,12 @@ class Person:
      ({"language": 7}, "Name?"), ({"language": "\x00" * 300}, "Name?")],
 )  # fmt: skip
 def test_the_channel_says_which(metadata: dict[str, Any], question: str) -> None:
-    """What it knows in whatever form, and as far as there are words."""
+    """The channel's language decides, in any form of its tag, as far as there are texts."""
     assert Person(metadata).say("hi") == [question]
 
 
 def test_the_profile_says_it_louder() -> None:
-    """Also before what another channel says."""
+    """The language of the profile has priority over that of the channel."""
     person = Person({"language": "en"})
     document = person.manager.handle(Message(person.channel, "1", "hi")).state
     person.manager.save(attrs.evolve(document, profile={"language": "sn"}))
@@ -114,7 +117,10 @@ def test_the_profile_says_it_louder() -> None:
 
 
 def test_everything_that_is_said_is_in_it() -> None:
-    """Refusals, questions, titles, failures and duplicates are said in the language; a title can be typed in it."""
+    """Refusals, questions, titles, failures and duplicates are in the member's language.
+
+    A title can be typed in that language.
+    """
     person = Person({"language": "sn"})
     assert person.say("hi") == ["Zita?"]
     assert person.say("longer") == ["Rakareba.", "Zita?"]
@@ -127,7 +133,7 @@ def test_everything_that_is_said_is_in_it() -> None:
 
 
 def test_what_nobody_asked_for_is_in_it() -> None:
-    """A timer's words, delivered or waiting."""
+    """Texts of timers are in the member's language, delivered or waiting."""
     heard: list[str] = []
 
     def deliver(channel: Channel, replies: tuple[Reply, ...]) -> None:
@@ -146,7 +152,7 @@ def test_what_nobody_asked_for_is_in_it() -> None:
 
 
 def test_an_error_is_said_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store is gone: what the member is told, by what is known of them, and by the channel of who is not known."""
+    """The reply of an error is in the language of the member, or of the channel if the member is unknown."""
     person = Person({})
     document = person.manager.handle(Message(person.channel, "1", "hi")).state
     person.manager.save(attrs.evolve(document, profile={"language": "sn"}))
@@ -164,7 +170,7 @@ def test_an_error_is_said_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_further_words_do_what_the_known_ones_do() -> None:
-    """The known ones still do; a command that is not there is refused."""
+    """Further words of a command work beside the known ones; an unknown command is refused."""
     commands = Commands().also(back="Dzokera", yes=["hongu", "ehe"])
     assert [commands.command(word) for word in ("back", "dzokera")] == ["back", "back"]
     assert [commands.button(word) for word in ("yes", "hongu", "ehe", "no")] == ["yes", "yes", "yes", "no"]
@@ -176,7 +182,7 @@ def test_further_words_do_what_the_known_ones_do() -> None:
 
 
 def keys(replies: tuple[Reply, ...]) -> set[str]:
-    """The keys of all that was said."""
+    """Return the keys of all texts that were replied."""
     texts: list[Text | None] = []
     for reply in replies:
         if isinstance(reply, Text):
@@ -195,7 +201,7 @@ CONVERSATION = (
 
 
 def test_a_whole_conversation_has_its_words_in_both_languages() -> None:
-    """Whatever is said has a key, and its Shona is not its English."""
+    """Each text of a conversation has a key, and its Shona differs from its English."""
     core = SimulatedCredexCore()
     talk = Talk(ADA, core=core)
     said: set[str] = set()
@@ -212,7 +218,7 @@ def test_a_whole_conversation_has_its_words_in_both_languages() -> None:
 
 
 def test_a_language_once_chosen_is_kept() -> None:
-    """Over the end of the session and the next login, on any channel; the other one can be chosen again."""
+    """A chosen language survives the session, on any channel, and can be changed again."""
     talk = known(ALAN)
     talk.say("shona")
     assert talk.outcome.state.profile["language"] == "sn"
@@ -226,7 +232,7 @@ def test_a_language_once_chosen_is_kept() -> None:
 
 
 def test_a_name_of_a_language_is_a_quick_command_only_at_home() -> None:
-    """In the middle of something it is what it would be without."""
+    """Within a flow, the name of a language is an answer like any other."""
     talk = known(ADA)
     talk.say("offer", "10", "shona")
     assert (talk.place, talk.said) == ("offer.handle", ["No account has the handle shona.", ENGLISH["offer.handle"]])

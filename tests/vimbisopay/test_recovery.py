@@ -1,4 +1,4 @@
-"""VimbisoPay's own documents, damaged: whatever a profile holds instead, nobody is stuck with it."""
+"""Damaged documents of VimbisoPay: a member can always continue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STANDING = [name for name, place in PLACES.items() if place.phone == ALAN and pl
 
 
 def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a value, but for the value as a whole."""
+    """Return the path of each value within a value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, held in inner:
         yield (*above, name)
@@ -33,14 +33,14 @@ def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def arrived(place: Place) -> Talk:
-    """Alan, at one of his questions."""
+    """Return a conversation with Alan at one of his questions."""
     talk = Talk(place.phone)
     talk.say(*place.words)
     return talk
 
 
 def spoil(talk: Talk, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the stored profile behind the back of all workers."""
+    """Change the stored profile directly in the store."""
     document = talk.outcome.state
     member = talk.store._members[document.member_id]
     assert member.state is not None
@@ -51,7 +51,7 @@ def spoil(talk: Talk, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def goes_on(talk: Talk) -> None:
-    """The member is answered, keeps what was not damaged, and is at the dashboard with the next greeting."""
+    """Check that the member gets a reply, keeps undamaged data and reaches the dashboard with a greeting."""
     before, calls = talk.outcome.state, len(talk.core.calls)
     talk.say("help")
     if talk.outcome.state.call is not None:  # it was on its way in the document before, and is taken up again
@@ -71,6 +71,8 @@ def goes_on(talk: Talk) -> None:
 
 
 def changed(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return a function that replaces one value of a profile."""
+
     def change(profile: dict[str, Any]) -> None:
         holder: Any = profile
         for name in path[:-1]:
@@ -82,7 +84,7 @@ def changed(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], Non
 
 @pytest.mark.parametrize("place", STANDING)
 def test_a_profile_that_holds_something_else(place: str) -> None:
-    """Any one thing in it is of another kind: it is put back as it was before, or is harmless."""
+    """A profile with one value of another kind is restored, or the value does no harm."""
     whole = json.loads(dumps(dict(arrived(PLACES[place]).outcome.state.profile)))
     for number, path in enumerate(paths(whole)):
         talk = arrived(PLACES[place])
@@ -93,7 +95,7 @@ def test_a_profile_that_holds_something_else(place: str) -> None:
 
 @given(st.sampled_from(STANDING), st.data(), json_values)
 def test_a_profile_that_holds_anything(place: str, data: st.DataObject, value: Any) -> None:
-    """Whatever JSON can say, at any place of it. A text in the place of a text is no damage, and stays."""
+    """A profile with any JSON value at any place is restored; a text in place of a text stays."""
     talk = arrived(PLACES[place])
     where = list(paths(json.loads(dumps(dict(talk.outcome.state.profile)))))
     spoil(talk, changed(data.draw(st.sampled_from(where)), value))

@@ -1,7 +1,7 @@
-"""Compare the annotations of callbacks with those of the places that their values go to.
+"""Comparison of the annotations of callbacks with those of the fields that take their values.
 
-They are an answer and its field, the input of a sub-flow and its data, the output of a sub-flow and its field. A
-callback without annotations, or with annotations that are not classes, fits everywhere.
+The pairs are an answer and its field, the input of a sub-flow and its data, and the output of a sub-flow and its
+field. A callback without annotations, or with annotations that are not classes, fits everywhere.
 """
 
 from __future__ import annotations
@@ -32,17 +32,22 @@ def field_type(data: type, name: str) -> object:
     return _hints(data).get(name, Any)
 
 
-def _hints(annotated: object) -> dict[str, Any]:
+def fits(given: object, wanted: object) -> bool:
+    """Return whether each value of one annotation is one of the other, `Refused` aside, which is never stored."""
+    takes = list(_parts(wanted))
+    return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
+
+
+def name_of(annotation: object) -> str:
+    """Return an annotation as it stands in an error."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _hints(annotated: object) -> dict[str, object]:
     try:
         return typing.get_type_hints(annotated)
     except Exception:  # noqa: BLE001  # an undefined name, or not a function: nothing is known then
         return {}
-
-
-def fits(given: object, wanted: object) -> bool:
-    """Whether every value of one annotation is a value of the other. A `Refused` is never stored."""
-    takes = list(_parts(wanted))
-    return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
 
 
 def _is_refused(part: object) -> bool:
@@ -63,8 +68,3 @@ def _is_kind(part: object, taken: object) -> bool:
     if not (isinstance(kind, type) and isinstance(wanted, type)) or {kind, wanted} & {Any, object}:
         return True
     return issubclass(kind, wanted) or (kind is int and wanted is float)
-
-
-def name_of(annotation: object) -> str:
-    """Return an annotation as it stands in an error."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,9 +1,10 @@
-"""The bot: the flows, and everything that belongs to no single flow."""
+"""The bot: the flows, and the settings that belong to no single flow."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
@@ -14,8 +15,8 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import name_of
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
-from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.machine import Machine
+from vimbiso_fsm.flow.flow import AnyFlow, Flow
+from vimbiso_fsm.flow.machine import AnyMachine, Machine
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 C_contra = TypeVar("C_contra", contravariant=True)
 
 
-def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
+def _flows(given: AnyFlow | Sequence[AnyFlow]) -> tuple[AnyFlow, ...]:
     flows = (given,) if isinstance(given, Flow) else tuple(given)
     if not flows:
         raise FlowError("", "bot", "it has no flows", "give Bot(flows=[…]) at least one")
@@ -36,7 +37,7 @@ def _flows(given: Flow[Any] | Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
 
 
 def _profile_class(given: type | None) -> type | None:
-    fields = attrs.fields(cast(Any, given)) if given is not None and attrs.has(given) else ()
+    fields = attrs.fields(given) if given is not None and attrs.has(given) else ()
     for field in fields:
         if field.init and field.default is attrs.NOTHING:
             fault = f"field {field.name!r} of profile class {name_of(given)} has no default"
@@ -78,7 +79,7 @@ class Bot:
 
     Attributes:
         flows: One flow or several. Sub-flows need not be named.
-        home: The flow that a member comes back to; the first flow if not given.
+        home: The flow that a member returns to; the first flow if not given.
         entry: The flow that identifies a member. It is entered when a flow's `requires` refuses.
         commands: The words that work in every state.
         shortcuts: Messages that start a flow and answer its first questions.
@@ -86,8 +87,8 @@ class Bot:
             otherwise in the one that the channel reports.
         services: The services that calls are made to, by the name of the port in snake case.
         channels: Channel types beyond the built-in ones.
-        session: How long a session lives, or the seconds without a message after which it ends.
-        tokens: How tokens of members are read and renewed. Without it a token is opaque and lives until a flow
+        session: The lifetime of a session, or the seconds without a message after which it ends.
+        tokens: The settings for members' login tokens. Without them a token is opaque and lives until a flow
             removes it.
         importer: What imports the data that another system has stored of a new member.
         profile: The class of the member's profile, `P` in `Turn[D, P]`. All its fields have defaults. A profile that
@@ -98,9 +99,9 @@ class Bot:
         FlowError: Two flows share a name, or a flow is not a `Flow`.
     """
 
-    flows: tuple[Flow[Any], ...] = attrs.field(converter=_flows)
-    home: Flow[Any] = attrs.field(default=attrs.Factory(lambda self: self.flows[0], takes_self=True), kw_only=True)
-    entry: Flow[Any] | None = attrs.field(default=None, kw_only=True)
+    flows: tuple[AnyFlow, ...] = attrs.field(converter=_flows)
+    home: AnyFlow = attrs.field(default=attrs.Factory(lambda self: self.flows[0], takes_self=True), kw_only=True)
+    entry: AnyFlow | None = attrs.field(default=None, kw_only=True)
     commands: Commands = attrs.field(factory=Commands, kw_only=True)
     shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
@@ -112,14 +113,12 @@ class Bot:
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
-    machines: Mapping[str, Machine[Any]] = attrs.field(init=False, repr=False)
-    kept: Mapping[tuple[str, int], Machine[Any]] = attrs.field(init=False, repr=False)
+    machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
+    kept: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
     validator: StateValidator = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        def fill(name: str, value: object) -> None:
-            object.__setattr__(self, name, value)
-
+        fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("flows", tuple(_all_flows(self)))
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
@@ -133,7 +132,7 @@ class Bot:
     def __repr__(self) -> str:
         return f"Bot({[flow.name for flow in self.flows]})"
 
-    def flow(self, name: str) -> Flow[Any]:
+    def flow(self, name: str) -> AnyFlow:
         """Return the flow with that name.
 
         Raises:
@@ -141,7 +140,7 @@ class Bot:
         """
         return self.machines[name].flow
 
-    def machine(self, run: Run) -> Machine[Any]:
+    def machine(self, run: Run) -> AnyMachine:
         """Return the machine of a run: that of the current flow, or of the older definition that the run finishes on.
 
         Raises:
@@ -150,7 +149,7 @@ class Bot:
         flow = run.flow_data.data.flow_type
         return (self.kept.get((flow, run.version)) if self.kept else None) or self.machines[flow]
 
-    def definition(self, run: Run) -> Flow[Any]:
+    def definition(self, run: Run) -> AnyFlow:
         """Return the definition of a run's flow: the current one, or the older one that the run finishes on.
 
         Raises:
@@ -158,7 +157,7 @@ class Bot:
         """
         return self.machine(run).flow
 
-    def definitions(self, name: str) -> tuple[Flow[Any], ...]:
+    def definitions(self, name: str) -> tuple[AnyFlow, ...]:
         """Return the current flow with that name, if there is one, and the older definitions that are kept."""
         current = [self.machines[name].flow] if name in self.machines else []
         return (*current, *(machine.flow for (flow, _), machine in self.kept.items() if flow == name))
@@ -173,16 +172,15 @@ class Bot:
             return member
         return attrs.evolve(member, profile=StoredProfile(member.stored_profile, self.profile, structure))
 
-    def language(self, profile: Mapping[str, Any], channel: Channel) -> str:
-        """Return the language of a member's replies.
+    def language(self, profile: Mapping[str, object], channel: Channel) -> str:
+        """Return the language of a member's replies, as far as the catalogue has it.
 
-        It is the one that the stored profile names, otherwise the one that the channel reports, as far as the
-        catalogue has it.
+        The stored profile names it. Otherwise the channel reports it.
         """
         return self.catalogue.language(locales.preferred(profile, channel.metadata))
 
-    def say(self, replies: Iterable[Reply], profile: Mapping[str, Any], channel: Channel) -> tuple[Reply, ...]:
-        """Return the replies with their final words, in the member's language."""
+    def say(self, replies: Iterable[Reply], profile: Mapping[str, object], channel: Channel) -> tuple[Reply, ...]:
+        """Return the replies with all texts written out in the member's language."""
         return self.catalogue.replies(replies, self.language(profile, channel))
 
     def with_services(self, services: Mapping[str, object]) -> Bot:
@@ -190,9 +188,9 @@ class Bot:
         return attrs.evolve(self, services={**self.services, **services}) if services else self
 
 
-def _all_flows(bot: Bot) -> Iterator[Flow[Any]]:
+def _all_flows(bot: Bot) -> Iterator[AnyFlow]:
     """Yield each flow that the bot can run, once: those given, home, entry, sub-flows, the framework's own."""
-    seen: dict[str, Flow[Any]] = {}
+    seen: dict[str, AnyFlow] = {}
     waiting: list[object] = [*bot.flows, bot.home, bot.entry, *(s.flow for s in bot.shortcuts), CARRY_ON]
     while waiting:
         flow = waiting.pop(0)
@@ -214,9 +212,9 @@ def _all_flows(bot: Bot) -> Iterator[Flow[Any]]:
             yield flow
 
 
-def _older(flows: Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
+def _older(flows: Sequence[AnyFlow]) -> tuple[AnyFlow, ...]:
     """Return the older definitions on which runs of these flows finish, and their sub-flows, each once."""
-    found: list[Flow[Any]] = []
+    found: list[AnyFlow] = []
     waiting = [old for flow in flows for migration in flow.migrations for old in migration.kept]
     while waiting:
         old = waiting.pop(0)
@@ -226,9 +224,9 @@ def _older(flows: Sequence[Flow[Any]]) -> tuple[Flow[Any], ...]:
     return tuple(found)
 
 
-def _kept(flows: Sequence[Flow[Any]]) -> dict[tuple[str, int], Machine[Any]]:
+def _kept(flows: Sequence[AnyFlow]) -> dict[tuple[str, int], AnyMachine]:
     """Return the machines of older definitions by name and version."""
-    table: dict[tuple[str, int], Machine[Any]] = {}
+    table: dict[tuple[str, int], AnyMachine] = {}
     current = {(flow.name, flow.version) for flow in flows}
     for flow in _older(flows):
         key = flow.name, flow.version

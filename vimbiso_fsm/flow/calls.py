@@ -17,6 +17,12 @@ R_co = TypeVar("R_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LONGEST_PAUSE: Final = 1.0
+"""The longest pause between two attempts of a round, in seconds."""
+
+LONGEST_REST: Final = 60.0
+"""The longest rest between two rounds, in seconds."""
+
 
 @attrs.frozen
 class Caller:
@@ -48,7 +54,7 @@ class Call(Generic[R_co]):
 
     service: str
     method: str
-    arguments: Mapping[str, Any] = attrs.field(hash=False, repr=False)
+    arguments: Mapping[str, object] = attrs.field(hash=False, repr=False)
     stored: bool = False
 
 
@@ -86,13 +92,13 @@ class CallPolicy:
 
     @property
     def lease(self) -> float:
-        """Seconds for which one worker holds the call: all attempts and pauses, and the commit of the result."""
+        """Seconds for which one worker holds the call: all attempts, the pauses and the commit of the result."""
         pauses = sum(min(self.pause * (1 << made), LONGEST_PAUSE) for made in range(self.attempts - 1))
         return self.attempts * self.timeout + pauses + 5.0
 
     @property
     def take_ups(self) -> int:
-        """How often an expired lease may be taken over. At least 3, so that a call outlives the death of a worker."""
+        """How often an expired lease may be taken over: at least 3 times, so that a call survives dead workers."""
         return max(self.rounds, 3)
 
     def rest(self, made: int) -> float:
@@ -109,17 +115,8 @@ class CallPolicy:
         return Refused("call.unsure" if self.effect else "call.unavailable")
 
 
-LONGEST_PAUSE: Final = 1.0
-"""The longest pause between two attempts of a round, in seconds."""
-
-
-LONGEST_REST: Final = 60.0
-"""The longest rest between two rounds, in seconds."""
-
-
 STANDARD: Final = CallPolicy()
 """The policy of a call whose state has none."""
-
 
 READ_ONLY: Final = CallPolicy(rounds=1, effect=False)
 """The policy of a call that only reads: after one round without a result, the flow receives `failed`."""
@@ -134,8 +131,8 @@ def snake_case(name: str) -> str:
 def call(method: Callable[Concatenate[Any, P], Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
 @overload
 def call(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
-def call(method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call[Any]:
-    """Propose to call a method of a service: `call(CredexCore.create_credex, to=…, amount=…)`.
+def call(method: Callable[..., object], /, *args: object, **kwargs: object) -> Call[object]:
+    """Propose a call to a method of a service: `call(CredexCore.create_credex, to=…, amount=…)`.
 
     The call is made after the turn is stored, to the service that is registered under the port's name in snake case.
     The framework fills a parameter `caller` of the method.
@@ -157,5 +154,5 @@ def call(method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call[Any]:
 
 
 @functools.cache
-def _signature(method: Callable[..., Any]) -> inspect.Signature:
+def _signature(method: Callable[..., object]) -> inspect.Signature:
     return inspect.signature(method)

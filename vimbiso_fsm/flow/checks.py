@@ -1,7 +1,7 @@
 """The checks of a flow's declaration.
 
-They run when the flow is made, and raise the first fault as a `FlowError`. They see the flow as `Declared`, because
-`Flow` itself imports them.
+They run when the flow is made, and raise the first fault as a `FlowError`. They take a `Declared`, because `Flow`
+imports this module.
 """
 
 from __future__ import annotations
@@ -10,72 +10,19 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
-from typing import Any, Final, cast
+from typing import Final
 
 import attrs
 
 from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
-from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, Declared, State, Transition, sequence
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
 from vimbiso_fsm.messages.replies import Text
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _WORDS: Final = frozenset({"filed", "foiled"})
 """English words that differ from a reserved trigger by one letter, as a typing error would."""
-
-
-def made_from(flow: Declared, name: str) -> set[str]:
-    """Return the fields that a field was made from, directly or by way of others."""
-    found: set[str] = set()
-    fresh = [name]
-    while fresh:
-        sources = set(sequence(flow.depends.get(fresh.pop()))) - found
-        found |= sources
-        fresh += sources
-    return found
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the remedy for an unknown name: the most similar known name, or all known names."""
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-
-
-def meant_trigger(name: str) -> str | None:
-    """Return the reserved trigger that a button's name is probably a misspelling of, None if there is none.
-
-    A misspelling has two neighbouring letters swapped or one letter doubled. In a trigger of at least six letters it
-    may also have one letter left out, added or replaced, except for the first letter and for letters after the end:
-    `answer1` and `answers` are other names. Short triggers get no more tolerance, because `one`, `none` and `auth`
-    are good names for buttons.
-    """
-    for trigger in sorted(RESERVED_TRIGGERS - {name}):
-        if name in _slips(trigger) or (len(trigger) >= 6 and _differs_by_one(name, trigger)):
-            return trigger
-    return None
-
-
-def _slips(word: str) -> set[str]:
-    """Return the word with two neighbouring letters swapped, or one letter doubled."""
-    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)}
-    return swapped | {word[: i + 1] + word[i:] for i in range(len(word))}
-
-
-def _differs_by_one(name: str, trigger: str) -> bool:
-    if name[:1] != trigger[0] or name.startswith(trigger) or name in _WORDS:
-        return False
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, trigger, strict=False)))
-    rest, meant = name[same:], trigger[same:]
-    return rest[1:] == meant[1:] or rest == meant[1:] or rest[1:] == meant
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
-
-
-def _is_data_class(value: object) -> bool:
-    return isinstance(value, type) and attrs.has(value)
 
 
 def check_data(flow: Declared) -> None:
@@ -85,32 +32,38 @@ def check_data(flow: Declared) -> None:
     if type(flow.version) is not int or flow.version < 1:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
     if flow.late_text not in ("decide", "close"):
-        raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'say "decide" or "close"')
+        raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'give "decide" or "close"')
     if not _is_data_class(flow.data):
         raise FlowError(flow.name, "data", "it is not an attrs class", "decorate it with @attrs.frozen")
-    for field in attrs.fields(cast(Any, flow.data)):
+    for field in attrs.fields(flow.data):
         if field.name in RESERVED | {"member_id"} or field.name.startswith("_"):
             raise FlowError(flow.name, "data", f"field {field.name!r} has a reserved name", "rename the field")
         if field.default is attrs.NOTHING:
-            raise FlowError(flow.name, "data", f"field {field.name!r} has no default", "a run starts with none filled")
+            raise FlowError(
+                flow.name, "data", f"field {field.name!r} has no default", "give it one: a run starts with no answers"
+            )
 
 
 def check_depends(flow: Declared) -> None:
-    """Check which fields are made from which."""
+    """Check the fields of `depends`, and that no field depends on itself."""
     given: object = flow.depends
     if not isinstance(given, Mapping):
         raise FlowError(flow.name, "depends", f"it is a {type(given).__name__}", "give {field: field or fields}")
-    for name, sources in flow.depends.items():
-        if not sequence(sources):
+    for name, given_sources in flow.depends.items():
+        sources: tuple[str, ...] = sequence(given_sources)
+        if not sources:
             raise FlowError(flow.name, "depends", f"field {name!r} depends on nothing", "name its sources or remove it")
-        for field in (name, *sequence(sources)):
+        for field in (name, *sources):
             if field not in flow.fields:
                 fault = f"it names field {field!r}, which {flow.data.__name__} lacks"
                 raise FlowError(flow.name, "depends", fault, did_you_mean(str(field), flow.fields))
     for name in flow.depends:
         if name in made_from(flow, name):
             raise FlowError(
-                flow.name, "depends", f"field {name!r} depends on itself", "say only what each was made from first"
+                flow.name,
+                "depends",
+                f"field {name!r} depends on itself",
+                "name only the fields that it is made from directly",
             )
 
 
@@ -173,13 +126,81 @@ def check_transitions(flow: Declared) -> None:
                 )
 
 
-def check_state(flow: Declared, state: State[Any]) -> None:
-    """Check what a state does and which transitions it has."""
+def check_state(flow: Declared, state: AnyState) -> None:
+    """Check the slots of a state and its transitions."""
     for fault, remedy in _state_faults(flow, state):
         raise FlowError(flow.name, f"state {state.name!r}", fault, remedy)
 
 
-def _state_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
+def check_guards_apart(flow: Declared) -> None:
+    """Check that transitions of one state and trigger differ in their guards, so that each can fire."""
+    for (source, trigger), ways in flow.by_trigger.items():
+        for place, earlier in enumerate(ways):
+            for later in ways[place + 1 :]:
+                always = not earlier.guards
+                if always or _asks(earlier) == _asks(later):
+                    raise FlowError(
+                        flow.name,
+                        f"state {source!r}",
+                        f"transition {trigger!r} to {later.dest!r} can never be told from the one to {earlier.dest!r}",
+                        "give the earlier one a guard that can decline" if always else "give them different guards",
+                    )
+
+
+def check_reachable(flow: Declared) -> None:
+    """Check that transitions lead to every state."""
+    reached, fresh = {flow.initial}, [flow.initial]
+    while fresh:
+        source = fresh.pop()
+        for transition in flow.transitions:
+            if source in transition.sources and transition.dest not in reached:
+                reached.add(transition.dest)
+                fresh.append(transition.dest)
+    for state in flow.states:
+        if state.name not in reached:
+            raise FlowError(flow.name, f"state {state.name!r}", "no transition leads to it", "add one or remove it")
+
+
+def made_from(flow: Declared, name: str) -> set[str]:
+    """Return the fields that a field was made from, directly or by way of others."""
+    found: set[str] = set()
+    fresh = [name]
+    while fresh:
+        sources: tuple[str, ...] = sequence(flow.depends.get(fresh.pop()))
+        fresh += set(sources) - found
+        found.update(sources)
+    return found
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the most similar known name, or all known names."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def meant_trigger(name: str) -> str | None:
+    """Return the reserved trigger that a button's name is probably a misspelling of, None if there is none.
+
+    A misspelling has two neighbouring letters swapped or one letter doubled. In a trigger of at least six letters it
+    may also have one letter left out, added or replaced, except for the first letter and for letters after the end:
+    `answer1` and `answers` are other names. Short triggers get no more tolerance, because `one`, `none` and `auth`
+    are good names for buttons.
+    """
+    for trigger in sorted(RESERVED_TRIGGERS - {name}):
+        if name in _slips(trigger) or (len(trigger) >= 6 and _differs_by_one(name, trigger)):
+            return trigger
+    return None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_data_class(value: object) -> bool:
+    return isinstance(value, type) and attrs.has(value)
+
+
+def _state_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
     kinds = [name for name in ("final", "call", "flow") if getattr(state, name)]
     if state.rows is not None or state.is_question:
@@ -201,7 +222,7 @@ def _state_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]
     yield from _policy_faults(state)
 
 
-def _slot_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
+def _slot_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     for slot in ("ask", "say"):
         words: object = getattr(state, slot)
         if words is not None and not isinstance(words, Text) and not callable(words):
@@ -215,7 +236,7 @@ def _slot_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]
         yield f"flow is a {type(subflow).__name__}", "give the flow itself, made with Flow(…)"
 
 
-def _into_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]:
+def _into_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     if state.into is not None and state.into not in flow.fields:
         yield (
             f"into names field {state.into!r}, which {flow.data.__name__} lacks",
@@ -234,7 +255,7 @@ def _into_faults(flow: Declared, state: State[Any]) -> Iterator[tuple[str, str]]
         yield f"input returns {given}, but flow {state.flow.name!r} takes {taken}", f"return a {taken}"
 
 
-def _answer_faults(flow: Declared, state: State[Any], into: str) -> Iterator[tuple[str, str]]:
+def _answer_faults(flow: Declared, state: AnyState, into: str) -> Iterator[tuple[str, str]]:
     """Find answers that their field cannot hold, as far as the annotations say."""
     answers: list[tuple[str, object]] = []
     if state.reads:
@@ -253,7 +274,7 @@ def _answer_faults(flow: Declared, state: State[Any], into: str) -> Iterator[tup
             yield fault, "give the field that type, or the answer"
 
 
-def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
+def _trigger_faults(state: AnyState, triggers: set[str]) -> Iterator[tuple[str, str]]:
     needed = {"done", "failed"} if state.call else {"done", "cancelled"} if state.flow else set[str]()
     if state.idle:
         needed = {"auto"}
@@ -270,13 +291,10 @@ def _trigger_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
         yield "it takes an answer but has no transition 'answer'", "say where an answer leads"
 
 
-def _policy_faults(state: State[Any]) -> Iterator[tuple[str, str]]:
-    if state.policy is not None and not state.call:
-        yield "policy= belongs to a call", "remove it, or give the state its call="
-
-
-def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str, str]]:
-    if state.call and state.timeout is not None:  # a member must not read "not sent" while it may have been
+def _timeout_faults(state: AnyState, triggers: set[str]) -> Iterator[tuple[str, str]]:
+    if (
+        state.call and state.timeout is not None
+    ):  # the reply must not say "not sent" of an effect that may have happened
         yield "a state with a call has no timeout", "let the service give up, and take its 'failed'"
     if state.flow and state.timeout is not None:  # the run stands in the sub-flow, which no timer of this state ends
         yield "a sub-flow has no timeout", "give its own questions a timeout"
@@ -286,35 +304,25 @@ def _timeout_faults(state: State[Any], triggers: set[str]) -> Iterator[tuple[str
         yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
 
 
-def check_guards_apart(flow: Declared) -> None:
-    """Check that transitions of one state and trigger differ in their guards, so that each can fire."""
-    for (source, trigger), ways in flow.by_trigger.items():
-        for place, earlier in enumerate(ways):
-            for later in ways[place + 1 :]:
-                always = not earlier.guards
-                if always or _asks(earlier) == _asks(later):
-                    raise FlowError(
-                        flow.name,
-                        f"state {source!r}",
-                        f"transition {trigger!r} to {later.dest!r} can never be told from the one to {earlier.dest!r}",
-                        "give the earlier one a guard that can decline" if always else "give them different guards",
-                    )
+def _policy_faults(state: AnyState) -> Iterator[tuple[str, str]]:
+    if state.policy is not None and not state.call:
+        yield "policy= belongs to a call", "remove it, or give the state its call="
 
 
-def _asks(transition: Transition[Any]) -> tuple[frozenset[object], frozenset[object]]:
+def _asks(transition: AnyTransition) -> tuple[frozenset[object], frozenset[object]]:
     """Return the guards that decide whether a transition accepts."""
     return frozenset(sequence(transition.conditions)), frozenset(sequence(transition.unless))
 
 
-def check_reachable(flow: Declared) -> None:
-    """Check that transitions lead to every state."""
-    reached, fresh = {flow.initial}, [flow.initial]
-    while fresh:
-        source = fresh.pop()
-        for transition in flow.transitions:
-            if source in transition.sources and transition.dest not in reached:
-                reached.add(transition.dest)
-                fresh.append(transition.dest)
-    for state in flow.states:
-        if state.name not in reached:
-            raise FlowError(flow.name, f"state {state.name!r}", "no transition leads to it", "add one or remove it")
+def _slips(word: str) -> set[str]:
+    """Return the word with two neighbouring letters swapped, or one letter doubled."""
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)}
+    return swapped | {word[: i + 1] + word[i:] for i in range(len(word))}
+
+
+def _differs_by_one(name: str, trigger: str) -> bool:
+    if name[:1] != trigger[0] or name.startswith(trigger) or name in _WORDS:
+        return False
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, trigger, strict=False)))
+    rest, meant = name[same:], trigger[same:]
+    return rest[1:] == meant[1:] or rest == meant[1:] or rest[1:] == meant

@@ -1,18 +1,19 @@
-"""The global words, which work in every state, and the shortcuts into a flow. The bot declares them, not its flows.
+"""The global words, which work in every state, and the shortcuts into a flow.
 
-A global word is compared with the whole message, trimmed and without regard to case. It has priority over a state's
-reader: a handle called `home` is accepted as `@home`. A pressed button is never read as a global word.
+The bot declares them, not its flows. A global word is compared with the whole message, trimmed and without regard to
+case. It has priority over a state's reader: a handle called `home` is accepted as `@home`. A pressed button is never
+read as a global word.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
-from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.flow import AnyFlow
 
 
 def normalise(text: str) -> str:
@@ -94,5 +95,5 @@ class Shortcut:
             not this command.
     """
 
-    flow: Flow[Any]
+    flow: AnyFlow
     reads: Callable[[str], Sequence[str] | None]

@@ -14,10 +14,11 @@ A trigger that is not reserved is a button of its source state.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -34,7 +35,7 @@ from vimbiso_fsm.flow.checks import (
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import public_names, secret_names
-from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition, sequence
+from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyTransition, State, Transition, sequence
 from vimbiso_fsm.flow.turn import Guard
 
 D = TypeVar("D")
@@ -52,19 +53,19 @@ class Flow(Generic[D]):
     Attributes:
         name: The name of the flow: lower-case letters, digits and underscores.
         version: Counts 1, 2, 3 …. The author raises it when a change alters the meaning of a state that is in use.
-        data: An attrs class whose fields all have defaults: what a run gathers.
+        data: An attrs class for the values that a run gathers. All its fields have defaults.
         initial: The name of the state in which a run begins.
         requires: Guards that are checked at the start, when the run is resumed and before each call. A refusal leads
             to the bot's entry flow, and back.
         states: The states.
         transitions: The transitions.
         session: Seconds without a message after which the session ends, if they differ from the bot's.
-        late_text: How a text is handled that was sent before the current question was asked, because the member sent
+        late_text: The handling of a text that was sent before the current question, as happens when a member sends
             several messages at once. "decide" takes it as the answer, so that members can type ahead. "close" replies
-            that the question has moved on; it suits a flow in which an answer to an unseen question does harm. A late
+            that the question has changed; it suits a flow in which an answer to an unseen question does harm. A late
             button is always refused.
-        migrations: How runs of older versions go on, one for each version that is still in use.
-        depends: Which fields are made from which: `{"to": "handle", "rate": ("amount", "handle")}`. When a field
+        migrations: The migrations of runs of older versions, one for each version that is still in use.
+        depends: The fields that a field is made from: `{"to": "handle", "rate": ("amount", "handle")}`. When a field
             changes, the fields made from it return to their defaults, unless the same step sets them anew.
 
     Raises:
@@ -85,7 +86,7 @@ class Flow(Generic[D]):
     by_name: Mapping[str, State[D]] = attrs.field(init=False)
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
-    fields: Mapping[str, attrs.Attribute[Any]] = attrs.field(init=False)
+    fields: Mapping[str, attrs.Attribute[object]] = attrs.field(init=False)
     stable: Callable[[Any], bool] = attrs.field(init=False)
     public: frozenset[str] = attrs.field(init=False)
     secrets: frozenset[str] = attrs.field(init=False)
@@ -93,17 +94,18 @@ class Flow(Generic[D]):
     fingerprint: str = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        fill = _filler(self)
+        fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("requires", sequence(self.requires))
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
         check_data(self)
-        fill("fields", attrs.fields_dict(cast(Any, self.data)))
+        fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
         fill("stable", stable(self.data))
         fill("public", public_names(self.fields.values()))
         fill("secrets", secret_names(self.fields.values()))
         check_depends(self)
-        fill("depends", {name: sequence(sources) for name, sources in self.depends.items()})
+        depends: dict[str, tuple[str, ...]] = {name: sequence(sources) for name, sources in self.depends.items()}
+        fill("depends", depends)
         fill("dependents", _dependents(self))
         check_states(self)
         fill("by_name", {state.name: state for state in self.states})
@@ -127,7 +129,7 @@ class Flow(Generic[D]):
     @property
     def required(self) -> tuple[Guard[D], ...]:
         """The guards of `requires`."""
-        return cast("tuple[Guard[D], ...]", self.requires)
+        return sequence(self.requires)
 
     def ways(self, state: str, trigger: str) -> tuple[Transition[D], ...]:
         """Return the transitions of `trigger` from `state`, in order."""
@@ -155,9 +157,8 @@ class Flow(Generic[D]):
         return cast(D, attrs.evolve(cast(Any, data), **{name: getattr(fresh, name) for name in names}))
 
 
-def _filler(flow: Flow[Any]) -> Callable[[str, Any], None]:
-    """Return a function that sets the derived attributes of the frozen flow while it is made."""
-    return lambda name, value: object.__setattr__(flow, name, value)
+AnyFlow: TypeAlias = Flow[Any]
+"""A flow with any data."""
 
 
 def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], tuple[Transition[D], ...]]:
@@ -170,7 +171,7 @@ def _by_trigger(transitions: Iterable[Transition[D]]) -> dict[tuple[str, str], t
     return table
 
 
-def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
+def _dependents(flow: AnyFlow) -> dict[str, frozenset[str]]:
     """Return, by field, the fields that are made from it, directly or by way of others."""
     table: dict[str, set[str]] = {}
     for name in flow.depends:
@@ -179,7 +180,7 @@ def _dependents(flow: Flow[Any]) -> dict[str, frozenset[str]]:
     return {source: frozenset(names) for source, names in table.items()}
 
 
-def _buttons(transitions: Iterable[Transition[Any]]) -> dict[str, tuple[str, ...]]:
+def _buttons(transitions: Iterable[AnyTransition]) -> dict[str, tuple[str, ...]]:
     table: dict[str, tuple[str, ...]] = {}
     for transition in transitions:
         for trigger in transition.triggers:
@@ -189,7 +190,7 @@ def _buttons(transitions: Iterable[Transition[Any]]) -> dict[str, tuple[str, ...
     return table
 
 
-def _fingerprint(flow: Flow[Any]) -> str:
+def _fingerprint(flow: AnyFlow) -> str:
     """Return a digest of what runs depend on: fields, states and transitions, but no texts and no code."""
     parts = [f"{field.name}:{_annotation(flow.data, field)}" for field in flow.fields.values()]
     for state in flow.states:
@@ -200,8 +201,8 @@ def _fingerprint(flow: Flow[Any]) -> str:
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]
 
 
-def _annotation(kind: type[Any], field: attrs.Attribute[Any]) -> object:
-    """The type of a field as it is written in its class. `field.type` changes when attrs or cattrs resolve it."""
+def _annotation(kind: type, field: attrs.Attribute[object]) -> object:
+    """Return the type of a field as its class spells it. `field.type` changes when attrs or cattrs resolve it."""
     for base in kind.__mro__:
         written = inspect.get_annotations(base)
         if field.name in written:

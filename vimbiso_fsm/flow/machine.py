@@ -10,7 +10,7 @@ returns a bool.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 import transitions
@@ -19,8 +19,8 @@ from transitions.core import EventData
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.state import Transition
-from vimbiso_fsm.flow.turn import Changes, Guard, Turn, settled
+from vimbiso_fsm.flow.state import Transition, sequence
+from vimbiso_fsm.flow.turn import Callback, Changes, Guard, Turn, settled
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
@@ -45,74 +45,8 @@ class Fired(Generic[D]):
     verdicts: tuple[tuple[str, str], ...]
 
 
-class _Model(Generic[D]):
-    """The model of one trigger, which `transitions` moves."""
-
-    __slots__ = ("reasons", "start", "state", "turn", "verdicts")
-
-    def __init__(self, state: str, turn: Turn[D]) -> None:
-        self.state = state
-        self.start = self.turn = turn
-        self.reasons: list[Refused] = []
-        self.verdicts: list[tuple[str, str]] = []
-
-    def note(self, guard: Guard[Any]) -> bool | Refused:
-        verdict = guard(self.turn)
-        if isinstance(verdict, Refused):
-            self.reasons.append(verdict)
-            self.verdicts.append((name_of(guard), f"refused {verdict.code}"))
-        elif isinstance(verdict, bool):
-            self.verdicts.append((name_of(guard), "accepted" if verdict else "declined"))
-        else:
-            raise WrongCallback(f"guard {name_of(guard)!r}", type(verdict).__name__, "True, False or Refused(…)")
-        return verdict
-
-
-def name_of(callback: Callable[..., Any]) -> str:
-    """Return the name of a callback in audit entries and errors."""
-    return getattr(callback, "__name__", type(callback).__name__)
-
-
-def _prepare(flow: Flow[Any], transition: Transition[Any]) -> Callable[[_Model[Any]], None]:
-    prepare = transition.prepare
-    if prepare is None:
-
-        def begin(model: _Model[Any]) -> None:
-            model.turn = model.start
-
-        return begin
-
-    def prepared(model: _Model[Any]) -> None:
-        turn, stale = model.start, frozenset[str]()
-        data, member = _made(flow, prepare, turn)
-        while more := flow.stale(model.start.data, data) - stale:  # without it, what is set anew can be told
-            stale |= more
-            turn = attrs.evolve(turn, data=flow.without(turn.data, more))
-            data, member = _made(flow, prepare, turn)
-        model.turn = attrs.evolve(model.start, data=data, member=member)
-
-    return prepared
-
-
-def _made(flow: Flow[Any], prepare: Callable[[Turn[Any]], Any], turn: Turn[Any]) -> tuple[Any, Member[Any]]:
-    """Return the data and the member that a `prepare` makes of a turn."""
-    result = prepare(turn)
-    data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
-    if not isinstance(data, flow.data):
-        raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
-    return data, settled(turn.member, member)
-
-
-def _condition(guard: Guard[Any]) -> Callable[[_Model[Any]], bool]:
-    return lambda model: model.note(guard) is True
-
-
-def _unless(guard: Guard[Any]) -> Callable[[_Model[Any]], bool]:
-    return lambda model: model.note(guard) is not False
-
-
 class Machine(Generic[D]):
-    """A flow that can be stepped. It keeps no state, so all runs, members and threads share it."""
+    """An executable flow. It keeps no state, so all runs, members and threads share it."""
 
     def __init__(self, flow: Flow[D]) -> None:
         self.flow = flow
@@ -120,14 +54,7 @@ class Machine(Generic[D]):
             model=None,
             states=[transitions.State(state.name, final=state.final) for state in flow.states],
             transitions=[
-                {
-                    "trigger": trigger,
-                    "source": list(transition.sources),
-                    "dest": transition.dest,
-                    "prepare": [_prepare(flow, transition)],
-                    "conditions": [_condition(guard) for guard in cast(Any, transition.conditions)],
-                    "unless": [_unless(guard) for guard in cast(Any, transition.unless)],
-                }
+                _library_transition(flow, transition, trigger)
                 for transition in flow.transitions
                 for trigger in transition.triggers
             ],
@@ -144,20 +71,102 @@ class Machine(Generic[D]):
             Exception: A callback raised it. The document is unchanged.
         """
         model = _Model(turn.state, turn)
-        fired = False
-        if self.flow.ways(turn.state, turn.trigger):
-            event = self._machine.events[turn.trigger]
-            step = EventData(self._machine.states[turn.state], event, self._machine, model, (model,), {})
-            for candidate in event.transitions[turn.state]:
-                step.transition = candidate
-                if candidate.execute(step):
-                    fired = True
-                    break
-        settled = model.turn if fired else turn
-        return Fired(
-            model.state if fired else None,
-            settled.data,
-            settled.member,
-            tuple(model.reasons),
-            tuple(model.verdicts),
-        )
+        fired = bool(self.flow.ways(turn.state, turn.trigger)) and self._execute(model)
+        to, after = (model.state, model.turn) if fired else (None, turn)
+        return Fired(to, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
+
+    def _execute(self, model: _Model[D]) -> bool:
+        event = self._machine.events[model.start.trigger]
+        step = EventData(self._machine.states[model.state], event, self._machine, model, (model,), {})
+        for candidate in event.transitions[model.state]:
+            step.transition = candidate
+            if candidate.execute(step):
+                return True
+        return False
+
+
+AnyMachine: TypeAlias = Machine[Any]
+"""A machine of a flow with any data."""
+
+
+def name_of(callback: Callable[..., object]) -> str:
+    """Return the name of a callback in audit entries and errors."""
+    return getattr(callback, "__name__", type(callback).__name__)
+
+
+class _Model(Generic[D]):
+    """The model of one trigger, whose state `transitions` changes."""
+
+    __slots__ = ("reasons", "start", "state", "turn", "verdicts")
+
+    def __init__(self, state: str, turn: Turn[D]) -> None:
+        self.state = state
+        self.start = self.turn = turn
+        self.reasons: list[Refused] = []
+        self.verdicts: list[tuple[str, str]] = []
+
+    def judge(self, guard: Guard[D]) -> bool | Refused:
+        """Evaluate a guard, and record its verdict and its reason."""
+        verdict = guard(self.turn)
+        if isinstance(verdict, Refused):
+            self.reasons.append(verdict)
+            self.verdicts.append((name_of(guard), f"refused {verdict.code}"))
+        elif isinstance(verdict, bool):
+            self.verdicts.append((name_of(guard), "accepted" if verdict else "declined"))
+        else:
+            raise WrongCallback(f"guard {name_of(guard)!r}", type(verdict).__name__, "True, False or Refused(…)")
+        return verdict
+
+
+def _library_transition(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
+    """Return the arguments of a transition of the library."""
+    conditions: tuple[Guard[D], ...] = sequence(transition.conditions)
+    unless: tuple[Guard[D], ...] = sequence(transition.unless)
+    return {
+        "trigger": trigger,
+        "source": list(transition.sources),
+        "dest": transition.dest,
+        "prepare": [_prepare(flow, transition)],
+        "conditions": [_condition(guard) for guard in conditions],
+        "unless": [_unless(guard) for guard in unless],
+    }
+
+
+def _prepare(flow: Flow[D], transition: Transition[D]) -> Callable[[_Model[D]], None]:
+    prepare = transition.prepare
+    if prepare is None:
+
+        def begin(model: _Model[D]) -> None:
+            model.turn = model.start
+
+        return begin
+
+    def prepared(model: _Model[D]) -> None:
+        turn, stale = model.start, frozenset[str]()
+        data, member = _made(flow, prepare, turn)
+        while (
+            more := flow.stale(model.start.data, data) - stale
+        ):  # from the defaults, `prepare` shows what it sets anew
+            stale |= more
+            turn = attrs.evolve(turn, data=flow.without(turn.data, more))
+            data, member = _made(flow, prepare, turn)
+        model.turn = attrs.evolve(model.start, data=data, member=member)
+
+    return prepared
+
+
+def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) -> tuple[D, Member[Any]]:
+    """Return the data and the member that a `prepare` makes of a turn."""
+    result = prepare(turn)
+    data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
+    if not isinstance(data, flow.data):
+        raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
+    return data, settled(turn.member, member)
+
+
+def _condition(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
+    return lambda model: model.judge(guard) is True
+
+
+def _unless(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
+    return lambda model: model.judge(guard) is not False

@@ -1,4 +1,4 @@
-"""Migrations: how the runs of an older version of a flow go on."""
+"""Migrations: the rules by which runs of an older version of a flow continue on the next version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
 
 Fields: TypeAlias = Mapping[str, Any]
-"""A run's data as it is stored: plain values by field."""
+"""The data of a run as the document stores it: plain values, by the name of the field."""
 
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:
@@ -23,11 +23,11 @@ def _names(given: Sequence[str]) -> tuple[str, ...]:
 
 @attrs.frozen
 class ReplacedBy:
-    """The step is gone, and the run goes on at another step, where the question is asked.
+    """The step no longer exists. The run continues at another step, whose question is asked.
 
-    `ReplacedBy("confirm")` leads every run to one step; an answer that the old step had is no longer gone back to.
-    `ReplacedBy(which_is_left, steps=["given", "family"])` is for a step that became several. The function returns
-    one of `steps`; an earlier answer to the old step is gone back to at the step that the function returns.
+    `ReplacedBy("confirm")` leads every run to one step; "back" skips an answer to the old step.
+    `ReplacedBy(missing_name, steps=["given", "family"])` is for a step that became several. The function returns
+    one of `steps`; "back" returns from an answer to the old step to the step that the function returns.
 
     Attributes:
         step: The name of the step, or a pure function of the run's data as the old version stored it.
@@ -39,7 +39,7 @@ class ReplacedBy:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The steps at which a run may go on."""
+        """The steps at which a run may continue."""
         return (self.step,) if isinstance(self.step, str) else self.steps
 
 
@@ -59,25 +59,25 @@ class Restart:
     """The run begins again with nothing filled in.
 
     Attributes:
-        say: The text that tells the member, once, before the next reply. The framework has its own if none is given.
+        say: The text that tells the member, once, before the next reply; the framework's own if not given.
     """
 
     say: Text | None = None
 
 
 Step: TypeAlias = str | ReplacedBy | FinishOnOld | Restart
-"""How the runs at a step go on. A text is the new name of the step; the question is the same."""
+"""The rule for runs at a step. A text is the new name of the step, whose question is the same."""
 
 
 @attrs.frozen(eq=False)
 class Migration:
-    """How a run of version `since` goes on in the next version. All functions in it are pure.
+    """The rules that bring a run from version `since` to the next version. All functions in it are pure.
 
     Attributes:
         since: The version of the runs.
-        steps: How a run goes on, by the name of its step in version `since`. Other steps keep their names.
+        steps: The rules by the name of the step in version `since`. Other steps keep their names.
         data: Makes the data of the next version from the data as version `since` stored it; unchanged if not given.
-        others: How runs go on at steps that `steps` does not name.
+        others: The rule for steps that `steps` does not name.
     """
 
     since: int
@@ -86,7 +86,7 @@ class Migration:
     others: FinishOnOld | Restart | None = attrs.field(default=None, kw_only=True)
 
     def rule(self, step: str) -> Step:
-        """Return how a run at `step` goes on."""
+        """Return the rule for a run at `step`."""
         return self.steps.get(step, step if self.others is None else self.others)
 
     @property
@@ -132,7 +132,7 @@ def _place(since: int) -> str:
 
 
 def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
-    steps: Any = migration.steps
+    steps: object = migration.steps
     data: object = migration.data
     others: object = migration.others
     if not isinstance(steps, Mapping):
@@ -151,13 +151,13 @@ def _slot_faults(migration: Migration) -> Iterator[tuple[str, str]]:
         elif isinstance(rule, ReplacedBy):
             yield from _replacement_faults(step, rule)
     for restart in (*migration.steps.values(), migration.others):
-        say: Any = restart.say if isinstance(restart, Restart) else None
+        say: object = restart.say if isinstance(restart, Restart) else None
         if say is not None and not isinstance(say, Text):
             yield f"Restart says a {type(say).__name__}", "give say=Text(…)"
 
 
 def _replacement_faults(step: str, rule: ReplacedBy) -> Iterator[tuple[str, str]]:
-    target: Any = rule.step
+    target: object = rule.step
     if isinstance(target, str):
         if rule.steps:
             yield f"step {step!r} is replaced by a name and has steps=", "remove steps=, or give a function"
@@ -172,7 +172,7 @@ def _replacement_faults(step: str, rule: ReplacedBy) -> Iterator[tuple[str, str]
 
 
 def _kept_faults(flow: Declared, migration: Migration) -> Iterator[tuple[str, str]]:
-    kept: tuple[Any, ...] = migration.kept
+    kept: tuple[object, ...] = migration.kept
     for old in kept:
         if not isinstance(old, type(flow)):
             yield f"FinishOnOld takes a {type(old).__name__}", "give the old flow itself"
@@ -187,7 +187,7 @@ def _kept_faults(flow: Declared, migration: Migration) -> Iterator[tuple[str, st
 
 
 def _step_faults(flow: Declared, chain: Mapping[int, Migration], since: int, rule: Step) -> Iterator[tuple[str, str]]:
-    """Follow where a step leads, through the later migrations, to the current flow."""
+    """Follow a step through the later migrations to the current flow, and yield the faults on the way."""
     anew = isinstance(rule, ReplacedBy)
     for step in _leads_to(rule):
         places: list[tuple[int, str]] = [(since + 1, step)]

@@ -1,4 +1,4 @@
-"""The bounds of a conversation: how long a session lives, and how much is taken in or shown at once."""
+"""The limits of a conversation: the lifetime of a session, and the sizes of messages and lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_SESSION: Final = 8 * 3600.0
 
 @attrs.frozen
 class SessionLife:
-    """How long a session lives.
+    """The lifetime of a session.
 
     Attributes:
         idle: Seconds without a message after which the session ends. A flow may set its own.
@@ -20,7 +20,7 @@ class SessionLife:
         warning: Seconds before the end of the session at which a member with unconfirmed answers is warned, if the
             manager delivers replies; 0 sends no warning.
         announced: Whether the end of the session is announced at once, if the manager delivers replies. Otherwise
-            the member reads of it with the reply to their next message.
+            the reply to the member's next message announces it.
 
     Raises:
         ValueError: A bound is out of range.
@@ -37,7 +37,7 @@ class SessionLife:
 
 
 def session_life(given: SessionLife | float) -> SessionLife:
-    """Return the session life that a bot is given, as one value or as the seconds without a message."""
+    """Return the value of a bot's `session=`, which may be given as the seconds without a message."""
     return given if isinstance(given, SessionLife) else SessionLife(given, max(given, LONGEST_SESSION))
 
 

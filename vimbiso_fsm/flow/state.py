@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
-from vimbiso_fsm.flow.turn import Changes, Guard, Turn
+from vimbiso_fsm.flow.turn import Callback, Changes, Guard
 from vimbiso_fsm.messages.replies import Row, Text
 
 D_contra = TypeVar("D_contra", contravariant=True)
-
+T = TypeVar("T")
 
 RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "timeout", "auto"})
 """Triggers that the framework fires. Any other trigger is a button."""
 
 
-def sequence(value: Any) -> tuple[Any, ...]:
-    """Return a slot that takes one value or several as a tuple."""
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
-
-
 @attrs.frozen(eq=False)
 class State(Generic[D_contra]):
-    """A state of a flow, in which a run can stand.
+    """A state of a flow.
 
     Attributes:
         name: The name of the state: lower-case letters, digits and underscores.
@@ -47,28 +40,28 @@ class State(Generic[D_contra]):
     """
 
     name: str
-    ask: Text | Callable[[Turn[D_contra, Any]], Text] | None = attrs.field(default=None, kw_only=True)
-    say: Text | Callable[[Turn[D_contra, Any]], Text] | None = attrs.field(default=None, kw_only=True)
+    ask: Text | Callback[D_contra, Text] | None = attrs.field(default=None, kw_only=True)
+    say: Text | Callback[D_contra, Text] | None = attrs.field(default=None, kw_only=True)
     reads: Callable[[str], object] | None = attrs.field(default=None, kw_only=True)
     into: str | None = attrs.field(default=None, kw_only=True)
-    rows: Callable[[Turn[D_contra, Any]], Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
-    call: Callable[[Turn[D_contra, Any]], Call[Any]] | None = attrs.field(default=None, kw_only=True)
+    rows: Callback[D_contra, Sequence[Row]] | None = attrs.field(default=None, kw_only=True)
+    call: Callback[D_contra, Call[object]] | None = attrs.field(default=None, kw_only=True)
     policy: CallPolicy | None = attrs.field(default=None, kw_only=True)
     flow: Declared | None = attrs.field(default=None, kw_only=True)
-    input: Callable[[Turn[D_contra, Any]], object] | None = attrs.field(default=None, kw_only=True)
+    input: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
     timeout: float | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
-    output: Callable[[Turn[D_contra, Any]], object] | None = attrs.field(default=None, kw_only=True)
+    output: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
 
     @property
     def asks(self) -> bool:
-        """Whether the state has words for a member who is waited for."""
+        """Whether the state has a text for the member while it waits."""
         return self.ask is not None
 
     @property
     def is_question(self) -> bool:
-        """Whether the state waits for an answer. A call's `ask` is no question: it is said while the call runs."""
+        """Whether the state waits for an answer. The `ask` of a call is no question."""
         return self.ask is not None and self.call is None
 
     @property
@@ -102,9 +95,7 @@ class Transition(Generic[D_contra]):
     trigger: str | Sequence[str]
     source: str | Sequence[str]
     dest: str
-    prepare: Callable[[Turn[D_contra, Any]], D_contra | Changes[D_contra]] | None = attrs.field(
-        default=None, kw_only=True
-    )
+    prepare: Callback[D_contra, D_contra | Changes[D_contra]] | None = attrs.field(default=None, kw_only=True)
     conditions: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     unless: Guard[D_contra] | Sequence[Guard[D_contra]] = attrs.field(default=(), kw_only=True)
     words: Sequence[str] = attrs.field(default=(), kw_only=True)
@@ -117,48 +108,107 @@ class Transition(Generic[D_contra]):
     @property
     def triggers(self) -> tuple[str, ...]:
         """The triggers that fire the transition."""
-        return cast("tuple[str, ...]", sequence(self.trigger))
+        return sequence(self.trigger)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The states that the transition leaves."""
-        return cast("tuple[str, ...]", sequence(self.source))
+        return sequence(self.source)
 
     @property
     def guards(self) -> tuple[Guard[D_contra], ...]:
         """The guards of `conditions`, then those of `unless`."""
-        return cast("tuple[Guard[D_contra], ...]", (*cast(Any, self.conditions), *cast(Any, self.unless)))
+        return (*sequence(self.conditions), *sequence(self.unless))
+
+
+AnyState: TypeAlias = State[Any]
+"""A state of a flow with any data."""
+
+AnyTransition: TypeAlias = Transition[Any]
+"""A transition of a flow with any data."""
 
 
 class Declared(Protocol):
-    """The declaration of a flow, as its checks, its migrations and a state with a sub-flow see it. `Flow` is one."""
+    """The declaration of a flow, as its checks, its migrations and a state with a sub-flow see it.
+
+    `Flow` satisfies this protocol. The protocol exists because `Flow` imports the modules that take it.
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the flow."""
+        ...
+
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """The version, from 1."""
+        ...
+
     @property
-    def data(self) -> type[Any]: ...
+    def data(self) -> type:
+        """The class of the flow's data."""
+        ...
+
     @property
-    def initial(self) -> str: ...
+    def initial(self) -> str:
+        """The name of the first state."""
+        ...
+
     @property
-    def states(self) -> Sequence[State[Any]]: ...
+    def states(self) -> Sequence[AnyState]:
+        """The states, in the order of declaration."""
+        ...
+
     @property
-    def transitions(self) -> Sequence[Transition[Any]]: ...
+    def transitions(self) -> Sequence[AnyTransition]:
+        """The transitions, in the order of declaration."""
+        ...
+
     @property
-    def late_text(self) -> str: ...
+    def late_text(self) -> str:
+        """How a text is handled that was sent before the current question."""
+        ...
+
     @property
-    def migrations(self) -> Sequence[Any]: ...
+    def migrations(self) -> Sequence[Any]:
+        """The migrations. Their class imports this module."""
+        ...
+
     @property
-    def depends(self) -> Mapping[str, str | Sequence[str]]: ...
+    def depends(self) -> Mapping[str, str | Sequence[str]]:
+        """The fields that a field is made from, by its name."""
+        ...
+
     @property
-    def fields(self) -> Mapping[str, attrs.Attribute[Any]]: ...
+    def fields(self) -> Mapping[str, attrs.Attribute[object]]:
+        """The fields of the data class, by name."""
+        ...
+
     @property
-    def by_name(self) -> Mapping[str, State[Any]]: ...
+    def by_name(self) -> Mapping[str, AnyState]:
+        """The states, by name."""
+        ...
+
     @property
-    def by_trigger(self) -> Mapping[tuple[str, str], tuple[Transition[Any], ...]]: ...
+    def by_trigger(self) -> Mapping[tuple[str, str], tuple[AnyTransition, ...]]:
+        """The transitions, by source and trigger."""
+        ...
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """The digest of the declaration."""
+        ...
+
     @property
-    def stable(self) -> Callable[[Any], bool]: ...
-    def __getitem__(self, name: str, /) -> State[Any]: ...
+    def stable(self) -> Callable[[Any], bool]:
+        """A test of values of the data class: whether a value survives storage unchanged."""
+        ...
+
+    def __getitem__(self, name: str, /) -> AnyState: ...
+
+
+def sequence(value: T | Iterable[T] | None) -> tuple[T, ...]:
+    """Return the values of a slot that takes one value or several."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple | set | frozenset) else (cast(T, value),)

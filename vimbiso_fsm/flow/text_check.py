@@ -15,12 +15,12 @@ import string
 import textwrap
 from collections.abc import Iterable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
 from vimbiso_fsm.messages.refusals import Refused
@@ -105,7 +105,7 @@ def _known_fields(template: Template) -> set[str]:
         return set()
 
 
-def _definitions(bot: Bot) -> Iterator[Flow[Any]]:
+def _definitions(bot: Bot) -> Iterator[AnyFlow]:
     for flow in bot.flows:
         yield from bot.definitions(flow.name)
 

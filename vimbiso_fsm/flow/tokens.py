@@ -1,13 +1,13 @@
-"""How a bot reads the tokens of its members: when a token was issued, when it expires, how a new one is requested.
+"""Login tokens of members: their instants of issue and expiry, and their renewal.
 
-Tokens are JSON Web Tokens (RFC 7519). Their instants are read once, when a token is taken into a document, and stored
-beside it. From then on, the store's clock alone decides:
+Login tokens are JSON Web Tokens (RFC 7519). The instants of a token are read once, when a document takes it, and are
+stored beside it. From then on, the store's clock alone decides:
 
     live                          the member is authenticated
-    expired                       the member is not; what a flow `requires` is judged as it will be with a new token
+    expired                       the member is not authenticated; `requires` is evaluated as with a new token
     before a call                 a token that has expired, or will within `margin`, is renewed first
     refused by the service (401)  the token is renewed once, and the call is repeated with its key
-    end of the session, logout    the token is dropped, and nothing renews it
+    end of the session, logout    the token is deleted and not renewed
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import attrs
 from vimbiso_fsm.document.document import Member, TokenLife
 from vimbiso_fsm.errors import BadToken
 from vimbiso_fsm.flow.calls import Call
-from vimbiso_fsm.flow.turn import Changes, Turn
+from vimbiso_fsm.flow.turn import Callback, Changes
 from vimbiso_fsm.messages.refusals import Refused
 
 LATEST: Final = 253_402_300_799
@@ -51,8 +51,8 @@ class Tokens:
         ValueError: A setting is out of range.
     """
 
-    renew: Callable[[Turn[Any, Any]], Call[Any]]
-    renewed: Callable[[Turn[Any, Any]], Changes[Any]]
+    renew: Callback[Any, Call[object]]
+    renewed: Callback[Any, Changes[object]]
     unauthorised: str = attrs.field(default="unauthorised", kw_only=True)
     algorithms: Sequence[str] = attrs.field(default=("HS256",), kw_only=True)
     key: str | bytes | None = attrs.field(default=None, kw_only=True, repr=False)
@@ -67,7 +67,7 @@ class Tokens:
             raise ValueError(f"leeway is {self.leeway!r} and margin {self.margin!r}; both are seconds, not negative")
 
     def life(self, token: str, member: Member, now: datetime) -> TokenLife:
-        """Return when a member's token was issued and when it expires, as its claims say.
+        """Return the instants at which a token was issued and expires, as its claims say.
 
         Args:
             token: The encoded token.
@@ -106,22 +106,29 @@ class Tokens:
                 raise bad(claim, "is in the future")
         return TokenLife(issued or now, expires)
 
-    def _claims(self, token: str, member_id: str) -> dict[str, Any]:
+    def _claims(self, token: str, member_id: str) -> dict[str, object]:
         """Return the claims of a token. Its instants are judged by the store's clock, in `life`."""
         import jwt  # here, because a bot without tokens need not load it
 
-        options: Any = {
-            "require": ["exp", "sub"],
-            "verify_signature": self.key is not None,
-            **dict.fromkeys(
-                ("verify_exp", "verify_iat", "verify_nbf", "verify_sub", "verify_aud", "verify_iss"), False
-            ),
-        }
         try:
             algorithm = jwt.get_unverified_header(token).get("alg")
             if algorithm not in self.algorithms:
                 raise BadToken(member_id, "alg", "is not among those that are accepted")
-            return jwt.decode(token, self.key or "", algorithms=[*self.algorithms], options=options)
+            return jwt.decode(
+                token,
+                self.key or "",
+                algorithms=[*self.algorithms],
+                options={
+                    "require": ["exp", "sub"],
+                    "verify_signature": self.key is not None,
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                    "verify_sub": False,
+                    "verify_aud": False,
+                    "verify_iss": False,
+                },
+            )
         except jwt.MissingRequiredClaimError as error:
             raise BadToken(member_id, error.claim, "is missing") from None
         except jwt.InvalidSignatureError:
@@ -130,5 +137,5 @@ class Tokens:
             raise BadToken(member_id, "", f"cannot be read ({type(error).__name__})") from None
 
     def is_refusal(self, result: object) -> bool:
-        """Whether the result of a call says that its token was not accepted."""
+        """Return whether the result of a call says that its token was not accepted."""
         return isinstance(result, Refused) and result.code == self.unauthorised

@@ -20,6 +20,7 @@ from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
+R = TypeVar("R")
 
 
 @attrs.frozen
@@ -73,7 +74,10 @@ class Turn(Generic[D_co, P_co]):
         return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
 
 
-Guard: TypeAlias = Callable[[Turn[D, Any]], bool | Refused]
+Callback: TypeAlias = Callable[[Turn[D, Any]], R]
+"""A pure function of a turn with data `D`, in a bot with any profile class."""
+
+Guard: TypeAlias = Callback[D, bool | Refused]
 """A pure callback that accepts, declines or refuses."""
 
 
@@ -96,7 +100,7 @@ def settled(before: Member[Any], after: Member[Any]) -> Member[Any]:
     return attrs.evolve(after, profile=profile, language=language_of(fields))
 
 
-def authenticated(turn: Turn[object, Any]) -> bool | Refused:
+def authenticated(turn: Turn[object, object]) -> bool | Refused:
     """Guard: the member is logged in. A refusal leads to the bot's entry flow, and back."""
     return turn.member.authenticated or Refused("member.login")
 
@@ -108,7 +112,7 @@ def failed_with(*codes: str) -> Guard[object]:
         codes: The codes of the `Refused` that the call returned.
     """
 
-    def failed(turn: Turn[object, Any]) -> bool:
+    def failed(turn: Turn[object, object]) -> bool:
         return turn.reason is not None and turn.reason.code in codes
 
     failed.__name__ = f"because {' or '.join(codes)}"

@@ -1,0 +1,1 @@
+"""The texts of VimbisoPay, one language in each module."""
