@@ -210,7 +210,7 @@ def test_nobody_is_reached_by_a_channel_that_nobody_knows(both: Both):
     both.say("hi")
     both.spoil(previous=b"{")
     both.chat.store._members[MEMBER].records = ()
-    with pytest.raises(NotRecovered, match="their next message will mend it") as error:
+    with pytest.raises(NotRecovered, match="their next message repairs the document") as error:
         both.do("recover")
     assert (error.value.member_id, error.value.to, error.value.barrier) == (MEMBER, None, None)
     assert both.say("hi").status == "recovered"

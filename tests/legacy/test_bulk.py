@@ -1,4 +1,4 @@
-"""Old records on the real engine: met by a message, and all of them by a runner."""
+"""Records of the previous release on a real server, imported by a message or by a bulk import."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def core() -> Everybody:
 
 
 class Manage:
-    """Workers on the engine, each with the same credex-core."""
+    """Makes managers on the server, with one credex-core."""
 
     def __init__(self, url: str, core: SimulatedCredexCore) -> None:
         self.url, self._core = url, core
@@ -126,7 +126,7 @@ def test_sg69_a_record_of_the_old_shape_survives(manage: Manage, client: Any, co
 
 
 def test_sg69_what_was_kept_is_what_stood_there(manage: Manage, client: Any):
-    """The same as it is stored before anything is heard: step, answers, profile and account."""
+    """The stored document has the step, the answers, the profile and the account of the record."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
     document = manage().state(MEMBER)
@@ -152,7 +152,7 @@ def test_sg70_conversion_is_safe_to_repeat(manage: Manage, client: Any):
 
 @pytest.mark.parametrize("member_id", [MEMBER, None], ids=["named", "guest"])
 def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | None):
-    """The same by two workers at once, whoever of them does which step first."""
+    """Two workers that convert a record at the same time convert it once, in any order of steps."""
     client.set(NUMBER, text(offered(NUMBER, member_id)))
     record = LegacyRecord(NUMBER, client.get(NUMBER))
     manager = manage()
@@ -166,7 +166,7 @@ def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | 
 
 
 def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
-    """The same when members write while a runner is under way: each record is converted once, no message is lost."""
+    """Each record is converted once and no message is lost when members write during a bulk import."""
     numbers = [f"2637712{n:05}" for n in range(60)]
     for n in numbers:
         client.set(n, text(offered(n, f"m-{n}")))
@@ -194,16 +194,16 @@ def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
 
 
 class OldRelease:
-    """What the previous release did with what it found under a number, as far as it is known (SG-10, SG-33).
+    """The previous release at the keys of a number, as far as it is known (SG-10, SG-33).
 
-    Four keys are read, and what is no JSON object is no session.
+    It reads four keys. A value that is no JSON object is no session.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def session(self, number: str) -> dict[str, Any]:
-        """The session it goes on with; a new one when it finds none."""
+        """Return the session that the previous release goes on with, or a new one."""
         found, *beside = self._client.mget([number, *(number + name for name in SIDE_KEYS)])
         if not found:
             return {"member_id": None, "flow_data": None, "jwt_token": None}
@@ -226,7 +226,7 @@ def test_sg71_old_code_new_record(manage: Manage, client: Any):
 
 
 def test_sg71_before_the_purge_it_finds_its_own_record(manage: Manage, client: Any):
-    """The original, whole: nothing of the new record is mixed into it."""
+    """Before the purge the previous release finds its own record unchanged."""
     record = offered(NUMBER, MEMBER)
     client.set(NUMBER, text(record))
     say(manage(), "menu")
@@ -237,7 +237,7 @@ def test_sg71_before_the_purge_it_finds_its_own_record(manage: Manage, client: A
 
 
 def test_both_shells_convert_on_the_way(valkey_url: str, client: Any, core: Everybody):
-    """Async, the same."""
+    """The async manager imports a record with a message too."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER, channel=True)))
 
     async def talk() -> Outcome:
@@ -249,13 +249,14 @@ def test_both_shells_convert_on_the_way(valkey_url: str, client: Any, core: Ever
 
 
 def test_without_old_records_nobody_looks_for_them(manage: Manage, client: Any):
+    """A manager without `legacy=` imports no record."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(legacy=None), "hi").state) == ("dashboard", "menu")
     assert migrations(manage(), MEMBER) == []
 
 
 def test_old_records_may_be_elsewhere(manage: Manage, client: Any, valkey_server: Server):
-    """On another database, named by its URL."""
+    """The records may be on another database, which a URL names."""
     with valkey_server.client() as other:
         other.select(1)
         other.set(NUMBER, text(offered(NUMBER, MEMBER)))
@@ -263,7 +264,7 @@ def test_old_records_may_be_elsewhere(manage: Manage, client: Any, valkey_server
 
 
 def test_a_confirmed_offer_is_confirmed_again(manage: Manage, client: Any, core: Everybody):
-    """A record past its confirm may have had its call made, or not: nothing is sent until the member says so again."""
+    """A record after its confirmation is confirmed again, and no offer is sent until then."""
     to = {"handle": "alan_turing", "account_id": "account-7", "name": "Alan Turing"}
     client.set(NUMBER, text(offered(NUMBER, MEMBER, step=3, handle=to)))
     outcome = say(manage(), "yes")
@@ -273,18 +274,20 @@ def test_a_confirmed_offer_is_confirmed_again(manage: Manage, client: Any, core:
 
 @pytest.mark.parametrize("word", ["menu", "hi"])
 def test_menu_offers_the_old_flow_back(manage: Manage, client: Any, word: str):
+    """A global word as the first message offers the imported flow to be carried on."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(), word).state) == ("carry_on", "offered")
     assert stands(say(manage(), "yes").state) == ("offer", "handle")
 
 
 def test_cancel_ends_the_old_flow(manage: Manage, client: Any):
+    """The imported flow ends if the first message is "cancel"."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(), "cancel").state) == ("dashboard", "menu")
 
 
 def test_a_button_of_the_old_release_is_asked_for_anew(manage: Manage, client: Any):
-    """It names nothing of ours: the member is logged in, and asked again."""
+    """A button of the previous release is no answer: the member logs in, and the question is asked again."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     outcome = manage().handle(Message(ADA, "1", choice="confirm_action"))
     assert stands(outcome.state) == ("offer", "handle")
@@ -292,6 +295,7 @@ def test_a_button_of_the_old_release_is_asked_for_anew(manage: Manage, client: A
 
 
 def test_when_nobody_can_log_in_the_place_and_the_answer_are_kept(manage: Manage, client: Any, core: Everybody):
+    """If the login fails, the question and the answer are kept until it succeeds."""
     core.faults = [Fault("down", "login", times=1)]
     core.onboard_member(firstname="Alan", lastname="Turing", phone=OTHER)
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
@@ -302,7 +306,7 @@ def test_when_nobody_can_log_in_the_place_and_the_answer_are_kept(manage: Manage
 
 
 def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, client: Any):
-    """Between the login and the flow there is a question of its own; what was said before it is not lost."""
+    """A question between the login and the flow does not lose the message before it."""
     number, core = "263771000005", SimulatedCredexCore()
     client.set(number, text(offered(number, None)))
     manager, channel = manage(services={"credex_core": core}), Channel("whatsapp", number)
@@ -314,7 +318,7 @@ def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, cli
 
 
 def test_who_is_not_named_is_known_after_the_login(manage: Manage, client: Any):
-    """A record without a member's id is a guest's; credex-core says who they are, and the flow goes with them."""
+    """A record without a member id is a guest's, and its flow goes to the member that the login names."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     outcome = say(manage(), "help")
     assert (outcome.state.member_id, outcome.state.guest) == (MEMBER, False)
@@ -323,6 +327,7 @@ def test_who_is_not_named_is_known_after_the_login(manage: Manage, client: Any):
 
 
 def test_a_registration_goes_on(manage: Manage, client: Any):
+    """A registration goes on at its question, without a login."""
     client.set(NUMBER, text(registering(NUMBER)))
     outcome = say(manage(), "Hopper")
     assert stands(outcome.state) == ("onboard", "confirm")
@@ -331,7 +336,7 @@ def test_a_registration_goes_on(manage: Manage, client: Any):
 
 @pytest.mark.parametrize("name", ["cut off", "a step of 999", "too long", "two members"])
 def test_what_cannot_be_converted_begins_anew_and_an_incident_says_why(manage: Manage, client: Any, name: str):
-    """The member is answered as anybody who writes for the first time; the record stays for somebody to look at."""
+    """A record that cannot be converted stays, an incident has the reason, and the member begins anew."""
     make, words = BROKEN[name]
     client.set(NUMBER, make(NUMBER))
     outcome = say(manage(), "hi")
@@ -345,13 +350,14 @@ def test_what_cannot_be_converted_begins_anew_and_an_incident_says_why(manage: M
 
 
 def test_a_key_of_another_type_is_nobodys_record(manage: Manage, client: Any):
+    """A key of another type is no record, and stays."""
     client.hset(NUMBER, "a", 1)
     assert stands(say(manage(), "hi").state) == ("dashboard", "menu")
     assert client.hgetall(NUMBER) == {b"a": b"1"}
 
 
 def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
-    """Who writes from another channel under the same number is not taken for the member of the record."""
+    """A record of another channel is not used for a member whose identifier is the same number."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     outcome = say(manage(), "help", channel=Channel("sms", NUMBER))
     assert migrations(manage(), MEMBER) == []
@@ -360,20 +366,20 @@ def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
 
 
 def test_an_identifier_that_is_no_number_is_not_asked_for(manage: Manage, client: Any):
-    """No key of anybody else's can be named by it."""
+    """An identifier that is no telephone number names no key."""
     client.set("session:1", text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("dashboard", "menu")
 
 
 def test_old_records_out_of_reach_are_no_reason_to_begin_anew(manage: Manage, tmp_path: Path):
-    """An outage is not a new customer: the message is not answered, and can be handled again."""
+    """If the records cannot be read, the message is not answered and can be handled again."""
     with pytest.raises(StoreUnavailable, match="the old records cannot be read"):
         say(manage(legacy=f"unix://{tmp_path}/nobody"), "hi")
     assert manage().state(guest_id(ADA)) is None
 
 
 def test_a_member_linked_before_is_asked_for_too(manage: Manage, client: Any):
-    """Somebody was killed between giving the channel to the member and storing the document."""
+    """A record is imported if a worker died after it linked the channel and before it stored the document."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     manage().ask(Link(ADA, MEMBER))
     outcome = say(manage(), "help")
@@ -385,7 +391,7 @@ def test_a_member_linked_before_is_asked_for_too(manage: Manage, client: Any):
 
 
 def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
-    """One run over the old records."""
+    """Run one bulk import."""
 
     async def run() -> Counts:
         async with AsyncAtomicStateManager.from_url(url) as store, AsyncLegacySource(old or url) as records:
@@ -402,7 +408,7 @@ def refusals() -> list[NotConverted]:
 def test_all_good_ones_are_converted_and_all_broken_ones_listed(
     manage: Manage, client: Any, refusals: list[NotConverted]
 ):
-    """Both shapes, with and without a member, beside every kind of what is none; what is listed stays as it is."""
+    """Valid records of both shapes are converted, invalid ones are reported and stay."""
     good = [f"26377100{n:04}" for n in range(30)]
     for n, number in enumerate(good):
         member_id = f"m-{number}" if n % 3 else None
@@ -428,6 +434,7 @@ def test_all_good_ones_are_converted_and_all_broken_ones_listed(
 
 
 def test_a_dry_run_writes_nothing(manage: Manage, client: Any):
+    """A dry run writes no key."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     client.set(OTHER, b"{")
     before = {key: client.dump(key) for key in client.keys("*")}
@@ -438,12 +445,13 @@ def test_a_dry_run_writes_nothing(manage: Manage, client: Any):
 
 
 def test_a_dry_run_deletes_nothing(manage: Manage):
+    """A dry run with a purge is refused."""
     with pytest.raises(ValueError, match="a dry run deletes nothing"):
         migrate(manage.url, dry_run=True, purge=True)
 
 
 def test_who_has_begun_is_not_overwritten(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """A live document at the member, or at the guest on the channel, stays, and the record is listed."""
+    """A live document of the member or of the guest on the channel stays, and the record is reported."""
     members = manage(legacy=None)
     member = say(members, "hi").state
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
@@ -464,7 +472,7 @@ class Down(SimulatedCredexCore):
 
 
 def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """The old release was still at work: what it wrote later does not overwrite what was made of the first."""
+    """A record that changed after its import is reported, and does not overwrite the document."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
     client.set(NUMBER, text(offered(NUMBER, MEMBER, step=0)))
@@ -475,7 +483,7 @@ def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, ref
 
 
 def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Record, mapping and channel index must not name different members; nothing is written where they do."""
+    """Nothing is written if record, mapping and channel index name different members."""
     numbers = [f"26377100{n:04}" for n in range(3)]
     for number in numbers:
         client.set(number, text(offered(number, f"m-{number}")))
@@ -486,7 +494,7 @@ def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list
     assert {refusal.field for refusal in refusals} == {"member_id"}
     said = sorted(refusal.fault for refusal in refusals)
     assert said == [
-        f"names another member than {who}; a number alone makes no two members one"
+        f"names another member than {who}; a number alone does not prove that they are one"
         for who in ("the channel index", "the mapping")
     ]
     assert manage().state(f"m-{numbers[0]}") is None
@@ -494,6 +502,7 @@ def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list
 
 
 def test_two_records_of_one_member_are_not_mixed(manage: Manage, client: Any):
+    """Of two records of one member the first is converted, and the second is reported."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     client.set(OTHER, text(offered(OTHER, MEMBER)))
     counts = migrate(manage.url)
@@ -501,7 +510,7 @@ def test_two_records_of_one_member_are_not_mixed(manage: Manage, client: Any):
 
 
 def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """It must name everybody whom the record does not; a registration needs nobody."""
+    """A mapping must name each member that a record does not, unless the flow has no requirements."""
     for number, record in {
         NUMBER: offered(NUMBER, None),
         OTHER: offered(OTHER, None),
@@ -519,7 +528,7 @@ def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list
 
 
 def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Only for them; where it cannot say, the record is listed and the run goes on."""
+    """A look-up is made only for records without a member; if it fails, the record is reported."""
     asked: list[str] = []
     for number in (NUMBER, OTHER, "263771234569"):
         client.set(number, text(offered(number, None)))
@@ -536,12 +545,12 @@ def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, re
     assert sorted(asked) == [NUMBER, OTHER, "263771234569"]
     assert sorted(refusal.fault for refusal in refusals) == [
         "could not be looked up: ConnectionError",
-        "is not known: neither the record nor what was asked names a member",
+        "is not known: neither the record nor the mapping or look-up names a member",
     ]
 
 
 def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Whom it does not know, or knows under another id, is listed; what the record itself names is not asked for."""
+    """A look-up that contradicts the mapping is reported; a member in the record needs none."""
     third, fourth = "263771234569", "263771234570"
     for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():
         client.set(number, text(offered(number, member_id)))
@@ -557,7 +566,7 @@ def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any,
 
 
 def test_the_bots_own_look_up_asks_credex_core(core: Everybody):
-    """Known, nobody's, and not to be had."""
+    """The look-up of VimbisoPay tells a known number, an unknown one, and an unreachable service apart."""
     legacy = bot.importer
     assert isinstance(legacy, Legacy)
     assert legacy.member_of is not None
@@ -573,7 +582,7 @@ class Killed(Exception):
 
 @attrs.define
 class Dying:
-    """A store that is gone after so many requests."""
+    """A store that cannot be reached after a number of requests."""
 
     store: Any
     left: int
@@ -588,7 +597,7 @@ class Dying:
 
 @pytest.mark.parametrize("member_id", [MEMBER, None], ids=["named", "guest"])
 def test_killed_after_any_step_and_started_again(manage: Manage, client: Any, member_id: str | None):
-    """Whatever was the last thing a runner did: the next one ends with the same, and so does the next message."""
+    """After a crash at any step the next bulk import, or the next message, comes to the same document."""
     client.set(NUMBER, text(offered(NUMBER, member_id)))
     for steps in range(10):
         for key in client.keys("vimbiso:*"):
@@ -612,7 +621,7 @@ def test_killed_after_any_step_and_started_again(manage: Manage, client: Any, me
 
 
 def test_long_forgotten_tokens_are_found_in_the_audit(manage: Manage, client: Any):
-    """After eight days the token is gone; the entry of the conversion is not."""
+    """An import whose token has expired is recognised by its audit entry."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
     for key in client.keys("*:tokens"):
@@ -622,7 +631,7 @@ def test_long_forgotten_tokens_are_found_in_the_audit(manage: Manage, client: An
 
 
 def test_long_forgotten_tokens_of_a_guest_too(manage: Manage, client: Any):
-    """They have become a member since; the entry stands in the guest's audit."""
+    """An import of a guest who was promoted is recognised by the guest's audit."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     migrate(manage.url)
     assert say(manage(), "help").state.member_id == MEMBER
@@ -633,7 +642,7 @@ def test_long_forgotten_tokens_of_a_guest_too(manage: Manage, client: Any):
 
 
 def test_purge_removes_what_is_proven_converted(manage: Manage, client: Any):
-    """The record and the keys beside it; what is not converted stays, and what is no record."""
+    """A purge deletes converted records and the keys beside them, and nothing else."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     for name in SIDE_KEYS:
         client.set(NUMBER + name, "x")
@@ -647,7 +656,7 @@ def test_purge_removes_what_is_proven_converted(manage: Manage, client: Any):
 
 
 def test_a_record_that_changes_while_it_is_purged_stays(manage: Manage, client: Any):
-    """Each is deleted only while it is the same."""
+    """A record that changes during the purge stays."""
 
     async def delete() -> int:
         async with AsyncLegacySource(manage.url) as records:
@@ -659,6 +668,7 @@ def test_a_record_that_changes_while_it_is_purged_stays(manage: Manage, client: 
 
 
 def test_two_runners_at_once_share_the_work(manage: Manage, client: Any):
+    """Two bulk imports at the same time share the records."""
     numbers = [f"26377100{n:04}" for n in range(200)]
     client.mset({number: text(offered(number, f"m-{number}" if n % 2 else None)) for n, number in enumerate(numbers)})
 
@@ -673,7 +683,7 @@ def test_two_runners_at_once_share_the_work(manage: Manage, client: Any):
 
 
 def test_the_rate_is_kept(manage: Manage, client: Any, monkeypatch: pytest.MonkeyPatch):
-    """So many conversions begin a second; those of before cost nothing."""
+    """At most the given number of conversions begins a second; records converted before do not count."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -690,7 +700,7 @@ def test_the_rate_is_kept(manage: Manage, client: Any, monkeypatch: pytest.Monke
 
 
 def test_a_run_can_be_cancelled_at_any_moment(manage: Manage, client: Any):
-    """Also just before it asks for anything, where redis-py loses the cancellation."""
+    """A bulk import can be cancelled at any moment, also where redis-py loses the cancellation."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     async def run() -> None:
@@ -707,7 +717,7 @@ def test_a_run_can_be_cancelled_at_any_moment(manage: Manage, client: Any):
 
 
 def test_progress_is_told(manage: Manage, client: Any):
-    """All keys that were looked at, of at most those there are."""
+    """The progress is the number of keys scanned, at most the number of keys."""
     client.mset({f"26377{n:07}": b"{" for n in range(2_500)})
     told: list[int] = []
     counts = migrate(manage.url, progress=told.append)
@@ -716,7 +726,7 @@ def test_progress_is_told(manage: Manage, client: Any):
 
 
 def test_a_number_that_comes_twice_counts_once(manage: Manage, client: Any):
-    """A scan may give a key twice."""
+    """A number that a scan returns twice counts once."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     class Twice(AsyncLegacySource):
@@ -732,7 +742,7 @@ def test_a_number_that_comes_twice_counts_once(manage: Manage, client: Any):
 
 
 def test_a_store_that_goes_away_ends_the_run(manage: Manage, client: Any):
-    """Nothing is taken for refused that was not."""
+    """A failure of the store ends the run, and refuses no record."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     class Gone:
@@ -746,6 +756,7 @@ def test_a_store_that_goes_away_ends_the_run(manage: Manage, client: Any):
 
 
 def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, refusals: list[NotConverted]):
+    """A damaged document of the member refuses the record, with the advice to recover the member."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
     [state] = client.keys("*:state")
@@ -756,9 +767,9 @@ def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, r
 
 
 def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Escapes that JSON of the old release has twelve bytes for and ours three cannot make it too large.
+    """A record whose document would be too large is refused.
 
-    Other things that are kept twice can.
+    Escapes that need twelve bytes in the record and three in the document do not count.
     """
     accounts = [{"accountID": "x" * 80, "accountName": "y" * 80} for _ in range(290)]
     record = offered(NUMBER, MEMBER)
@@ -775,12 +786,12 @@ def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: 
 
 
 def importing_of(record: LegacyRecord) -> Held[Imported]:
-    """The import of a record, up to its first step."""
+    """Return the import of a record, up to its first request."""
     return Held(Context(bot, Cache(), 0.0), ImportRecord(bot, record).run)
 
 
 def import_up_to(manage: Manage, kind: Callable[[Any], bool], record: LegacyRecord) -> Held[Imported]:
-    """An import whose next request is of that kind."""
+    """Return an import whose next request is of this kind."""
     importing = importing_of(record)
     while importing.request is not None and not kind(importing.request):
         importing.take(manage().ask(importing.request))
@@ -789,7 +800,7 @@ def import_up_to(manage: Manage, kind: Callable[[Any], bool], record: LegacyReco
 
 
 def test_the_steps_are_these(manage: Manage):
-    """The steps of a record that names its member, in this order."""
+    """The requests of an import are made in this order."""
     kinds: list[type[object]] = []
     importing = importing_of(LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER))))
     while importing.request is not None:
@@ -800,7 +811,7 @@ def test_the_steps_are_these(manage: Manage):
 
 
 def test_the_channel_is_given_away_meanwhile(manage: Manage):
-    """A channel that was linked to another member between two steps is not taken from them."""
+    """A channel that is linked to another member during an import is not taken from them."""
     record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     importing = import_up_to(manage, lambda request: isinstance(request, Link), record)
     manage().ask(Link(ADA, "somebody"))
@@ -810,7 +821,7 @@ def test_the_channel_is_given_away_meanwhile(manage: Manage):
 
 
 def test_the_member_begins_meanwhile(manage: Manage):
-    """What a member has begun between two steps is not overwritten."""
+    """A document that a member begins during an import is not overwritten."""
     record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     stores = lambda request: isinstance(request, Commit) and request.document is not None  # noqa: E731
     importing = import_up_to(manage, stores, record)
@@ -822,7 +833,7 @@ def test_the_member_begins_meanwhile(manage: Manage):
 
 
 def test_the_audit_names_the_record_by_its_token_and_nothing_else(manage: Manage, client: Any):
-    """No number, no token, no answer that is not public."""
+    """The audit entry of an import has its token, and no number, login token or answer that is not public."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
     [entry] = manage().history(MEMBER)
@@ -860,7 +871,7 @@ not a number,m-6
 
 
 def test_a_mapping_is_read_line_by_line(tmp_path: Path):
-    """Each line that is not used is named with what is wrong; a number is shown by its end only."""
+    """Each unused line of a mapping is reported with its fault and a masked number."""
     path = tmp_path / "numbers.csv"
     path.write_bytes(b"\xef\xbb\xbf" + MAPPING.encode() + b"\xff,m-13\n" + b"1" * 5_000 + b"\n")
     found = read_mapping(path)
@@ -873,6 +884,7 @@ def test_a_mapping_is_read_line_by_line(tmp_path: Path):
 
 
 def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
+    """Only its owner can read a report, which ends with the counts and names no number."""
     path = tmp_path / "report.jsonl"
     with Report(path) as report:
         report.mapping("mapping line 2: has 1 cells")
@@ -892,6 +904,7 @@ def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
 
 
 def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
+    """`find` returns the number of a digest, or of its beginning."""
     client.mset({NUMBER: b"{", OTHER: b"{"})
 
     async def look(digest: str) -> tuple[str, ...]:
@@ -904,14 +917,14 @@ def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
 
 
 def test_old_records_are_in_no_cluster():
-    """The release before knew of none."""
+    """The URL of a cluster is refused for records."""
     for kind in (LegacySource, AsyncLegacySource):
         with pytest.raises(StoreUnavailable, match="not in a cluster"):
             kind("redis+cluster://127.0.0.1:1")
 
 
 def test_the_clock_is_the_stores(manage: Manage, client: Any):
-    """A runner whose own clock is an hour off gives nobody an hour more."""
+    """The instant of an import is that of the store's clock."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
 
     async def run(hours: int) -> None:
@@ -932,7 +945,7 @@ def test_the_clock_is_the_stores(manage: Manage, client: Any):
 
 
 def test_one_record_is_read(manage: Manage, client: Any):
-    """What is there, what is not, and what is no text."""
+    """A source returns a record, None where there is none, and only the type of another key."""
     client.set(NUMBER, b"x" * 70_000)
     client.hset(OTHER, "a", 1)
     with LegacySource(manage.url) as records:
@@ -947,7 +960,7 @@ def test_one_record_is_read(manage: Manage, client: Any):
 
 
 def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """Not to the guest, and not to the member whom a mapping names later, by a runner or on the way."""
+    """The record of a wiped guest is not imported again, neither for the guest nor for a mapped member."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     migrate(manage.url)
     manage().wipe(guest_id(ADA))
@@ -962,7 +975,7 @@ def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, r
 def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
     manage: Manage, client: Any, refusals: list[NotConverted]
 ):
-    """The record waited beside what they began; a wipe does not let it in."""
+    """A record that was refused because the guest had begun stays refused after a wipe."""
     say(manage(legacy=None, services={"credex_core": Down()}), "hi")
     client.set(NUMBER, text(offered(NUMBER, None)))
     manage().wipe(guest_id(ADA))
@@ -974,7 +987,7 @@ def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
 def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
     manage: Manage, client: Any, refusals: list[NotConverted]
 ):
-    """Whoever was wiped has begun here once."""
+    """A record that a mapping gives to a wiped member is refused."""
     client.set(OTHER, text(offered(OTHER, MEMBER)))
     migrate(manage.url)
     client.delete(OTHER)
@@ -985,19 +998,19 @@ def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
 
 
 def test_a_record_under_no_bare_number_is_listed(manage: Manage, client: Any, refusals: list[NotConverted]):
-    """One number in several records: that of the old release is converted, the others stay and are named."""
+    """A record under a number with other characters is reported, and that of the bare number is converted."""
     for name in (NUMBER, f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage", "+", "1 2"):
         client.set(name, text(offered(NUMBER, MEMBER)))
     counts = migrate(manage.url, refused=refusals.append, purge=True)
     assert (counts.converted, counts.refused, counts.purged) == (1, 2, 1)
     assert {refusal.fault for refusal in refusals} == {
-        "is kept under a number with other characters than digits, as the old release kept none"
+        "is kept under a number with other characters than digits; the previous release kept none of these"
     }
     assert client.exists(f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage") == 3
 
 
 def test_type_and_text_of_a_record_are_read_at_one_moment(manage: Manage, client: Any):
-    """Nothing that is written, or expires, in between can make a damaged record of a sound one."""
+    """The type and the text of a record are read in one transaction."""
     client.set(NUMBER, b"{}")
     client.config_resetstat()
     with LegacySource(manage.url) as records:
@@ -1012,7 +1025,7 @@ def test_type_and_text_of_a_record_are_read_at_one_moment(manage: Manage, client
 
 
 def test_the_way_in_comes_before_a_question_that_is_asked_anew(manage: Manage, client: Any):
-    """A deploy, or an operator, has put another question in the place of the one that the old release asked."""
+    """The login comes before a question that a deploy or an operator has put in place of the imported one."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
 

@@ -1,4 +1,4 @@
-"""What a record of the release before says, and what document becomes of it: no store, no clock."""
+"""The conversion of records of the previous release to documents, without a store or a clock."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fields(found: Converted) -> Any:
 @pytest.mark.parametrize("channel", [False, True])
 @pytest.mark.parametrize("member_id", ["m-42", None])
 def test_both_shapes_are_read(channel: bool, member_id: str | None):
-    """Number, member, channel, flow, step and answers, whichever of the two it is."""
+    """Number, member, channel, flow, step and answers are read from both shapes."""
     old = read(LegacyRecord(NUMBER, text(offered(NUMBER, member_id, channel=channel))))
     assert (old.shape, old.member_id) == ("channel" if channel else "phone", member_id)
     assert old.channel.address == ("whatsapp", NUMBER)
@@ -65,7 +65,7 @@ def test_both_shapes_are_read(channel: bool, member_id: str | None):
 
 @pytest.mark.parametrize("channel", [False, True])
 def test_a_record_becomes_a_document(channel: bool):
-    """Member, channel, profile, account, step and answers are kept; the token is not, nor any copy of the record."""
+    """A document keeps member, channel, profile, account, step and answers, and not the login token."""
     found = converted(offered(NUMBER, "m-42", channel=channel))
     document = found.document
     assert flows.bot.validator.validate(document).valid
@@ -87,7 +87,7 @@ def test_a_record_becomes_a_document(channel: bool):
 
 
 def test_whoever_is_not_named_is_a_guest():
-    """Without a member's id it is the guest on the channel, with the flow that was open."""
+    """A record without a member id becomes a guest with the open flow."""
     document = converted(registering(NUMBER)).document
     assert (document.member_id, document.guest, document.channels) == (guest_id(document.channel), True, ())
     assert document.run is not None
@@ -96,7 +96,7 @@ def test_whoever_is_not_named_is_a_guest():
 
 
 def test_a_flow_that_needs_a_member_waits_until_there_is_one():
-    """The token is gone, so what is said next leads through the login first."""
+    """A run of a flow with requirements waits for the login."""
     run = converted(offered(NUMBER, "m-42")).document.run
     assert run is not None
     assert run.waits == "entry"
@@ -104,12 +104,14 @@ def test_a_flow_that_needs_a_member_waits_until_there_is_one():
 
 @pytest.mark.parametrize("empty", [None, {}])
 def test_without_an_open_flow_there_is_no_run_and_no_session(empty: Any):
+    """A record without an open flow has no run and no session."""
     document = converted({**offered(NUMBER, "m-42"), "flow_data": empty}).document
     assert (document.run, document.deadline) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["accept", "cancel_credex", "upgrade"])
 def test_a_flow_that_is_no_more_is_dropped_by_name(name: str):
+    """The run of a dropped flow ends, and the audit names it; the profile is kept."""
     record = offered(NUMBER, "m-42")
     found = converted({**record, "flow_data": {"id": f"{name}_m-42", "flow_type": name, "step": 0, "data": {}}})
     assert (found.document.run, found.detail["dropped"]) == (None, name)
@@ -133,7 +135,7 @@ TO = {"handle": {"handle": "Alan", "account_id": "account-7", "name": "Alan Turi
     ],
 )
 def test_the_step_is_kept(step: Any, data: Any, expected: Any):
-    """A step past the confirm had its call on its way: it is confirmed again, no call is made by taking it over."""
+    """A run resumes at its step; after the last step it is confirmed again, without a call."""
     found = converted(offered(NUMBER, "m-42", step=step, **data))
     assert stands(found)[1:] == expected
     assert found.document.call is None
@@ -150,13 +152,14 @@ def test_the_step_is_kept(step: Any, data: Any, expected: Any):
     ],
 )
 def test_an_answer_that_is_missing_is_asked_for(step: int, data: Any, expected: Any):
-    """It stands at the first question whose answer, or what was made of it, is not known; the audit says so."""
+    """A run resumes at the first question whose answer is missing, and the audit has the old step."""
     found = converted(offered(NUMBER, "m-42", step=step, **data))
     assert stands(found)[1:] == expected
     assert found.detail["moved"] == str(step)
 
 
 def test_step_goes_by_other_names():
+    """The step is read under its other names."""
     record = offered(NUMBER, "m-42")
     for field in ("current_step", "current_state"):
         flow_data = {**record["flow_data"], field: 1}
@@ -176,6 +179,7 @@ def test_step_goes_by_other_names():
     ],
 )
 def test_amounts_are_read_as_they_were_written(amount: Any, expected: str):
+    """An amount is read from each form in which the previous release wrote it."""
     record = offered(NUMBER, "m-42")
     record["flow_data"]["data"] = amount
     found = fields(converted(record))["amount"]
@@ -186,13 +190,13 @@ def test_amounts_are_read_as_they_were_written(amount: Any, expected: str):
 
 
 def importing_of(data: bytes) -> Held[Imported]:
-    """The import of a record, up to its first step."""
+    """Return the import of a record, up to its first request."""
     return Held(Context(flows.bot, Cache(), NOW.timestamp()), ImportRecord(flows.bot, LegacyRecord(NUMBER, data)).run)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_is_refused_with_a_sentence(name: str):
-    """It names the record, not the number, and the field; and says what is wrong with it."""
+    """A refusal names the masked record, the field and the fault."""
     make, words = BROKEN[name]
     with pytest.raises(NotConverted) as raised:  # noqa: PT012  # a record is refused when it is read, or a step later
         importing = importing_of(make(NUMBER))
@@ -207,12 +211,13 @@ def test_what_is_broken_is_refused_with_a_sentence(name: str):
 
 
 def test_a_key_of_another_type_is_refused():
+    """A key that holds no string is refused."""
     with pytest.raises(NotConverted, match="it is a hash, not a text"):
         read(LegacyRecord(NUMBER, kind="hash"))
 
 
 def test_a_record_of_the_largest_size_is_read():
-    """The bound itself is allowed."""
+    """A record of the maximum size is read."""
     record = {"mobile_number": NUMBER, "member_id": "m-42", "padding": ""}
     record["padding"] = "x" * (LARGEST - len(text(record)))
     assert read(LegacyRecord(NUMBER, text(record))).member_id == "m-42"
@@ -230,7 +235,7 @@ _JSON = st.recursive(
 
 @given(st.data())
 def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.DataObject):
-    """Whatever stands in one of its fields, nothing is raised but `NotConverted`, and no document becomes invalid."""
+    """A record with any value in a field becomes a valid document, or raises `NotConverted`."""
     record = offered(NUMBER, "m-42", step=2, channel=data.draw(st.booleans()), **TO)
     place: Any = record
     for _ in range(data.draw(st.integers(0, 3))):
@@ -250,7 +255,7 @@ def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(data: bytes):
-    """Bytes of any shape come to a refusal or to the first step of an import."""
+    """Any bytes are refused with `NotConverted`, or read."""
     try:
         importing = importing_of(data)
     except NotConverted:
@@ -269,10 +274,12 @@ def test_any_bytes_are_refused_or_read(data: bytes):
     ],
 )  # fmt: skip
 def test_what_is_a_number(name: str, expected: bool):
+    """A number is 7 to 15 digits with the country code, without other characters."""
     assert is_number(name) is expected
 
 
 def test_the_token_is_of_the_number_and_of_every_byte():
+    """The token of an import depends on the number and on each byte of the record."""
     record = LegacyRecord(NUMBER, b"{}")
     assert import_token(record) == import_token(LegacyRecord(NUMBER, b"{}"))
     assert import_token(record) != import_token(LegacyRecord(NUMBER, b"{ }"))
@@ -314,18 +321,19 @@ def old_small(flow: Flow[Any], **changes: Any) -> LegacyFlow:
 
 @pytest.mark.parametrize("steps", [{}, {"word": "nowhere"}, {"word": "asking"}, {"word": "end"}])
 def test_an_old_step_must_be_a_question(steps: dict[str, str]):
-    """It is found when it is declared: not where a call is made, not at the end, not nowhere."""
+    """A declaration with a step that is no question of the flow raises `FlowError`."""
     with pytest.raises(FlowError):
         old_small(small(), steps=steps)
 
 
 def test_an_old_flow_must_be_one_of_the_bot():
+    """A declaration with a flow that the bot does not have raises `FlowError`."""
     with pytest.raises(FlowError, match="no such flow"):
         Bot([small()], importer=Legacy([old_small(small())]))
 
 
 def test_a_flow_that_requires_nothing_is_taken_up_at_once():
-    """Without an entry flow, or where nothing is required, the next message is its answer; its timer runs."""
+    """The next message answers the question of a flow without requirements, whose timer runs."""
     flow = small()
     document = converted(offered(NUMBER, "m"), bot=Bot([flow], importer=Legacy([old_small(flow)]))).document
     assert document.run is not None
@@ -344,23 +352,24 @@ def test_a_flow_that_requires_nothing_is_taken_up_at_once():
     ids=["no field", "wrong type", "no value", "raises", "no mapping"],
 )
 def test_a_declaration_that_fails_is_a_refusal(answers: Any, words: str):
+    """A function of the declaration that raises, or returns no mapping, refuses the record."""
     flow = small()
     with pytest.raises(NotConverted, match=words):
         converted(offered(NUMBER, "m"), bot=Bot([flow], importer=Legacy([old_small(flow, answers=answers)])))
 
 
 class Fussy(Exception):
-    """What an author's own check raises."""
+    """The exception of an author's check."""
 
 
 def fussy(instance: object, attribute: object, value: str) -> None:
-    """Refuses, and quotes what it was given."""
+    """Raise, with the answer in the message."""
     if value:
         raise Fussy(value) if value == "my secret" else ValueError(f"no word: {value}")
 
 
 def test_what_an_authors_check_says_of_an_answer_is_not_repeated():
-    """It may quote the answer; whatever it raises, the record is refused and the run goes on."""
+    """A refusal has the type of an author's exception and not its message, which may quote the answer."""
 
     @attrs.frozen
     class Said:
@@ -379,6 +388,7 @@ def test_what_an_authors_check_says_of_an_answer_is_not_repeated():
 
 
 def test_profile_and_account_are_kept_as_they_are_unless_it_is_said_how():
+    """Profile and account are kept unchanged by default."""
     flow = small()
     record = {**offered(NUMBER, "m"), "profile": {"name": "Ada"}, "current_account": {"account_id": "a"}}
     document = converted(record, bot=Bot([flow], importer=Legacy([old_small(flow)]))).document
@@ -386,7 +396,7 @@ def test_profile_and_account_are_kept_as_they_are_unless_it_is_said_how():
 
 
 def test_what_cannot_be_stored_is_refused():
-    """A lone surrogate is JSON, but no text in UTF-8."""
+    """A lone surrogate, which UTF-8 cannot hold, is refused."""
     flow = small()
     record = {**offered(NUMBER, "m"), "profile": {"name": "\ud800"}}
     with pytest.raises(NotConverted, match="profile cannot be kept"):
@@ -394,5 +404,6 @@ def test_what_cannot_be_stored_is_refused():
 
 
 def test_a_bot_that_declares_nothing_converts_nothing():
+    """A bot without an importer refuses a record."""
     with pytest.raises(NotConverted, match=r"Bot\(importer=Legacy\(…\)\)"):
         converted(offered(NUMBER, "m"), bot=Bot([small()]))

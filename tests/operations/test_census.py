@@ -1,4 +1,4 @@
-"""The census of live runs and its verdict; a deploy under a thousand of them."""
+"""The census of live runs, and a deploy with a thousand of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vimbiso_fsm.store.requests import Load, ReadAudit, Stored
 
 
 def census_of(bot: Bot, *documents: Document) -> Census:
-    """These documents, counted."""
+    """Return a census of documents."""
     census = Census(bot)
     for document in documents:
         census.add(encode(document))
@@ -43,12 +43,12 @@ def census_of(bot: Bot, *documents: Document) -> Census:
 
 
 def verdicts(census: Census) -> set[tuple[str, str]]:
-    """What becomes of the runs of the flow that changes: step and words."""
+    """Return the way in which the runs of the changed flow continue, by state."""
     return {(place.step, place.words) for place in census.runs if place.flow == "errand"}
 
 
 def test_each_place_has_the_fate_it_will_have():
-    """Step by step of version 1."""
+    """The census names for each state of version 1 the way in which its runs continue."""
     documents = [standing(step).document() for step in WAYS]
     census = census_of(bot_of(errand()), *documents)
     assert verdicts(census) == {
@@ -73,7 +73,7 @@ def test_each_place_has_the_fate_it_will_have():
 
 
 def test_a_place_without_a_mapping_is_named():
-    """No migration; one that loses a call; a step that is gone; a flow that is gone."""
+    """A state is lost without a migration, with one that loses its call, or if its state or flow is gone."""
     documents = [standing(step).document() for step in ("colour", "paying")]
     census = census_of(bot_of(errand([])), *documents)
     assert {place.words for place in census.lost} == {
@@ -97,7 +97,7 @@ def test_a_place_without_a_mapping_is_named():
 
 
 def test_a_version_declared_otherwise_is_pointed_out():
-    """Nothing is asked of its author but to mean it."""
+    """A version that is declared otherwise than when its runs were stepped is reported, and not as lost."""
     document = standing("confirm").document()
     assert document.run is not None
     changed = attrs.evolve(document, run=attrs.evolve(document.run, fingerprint="another"))
@@ -107,17 +107,17 @@ def test_a_version_declared_otherwise_is_pointed_out():
 
 
 def test_a_call_whose_step_is_declared_otherwise_is_found():
-    """The version says that nothing has changed, and the answer could not be taken there."""
+    """A run with a pending call is lost if its state makes no call any more, even within one version."""
     document = deploy(standing("paying"), errand()).document()
     assert document.run is not None
     place = attrs.evolve(document.run.flow_data, step="confirm")
     changed = attrs.evolve(document, run=attrs.evolve(document.run, flow_data=place))
     census = census_of(bot_of(errand_1), changed)
-    assert [place.fault for place in census.lost] == ["its call is on its way, and its step is no call any more"]
+    assert [place.fault for place in census.lost] == ["its call is pending, and its state makes no call any more"]
 
 
 def test_a_rolled_back_deploy_is_found():
-    """Runs of a version that this bot does not know yet."""
+    """Runs of a version that the bot does not declare are found."""
     chat = deploy(standing("confirm"), errand())
     chat.say("help")
     census = census_of(bot_of(errand_1), chat.document())
@@ -127,7 +127,7 @@ def test_a_rolled_back_deploy_is_found():
 
 
 def test_broken_documents_are_counted_and_quote_nothing():
-    """By what is wrong with them; a guest who has moved has no runs."""
+    """Damaged documents are counted by their first fault, without values; a promoted guest has no runs."""
     census = Census(bot_of(errand()))
     for data in (b"{", b"[]", b"{", dumps({**attrs.asdict(Moved("m", 1))})):
         census.add(data)
@@ -144,9 +144,9 @@ def test_broken_documents_are_counted_and_quote_nothing():
 
 @given(old_documents())
 def test_what_the_census_says_is_what_happens(document: Document):
-    """A document without a lost or broken part is read by the very bot.
+    """A document without a lost run or a fault is read by the bot, and any other is not.
 
-    Any other is not, but for a call that could not be settled in a version declared otherwise.
+    The exception is a pending call in a version that is declared otherwise, whose result could not be taken.
     """
     bot = bot_of(errand())
     census = census_of(bot, document)
@@ -154,7 +154,7 @@ def test_what_the_census_says_is_what_happens(document: Document):
     if found is not None and found.call is not None and not census.broken:
         assert [place.fault for place in census.lost] in (
             [],
-            ["its call is on its way, and its step is no call any more"],
+            ["its call is pending, and its state makes no call any more"],
         )
     else:
         assert (found is None) == bool(census.lost or census.broken)
@@ -162,7 +162,7 @@ def test_what_the_census_says_is_what_happens(document: Document):
 
 @given(plain_values)
 def test_anything_is_counted(raw: Any):
-    """Nothing that may be stored stops a census."""
+    """No stored bytes stop a census."""
     census = Census(bot_of(errand()))
     census.add(dumps(raw))
     assert census.broken.total() == 1
@@ -195,9 +195,9 @@ ENDS = {
 
 
 class Crowd:
-    """A thousand members, each somewhere else in the flow.
+    """A thousand members in different states of a flow.
 
-    `seen`: the last words before the deploy; `said`: all that was said to each since.
+    `seen`: the last replies before the deploy. `said`: all messages of each member since.
     """
 
     def __init__(self, till: Till) -> None:
@@ -209,15 +209,15 @@ class Crowd:
         self._ids = itertools.count()
 
     async def begin(self, manager: AsyncFlowStateManager) -> None:
-        """Bring each where they stand when the deploy comes."""
+        """Bring each member to a state before the deploy."""
         await self._each(lambda channel: self._begin(manager, channel))
 
     async def end(self, manager: AsyncFlowStateManager) -> None:
-        """Answer whatever each was asked, first of all before the deploy, until they are home."""
+        """Answer each question, first the one that was asked before the deploy, until the member is home."""
         await self._each(lambda channel: self._end(manager, channel))
 
     async def _each(self, speak: Callable[[Channel], Awaitable[None]]) -> None:
-        """Some dozens at a time, so that none waits for its turn longer than for an answer."""
+        """Handle some dozens of members at a time, so that none waits longer for its turn than for an answer."""
         waiting = list(self.places)
 
         async def speaker() -> None:
@@ -251,7 +251,7 @@ class Crowd:
 
 
 def documents_of(store: AtomicStateManager) -> Iterator[bytes]:
-    """All that is stored."""
+    """Return all stored documents."""
     for member_id in members(store):
         stored = store.perform(Load(member_id))
         assert isinstance(stored, Stored)
@@ -261,9 +261,9 @@ def documents_of(store: AtomicStateManager) -> Iterator[bytes]:
 
 @pytest.mark.embedded
 def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server, valkey_url: str):
-    """Begun on version 1 of a flow, met by version 2 with a renamed, a removed and a split step and every policy.
+    """Runs of version 1 end under version 2 as each policy says, and each member has paid exactly once.
 
-    Each ends as its policy says, its audit says what was done, and each has paid exactly once.
+    Version 2 renames, removes and splits states and uses every policy. The audit records each upgrade.
     """
     till = Till()
     crowd = Crowd(till)
@@ -294,7 +294,7 @@ async def _spoken_to(url: str, bot: Bot, speak: Callable[[AsyncFlowStateManager]
 
 
 def _ended(store: AtomicStateManager, crowd: Crowd, channel: Channel) -> tuple[str, str, str]:
-    """Where the member stood, what was done to their run by the audit, and how it ended."""
+    """Return the state of a member, the upgrade of the run in the audit, and the end of the run."""
     said = crowd.said[channel]
     assert said[-1] == "At home.", said
     member_id = guest_id(channel)

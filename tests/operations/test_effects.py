@@ -1,4 +1,4 @@
-"""The drivers: effects are taken out of an operation, performed, and answered."""
+"""The drivers of operations, which perform effects and send the answers back."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ async def owner_after_a_pause() -> str | None:
 
 
 def drive(kind: str, operation: Operation[Any], answers: list[Any], seen: list[Effect[Any]]) -> Any:
-    """Run an operation with the sync or the async driver; an answer that is an exception is raised."""
+    """Run an operation with the sync or the async driver. An answer that is an exception is raised."""
 
     def perform(effect: Effect[Any]) -> object:
+        """Perform a request, unless it is that commit."""
         seen.append(effect)
         answer = answers.pop(0)
         if isinstance(answer, BaseException):
@@ -55,7 +56,7 @@ async def _awaited(result: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_both_drivers_perform_each_effect_and_send_its_answer(kind: str):
-    """The operation gets the answers in order, and its result is returned."""
+    """An operation gets the answers in order, and the driver returns its result."""
     seen: list[Effect[Any]] = []
     assert drive(kind, owner_after_a_pause(), [None, Linked("m-1")], seen) == "m-1"
     assert seen == [Pause(1), FindOwner(CHANNEL)]
@@ -63,7 +64,7 @@ def test_both_drivers_perform_each_effect_and_send_its_answer(kind: str):
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_error_of_the_store_is_raised_in_the_operation(kind: str):
-    """An operation may go on after an error that it knows; any other ends it."""
+    """A `VimbisoError` is raised in the operation, which may go on; any other exception ends it."""
     assert drive(kind, owner_after_a_pause(), [None, DocumentTooLarge(2, 1)], []) == "too large: 2"
     with pytest.raises(StoreUnavailable):
         drive(kind, owner_after_a_pause(), [StoreUnavailable("gone")], [])
@@ -71,7 +72,7 @@ def test_an_error_of_the_store_is_raised_in_the_operation(kind: str):
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_interrupt_closes_the_operation(kind: str):
-    """What is no error of the package passes the operation by, which is closed and left by its `finally`."""
+    """An exception that is no error of the package closes the operation, whose `finally` blocks run."""
     left: list[str] = []
 
     async def operation() -> None:
@@ -86,7 +87,7 @@ def test_an_interrupt_closes_the_operation(kind: str):
 
 
 def test_an_operation_held_in_the_hand_stops_at_each_effect():
-    """A test gives the answers itself."""
+    """An operation stops at each effect until it gets the answer."""
     held = Held(Context(fruit_bot(), Cache(), START.timestamp()), lambda _: owner_after_a_pause())
     assert held.request == Pause(1)
     held.take(None)
@@ -99,7 +100,7 @@ R = TypeVar("R")
 
 
 class FailsAt:
-    """A store that cannot be reached at the commit of that number."""
+    """A store that cannot be reached at the commit of this number."""
 
     def __init__(self, store: MemoryStore, number: int) -> None:
         self._store, self._left = store, number
@@ -115,9 +116,9 @@ class FailsAt:
 
 
 def test_observers_are_told_of_what_was_stored_before_an_error():
-    """The turn that made a call is stored.
+    """Commits before an error of the store are reported to observers.
 
-    When its answer cannot be, observers and the member's next message still know of it.
+    The member's next message still sees the turn that proposed the call.
     """
     bank = Bank()
     chat = Chat(fruit_bot(bank))

@@ -1,7 +1,7 @@
-"""Handling of one message, driven by hand on a `MemoryStore`.
+"""The handling of one message, driven step by step on a `MemoryStore`.
 
 Conflicts, late and damaged documents, duplicates, crashes at every step, two workers interleaved at every pair of
-steps, a guest who becomes a member.
+steps, and the promotion of a guest.
 """
 
 # ruff: noqa: E501  # tables read best unwrapped
@@ -56,14 +56,14 @@ MEMBER = "m-1"
 
 
 def member_chat(bank: Bank | None = None, **options: Any) -> Chat:
-    """A member who is signed in, in the store."""
+    """Return a chat of a member who is logged in."""
     chat = Chat(fruit_bot(bank), **options)
     chat.plant(member_document(version=1))
     return chat
 
 
 def until(chat: Chat, exchange: Held[Outcome], kind: type[Any]) -> Any:
-    """Go on to the first step of that kind; it is not performed."""
+    """Go on to the first effect of this kind, which is not performed."""
     for _ in range(50):
         if isinstance(exchange.request, kind):
             return exchange.request
@@ -72,7 +72,7 @@ def until(chat: Chat, exchange: Held[Outcome], kind: type[Any]) -> Any:
 
 
 def names(chat: Chat, message: Message) -> list[str]:
-    """The steps of a message, performed."""
+    """Perform the effects of a message, and return their names."""
     exchange, found = chat.begin(message), []
     while exchange.outcome is None:
         found.append(type(exchange.request).__name__)
@@ -85,7 +85,7 @@ def names(chat: Chat, message: Message) -> list[str]:
 
 
 def test_a_turn_is_one_round_trip_once_the_member_is_known():
-    """The first message looks up and loads; later ones only commit; a call is one more commit."""
+    """The first message finds the owner and loads; later ones only commit; a call adds one commit."""
     chat = member_chat()
     assert names(chat, chat.message("hi")) == ["FindOwner", "Load", "Commit"]
     assert names(chat, chat.message("order")) == ["Commit"]
@@ -96,7 +96,7 @@ def test_a_turn_is_one_round_trip_once_the_member_is_known():
 
 
 def test_without_a_cache_everything_is_asked_each_time():
-    """A worker that keeps nothing comes to the same."""
+    """A manager without a cache comes to the same result with more requests."""
     kept, bare = member_chat(), member_chat(cached=False)
     for text in ("hi", "order", "ada", "1234", "fruit02", "yes", "menu"):
         assert kept.say(text) == bare.say(text)
@@ -105,7 +105,7 @@ def test_without_a_cache_everything_is_asked_each_time():
 
 
 def test_the_outcome():
-    """Status, replies with their final words, the document as it is stored."""
+    """An outcome has the status, the replies with their final words, and the stored document."""
     chat = member_chat()
     outcome = chat.say("hi")
     assert (outcome.status, words(outcome.replies)) == ("advanced", ["What now?"])
@@ -114,7 +114,7 @@ def test_the_outcome():
 
 
 def test_observers_and_errors_are_gathered():
-    """One details object a commit; what a callback or a call raised, by reference."""
+    """Each commit is reported once, and each exception of a callback or call with the reference of its turn."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi")
@@ -130,7 +130,7 @@ def test_observers_and_errors_are_gathered():
 
 
 def test_a_conflict_is_decided_again_on_what_came_back():
-    """A worker with a stale document loses, and decides on what the other one stored."""
+    """After a conflict the message is decided again on the document that the other worker stored."""
     chat = member_chat()
     chat.say("hi")
     stale = Cache()
@@ -146,7 +146,7 @@ def test_a_conflict_is_decided_again_on_what_came_back():
 
 
 def test_conflicts_without_end_are_contended():
-    """Bounded by time; in between it pauses; nothing of the message is stored."""
+    """Endless conflicts end with `Contended` after the patience, with pauses between, and nothing is stored."""
     chat = member_chat()
     chat.say("hi")
     before = chat.stored()
@@ -165,7 +165,7 @@ def test_conflicts_without_end_are_contended():
 
 
 def test_late_is_decided_again():
-    """A confirm decided before the deadline and committed after it is not executed: the session is over by then."""
+    """A confirmation that is decided before the session's deadline and committed after it has no effect."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -180,7 +180,7 @@ def test_late_is_decided_again():
 
 
 def test_a_lost_call_is_taken_up_after_the_session():
-    """The session's deadline waits for an unsettled call: the next message, however late, takes it up."""
+    """The next message takes up a pending call even after the deadline of the session."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -194,7 +194,7 @@ def test_a_lost_call_is_taken_up_after_the_session():
 
 
 def test_an_error_when_the_session_is_over_is_stored():
-    """A failure decided after the deadline is not late by it for ever."""
+    """A failed turn after the deadline of the session is stored; it has no deadline itself."""
     chat = member_chat()
     chat.say("hi")
 
@@ -213,7 +213,7 @@ def test_an_error_when_the_session_is_over_is_stored():
 
 
 def test_a_duplicate_gets_the_first_result():
-    """The same words, no effect, nothing stored."""
+    """A duplicate gets the first replies, has no effect, and stores nothing."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -228,7 +228,7 @@ def test_a_duplicate_gets_the_first_result():
 
 
 def test_an_old_duplicate_gets_the_question_of_now():
-    """Its record is no longer kept; no effect."""
+    """A duplicate whose record is no longer kept gets the current question, and has no effect."""
     chat = member_chat()
     old = chat.message("hi")
     chat.handle(old)
@@ -239,7 +239,7 @@ def test_an_old_duplicate_gets_the_question_of_now():
 
 
 def test_an_id_used_for_other_words_is_refused():
-    """The same token with other content is no repetition."""
+    """A message with a used id and other content is refused."""
     chat = member_chat()
     chat.say("hi")
     chat.handle(chat.message("order", id="twice"))
@@ -250,7 +250,7 @@ def test_an_id_used_for_other_words_is_refused():
 
 
 def test_what_changes_nothing_is_only_verified():
-    """An old button's press commits no document; on a stale copy it is decided again."""
+    """A press of an old button commits no document, and is decided again on a stale copy."""
     chat = member_chat()
     chat.say("hi")
     assert chat.outcome is not None
@@ -271,7 +271,7 @@ def test_what_changes_nothing_is_only_verified():
 
 @pytest.mark.parametrize("data", [b"", b"\xff\0", b"{}", b"[]", b"null", b'{"member_id": "m-1"}'])
 def test_a_broken_document_is_set_aside_and_mended(data: bytes):
-    """The bytes are kept whole, the member is told and led on, the audit goes on without a gap."""
+    """A damaged document is quarantined whole, the member gets a notice, and the audit goes on without a gap."""
     chat = member_chat()
     chat.say("hi")
     version = chat.document().version
@@ -287,7 +287,7 @@ def test_a_broken_document_is_set_aside_and_mended(data: bytes):
 
 
 def test_a_document_with_an_unknown_step_keeps_its_core():
-    """Profile and token survive; what was kept and lost stands in the audit."""
+    """A document with an unknown state keeps its profile and token; the audit names the kept and lost fields."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     broken = encode(chat.document()).replace(b'"step":"pin"', b'"step":"gone"')
@@ -302,7 +302,7 @@ def test_a_document_with_an_unknown_step_keeps_its_core():
 
 
 def test_the_document_of_another_member_is_none_of_ours():
-    """A document under the wrong key is broken, too."""
+    """A document of another member under this member's key counts as damaged."""
     chat = member_chat()
     chat.plant_bytes(MEMBER, encode(member_document(member_id="m-2", version=2)))
     outcome = chat.say("hi")
@@ -311,7 +311,7 @@ def test_the_document_of_another_member_is_none_of_ours():
 
 
 def test_a_duplicate_shows_nothing_of_another_members_document():
-    """Nor does the cache keep that document for the other member, whose head it does not have."""
+    """A duplicate neither shows nor caches a document of another member."""
     chat = member_chat()
     message = chat.message("hi")
     chat.handle(message)
@@ -324,7 +324,7 @@ def test_a_duplicate_shows_nothing_of_another_members_document():
 
 
 def test_a_wipe_names_no_channel_of_another_members_document():
-    """The audit entry of a wipe says nothing of a document that was not the member's."""
+    """The audit entry of a wipe names no channel of another member's document."""
     chat = member_chat()
     chat.say("hi")
     manager = FlowStateManager(chat.bot, chat.store)
@@ -335,7 +335,7 @@ def test_a_wipe_names_no_channel_of_another_members_document():
 
 
 def test_a_key_of_a_wrong_type():
-    """The store says `Broken`, at the load or at the commit: set aside, mended, told."""
+    """A key of a wrong type is quarantined and repaired, whether the load or the commit finds it."""
     chat = member_chat()
     exchange = chat.begin(chat.message("hi"))
     until(chat, exchange, Load)
@@ -354,7 +354,7 @@ def test_a_key_of_a_wrong_type():
 
 
 def test_somebody_else_mended_it_first():
-    """Then it is decided on what is there now, and nothing is said of mending."""
+    """If another worker has repaired the document, the message is decided on it without a notice."""
     chat = member_chat()
     chat.say("hi")
     exchange = chat.begin(chat.message("order"), cache=Cache())
@@ -368,7 +368,7 @@ def test_somebody_else_mended_it_first():
 
 
 def test_a_document_too_large_fails_the_turn():
-    """Nothing of it is stored, a plain sentence is said, the member stays where they were."""
+    """A turn whose document is too large fails: nothing of it is stored, and the member stays where they were."""
     chat = member_chat()
     chat.say("hi", "order")
     step = chat.document().run
@@ -383,7 +383,7 @@ def test_a_document_too_large_fails_the_turn():
 
 
 def test_a_document_that_is_always_too_large_ends():
-    """When not even the failure fits, the exchange ends with the error instead of going round."""
+    """If even the failed turn does not fit, the error is raised."""
     chat = member_chat()
     exchange = chat.begin(chat.message("hi"))
     until(chat, exchange, Commit)
@@ -394,7 +394,7 @@ def test_a_document_that_is_always_too_large_ends():
 
 
 def test_calls_that_follow_calls_end():
-    """A flow that goes from call to call for ever does not hold a worker for ever."""
+    """A flow that makes one call after another is stopped after `Limits.autos` calls."""
     from tests.bots import one_flow
     from vimbiso_fsm.flow.calls import call
     from vimbiso_fsm.flow.state import State, Transition
@@ -415,7 +415,7 @@ def test_calls_that_follow_calls_end():
 
 
 def test_a_store_that_answers_nonsense_is_named():
-    """A programming error of a store is no conflict."""
+    """An answer of a wrong type raises a `TypeError` that names it."""
     chat = member_chat()
     exchange = chat.begin(chat.message("hi"))
     until(chat, exchange, Commit)
@@ -427,10 +427,9 @@ def test_a_store_that_answers_nonsense_is_named():
 
 
 def test_an_unlinked_channel_is_nobodys():
-    """Law 10.
+    """A cached owner of a channel that was unlinked since is not used (rule 10).
 
-    Unlinking commits on the old member first, so a worker with a stale cache gets `Conflict`; then it asks again whose
-    channel it is, and does not go on as the old member.
+    Unlinking commits at the old member first, so a stale cache gets `Conflict`, and the owner is read again.
     """
     chat = member_chat()
     chat.say("hi")
@@ -450,7 +449,7 @@ ONBOARDING = ("hi", "become_member", "Emmy", "Noether")
 
 
 def stranger(*, cached: bool = True) -> tuple[Chat, SimulatedCredexCore]:
-    """Somebody nobody knows, asked to confirm their name."""
+    """Return a chat of a guest who is asked to confirm a name."""
     core = SimulatedCredexCore()
     chat = Chat(vimbiso.with_services({"credex_core": core}), channel=PHONE, cached=cached)
     chat.say(*ONBOARDING)
@@ -458,12 +457,12 @@ def stranger(*, cached: bool = True) -> tuple[Chat, SimulatedCredexCore]:
 
 
 def onboarded(core: SimulatedCredexCore) -> list[str]:
-    """The onboardings that arrived."""
+    """Return the onboardings that the service received."""
     return [received.key for received in core.calls if received.name == "onboardMember"]
 
 
 def arrived(chat: Chat, outcome: Outcome) -> None:
-    """What holds when a guest has become a member: one member, linked, at the dashboard, nothing left to do."""
+    """Check that the guest is one linked member at the dashboard with no due work."""
     document = outcome.state
     assert not document.guest
     assert document.authenticated
@@ -476,7 +475,7 @@ def arrived(chat: Chat, outcome: Outcome) -> None:
 
 
 def test_the_saga():
-    """The guest's commit, then: inherited, load, adopt, link, wipe; the history stays reachable."""
+    """A promotion is: the guest's commit, inherited data, load, merge, link, wipe; the history stays readable."""
     chat, core = stranger()
     steps = names(chat, chat.message("yes"))
     assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Load", "Commit", "Link", "Wipe"]
@@ -493,10 +492,7 @@ def test_the_saga():
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("performed", [True, False])
 def test_a_crash_at_each_step_of_the_saga(crash: int, cached: bool, performed: bool):
-    """The worker dies before or after any step of the confirm.
-
-    The next message, at another worker, ends at the dashboard of one member, with one onboarding.
-    """
+    """After a crash before or after any step of a promotion, the next message completes it with one onboarding."""
     chat, core = stranger(cached=cached)
     exchange = chat.begin(chat.message("yes"))
     for _ in range(crash):
@@ -518,10 +514,7 @@ def test_a_crash_at_each_step_of_the_saga(crash: int, cached: bool, performed: b
 @pytest.mark.parametrize("crash", range(9))
 @pytest.mark.parametrize("late", [0, 31, 3600])
 def test_a_duplicate_after_a_crash_at_each_step(crash: int, late: int):
-    """The confirm is delivered again (webhooks are).
-
-    A reply in any case, one effect, and the same words once it was done.
-    """
+    """A redelivered confirmation after a crash has one effect, and the same replies once it was stored."""
     chat, core = stranger()
     message = chat.message("yes")
     exchange = chat.begin(message)
@@ -545,7 +538,7 @@ def test_a_duplicate_after_a_crash_at_each_step(crash: int, late: int):
 
 @pytest.mark.parametrize("crash", range(3, 9))
 def test_a_duplicate_of_the_guests_last_message_gets_its_words(crash: int):
-    """Once the guest's last commit is stored, the same message gets the same words, wherever the worker died."""
+    """Once the guest's last commit is stored, a duplicate gets its replies, wherever the worker has died."""
     chat, _ = stranger()
     message = chat.message("yes")
     exchange = chat.begin(message)
@@ -559,7 +552,7 @@ def test_a_duplicate_of_the_guests_last_message_gets_its_words(crash: int):
 
 
 def test_two_messages_at_the_move_in_any_order():
-    """A second worker meets the guest's document at every step of the first one's move; both end at one member."""
+    """A second worker that meets a promotion at any step comes to the same single member."""
     for first_steps in range(1, 9):  # before its first commit, the second is simply the first
         chat, core = stranger()
         first = chat.begin(chat.message("yes"))
@@ -576,7 +569,7 @@ def test_two_messages_at_the_move_in_any_order():
 
 
 def test_a_member_whose_document_is_broken_when_the_guest_moves_in():
-    """It is set aside; when somebody else mended it first, the guest moves into that."""
+    """A damaged document of the member is quarantined during a promotion, unless another worker was faster."""
     chat, _ = stranger()
     exchange = chat.begin(chat.message("yes"))
     for _ in range(4):
@@ -590,7 +583,7 @@ def test_a_member_whose_document_is_broken_when_the_guest_moves_in():
 
 
 def test_a_conflict_when_the_guest_moves_in():
-    """Adopted again on what came back; contended when it never ends."""
+    """A promotion that loses a race merges again, and ends with `Contended` if the races never end."""
     chat, _ = stranger()
     exchange = chat.begin(chat.message("yes"))
     for _ in range(5):
@@ -611,7 +604,7 @@ def test_a_conflict_when_the_guest_moves_in():
 
 
 def test_a_member_that_breaks_while_the_guest_moves_in():
-    """It is set aside, and the move begins again."""
+    """A member's document that is damaged during a promotion is quarantined, and the promotion begins again."""
     chat, _ = stranger()
     exchange = chat.begin(chat.message("yes"))
     for _ in range(5):
@@ -623,7 +616,7 @@ def test_a_member_that_breaks_while_the_guest_moves_in():
 
 
 def test_a_channel_taken_away_makes_a_guest_again():
-    """A guest who moved, whose channel was unlinked since, is a guest again when they write."""
+    """A promoted guest whose channel was unlinked since is a new guest at the next message."""
     chat, _ = stranger()
     outcome = chat.say("yes")
     member = outcome.state
@@ -639,7 +632,7 @@ def test_a_channel_taken_away_makes_a_guest_again():
 
 
 def confirming() -> tuple[Chat, Bank]:
-    """A member who is asked to confirm, with a bank that counts."""
+    """Return a chat of a member who is asked to confirm, with a bank that counts payments."""
     bank = Bank()
     chat = member_chat(bank)
     chat.say("hi", "order", "ada", "1234", "fruit02")
@@ -649,9 +642,9 @@ def confirming() -> tuple[Chat, Bank]:
 @pytest.mark.parametrize("texts", [("yes", "yes"), ("yes", "no"), ("no", "yes"), ("yes", "menu"), ("yes", "nonsense")])
 @pytest.mark.parametrize("same_message", [False, True])
 def test_two_workers_at_every_pair_of_steps(texts: tuple[str, str], same_message: bool):
-    """One starts, the other does so many steps, then the first goes on so far, and so on.
+    """Two workers interleaved at every pair of steps make at most one payment and answer both messages.
 
-    At most one payment, the audit whole, both answered, the document that of some order of the two.
+    The audit is whole, and the document is that of some order of the two messages.
     """
     for first_steps in range(5):
         for second_steps in range(5):
@@ -671,7 +664,7 @@ def test_two_workers_at_every_pair_of_steps(texts: tuple[str, str], same_message
 
 @given(st.lists(st.booleans(), max_size=14), st.sampled_from(["yes", "no", "menu", "back", "x", "stock"]))
 def test_two_workers_in_any_order(order: list[bool], text: str):
-    """Any interleaving of a confirm and another message."""
+    """Any interleaving of a confirmation and another message makes at most one payment."""
     chat, bank = confirming()
     pair = chat.begin(chat.message("yes"), cache=Cache()), chat.begin(chat.message(text), cache=Cache())
     for which in order:
@@ -683,7 +676,7 @@ def test_two_workers_in_any_order(order: list[bool], text: str):
 
 
 def test_a_duplicate_at_any_point():
-    """The same message delivered again while the first delivery is at any step: one payment, both answered."""
+    """A duplicate during any step of the first delivery makes no second payment, and is answered."""
     for steps in range(6):
         chat, bank = confirming()
         message = chat.message("yes")
@@ -719,10 +712,9 @@ SAID = (
 def test_any_conversation_with_vimbisopay(
     phone: str, said: list[tuple[str, int]], faults: tuple[Any, ...], cached: bool
 ):
-    """The real bot on its simulator.
+    """Any conversation with VimbisoPay is answered, with valid documents, whole audits and conserved money.
 
-    Every message is answered, documents valid, audits whole, money conserved; and "menu" leads home, to the question
-    whether to carry on, or to the entry flow.
+    "menu" leads home, to the offer to carry on, or to the login.
     """
     from flows.credex_core import Fault
 
@@ -748,7 +740,7 @@ def test_any_conversation_with_vimbisopay(
 
 
 def test_the_cache_makes_room():
-    """For the member unused longest; a size of 0 keeps nothing."""
+    """The cache drops the member stored the longest ago; a size of 0 keeps none."""
     cache = Cache(2)
     for name in ("a", "b", "c"):
         cache.keep(name, Head(), member_document(member_id=name))
@@ -765,7 +757,7 @@ def test_the_cache_makes_room():
 
 
 def test_the_results_are_what_they_say():
-    """`Mismatch`, `Linked`, `Stored`, `Committed`, `Link`: values."""
+    """The results of a store are values that compare equal."""
     stored = Stored(Head(), None, START.timestamp())
     assert Mismatch(stored) == Mismatch(stored)
     assert Linked(None) != Linked("m")
@@ -775,7 +767,7 @@ def test_the_results_are_what_they_say():
 
 @pytest.mark.parametrize("said", ["again", "reused", "stale"])
 def test_what_was_saved_is_kept_whatever_is_said_next(said: str):
-    """The broken bytes are set aside first; a message that brings nothing new must not cost what was saved of them."""
+    """A salvaged document is stored even if the message itself stores nothing."""
     chat = member_chat()
     first = chat.message("hi")
     chat.handle(first)
@@ -807,7 +799,7 @@ class Importing:
         self.asked: list[str] = []
 
     def check(self, bot: Bot, /) -> None:
-        """Nothing is needed of the bot."""
+        """Accept any bot."""
 
     async def import_record(self, context: Context, member_id: str, channel: Channel, /) -> bool:
         """Store the document, and link the channel."""
@@ -820,7 +812,7 @@ class Importing:
 
 
 def handled(chat: Chat, message: Message, *, imports: bool = True) -> Held[Outcome]:
-    """A message handled by a shell with legacy records, or without any, to its end."""
+    """Return the outcome of a message that is handled with or without records of the previous release."""
     held = Held(Context(chat.bot, chat.cache, chat.clock.at), partial(handle, message=message, imports=imports))
     while held.outcome is None:
         held.take(chat.perform(held.request), chat.clock.at)
@@ -828,7 +820,7 @@ def handled(chat: Chat, message: Message, *, imports: bool = True) -> Held[Outco
 
 
 def test_the_importer_is_awaited_where_nothing_was_ever_stored():
-    """What it has stored is what the message is decided on; afterwards it is not asked again."""
+    """The message is decided on the imported document, and the importer is awaited once."""
     importing = Importing(member_document(version=0))
     chat = Chat(attrs.evolve(fruit_bot(), importer=importing))
     held = handled(chat, chat.message("hi"))
@@ -842,7 +834,7 @@ def test_the_importer_is_awaited_where_nothing_was_ever_stored():
 
 @pytest.mark.parametrize("imports", [True, False])
 def test_a_member_whom_the_importer_does_not_know_is_new(imports: bool):
-    """The importer is asked once, and only if the shell has legacy records to read."""
+    """The importer is awaited once, and only if the shell can read records."""
     importing = Importing()
     chat = Chat(attrs.evolve(fruit_bot(), importer=importing))
     held = handled(chat, chat.message("hi"), imports=imports)
@@ -852,12 +844,12 @@ def test_a_member_whom_the_importer_does_not_know_is_new(imports: bool):
 
 
 def test_a_manager_with_legacy_records_needs_an_importer():
-    """Else no member would get their record, and nobody would hear why."""
+    """A manager with `legacy=` refuses a bot without an importer."""
     with pytest.raises(ValueError, match=r"give Bot\(importer=Legacy\(…\)\) too"):
         FlowStateManager(fruit_bot(), MemoryStore(time.time), legacy=NoRecords())
 
 
 class NoRecords:
     def read(self, number: str, /) -> LegacyRecord | None:
-        """There is no record."""
+        """Return no record."""
         return None

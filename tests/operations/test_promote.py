@@ -1,4 +1,4 @@
-"""A guest becomes a member who is there already: met on another channel, in the middle of something."""
+"""The promotion of a guest to a member who exists already, on another channel or in the middle of a flow."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WHATSAPP = Channel("whatsapp", ADA)
 
 
 class Chat:
-    """One phone, several channels, one manager."""
+    """One telephone with several channels on one manager."""
 
     def __init__(self) -> None:
         self.at = NOW.timestamp()
@@ -83,7 +83,7 @@ def place(outcome: Outcome) -> str:
 
 
 def test_an_offer_goes_on_from_another_channel():
-    """Begun on WhatsApp, confirmed by SMS: the same member, one offer, and each channel keeps its own identifier."""
+    """An offer begun on WhatsApp is confirmed by SMS: one member, one offer, and each channel keeps its identifier."""
     chat = Chat()
     member = chat.say(WHATSAPP, "hi", "offer", "10").state.member_id
     first = chat.say(SMS, "hi")
@@ -98,7 +98,7 @@ def test_an_offer_goes_on_from_another_channel():
 
 
 def test_without_answers_the_guests_dashboard_is_shown():
-    """Nothing was open at the member: what the guest saw last is where they stand."""
+    """If the member's run has no answers, the guest's run is taken over."""
     chat = Chat()
     chat.say(WHATSAPP, "hi")
     assert place(chat.say(SMS, "hi")) == "dashboard.menu"
@@ -106,7 +106,7 @@ def test_without_answers_the_guests_dashboard_is_shown():
 
 
 def test_history_follows_the_guests():
-    """The audit of both guests precedes that of the member."""
+    """The member's history begins with the entries of both guests."""
     chat = Chat()
     member = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi", "offer")
@@ -117,7 +117,7 @@ def test_history_follows_the_guests():
 
 
 def test_a_channel_taken_away_is_a_guests_again():
-    """Unlinked since: the guest's old `moved` does not give the channel back."""
+    """The old document of a promoted guest does not link the channel again after it was unlinked."""
     chat = Chat()
     member = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi")
@@ -131,7 +131,7 @@ def test_a_channel_taken_away_is_a_guests_again():
 
 
 def test_nothing_of_a_guest_stays_behind():
-    """No token, no name, no answer, no wake-up; the audit says where they went."""
+    """After a promotion no token, name, answer or wake-up of the guest is kept; the audit names the member."""
     chat = Chat()
     chat.say(SMS, "hi", "offer", "10")
     guest_id = first_document(SMS, NOW).member_id
@@ -146,7 +146,7 @@ def test_nothing_of_a_guest_stays_behind():
 
 @pytest.mark.parametrize("days", [0, 7, 8, 12, 29])
 def test_a_channel_taken_away_stays_away(days: int):
-    """However long ago: whoever writes there is a guest, asked to log in; nothing of the member comes back to life."""
+    """After a channel was unlinked, a message on it is a guest's, however much later it comes."""
     chat = Chat()
     member = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi", "offer", "10")
@@ -164,7 +164,7 @@ def test_a_channel_taken_away_stays_away(days: int):
 
 
 def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
-    """It was looked up just before the move, and read just after it."""
+    """A message whose owner was read before a promotion, and whose document after it, goes to the member."""
     chat = Chat()
     chat.core.faults = [Fault("down", call="login", times=1)]
     chat.say(SMS, "hi")
@@ -204,7 +204,7 @@ def stored(document: Document | None) -> Stored:
 
 
 def promotion() -> Promotion:
-    """The promotion of the guest, up to its first effect."""
+    """Return the promotion of the guest, up to its first effect."""
     context = Context(fruit_bot(), Cache(), NOW.timestamp())
     return Held(context, partial(promote, guest=guest(), head=Head(3, "g")))
 
@@ -219,9 +219,9 @@ def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
 
 
 def test_the_merging_commit_carries_tokens_and_records():
-    """One commit at the member, under a token made of the guest's id and version, brings everything of the guest.
+    """One commit at the member, under a token of the guest's id and version, brings all data of the guest.
 
-    Then the channel is linked, and the guest's data deleted.
+    Then the channel is linked, and the guest's data is deleted.
     """
     held, commit = at_commit()
     assert commit.inherited == Inherited((("t", 1.0),))
@@ -242,13 +242,13 @@ def test_the_merging_commit_carries_tokens_and_records():
 
 
 def promoted(held: Promotion) -> Document:
-    """The member's document after the promotion."""
+    """Return the member's document after the promotion."""
     assert isinstance(held.outcome, Promoted)
     return held.outcome.document
 
 
 def test_what_was_quarantined_of_a_guest_stays():
-    """Damaged data of a guest stays for an operator, and the guest with it; but nothing is due there."""
+    """A guest with quarantined data is kept for an operator, without a wake-up."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
     held.take(Linked("m-1"))
@@ -259,7 +259,7 @@ def test_what_was_quarantined_of_a_guest_stays():
 
 
 def test_a_guest_stays_until_the_merger_is_confirmed():
-    """An unconfirmed merger may still be lost: the guest's wake-up stays, so that a worker tries again."""
+    """A guest keeps its wake-up until a replica has confirmed the merge, so that a worker tries again."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp(), confirmed=False))
     assert not held.context.confirmed
@@ -269,7 +269,7 @@ def test_a_guest_stays_until_the_merger_is_confirmed():
 
 
 def test_what_was_committed_before_an_error_is_reported():
-    """A merger that was committed is told to observers, also when the store is lost before the promotion ends."""
+    """A committed merge is reported to observers even if the store fails before the promotion ends."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
     with pytest.raises(StoreUnavailable):
@@ -278,7 +278,7 @@ def test_what_was_committed_before_an_error_is_reported():
 
 
 def test_a_guest_whose_token_is_forgotten_is_not_merged():
-    """Whether an older guest was merged before, and what has become of the member since, is not known."""
+    """A guest older than `TOKEN_LIFE` is not merged, because an earlier merge could not be recognised."""
     held = promotion()
     held.take(Inherited(), (NOW + timedelta(days=8)).timestamp())
     held.take(stored(member(version=5)))
@@ -289,7 +289,7 @@ def test_a_guest_whose_token_is_forgotten_is_not_merged():
 
 @pytest.mark.parametrize("result", [Conflict, Late])
 def test_another_writer_of_the_member_was_faster(result: Any):
-    """The guest is merged again, into what is stored now."""
+    """After a conflict the guest is merged into the document that is stored then."""
     held, _ = at_commit()
     held.take(result(stored(member(version=5))))
     assert isinstance(held.request, Commit)
@@ -299,7 +299,7 @@ def test_another_writer_of_the_member_was_faster(result: Any):
 
 
 def test_merged_before():
-    """When a worker died after the merger, the channel is linked all the same, and observers are not told twice."""
+    """A merge that was committed before is completed without a second report to observers."""
     held, _ = at_commit()
     adopted = member(version=5, channels=(Address(*SMS.address),))
     held.take(Duplicate((), stored(adopted)))
@@ -312,7 +312,7 @@ def test_merged_before():
 
 @pytest.mark.parametrize("present", [None, member(version=5), member(version=5, member_id="m-3")])
 def test_merged_and_unlinked_since(present: Document | None):
-    """The channel has no owner now when the member's document does not name it, or is not the member's."""
+    """The channel has no owner if the member's document does not name it, or is not the member's."""
     held, _ = at_commit()
     held.take(Duplicate((), stored(present)))
     assert isinstance(held.request, Wipe)
@@ -321,7 +321,7 @@ def test_merged_and_unlinked_since(present: Document | None):
 
 
 def test_the_channel_belongs_to_another_member():
-    """A channel is never taken from its owner."""
+    """A promotion never takes a channel from its owner."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
     held.take(Linked("m-2"))
@@ -338,7 +338,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=["wrong type", "no JSON", "another member's"])
 def test_a_damaged_member_is_quarantined(damage: Any):
-    """The damage is moved away whole before anything is written, also when it appears in the middle of the promotion.
+    """A damaged document of the member is quarantined whole before anything is written.
 
     Nothing of another member's document is merged.
     """
@@ -355,9 +355,9 @@ def test_a_damaged_member_is_quarantined(damage: Any):
 
 
 def test_other_content_under_the_token_is_a_fault():
-    """It cannot be: the token is a hash of the guest's own."""
+    """Other content under the token of the promotion raises `DamagedDocument`."""
     held, _ = at_commit()
-    with pytest.raises(DamagedDocument, match="token of a move"):
+    with pytest.raises(DamagedDocument, match="token of its promotion"):
         held.take(Mismatch(stored(None)))
 
 
@@ -370,7 +370,7 @@ def pending(key: str) -> PendingCall:
 
 
 def test_a_call_on_its_way_at_the_member_is_not_lost():
-    """Whatever the guest has: the answer must find its run."""
+    """A pending call of the member stays with its run, whatever run the guest has."""
     there = member(call=pending("theirs"))
     for own in (None, pending("own")):
         adopted = decision(guest(call=own), there).document
@@ -379,19 +379,19 @@ def test_a_call_on_its_way_at_the_member_is_not_lost():
 
 
 def test_a_guests_call_moves_with_them():
-    """And is made for the member."""
+    """A pending call of the guest is made for the member."""
     adopted = decision(guest(call=pending("own")), None).document
     assert adopted.call == pending("own")
 
 
 def test_time_never_goes_back():
-    """The member's clock may be ahead of the guest's."""
+    """The merged document is not older than the member's, even if the member's clock is ahead."""
     later = NOW + timedelta(hours=1)
     assert decision(guest(), member(last_updated=later)).document.last_updated == later
 
 
 def test_who_is_looked_up_first():
-    """A guest whose move is done is met at the member: the index is asked, nothing is adopted again."""
+    """A message on the channel of a promoted guest reads the owner, and does not merge again."""
     chat = Chat()
     chat.say(SMS, "hi")
     asked: list[object] = []
@@ -419,28 +419,28 @@ def session(document: Document) -> list[object]:
 
 @pytest.mark.parametrize("token", [None, "newer"])
 def test_a_logout_since_is_final(token: str | None):
-    """The guest logged in, and nobody finished their move; the member has logged out meanwhile, or in again."""
+    """A logout or login of the member after the guest's login is kept by the merge."""
     own = member(last_updated=LATER, jwt_token=token, authenticated=token is not None, deadline=LATER)
     adopted = decision(guest(deadline=NOW), own).document
     assert session(adopted) == session(own)
 
 
 def test_a_login_since_is_the_members():
-    """The member's session is older: the guest's is theirs now."""
+    """A guest's session that is later than the member's is taken over."""
     own = member(last_updated=NOW - timedelta(seconds=1), jwt_token="old", deadline=NOW)
     adopted = decision(guest(deadline=LATER, session_since=NOW), own).document
     assert session(adopted) == session(guest(deadline=LATER, session_since=NOW))
 
 
 def test_a_token_that_ran_out_on_the_way_is_over():
-    """Nobody finished the move in time."""
+    """A login token that expires before the merge does not authenticate the member."""
     life = TokenLife(NOW, NOW + timedelta(minutes=5))
     adopted = merge(fruit_bot(), guest(token=life), None, NOW + timedelta(minutes=6), version=0).document
     assert (adopted.authenticated, adopted.jwt_token) == (False, "t")
 
 
 def test_what_is_not_confirmed_calls_nobody():
-    """The guest's last turn is safe, its adoption at the member is not: the call waits for whoever takes it up."""
+    """A call is not made before the merge is confirmed; a worker makes it later."""
     office = Office()
     chat = Talking(a_bot(office))
     exchange = chat.begin(chat.message("hi"))
@@ -465,13 +465,13 @@ def test_what_is_not_confirmed_calls_nobody():
 
 
 def moving() -> tuple[Talking, Office]:
-    """Somebody who has never written; their first word logs them in."""
+    """Return a chat of a guest whose first message logs them in."""
     office = Office()
     return Talking(a_bot(office), cached=False), office
 
 
 def settled(chat: Talking, office: Office) -> None:
-    """The move is done, once; nothing is left behind, nothing is due, and the chains are whole."""
+    """Check that the promotion is complete once, no data or due work is left, and the chains are whole."""
     chat.check()
     guest_id = first_document(chat.channel, NOW).member_id
     assert chat.member_id() == "m-1"
@@ -488,7 +488,7 @@ def settled(chat: Talking, office: Office) -> None:
 @pytest.mark.parametrize("steps", range(1, 14))
 @pytest.mark.parametrize("heir", ["wake", "same", "other"])
 def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
-    """Whoever comes next finishes it: the timer, the same message again, or another one."""
+    """After a crash at any step, a timer, the same message or another one completes the promotion."""
     chat, office = moving()
     first = chat.message("hi")
     dead = chat.begin(first)
@@ -511,9 +511,9 @@ def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
 @given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_any_workers_at_once(order: list[int], same: bool):
-    """Two messages, or one that is delivered twice, a wake and a late redelivery: each order of steps settles.
+    """Messages, a waking and a redelivery during a promotion come to the same result in any order.
 
-    A message that has waited for the others as long as its patience lasts may end as `Contended`.
+    A message that waited longer than its patience may end with `Contended`.
     """
     chat, office = moving()
     guest_id = first_document(chat.channel, NOW).member_id
@@ -538,7 +538,7 @@ def test_any_workers_at_once(order: list[int], same: bool):
 
 
 def test_an_answer_for_a_guest_whose_channel_is_somebody_elses_now():
-    """Wiped, unlinked, and a new guest is there: the answer is not theirs."""
+    """The late result of a wiped guest is not given to the next guest on the channel."""
     chat, office = moving()
     dead = chat.begin(chat.message("hi"))
     while not isinstance(dead.request, RunCall):
@@ -563,7 +563,7 @@ def test_an_answer_for_a_guest_whose_channel_is_somebody_elses_now():
 
 
 def test_history_follows_a_guest_only_for_as_long_as_they_were_theirs():
-    """The channel was taken from them and given to somebody else: neither sees what the other said there."""
+    """A history holds a guest's entries only from the time in which the guest was that member."""
     chat = Chat()
     ada = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi")
@@ -594,6 +594,7 @@ def entry_at(version: int, kind: str) -> AuditEntry:
 
 
 def test_the_life_of_a_guest_is_from_wipe_to_wipe():
+    """The entries of one life of a guest are those between two wipes."""
     entries = [
         entry_at(n, kind) for n, kind in enumerate(("start", "move", "wipe", "start", "move", "wipe", "start"), 1)
     ]

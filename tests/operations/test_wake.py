@@ -1,6 +1,6 @@
-"""What is due though nobody says anything: timers, the session's end, stray calls, the outbox.
+"""The due work of members: timers, session expiry, expired leases, the outbox.
 
-Driven by hand on a `MemoryStore` whose clock is moved; then through both managers.
+Driven step by step on a `MemoryStore` whose clock is set, then through both managers.
 """
 
 # ruff: noqa: E501  # tables read best unwrapped
@@ -47,7 +47,7 @@ LOST = ConnectionError("lost")
 
 
 def member_chat(bank: Bank | None = None, *, bot: Bot | None = None, delivers: bool = False, **changes: Any) -> Chat:
-    """A member who is signed in, in the store."""
+    """Return a chat of a member who is logged in."""
     chat = Chat(bot or fruit_bot(bank))
     chat.delivers = delivers
     chat.plant(member_document(version=1, **changes))
@@ -55,7 +55,7 @@ def member_chat(bank: Bank | None = None, *, bot: Bot | None = None, delivers: b
 
 
 def at_confirm(bank: Bank | None = None, *, delivers: bool = False, **options: Any) -> Chat:
-    """A member who is asked to confirm, for a minute."""
+    """Return a chat of a member who is asked to confirm within a minute."""
     chat = member_chat(bot=fruit_bot(bank, **options), delivers=delivers)
     chat.say("hi", "order", "ada", "1234", "fruit02")
     return chat
@@ -64,7 +64,7 @@ def at_confirm(bank: Bank | None = None, *, delivers: bool = False, **options: A
 def one_chat(
     *states: State[Any], ways: list[Transition[Any]], delivers: bool = False, bank: Bank | None = None, **options: Any
 ) -> Chat:
-    """A member of a bot of one flow, begun."""
+    """Return a chat in a bot of one flow, which has begun."""
     bot = Bot(flows=one_flow(states, ways, **options), services={"bank": bank or Bank()})
     chat = member_chat(bot=bot, delivers=delivers)
     chat.say("hi")
@@ -72,22 +72,22 @@ def one_chat(
 
 
 def step(document: Document) -> str:
-    """Where the document stands."""
+    """Return the flow and the state of the document's run."""
     return f"{document.run.flow}.{document.run.step}" if document.run else ""
 
 
 def kinds(chat: Chat, member_id: str = "") -> list[str]:
-    """Of all audit entries."""
+    """Return the kinds of all audit entries."""
     return [unseal(entry).kind for entry in chat.entries(member_id)]
 
 
 def last(chat: Chat) -> AuditEntry:
-    """The latest audit entry."""
+    """Return the latest audit entry."""
     return unseal(chat.entries()[-1])
 
 
 def waits(chat: Chat) -> list[str]:
-    """What waits in the outbox, in words."""
+    """Return the texts in the outbox."""
     return [
         word
         for one in chat.document().outbox
@@ -96,7 +96,7 @@ def waits(chat: Chat) -> list[str]:
 
 
 def until(chat: Chat, turns: Any, kind: type[Any]) -> Any:
-    """Go on to the next step of that kind; it is not performed."""
+    """Go on to the next effect of this kind, which is not performed."""
     for _ in range(60):
         if isinstance(turns.request, kind):
             return turns.request
@@ -105,7 +105,7 @@ def until(chat: Chat, turns: Any, kind: type[Any]) -> Any:
 
 
 def settled(chat: Chat, member_id: str = "") -> None:
-    """Nothing is due, and the store knows when something will be."""
+    """Check that nothing is due, and that the store has the wake-up of the next due instant."""
     document = chat.document(member_id)
     wake = wake_at(document, delivers=chat.delivers)
     assert wake is None or wake.timestamp() > chat.clock.at
@@ -118,7 +118,7 @@ def settled(chat: Chat, member_id: str = "") -> None:
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_timeout_fires_without_a_message(delivers: bool):
-    """Once its time has come, not before; the words go to the member, or wait for them."""
+    """A timer fires when it is due and not before; its replies are delivered or kept in the outbox."""
     chat = at_confirm(delivers=delivers)
     run = chat.document().run
     assert run is not None
@@ -137,7 +137,7 @@ def test_a_timeout_fires_without_a_message(delivers: bool):
 
 
 def test_a_timeout_fires_once():
-    """A second waking at the same instant, and any later one, changes nothing."""
+    """A second waking at the same instant or later changes nothing."""
     chat = at_confirm().wait(60)
     chat.wake()
     before = chat.stored()
@@ -148,7 +148,7 @@ def test_a_timeout_fires_once():
 
 
 def test_two_workers_wake_at_once_at_every_pair_of_steps():
-    """The timer fires once, the words are delivered once; the audit is whole."""
+    """Two workers at any pair of steps fire a timer once and deliver its replies once; the audit is whole."""
     for first_steps, second_steps in itertools.product(range(7), repeat=2):
         chat = at_confirm(delivers=True).wait(60)
         pair = [chat.waking(cache=Cache()), chat.waking(cache=Cache())]
@@ -165,7 +165,10 @@ def test_two_workers_wake_at_once_at_every_pair_of_steps():
 
 
 def test_a_worker_that_dies_at_any_step_is_made_good_by_the_next():
-    """The timer fires all the same, once; the words are delivered at least once, each time under the same key."""
+    """After a crash at any step the next waking fires the timer once.
+
+    Its replies are delivered at least once, each time under the same key.
+    """
     for steps in range(8):
         chat = at_confirm(delivers=True).wait(60)
         dying = chat.waking(cache=Cache())
@@ -183,7 +186,7 @@ def test_a_worker_that_dies_at_any_step_is_made_good_by_the_next():
 
 
 def test_a_refusal_in_between_does_not_kill_the_timer():
-    """Nor does a stale button, nor help; each leaves its end where it was."""
+    """A refusal, an old button and help leave the timer of a state unchanged."""
     chat = at_confirm()
     chat.wait(30).say("nonsense", "help")
     chat.wait(30).wake()
@@ -191,7 +194,7 @@ def test_a_refusal_in_between_does_not_kill_the_timer():
 
 
 def test_leaving_the_state_does():
-    """The timer of a state that was left never fires, also when its wake-up is still in the store."""
+    """The timer of a state that was left never fires, even if its wake-up is still stored."""
     chat = at_confirm()
     chat.say("no")
     before = chat.stored().document
@@ -201,7 +204,7 @@ def test_leaving_the_state_does():
 
 
 def test_the_timer_of_a_suspended_run_stands_still():
-    """It does not fire while the member is elsewhere, and starts anew when they come back."""
+    """The timer of a suspended run does not fire, and begins again when the run is resumed."""
     chat = at_confirm()
     chat.wait(50).say("menu")
     assert step(chat.document()) == "carry_on.offered"
@@ -218,12 +221,12 @@ def test_the_timer_of_a_suspended_run_stands_still():
 
 
 def never(turn: Turn[Any]) -> bool:
-    """A guard that declines."""
+    """Decline."""
     return False
 
 
 def never_asks(*, delivers: bool = False) -> Chat:
-    """A bot whose timer nothing takes."""
+    """Return a bot with a timer that no transition takes."""
     return one_chat(
         State("ask", ask=Text("?"), timeout=60),
         State("next", ask=Text("!")),
@@ -237,7 +240,7 @@ def never_asks(*, delivers: bool = False) -> Chat:
 
 
 def test_a_timeout_that_nothing_takes_is_cleared():
-    """One turn, nothing said; the state stays, and no worker comes again for it."""
+    """A timeout that no transition takes is one turn without replies, after which nothing is due."""
     chat = never_asks().wait(60)
     chat.wake()
     run = chat.document().run
@@ -252,7 +255,7 @@ def test_a_timeout_that_nothing_takes_is_cleared():
 
 
 def test_a_timeout_that_leads_back_to_its_question_asks_again_each_time():
-    """Every minute one turn, however late the worker is; the session ends in between."""
+    """A timer that leads back to its question fires every minute until the session ends, however late the worker is."""
     chat = one_chat(
         State("ask", ask=Text("?"), timeout=60),
         ways=[Transition("timeout", "ask", "ask"), Transition("go", "ask", "ask")],
@@ -273,7 +276,7 @@ def test_a_timeout_that_leads_back_to_its_question_asks_again_each_time():
 
 
 def test_a_message_at_a_question_whose_time_is_over_is_not_its_answer():
-    """Nobody woke the member: the message meets the timer all the same."""
+    """A message after the timeout of a question is not its answer, even if the member was not woken."""
     bank = Bank()
     chat = at_confirm(bank).wait(61)
     outcome = chat.say("yes")
@@ -283,13 +286,13 @@ def test_a_message_at_a_question_whose_time_is_over_is_not_its_answer():
 
 
 def settled_later(chat: Chat) -> None:
-    """After one waking nothing is due."""
+    """Check that nothing is due after one waking."""
     chat.wake()
     settled(chat)
 
 
 def submits(bank: Bank, *, delivers: bool = False) -> Chat:
-    """A bot that pays by itself when the time is over."""
+    """Return a bot that pays by itself at a timeout."""
     return one_chat(
         State("name", ask=Text("Name?"), reads=bots.word, into="name"),
         State("ask", ask=Text("Pay?"), timeout=60),
@@ -311,10 +314,7 @@ def submits(bank: Bank, *, delivers: bool = False) -> Chat:
 
 @pytest.mark.parametrize("seconds", [61, 299, 301, 10_000])
 def test_a_call_that_a_timer_makes_comes_home(seconds: int):
-    """Also when the message that meets the timer meets the session's end too.
-
-    What was paid is said, and where the call stood the answer is taken.
-    """
+    """The result of a call that a timer makes is stored and told, also when the session has ended meanwhile."""
     # BUG: `hear` ends the session and parks the run although the timer has just proposed a call.
     bank = Bank()
     chat = submits(bank)
@@ -331,7 +331,7 @@ def test_a_call_that_a_timer_makes_comes_home(seconds: int):
 
 @pytest.mark.parametrize("seconds", [60, 10_000])
 def test_the_words_of_a_timer_come_before_those_of_its_call(seconds: int):
-    """Both are delivered at once, in the order they were said."""
+    """The replies of a timer are delivered before those of its call."""
     # BUG: the timer's own words are only delivered after their lease, 30 seconds after those of the call it made.
     chat = submits(Bank(), delivers=True)
     chat.say("ada")
@@ -348,9 +348,9 @@ UNSENT = "What you had not confirmed (order) was not sent."
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_the_session_ends_by_itself(delivers: bool):
-    """The run is parked, the token dropped, the member told.
+    """At the end of a session the run is parked, the token dropped and the member told.
 
-    The next message leads through the entry and offers to carry on.
+    The next message leads through the login and offers to carry on.
     """
     chat = member_chat(delivers=delivers)
     chat.say("hi", "order", "ada")
@@ -373,7 +373,7 @@ def test_the_session_ends_by_itself(delivers: bool):
 
 
 def test_a_session_without_answers_ends_and_home_is_where_it_begins():
-    """Nothing is parked; the next message leads home."""
+    """A session without answers parks no run, and the next message leads home."""
     chat = member_chat()
     chat.say("hi")
     chat.wait(300).wake()
@@ -383,7 +383,7 @@ def test_a_session_without_answers_ends_and_home_is_where_it_begins():
 
 
 def test_an_old_button_after_the_session_has_ended_by_itself_leads_on():
-    """As it does when nobody woke the member: they are told that it ended, and what can be done now."""
+    """An old button after the end of a session is answered as if the member had not been woken."""
     # BUG: with no run open every old button is "closed", nothing is asked, and the outbox is not said either.
     woken, not_woken = member_chat(), member_chat()
     for chat in (woken, not_woken):
@@ -398,7 +398,7 @@ def test_an_old_button_after_the_session_has_ended_by_itself_leads_on():
 
 
 def test_a_message_in_between_makes_the_session_go_on():
-    """A waking that was decided on the older document meets a Conflict, and does nothing on the newer one."""
+    """A waking that was decided before a message renewed the session gets `Conflict`, and does nothing."""
     chat = member_chat()
     chat.say("hi", "order")
     chat.wait(300)
@@ -416,7 +416,7 @@ def test_a_message_in_between_makes_the_session_go_on():
 
 
 def test_reading_does_not_renew_the_session():
-    """Nor does a stale button, nor being woken."""
+    """A session is not renewed by reading, an old button or a waking."""
     chat = member_chat()
     chat.say("hi", "order")
     deadline = chat.document().deadline
@@ -426,7 +426,7 @@ def test_reading_does_not_renew_the_session():
 
 
 def test_the_session_ends_twice():
-    """Between the two the member was only asked whether to carry on; what was parked stays so."""
+    """A run that was parked stays parked when the session of the offer to carry on ends too."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     chat.wait(300).wake()
@@ -446,7 +446,7 @@ def test_the_session_ends_twice():
 )  # fmt: skip
 @pytest.mark.parametrize("seconds", [59, 60, 61, 299, 301, 10_000])
 def test_the_member_hears_the_same_whether_they_were_woken_or_not(said: tuple[str, ...], seconds: int):
-    """What waited in the outbox and the reply together are what the message alone would have brought."""
+    """The outbox and the next reply together are what the message alone would have brought."""
     woken, not_woken = member_chat(), member_chat()
     for chat in (woken, not_woken):
         chat.say(*said)
@@ -473,7 +473,7 @@ def test_the_member_hears_the_same_whether_they_were_woken_or_not(said: tuple[st
 
 
 def calling(bank: Bank, *, delivers: bool = False) -> tuple[Chat, str]:
-    """A member whose payment was begun by a worker that died before it called."""
+    """Return a chat of a member whose payment was stored by a worker that died before the call."""
     chat = at_confirm(bank, delivers=delivers)
     until(chat, chat.begin(chat.message("yes")), RunCall)
     call = chat.document().call
@@ -483,7 +483,7 @@ def calling(bank: Bank, *, delivers: bool = False) -> tuple[Chat, str]:
 
 @pytest.mark.parametrize("seconds", [1, 28])
 def test_a_call_on_its_way_suspends_timers_and_the_sessions_end(seconds: int):
-    """Nothing is done before its lease has ended; the wake-up is the lease's end."""
+    """While a call is pending, nothing is due before the end of its lease."""
     chat, _ = calling(Bank())
     document = chat.document()
     assert document.call is not None
@@ -496,7 +496,7 @@ def test_a_call_on_its_way_suspends_timers_and_the_sessions_end(seconds: int):
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_stray_call_is_taken_up_when_its_lease_has_ended(delivers: bool):
-    """By a waking: the same key, and the member hears of the answer."""
+    """A waking after the lease makes the call with the same key, and its result is told."""
     bank = Bank()
     chat, key = calling(bank, delivers=delivers)
     chat.wait(STANDARD.lease + 0.001).wake()
@@ -507,7 +507,7 @@ def test_a_stray_call_is_taken_up_when_its_lease_has_ended(delivers: bool):
 
 
 def test_two_workers_take_up_a_stray_call_at_once():
-    """One of them makes it."""
+    """Of two workers that find an expired lease, one makes the call."""
     for steps in range(6):
         bank = Bank()
         chat, _ = calling(bank)
@@ -524,7 +524,7 @@ def test_two_workers_take_up_a_stray_call_at_once():
 
 
 def test_unknown_outcomes_rest_longer_each_time_and_are_given_up():
-    """2, 8, 32, 60, 60 seconds between six rounds; then the flow hears that nobody could find out."""
+    """After 2, 8, 32, 60 and 60 seconds between six rounds the flow gets an unknown outcome."""
     bank = Bank()
     bank.script = [LOST] * 6
     chat = at_confirm(bank)
@@ -551,7 +551,7 @@ def test_unknown_outcomes_rest_longer_each_time_and_are_given_up():
 
 
 def test_a_call_whose_makers_all_die_is_given_up():
-    """Each takes it up and is never heard of again; nobody calls for ever."""
+    """A call whose workers all die is given up after its last round."""
     bank = Bank()
     chat, _ = calling(bank)
     for _ in range(STANDARD.rounds - 1):
@@ -565,7 +565,7 @@ def test_a_call_whose_makers_all_die_is_given_up():
 
 
 def test_a_question_is_given_up_at_once():
-    """A policy of one round without an effect: the flow hears "call.unavailable"."""
+    """A read-only call of one round gives up with "call.unavailable"."""
     bank = Bank()
     bank.script = [LOST]
 
@@ -588,7 +588,7 @@ def test_a_question_is_given_up_at_once():
 
 
 def test_a_message_takes_a_call_up_before_its_rest_is_over():
-    """The member asks: they are not kept waiting for a minute."""
+    """A message takes up a pending call before its pause is over."""
     bank = Bank()
     bank.script = [LOST]
     chat = at_confirm(bank)
@@ -600,7 +600,7 @@ def test_a_message_takes_a_call_up_before_its_rest_is_over():
 
 
 def test_a_late_unknown_of_an_older_try_is_ignored():
-    """Somebody else has it in hand."""
+    """A late unknown outcome of an earlier attempt is ignored."""
     bank = Bank()
     chat, key = calling(bank)
     root = chat.document().call.root  # type: ignore[union-attr]
@@ -612,7 +612,7 @@ def test_a_late_unknown_of_an_older_try_is_ignored():
 
 
 def test_a_late_known_answer_of_an_older_try_is_taken():
-    """It is the answer, whoever heard it; what the newer try brings is then a repetition."""
+    """A late known result of an earlier attempt is taken, and the result of the next one is a duplicate."""
     bank = Bank()
     chat, key = calling(bank)
     root = chat.document().call.root  # type: ignore[union-attr]
@@ -631,7 +631,7 @@ def test_a_late_known_answer_of_an_older_try_is_taken():
 
 
 def test_what_waits_precedes_the_next_reply_once():
-    """Also when that message is delivered twice, and when it is decided twice."""
+    """Replies in the outbox precede the next reply once, also when that message is redelivered or decided twice."""
     chat = at_confirm().wait(60)
     chat.wake()
     message = chat.message("help")
@@ -644,7 +644,7 @@ def test_what_waits_precedes_the_next_reply_once():
 
 
 def test_what_waits_is_not_lost_by_a_message_that_changes_nothing():
-    """A stale button is answered; the words wait on for a message that is stored."""
+    """A message that stores nothing leaves the outbox as it is."""
     chat = at_confirm().wait(60)
     chat.wake()
     chat.handle(chat.message(choice="00000000.1.order"))
@@ -652,7 +652,7 @@ def test_what_waits_is_not_lost_by_a_message_that_changes_nothing():
 
 
 def test_what_waits_is_delivered_when_somebody_delivers():
-    """A worker that delivers, beside a bot that does not."""
+    """A worker with `deliver` delivers the outbox that a bot without `deliver` has filled."""
     chat = at_confirm().wait(60)
     chat.wake()
     chat.delivers = True
@@ -663,7 +663,7 @@ def test_what_waits_is_delivered_when_somebody_delivers():
 
 
 def test_a_delivery_that_raises_is_tried_again_with_the_same_key():
-    """After longer and longer rests; after so many it waits for the member's next message."""
+    """A failed delivery is tried again with the same key and longer pauses, then waits for the next message."""
     chat = at_confirm(delivers=True, session=100_000).wait(60)
     chat.plan = [LOST] * DELIVERY_TRIES
     tried = 0
@@ -688,7 +688,7 @@ def test_a_delivery_that_raises_is_tried_again_with_the_same_key():
 
 
 def test_a_delivery_that_raises_once_is_made_good():
-    """The same key, some seconds later."""
+    """A delivery that fails once is made some seconds later with the same key."""
     chat = at_confirm(delivers=True).wait(60)
     chat.plan = [LOST]
     waking = chat.waking()
@@ -705,7 +705,7 @@ def test_a_delivery_that_raises_once_is_made_good():
 
 
 def test_a_deliverer_that_dies_before_it_says_so_is_followed_by_another():
-    """After its lease, with the same key, so that the channel can tell."""
+    """A delivery whose worker died is made again after its lease, with the same key."""
     chat = at_confirm(delivers=True).wait(60)
     dying = chat.waking(cache=Cache())
     until(chat, dying, Deliver)
@@ -721,7 +721,7 @@ def test_a_deliverer_that_dies_before_it_says_so_is_followed_by_another():
 
 
 def test_a_message_during_a_delivery_does_not_say_it_too():
-    """It is in the hands of whoever delivers it; afterwards it is gone."""
+    """A message during a delivery is not answered with the replies that are being delivered."""
     chat = at_confirm(delivers=True).wait(60)
     waking = chat.waking(cache=Cache())
     until(chat, waking, Deliver)
@@ -733,7 +733,7 @@ def test_a_message_during_a_delivery_does_not_say_it_too():
 
 
 def test_a_delivery_that_was_said_meanwhile_changes_nothing():
-    """The deliverer was too slow, the member's message brought the words: at least once, and no more turns."""
+    """A delivery that ends after a message has brought its replies makes no further turn."""
     chat = at_confirm(delivers=True).wait(60)
     waking = chat.waking(cache=Cache())
     until(chat, waking, Deliver)
@@ -745,7 +745,7 @@ def test_a_delivery_that_was_said_meanwhile_changes_nothing():
 
 
 def test_more_than_the_outbox_holds():
-    """The oldest make room, and the audit says how many."""
+    """A full outbox drops its oldest replies, and the audit has their number."""
     chat = one_chat(
         State("ask", ask=Text("?"), timeout=60),
         ways=[Transition("timeout", "ask", "ask"), Transition("go", "ask", "ask")],
@@ -770,7 +770,7 @@ NEW = Channel("whatsapp", "263771234567")
 
 
 def onboarding() -> tuple[Chat, SimulatedCredexCore]:
-    """A stranger who has said all that is needed to become a member but the last word."""
+    """Return a chat of a guest who has given all answers but the last to become a member."""
     core = SimulatedCredexCore()
     chat = Chat(vimbiso.with_services({"credex_core": core}), channel=NEW)
     chat.say("hi", "become_member", "Emmy", "Noether")
@@ -779,10 +779,7 @@ def onboarding() -> tuple[Chat, SimulatedCredexCore]:
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_guest_who_becomes_a_member_by_a_waking(delivers: bool):
-    """The worker that began died.
-
-    Whoever wakes the guest makes the member, who hears of it; nothing is due at the guest any more.
-    """
+    """A waking of the guest completes a promotion whose worker died, and nothing is due at the guest."""
     chat, _ = onboarding()
     chat.delivers = delivers
     guest = chat.member_id()
@@ -805,7 +802,7 @@ def test_a_guest_who_becomes_a_member_by_a_waking(delivers: bool):
 
 
 def test_a_guest_who_becomes_a_member_by_a_waking_that_dies_at_any_step():
-    """The next waking, at the guest or at the member, ends what was begun."""
+    """The next waking of the guest or the member completes a promotion after a crash at any step."""
     for steps in range(1, 22):
         chat, _ = onboarding()
         chat.delivers = True
@@ -830,10 +827,7 @@ def test_a_guest_who_becomes_a_member_by_a_waking_that_dies_at_any_step():
 
 
 def test_a_late_answer_finds_the_member_that_the_guest_has_become():
-    """The call was the guest's.
-
-    While it was on its way nobody else could make them a member, so the answer does, and is told at the member.
-    """
+    """The late result of a guest's call is stored and told at the member that it makes of the guest."""
     chat, _ = onboarding()
     guest = chat.member_id()
     exchange = chat.begin(chat.message("yes"))
@@ -853,7 +847,7 @@ def test_a_late_answer_finds_the_member_that_the_guest_has_become():
 
 @pytest.mark.parametrize("data", [b"", b"\xff\0", b"{}", b"[]", b'{"member_id": "m-1"}', b'{"member_id": "m-2"}'])
 def test_a_damaged_document_is_left_alone(data: bytes):
-    """Waking neither raises, nor writes over it, nor comes again."""
+    """A waking of a damaged document does not raise, does not write, and clears the wake-up."""
     chat = at_confirm()
     chat.plant_bytes(MEMBER, data)
     chat.wait(60).wake()
@@ -864,7 +858,7 @@ def test_a_damaged_document_is_left_alone(data: bytes):
 
 
 def test_an_answer_that_comes_home_to_a_damaged_document():
-    """Nothing can be said of it; nothing raises."""
+    """A late result at a damaged document does not raise."""
     chat, key = calling(Bank())
     root = chat.document().call.root  # type: ignore[union-attr]
     chat.plant_bytes(MEMBER, b"{}")
@@ -873,7 +867,7 @@ def test_an_answer_that_comes_home_to_a_damaged_document():
 
 
 def test_nobody_is_woken():
-    """A member of whom nothing is stored."""
+    """A waking of an unknown member does nothing."""
     chat = Chat(fruit_bot())
     chat.wake("nobody")
     assert chat.stored("nobody").document is None
@@ -881,7 +875,7 @@ def test_nobody_is_woken():
 
 
 def test_a_document_that_has_expired():
-    """Its wake-up is cleared, nothing else is done."""
+    """A waking of an expired document clears the wake-up and does nothing else."""
     chat = at_confirm()
     chat.wait(31 * 86_400).wake()
     assert chat.stored().document is None
@@ -892,7 +886,7 @@ def test_a_document_that_has_expired():
 
 
 class Private(Exception):
-    """Raised by an author's callback."""
+    """The exception of an author's callback."""
 
 
 class Trap:
@@ -908,7 +902,7 @@ class Trap:
 
 
 def trapped(bank: Bank | None = None, *, delivers: bool = False, policy: CallPolicy | None = None) -> tuple[Chat, Trap]:
-    """A bot that says something that may raise: when its timer has fired, when its call is done or has failed."""
+    """Return a bot whose text may raise: at a timeout, or when its call is done or has failed."""
     trap = Trap("said")
     states = [
         State("ask", ask=Text("?"), timeout=60),
@@ -929,7 +923,7 @@ def trapped(bank: Bank | None = None, *, delivers: bool = False, policy: CallPol
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_timer_whose_callback_raises_is_tried_again_a_minute_later(delivers: bool):
-    """The audit has the error, the member keeps their place, no worker spins."""
+    """A timer whose callback raises is an error in the audit, and is tried again a minute later."""
     chat, trap = trapped(delivers=delivers)
     trap.armed = True
     waking = chat.wait(60).wake()
@@ -950,7 +944,7 @@ def test_a_timer_whose_callback_raises_is_tried_again_a_minute_later(delivers: b
 
 
 def test_a_member_is_not_stranded_by_a_timer_that_raises():
-    """Nobody wakes them: their own message meets the timer, it raises; the words that always work still do."""
+    """A member whose timer raises can still use the global words."""
     # BUG: the timer stays due, so each message meets it again and fails, "cancel" among them, and for ever.
     chat, trap = trapped()
     trap.armed = True
@@ -962,7 +956,7 @@ def test_a_member_is_not_stranded_by_a_timer_that_raises():
 
 @pytest.mark.parametrize("by", ["message", "waking"])
 def test_an_answer_whose_callback_raises_is_taken_when_it_no_longer_does(by: Literal["message", "waking"]):
-    """The call is asked again, with its key, and its answer taken: the money was sent, and the flow must hear it."""
+    """A result whose callback raises is asked for again with the same key until it is taken."""
     # BUG: the failed turn uses up the token of the answer; each later answer is a Duplicate, until the flow hears
     # "call.unsure" of a payment that is known to be done.
     bank = Bank()
@@ -985,7 +979,7 @@ def test_an_answer_whose_callback_raises_is_taken_when_it_no_longer_does(by: Lit
 
 
 def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
-    """What is tried again in a minute is not due before it can be taken up."""
+    """A result whose callback raises is not due before the lease of its call has expired."""
     # BUG: `again_at` comes before `leased_until`, so the call is due and ignored, 32 times a second, till the lease ends.
     bank = Bank()
     chat, trap = trapped(bank, policy=CallPolicy(timeout=100))
@@ -999,7 +993,7 @@ def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
 
 
 def test_a_call_that_is_given_up_while_the_callback_raises_makes_nobody_spin():
-    """Tried again a minute later, and then heard."""
+    """A call that is given up while the callback raises is tried again a minute later."""
     # BUG: the error uses up the token of that stray; a minute later it is a Duplicate, 32 times a waking, for ever.
     policy = CallPolicy(rounds=1)
     chat, trap = trapped(policy=policy)
@@ -1044,7 +1038,7 @@ happenings = st.lists(
 
 
 class Life:
-    """A member, anything happening to them, and an account of what was put out and what was heard."""
+    """A member with random events, and an account of the replies that were put out and received."""
 
     def __init__(self) -> None:
         self.bank = Bank()
@@ -1053,12 +1047,12 @@ class Life:
         self.heard: dict[str, int] = {}
 
     def note(self) -> None:
-        """Remember what is in the outbox."""
+        """Remember the replies in the outbox."""
         for one in self.chat.document().outbox:
             self.put_out.setdefault(one.id, words(self.chat.bot.catalogue.replies(replies_from_raw(one.replies))))
 
     def happens(self, what: str, value: Any) -> None:
-        """One thing."""
+        """Let one event happen."""
         chat = self.chat
         match what:
             case "say":
@@ -1106,7 +1100,7 @@ class Life:
         self.note()
 
     def wake(self, delivers: bool) -> None:
-        """Wake the member, twice: the second time changes nothing, and nothing is due."""
+        """Wake the member twice, and check that the second time changes nothing."""
         chat = self.chat
         chat.delivers = delivers
         chat.wake()
@@ -1120,7 +1114,7 @@ class Life:
         chat.delivers = False
 
     def count(self) -> None:
-        """Count what was delivered."""
+        """Count the deliveries."""
         for each in self.chat.delivered:
             self.put_out.setdefault(each.key, words(each.replies))
             assert words(each.replies) == self.put_out[each.key]
@@ -1130,10 +1124,10 @@ class Life:
 
 @given(happenings)
 def test_nothing_said_is_lost_and_waking_is_idempotent(happened: list[tuple[str, Any]]):
-    """Whatever happens.
+    """No reply is lost and a second waking changes nothing, whatever happens.
 
-    What an unattended turn says is delivered or precedes a reply, or still waits; a second waking at the same instant
-    changes nothing; after a waking nothing is due; the audit is whole, every document valid, no wake-up is lost.
+    A reply of a turn without a message is delivered, precedes another reply, or is still in the outbox. After a waking
+    nothing is due; the audit is whole, each document is valid, and no wake-up is lost.
     """
     life = Life()
     for what, value in happened:
@@ -1150,7 +1144,7 @@ def test_nothing_said_is_lost_and_waking_is_idempotent(happened: list[tuple[str,
 def test_a_message_and_a_waking_in_any_order(
     happened: list[tuple[str, Any]], turns: list[bool], text: str, delivers: bool
 ):
-    """Interleaved step by step: no wake-up is lost, one payment at most for each confirm, both come to their end."""
+    """A message and a waking in any order of steps make at most one payment and lose no wake-up."""
     life = Life()
     for what, value in happened:
         life.happens(what, value)
@@ -1178,13 +1172,13 @@ def test_a_message_and_a_waking_in_any_order(
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> Literal["sync", "async"]:
-    """Which of the two managers."""
+    """The kind of the manager."""
     found: Literal["sync", "async"] = request.param
     return found
 
 
 class Delivered:
-    """Takes what is delivered; `plan` are raised first."""
+    """Records deliveries, after raising the exceptions of `plan`."""
 
     def __init__(self, *plan: BaseException) -> None:
         self.plan = list(plan)
@@ -1200,7 +1194,7 @@ class Delivered:
 
 
 def managed_member(kind: Literal["sync", "async"], **options: Any) -> tuple[Shell, Clock, MemoryStore]:
-    """A manager, and a member who is signed in."""
+    """Return a manager and a member who is logged in."""
     clock = Clock()
     store = MemoryStore(clock)
     shell = Shell(kind, fruit_bot(), store, **options)
@@ -1210,7 +1204,7 @@ def managed_member(kind: Literal["sync", "async"], **options: Any) -> tuple[Shel
 
 
 def test_wake_gives_the_entries_of_what_was_done(kind: Literal["sync", "async"]):
-    """A timer, delivered at once; a second wake does nothing; the store knows when to come again."""
+    """`wake` returns the entries of its turns; a second call returns none; the store has the next wake-up."""
     delivered = Delivered()
     shell, clock, store = managed_member(kind, deliver=delivered)
     with shell:
@@ -1227,7 +1221,7 @@ def test_wake_gives_the_entries_of_what_was_done(kind: Literal["sync", "async"])
 
 
 def test_a_new_process_wakes_whom_the_old_one_left(kind: Literal["sync", "async"]):
-    """All that matters is in the store."""
+    """A new process wakes a member whose work an earlier process has left."""
     shell, clock, store = managed_member(kind)
     with shell:
         shell.say("hi", "order", "ada", "1234", "fruit02")
@@ -1245,7 +1239,7 @@ def test_a_new_process_wakes_whom_the_old_one_left(kind: Literal["sync", "async"
 
 
 def test_without_deliver_the_words_wait(kind: Literal["sync", "async"]):
-    """And precede the reply to the member's next message."""
+    """Without `deliver` the replies precede the reply to the member's next message."""
     shell, clock, _ = managed_member(kind)
     with shell:
         shell.say("hi", "order", "ada")
@@ -1255,7 +1249,7 @@ def test_without_deliver_the_words_wait(kind: Literal["sync", "async"]):
 
 
 def test_waking_the_unknown_and_the_damaged(kind: Literal["sync", "async"]):
-    """Nothing raises."""
+    """Waking an unknown member or a damaged document does not raise."""
     shell, _, store = managed_member(kind)
     with shell:
         assert shell.wake("nobody") == ()
@@ -1267,7 +1261,7 @@ def test_waking_the_unknown_and_the_damaged(kind: Literal["sync", "async"]):
 
 @pytest.mark.embedded
 def test_a_key_of_a_wrong_type_makes_nobody_spin(valkey_url: str):
-    """Nothing can be read: the member is not woken again until they say something."""
+    """A member with a key of a wrong type is not woken again."""
     import redis
 
     from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -1287,7 +1281,7 @@ def test_a_key_of_a_wrong_type_makes_nobody_spin(valkey_url: str):
 
 
 def store_due(store: Any) -> Generator[str]:
-    """All members with a wake-up at all."""
+    """Return all members with a wake-up."""
     from vimbiso_fsm.store.retention import SHARDS
 
     for shard in range(SHARDS):
@@ -1298,7 +1292,7 @@ def store_due(store: Any) -> Generator[str]:
 
 
 def test_a_message_under_a_used_id_is_an_incident(kind: Literal["sync", "async"]):
-    """Refused, nothing done; one incident tells of it, without the member's words or number in it."""
+    """A message under a used id is refused, and an incident records it without words or numbers of the member."""
     shell, _, store = managed_member(kind)
     with shell:
         shell.say("hi")
@@ -1316,7 +1310,7 @@ def test_a_message_under_a_used_id_is_an_incident(kind: Literal["sync", "async"]
 
 
 def test_a_repetition_is_no_incident(kind: Literal["sync", "async"]):
-    """The same words under the same id are only said again."""
+    """A duplicate is answered, and records no incident."""
     shell, _, _ = managed_member(kind)
     with shell:
         message = shell.message("hi")
@@ -1329,14 +1323,14 @@ def test_a_repetition_is_no_incident(kind: Literal["sync", "async"]):
 
 
 def evict(chat: Chat) -> None:
-    """The server drops the document, and every worker has forgotten it."""
+    """Drop the document from the server and from every cache."""
     chat.store._members[MEMBER].state = None
     chat.cache = Cache()
 
 
 @pytest.mark.parametrize("days", [0, 29])
 def test_an_evicted_document_is_told_of(days: int):
-    """The audit is there, so the member is no stranger: told, led home, and the audit says what was lost."""
+    """A member whose document was evicted gets a notice, and the audit names the loss."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     chat.wait(days * 86_400)
@@ -1353,7 +1347,7 @@ def test_an_evicted_document_is_told_of(days: int):
 
 
 def test_a_document_that_has_come_to_its_end_is_no_recovery():
-    """After 30 days of silence nothing was lost that should have been there; the version goes on."""
+    """A document that expired after 30 days is no recovery, and the version goes on."""
     chat = member_chat()
     chat.say("hi", "order", "ada")
     version = chat.document().version
@@ -1368,7 +1362,7 @@ def test_a_document_that_has_come_to_its_end_is_no_recovery():
 
 
 def test_two_messages_to_an_evicted_document_tell_of_it_once():
-    """Who comes second finds a sound document, and is no recovery."""
+    """Of two messages to an evicted document, one brings the notice."""
     # BUG: what was to be told of the missing document is kept when a Conflict brings a new one that is whole.
     for steps in range(4):
         chat = member_chat()
@@ -1385,7 +1379,7 @@ def test_two_messages_to_an_evicted_document_tell_of_it_once():
 
 
 def test_an_eviction_seen_by_a_waking():
-    """Nothing can be due that is not there: the wake-up goes, the next message finds out."""
+    """A waking of an evicted document clears the wake-up, and the next message brings the notice."""
     chat = at_confirm()
     evict(chat)
     chat.wait(61).wake()
@@ -1397,7 +1391,7 @@ def test_an_eviction_seen_by_a_waking():
 
 
 def late_chat(late_text: Literal["decide", "close"]) -> Chat:
-    """Two questions that take any text, the first answered."""
+    """Return a chat of two questions that take any text, the first one answered."""
     chat = one_chat(
         State("name", ask=Text("Name?"), reads=bots.word, into="name"),
         State("pin", ask=Text("PIN?"), reads=bots.word, into="pin"),
@@ -1413,10 +1407,9 @@ def late_chat(late_text: Literal["decide", "close"]) -> Chat:
 @pytest.mark.parametrize("late_text", ["decide", "close"])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_text_from_before_the_question(late_text: Literal["decide", "close"], early: bool):
-    """Two workers.
+    """A text sent before its question was asked is an answer only if the flow says so.
 
-    A text that came in before the other one's answer was stored is taken as an answer, or not, as the flow says; when
-    not, nothing is stored and the question asked again.
+    Otherwise nothing is stored, and the question is asked again.
     """
     chat = late_chat(late_text)
     second = chat.begin(chat.message("second"), cache=Cache())
@@ -1438,7 +1431,7 @@ def test_a_text_from_before_the_question(late_text: Literal["decide", "close"], 
 
 @pytest.mark.parametrize("word", ["menu", "cancel", "back", "help"])
 def test_the_words_that_always_work_are_never_too_late(word: str):
-    """However early they were sent."""
+    """A global word is followed however early it was sent."""
     chat = late_chat("close")
     second = chat.begin(chat.message(word), cache=Cache())
     chat.clock.at += 2
@@ -1452,7 +1445,7 @@ def test_the_words_that_always_work_are_never_too_late(word: str):
 
 @pytest.mark.parametrize("late_text", ["decide", "close"])
 def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_text: Literal["decide", "close"]):
-    """The member typed twice while their first answer was being found out: the second did not know the question."""
+    """A text that waited for the call of the text before it is not taken as the answer to the next question."""
     import asyncio
     import threading
     import time
@@ -1503,7 +1496,7 @@ def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_
 
 
 def test_what_is_due_though_it_was_done_is_left_for_a_while():
-    """Its token is used: taken again it would be the same duplicate, for ever."""
+    """An event that is due under a used token is left for `RETRY_DELAY`."""
     chat = at_confirm(delivers=True)
     deadline = chat.document().deadline
     assert deadline is not None

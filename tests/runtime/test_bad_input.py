@@ -1,6 +1,6 @@
 """Bad input, from the wire and from the store.
 
-Each has a defined answer, and the stored document is as it was, or set aside whole where it was broken.
+Each has a defined answer. The stored document is unchanged, or quarantined whole if it was damaged.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _ids = count()
 
 
 class Managed(Protocol):
-    """Makes managers on the test's engine; each knows nothing yet."""
+    """Makes managers on the test's server, each with an empty cache."""
 
     def __call__(self, flows: Bot | str = "flows", **options: Any) -> FlowStateManager: ...
 
@@ -79,13 +79,13 @@ def managed(valkey_url: str) -> Generator[Managed, None, None]:
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client, None, None]:
-    """A plain client, to look and to break things behind the store's back."""
+    """Yield a plain client, which reads and damages keys beside the store."""
     with valkey_server.client() as client:
         yield client
 
 
 def say(manager: FlowStateManager, *texts: str, channel: Channel = ADA) -> Outcome:
-    """Say one after the other; the outcome of the last."""
+    """Handle messages one after the other, and return the last outcome."""
     return [manager.handle(Message(channel, f"m{next(_ids)}", text)) for text in texts][-1]
 
 
@@ -94,7 +94,7 @@ def words(outcome: Outcome) -> str:
 
 
 def was_sent(outcome: Outcome) -> bool:
-    """Whether the member was told that their offer was made."""
+    """Return whether the outcome tells that the offer was made."""
     return "offer.sent" in [getattr(reply, "key", "") for reply in outcome.replies]
 
 
@@ -104,7 +104,7 @@ def step(document: Document) -> tuple[str, str]:
 
 
 def everything(client: Client) -> dict[bytes, bytes]:
-    """All that is stored, as bytes, by key."""
+    """Return all keys with their values as bytes."""
     return {key: client.dump(key) for key in client.keys("*")}
 
 
@@ -114,7 +114,7 @@ def key_of(client: Client, document: Document, kind: str) -> str:
 
 
 def conversation(document: Document) -> Document:
-    """What a refused input may not change: all but the counting of it."""
+    """Return the part of a document that a refused input must not change: all but its counters."""
     run = document.run
     if run is not None:
         data = attrs.evolve(run.flow_data.data, context={}, verdict={})
@@ -135,7 +135,7 @@ def said(**changes: Any) -> dict[str, Any]:
 
 
 def serve(manager: FlowStateManager, body: bytes) -> list[Outcome]:
-    """A webhook's way through the bot."""
+    """Parse a webhook's body, and handle its messages."""
     return [manager.handle(message) for message in whatsapp.parse(body, now=datetime.now(UTC)).messages]
 
 
@@ -159,6 +159,7 @@ def serve(manager: FlowStateManager, body: bytes) -> list[Outcome]:
     ids=lambda value: repr(value)[:30],
 )
 def test_what_is_no_webhook_is_refused_whole(managed: Managed, client: Client, body: bytes, fault: str):
+    """A body that is no webhook raises `InvalidMessage`, and nothing is stored."""
     manager = managed()
     say(manager, "hi", "offer")
     before = everything(client)
@@ -187,6 +188,7 @@ def test_what_is_no_webhook_is_refused_whole(managed: Managed, client: Client, b
 def test_a_message_without_id_or_sender_or_words_is_noted_and_the_others_are_handled(
     managed: Managed, client: Client, broken: dict[str, Any]
 ):
+    """A message without an id, a sender or a text is noted as a fault, and the others are handled."""
     manager = managed()
     say(manager, "hi", "offer")
     before = everything(client)
@@ -213,12 +215,14 @@ def test_a_message_without_id_or_sender_or_words_is_noted_and_the_others_are_han
     ids=repr,
 )
 def test_a_message_made_wrongly_is_the_callers_mistake(parts: dict[str, Any]):
+    """A `Message` or `Channel` with invalid parts raises `InvalidMessage`."""
     made: Any = {"id": "1", "channel": ADA, **parts}
     with pytest.raises(InvalidMessage):
         Channel(*made["channel"]) if isinstance(made["channel"], tuple) else Message(**made)
 
 
 def test_what_is_no_message_is_the_callers_mistake(managed: Managed, client: Client):
+    """`handle` refuses a value that is no `Message`, and a channel type that the bot does not know."""
     wrong: list[Any] = ["hi", None, {"text": "hi"}]
     for value in wrong:
         with pytest.raises(InvalidMessage, match="takes a Message"):
@@ -230,6 +234,7 @@ def test_what_is_no_message_is_the_callers_mistake(managed: Managed, client: Cli
 
 @pytest.mark.parametrize("metadata", [{"o": object()}, {7: 8}, {"x": float("nan")}], ids=["object", "key", "nan"])
 def test_channel_details_that_cannot_be_stored_are_refused(managed: Managed, client: Client, metadata: dict[Any, Any]):
+    """Channel metadata that JSON cannot hold is refused, and nothing is stored."""
     manager = managed()
     say(manager, "hi", "offer")
     before = everything(client)
@@ -241,7 +246,7 @@ def test_channel_details_that_cannot_be_stored_are_refused(managed: Managed, cli
 
 
 class Bounded:
-    """A store that is asked a bounded number of times, so that a test which would go on for ever fails."""
+    """A store that fails after a number of requests, so that an endless loop fails the test."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -255,7 +260,7 @@ class Bounded:
 
 @pytest.mark.parametrize("size", [4_096, 100_000])
 def test_channel_details_without_end_are_refused(managed: Managed, client: Client, size: int):
-    """They go into the document, so their size is bounded before anything is done."""
+    """Channel metadata beyond its size limit is refused before anything is stored."""
     manager = managed()
     say(manager, "hi", "offer")
     before = everything(client)
@@ -266,7 +271,7 @@ def test_channel_details_without_end_are_refused(managed: Managed, client: Clien
 
 
 def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey_url: str):
-    """Plain words; the document is as it was, and can be gone on with."""
+    """A turn that makes the document too large fails in plain words, and the member can go on."""
     member = say(managed(), "hi", "offer").state.member_id
     before = managed().update(member, lambda document: attrs.evolve(document, profile={"x": "y" * 62_500}))
     large = attrs.evolve(ADA, metadata={"x": "y" * 4_000})
@@ -279,10 +284,7 @@ def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey
 
 
 def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client: Client, valkey_url: str):
-    """A document of as many bytes as there may be, whose version is about to get a digit more.
-
-    Not even the error can be stored in it.
-    """
+    """A document of the maximum size to which not even an error can be added raises `DocumentTooLarge`."""
     member = say(managed(), "hi", "offer").state.member_id
 
     def fill(document: Document) -> Document:
@@ -310,6 +312,7 @@ def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client:
 def test_a_megabyte_of_text_is_refused_and_kept_nowhere(
     managed: Managed, client: Client, path: tuple[str, ...], size: int
 ):
+    """A text or a choice that is too long is refused, and no key holds it."""
     manager = managed()
     before = say(manager, *path).state
     outcome = serve(manager, json.dumps(webhook(said(text={"body": "long" * (size // 4)}))).encode())[0]
@@ -336,6 +339,7 @@ CONTROL = [
 
 @pytest.mark.parametrize("text", CONTROL, ids=ascii)
 def test_control_and_direction_characters_are_refused(managed: Managed, client: Client, text: str):
+    """Control and direction characters are refused where a name is asked for, and do no harm elsewhere."""
     manager = managed()
     before = say(manager, "hi", "become_member", channel=NEW).state
     outcome = say(manager, text, channel=NEW)
@@ -352,6 +356,7 @@ def test_control_and_direction_characters_are_refused(managed: Managed, client: 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "\u00a0"], ids=ascii)
 def test_empty_words_are_a_wrong_answer(managed: Managed, text: str):
+    """An empty or blank text is refused as an answer."""
     manager = managed()
     for path in (("hi",), ("offer",), ("10",)):
         before = say(manager, *path).state
@@ -362,6 +367,7 @@ def test_empty_words_are_a_wrong_answer(managed: Managed, text: str):
 
 @pytest.mark.parametrize("kind", ["image", "sticker", "location", "contacts", "reaction", "unknown", "never_heard_of"])
 def test_an_image_is_answered_in_words(managed: Managed, kind: str):
+    """A message of another kind than text is refused with a hint, and the question is asked again."""
     manager = managed()
     before = say(manager, "hi", "offer").state
     body = json.dumps(webhook({"from": ADA.identifier, "id": f"wamid.{next(_ids)}", "type": kind, kind: {"id": "1"}}))
@@ -376,7 +382,7 @@ def test_an_image_is_answered_in_words(managed: Managed, kind: str):
 
 
 def elsewhere(**changes: Any) -> Callable[[bytes], bytes]:
-    """Changes the run of a stored document."""
+    """Return a change of the run of a stored document."""
 
     def change(data: bytes) -> bytes:
         raw = loads(data)
@@ -422,7 +428,7 @@ DAMAGED = {"authenticated without a token": with_field("jwt_token", None), **BRO
 
 @pytest.mark.parametrize("fault", DAMAGED)
 def test_a_broken_document_is_set_aside_whole(managed: Managed, client: Client, fault: str):
-    """The member is told and goes on, logged in where the token is sound; the broken bytes are all there."""
+    """A damaged document is quarantined whole, and the member goes on, logged in if the token is sound."""
     first = managed()
     before = say(first, "hi", "offer", "10").state
     key = key_of(client, before, "state")
@@ -457,6 +463,7 @@ def test_a_broken_document_is_set_aside_whole(managed: Managed, client: Client, 
     "fault", ["unknown flow", "unknown step", "data of another shape", "stray field", "suspended no list"]
 )
 def test_what_is_sound_in_a_broken_document_is_kept(managed: Managed, client: Client, fault: str):
+    """The valid core fields of a damaged document are kept."""
     before = say(managed(), "hi", "offer", "10").state
     key = key_of(client, before, "state")
     data = client.hget(key, "d")
@@ -469,7 +476,7 @@ def test_what_is_sound_in_a_broken_document_is_kept(managed: Managed, client: Cl
 
 
 def test_a_broken_document_that_a_worker_holds_a_sound_copy_of_is_not_lost(managed: Managed, client: Client):
-    """It commits on the copy; what was there before is the previous document."""
+    """A commit on a cached copy keeps the damaged document as the previous one."""
     manager = managed()
     before = say(manager, "hi", "offer").state
     key = key_of(client, before, "state")
@@ -481,6 +488,7 @@ def test_a_broken_document_that_a_worker_holds_a_sound_copy_of_is_not_lost(manag
 
 
 def test_a_broken_guest_is_recovered_too(managed: Managed, client: Client):
+    """A damaged document of a guest is quarantined and repaired."""
     before = say(managed(), "hi", "become_member", "Emmy", channel=NEW).state
     key = key_of(client, before, "state")
     client.hset(key, "d", b"{broken")
@@ -492,7 +500,7 @@ def test_a_broken_guest_is_recovered_too(managed: Managed, client: Client):
 
 
 def test_two_workers_recover_once(managed: Managed, client: Client):
-    """The one that comes second goes on from what the first has made of it."""
+    """Of two workers that meet a damaged document, the second goes on from the repair of the first."""
     before = say(managed(), "hi", "offer", "10").state
     client.hset(key_of(client, before, "state"), "d", b"{broken")
     one, two = managed(), managed()
@@ -526,7 +534,7 @@ TYPES = {"state": "hash", "prev": "hash", "turns": "list", "audit": "list", "tok
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "cold"])
 def test_a_key_of_another_type_is_set_aside_whole(managed: Managed, client: Client, name: str, kind: str, cached: bool):
-    """Whichever key it is: the member is answered, the strange key is all there, the version goes on."""
+    """A key of a wrong type is quarantined whole, the member is answered, and the version goes on."""
     manager = managed()
     before = say(manager, "hi", "offer", "10").state
     key = key_of(client, before, name)
@@ -548,6 +556,7 @@ def test_a_key_of_another_type_is_set_aside_whole(managed: Managed, client: Clie
 
 @pytest.mark.parametrize("kind", ["string", "list", "set"])
 def test_state_of_another_type_is_damage_to_whoever_asks(managed: Managed, client: Client, kind: str):
+    """`state`, `update` and `save` raise `DamagedDocument` for a document of a wrong type, which stays."""
     manager = managed()
     before = say(manager, "hi", "offer").state
     key = key_of(client, before, "state")
@@ -564,7 +573,7 @@ def test_state_of_another_type_is_damage_to_whoever_asks(managed: Managed, clien
 
 @pytest.mark.parametrize("kind", ["list", "hash", "set"])
 def test_a_channel_index_of_another_type_is_a_clear_error(managed: Managed, client: Client, kind: str):
-    """Whose channel it is cannot be known: nobody is guessed, nothing is stored."""
+    """A channel index of a wrong type raises an error, and nothing is stored."""
     say(managed(), "hi", "offer")
     (key,) = client.keys("*:channel:*")
     plant(client, str(key, "ascii"), kind)
@@ -576,6 +585,7 @@ def test_a_channel_index_of_another_type_is_a_clear_error(managed: Managed, clie
 
 @pytest.mark.parametrize("value", ["nobody-stored", "}x", "\n"], ids=ascii)
 def test_a_channel_that_leads_to_nobody_is_answered(managed: Managed, client: Client, value: str):
+    """A message on a channel whose index names no member is answered."""
     say(managed(), "hi", "offer")
     (key,) = client.keys("*:channel:*")
     client.set(key, value)
@@ -590,7 +600,7 @@ ODD_IDS = ["}x", "{x}", "a:b", "a\nb", "\r\n", "*", " ", "\x00", "é", "💰", "
 
 
 def joining(member_id: str) -> Bot:
-    """A bot whose guests become this member when they say so."""
+    """Return a bot whose guests become this member when they ask to."""
 
     def known(turn: Turn[Any]) -> Changes[Any]:
         member = attrs.evolve(turn.member, id=member_id, guest=False, authenticated=True, jwt_token="t")
@@ -610,7 +620,7 @@ def joining(member_id: str) -> Bot:
 
 @pytest.mark.parametrize("member_id", ODD_IDS, ids=lambda value: ascii(value)[:20])
 def test_odd_member_ids_are_ids(managed: Managed, client: Client, member_id: str):
-    """Kept apart from each other's keys, and found again; one that cannot be written down is refused."""
+    """Unusual member ids have keys of their own; an id that cannot be encoded is refused."""
     manager = managed()
     if member_id == "\ud800":
         with pytest.raises(VimbisoError):
@@ -630,6 +640,7 @@ def test_odd_member_ids_are_ids(managed: Managed, client: Client, member_id: str
 
 @pytest.mark.parametrize("member_id", ["}x", "a\nb", "💰"], ids=ascii)
 def test_a_guest_becomes_a_member_of_an_odd_id(managed: Managed, member_id: str):
+    """A guest can become a member with an unusual id."""
     bot = joining(member_id)
     say(managed(bot), "hi")
     assert say(managed(bot), "join").state.member_id == member_id
@@ -639,6 +650,7 @@ def test_a_guest_becomes_a_member_of_an_odd_id(managed: Managed, member_id: str)
 
 
 def test_an_empty_member_id_is_refused(managed: Managed, client: Client):
+    """An empty member id is refused, and nothing is stored under it."""
     manager = managed()
     with pytest.raises(InvalidState, match="member_id must be text, not empty"):
         manager.save(Document("", ADA, datetime.now(UTC)))
@@ -662,6 +674,7 @@ def test_an_empty_member_id_is_refused(managed: Managed, client: Client):
     "url", ["redis://127.0.0.1:1", "redis://user:hunter2@127.0.0.1:1/3", "unix:///nowhere/engine.sock"]
 )
 def test_no_server_is_a_clear_error(url: str):
+    """Each method raises `StoreUnavailable` without a server, and observers are not told."""
     told: list[CommitEvent] = []
     with FlowStateManager.from_url(url, "flows", observers=[told.append]) as manager:
         document = Document("m", ADA, datetime.now(UTC))
@@ -682,6 +695,7 @@ def test_no_server_is_a_clear_error(url: str):
 
 @pytest.mark.asyncio
 async def test_no_server_is_a_clear_error_awaited():
+    """The async manager raises `StoreUnavailable` without a server."""
     async with AsyncFlowStateManager.from_url("unix:///nowhere/engine.sock", "flows") as manager:
         with pytest.raises(StoreUnavailable, match="nothing was saved"):
             await manager.handle(Message(ADA, "1", "hi"))
@@ -690,12 +704,14 @@ async def test_no_server_is_a_clear_error_awaited():
 @pytest.mark.parametrize("url", ["", "localhost:6379", "http://user:hunter2@host/0", "redis//x", "amqp://host"])
 @pytest.mark.parametrize("manager", [FlowStateManager, AsyncFlowStateManager])
 def test_a_wrong_url_is_a_clear_error(url: str, manager: type[FlowStateManager | AsyncFlowStateManager]):
+    """An invalid URL raises an error that shows the form and hides the password."""
     with pytest.raises(StoreUnavailable, match="redis://host:port/db") as caught:
         manager.from_url(url, "flows")
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_wrong_package_is_a_clear_error():
+    """A package that exports no bot raises `TypeError`, and an unknown one `ModuleNotFoundError`."""
     with pytest.raises(TypeError, match="exports one as 'bot'"):
         FlowStateManager.in_memory("json")
     with pytest.raises(ModuleNotFoundError):
@@ -703,7 +719,7 @@ def test_a_wrong_package_is_a_clear_error():
 
 
 def test_a_server_gone_in_the_middle_of_a_conversation(tmp_path: Path):
-    """Nothing is reported as saved that is not; when it is back, all goes on from what was saved."""
+    """While the server is down no message is reported as saved; afterwards the conversation goes on."""
     options = ("--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path))
     service = {"credex_core": SimulatedCredexCore()}
     told: list[CommitEvent] = []
@@ -728,7 +744,7 @@ def test_a_server_gone_in_the_middle_of_a_conversation(tmp_path: Path):
 
 
 class Cutting:
-    """A service in whose middle the server goes away."""
+    """A service during whose call the server goes down."""
 
     def __init__(self, core: SimulatedCredexCore, cut: Callable[[], object]) -> None:
         self._core, self._cut = core, cut
@@ -743,9 +759,9 @@ class Cutting:
 
 
 def test_a_server_gone_in_the_middle_of_a_call(managed: Managed, valkey_server: Server):
-    """The call was made, its answer cannot be saved.
+    """If the server is down when a call returns, the same message later makes no second offer.
 
-    That is said, and told as saved to nobody; the same message again makes no second offer.
+    Until then nothing is reported as saved.
     """
     service = SimulatedCredexCore()
     told: list[CommitEvent] = []
@@ -769,6 +785,7 @@ def test_a_server_gone_in_the_middle_of_a_call(managed: Managed, valkey_server: 
 
 
 def test_a_server_that_refuses_writes(managed: Managed) -> None:
+    """A server that refuses writes raises `StoreUnavailable`, and nothing is stored."""
     with running(valkey_program()) as server:
         service: Mapping[str, object] = {"credex_core": SimulatedCredexCore()}
         with FlowStateManager.from_url(server.url, "flows", services=service) as manager, server.client() as client:

@@ -1,4 +1,4 @@
-"""What falls between the parts: a deploy and a damage, an operator and a deploy, an old record and a wipe."""
+"""Combinations: a deploy and damage, an operator and a deploy, an imported record and a wipe."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NEWER = errand([FROM_1, Migration(2)], version=3)
 
 
 def spoil(chat: Chat, data: bytes = b"{", *, previous: bytes | None = None) -> None:
-    """The stored document is damaged, the one before gone or as given."""
+    """Damage the stored document, and drop or replace the previous one."""
     member = chat.store._members["m-1"]
     assert member.state is not None
     member.state = type(member.state)(member.state.head, data)
@@ -47,12 +47,12 @@ def spoil(chat: Chat, data: bytes = b"{", *, previous: bytes | None = None) -> N
 
 
 def kept(chat: Chat) -> Any:
-    """All that is stored of the member."""
+    """Return all stored data of the member."""
     return attrs.asdict(chat.store._members["m-1"]), dict(chat.store._due)
 
 
 def run_of(document: Document) -> Run:
-    """The current run."""
+    """Return the current run."""
     assert document.run is not None
     return document.run
 
@@ -61,7 +61,7 @@ def run_of(document: Document) -> Run:
 
 
 def newer(*more: str, till: Till | None = None) -> Chat:
-    """A member whom a worker of the new version has met; the old worker comes next."""
+    """Return a member whose document a worker of the new version has stored."""
     chat = deploy(standing("confirm", till=till), NEWER)
     chat.say("help", *more)
     assert run_of(chat.document()).version == 3
@@ -69,7 +69,7 @@ def newer(*more: str, till: Till | None = None) -> Chat:
 
 
 def test_an_old_worker_leaves_a_newer_run_alone():
-    """During a rolling deploy: it says so in plain words, stores nothing, and the new worker goes on."""
+    """During a rolling deploy an old worker stores nothing at a newer run, and says so in plain words."""
     chat = newer()
     before = kept(chat)
     message = chat.message("yes")
@@ -84,7 +84,7 @@ def test_an_old_worker_leaves_a_newer_run_alone():
 
 
 def test_an_old_worker_leaves_a_newer_call_and_its_wake_up_alone():
-    """The call is taken up by a worker that knows its step; nothing is paid twice."""
+    """A pending call of a newer run is made once, by a worker of the new version."""
     till = Till()
     till.lost.add("@ada")
     chat = newer("yes", till=till)
@@ -103,7 +103,7 @@ def test_an_old_worker_leaves_a_newer_call_and_its_wake_up_alone():
 
 
 def test_a_call_that_a_newer_worker_took_up_is_made_once_and_answered_by_both():
-    """Its answer comes home to the old worker too late: what was said stands, and so does the new worker's document."""
+    """The late result of an old worker changes neither its reply nor the newer document."""
     till = Till()
     chat = standing("confirm", till=till)
     old = chat.begin(chat.message("yes"))
@@ -122,7 +122,7 @@ def test_a_call_that_a_newer_worker_took_up_is_made_once_and_answered_by_both():
 
 
 def test_a_guest_is_not_moved_into_a_newer_document():
-    """They stay where they are until a worker comes that knows it."""
+    """A guest is not merged into a newer document before a worker of the new version comes."""
     chat = newer()
     guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
     context = Context(chat.bot, Cache(), START.timestamp())
@@ -135,7 +135,7 @@ def test_a_guest_is_not_moved_into_a_newer_document():
 
 
 def test_what_is_damaged_before_a_newer_release_can_mend_it_is_left_to_it():
-    """The document before says who has been here."""
+    """A damaged document whose previous one is newer is left to the newer release."""
     chat = newer()
     spoil(chat, previous=chat.stored().document)
     before = kept(chat)
@@ -147,7 +147,7 @@ def test_what_is_damaged_before_a_newer_release_can_mend_it_is_left_to_it():
 
 
 def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.LogCaptureFixture):
-    """It rests, and wakes the others."""
+    """A worker that meets a newer document rests from that member, and wakes the others."""
     chat = newer()
     chat.wait(1200)
     due: Any = Worker(FlowStateManager(chat.bot, chat.store), every=0.01)
@@ -158,7 +158,7 @@ def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.Lo
 
 
 def test_a_deploy_that_was_rolled_back_strands_nobody():
-    """When no newer worker has stored anything for an hour, there is none: recovery's path, as ever."""
+    """A newer document that is older than `NEWER_STATE_GRACE` is repaired like any other."""
     chat = newer()
     chat.wait(NEWER_STATE_GRACE)
     assert chat.say("yes").status == "recovered"
@@ -166,7 +166,7 @@ def test_a_deploy_that_was_rolled_back_strands_nobody():
 
 
 def test_an_operator_with_the_old_release_is_told_so():
-    """Recover, reset and update change nothing of what a newer release has stored just now."""
+    """`recover`, `reset` and `update` change nothing of a document that a newer release has stored lately."""
     chat = newer()
     before = kept(chat)
     manager = FlowStateManager(chat.bot, chat.store)
@@ -181,7 +181,7 @@ def test_an_operator_with_the_old_release_is_told_so():
 
 @pytest.mark.embedded
 def test_the_member_is_told_to_try_again(valkey_url: str):
-    """On the real engine, by both kinds of manager."""
+    """Both managers reply at a newer document that the member should try again."""
     message = Message(CHANNEL, "1", "hi")
     with FlowStateManager.from_url(valkey_url, Bot([errand([FROM_1, Migration(2)], version=3)])) as new:
         new.handle(message)
@@ -203,7 +203,7 @@ def test_the_member_is_told_to_try_again(valkey_url: str):
 
 
 def only_asks(migrations: tuple[Migration, ...] = ()) -> Flow[Errand1]:
-    """Version 1 in which the step that paid asks, under the same name."""
+    """Return version 1 of a flow whose paying state asks a question under the same name."""
     return Flow(
         "errand", version=1, data=Errand1, initial="handle", migrations=migrations,
         states=[
@@ -216,7 +216,7 @@ def only_asks(migrations: tuple[Migration, ...] = ()) -> Flow[Errand1]:
 
 
 def test_a_step_that_was_a_call_then_is_a_barrier_still():
-    """Whatever is declared of it today: the audit says what it was when it was entered."""
+    """A state that was a call when it was entered forbids to go back past it, whatever is declared now."""
     chat = standing("confirm", more=("yes",))
     assert len(chat.bot.services["till"].asked) == 1  # type: ignore[attr-defined]
     deploy(chat, only_asks())
@@ -227,7 +227,7 @@ def test_a_step_that_was_a_call_then_is_a_barrier_still():
 
 
 def test_a_step_that_was_a_question_then_is_no_barrier():
-    """Nor is one that has become a call since."""
+    """A state that was a question when it was entered does not forbid to go back past it."""
     chat = Chat(bot_of(only_asks()))
     chat.plant(member_document(version=1))
     chat.say("hi", "go", "@ada")
@@ -238,7 +238,7 @@ def test_a_step_that_was_a_question_then_is_no_barrier():
 
 
 def test_put_back_to_before_a_deploy_in_which_a_step_was_removed():
-    """The state of then is brought to today; the trail leads back over what is left of it."""
+    """A member is put back to a version before a deploy, and the state is upgraded; the trail leads back."""
     chat = standing("picking")
     deploy(chat, errand()).say("help")
     recovery = FlowStateManager(chat.bot, chat.store).recover("m-1", to=4)
@@ -250,7 +250,7 @@ def test_put_back_to_before_a_deploy_in_which_a_step_was_removed():
 
 @pytest.mark.parametrize("step", ["handle", "name", "colour", "wrap", "gift"])
 def test_what_was_taken_over_from_an_old_record_before_a_deploy_comes_to_its_end(step: str):
-    """Its run waits for the way in, and stands where a deploy has put another question, or a sub-flow."""
+    """An imported run that waits for the login is upgraded by a deploy and comes to its end."""
     chat = standing(step)
     document = chat.document()
     waiting = attrs.evolve(run_of(document), waits=Suspended.LOGIN)
@@ -267,14 +267,14 @@ def test_what_was_taken_over_from_an_old_record_before_a_deploy_comes_to_its_end
 
 @attrs.frozen
 class Vault:
-    """A pin that no record keeps."""
+    """Answers with a secret pin."""
 
     pin: str = attrs.field(default="", metadata=SECRET)
     name: str = ""
 
 
 def vault(version: int, migrations: tuple[Migration, ...] = ()) -> Flow[Vault]:
-    """Asks a pin, then a name, then whether that is right."""
+    """Return a flow that asks for a pin, a name and a confirmation."""
     return Flow(
         "errand", version=version, data=Vault, initial="pin", migrations=migrations,
         states=[
@@ -293,7 +293,7 @@ def vault(version: int, migrations: tuple[Migration, ...] = ()) -> Flow[Vault]:
 
 @pytest.mark.parametrize("flow", [vault(1), vault(2, (Migration(1),))])
 def test_a_secret_that_no_record_keeps_is_asked_for_again(flow: Flow[Vault]):
-    """Also where a deploy has filled in the field's default."""
+    """A repaired run asks again for a secret, also if a deploy has filled in its default."""
     chat = Chat(bot_of(vault(1)))
     chat.plant(member_document(version=1))
     chat.say("hi", "go", "1234", "Ada")
@@ -305,7 +305,7 @@ def test_a_secret_that_no_record_keeps_is_asked_for_again(flow: Flow[Vault]):
 
 
 def test_what_was_answered_before_a_damage_can_be_walked_back_to():
-    """The turn record knows the trail: a recovered run has answers, so it is offered back, not thrown away."""
+    """A repaired run keeps its trail, so it is offered back after an interruption."""
     chat = standing("colour")
     spoil(chat)
     assert chat.say("hm").status == "recovered"
@@ -318,7 +318,7 @@ def test_what_was_answered_before_a_damage_can_be_walked_back_to():
 
 
 def paying_first() -> Flow[Errand1]:
-    """Pays, and goes on asking."""
+    """Return a flow that pays and goes on asking."""
     return Flow(
         "errand", version=1, data=Errand1, initial="handle",
         states=[
@@ -338,7 +338,7 @@ def paying_first() -> Flow[Errand1]:
 
 
 def test_back_says_after_a_damage_too_that_something_was_done():
-    """The record knows that a call was made."""
+    """After a repair `back` still tells that a call was made."""
     chat = Chat(bot_of(paying_first()))
     chat.plant(member_document(version=1))
     chat.say("hi", "go", "@ada")
@@ -351,7 +351,7 @@ def test_back_says_after_a_damage_too_that_something_was_done():
 
 
 def test_a_button_from_before_a_second_damage_is_closed():
-    """Two recoveries put the same run at two questions: a press belongs to one of them."""
+    """A button from before a second repair is closed."""
     chat = standing("gift")
     spoil(chat)
     chat.say("hm")
@@ -372,7 +372,7 @@ def test_a_button_from_before_a_second_damage_is_closed():
 
 @pytest.mark.embedded
 def test_a_thousand_first_messages_ask_the_servers_once(valkey_server: Server, valkey_url: str):
-    """One asks whether the store may be used, the others wait for what it hears."""
+    """Of a thousand first messages one makes the startup check, and the others wait for it."""
 
     async def crowd() -> list[str]:
         async with AsyncFlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
@@ -389,7 +389,7 @@ def test_a_thousand_first_messages_ask_the_servers_once(valkey_server: Server, v
 
 @pytest.mark.embedded
 def test_who_gives_up_waiting_for_the_start_stops_nobody(valkey_url: str):
-    """A first message that is cancelled leaves the start to the others."""
+    """A cancelled first message does not cancel the startup check of the others."""
 
     async def crowd() -> str:
         async with AsyncFlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
@@ -403,7 +403,7 @@ def test_who_gives_up_waiting_for_the_start_stops_nobody(valkey_url: str):
 
 
 def test_a_start_that_failed_is_tried_again_and_told_to_all():
-    """One failure, heard by all who waited for it; the next message asks anew."""
+    """A failed startup check is raised for all that wait, and the next message checks again."""
 
     async def crowd() -> tuple[int, list[type[BaseException]]]:
         manager = AsyncFlowStateManager.in_memory(fruit_bot())
@@ -429,7 +429,7 @@ def test_a_start_that_failed_is_tried_again_and_told_to_all():
 
 
 def everything(server: Server) -> dict[bytes, bytes | None]:
-    """All keys of a server with all that is in them."""
+    """Return all keys of a server with their values."""
     with server.client() as client:
         keys: Any = client.keys("*")
         return {key: client.dump(key) for key in keys}
@@ -438,7 +438,7 @@ def everything(server: Server) -> dict[bytes, bytes | None]:
 @pytest.mark.embedded
 @pytest.mark.parametrize("wrong", ["{", "", json.dumps([]), None])
 def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_url: str, wrong: str | None):
-    """Of a damaged document, of one of a wrong type, of a put back."""
+    """A dry run of a repair or of going back changes no byte on the server."""
     bot = bot_of(errand_1)
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         for number, text in enumerate(WAYS["colour"]):
@@ -463,7 +463,7 @@ def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_ur
 @pytest.mark.embedded
 @pytest.mark.parametrize("beside", ["turns", "audit"])
 def test_a_broken_key_beside_the_document_is_said_to_be_broken(valkey_server: Server, valkey_url: str, beside: str):
-    """Not found out by trying in vain, and no assertion; recover mends it, then it is done."""
+    """Operations at a damaged key beside the document raise `DamagedDocument` until `recover` repairs it."""
     with FlowStateManager.from_url(valkey_url, bot_of(errand_1)) as manager:
         for number, text in enumerate(WAYS["colour"]):
             manager.handle(Message(CHANNEL, str(number), text))
@@ -487,12 +487,12 @@ def test_a_broken_key_beside_the_document_is_said_to_be_broken(valkey_server: Se
 
 
 def explained(chat: Chat, version: int) -> str:
-    """A turn in words."""
+    """Return the explanation of a turn."""
     return "\n".join(explain(chat.bot, Trail("m-1", None, chat.entries()), version).lines)
 
 
 def test_a_step_of_a_declaration_that_is_gone_is_told_from_one_that_is_kept():
-    """Which transitions were candidates is known of the one, and only fits what is declared today of the other."""
+    """The explanation tells whether the declaration under which a turn was made is still known."""
     chat = standing("confirm", more=("yes",))
     paid = len(chat.entries()) - 1
     assert "to paying, a call with an effect" in explained(chat, paid)

@@ -1,4 +1,4 @@
-"""The shells round the exchange: sync and async alike, shared, queued, crashed at every step, on the real engine."""
+"""The managers, sync and async: shared, queued, crashed at every step, on a real server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _ids = count()
 
 
 class Managed(Protocol):
-    """Makes managers on the test's engine; each knows nothing yet."""
+    """Makes managers on the test's server, each with an empty cache."""
 
     def __call__(self, flows: Bot | str = "flows", **options: Any) -> FlowStateManager: ...
 
@@ -79,7 +79,7 @@ def managed(valkey_url: str) -> Generator[Managed, None, None]:
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client, None, None]:
-    """A plain client, to look behind the store's back."""
+    """Yield a plain client, which reads keys beside the store."""
     with valkey_server.client() as client:
         yield client
 
@@ -89,7 +89,7 @@ def message(text: str, channel: Channel = ADA) -> Message:
 
 
 def say(manager: FlowStateManager, *texts: str, channel: Channel = ADA) -> Outcome:
-    """Say one after the other; the outcome of the last."""
+    """Handle messages one after the other, and return the last outcome."""
     return [manager.handle(message(text, channel)) for text in texts][-1]
 
 
@@ -111,10 +111,10 @@ def core(*faults: Fault) -> dict[str, SimulatedCredexCore]:
 
 
 class Service(Protocol):
-    """The port."""
+    """The port of the service."""
 
     def work(self, what: str, *, caller: Caller = NOBODY) -> str:
-        """Do what was said."""
+        """Do the work."""
         ...
 
 
@@ -156,7 +156,7 @@ JOB = Bot(
 
 
 class Quick:
-    """Works at once."""
+    """Answers at once."""
 
     def work(self, what: str, *, caller: Caller = NOBODY) -> str:
         assert caller.key
@@ -164,7 +164,7 @@ class Quick:
 
 
 class Slow:
-    """Works on "wait" until it is let go; `began` says that it has begun."""
+    """Works on "wait" until it is released. `began` is set when it has begun."""
 
     def __init__(self) -> None:
         self.began, self.go_on = threading.Event(), threading.Event()
@@ -194,12 +194,12 @@ FAULTS = {
 
 
 def told_apart(entry: AuditEntry) -> AuditEntry:
-    """An audit entry without what depends on the clock."""
+    """Return an audit entry without the values that depend on the clock."""
     return attrs.evolve(entry, at=datetime(2000, 1, 1, tzinfo=UTC), document="", previous="")
 
 
 def timeless(value: Any) -> Any:
-    """A document without its instants."""
+    """Return a document without its instants."""
     if isinstance(value, dict):
         instants = {"_last_updated", "_deadline", "_session_since", "_token", "jwt_token"}
         instants |= {"leased_until", "again_at", "since", "due", "told"}
@@ -218,7 +218,7 @@ def summary(outcomes: Sequence[Outcome], histories: Sequence[Sequence[AuditEntry
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("conversation", range(len(CONVERSATIONS)))
 def test_sync_and_async_agree(valkey_url: str, client: Client, conversation: int, fault: str):
-    """The same messages: the same replies, the same documents and audits apart from instants."""
+    """Both managers give the same replies, documents and audits for the same messages, apart from instants."""
     messages = [Message(channel, f"{place}", text) for place, (channel, text) in enumerate(CONVERSATIONS[conversation])]
 
     def sync() -> list[Any]:
@@ -242,6 +242,7 @@ def test_sync_and_async_agree(valkey_url: str, client: Client, conversation: int
 
 @pytest.mark.asyncio
 async def test_update_save_and_history_awaited(valkey_url: str):
+    """The async manager updates, saves and reads like the sync one, with the same errors."""
     async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core()) as manager:
         assert await manager.state("m") is None
         with pytest.raises(KeyError):
@@ -260,6 +261,7 @@ async def test_update_save_and_history_awaited(valkey_url: str):
 
 
 def test_the_shells_have_the_same_words():
+    """Both managers have the same public methods with the same parameters."""
     for name in (
         "handle",
         "state",
@@ -282,6 +284,7 @@ def test_the_shells_have_the_same_words():
 
 
 def test_flows_by_value_by_package_and_by_module():
+    """Flows are given as a bot, a package or a module; a module without a bot raises `TypeError`."""
     assert resolve_bot("flows") is vimbisopay.bot
     assert resolve_bot("flows.bot") is vimbisopay.bot
     assert resolve_bot(JOB) is JOB
@@ -290,6 +293,7 @@ def test_flows_by_value_by_package_and_by_module():
 
 
 def test_services_replace_by_name_and_leave_the_bot_alone():
+    """A manager's services replace those of its bot by name, and the bot itself is unchanged."""
     service = SimulatedCredexCore()
     with FlowStateManager.in_memory("flows", services={"credex_core": service}) as manager:
         assert manager.bot.services["credex_core"] is service
@@ -300,7 +304,7 @@ def test_services_replace_by_name_and_leave_the_bot_alone():
 
 
 class Awaiting:
-    """Its work is awaited."""
+    """A service with an async method."""
 
     async def work(self, what: str, *, caller: Caller = NOBODY) -> str:
         await asyncio.sleep(0)
@@ -308,7 +312,7 @@ class Awaiting:
 
 
 class Mixed:
-    """A method is sync and gives what must be awaited: a proxy, say."""
+    """A service with a sync method that returns a coroutine, like a proxy."""
 
     def __init__(self) -> None:
         self._inner = Awaiting()
@@ -318,12 +322,14 @@ class Mixed:
 
 
 def test_the_sync_shell_refuses_async_services():
+    """The sync manager refuses a service with an async method."""
     with pytest.raises(ServiceError, match="'work' is async; use AsyncFlowStateManager") as caught:
         FlowStateManager.in_memory(JOB, services={"service": Awaiting()})
     assert caught.value.service == "service"
 
 
 def test_the_sync_shell_never_takes_a_coroutine_for_an_answer():
+    """The sync manager never takes a coroutine for the result of a call."""
     with FlowStateManager.in_memory(JOB, services={"service": Mixed()}) as manager:
         said = words(say(manager, "hi", "this"))
     assert "coroutine" not in "".join(said)
@@ -332,6 +338,7 @@ def test_the_sync_shell_never_takes_a_coroutine_for_an_answer():
 @pytest.mark.asyncio
 @pytest.mark.parametrize("service", [Quick, Awaiting, Mixed])
 async def test_async_services_are_awaited_and_sync_ones_not(valkey_url: str, service: Callable[[], object]):
+    """The async manager calls sync and async services."""
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": service()}) as manager:
         await manager.handle(message("hi"))
         outcome = await manager.handle(message("this"))
@@ -341,7 +348,7 @@ async def test_async_services_are_awaited_and_sync_ones_not(valkey_url: str, ser
 
 @pytest.mark.asyncio
 async def test_a_sync_service_holds_nobody_up(valkey_url: str):
-    """It works in a thread: meanwhile the loop serves others."""
+    """A sync service of the async manager runs in a thread, so that other messages are handled meanwhile."""
     slow = Slow()
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": slow}) as manager:
         for channel in (ADA, ALAN):
@@ -355,13 +362,14 @@ async def test_a_sync_service_holds_nobody_up(valkey_url: str):
 
 
 def test_a_missing_service_is_a_failed_call():
+    """A call of a service that the manager lacks is a failed call."""
     with FlowStateManager.in_memory(JOB) as manager:
         outcome = say(manager, "hi", "this")
     assert "job.failed" in words(outcome)
 
 
 def test_context_managers_close_what_they_opened(tmp_path: Path):
-    """The embedded engine stops with the last manager on it; a manager closes twice without harm."""
+    """The embedded server stops with its last manager, and a manager can be closed twice."""
     with FlowStateManager.embedded(tmp_path, "flows", services=core()) as manager:
         member = say(manager, "hi", "offer").state.member_id
         with FlowStateManager.embedded(tmp_path, "flows", services=core()) as neighbour:
@@ -374,6 +382,8 @@ def test_context_managers_close_what_they_opened(tmp_path: Path):
 
 
 def test_context_managers_close_what_they_opened_awaited(tmp_path: Path):
+    """The async manager closes the embedded server, whose data the next one finds."""
+
     async def talk(texts: Sequence[str]) -> Document:
         async with AsyncFlowStateManager.embedded(tmp_path, "flows", services=core()) as manager:
             return [await manager.handle(message(text)) for text in texts][-1].state
@@ -383,6 +393,7 @@ def test_context_managers_close_what_they_opened_awaited(tmp_path: Path):
 
 
 def test_what_was_not_opened_is_not_closed(valkey_url: str):
+    """A manager does not close a store that it was given."""
     with AtomicStateManager.from_url(valkey_url) as store:
         with FlowStateManager(JOB, store, services={"service": Quick()}) as manager:
             say(manager, "hi")
@@ -395,7 +406,7 @@ def test_what_was_not_opened_is_not_closed(valkey_url: str):
 
 @contextmanager
 def counted(client: Client) -> Generator[list[str]]:
-    """The commands that clients send meanwhile, as the server saw them; what scripts run inside is not among them."""
+    """Count the commands that clients send meanwhile, without those that scripts run."""
     seen: list[str] = []
     with client.monitor() as monitor:
         yield seen
@@ -409,12 +420,12 @@ def counted(client: Client) -> Generator[list[str]]:
 
 
 def of_ours(seen: Sequence[str]) -> list[str]:
-    """Without what a client says of itself when it connects."""
+    """Return the commands without those of a new connection."""
     return [name for name in seen if name not in ("CLIENT", "HELLO", "SELECT")]
 
 
 def test_a_cached_turn_is_one_round_trip(managed: Managed, client: Client):
-    """Typed answers, refusals, commands, duplicates: one EVALSHA each, and nothing else."""
+    """Each message of a cached member is one EVALSHA: answers, refusals, global words and duplicates."""
     manager = managed(services=core())
     say(manager, "hi", "offer")
     client.echo("connected")
@@ -426,6 +437,7 @@ def test_a_cached_turn_is_one_round_trip(managed: Managed, client: Client):
 
 
 def test_a_turn_with_a_call_is_two(managed: Managed, client: Client):
+    """A message with a call is two EVALSHA."""
     manager = managed(JOB, services={"service": Quick()})
     say(manager, "hi")
     with counted(client) as seen:
@@ -434,7 +446,7 @@ def test_a_turn_with_a_call_is_two(managed: Managed, client: Client):
 
 
 def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client):
-    """And the turns of a moment share a pipeline, one EVALSHA each."""
+    """Concurrent messages of cached members share a pipeline, with one EVALSHA each."""
 
     async def talk() -> list[str]:
         async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core()) as manager:
@@ -449,10 +461,7 @@ def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client
 
 
 def test_a_cold_start_asks_who_and_what(managed: Managed, client: Client):
-    """A worker that knows nothing.
-
-    The doctor's questions and the number of shards once, whose channel it is, what is stored, the commit.
-    """
+    """The first message of a new manager finds the owner, loads and commits, after the startup check."""
     say(managed(services=core()), "hi", "offer")
     cold = managed(services=core())
     with counted(client) as seen:
@@ -465,6 +474,7 @@ def test_a_cold_start_asks_who_and_what(managed: Managed, client: Client):
 
 
 def test_without_a_cache_every_turn_asks(managed: Managed, client: Client):
+    """Without a cache each message finds the owner, loads and commits."""
     manager = managed(services=core(), cache=0)
     say(manager, "hi", "offer")
     with counted(client) as seen:
@@ -475,12 +485,14 @@ def test_without_a_cache_every_turn_asks(managed: Managed, client: Client):
 
 
 def test_a_small_cache_forgets_and_asks(managed: Managed):
+    """Members that a small cache has dropped are loaded again."""
     manager = managed(services=core(), cache=1)
     turns = [say(manager, text, channel=channel) for text in ("hi", "offer", "1 USD") for channel in (ADA, ALAN)]
     assert [step(outcome.state) for outcome in turns[-2:]] == [("offer", "handle")] * 2
 
 
 def test_state_asks_the_server_and_not_the_cache(managed: Managed):
+    """`state` reads the server and not the cache."""
     one, two = managed(services=core()), managed(services=core())
     member = say(one, "hi", "offer").state.member_id
     assert step(two.state(member)) == ("offer", "amount")
@@ -492,7 +504,7 @@ def test_state_asks_the_server_and_not_the_cache(managed: Managed):
 
 
 def test_a_manager_is_shared_between_threads(managed: Managed):
-    """Many members at once on one manager: each gets what is theirs."""
+    """Concurrent members on one manager each get their own replies."""
     service = core()
     manager = managed(services=service)
 
@@ -511,7 +523,7 @@ def test_a_manager_is_shared_between_threads(managed: Managed):
 
 
 class Gate:
-    """A store whose commits for one member wait at a gate, once it is closed."""
+    """A store whose commits for one member wait while the gate is closed."""
 
     def __init__(self, store: Any, member_id: str) -> None:
         self._store, self._member_id = store, member_id
@@ -525,6 +537,7 @@ class Gate:
 
 
 def test_messages_of_one_member_wait_for_each_other_and_no_others(managed: Managed):
+    """A message waits for an earlier one of its member, and not for those of other members."""
     manager = managed(JOB, services={"service": Slow()}, patience=LIMIT)
     member, _ = (say(manager, "hi", channel=channel).state.member_id for channel in (ADA, ALAN))
     gate = manager._store = Gate(manager._store, member)
@@ -540,7 +553,7 @@ def test_messages_of_one_member_wait_for_each_other_and_no_others(managed: Manag
 
 
 def test_a_message_while_a_call_is_made_is_answered(managed: Managed):
-    """It does not wait for the call, and changes nothing; the call's answer comes all the same."""
+    """A message during a call is answered and stores nothing; the result of the call is stored later."""
     slow = Slow()
     manager = managed(JOB, services={"service": slow}, patience=0.05)
     say(manager, "hi")
@@ -555,7 +568,7 @@ def test_a_message_while_a_call_is_made_is_answered(managed: Managed):
 
 
 def test_waiting_is_bounded_by_patience(managed: Managed):
-    """Nothing of the message is stored; the member's place is free again afterwards."""
+    """A message that waits longer than the patience stores nothing, and leaves the queue."""
     manager = managed(JOB, services={"service": Slow()}, patience=0.05)
     before = say(manager, "hi").state
     slow = manager._store = Gate(manager._store, before.member_id)
@@ -576,6 +589,7 @@ def test_waiting_is_bounded_by_patience(managed: Managed):
 
 @pytest.mark.asyncio
 async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
+    """An async message that waits longer than the patience stores nothing, and leaves the queue."""
     services = {"service": Slow()}
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services=services, patience=0.05) as manager:
         for channel in (ADA, ALAN):
@@ -604,7 +618,7 @@ async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
 
 @pytest.mark.asyncio
 async def test_a_cancelled_task_leaves_its_place(valkey_url: str):
-    """One that waits and one that works: the next message of the member is served, nothing is done twice."""
+    """A cancelled task leaves the queue, whether it waits or works, and no effect is made twice."""
     slow = Slow()
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": slow}, patience=LIMIT) as manager:
         first = await manager.handle(message("hi"))
@@ -625,7 +639,7 @@ async def test_a_cancelled_task_leaves_its_place(valkey_url: str):
 
 @pytest.mark.asyncio
 async def test_a_task_cancelled_at_the_commit_can_be_handled_again(valkey_url: str):
-    """Whether it was stored or not: the same message takes effect once."""
+    """A message whose task was cancelled at its commit takes effect once when it is handled again."""
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": Awaiting()}) as manager:
         start = (await manager.handle(message("hi"))).state
         for ticks in range(12):
@@ -644,6 +658,7 @@ async def test_a_task_cancelled_at_the_commit_can_be_handled_again(valkey_url: s
 
 
 def test_observers_are_told_after_the_commit_each_on_its_own(managed: Managed):
+    """Each observer is told after the commit, also if another one raises."""
     reader = managed()
     seen: list[tuple[int, int]] = []
 
@@ -675,6 +690,7 @@ def test_observers_are_told_after_the_commit_each_on_its_own(managed: Managed):
 
 @pytest.mark.asyncio
 async def test_observers_are_isolated_awaited(valkey_url: str):
+    """An observer that raises stops neither the async manager nor the other observers."""
     told: list[CommitEvent] = []
 
     def fail(_: CommitEvent) -> None:
@@ -692,11 +708,11 @@ async def test_observers_are_isolated_awaited(valkey_url: str):
 
 
 class Died(BaseException):
-    """The process is gone: nothing catches this."""
+    """The process has died. No code catches it."""
 
 
 class Dying:
-    """A store whose worker dies at its `at`-th request, before it is sent or after it was performed."""
+    """A store whose worker dies at the request number `at`, before it is sent or after it was performed."""
 
     def __init__(self, store: Store, at: int, *, after: bool) -> None:
         self._store, self.at, self._after = store, at, after
@@ -713,7 +729,7 @@ class Dying:
 
 @attrs.frozen
 class Later:
-    """The same store `seconds` later: the leases of whoever died have ended."""
+    """The same store `seconds` later, when the leases of a dead worker have expired."""
 
     store: Store
     seconds: float
@@ -762,7 +778,7 @@ class Story:
 
 
 def assert_all_is_well(story: Story, outcome: Outcome, usual: Outcome) -> None:
-    """The member has everything, once; the audit is whole."""
+    """Check that the member has all data once, and that the audit is whole."""
     manager = story.next_worker()
     service: SimulatedCredexCore = story.services["credex_core"]
     assert [(offer.issuer, offer.receiver, str(offer.money)) for offer in service.offers[2:]] == [
@@ -799,10 +815,9 @@ def store(valkey_url: str) -> Generator[AtomicStateManager, None, None]:
 
 
 def test_a_worker_dies_at_each_step(store: AtomicStateManager, client: Client):
-    """From the first word to the offer, at each request to the store, before and after it.
+    """A worker may die before or after any request of a conversation without loss or repetition.
 
-    The guest becomes the member with everything they had, the offer is made once, each message is answered as it was at
-    first.
+    The guest becomes the member with all answers, the offer is made once, and each message gets its first replies.
     """
     usual = Story(store, EVERYTHING, crash=(counting := Dying(store, 0, after=False)))
     expected = usual.tell()
@@ -820,9 +835,9 @@ def test_a_worker_dies_at_each_step(store: AtomicStateManager, client: Client):
 def test_a_worker_dies_at_each_step_of_the_move_and_the_member_says_something_else(
     store: AtomicStateManager, client: Client
 ):
-    """The message at which it died is not delivered again: whatever the member says next finishes the move.
+    """After a crash at any step of a promotion another message completes it.
 
-    Delivered after all, it gets the first replies.
+    The lost message, redelivered, gets its first replies.
     """
     prelude, last = ONBOARDING[:-1], ONBOARDING[-1]
 
@@ -870,7 +885,7 @@ def test_a_worker_dies_at_each_step_of_the_move_and_the_member_says_something_el
 
 
 def test_a_worker_dies_inside_the_call(store: AtomicStateManager):
-    """The work was done, nobody heard: the next worker asks again with the same key, one offer is made."""
+    """After a crash during a call the next worker repeats it with the same key, and one offer is made."""
 
     class Deadly(SimulatedCredexCore):
         deaths = 0
@@ -894,7 +909,7 @@ def test_a_worker_dies_inside_the_call(store: AtomicStateManager):
 
 
 def test_a_call_in_the_hands_of_another_is_left_alone(store: AtomicStateManager, client: Client):
-    """While its lease lasts, the member hears that it is being worked on; nothing is called or stored."""
+    """While another worker has the lease of a call, a message gets a notice, and no call is made or stored."""
     services = core()
     talk = Story(store, ("hi", *OFFERING[:-1]), channel=ADA, services=services)
     talk.tell()
@@ -918,7 +933,7 @@ def test_a_call_in_the_hands_of_another_is_left_alone(store: AtomicStateManager,
 
 
 def test_two_workers_finish_one_move(store: AtomicStateManager, client: Client):
-    """Both meet the guest who has moved, at once: one member, adopted once."""
+    """Two workers that meet a promoted guest at the same time merge it once."""
     for at in (5, 6, 7, 8, 9):
         client.flushall()
         story = Story(store, ONBOARDING[:-1])
@@ -943,6 +958,7 @@ def test_two_workers_finish_one_move(store: AtomicStateManager, client: Client):
 
 
 def test_state_of_what_is_damaged(managed: Managed, client: Client):
+    """`state` raises `DamagedDocument` for a damaged document."""
     manager = managed(services=core())
     member = say(manager, "hi").state.member_id
     client.hset(str(client.keys(f"*:{member}:state")[0], "ascii"), "d", "{")

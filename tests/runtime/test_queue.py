@@ -1,4 +1,4 @@
-"""Who is served when: one message of a member after the other, and of all members only so many at the same moment."""
+"""The order of messages: those of a member one after the other, and of all members a bounded number."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ async def served(queue: AsyncQueue, key: object, inside: set[object], most: list
 
 
 def test_no_more_than_there_are_slots():
+    """At most as many messages as slots are handled at the same time, and all come to their turn."""
+
     async def many() -> list[int]:
         queue, most = AsyncQueue(3), list[int]()
         inside: set[object] = set()
@@ -52,6 +54,8 @@ def test_no_more_than_there_are_slots():
 
 
 def test_who_rises_lets_another_sit():
+    """A message that gives up its slot lets another one be handled, and waits for a slot again."""
+
     async def two() -> list[str]:
         queue, order = AsyncQueue(1), list[str]()
         waiting, ended = asyncio.Event(), asyncio.Event()
@@ -78,7 +82,7 @@ def test_who_rises_lets_another_sit():
 
 @pytest.mark.parametrize("steps", range(6))
 def test_who_gives_up_takes_no_seat_along(steps: int):
-    """Before it has one, while it waits for one, for the place, and for the seat again."""
+    """A cancelled message returns its slot and its lock, wherever it waits."""
 
     async def leave() -> None:
         queue, free = AsyncQueue(1), asyncio.Event()
@@ -111,7 +115,7 @@ def test_who_gives_up_takes_no_seat_along(steps: int):
 
 
 class Gated(SimulatedCredexCore):
-    """Makes no offer before it is let."""
+    """A service that makes no offer before it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,6 +128,7 @@ class Gated(SimulatedCredexCore):
 
 
 def test_neither_a_call_nor_who_waits_for_its_end_keeps_others_from_being_served(monkeypatch: pytest.MonkeyPatch):
+    """Neither a call nor a message that waits for it takes up a slot."""
     monkeypatch.setattr(flow_state, "AT_ONCE", 1)
 
     async def talk() -> tuple[str, list[str]]:
@@ -150,7 +155,7 @@ def test_neither_a_call_nor_who_waits_for_its_end_keeps_others_from_being_served
 
 
 def test_the_patience_with_conflicts_begins_when_a_message_is_served():
-    """That it had to wait for its turn is no conflict, and no reason to give up at the first."""
+    """The time in the queue does not count for the patience with conflicts."""
     stored = Stored(Head(), None, at=1_000.0)
     context = Context(flows.bot, Cache(), 1_000.0, patience=5.0, waited=60.0)
     exchange = Held(context, partial(handle, message=said(ADA, "1", "hi")))
@@ -165,7 +170,7 @@ def test_the_patience_with_conflicts_begins_when_a_message_is_served():
 
 
 def test_a_member_who_is_not_served_in_time_is_not_counted_any_longer():
-    """Neither the one that gave up nor the one that was served leaves its place behind."""
+    """A message that was not handled in time leaves the queue."""
     queue = Queue()
     with queue.place("m", 5.0), pytest.raises(Contended), queue.place("m", 0.0):
         pass
@@ -175,7 +180,7 @@ def test_a_member_who_is_not_served_in_time_is_not_counted_any_longer():
 
 
 def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPatch):
-    """Also where it is no time limit that ends it."""
+    """An interrupted wait leaves the queue."""
 
     class Interrupted:
         def acquire(self, timeout: float) -> bool:
@@ -189,7 +194,7 @@ def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
-    """The task that waits for its member, and the one that waits for a seat."""
+    """A cancelled task leaves the queue and its slot, whether it waits for its member or for a slot."""
 
     async def cancelled() -> tuple[int, dict[object, Any]]:
         queue = AsyncQueue(1)

@@ -1,4 +1,4 @@
-"""Calls: attempts under a policy, sync and async; calls that outlive `handle`; deliveries."""
+"""Calls: attempts under a policy, sync and async, calls that outlive `handle`, and deliveries."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ Kind = Literal["sync", "async"]
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Which of the two shells."""
+    """The kind of the manager."""
     found: Kind = request.param
     return found
 
 
 def made(kind: Kind, method: Callable[[], Any], policy: CallPolicy) -> object:
-    """What a method came to in that shell."""
+    """Return the result of a call of a method by that manager."""
     return with_retries(method, policy) if kind == "sync" else asyncio.run(with_retries_async(method, policy))
 
 
@@ -53,7 +53,7 @@ def made(kind: Kind, method: Callable[[], Any], policy: CallPolicy) -> object:
 
 
 class Flaky:
-    """Raises what it is given, one after the other; then answers."""
+    """Raises the given exceptions one after the other, then answers."""
 
     def __init__(self, *plan: BaseException) -> None:
         self.plan = list(plan)
@@ -68,7 +68,7 @@ class Flaky:
 
 
 def request(service: str = "bank", method: str = "pay", *, stored: bool = False, **arguments: Any) -> RunCall:
-    """A call with a key."""
+    """Return a call with a key."""
     proposed: Call[Any] = Call(service, method, arguments or {"name": "ada", "fruit": "apple"}, stored)
     pending = PendingCall("key-1", service, method, {}, "root", START)
     return RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
@@ -76,14 +76,14 @@ def request(service: str = "bank", method: str = "pay", *, stored: bool = False,
 
 @pytest.mark.parametrize("error", [OSError, TimeoutError, ValueError, RuntimeError, KeyError])
 def test_attempts_go_on_until_one_answers_each_with_the_same_key(kind: Kind, error: type[Exception]):
-    """Whatever kind of exception came before."""
+    """A call is tried again after any exception, with the same key, until it returns."""
     flaky = Flaky(error(), error())
     assert made(kind, bind({"bank": flaky}, request()), QUICK) == "receipt"
     assert flaky.keys == ["key-1"] * 3
 
 
 def test_the_last_attempts_exception_is_what_the_call_came_to(kind: Kind):
-    """As a value; nothing is raised."""
+    """The result of a call whose attempts all raise is the last exception, as a value."""
     flaky = Flaky(OSError("first"), OSError("second"), ValueError("third"), OSError("never"))
     found = made(kind, bind({"bank": flaky}, request()), QUICK)
     assert isinstance(found, ValueError)
@@ -91,14 +91,14 @@ def test_the_last_attempts_exception_is_what_the_call_came_to(kind: Kind):
 
 
 def test_one_attempt_is_one(kind: Kind):
-    """Nothing is repeated that must not be."""
+    """A policy of one attempt makes one."""
     flaky = Flaky(OSError())
     assert isinstance(made(kind, bind({"bank": flaky}, request()), CallPolicy(attempts=1)), OSError)
     assert len(flaky.keys) == 1
 
 
 def test_a_refusal_is_an_answer(kind: Kind):
-    """It is not tried again."""
+    """A refusal ends a call without another attempt."""
     asked: list[int] = []
 
     def refuses() -> Refused:
@@ -110,7 +110,7 @@ def test_a_refusal_is_an_answer(kind: Kind):
 
 
 def test_a_method_that_hangs_is_left_behind(kind: Kind):
-    """Each attempt is bounded; the thread that hangs ends when it can, and bothers nobody."""
+    """An attempt of a sync method that takes too long is given up, and its thread goes on."""
     # BUG (async): the abandoned thread sets the result of a cancelled Future, InvalidStateError in that thread.
     go_on, ended = threading.Event(), threading.Event()
     failed: list[Any] = []
@@ -135,7 +135,7 @@ def test_a_method_that_hangs_is_left_behind(kind: Kind):
 
 
 def test_an_async_method_that_hangs_is_cancelled():
-    """It is told, so that it can clean up."""
+    """An attempt of an async method that takes too long is cancelled."""
     told: list[str] = []
 
     async def hangs() -> None:
@@ -151,12 +151,12 @@ def test_an_async_method_that_hangs_is_cancelled():
 
 
 def _given(make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function that is not async itself gives."""
+    """Return a function that is sync and returns this value."""
     return make(*arguments)
 
 
 def test_a_coroutine_from_a_sync_manager_is_a_failed_call():
-    """It has done nothing yet, and nobody can await it; no warning of one that was never awaited."""
+    """A coroutine that a service gives to the sync manager is closed, and the call has failed."""
 
     async def pays() -> str:
         return "receipt"
@@ -165,7 +165,7 @@ def test_a_coroutine_from_a_sync_manager_is_a_failed_call():
 
 
 def test_a_sync_method_that_gives_an_awaitable_is_awaited():
-    """A decorated one, say."""
+    """The async manager awaits what a sync method returns, if it can be awaited."""
 
     async def pays() -> str:
         return "receipt"
@@ -174,7 +174,7 @@ def test_a_sync_method_that_gives_an_awaitable_is_awaited():
 
 
 def test_a_missing_method_is_a_failed_call(kind: Kind):
-    """It is known that nothing was done."""
+    """A call of a method that does not exist is refused with "call.failed"."""
     assert made(kind, bind({}, request()), QUICK) == Refused("call.failed")
     assert made(kind, bind({"bank": Bank()}, request(method="gone")), QUICK) == Refused("call.failed")
 
@@ -187,13 +187,13 @@ def test_a_missing_method_is_a_failed_call(kind: Kind):
     [{"timeout": 0}, {"timeout": -1}, {"pause": -0.1}, {"attempts": 0}, {"rounds": 0}, {"timeout": float("nan")}],
 )
 def test_a_bound_that_is_none(bounds: dict[str, Any]):
-    """Is refused when the policy is made."""
+    """A policy with an invalid bound is refused."""
     with pytest.raises(ValueError, match="timeout is more than 0"):
         CallPolicy(**bounds)
 
 
 def test_a_lease_holds_for_all_attempts_and_their_pauses():
-    """And to store the answer."""
+    """The lease of a call is longer than all attempts, their pauses, and the commit of the result."""
     assert CallPolicy(timeout=1, attempts=1).lease >= 1
     policy = CallPolicy(timeout=2, attempts=5, pause=0.5)
     assert policy.lease >= 5 * 2 + 0.5 + 3 * LONGEST_PAUSE
@@ -201,13 +201,13 @@ def test_a_lease_holds_for_all_attempts_and_their_pauses():
 
 
 def test_rests():
-    """Longer each time, at most a minute, however often."""
+    """The pauses between rounds grow up to a minute."""
     assert [CallPolicy().rest(made) for made in range(1, 7)] == [2, 8, 32, 60, 60, 60]
     assert CallPolicy().rest(10_000) == LONGEST_REST
 
 
 def test_a_question():
-    """One round, and the reason says that nothing was done."""
+    """`READ_ONLY` is one round, and its failure has a reason of its own."""
     assert (READ_ONLY.rounds, READ_ONLY.effect) == (1, False)
     assert READ_ONLY.given_up == Refused("call.unavailable")
     assert CallPolicy().given_up == Refused("call.unsure")
@@ -217,7 +217,7 @@ def test_a_question():
 
 
 class Gate:
-    """A bank that answers when it is told to."""
+    """A bank that answers when it is released."""
 
     def __init__(self) -> None:
         self.began, self.go_on = threading.Event(), threading.Event()
@@ -253,7 +253,7 @@ paying = Flow(
 
 
 def member_of(kind: Kind, service: Any, store: Any = None, **options: Any) -> Shell:
-    """A manager with that bank, and a member at the question."""
+    """Return a manager with that bank, and a member at the question."""
     store = MemoryStore(Clock()) if store is None else store
     bot = Bot(flows=paying, services={"bank": service}, texts={"order.paid": "Paid: {receipt}"})
     shell = Shell(kind, bot, store, **options)
@@ -264,7 +264,7 @@ def member_of(kind: Kind, service: Any, store: Any = None, **options: Any) -> Sh
 
 
 class Delivered:
-    """Takes what is delivered."""
+    """Records deliveries."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -275,10 +275,7 @@ class Delivered:
 
 @pytest.mark.parametrize("delivers", [False, True])
 def test_a_call_that_takes_long_outlives_handle(kind: Kind, delivers: bool):
-    """The member hears that it is being worked on.
-
-    The answer is stored when it comes, and delivered, or said before the reply to the next message, once.
-    """
+    """A call that takes longer than `call_wait` is answered with a notice, and its result is told once later."""
     gate, delivered = Gate(), Delivered()
     with member_of(kind, gate, call_wait=0.05, deliver=delivered if delivers else None) as shell:
         message = shell.message("go")
@@ -302,7 +299,7 @@ def test_a_call_that_takes_long_outlives_handle(kind: Kind, delivers: bool):
 
 
 def test_a_message_while_the_call_goes_on_is_answered(kind: Kind):
-    """It is being worked on; nothing is stored of that message."""
+    """A message during a call is answered with a notice, and stores nothing."""
     gate = Gate()
     with member_of(kind, gate, call_wait=0.05) as shell:
         shell.say("go")
@@ -315,7 +312,7 @@ def test_a_message_while_the_call_goes_on_is_answered(kind: Kind):
 
 
 def test_a_duplicate_while_the_call_goes_on(kind: Kind):
-    """Waits as long as it may, and then hears the same; no second call."""
+    """A duplicate during a call waits up to its patience, gets the same replies, and makes no second call."""
     gate = Gate()
     with member_of(kind, gate, call_wait=0.05, patience=0.3) as shell:
         message = shell.message("go")
@@ -327,7 +324,7 @@ def test_a_duplicate_while_the_call_goes_on(kind: Kind):
 
 
 def test_close_waits_until_late_answers_are_stored(kind: Kind):
-    """Not only until the service has answered: then what it answered would be lost with the store."""
+    """`close` waits until the results of late calls are stored."""
     # BUG (sync): close() waits for the call's own Future, which is done before its answer is brought home.
     gate = Gate()
     store = Watched(MemoryStore(Clock()))
@@ -356,7 +353,7 @@ def test_close_waits_until_late_answers_are_stored(kind: Kind):
 
 
 def test_a_cancelled_handle_leaves_its_call_going():
-    """Whoever waited is gone; the answer is stored all the same, and said with the next message."""
+    """The call of a cancelled message goes on, and its result is stored and told with the next message."""
 
     async def story() -> None:
         gate = Gate()
@@ -382,7 +379,7 @@ def test_a_cancelled_handle_leaves_its_call_going():
 
 
 class Strict:
-    """A bank whose method takes something else since the call was stored."""
+    """A bank whose method takes other arguments than when the call was stored."""
 
     def pay(self, name: int, fruit: str) -> str:
         """Pay."""
@@ -390,7 +387,7 @@ class Strict:
 
 
 def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
-    """A release changed the port while a call was on its way: the call fails, the member is answered."""
+    """A pending call whose stored arguments no longer fit the method fails, and the member is answered."""
     # BUG: `bind` is called outside of what `with_retries` catches: Unreadable comes out of `handle` and `wake`.
     clock = Clock()
     shell = member_of(kind, Strict(), MemoryStore(clock))
@@ -414,7 +411,7 @@ def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
 
 
 def test_deliver_may_have_a_key_and_need_not():
-    """The parameter is filled where there is one."""
+    """The parameter `key` of a delivery function is filled if it has one."""
     got: list[Any] = []
 
     def with_key(channel: Channel, replies: Sequence[Reply], *, key: str) -> None:
@@ -430,7 +427,7 @@ def test_deliver_may_have_a_key_and_need_not():
 
 
 def test_deliver_may_be_any_callable():
-    """Also one that cannot be hashed."""
+    """A delivery function need not be hashable."""
     # BUG: `_parameters` caches by the callable itself; a class with __eq__ has no hash, and nothing is ever delivered.
 
     @attrs.define
@@ -446,18 +443,18 @@ def test_deliver_may_be_any_callable():
 
 
 class Awaiting:
-    """An async deliver."""
+    """An async delivery function."""
 
     async def __call__(self, channel: Channel, replies: Sequence[Reply]) -> None: ...
 
 
 async def awaits(channel: Channel, replies: Sequence[Reply]) -> None:
-    """An async deliver."""
+    """Deliver, awaited."""
 
 
 @pytest.mark.parametrize("deliver", [awaits, Awaiting()])
 def test_a_sync_manager_refuses_an_async_deliver(deliver: Any):
-    """When it is made: nobody could await it."""
+    """The sync manager refuses an async delivery function."""
     with pytest.raises(ServiceError, match="deliver"):
         Shell("sync", fruit_bot(), MemoryStore(Clock()), deliver=deliver)
     with pytest.raises(ServiceError):
@@ -466,7 +463,7 @@ def test_a_sync_manager_refuses_an_async_deliver(deliver: Any):
 
 
 def at_timeout(kind: Kind, deliver: Any) -> tuple[Shell, Clock]:
-    """A member whose timer has come."""
+    """Return a member whose timer is due."""
     clock = Clock()
     store = MemoryStore(clock)
     shell = Shell(kind, fruit_bot(), store, deliver=deliver)
@@ -479,7 +476,7 @@ def at_timeout(kind: Kind, deliver: Any) -> tuple[Shell, Clock]:
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_a_sync_manager_never_takes_a_coroutine_for_a_delivery():
-    """A callable whose kind cannot be seen beforehand: what it gives is no delivery, the words wait."""
+    """A delivery function that returns a coroutine to the sync manager has failed, and the replies wait."""
     # BUG: the coroutine is dropped, and the replies leave the outbox as if they had been delivered.
     shell, _ = at_timeout("sync", functools.partial(_given, awaits))
     with shell:
@@ -488,7 +485,7 @@ def test_a_sync_manager_never_takes_a_coroutine_for_a_delivery():
 
 
 def test_an_async_manager_delivers_by_either_kind():
-    """Awaited, or in a thread."""
+    """The async manager delivers by a sync or an async function."""
     seen: list[str] = []
 
     async def awaited(channel: Channel, replies: Sequence[Reply]) -> None:
@@ -508,7 +505,7 @@ def test_an_async_manager_delivers_by_either_kind():
 
 
 def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
-    """An effect that may have been made is not "failed" because this worker lacks the service."""
+    """A call that may have had an effect does not fail because its method does not exist any more."""
     proposed: Call[Any] = Call("bank", "pay", {})
     pending = PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
     request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)

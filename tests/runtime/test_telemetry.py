@@ -1,4 +1,4 @@
-"""Spans, metrics and lines of the log: each is fed by a real conversation, and none of them names anybody."""
+"""Spans, metrics and log lines of real conversations, none of which names a member."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.runtime.logs import FIELDS, LONGEST, JSONFormatter, log_turn
+from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, log_turn
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request
 
@@ -49,9 +49,9 @@ OFFERING = ("menu", "offer", "10 USD", "alan", "yes")
 
 
 class Tampering:
-    """A memory store between which and the manager a test stands.
+    """A memory store whose answers a test can change.
 
-    What `meddle` returns is said instead, if anything; what it raises is raised.
+    A value that `meddle` returns replaces the answer, and an exception that it raises is raised.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Tampering:
 
 
 class Bench:
-    """A manager, sync or async, that is spoken to in the same way, and what can be seen of it."""
+    """A sync or async manager with one interface, and all that it has recorded."""
 
     ids = count(1)
 
@@ -83,7 +83,7 @@ class Bench:
         self.manager = self.make()
 
     def make(self, **options: Any) -> Any:
-        """A manager on the bench's store."""
+        """Return a manager on the bench's store."""
         options = {
             "services": {"credex_core": self.core},
             "telemetry": self.telemetry,
@@ -102,7 +102,7 @@ class Bench:
         return self._do((manager or self.manager).handle(message))
 
     def say(self, *texts: str, phone: str = NUMBER, manager: Any = None) -> Any:
-        """Say one after the other; the outcome of the last."""
+        """Handle messages one after the other, and return the last outcome."""
         channel = Channel("whatsapp", phone)
         outcome = [self.handle(Message(channel, f"wamid.{next(self.ids)}", text), manager) for text in texts][-1]
         self.secrets |= {outcome.state.member_id, outcome.state.jwt_token or NAME}
@@ -119,7 +119,7 @@ class Bench:
         return self.spans_made.get_finished_spans()
 
     def points(self, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
-        """The points of an instrument by their attributes: the sum, or of a histogram how many it has."""
+        """Return the values of an instrument by their attributes: sums, or the counts of a histogram."""
         data = self.reader.get_metrics_data()
         found: list[Any] = (
             [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
@@ -134,25 +134,25 @@ class Bench:
         }
 
     def total(self, name: str, **wanted: str) -> int:
-        """The points with these attributes together."""
+        """Return the sum of the values with these attributes."""
         wants = {(key.replace("_", "."), value) for key, value in wanted.items()}
         return sum(value for attributes, value in self.points(name).items() if wants <= set(attributes))
 
     def seen(self) -> str:
-        """All that left the bench, as text."""
+        """Return all that the bench has recorded, as text."""
         data = self.reader.get_metrics_data()
         spans = [span.to_json() for span in self.spans]
         return "\n".join([data.to_json() if data else "", *spans, self.log.getvalue()])
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of the log, read."""
+        """Return the log lines as objects."""
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
 @pytest.fixture(params=["sync", "async"])
 def bench(request: pytest.FixtureRequest) -> Generator[Bench, None, None]:
-    """A manager of each kind. Whatever a test does with it, nobody is named in what can be seen."""
+    """A bench with a manager of each kind. After each test none of its records names a member."""
     log, level = logging.getLogger("vimbiso_fsm"), logging.getLogger("vimbiso_fsm").level
     with asyncio.Runner() as runner:
         made = Bench(request.param, runner)
@@ -176,6 +176,7 @@ def bench(request: pytest.FixtureRequest) -> Generator[Bench, None, None]:
 
 
 def test_turns_are_counted_as_the_audit_has_them(bench: Bench):
+    """The counter of turns agrees with the audit, by kind."""
     outcome = bench.say(*ONBOARDING, *OFFERING, "?!")
     history = bench.history(outcome.state.member_id)
     assert bench.total("vimbiso.turns") == len(history)
@@ -186,6 +187,7 @@ def test_turns_are_counted_as_the_audit_has_them(bench: Bench):
 
 
 def test_refusals_are_counted_by_code(bench: Bench):
+    """Refusals are counted by flow and code."""
     bench.say("hi", "offer", "nonsense " + PIN, "26 USD", phone=ADA)
     assert bench.total("vimbiso.refusals", flow="offer", refusal_code="amount.limit") == 1
     assert bench.total("vimbiso.refusals", flow="offer") == 2
@@ -193,6 +195,7 @@ def test_refusals_are_counted_by_code(bench: Bench):
 
 
 def test_conflicts_are_counted(bench: Bench):
+    """A commit that loses a race is counted, and the event of its turn has the number of attempts."""
     other = bench.make()
     bench.say("hi", phone=ADA)
     bench.say("offer", phone=ADA, manager=other)
@@ -205,6 +208,7 @@ def test_conflicts_are_counted(bench: Bench):
 
 
 def test_recoveries_are_counted(bench: Bench):
+    """A repaired document is counted."""
     bench.say("hi", phone=ADA)
 
     def break_it(request: Request, result: Any) -> Any:
@@ -220,6 +224,7 @@ def test_recoveries_are_counted(bench: Bench):
 
 
 def test_calls_are_counted_by_what_became_of_them(bench: Bench):
+    """Calls are counted by outcome, flow and state."""
     bench.say("hi", "offer", "10 USD", phone=ADA)
     bench.core.faults = [Fault("down")]
     bench.say("alan", phone=ADA)  # a question: it failed
@@ -240,6 +245,7 @@ def test_calls_are_counted_by_what_became_of_them(bench: Bench):
 
 
 def test_wakings_and_deliveries_are_counted(bench: Bench):
+    """A waking is a span with one event for each turn, and deliveries are counted."""
     member = bench.say("hi", "offer", "10 USD", phone=ADA).state.member_id
     bench.store.at += 600
     kinds = bench.wake(member)
@@ -252,6 +258,7 @@ def test_wakings_and_deliveries_are_counted(bench: Bench):
 
 
 def test_duplicates_are_counted(bench: Bench):
+    """Duplicates are counted."""
     message = Message(Channel("whatsapp", NUMBER), "wamid.twice", "hi")
     assert [bench.handle(message).status for _ in range(3)] == ["advanced", "duplicate", "duplicate"]
     assert bench.total("vimbiso.duplicates", channel_type="whatsapp") == 2
@@ -259,7 +266,7 @@ def test_duplicates_are_counted(bench: Bench):
 
 
 def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    """By the worker's own steady clock, from the beginning to the end; in steps that a turn of milliseconds fills."""
+    """The duration of a message is measured by the monotonic clock, in buckets from a millisecond."""
     ticks = iter([10.0, 10.25, 20.0, 24.0])
     monkeypatch.setattr("vimbiso_fsm.runtime.telemetry.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     member = bench.say("hi", phone=ADA).state.member_id
@@ -275,6 +282,8 @@ def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
+    """Messages that no replica has confirmed in time are counted."""
+
     def unconfirmed(request: Request, result: Any) -> Any:
         return attrs.evolve(result, confirmed=False) if isinstance(result, Committed) else None
 
@@ -289,6 +298,8 @@ def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
     ids=lambda error: type(error).__name__,
 )
 def test_errors_are_counted_by_type(bench: Bench, error: BaseException):
+    """An error is counted by its type, and the span has the type and no message."""
+
     def fail(request: Request, result: Any) -> Any:
         raise error
 
@@ -305,6 +316,8 @@ def test_errors_are_counted_by_type(bench: Bench, error: BaseException):
 
 
 def test_conflicts_of_a_message_that_gave_up_are_counted(bench: Bench):
+    """The lost races of a message that ended with `Contended` are counted."""
+
     def lose(request: Request, result: Any) -> Any:
         return Conflict(bench.store.store.perform(Load(request.member_id))) if isinstance(request, Commit) else None  # type: ignore[arg-type]
 
@@ -316,6 +329,7 @@ def test_conflicts_of_a_message_that_gave_up_are_counted(bench: Bench):
 
 
 def test_a_channel_type_that_nobody_knows_is_no_attribute(bench: Bench):
+    """An unknown channel type is no attribute."""
     with pytest.raises(InvalidMessage):
         bench.handle(Message(Channel("pigeon-" + NUMBER, NUMBER), "wamid.1", "hi"))
     with pytest.raises(InvalidMessage):
@@ -327,12 +341,13 @@ def test_a_channel_type_that_nobody_knows_is_no_attribute(bench: Bench):
 
 
 def as_it_happened(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
-    """The guest's last entry, that they are gone, is made after the member's first, that they have come."""
+    """Return the entries in the order of their commits, with the guest's last one after the member's first."""
     place = next(place for place, entry in enumerate(entries) if entry.kind == "wipe")
     return [*entries[:place], entries[place + 1], entries[place], *entries[place + 2 :]]
 
 
 def test_a_message_is_a_span_and_each_of_its_turns_an_event(bench: Bench):
+    """A message is a span with the reference, the status and the state, and each of its turns an event."""
     outcome = bench.say("hi", phone=ADA)
     (span,) = bench.spans
     entries = as_it_happened(bench.history(outcome.state.member_id))
@@ -350,6 +365,8 @@ def test_a_message_is_a_span_and_each_of_its_turns_an_event(bench: Bench):
 
 
 def test_spans_of_services_are_inside(bench: Bench):
+    """A span that a service makes is a child of the message's span."""
+
     class Traced(SimulatedCredexCore):
         def login(self, **arguments: Any) -> Any:
             with bench.tracers.get_tracer("core").start_as_current_span("login"):
@@ -363,6 +380,8 @@ def test_spans_of_services_are_inside(bench: Bench):
 
 
 def test_an_observer_that_raises_breaks_nothing(bench: Bench):
+    """An observer that raises is logged, and the turn is counted all the same."""
+
     def fail(details: CommitEvent) -> None:
         raise RuntimeError(NUMBER)
 
@@ -373,6 +392,7 @@ def test_an_observer_that_raises_breaks_nothing(bench: Bench):
 
 
 def test_telemetry_alone_counts_and_touches_no_span_of_others(bench: Bench):
+    """`Telemetry` as an observer of a plain manager counts, and adds nothing to a span of the application."""
     from opentelemetry.trace import use_span
 
     from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -388,6 +408,7 @@ def test_telemetry_alone_counts_and_touches_no_span_of_others(bench: Bench):
 
 
 def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
+    """Telemetry runs without the SDK, and no other module imports OpenTelemetry."""
     code = (
         "import sys, vimbiso_fsm, vimbiso_fsm.runtime.flow_state, vimbiso_fsm.runtime.logs\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
@@ -404,6 +425,7 @@ def test_nothing_is_needed_but_the_api_and_the_library_imports_none_of_it():
 
 
 def test_the_page_names_every_instrument_and_each_is_tested():
+    """The page on telemetry names each instrument and field, and a test uses each instrument."""
     page = (ROOT / "docs" / "how-to" / "watch-it.md").read_text(encoding="utf-8")
     source = (ROOT / "vimbiso_fsm" / "runtime" / "telemetry.py").read_text(encoding="utf-8")
     tests = Path(__file__).read_text(encoding="utf-8")
@@ -420,13 +442,13 @@ def test_the_page_names_every_instrument_and_each_is_tested():
 
 
 def line(message: object, *arguments: object, **rest: Any) -> dict[str, Any]:
-    """A record as it is written: one line of ASCII with known fields."""
+    """Return a record as the formatter writes it: one line of ASCII with known fields."""
     record = logging.LogRecord("vimbiso_fsm", logging.ERROR, __file__, 1, message, arguments, rest.get("exc_info"))
     record.created = 1_000_000.5
     written = JSONFormatter().format(record)
     assert written.isascii()
     assert written.isprintable()
-    assert len(written) < 100 * LONGEST
+    assert len(written) < 100 * MAX_TEXT
     read: dict[str, Any] = json.loads(written)
     assert tuple(read) == tuple(name for name in FIELDS if name in read)
     return read
@@ -440,6 +462,7 @@ def raised(error: BaseException) -> BaseException:
 
 
 def test_turns_are_lines(bench: Bench):
+    """Each turn is a log line with the fields of its audit entry."""
     outcome = bench.say("hi", "offer", "26 USD", phone=ADA)
     entries = as_it_happened(bench.history(outcome.state.member_id))
     assert [(line["event"], line["kind"], line["reference"]) for line in bench.lines] == [
@@ -463,6 +486,8 @@ def test_turns_are_lines(bench: Bench):
 
 
 def test_a_service_that_raises_is_a_line_without_its_message(bench: Bench):
+    """The exception of a service is logged with its type and place, without its message."""
+
     class Down(SimulatedCredexCore):
         def login(self, **arguments: Any) -> Any:
             raise ConnectionError(f"{NUMBER} {PIN}\n{arguments}")
@@ -479,6 +504,8 @@ def test_a_service_that_raises_is_a_line_without_its_message(bench: Bench):
 def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_member_hears(
     bench: Bench, error: VimbisoError
 ):
+    """A message that was not answered is logged with the reference that the reply names."""
+
     def fail(request: Request, result: Any) -> Any:
         raise error
 
@@ -499,9 +526,9 @@ def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_m
 
 
 def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
-    """A login, refusals, repeats, another content, damage, services and callbacks that fail.
+    """No number, name, token or text of a member is recorded, whatever goes wrong.
 
-    The bench looks for all of them in spans, metrics and lines, and here in history and incidents too.
+    Spans, metrics, log lines, history and incidents are searched after logins, refusals, damage and failures.
     """
 
     class Talkative(SimulatedCredexCore):
@@ -535,6 +562,7 @@ def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
 
 
 def test_an_error_is_lifted_out_of_the_words():
+    """The facts of an error become fields of the line, and cannot replace its own fields."""
     found = line("a callback or call failed: %s", error_record(raised(ValueError(PIN)), "abc"))
     assert (found["event"], found["reference"], found["type"]) == ("a callback or call failed", "abc", "ValueError")
     assert found["where"][0].endswith(" raised")
@@ -546,6 +574,7 @@ def test_an_error_is_lifted_out_of_the_words():
 
 
 def test_exceptions_are_their_types_wherever_they_stand():
+    """An exception in a record is written as its type, as message, argument or `exc_info`."""
     error = raised(KeyError(PIN))
     for found in (
         line(error),
@@ -573,13 +602,16 @@ def test_exceptions_are_their_types_wherever_they_stand():
     ids=ascii,
 )
 def test_hostile_text_is_one_line(text: str):
-    assert line(text)["event"][: LONGEST - 1] == text[: LONGEST - 1].rstrip(": ")
+    """Any text is written as one line, cut to the limits."""
+    assert line(text)["event"][: MAX_TEXT - 1] == text[: MAX_TEXT - 1].rstrip(": ")
     line("%s", text)
     line(text, text)
     line("x %s", {"type": text, "where": [text] * 1000, "codes": text, "unknown": text, "attempts": 10**5000})
 
 
 def test_what_cannot_be_said_is_a_line_all_the_same():
+    """A record whose arguments cannot be formatted is a line all the same."""
+
     class Mute:
         def __str__(self) -> str:
             raise RuntimeError(PIN)

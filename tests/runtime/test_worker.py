@@ -1,7 +1,4 @@
-"""The worker: which shards fall to whom, whom it wakes, what it survives.
-
-Sync and async, in memory and on the real engine; nothing is awaited by luck, and nothing is asserted about speed.
-"""
+"""The workers: the shards of each, the members that they wake, and the failures that they survive."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ Kind = Literal["sync", "async"]
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Which of the two workers."""
+    """The kind of the worker."""
     found: Kind = request.param
     return found
 
@@ -55,7 +52,7 @@ workers = st.lists(st.text(max_size=12), min_size=1, max_size=6, unique=True)
 @settings(max_examples=15)
 @given(workers)
 def test_each_shard_falls_to_exactly_one(names: list[str]):
-    """Whatever the workers are called, and in whatever order they are listed."""
+    """Each shard belongs to one worker, whatever the names and the order of the list."""
     found = [shard for name in names for shard in shards_of(name, reversed(names))]
     assert sorted(found) == list(range(SHARDS))
 
@@ -63,7 +60,7 @@ def test_each_shard_falls_to_exactly_one(names: list[str]):
 @settings(max_examples=15)
 @given(workers, st.text(max_size=12))
 def test_who_comes_or_goes_moves_only_their_own_part(names: list[str], new: str):
-    """What is left of each one's shards were theirs before."""
+    """A worker that starts or stops moves only its own shards."""
     for name in names:
         if name != new:
             assert set(shards_of(name, [*names, new])) <= set(
@@ -74,14 +71,14 @@ def test_who_comes_or_goes_moves_only_their_own_part(names: list[str], new: str)
 @settings(max_examples=15)
 @given(st.integers(2, 8), st.integers(0, 10**9))
 def test_shards_fall_about_evenly(count: int, seed: int):
-    """Nobody has more than twice, nor less than half, of what would be fair."""
+    """No worker has more than twice or less than half of an even share of the shards."""
     names = [f"worker-{seed + number:x}" for number in range(count)]
     for name in names:
         assert 0.5 < len(shards_of(name, names)) / (SHARDS / count) < 2
 
 
 def test_a_worker_that_is_not_listed_counts_itself():
-    """The list may be older than it is."""
+    """A worker that is not in the list counts itself."""
     assert shards_of("a", []) == tuple(range(SHARDS))
     assert set(shards_of("a", ["b"])) | set(shards_of("b", ["a"])) == set(range(SHARDS))
 
@@ -90,14 +87,14 @@ def test_a_worker_that_is_not_listed_counts_itself():
 
 
 class Waiter:
-    """A service that takes as long as a test wants for those it is told to hold up."""
+    """A service that holds up the calls of some members until a test releases them."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.held: list[str] = []
 
     def wait(self, who: str, *, caller: Caller = Caller()) -> str:  # noqa: B008
-        """Answer, in time."""
+        """Answer when the test allows it."""
         if who.startswith("slow"):
             self.held.append(who)
             assert self.go_on.wait(LIMIT)
@@ -105,12 +102,12 @@ class Waiter:
 
 
 def waits(turn: Turn[NoData]) -> Call[str]:
-    """Call for the one whose channel it is."""
+    """Call for the member on this channel."""
     return call(Waiter.wait, who=turn.channel.identifier)
 
 
 def timed(timeout: float, waiter: Waiter | None = None) -> Bot:
-    """A bot that says "late", once, when nobody answers in time, and then calls."""
+    """Return a bot that says "late" once at a timeout, and then makes a call."""
     flow = Flow(
         "timed", initial="ask", session=1_000_000,
         states=[
@@ -129,7 +126,7 @@ def timed(timeout: float, waiter: Waiter | None = None) -> Bot:
 
 
 class Heard:
-    """Counts what is delivered to whom."""
+    """Counts deliveries by channel."""
 
     def __init__(self) -> None:
         self.by = Counter[str]()
@@ -141,18 +138,18 @@ class Heard:
 
 
 def channels(count: int, prefix: str = "n") -> list[Channel]:
-    """So many members, on many shards."""
+    """Return this number of members on different shards."""
     return [Channel("whatsapp", f"{prefix}{number:03}") for number in range(count)]
 
 
 def begin(shell: Shell, who: Sequence[Channel]) -> None:
-    """Each says hi, and a timer is set."""
+    """Let each member begin, so that a timer is set."""
     for channel in who:
         shell.handle(shell.message("hi", channel=channel))
 
 
 def until(holds: Callable[[], Any]) -> None:
-    """Wait until something holds, while threads go on."""
+    """Wait until a condition holds, while threads go on."""
     end = time.monotonic() + LIMIT
     while not holds():
         assert time.monotonic() < end, "it did not come to that"
@@ -160,26 +157,26 @@ def until(holds: Callable[[], Any]) -> None:
 
 
 def moves(clock: Clock, seconds: float, *shells: Shell) -> None:
-    """Let time pass; who is there hears of it with the next answer of the store."""
+    """Advance the clock, and let the manager read it from the store."""
     clock.at += seconds
     for shell in shells:
         shell.do("state", "nobody")
 
 
 async def until_awaited(holds: Callable[[], Any]) -> None:
-    """Wait until something holds, while tasks go on."""
+    """Wait until a condition holds, while tasks go on."""
     async with asyncio.timeout(LIMIT):
         while not holds():  # noqa: ASYNC110  # what is waited for is no event
             await asyncio.sleep(0.005)
 
 
 def worker_of(shell: Shell, **options: Any) -> Any:
-    """A worker on the shell's manager."""
+    """Return a worker on the manager."""
     return (Worker if shell.kind == "sync" else AsyncWorker)(shell.manager, **options)
 
 
 def rounds(shell: Shell, worker: Any, count: int = 1) -> None:
-    """So many rounds of a worker, each to the end of what it began."""
+    """Run this number of rounds, each to the end of its wakings."""
     for _ in range(count):
         begun = shell.run(worker.round()) if shell.kind == "sync" else shell.run(_round(worker))
         for future in begun if shell.kind == "sync" else ():
@@ -197,7 +194,7 @@ async def _round(worker: AsyncWorker) -> list[Any]:
 
 
 def test_one_worker_wakes_members_on_many_shards(kind: Kind):
-    """Each once; a further round finds nothing to do."""
+    """One worker wakes each due member once, on any shard."""
     clock, heard = Clock(), Heard()
     with Shell(kind, timed(60), MemoryStore(clock), deliver=heard) as shell:
         who = channels(40)
@@ -217,7 +214,7 @@ def test_one_worker_wakes_members_on_many_shards(kind: Kind):
 
 
 def test_the_time_is_the_stores(kind: Kind):
-    """A worker whose own clock is behind wakes by the store's, though it has done nothing yet but look."""
+    """A worker whose own clock is behind wakes members by the store's clock."""
     # BUG: no answer to Attend, Lease and WakeUps carries an instant, so the worker goes by its machine's clock.
     heard = Heard()
     store = MemoryStore(lambda: time.time() + 3600)
@@ -233,7 +230,7 @@ def test_the_time_is_the_stores(kind: Kind):
 
 
 def test_two_workers_share_the_shards_and_nobody_is_woken_by_both(kind: Kind):
-    """Each has a part; together they wake each member once."""
+    """Two workers share the shards, and each member is woken once."""
     clock, heard = Clock(), Heard()
     store = MemoryStore(clock)
     with Shell(kind, timed(60), store, deliver=heard) as one, Shell(kind, timed(60), store, deliver=heard) as two:
@@ -253,7 +250,7 @@ def test_two_workers_share_the_shards_and_nobody_is_woken_by_both(kind: Kind):
 
 
 def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
-    """It never leaves; until then its shards are left alone."""
+    """The shards of a dead worker are leased by another one after the lease, and not before."""
     clock, heard = Clock(), Heard()
     store = MemoryStore(clock)
     with Shell(kind, timed(60), store, deliver=heard) as shell:
@@ -273,7 +270,7 @@ def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
 
 
 def test_leaving_gives_the_shards_back_at_once(kind: Kind):
-    """Who comes next need not wait for any lease."""
+    """A worker that leaves returns its shards at once."""
     store = MemoryStore(Clock())
     with Shell(kind, timed(60), store) as shell:
         worker = worker_of(shell, lease=1_000)
@@ -286,7 +283,7 @@ def test_leaving_gives_the_shards_back_at_once(kind: Kind):
 
 
 def test_run_in_a_thread_until_stop():
-    """Beside a bot; `stop` ends it, and the shards are free."""
+    """`Worker.run` runs in a thread until `stop`, and returns the shards."""
     store, heard = MemoryStore(time.time), Heard()
     with Shell("sync", timed(0.2), store, deliver=heard) as shell:
         worker = Worker(shell.manager, every=0.01)
@@ -303,7 +300,7 @@ def test_run_in_a_thread_until_stop():
 
 
 def test_run_in_a_task_until_stop():
-    """The same on asyncio."""
+    """`AsyncWorker.run` runs in a task until `stop`, and returns the shards."""
     store, heard = MemoryStore(time.time), Heard()
 
     async def story(shell: Shell, who: list[Channel]) -> None:
@@ -323,7 +320,7 @@ def test_run_in_a_task_until_stop():
 
 
 def test_a_cancelled_run_leaves():
-    """Who ends the task need not call `stop`."""
+    """A cancelled `AsyncWorker.run` returns the shards."""
     store = MemoryStore(time.time)
 
     async def story(shell: Shell) -> None:
@@ -343,7 +340,7 @@ def test_a_cancelled_run_leaves():
 
 
 def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
-    """Whatever it was asked; the worker goes on when it is back."""
+    """A worker goes on after any request has failed for a while."""
     clock, heard = Clock(), Heard()
     store = Watched(MemoryStore(clock))
     with Shell(kind, timed(60), store, deliver=heard) as shell:
@@ -370,7 +367,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, OSError])
 def test_a_member_whose_waking_raises_rests_and_holds_up_nobody(kind: Kind, error: type[Exception]):
-    """What nobody thought of: logged, counted, tried again after a rest."""
+    """An unexpected exception at a member is logged and counted, and the member rests before the next try."""
     clock, heard = Clock(), Heard()
     store = Watched(MemoryStore(clock))
     with Shell(kind, timed(60), store, deliver=heard) as shell:
@@ -392,7 +389,7 @@ def test_a_member_whose_waking_raises_rests_and_holds_up_nobody(kind: Kind, erro
 
 
 def test_slow_calls_hold_up_nobody_else(kind: Kind):
-    """Others' timers fire while a call goes on, and who is being woken is not woken again meanwhile."""
+    """During a slow call of one member the timers of others fire, and that member is not woken again."""
     clock, heard, waiter = Clock(), Heard(), Waiter()
     store = MemoryStore(clock)
     with Shell(kind, timed(60, waiter), store, deliver=heard) as shell:
@@ -414,14 +411,14 @@ def test_slow_calls_hold_up_nobody_else(kind: Kind):
 
 
 def test_the_line_of_metrics():
-    """What a log or a terminal shows."""
+    """The metrics of a worker are one line of text."""
     metrics = Metrics(Counter(timer=2, call=1), 3, 1, 1024, 2)
     assert str(metrics) == "shards=1024 workers=2 woken=3 failed=1 call=1 timer=2"
     assert str(Metrics()) == "shards=0 workers=0 woken=0 failed=0"
 
 
 def test_names_are_made_up_and_differ():
-    """Two workers on one manager are two."""
+    """Workers without a name have different names."""
     with Shell("sync", fruit_bot(), MemoryStore(Clock())) as shell:
         one, two = Worker(shell.manager), Worker(shell.manager)
         assert one.name != two.name
@@ -433,7 +430,7 @@ def test_names_are_made_up_and_differ():
 
 @pytest.fixture
 def store(valkey_url: str) -> Generator[AtomicStateManager]:
-    """The engine, empty."""
+    """An empty store on the server."""
     store = AtomicStateManager.from_url(valkey_url)
     yield store
     store.close()
@@ -441,10 +438,7 @@ def store(valkey_url: str) -> Generator[AtomicStateManager]:
 
 @pytest.mark.embedded
 def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicStateManager):
-    """Threads beside asyncio, sharing.
-
-    Each member's timer fires once and is told once; one of them stops, and the other has it all.
-    """
+    """A threaded and an async worker share the members of a server, and one takes over when the other stops."""
     heard = Heard()
     who = channels(20)
 
@@ -480,7 +474,7 @@ def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicSt
 
 @pytest.mark.embedded
 def test_a_lossy_line_to_the_engine_is_survived(valkey_server: Server, valkey_url: str):
-    """Replies are lost on the way: every timer fires once, whatever had to be repeated."""
+    """Each timer fires once, even if replies of the server are lost."""
     heard = Heard()
     who = channels(6)
     with FlowStateManager.from_url(valkey_url, timed(0.05)) as bot:
@@ -504,7 +498,7 @@ def test_a_lossy_line_to_the_engine_is_survived(valkey_server: Server, valkey_ur
 
 
 def test_both_workers_have_the_same_words():
-    """What one can be told, the other can."""
+    """Both workers have the same parameters and public methods."""
     for name in ("__init__", "run", "stop", "round", "leave"):
         one, other = inspect.signature(getattr(Worker, name)), inspect.signature(getattr(AsyncWorker, name))
         assert list(one.parameters) == list(other.parameters)

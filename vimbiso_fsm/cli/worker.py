@@ -18,7 +18,7 @@ from vimbiso_fsm.cli.store_options import Data, Redis, require_store
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.runtime.worker import EVERY, AsyncWorker
+from vimbiso_fsm.runtime.worker import INTERVAL, AsyncWorker
 from vimbiso_fsm.store.retention import SHARD_LEASE
 
 
@@ -46,7 +46,7 @@ def worker(
     ] = False,
     every: Annotated[
         float, typer.Option("--every", min=0.01, help="Seconds between two searches for due work.")
-    ] = EVERY,
+    ] = INTERVAL,
     lease: Annotated[
         float, typer.Option("--lease", min=0.1, help="Seconds after which another worker replaces one that has died.")
     ] = SHARD_LEASE,

@@ -1,4 +1,4 @@
-"""Reading of stored documents: the one answer to "what is stored of this member?"."""
+"""Reading of stored documents: sound, absent, damaged, newer or foreign."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import Broken, Stored
 
 NEWER_STATE_GRACE: Final = 3600.0
-"""Seconds after a newer release has stored a member's state, after which that release counts as rolled back: old and
-new workers do not run beside each other for so long."""
+"""Seconds after which a newer release that has stored a document counts as rolled back.
+
+Old and new workers do not run beside each other for so long.
+"""
 
 
 @attrs.frozen
@@ -30,7 +32,7 @@ class Sound:
 
 @attrs.frozen
 class Absent:
-    """No document. The member is new, or the document has expired, was wiped or was evicted: the audit says which."""
+    """No document. The member is new, or the document has expired, or was wiped or evicted, as the audit tells."""
 
 
 @attrs.frozen
@@ -38,7 +40,7 @@ class Damaged:
     """A document that cannot be used: a key of a wrong type, no JSON, an invalid field, a run that cannot be upgraded.
 
     Attributes:
-        faults: What is wrong, without values.
+        faults: The faults, without values.
         data: The stored bytes; empty when the key is of a wrong type.
     """
 
@@ -48,10 +50,10 @@ class Damaged:
 
 @attrs.frozen
 class Newer:
-    """A document that a newer release has stored lately. It is not damaged; this release does not know it.
+    """A document that a newer release has stored within `NEWER_STATE_GRACE`. This release cannot read it.
 
     Attributes:
-        error: The error that says so, to be raised.
+        error: The error to raise.
     """
 
     error: NewerState
@@ -59,7 +61,7 @@ class Newer:
 
 @attrs.frozen
 class Foreign:
-    """A valid document of another member under this member's key. It is treated as damaged, and nothing of it is used.
+    """A valid document of another member under this member's key. It counts as damaged, and nothing of it is used.
 
     Attributes:
         data: The stored bytes.
@@ -77,7 +79,7 @@ Reading: TypeAlias = Sound | Absent | Damaged | Newer | Foreign
 
 
 def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: datetime) -> Reading:
-    """Read what is stored of a member.
+    """Read the stored document of a member.
 
     Args:
         bot: The bot whose flows the document is upgraded to.
@@ -105,14 +107,14 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     """Read a document of any member, and upgrade it to the flows of the bot.
 
     Returns:
-        The document and no faults, or None and what is wrong: no JSON, an invalid field, a flow, version or state that
-        is gone, data that does not fit the flow's class.
+        The document and no faults, or None and the faults: no JSON, an invalid field, a flow, version or state that is
+        gone, or data that does not fit the class of the flow.
     """
     try:
         raw, upgraded = upgrade(bot, loads(data))
         document = bot.validator.read(raw)
         plain = document_to_raw(document)
-        if plain == raw:  # nothing was upgraded, and nothing is written differently today
+        if plain == raw:  # the same bytes would be written, so they are known to be valid
             keep_judged(document, plain, bot.validator)
         for run in (document.run, *document.suspended):
             if run is not None:
@@ -123,7 +125,7 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
 
 
 def newer_state(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> NewerState | None:
-    """The error that a newer release has stored `data` within `NEWER_STATE_GRACE`; None when it has not."""
+    """Return the error for data that a newer release has stored within `NEWER_STATE_GRACE`; None for other data."""
     try:
         raw = loads(data or b"")
         found = newer(bot, raw)

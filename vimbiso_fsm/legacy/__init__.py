@@ -1,7 +1,7 @@
 """Import of records that the previous release stored under telephone numbers.
 
-A bot declares what it makes of them with `Bot(importer=Legacy(…))`. A manager that is given `legacy=` reads them for
-members who have nothing here. A bot that imports nothing never loads this package.
+A bot declares with `Bot(importer=Legacy(…))` how records are converted. A manager with `legacy=` reads the record of a
+member who has no document yet. A bot without an importer does not load this package.
 """
 
 from vimbiso_fsm.legacy.declare import LegacyFlow

@@ -1,12 +1,12 @@
-"""Import of all records of the previous release, beside live traffic, by any number of runners.
+"""Import of all records of the previous release, beside live traffic, by any number of processes.
 
-A runner goes through the old keys page by page, imports each record (`convert.py`) and reports those that stay as they
-are. It keeps nothing of its own: a record that was imported before is known by its token, so a runner that was killed
-is just started again, and two that run at once share the work. The old records stay until a run with `purge`, which
-deletes those that are proven to be imported, each only while it is still the same bytes.
+A run reads the keys page by page, imports each record (`convert.py`) and reports those that stay as they are. It has no
+state of its own, because a record that was imported before is recognised by its token. A run that was killed is started
+again, and several runs at the same time share the work. The records stay until a run with `purge`, which deletes those
+that are proven to be imported and have not changed since.
 
-The record names the owner of a number. A mapping file (`read_mapping`) or a look-up may add the owner where the record
-names none, and never changes it. Without an owner a record becomes a guest until a login says who they are.
+The owner of a number is the member that the record names. A mapping file (`read_mapping`) or a look-up may name the
+owner where the record names none. Without an owner a record becomes a guest until the member logs in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self, TypeAlias
 
 import attrs
 
@@ -31,20 +31,20 @@ from vimbiso_fsm.legacy.source import AsyncLegacySource
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord, run_awaited
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Effect, Link
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, Request
 
 AT_ONCE: Final = 256
-"""Records that are imported at the same time."""
+"""The number of records that are imported at the same time."""
 LOOK_UPS: Final = 16
-"""Look-ups that are made at the same time."""
+"""The number of look-ups that are made at the same time."""
 LONGEST_LINE: Final = 4096
-"""Bytes of a line of a mapping."""
+"""The maximum size of a line of a mapping, in bytes."""
 
-LookUpNumber = Callable[[str], str | None]
-"""Returns the owner of a number, None when it has none; raises when that cannot be found out. Called in a thread."""
+LookUpNumber: TypeAlias = Callable[[str], str | None]
+"""Returns the owner of a number, or None. It raises if the owner cannot be determined, and is called in a thread."""
 
 
-# The mapping -------------------------------------------------------------------------------------------------------
+# Mapping -----------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -53,8 +53,8 @@ class MemberMapping:
 
     Attributes:
         members: The member of each number.
-        ambiguous: Numbers that are given to several members, and the lines that do.
-        faults: A sentence for each line that is not used.
+        ambiguous: The numbers that have several members, each with its lines.
+        faults: One sentence for each line that is not used.
     """
 
     members: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -65,8 +65,8 @@ class MemberMapping:
 def read_mapping(path: Path) -> MemberMapping:
     """Read a mapping of numbers to members.
 
-    The file is JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV of the same two columns, with or without a
-    first line that names them. A `+` before a number is left out.
+    The file is JSON Lines of `{"number": "…", "member_id": "…"}`, or CSV with the same two columns and an optional
+    header. A `+` before a number is ignored.
 
     Raises:
         OSError: The file cannot be read.
@@ -97,7 +97,7 @@ def _pair(line: bytes) -> tuple[str, str]:
     """Return the number and the member of a line.
 
     Raises:
-        ValueError: The line is wrong, and how.
+        ValueError: The line is invalid.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"has more than {LONGEST_LINE} bytes")
@@ -135,20 +135,20 @@ def _from_csv(text: str) -> tuple[str, str]:
     return cells[0], cells[1].strip()
 
 
-# The report --------------------------------------------------------------------------------------------------------
+# Report ------------------------------------------------------------------------------------------------------------
 
 
 @attrs.define
 class Counts:
-    """What became of the records.
+    """The numbers of records, by outcome.
 
     Attributes:
-        converted: Imported by this run.
-        already: Imported before, by an earlier run, another runner or a message.
-        possible: Would be imported, in a dry run.
-        refused: Stay as they are.
-        purged: Deleted.
-        seen: Numbers under which something was kept.
+        converted: Records imported by this run.
+        already: Records imported before, by an earlier run, another process or a message.
+        possible: Records that would be imported, in a dry run.
+        refused: Records that stay as they are.
+        purged: Records deleted.
+        seen: Records read.
         keys: Keys scanned.
     """
 
@@ -162,15 +162,15 @@ class Counts:
 
 
 class Report:
-    """What was not imported, and why: JSON Lines, readable for the file's owner alone, written anew by each run.
+    """A file of the records that were not imported, as JSON Lines that only the file's owner can read.
 
-    A record is named by the last digits of its number and by the digest of its channel in the audit. `find` says which
-    number that is, with the old records at hand. The last line, of the kind "summary", has the counts: a report without
-    it is of a run that did not come to its end.
+    Each run writes the file anew. A line names a record by the last digits of its number and by the digest of its
+    channel, as in the audit; `find` returns the number of a digest. The last line, of the kind "summary", has the
+    counts. A report without it is of a run that was interrupted.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Open a report. `path`: None keeps none.
+        """Open a report. `path`: the file, or None for no report.
 
         Raises:
             OSError: The file cannot be written.
@@ -181,18 +181,18 @@ class Report:
 
     def add(self, refusal: NotConverted) -> None:
         """Add a record that stays as it is."""
-        told = {"record": refusal.record, "digest": refusal.digest, "field": refusal.field, "reason": refusal.fault}
-        self._write({"kind": "record", **told})
+        facts = {"record": refusal.record, "digest": refusal.digest, "field": refusal.field, "reason": refusal.fault}
+        self._write({"kind": "record", **facts})
 
     def mapping(self, fault: str) -> None:
         """Add a line of the mapping that was not used."""
         self._write({"kind": "mapping", "reason": fault})
 
     def end(self, counts: Counts) -> None:
-        """Add the last line."""
+        """Add the last line, with the counts."""
         self._write({"kind": "summary", **attrs.asdict(counts)})
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, object]) -> None:
         if self._file is not None:
             self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -204,47 +204,14 @@ class Report:
             self._file.close()
 
 
-# Running -----------------------------------------------------------------------------------------------------------
-
-
-_sleep = asyncio.sleep
-
-
-def _heed_cancelling() -> None:
-    """Stop a task that was cancelled.
-
-    Redis-py takes a cancellation during its check of an idle connection for the end of a timeout of its own, and goes
-    on.
-
-    Raises:
-        CancelledError: The task was cancelled.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-class _Pace:
-    """Bounds how many may begin a second."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._apart = 1 / rate if rate else 0.0
-        self._next = 0.0
-
-    async def wait(self) -> None:
-        """Wait until the next may begin."""
-        if self._apart:
-            now = time.monotonic()
-            begin = max(now, self._next)
-            self._next = begin + self._apart
-            await _sleep(begin - now)
+# Run ---------------------------------------------------------------------------------------------------------------
 
 
 class BulkImport:
-    """One run over all legacy records.
+    """One run over all records of the previous release.
 
     Attributes:
-        counts: What became of the records so far.
+        counts: The counts so far.
     """
 
     counts: Counts
@@ -266,17 +233,17 @@ class BulkImport:
         """Prepare a run.
 
         Args:
-            bot: The bot, whose importer declares what is made of records.
+            bot: The bot, whose importer declares the conversion.
             store: The store of the documents.
-            records: The legacy records.
+            records: The source of the records.
             numbers: A mapping of numbers to members.
-            look_up: Asked for numbers whose record names no member; it must not contradict the mapping. With a mapping
-                or a look-up every record must have a member, unless its open flow requires nothing.
+            look_up: Returns the members of numbers whose record names none; it must not contradict the mapping. With a
+                mapping or a look-up each record must have a member, unless its open flow has no requirements.
             dry_run: Write nothing.
             purge: Delete the records that are proven to be imported.
-            rate: Imports a second.
-            refused: Called with each record that stays as it is.
-            progress: Called with the number of keys scanned.
+            rate: The maximum number of imports a second; None for no limit.
+            refused: Called with the refusal of each record that stays as it is.
+            progress: Called with the number of keys scanned on each page.
 
         Raises:
             ValueError: Both `dry_run` and `purge` are given.
@@ -294,7 +261,7 @@ class BulkImport:
         self.counts = Counts()
 
     async def run(self) -> Counts:
-        """Go through all legacy records once.
+        """Import all records.
 
         Raises:
             StoreUnavailable, CommitUnknown: Nothing is lost; run it again.
@@ -311,7 +278,7 @@ class BulkImport:
 
     async def _convert_all(self, numbers: Sequence[str]) -> None:
         records = await self._records.read_all(numbers)
-        _heed_cancelling()
+        _check_cancelled()
         done = await asyncio.gather(*map(self._convert, records), return_exceptions=True)
         proven: list[LegacyRecord] = []
         for record, outcome in zip(records, done, strict=True):
@@ -325,10 +292,10 @@ class BulkImport:
             self.counts.purged += await self._records.delete(proven)
 
     async def _convert(self, record: LegacyRecord) -> str:
-        """Import one record; return what came of it, a field of `Counts`."""
+        """Import one record, and return its outcome, the name of a field of `Counts`."""
         paced = False
 
-        async def perform(effect: Effect[Any]) -> object:
+        async def perform(effect: Request) -> object:
             nonlocal paced
             if not paced and (isinstance(effect, Link) or (isinstance(effect, Commit) and effect.document)):
                 await self._pace.wait()
@@ -345,10 +312,10 @@ class BulkImport:
         return imported.outcome
 
     async def _read(self, record: LegacyRecord) -> ImportRecord:
-        """Read a record, with what is known of its number.
+        """Read a record, with the owner of its number.
 
         Raises:
-            NotConverted: The record cannot be read, or its owner is not certain.
+            NotConverted: The record cannot be read, or its owner is uncertain.
         """
         places = self._numbers.ambiguous.get(record.number)
         if places:
@@ -372,13 +339,45 @@ class BulkImport:
         async with self._asking:
             try:
                 return await asyncio.to_thread(look_up, number)
-            except Exception as error:  # an author's function must not end the run
+            except Exception as error:  # an exception of the author's function must not end the run
                 fault = f"could not be looked up: {type(error).__name__}"
                 raise NotConverted(number, "member_id", fault) from error
 
 
+class _Pace:
+    """A bound on the number of imports that begin in a second."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._apart = 1 / rate if rate else 0.0
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until the next import may begin."""
+        if self._apart:
+            now = time.monotonic()
+            begin = max(now, self._next)
+            self._next = begin + self._apart
+            await _sleep(begin - now)
+
+
+_sleep = asyncio.sleep
+
+
+def _check_cancelled() -> None:
+    """Stop a task that was cancelled.
+
+    redis-py takes a cancellation during its check of an idle connection for a timeout of its own, and goes on.
+
+    Raises:
+        CancelledError: The task was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def find(records: AsyncLegacySource, digest: str) -> tuple[str, ...]:
-    """Return the numbers, in clear, of the records that a report names by a digest, which may be cut short."""
+    """Return the unmasked numbers of the records that a report names by a digest, of which the beginning suffices."""
     found: list[str] = []
     async for _, page in records.pages():
         found += (number for number in page if number not in found and record_digest(number).startswith(digest))

@@ -1,43 +1,42 @@
-"""A record of the previous release becomes a document: what is kept, and the steps in which it is stored.
+"""Conversion of a record of the previous release to a document, and its import.
 
-    FindOwner  the owner of the record's channel
-    Commit     without a document: was this very record imported before, or has the member begun already?
-    Load       has a guest begun on the channel?
-    Link       the channel belongs to the member
-    Commit     the document, under a token made of the record's number and bytes
+    FindOwner  find the owner of the record's channel
+    Commit     verify, without a document, that the record was not imported and the member has no document
+    Load       check that there is no guest on the channel
+    Link       link the channel to the member
+    Commit     store the document, under a token made of the record's number and bytes
 
-Each step may be repeated, by any worker, so a record that two import at once is imported once. A member who has a
-document is left alone, and two members are never merged: where record, mapping and channel name different members, or
-the member has begun, the record stays as it is and the refusal says why.
+Each step is idempotent, so a record that two processes import at the same time is imported once. A member who has a
+document is left alone, and two members are never merged. Where record, mapping and channel name different members, or
+the member has a document, the record stays as it is and a refusal has the reason.
 
-A record that names no member becomes a guest until a login says who they are; that is credex-core's word, not the
-number's. An imported run resumes at a question, unauthenticated; the member logs in first (`Run.waits`).
+A record that names no member becomes a guest until a login proves who the member is, because a number alone does not.
+An imported run resumes at a question without a login, which comes first (`Run.waits`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from itertools import takewhile
+from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData, Suspended
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
-from vimbiso_fsm.engine.commit import Decision, commit_of
+from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, Unreadable
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
-from vimbiso_fsm.legacy.records import LegacyState, NotConverted, read
+from vimbiso_fsm.legacy.records import JSONObject, LegacyState, NotConverted, read
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.history import read_legible
-from vimbiso_fsm.operations.update import updated
+from vimbiso_fsm.operations.update import commit, updated, with_entry
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Broken,
@@ -54,22 +53,22 @@ from vimbiso_fsm.store.requests import (
 
 
 def import_token(record: LegacyRecord) -> str:
-    """Return the token under which a record is imported; other bytes under the same number have another one."""
+    """Return the token under which a record is imported. Each number and each content has its own."""
     return hashed("legacy", record.number, digest(record.data))
 
 
-# The document ------------------------------------------------------------------------------------------------------
+# Conversion --------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class Converted:
-    """What becomes of a record.
+    """The document of a record.
 
     Attributes:
         document: The document.
         shape: The shape of the record, "phone" or "channel".
-        dropped: The name of an open flow whose run ends.
-        moved: The old step, where an answer before it was missing and is asked for again.
+        dropped: The name of the open flow whose run is ended, or empty.
+        moved: The old step, if an answer before it is missing and is asked for again, or empty.
     """
 
     document: Document
@@ -78,34 +77,34 @@ class Converted:
     moved: str = ""
 
     @property
-    def detail(self) -> dict[str, Any]:
-        """What the audit says of the import."""
+    def detail(self) -> dict[str, str]:
+        """The detail of the audit entry."""
         notes = {"shape": self.shape, "dropped": self.dropped, "moved": self.moved}
         return {name: note for name, note in notes.items() if note}
 
 
 def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None = None) -> Converted:
-    """Return the document of a record.
+    """Convert a record.
 
     Args:
-        bot: The bot, whose importer declares what is made of records.
-        old: What the record says.
+        bot: The bot, whose importer declares the conversion.
+        old: The record.
         now: The time of the import.
-        member_id: The member; None for the guest on the record's channel.
+        member_id: The member, or None for the guest on the record's channel.
 
     Raises:
-        NotConverted: The bot cannot use a field, which is named.
+        NotConverted: The bot cannot use a field of the record.
     """
     legacy: object = bot.importer
     if not isinstance(legacy, Declaration):
-        fault = "is of the previous release, and the bot declares nothing of it; give Bot(importer=Legacy(…))"
+        fault = "is of the previous release, and the bot declares no conversion; give Bot(importer=Legacy(…))"
         raise NotConverted(old.number, "", fault)
     run, dropped, moved = None, "", ""
     if old.flow:
         try:
             flow = legacy.flow(old.flow)
         except KeyError:
-            raise NotConverted(old.number, "flow_data", "names a flow that the bot does not know of") from None
+            raise NotConverted(old.number, "flow_data", "names a flow that the bot does not declare") from None
         if flow is None:
             dropped = old.flow[0]
         else:
@@ -124,34 +123,34 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
 
 
 def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
-    """Give an open flow a session, with which it ends as any other."""
+    """Give an open flow a session, so that it expires like any other."""
     run = document.run
     if run is None:
         return document
     return document.with_session(renewed(document.session, bot.flow(run.flow), bot.session, now, warns=False))
 
 
-def _kept(old: LegacyState, field: str, kept: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return what the bot keeps of a field, as it will be read back."""
+def _kept(old: LegacyState, field: str, kept: Callable[[JSONObject], Mapping[str, object]]) -> JSONObject:
+    """Return the part of a field that the bot keeps, as it will be read back."""
     found = _declared(old, field, lambda: kept(old.record))
     try:
-        plain: Mapping[str, Any] = loads(dumps(found, field))
+        plain: JSONObject = loads(dumps(found, field))
     except (NotStorable, Unreadable) as error:
         raise NotConverted(old.number, field, f"cannot be kept: {error}") from None
     return plain
 
 
-def _declared(old: LegacyState, field: str, function: Callable[[], Any]) -> Any:
-    """Return what a function of the bot's declaration makes of a record.
+def _declared(old: LegacyState, field: str, function: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
+    """Return the result of a function that the bot declares.
 
     Raises:
-        NotConverted: The function raised anything, or returned no mapping.
+        NotConverted: The function raised an exception, or returned no mapping.
     """
     try:
-        found = function()
+        found: object = function()
     except Unreadable as error:
         raise NotConverted(old.number, field, f"cannot be read: {error}") from None
-    except Exception as error:  # an author's function, on data of any shape
+    except Exception as error:  # a function of the author, called with data of any shape
         raise NotConverted(
             old.number, field, f"is not understood: {type(error).__name__} in the bot's Legacy"
         ) from error
@@ -164,15 +163,15 @@ def _declared(old: LegacyState, field: str, function: Callable[[], Any]) -> Any:
 
 
 def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple[Run, str]:
-    """Return the run where the old flow stood, and the old step, if the run stands earlier."""
+    """Return the run that resumes the old flow, and the old step if the run stands at an earlier one."""
     flow = legacy.flow
     known = _declared(old, "flow_data.data", lambda: legacy.answers(old.answers))
     try:
         fields = loads(dumps(unstructure(flow.data(**known))))
         structure(fields, flow.data)
-    except Exception as error:  # noqa: BLE001  # an author's class may check as it likes
-        ours = isinstance(error, Unreadable | NotStorable)  # the words of another exception may quote the answer
-        fault = f"does not fit the data of flow {flow.name!r}: {error if ours else type(error).__name__}"
+    except Exception as error:  # noqa: BLE001  # the author's class may raise any exception
+        quotes_nothing = isinstance(error, Unreadable | NotStorable)  # another exception may quote the answer
+        fault = f"does not fit the data of flow {flow.name!r}: {error if quotes_nothing else type(error).__name__}"
         raise NotConverted(old.number, "flow_data.data", fault) from None
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
@@ -195,7 +194,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
 
 
 def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
-    """Return the question for the old step. Past the last one the call was on its way: that is confirmed again.
+    """Return the question for the old step. After the last step a call was pending, and is confirmed again.
 
     Raises:
         NotConverted: The old flow has no such step.
@@ -212,40 +211,33 @@ def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
     return steps[min(step, len(steps) - 1)]
 
 
-def _stand(legacy: LegacyFlow, wanted: str, known: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return the question `wanted`, or the first before it whose answer, or what was made of it, is missing.
+def _stand(legacy: LegacyFlow, wanted: str, known: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
+    """Return the question at which the run resumes, and the questions before it.
 
-    And the questions that lead there.
+    It is `wanted`, or the first question before it whose answer, or the result of the call on it, is missing.
     """
-    ours, trail = set(legacy.steps.values()), list[str]()
-    for state in _before(legacy.flow, wanted):
+    questions, trail = set(legacy.steps.values()), list[str]()
+    for state in takewhile(lambda state: state.name != wanted, legacy.flow.states):
         if state.into and state.into not in known:
-            if state.name in ours:
+            if state.name in questions:
                 return state.name, tuple(trail)
             if state.call and trail:
                 return trail[-1], tuple(trail[:-1])
-        if state.name in ours:
+        if state.name in questions:
             trail.append(state.name)
     return wanted, tuple(trail)
 
 
-def _before(flow: Flow[Any], wanted: str) -> list[Any]:
-    """Return the states declared before `wanted`."""
-    names = [state.name for state in flow.states]
-    return list(flow.states[: names.index(wanted)])
-
-
-# The steps ---------------------------------------------------------------------------------------------------------
+# Import ------------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class Imported:
-    """What the import of a record came to.
+    """The result of an import.
 
     Attributes:
-        outcome: "converted", "already" (this very record was imported before) or "possible" (it would be imported, in
-            a dry run).
-        document: The document that was stored, after "converted".
+        outcome: "converted", "already" (the same record was imported before) or "possible" (in a dry run).
+        document: The stored document, after "converted".
     """
 
     outcome: Literal["converted", "already", "possible"]
@@ -256,8 +248,8 @@ class ImportRecord:
     """The import of one record.
 
     Attributes:
-        state: What the record says.
-        named: The member that the record or the mapping names, if any.
+        state: The record.
+        named: The member that the record or the mapping names, or None.
     """
 
     named: str | None
@@ -268,10 +260,10 @@ class ImportRecord:
         """Read a record.
 
         Args:
-            bot: The bot.
+            bot: The bot, whose importer declares the conversion.
             record: The record.
             mapped: The member that a mapping names for the number.
-            known_only: Import no guest, unless the open flow requires nothing.
+            known_only: Import no guest, unless the open flow has no requirements.
             dry: Write nothing.
 
         Raises:
@@ -300,10 +292,10 @@ class ImportRecord:
                 decision = self._decide(owner, at)
             case Duplicate():
                 return Imported("already")
-            case Conflict():  # begun with this very record, maybe, so long ago that its token is forgotten
+            case Conflict():  # the token of an earlier import may have expired
                 return await self._imported_before(member_id, guest_id(channel))
             case Broken():
-                fault = "cannot be stored: what its member has is damaged; `vimbiso recover` mends it"
+                fault = "cannot be stored: the member's stored data is damaged; `vimbiso recover` repairs it"
                 raise self._refusal("", fault)
             case _:
                 raise self._refusal("", "was converted before, with another content")
@@ -312,7 +304,7 @@ class ImportRecord:
             guest = await Load(guest_id(channel))
             if not isinstance(guest, Stored) or guest.document is not None:
                 raise self._too_late()
-            if guest.head.version:  # nothing is left of a guest who has begun here: a wipe, or a promotion
+            if guest.head.version:  # a guest was here, and was wiped or promoted
                 return await self._imported_before(guest_id(channel))
         if self._dry:
             return Imported("possible")
@@ -323,13 +315,11 @@ class ImportRecord:
 
     async def _store(self, context: Context, decision: Decision) -> Imported:
         try:
-            result = await commit_of(decision, NO_HEAD)
+            result = await commit(context, decision, NO_HEAD)
         except DocumentTooLarge as error:
             raise self._refusal("", f"cannot be stored: {error}") from None
         match result:
             case Committed():
-                assert decision.entry is not None
-                context.told.append(CommitEvent(decision.entry, 1, result.head.digest))
                 return Imported("converted", decision.document)
             case Duplicate():
                 return Imported("already")
@@ -337,11 +327,13 @@ class ImportRecord:
                 raise self._too_late()
 
     def _decide(self, owner: str | None, at: float) -> Decision:
-        """Return the decision that stores the record's document. `at`: the store's clock."""
+        """Return the decision that stores the record's document. `at`: seconds since the epoch on the store's clock."""
         converted = convert(self._bot, self.state, instant(at), member_id=owner)
         document, run = converted.document, converted.document.run
         if owner is None and self._known_only and (run is None or self._bot.flow(run.flow).required):
-            raise self._refusal("member_id", "is not known: neither the record nor what was asked names a member")
+            raise self._refusal(
+                "member_id", "is not known: neither the record nor the mapping or look-up names a member"
+            )
         try:
             decision = updated(self._bot, None, document, self._token, at, version=0)
         except InvalidState as error:
@@ -349,15 +341,13 @@ class ImportRecord:
             raise self._refusal("", fault) from None
         except NotStorable as error:
             raise self._refusal("", f"cannot be stored: {error}") from None
-        assert decision.entry is not None
-        entry = attrs.evolve(decision.entry, kind="migration", detail=converted.detail)
-        return attrs.evolve(decision, entry=entry, content=self._content)
+        return attrs.evolve(with_entry(decision, kind="migration", detail=converted.detail), content=self._content)
 
     async def _imported_before(self, *member_ids: str) -> Imported:
-        """Say that the audit of one of the members has the entry of this import.
+        """Return "already" if the audit of one of the members has the entry of this import.
 
         Raises:
-            NotConverted: None has: the member has begun without the record.
+            NotConverted: No audit has it. The member has a document that was not imported.
         """
         for member_id in member_ids:
             for entry in await read_legible(member_id):
@@ -365,14 +355,16 @@ class ImportRecord:
                     return Imported("already")
         raise self._too_late()
 
-    def _one_of(self, own: str | None, other: str | None, field: str, who: str) -> str | None:
-        """Return the member that both name, or one of them does.
+    def _one_of(self, own: str | None, other: str | None, field: str, source: str) -> str | None:
+        """Return the member that both sources name, or the one that one of them names. `source`: of `other`.
 
         Raises:
-            NotConverted: They name two.
+            NotConverted: They name different members.
         """
         if own is not None and other is not None and own != other:
-            raise self._refusal(field, f"names another member than {who}; a number alone makes no two members one")
+            raise self._refusal(
+                field, f"names another member than {source}; a number alone does not prove that they are one"
+            )
         return own or other
 
     def _too_late(self) -> NotConverted:

@@ -1,4 +1,4 @@
-"""What a bot declares of the records of the previous release."""
+"""Declarations of a bot: the conversion of records of the previous release."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import attrs
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.legacy.records import JSONObject
 
 
 @attrs.frozen
@@ -19,10 +20,10 @@ class LegacyFlow:
     Attributes:
         name: The name of the flow in the records.
         flow: The flow of the bot.
-        steps: The question of `flow` for each step of the old flow, in the old order. A step past the last of them
+        steps: The question of `flow` for each step of the old flow, in the old order. The step after the last one
             counts as the last one, because only a call followed it.
-        answers: Turns what the old flow has gathered into fields of `flow`, as many as are known. It raises
-            `Unreadable` for what it cannot read.
+        answers: Converts the answers of the old flow to fields of `flow`, as many as are known. It raises
+            `Unreadable` for an answer that it cannot read.
         also: Further names of the flow in the records.
 
     Raises:
@@ -32,7 +33,7 @@ class LegacyFlow:
     name: str
     flow: Flow[Any] = attrs.field(kw_only=True)
     steps: Mapping[str, str] = attrs.field(kw_only=True)
-    answers: Callable[[Mapping[str, Any]], Mapping[str, Any]] = attrs.field(kw_only=True)
+    answers: Callable[[JSONObject], Mapping[str, object]] = attrs.field(kw_only=True)
     also: Collection[str] = attrs.field(default=(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -50,21 +51,21 @@ class LegacyFlow:
         return (self.name, *self.also)
 
 
-def _profile(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _profile(record: JSONObject) -> JSONObject:
     return record.get("profile") or {}
 
 
-def _account(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _account(record: JSONObject) -> JSONObject:
     return record.get("current_account") or {}
 
 
 @attrs.frozen
 class Declaration:
-    """What a bot makes of the records of the previous release.
+    """The conversion of records of the previous release.
 
     Attributes:
         flows: The old flows whose runs are resumed.
-        dropped: Names of the old flows whose runs end; their members keep everything else.
+        dropped: The names of old flows whose runs are ended. Their members keep everything else.
         profile: Returns the profile that is kept of a record; by default the record's own.
         account: Returns the account that is kept of a record; by default the record's own.
         member_of: Asks a service for the owner of a number: `(services, number) -> member id`, None when it has none.
@@ -72,12 +73,12 @@ class Declaration:
 
     flows: Sequence[LegacyFlow] = ()
     dropped: Collection[str] = ()
-    profile: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _profile
-    account: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _account
-    member_of: Callable[[Mapping[str, Any], str], str | None] | None = None
+    profile: Callable[[JSONObject], Mapping[str, object]] = _profile
+    account: Callable[[JSONObject], Mapping[str, object]] = _account
+    member_of: Callable[[Mapping[str, object], str], str | None] | None = None
 
     def flow(self, names: Sequence[str]) -> LegacyFlow | None:
-        """Return the flow that has one of the names; None for one that is dropped.
+        """Return the flow with one of the names, or None if that flow is dropped.
 
         Raises:
             KeyError: The flow is not declared.
@@ -91,10 +92,10 @@ class Declaration:
         raise KeyError(names)
 
     def check(self, bot: Bot, /) -> None:
-        """Check that the bot has every flow in which runs are resumed.
+        """Check that the bot has each flow in which runs are resumed.
 
         Raises:
-            FlowError: A flow is missing.
+            FlowError: The bot does not have a flow.
         """
         for old in self.flows:
             if old.flow not in bot.flows:

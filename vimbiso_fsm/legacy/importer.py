@@ -1,4 +1,4 @@
-"""Import of a member's record when the member writes for the first time."""
+"""Import of a member's record at the member's first message."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vimbiso_fsm.store.requests import RecordIncident
 
 @attrs.frozen
 class Legacy(Declaration):
-    """What a bot makes of the records of the previous release, for `Bot(importer=…)`.
+    """The conversion of records of the previous release, for `Bot(importer=…)`.
 
     Attributes:
         flows: The old flows whose runs are resumed.
-        dropped: Names of the old flows whose runs end; their members keep everything else.
+        dropped: The names of old flows whose runs are ended. Their members keep everything else.
         profile: Returns the profile that is kept of a record; by default the record's own.
         account: Returns the account that is kept of a record; by default the record's own.
         member_of: Asks a service for the owner of a number: `(services, number) -> member id`, None when it has none.
     """
 
     async def import_record(self, context: Context, member_id: str, channel: Channel, /) -> bool:
-        """Import the record of a channel; one that cannot be imported stays as it is, and an incident says why.
+        """Import the record of a channel. One that cannot be imported stays as it is, and an incident has the reason.
 
         Args:
             context: The context of the operation.
@@ -36,7 +36,7 @@ class Legacy(Declaration):
             channel: The channel on which the member writes.
 
         Returns:
-            Whether there is a record of the channel, so that the store has to be asked again.
+            Whether there is a record of the channel. If so, the store has to be read again.
         """
         if not is_number(channel.identifier):
             return False

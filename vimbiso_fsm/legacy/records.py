@@ -1,22 +1,20 @@
-"""Records of the previous release, and how they are read.
+"""Records of the previous release, and their validation.
 
 The previous release kept one JSON text for each person, under the bare telephone number. Two shapes were published:
 
-    phone     `mobile_number` at the top, no `channel`; `member_id` there or not
-    channel   `channel` with `type` and `identifier` at the top, mostly with `member_id`
+    phone     `mobile_number` at the top level, no `channel`, with or without `member_id`
+    channel   `channel` with `type` and `identifier` at the top level, mostly with `member_id`
 
-Both have `profile`, `current_account`, `jwt_token` and `flow_data`, in which `step` counts the questions of a flow, or
-names one. Beside a record there may be texts under the same number with `_stage`, `_option` or `_direction` after it;
-nothing in them is needed.
-
-`read` recognises a record, and says in a sentence what is wrong with one that it refuses.
+Both have `profile`, `current_account`, `jwt_token` and `flow_data`, in which `step` is the number of a question of the
+flow, or its name. Keys beside a record, which are its number with `_stage`, `_option` or `_direction` after it, are not
+needed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -27,45 +25,48 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.effects import LegacyRecord
 
 CHANNEL: Final = "whatsapp"
-"""The type of the channel whose numbers the records are kept under."""
+"""The type of the channel of all records."""
 LARGEST: Final = 64 * 1024
-"""Bytes of a record; the previous release wrote none that was longer."""
+"""The maximum size of a record in bytes. The previous release wrote none that was longer."""
 DEEPEST: Final = 50
-"""Depth to which objects and lists may be nested."""
+"""The maximum depth of nested objects and lists."""
 SIDE_KEYS: Final = ("_stage", "_option", "_direction")
-"""Endings of the names of the keys beside a record."""
+"""The endings of the keys beside a record."""
+
+JSONObject: TypeAlias = Mapping[str, Any]
+"""An object that was read from JSON."""
 
 _NUMBER: Final = re.compile("[1-9][0-9]{6,14}")
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text may be a number under which a record is kept: 7 to 15 digits with the country code."""
+    """Return whether a text may be the key of a record: a telephone number of 7 to 15 digits with the country code."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def is_nearly_number(text: str) -> bool:
-    """Say whether a text is a number but for a plus, blanks, dots, dashes or brackets. No record is kept so."""
+    """Return whether a text is a number with a plus, blanks, dots, dashes or brackets. No record has such a key."""
     return not is_number(text) and is_number(re.sub(r"[+ .()-]", "", text))
 
 
 def masked(number: str) -> str:
-    """Return a number as it may be shown: its last three digits."""
+    """Return a number masked but for its last three digits."""
     return f"•••{number[-3:]}"
 
 
 def record_digest(number: str) -> str:
-    """Return a number as a report names it: the digest of its WhatsApp channel in the audit."""
+    """Return the name of a number in reports: the digest of its WhatsApp channel, as in the audit."""
     return channel_digest(Channel(CHANNEL, number))[1]
 
 
 class NotConverted(VimbisoError, ValueError):
-    """A record was not imported and stays as it is.
+    """A record is not imported, and stays as it is.
 
     Attributes:
-        record: The number, masked.
+        record: The masked number.
         digest: The digest of the number.
-        field: The field that is wrong; may be empty.
-        fault: What is wrong.
+        field: The invalid field; may be empty.
+        fault: The reason.
     """
 
     record: str
@@ -80,16 +81,16 @@ class NotConverted(VimbisoError, ValueError):
 
 @attrs.frozen
 class LegacyState:
-    """What a record says.
+    """A valid record.
 
     Attributes:
-        number: The number under which it is kept.
+        number: The telephone number that is its key.
         shape: "phone" or "channel".
-        channel: The channel to which it belongs.
-        member_id: The member that it names.
-        flow: The names of its flow; none when no flow is open.
+        channel: Its channel.
+        member_id: The member that it names, or None.
+        flow: The names of its open flow; empty when none is open.
         step: The step of the old flow, a number counted from 0 or a name.
-        answers: What the flow has gathered, as it is stored.
+        answers: The answers of the old flow, as they are stored.
         record: The whole record.
     """
 
@@ -99,21 +100,18 @@ class LegacyState:
     member_id: str | None = None
     flow: tuple[str, ...] = ()
     step: int | str = 0
-    answers: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    record: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-
-
-# What a record says ------------------------------------------------------------------------------------------------
+    answers: JSONObject = attrs.field(factory=dict, repr=False)
+    record: JSONObject = attrs.field(factory=dict, repr=False)
 
 
 def read(record: LegacyRecord) -> LegacyState:
-    """Read a record.
+    """Read and validate a record.
 
     Raises:
-        NotConverted: It has none of the two shapes.
+        NotConverted: It has neither of the two shapes.
     """
     if not is_number(record.number):
-        fault = "is kept under a number with other characters than digits, as the old release kept none"
+        fault = "is kept under a number with other characters than digits; the previous release kept none of these"
         raise NotConverted(record.number, "", fault)
     raw = _object(record)
 
@@ -140,21 +138,23 @@ def read(record: LegacyRecord) -> LegacyState:
     )
 
 
-def _object(record: LegacyRecord) -> dict[str, Any]:
+def _object(record: LegacyRecord) -> JSONObject:
     """Return the record's JSON object.
 
     Raises:
-        NotConverted: It is no JSON object, or too long, or nested too deep.
+        NotConverted: It is no JSON object, too long or nested too deep.
     """
     if record.kind != "string":
         raise NotConverted(record.number, "", f"is a {record.kind}, not a text")
     if len(record.data) > LARGEST:
-        raise NotConverted(record.number, "", f"has more than {LARGEST} bytes; the old release wrote none that long")
+        raise NotConverted(
+            record.number, "", f"has more than {LARGEST} bytes; the previous release wrote none that long"
+        )
     try:
         raw = loads(record.data)
     except Unreadable as error:
         fault = str(error).removeprefix("it ")
-        raise NotConverted(record.number, "", f"{fault} in UTF-8; it is damaged, cut off or not ours") from None
+        raise NotConverted(record.number, "", f"{fault} in UTF-8; it is damaged, cut off or no record") from None
     if not isinstance(raw, dict):
         raise NotConverted(record.number, "", f"is {_kind(raw)}, not an object")
     place = _too_deep({name: value for name, value in raw.items() if name != "_previous_state"})
@@ -163,32 +163,33 @@ def _object(record: LegacyRecord) -> dict[str, Any]:
     return raw
 
 
-def _too_deep(raw: Mapping[str, Any]) -> str:
-    """Return the top-level field that is nested too deep, if one is."""
+def _too_deep(raw: JSONObject) -> str:
+    """Return the name of a top-level field that is nested too deep, or an empty text."""
     for name, value in raw.items():
         level = [value]
         for _ in range(DEEPEST):
-            level = [inner for one in level for inner in _inner(one)]
+            level = [inner for outer in level for inner in _inner(outer)]
         if level:
             return str(name)[:40]
     return ""
 
 
 def _inner(value: Any) -> Collection[Any]:
+    """Return the values in an object or a list."""
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def _channel(number: str, raw: Mapping[str, Any]) -> tuple[str, Channel]:
+def _channel(number: str, raw: JSONObject) -> tuple[str, Channel]:
     """Return the record's shape and channel.
 
     Raises:
-        NotConverted: It belongs to no channel, or not to that of its number.
+        NotConverted: It has no valid channel, or not that of its number.
     """
     mobile, found = raw.get("mobile_number"), raw.get("channel")
     if mobile is None and found is None:
-        raise NotConverted(number, "", "has neither mobile_number nor channel; it is none of the two shapes")
+        raise NotConverted(number, "", "has neither mobile_number nor channel, one of which every record has")
     if mobile is not None and (isinstance(mobile, bool) or str(mobile) != number):
         raise NotConverted(number, "mobile_number", "is not the number that the record is kept under")
     if found is None:
@@ -206,11 +207,11 @@ def _channel(number: str, raw: Mapping[str, Any]) -> tuple[str, Channel]:
         raise NotConverted(number, "channel", f"is none: {error.field} {error.fault}") from None
 
 
-def _member_id(number: str, raw: Mapping[str, Any], answers: Mapping[str, Any]) -> str | None:
+def _member_id(number: str, raw: JSONObject, answers: JSONObject) -> str | None:
     """Return the member that the record names.
 
     Raises:
-        NotConverted: It names two, or something that is no id.
+        NotConverted: It names two members, or the id is invalid.
     """
     found: dict[str, str] = {}
     for field, value in (("member_id", raw.get("member_id")), ("flow_data.data.member_id", answers.get("member_id"))):
@@ -224,11 +225,11 @@ def _member_id(number: str, raw: Mapping[str, Any], answers: Mapping[str, Any]) 
     return next(iter(found.values()), None)
 
 
-def _flow_names(number: str, flow_data: Mapping[str, Any], answers: Mapping[str, Any]) -> tuple[str, ...]:
+def _flow_names(number: str, flow_data: JSONObject, answers: JSONObject) -> tuple[str, ...]:
     """Return the names of the open flow: its type, its id, and the id without the member's.
 
     Raises:
-        NotConverted: A flow is open that has no name.
+        NotConverted: The open flow has no name.
     """
     if not flow_data:
         return ()
@@ -240,15 +241,15 @@ def _flow_names(number: str, flow_data: Mapping[str, Any], answers: Mapping[str,
     if isinstance(run, str) and "_" in run:
         names.append(run.partition("_")[0])
     if not names:
-        raise NotConverted(number, "flow_data.id", "is missing, so nobody knows which flow was open")
+        raise NotConverted(number, "flow_data.id", "is missing, so the open flow has no name")
     return tuple(names)
 
 
-def _step(number: str, flow_data: Mapping[str, Any]) -> int | str:
-    """Return the step, under any of its names.
+def _step(number: str, flow_data: JSONObject) -> int | str:
+    """Return the step, which has one of three names.
 
     Raises:
-        NotConverted: A flow is open, and its step is missing or neither a number nor a name.
+        NotConverted: The step of the open flow is missing, or is neither a number nor a name.
     """
     for field in ("step", "current_step", "current_state"):
         step = flow_data.get(field)
@@ -262,9 +263,9 @@ def _step(number: str, flow_data: Mapping[str, Any]) -> int | str:
     return 0
 
 
-def _kind(value: Any) -> str:
-    """Return what JSON calls a value."""
+def _kind(value: object) -> str:
+    """Return the name of a value's type in JSON."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else "true or false"
-    names = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)

@@ -1,8 +1,8 @@
 """The records of the previous release on a Redis-compatible server, under bare telephone numbers.
 
-They are only read: one by one for a bot (`LegacySource`, `AsyncLegacySource`), page by page for a bulk import. They are
-deleted on request, each only while it is still the record that was imported. Of a key that holds no text only the type
-is read. Any object with a method `read` can take the place of a source.
+Records are read one by one for a bot (`LegacySource`, `AsyncLegacySource`), and page by page for a bulk import. They
+are written only by `delete`, which removes records that have not changed since they were read. Of a key that holds no
+string only the type is read. A manager accepts any object with a method `read` as a source.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from vimbiso_fsm.legacy.records import LARGEST, SIDE_KEYS, is_nearly_number, is_
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, Cluster, async_servers_at, servers_at
 
-TIMEOUT: Final = 5.0
+REPLY_TIMEOUT: Final = 5.0
 """Seconds to wait for a reply."""
 PAGE: Final = 1000
-"""Keys looked at in one step of a scan."""
+"""The number of keys in one step of a scan."""
 
-_NO_CLUSTER: Final = "the release before kept its records on one server, not in a cluster; name that server"
+_NO_CLUSTER: Final = "the previous release kept its records on one server, not in a cluster; name that server"
 _DELETE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-"""Deletes a record that is still the same."""
+"""Deletes a record that has not changed."""
 
 
 class LegacySource:
     """Legacy records, one at a time, for a sync manager."""
 
     def __init__(self, url: str) -> None:
-        """Read from one server, as `store/servers.py` takes its URL. It connects when it is first used.
+        """Make a source on one server, to which it connects at its first use.
+
+        Args:
+            url: The URL, as `FlowStateManager.from_url` takes it.
 
         Raises:
-            StoreUnavailable: The URL is that of a cluster, or none.
+            StoreUnavailable: The URL is invalid or that of a cluster.
         """
-        servers = servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=20)
+        servers = servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=20)
         if isinstance(servers, Cluster):
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
@@ -46,7 +49,7 @@ class LegacySource:
             StoreUnavailable: The server cannot be reached.
         """
         try:
-            pipe: Any = self._servers.client.pipeline()  # both at one moment: the previous release may still write
+            pipe: Any = self._servers.client.pipeline()  # a transaction, because the previous release may still write
             _ask(pipe, number)
             kind, data = pipe.execute(raise_on_error=False)
             return _record(number, kind, data)
@@ -65,11 +68,11 @@ class LegacySource:
 
 
 class AsyncLegacySource:
-    """Legacy records, one at a time or all of them, awaited."""
+    """Legacy records, one at a time or all of them, for an async manager and bulk imports."""
 
     def __init__(self, url: str) -> None:
-        """Read from one server. See `LegacySource`."""
-        servers = async_servers_at(url, timeout=TIMEOUT, connect_timeout=TIMEOUT / 2, connections=20)
+        """Make a source on one server. See `LegacySource`."""
+        servers = async_servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=20)
         if isinstance(servers, AsyncCluster):
             raise StoreUnavailable(_NO_CLUSTER)
         self._servers = servers
@@ -84,7 +87,7 @@ class AsyncLegacySource:
         return found[0] if found else None
 
     async def read_all(self, numbers: Sequence[str]) -> list[LegacyRecord]:
-        """Return the records under the numbers, without those that are gone.
+        """Return the records under the numbers; those that do not exist are left out.
 
         Raises:
             StoreUnavailable: The server cannot be reached.
@@ -100,9 +103,9 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def pages(self) -> AsyncIterator[tuple[int, list[str]]]:
-        """Yield the numbers under which something is kept, page by page, each with the number of keys scanned.
+        """Yield pages of the numbers that are keys, each with the number of keys scanned for it.
 
-        A number may come twice, when the server moves its keys.
+        A number may be on two pages if the server moves its keys meanwhile.
 
         Raises:
             StoreUnavailable: The server cannot be reached.
@@ -124,7 +127,7 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def count(self) -> int:
-        """Return the number of keys on the server, which is the most that there can be.
+        """Return the number of keys on the server, an upper bound of the number of records.
 
         Raises:
             StoreUnavailable: The server cannot be reached.
@@ -137,7 +140,7 @@ class AsyncLegacySource:
             raise _unavailable(self._servers.place, error) from error
 
     async def delete(self, records: Sequence[LegacyRecord]) -> int:
-        """Delete the records that are still the same, with the keys beside them; return how many there were.
+        """Delete the records that have not changed, with the keys beside them, and return their number.
 
         Raises:
             StoreUnavailable: The server cannot be reached.
@@ -168,12 +171,13 @@ class AsyncLegacySource:
 
 
 def _ask(pipe: Any, number: str) -> None:
+    """Add the two commands that read a record to a pipeline."""
     pipe.type(number)
-    pipe.getrange(number, 0, LARGEST)  # one byte too many says that there are more
+    pipe.getrange(number, 0, LARGEST)  # one byte more than the maximum tells that a record is too long
 
 
-def _record(number: str, kind: Any, data: Any) -> LegacyRecord | None:
-    """Return the record of two replies. A wrong type is an answer; any other error is raised."""
+def _record(number: str, kind: bytes | Exception, data: bytes | Exception) -> LegacyRecord | None:
+    """Return the record of two replies. The error of a wrong type is expected; any other one is raised."""
     if isinstance(kind, Exception):
         raise kind
     named = kind.decode("ascii", "replace")

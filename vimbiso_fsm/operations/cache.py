@@ -42,7 +42,7 @@ class Cache:
         return self._members.get(address)
 
     def keep(self, member_id: str, head: Head, document: Document) -> None:
-        """Remember a document. The one that was stored the longest ago makes room."""
+        """Remember a document, in place of the one that was remembered the longest ago if the cache is full."""
         self._put(self._documents, member_id, Known(head, document))
 
     def linked(self, address: tuple[str, str], member_id: str) -> None:
@@ -50,7 +50,7 @@ class Cache:
         self._put(self._members, address, member_id)
 
     def forget(self, member_id: str, address: tuple[str, str] | None = None) -> None:
-        """Forget a member, and the owner of a channel, so that the store is asked next time."""
+        """Forget a member, and the owner of a channel; the store is asked next time."""
         self._documents.pop(member_id, None)
         if address is not None:
             self._members.pop(address, None)

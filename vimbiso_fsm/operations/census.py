@@ -1,19 +1,17 @@
-"""The effect of a deploy: a census of the live runs, and the way in which those at each place continue.
+"""The effect of a deploy on live runs: the number of runs at each place, and the way in which they continue.
 
-Each stored document is upgraded to this bot's flows by the function that will do it when its member writes
-(`engine.upgrade.plan`), and nothing is stored. A place whose runs would be lost has no mapping; the deploy must wait
-for one.
+Each stored document is upgraded to the flows of the bot, as it is when its member writes (`engine.upgrade.plan`), and
+nothing is stored. Runs without a mapping would be lost, so a deploy has to wait until a migration maps them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
@@ -24,17 +22,17 @@ from vimbiso_fsm.flow.bot import Bot
 
 @attrs.frozen(order=True)
 class Place:
-    """A place where runs stand, and what becomes of them.
+    """A state of a version of a flow, and the way in which runs continue there.
 
     Attributes:
         flow: The name of the flow, as it is stored.
         version: The version of the flow, as it is stored.
         step: The state, as it is stored.
-        standing: Whether the member is there, or will come back to it.
-        fate: What becomes of the runs, as in `engine.upgrade.RunUpgrade`.
+        standing: Whether the run is the current one or suspended.
+        fate: The way in which the runs continue, as in `engine.upgrade.RunUpgrade`.
         to: The version and the state after the deploy.
-        fault: Why there is no mapping.
-        declared: Whether that version is declared today as it was when the runs were stepped; None when not known.
+        fault: The reason why there is no mapping.
+        declared: Whether the version is declared as it was when the runs were stepped; None if that is not known.
     """
 
     flow: str
@@ -73,13 +71,14 @@ class Place:
 
 
 class Census:
-    """The live runs of the documents that are added to it. It holds no value of a document.
+    """The number of live runs at each place. It holds no value of a document.
 
     Attributes:
         documents: The number of documents added.
         runs: The number of runs at each place.
-        calls: The number of runs at each place that have a call on its way.
-        broken: What is wrong with damaged documents, and with how many. They are recovered, with or without a deploy.
+        calls: The number of runs at each place that have a pending call.
+        broken: The first fault of each damaged document, and the number of documents with it. They are repaired with
+            or without a deploy.
     """
 
     documents: int
@@ -101,7 +100,7 @@ class Census:
         """Count a stored document."""
         self.documents += 1
         try:
-            document = self._read(data)
+            document = self._shape.read(loads(data))
         except Unreadable as error:
             self._break(error.faults)
             return
@@ -119,17 +118,14 @@ class Census:
         self.documents += 1
         self._break((fault,))
 
-    def _read(self, data: bytes) -> Document:
-        return self._shape.read(loads(data))
-
     def _judged(self, document: Document, fate: RunUpgrade) -> RunUpgrade:
-        """Return the fate; "lost" also for a call on its way whose state is no call any more."""
+        """Return the upgrade of a run, which is "lost" also if its pending call belongs to a state without a call."""
         run = fate.before
         if fate.how != "unchanged" or run is not document.run or document.call is None:
             return fate
         if self._bot.definition(run)[run.step].call is not None:
             return fate
-        return RunUpgrade(run, "lost", fault="its call is on its way, and its step is no call any more")
+        return RunUpgrade(run, "lost", fault="its call is pending, and its state makes no call any more")
 
     def _break(self, wrong: tuple[str, ...]) -> None:
         if wrong:
@@ -145,12 +141,12 @@ class Census:
             fate.how,
             (fate.after.version, fate.after.step) if fate.after else None,
             fate.fault,
-            self._declared(fate),
+            self._declared(run),
         )
         self.runs[place] += 1
         self.calls[place] += current and document.call is not None
 
-    def _declared(self, fate: RunUpgrade) -> bool | None:
-        run = fate.before
-        known: Mapping[int, str] = {flow.version: flow.fingerprint for flow in self._bot.definitions(run.flow)}
+    def _declared(self, run: Run) -> bool | None:
+        """Return `Place.declared` of a run."""
+        known = {flow.version: flow.fingerprint for flow in self._bot.definitions(run.flow)}
         return run.fingerprint == known[run.version] if run.fingerprint and run.version in known else None

@@ -12,8 +12,8 @@ from vimbiso_fsm.operations.effects import Pause
 class Context:
     """The input of an operation from its shell, and its report beside the result.
 
-    The shell reads the report when the operation has ended, also when it ended in an exception: what was stored by then
-    stays stored.
+    The shell reads the report when the operation has ended, also when it ended in an exception, because commits made
+    before the exception stay stored.
 
     Attributes:
         bot: The bot whose flows are run.
@@ -23,9 +23,9 @@ class Context:
         waited: Seconds since the operation was asked for, calls and deliveries not counted. The shell sets it with
             every answer.
         patience: Seconds for which the operation may lose races against other writers.
-        told: The commits that observers are told of, in order.
-        errors: What callbacks, calls and deliveries raised, each with the reference of its turn.
-        confirmed: Whether the store has confirmed the latest commit as safely as it was asked to.
+        told: The commits to report to observers, in order.
+        errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
+        confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
     __slots__ = ("_until", "bot", "cache", "confirmed", "errors", "now", "patience", "told", "waited")
@@ -50,11 +50,11 @@ class Context:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the patience is over. It began with the operation; the time in a queue before that does not count."""
+        """Whether the patience is over. The time in a queue before the operation does not count."""
         return self.waited > self._until
 
     def check_patience(self, member_id: str, attempts: int) -> None:
-        """Say whether to try again after a lost race.
+        """Check that another attempt may be made after a lost race.
 
         Raises:
             Contended: The patience is over.
@@ -63,7 +63,7 @@ class Context:
             raise Contended(member_id, self.patience, attempts)
 
     async def pause(self, member_id: str, attempts: int) -> None:
-        """Wait a moment after a lost race.
+        """Wait before another attempt after a lost race.
 
         Raises:
             Contended: The patience is over.

@@ -8,7 +8,7 @@ answer back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -19,11 +19,11 @@ from vimbiso_fsm.flow.calls import Call, Caller, CallPolicy
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Unreachable
 from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.store.requests import Effect
+from vimbiso_fsm.store.requests import Effect, Request
 
 R = TypeVar("R")
 
-Operation: TypeAlias = Coroutine[Effect[Any], Any, R]
+Operation: TypeAlias = Coroutine[Request, object, R]
 """A pure procedure that awaits effects and returns an `R`."""
 
 
@@ -32,8 +32,8 @@ class LegacyRecord:
     """A record of the previous release.
 
     Attributes:
-        number: The telephone number under which it is kept.
-        data: The bytes of a text, at most one more than `legacy.records.LARGEST`; empty for another type.
+        number: The telephone number that is its key.
+        data: The bytes of a string, at most one more than `legacy.records.LARGEST`; empty for another type.
         kind: The type of its key, as Redis names it.
     """
 
@@ -43,7 +43,7 @@ class LegacyRecord:
 
 
 class LegacyReader(Protocol):
-    """The place where a manager reads records of the previous release."""
+    """A source of records of the previous release."""
 
     def read(self, number: str, /) -> LegacyRecord | None:
         """Return the record under a number, or None.
@@ -55,7 +55,7 @@ class LegacyReader(Protocol):
 
 
 class AsyncLegacyReader(Protocol):
-    """The place where an async manager reads records of the previous release."""
+    """A source of records of the previous release, awaited."""
 
     async def read(self, number: str, /) -> LegacyRecord | None:
         """Return the record under a number, or None.
@@ -67,7 +67,7 @@ class AsyncLegacyReader(Protocol):
 
 
 def never(_: object) -> bool:
-    """Say no of every answer: the call has no token that a service could refuse."""
+    """Return False: a call without a token has none that a service could refuse."""
     return False
 
 
@@ -75,42 +75,42 @@ def never(_: object) -> bool:
 class RunCall(Effect[object]):
     """Run a method of a service.
 
-    The answer is what the method returned, the exception that it raised, or `STILL_RUNNING` when it takes longer than
-    the shell waits; what it returns later is then a turn of its own.
+    The answer is the result of the method, the exception that it raised, or `STILL_RUNNING` when it takes longer than
+    the shell waits. A late result is a turn of its own.
 
     Attributes:
         call: The service, the method and its arguments.
-        caller: The member for whom the call is made.
+        caller: The member on whose behalf the call is made.
         policy: The retry policy.
         pending: The call as the member's document holds it.
-        renews: Whether the call renews the token, ahead of the call of the flow.
-        refuses: Whether an answer says that the service did not accept the token.
-        curable: A token renewal may be tried once.
-        in_doubt: An earlier attempt may have succeeded.
+        renews: Whether the call renews the login token, before the call of the flow is made.
+        refuses: Returns whether an answer says that the service did not accept the login token.
+        renewable: Whether the login token may be renewed if the service does not accept it.
+        in_doubt: Whether an earlier attempt may have had an effect.
     """
 
-    call: Call[Any]
+    call: Call[object]
     caller: Caller
     policy: CallPolicy
     pending: PendingCall
     renews: bool = False
     refuses: Callable[[object], bool] = attrs.field(default=never, eq=False, repr=False)
-    curable: bool = False
+    renewable: bool = False
     in_doubt: bool = False
 
 
-STILL_RUNNING = object()
+STILL_RUNNING: Final = object()
 """The answer of a `RunCall` that takes longer than the shell waits."""
 
 
 @attrs.frozen
 class Deliver(Effect["BaseException | None"]):
-    """Send replies to the member. The answer is None when that was done, else what was raised.
+    """Send replies to the member. The answer is None on success, else the exception that was raised.
 
     Attributes:
         channel: The member's channel.
-        replies: What to send.
-        key: The same for every attempt to send these replies.
+        replies: The replies to send.
+        key: A text that is the same in every attempt to send these replies.
     """
 
     channel: Channel
@@ -120,7 +120,7 @@ class Deliver(Effect["BaseException | None"]):
 
 @attrs.frozen
 class Pause(Effect[None]):
-    """Wait a moment before attempt number `attempt` + 1: longer the more there were, with jitter."""
+    """Wait before attempt number `attempt` + 1, longer after each attempt, with jitter."""
 
     attempt: int
 
@@ -132,7 +132,7 @@ class ReadLegacy(Effect["LegacyRecord | None"]):
     number: str = attrs.field(repr=False)
 
 
-def run(operation: Operation[R], perform: Callable[[Effect[Any]], object]) -> R:
+def run(operation: Operation[R], perform: Callable[[Request], object]) -> R:
     """Run an operation to its end.
 
     Args:
@@ -159,8 +159,8 @@ def run(operation: Operation[R], perform: Callable[[Effect[Any]], object]) -> R:
         operation.close()
 
 
-async def run_awaited(operation: Operation[R], perform: Callable[[Effect[Any]], Awaitable[object]]) -> R:
-    """Run an operation to its end, its effects awaited. See `run`."""
+async def run_awaited(operation: Operation[R], perform: Callable[[Request], Awaitable[object]]) -> R:
+    """Run an operation to its end with an awaitable `perform`. See `run`."""
     try:
         effect = operation.send(None)
         while True:
@@ -178,10 +178,10 @@ async def run_awaited(operation: Operation[R], perform: Callable[[Effect[Any]], 
 
 
 def answered(step: RunCall, result: object) -> CallReturned:
-    """Return the event that a call has ended with `result`: what it returned, or the exception it raised."""
+    """Return the event of a call that has ended with `result`, its return value or its exception."""
     pending, refused = step.pending, step.refuses(result)
-    says_nothing = isinstance(result, Unreachable) or (refused and not step.curable)
-    unknown = isinstance(result, BaseException) or (step.in_doubt and says_nothing)
-    renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.curable else ""
+    had_no_effect = isinstance(result, Unreachable) or (refused and not step.renewable)
+    unknown = isinstance(result, BaseException) or (step.in_doubt and had_no_effect)
+    renewal: Literal["", "needed", "done"] = "done" if step.renews else "needed" if refused and step.renewable else ""
     answer = None if unknown else result
     return CallReturned(pending.key, pending.root, answer, unknown, pending.tries, renewal, pending.again)

@@ -1,11 +1,11 @@
 """Handle one message. Idempotent: a redelivered message returns its first result.
 
-the member     FindOwner, unless the owner of the channel is cached
-the document   Load, unless cached; a damaged one is mended; where nothing was ever stored, the bot's importer may
-               have something
-the turns      decide and commit; run the call that was proposed; its answer is the next turn (turn.py)
-a duplicate    the first result again; while its call is still on its way, wait for it
-a promotion    complete it; the message is decided at the member
+the member     `FindOwner`, unless the owner of the channel is cached
+the document   `Load`, unless it is cached; a damaged one is repaired; where nothing was ever stored, the bot's importer
+               may import a record
+the turns      decide and commit; make the proposed call, whose result is the next turn (`turn.py`)
+a duplicate    return the first result; while its call is pending, wait for it
+a promotion    complete it, and decide the message at the member
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Outcome:
 
     Attributes:
         status: "advanced", "refused", "duplicate", "recovered", "ignored" or "failed".
-        replies: What is said to the member, each with its final words in `.text`.
-        confirmed: False when the store could not confirm in time that the turn is kept as safely as it was asked to
-            (durability "replicated"); calls wait then.
+        replies: The replies to the member, each with its final words in `.text`.
+        confirmed: Whether the store has confirmed in time that it keeps the turn with the required durability
+            ("replicated"). Calls wait for that.
     """
 
     status: str
@@ -70,7 +70,7 @@ class Outcome:
 
     @cached_property
     def state(self) -> Document:
-        """The member's document now, as a copy: changes to it stay with the caller."""
+        """A copy of the member's document. Changes to it are not stored."""
         return decode(encode(self._document))
 
 
@@ -80,7 +80,7 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
     Args:
         context: The context of the operation.
         message: The message.
-        imports: Whether the shell has legacy records that the bot's importer may import.
+        imports: Whether the shell can read records of the previous release for the bot's importer.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
@@ -94,9 +94,9 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
 
 
 class _Handling:
-    """One message being handled.
+    """The handling of one message.
 
-    A method that returns an `Outcome` has come to the end; one that returns None leaves a document, and an event to be
+    A method that returns an `Outcome` ends the handling. One that returns None leaves a document and an event to be
     decided on it.
     """
 
@@ -117,7 +117,7 @@ class _Handling:
     # The member and the document ----------------------------------------------------------------------------------
 
     def is_cached(self) -> bool:
-        """Take the owner of the channel and the document from the cache; say whether both are there."""
+        """Take the owner of the channel and the document from the cache; return whether the document is there."""
         message, turns, cache = self._message, self._turns, self._context.cache
         member_id = cache.member(message.channel.address)
         self._owner_is_cached = self._linked = member_id is not None
@@ -129,7 +129,7 @@ class _Handling:
         return True
 
     async def locate(self) -> Outcome | None:
-        """Find the owner of the channel, unless that is cached, and read the owner's document."""
+        """Find the owner of the channel, unless it is cached, and read the owner's document."""
         if self._owner_is_cached:
             return await self._read(await Load(self._turns.member_id))
         return await self._find_owner()
@@ -151,7 +151,7 @@ class _Handling:
         return None
 
     async def _read(self, stored: Stored | Broken) -> Outcome | None:
-        """Read what is stored, until there is a document to decide on."""
+        """Read the stored data, and repair it if it is damaged, until there is a document to decide on."""
         turns, context = self._turns, self._context
         while True:
             turns.head = stored.head
@@ -168,17 +168,17 @@ class _Handling:
                 case Newer(error):
                     if not self._status:
                         raise error
-                    return self._finish(turns.document)  # the newer release goes on with what this message began
+                    return self._finish(turns.document)  # the newer release goes on with the turn of this message
                 case _:
-                    faster = await self._mend(stored)
-                    if faster is None:
+                    current = await self._mend(stored)
+                    if current is None:
                         return None
-                    stored = faster
+                    stored = current
 
     async def _begin(self, at: float) -> Outcome | None:
-        """Begin with a new document where none is stored, unless there was one that is missing.
+        """Begin with a new document where none is stored, and report one that the server has evicted.
 
-        `at`: the store's clock.
+        `at`: seconds since the epoch on the store's clock.
         """
         turns, context = self._turns, self._context
         turns.document = self._new_document()
@@ -198,10 +198,7 @@ class _Handling:
         return None
 
     async def _owner_after_promotion(self) -> Linked | None:
-        """Return the owner of the channel, if its guest is gone and the channel belongs to a member now.
-
-        The store is asked once.
-        """
+        """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a message."""
         if self._linked or self._owner_asked_again:
             return None
         self._owner_asked_again = True
@@ -218,10 +215,10 @@ class _Handling:
             version=turns.head.version,
         )
 
-    # Damage -------------------------------------------------------------------------------------------------------
+    # Repair -------------------------------------------------------------------------------------------------------
 
     async def _mend(self, stored: Stored | Broken) -> Stored | Broken | None:
-        """Mend a damaged document; return what is stored now, if another worker was faster."""
+        """Repair a damaged document. Return the stored data if another worker was faster."""
         turns, channel = self._turns, self._message.channel
         mended = await mend(self._context, turns.member_id, stored, channel, guest=not self._linked)
         if isinstance(mended, Conflict):
@@ -233,22 +230,22 @@ class _Handling:
         return None
 
     async def _restore(self, saved: Salvage) -> Outcome | None:
-        """Store what was salvaged by itself, because the turn of the message stores nothing; then look again.
+        """Store the salvaged document by itself, because the turn of the message stores nothing, and read it again.
 
-        The member is told with the next reply.
+        The notice to the member comes with the next reply.
         """
         turns, context = self._turns, self._context
         self._salvage = None
         member_id, head = turns.member_id, turns.head
         document = resumed_with_notice(context.bot, member_id, head, saved, instant(context.now))
-        with suppress(DocumentTooLarge):  # then the member begins anew
+        with suppress(DocumentTooLarge):  # then the member begins with a new document
             await store_recovery(context, member_id, head, document, context.now, saved.detail)
         return await self._read(await Load(member_id))
 
     # The turn -----------------------------------------------------------------------------------------------------
 
     async def turn(self) -> Outcome | None:
-        """Decide the event on the document and commit the decision, then do what it proposes."""
+        """Decide the event on the document and commit the decision, then make the call that it proposes."""
         turns, context, event, saved = self._turns, self._context, self._event, self._salvage
         document = turns.document
         if event is self._message:
@@ -285,16 +282,16 @@ class _Handling:
             case Duplicate() | Mismatch() if self._salvage is not None:
                 return await self._restore(self._salvage)
             case Duplicate():
-                return await self._say_again(result)
+                return await self._duplicate(result)
             case Mismatch():
                 return await self._refuse(result)
             case Stored() | Broken():
                 return await self._read(result)
-            case _:  # of a message that was handled before, whose token has just been forgotten
+            case _:  # a verified message whose token has expired since it was handled
                 return self._finish(self._turns.document)
 
     async def _call(self, decision: Decision) -> Outcome | None:
-        """Make the call that was proposed. Its answer is the next turn; without one now, this is the end."""
+        """Make the proposed call. Its result is the next turn; without a result now, the message is finished."""
         turns = self._turns
         call = turns.next_call(decision)
         if call is None:
@@ -313,10 +310,10 @@ class _Handling:
         replies = tuple(self._replies) or current_question(context.bot, document, now)
         return Outcome(self._status, replies, document.at(now), context.confirmed)
 
-    # A message that was handled before ----------------------------------------------------------------------------
+    # Duplicates --------------------------------------------------------------------------------------------------
 
     async def _refuse(self, mismatch: Mismatch) -> Outcome:
-        """Refuse a message whose token was used for another content, and keep an incident."""
+        """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
         incident = Incident(
@@ -331,8 +328,8 @@ class _Handling:
         await RecordIncident(turns.member_id, incident.body)
         return self._finish(document)
 
-    async def _say_again(self, duplicate: Duplicate) -> Outcome | None:
-        """Say again what was said when this turn was made before."""
+    async def _duplicate(self, duplicate: Duplicate) -> Outcome | None:
+        """Return the replies of the turn that was made before under this token."""
         if self._event is self._message:
             if duplicate.current.document is None:
                 owner = await self._owner_after_promotion()
@@ -346,10 +343,7 @@ class _Handling:
         return None if self._event is self._message else await self._repeat(document)
 
     async def _repeat(self, document: Document) -> Outcome | None:
-        """Complete the first result of a message.
-
-        Wait for the answer of its call, and take the call up when its lease has expired.
-        """
+        """Complete the first result of a message: wait for its call, and take it up when its lease has expired."""
         if document.moved is not None:
             return await self._follow_on(document)
         turns, context, call = self._turns, self._context, document.call
@@ -365,7 +359,7 @@ class _Handling:
         return await self._not_committed(await turns.settle(await self._verify()))
 
     def _verify(self) -> Commit:
-        """Return the commit that stores nothing and says whether this message was handled before."""
+        """Return a commit that stores nothing and is answered with whether this message was handled before."""
         token, turns = turn_token(self._message), self._turns
         return Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
 
@@ -379,7 +373,7 @@ class _Handling:
         return self._context.bot.say(replies, document.profile, document.channel)
 
     def _take(self, stored: Stored) -> Document:
-        """Go on with what is stored now; with a new document where that is none of the member."""
+        """Go on with the stored document, or with a new one where none is readable."""
         turns, context = self._turns, self._context
         turns.head = stored.head
         reading = open_document(context.bot, turns.member_id, stored, instant(context.now))
@@ -390,10 +384,10 @@ class _Handling:
             turns.document = self._new_document()
         return turns.document
 
-    # A guest that was promoted ------------------------------------------------------------------------------------
+    # Promotion ----------------------------------------------------------------------------------------------------
 
     async def _follow(self, guest: Document) -> Outcome | None:
-        """Complete a promotion that this message meets, unless the message was the guest's own."""
+        """Complete a promotion that an earlier message began, unless this message was handled before it."""
         result = await self._turns.settle(await self._verify())
         return await (self._follow_on(guest) if isinstance(result, Committed) else self._not_committed(result))
 
@@ -407,13 +401,13 @@ class _Handling:
         return await self._go_to(owner)
 
     async def _promote(self, guest: Document, decision: Decision | None) -> Outcome | None:
-        """Complete a promotion. `decision`: the one that has caused it, if this message did."""
+        """Complete a promotion. `decision`: the decision that began it, if it was made on this message."""
         turns, context = self._turns, self._context
         result = await turns.promote(guest)
         if isinstance(result, Unlinked):
             if result.owner is not None:
                 return await self._go_to(Linked(result.owner))
-            turns.member_id, self._linked = guest.member_id, False  # the channel has no owner: a new guest writes there
+            turns.member_id, self._linked = guest.member_id, False  # a channel without an owner is a new guest's
             turns.document = self._new_document()
             return None
         self._linked = True
@@ -422,7 +416,7 @@ class _Handling:
             return await self._repeat(document)
         if decision is None:
             return None
-        if _run_id(document) != _run_id(guest):  # the member is in the middle of another run, and answers that next
+        if _run_id(document) != _run_id(guest):  # the member's own run stays, and its question is answered next
             self._replies += current_question(context.bot, document, instant(context.now))
         return await self._call(decision)
 

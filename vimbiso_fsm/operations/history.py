@@ -17,15 +17,15 @@ T = TypeVar("T", AuditEntry, Incident)
 
 
 class Filters(TypedDict, total=False):
-    """The keyword arguments of `history` and `incidents`. Without any, everything that is kept is returned.
+    """The keyword arguments of `history` and `incidents`. Without any, all kept entries are returned.
 
     Attributes:
-        channel: Only what happened on this channel.
-        flow: Only what happened in the flow of this name.
-        run: Only what happened in the run of this id.
-        since: Only what happened at this time or later; UTC where it has no zone.
-        until: Only what happened at this time or before; UTC where it has no zone.
-        last: Only the latest so many of those that fit.
+        channel: Only entries of this channel.
+        flow: Only entries of the flow with this name.
+        run: Only entries of the run with this id.
+        since: Only entries of this instant or later. A time without a zone is UTC.
+        until: Only entries of this instant or earlier. A time without a zone is UTC.
+        last: Only this number of the latest entries that fit.
     """
 
     channel: Channel | None
@@ -47,14 +47,14 @@ async def read_history(member_id: str, filters: Filters) -> tuple[AuditEntry, ..
     earlier: list[AuditEntry] = []
     for entry in entries:
         if entry.kind == "move":
-            # All of them: the latest entries may belong to later owners of the channel.
+            # All entries are read, because the latest ones may be of later owners of the channel.
             guest = FlowAuditLogger.read(await ReadAudit(str(entry.detail["guest"])))
             earlier += life_of_guest(guest, int(entry.detail.get("guest_version", 0)))
     return _select((*earlier, *entries), filters)
 
 
 async def read_incidents(member_id: str | None, filters: Filters) -> tuple[Incident, ...]:
-    """Return the incidents of a member, or (None) of the store as a whole, oldest first.
+    """Return the incidents of a member, or of the store as a whole if `member_id` is None, oldest first.
 
     Raises:
         Unreadable: An incident cannot be read.
@@ -78,7 +78,7 @@ def _limit(filters: Filters) -> int | None:
 
 
 def _select(found: Sequence[T], filters: Filters) -> tuple[T, ...]:
-    """Return those that fit, in their order."""
+    """Return the entries that fit, in their order."""
     rest: dict[str, Any] = {name: value for name, value in filters.items() if name != "last"}
     fitting = tuple(item for item in found if FlowAuditLogger.fits(item, **rest))
     last = filters.get("last")

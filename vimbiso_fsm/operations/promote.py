@@ -1,24 +1,23 @@
-"""Promotion of a guest to a member: the steps, and what the member's document takes over.
+"""Promotion of a guest to a member, and the merge of the guest's document into the member's.
 
-    ReadInherited   the guest's tokens and turn records
-    Load            the member's document, if there is one
-    Commit          at the member: the guest's state, tokens and records in one
-    Link            the channel belongs to the member
-    Wipe            delete the guest's data; the tokens and the audit stay, and the audit names the member
+    ReadInherited   read the guest's tokens and turn records
+    Load            read the member's document, if there is one
+    Commit          store the guest's state, tokens and records at the member, in one
+    Link            link the channel to the member
+    Wipe            delete the guest's data; keep the tokens and the audit, which names the member
 
-The guest's last commit names the member (`Document.moved`). Each step may be repeated, by any worker: one that finds a
-promoted guest begins again at the top.
+The guest's last commit names the member (`Document.moved`). Each step is idempotent, so any worker that finds a
+promoted guest repeats them from the first one.
 
-The member's document merges the guest's run, session and profile under a token made of the guest's id and version, so
-that merging twice is merging once, for as long as tokens are remembered; an older guest is not merged any more. A run
-with answers that is open at the member, on another channel say, stays: the member is in the middle of it. When the
-member has been active later than the guest, the member's session is the one that goes on.
+The member's document merges the guest's run, session and profile under a token made of the guest's id and version. A
+repeated merge is a duplicate for as long as tokens are kept, and an older guest is not merged any more. A run of the
+member that is open with answers, for example on another channel, stays, and the guest's run is dropped. Of the two
+sessions, that of the later activity goes on.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
 
 import attrs
 
@@ -53,12 +52,12 @@ from vimbiso_fsm.store.retention import TOKEN_LIFE
 
 @attrs.frozen
 class Promoted:
-    """The guest's state is at the member now.
+    """The guest's state is merged into the member's document.
 
     Attributes:
         head: The head of the member's document.
         document: The member's document.
-        confirmed: Whether the store has confirmed the merger as safely as it was asked to.
+        confirmed: Whether the store has confirmed the merge with the required durability.
     """
 
     head: Head
@@ -68,11 +67,11 @@ class Promoted:
 
 @attrs.frozen
 class Unlinked:
-    """The guest is gone, and the channel does not belong to the member any more.
+    """The guest is gone, and the channel is not linked to the member any more.
 
     Attributes:
-        owner: The member to whom the channel belongs now; None when it belongs to none, so that the next message there
-            is a guest's.
+        owner: The member to whom the channel is linked now. None when it is linked to none, so that the next message on
+            it is a guest's.
     """
 
     owner: str | None = None
@@ -93,27 +92,27 @@ async def promote(context: Context, guest: Document, head: Head) -> Promoted | U
 
     Raises:
         Contended: Other writers of the member were faster until the patience was over.
-        DamagedDocument: Something else was stored under the token of the promotion.
+        DamagedDocument: Other content was stored under the token of the promotion.
         InvalidState: The merged document is invalid.
         NewerState: A newer release has stored the member's document.
     """
     merged = await _merge_at_member(context, guest)
     if merged is None:
-        await _leave(context, guest, head)
+        await _delete(context, guest, head)
         return Unlinked()
     assert guest.moved is not None
     context.confirmed = context.confirmed and merged.confirmed
     linked = await Link(guest.channel, guest.moved.to)
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
-        await _leave(context, guest, head)
+        await _delete(context, guest, head)
     return merged if linked.member_id == guest.moved.to else Unlinked(linked.member_id)
 
 
 async def _merge_at_member(context: Context, guest: Document) -> Promoted | None:
-    """Merge the guest into what is stored of the member now.
+    """Merge the guest into the member's stored document.
 
     Returns:
-        The member's document; None when the guest is too old to be merged, or was merged and the channel has been
+        The member's document. None when the guest is too old to be merged, or when it was merged and the channel was
         taken from the member since.
     """
     assert guest.moved is not None
@@ -124,7 +123,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     while True:
         now = instant(context.now)
         if not isinstance(stored, Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
-            return None  # whether it was merged is not known any more
+            return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
             case Sound(document):
                 member: Document | None = document
@@ -133,16 +132,16 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             case Newer(error):
                 raise error
             case _:
-                aside = await Quarantine(member_id, stored.head)
-                stored = aside.current if isinstance(aside, Conflict) else aside
+                moved = await Quarantine(member_id, stored.head)
+                stored = moved.current if isinstance(moved, Conflict) else moved
                 continue
-        merger = merge(bot, guest, member, now, version=stored.head.version)
-        result = await attrs.evolve(commit_of(merger, stored.head), inherited=inherited)
+        decision = merge(bot, guest, member, now, version=stored.head.version)
+        result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
         match result:
             case Committed():
-                assert merger.entry is not None
-                context.told.append(CommitEvent(merger.entry, conflicts + 1, result.head.digest))
-                return Promoted(result.head, merger.document, result.confirmed)
+                assert decision.entry is not None
+                context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
+                return Promoted(result.head, decision.document, result.confirmed)
             case Duplicate(current=current):
                 return _merged_before(context, guest, member_id, current)
             case Conflict() | Late():
@@ -152,25 +151,25 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             case Broken():
                 stored = result
             case _:
-                raise DamagedDocument(member_id, "it was changed under the token of a move")
+                raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
 
 
 def _merged_before(context: Context, guest: Document, member_id: str, current: Stored) -> Promoted | None:
-    """Return the member's document, if the channel is still theirs."""
+    """Return the member's document, if the channel is still linked to the member."""
     reading = open_document(context.bot, member_id, current, instant(context.now))
     if isinstance(reading, Sound) and Address(*guest.channel.address) in reading.document.channels:
         return Promoted(current.head, reading.document)
     return None
 
 
-async def _leave(context: Context, guest: Document, head: Head) -> None:
-    """Delete the guest's data; the tokens and the audit stay."""
+async def _delete(context: Context, guest: Document, head: Head) -> None:
+    """Delete the guest's data, and keep the tokens and the audit."""
     entry = _last_entry(guest, head, instant(context.now))
     sealed = seal(entry, b"", head.digest)
     wiped = await Wipe(guest.member_id, head, sealed)
     if isinstance(wiped, Committed):
         context.told.append(CommitEvent(entry, 1, sealed.digest))
-    else:  # another worker was faster, or damaged data of the guest is quarantined and kept for an operator
+    else:  # another worker was faster, or quarantined data of the guest is kept for an operator
         await SetWakeUp(guest.member_id, head)
 
 
@@ -181,7 +180,7 @@ def merge(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
         bot: The bot.
         guest: The guest's last document.
         member: The member's document; None when there is none.
-        now: The time of the merger.
+        now: The time of the merge.
         version: The version of the member's head.
 
     Raises:
@@ -195,40 +194,41 @@ def merge(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
 
 
 def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, now: datetime, version: int) -> Document:
+    """Return the guest's document with those fields of the member's that stay."""
     address = Address(*guest.channel.address)
-    changes: dict[str, Any] = {
-        "member_id": moved.to,
-        "guest": False,
-        "moved": None,
-        "version": version + 1,
-        "last_updated": now,
-        "channels": (address,),
-        "upgraded": (),
-    }
     if member is not None:
-        changes["last_updated"] = max(now, member.last_updated)
-        changes["channels"] = (*(known for known in member.channels if known != address), address)
-        if _in_the_middle(bot, guest, member):
-            changes |= {"run": member.run, "suspended": member.suspended, "call": member.call}
-        changes["outbox"] = (*member.outbox, *guest.outbox)
-        if member.last_updated > guest.last_updated:  # a logout since is final
-            changes |= {name: getattr(member, name) for name in _SESSION}
-    return attrs.evolve(guest, **changes).at(changes["last_updated"])
+        now = max(now, member.last_updated)
+    merged = attrs.evolve(
+        guest,
+        member_id=moved.to,
+        guest=False,
+        moved=None,
+        version=version + 1,
+        last_updated=now,
+        channels=(address,),
+        upgraded=(),
+    )
+    if member is not None:
+        channels = (*(known for known in member.channels if known != address), address)
+        merged = attrs.evolve(merged, channels=channels, outbox=(*member.outbox, *guest.outbox))
+        if _keeps_run(bot, guest, member):
+            merged = attrs.evolve(merged, run=member.run, suspended=member.suspended, call=member.call)
+        if member.last_updated > guest.last_updated:  # the later session goes on; a logout since is final
+            merged = attrs.evolve(
+                merged, authenticated=member.authenticated, jwt_token=member.jwt_token, token=member.token
+            ).with_session(member.session)
+    return merged.at(now)
 
 
-_SESSION: Final = ("authenticated", "jwt_token", "token", "deadline", "session_since", "warn_at")
-"""The fields of a session. Of two sessions the later one goes on."""
-
-
-def _in_the_middle(bot: Bot, guest: Document, member: Document) -> bool:
-    """Whether the member's own run stays, and the guest's is dropped."""
+def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
+    """Return whether the member's own run stays, and the guest's is dropped."""
     if member.run is None or member.call is not None:
         return member.call is not None
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
 def _last_entry(guest: Document, head: Head, now: datetime) -> AuditEntry:
-    """Return the last entry of a guest, which names the member."""
+    """Return the last audit entry of a guest, which names the member."""
     assert guest.moved is not None
     return entry_for(
         "wipe",

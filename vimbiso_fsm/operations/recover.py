@@ -1,7 +1,7 @@
 """Recovery of a member by an operator: mend a damaged document, or put the member back to an earlier state.
 
-A damaged document is mended as the member's next message would have it mended. The change is an ordinary commit on the
-head that was read, its audit entry names an operator, and it is begun anew when another writer was faster.
+A damaged document is repaired in the same way as by the member's next message. The change is a commit on the head that
+was read, its audit entry names an operator, and it is tried again when another writer was faster.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BY = "operator"
 
 
 class NothingStored(VimbisoError, LookupError):
-    """Nothing is stored of a member.
+    """Nothing is stored of the member.
 
     Attributes:
         member_id: The member.
@@ -39,18 +39,18 @@ class NothingStored(VimbisoError, LookupError):
 
     def __init__(self, member_id: str) -> None:
         self.member_id = member_id
-        super().__init__(f"nothing is stored of member {member_id!r}; see whether that is their id")
+        super().__init__(f"nothing is stored of member {member_id!r}; check the id")
 
 
 class NotRecovered(VimbisoError):
-    """A member was not recovered, and nothing was changed.
+    """The member was not recovered, and nothing was changed.
 
     Attributes:
         member_id: The member.
         to: The version to which the member was to be put back, or None.
         fault: The reason.
-        barrier: The version of the turn that stands between, or None.
-        remedy: What to do instead; may be empty.
+        barrier: The version of the turn that forbids it, because of a call with an effect, or None.
+        remedy: The advice; may be empty.
     """
 
     member_id: str
@@ -75,13 +75,13 @@ class Recovery:
         member_id: The member.
         outcome: "left alone", "mended" or "put back".
         version: The version that was found.
-        faults: What was wrong with it, without values.
-        kept: Names of the fields that are kept.
-        lost: Names of the fields, and the turns, that are lost.
-        source: From where it is known where the member stood.
-        tried: Where that was looked for in vain, and why it was not found there.
-        flow: The flow in which the member stands then; empty at no question.
-        step: The state in which the member stands then; empty at no question.
+        faults: The faults that were found, without values.
+        kept: The names of the fields that are kept.
+        lost: The names of the fields, and the turns, that are lost.
+        source: The source from which the member's run is restored.
+        tried: The sources that did not hold the run, each with the reason.
+        flow: The flow of the restored run; empty without a run.
+        step: The state of the restored run; empty without a run.
     """
 
     member_id: str
@@ -97,7 +97,7 @@ class Recovery:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The recovery in words, a line each."""
+        """The recovery in words, one line for each fact."""
         return tuple(_words(self))
 
 
@@ -120,12 +120,12 @@ class _Found:
     Attributes:
         head: The member's head.
         at: Seconds since the epoch on the store's clock.
-        remains: What there is beside the document.
-        document: The stored document, when it is sound.
+        remains: The data beside the document.
+        document: The stored document, if it is sound.
         data: The bytes of a damaged document.
-        faults: What is wrong.
+        faults: The faults of the document and of the keys beside it.
         broken: Whether a key of the member is of a wrong type.
-        over: Why there is no document, when that is as it should be.
+        over: The reason why there is no document, if that is no fault.
     """
 
     head: Head
@@ -144,15 +144,15 @@ async def recover(context: Context, member_id: str, *, to: int | None = None, dr
     Args:
         context: The context of the operation.
         member_id: The member.
-        to: The version to which the member is put back; None mends a damaged document and leaves a sound one alone.
-        dry_run: Say what would be done, and change nothing.
+        to: The version to which the member is put back. None repairs a damaged document and leaves a sound one alone.
+        dry_run: Return the same, and change nothing.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
         DocumentTooLarge: The recovered document does not fit.
         NewerState: A newer release has stored the member's document.
         NothingStored: Nothing is stored of the member.
-        NotRecovered: The member cannot be recovered so.
+        NotRecovered: The member cannot be recovered in this way.
     """
     for attempt in itertools.count(1):
         found = await _look(context, member_id)
@@ -165,12 +165,12 @@ async def recover(context: Context, member_id: str, *, to: int | None = None, dr
 
 
 async def _look(context: Context, member_id: str) -> _Found | None:
-    """Return what there is of the member; None when it changed meanwhile."""
+    """Return the stored data of the member; None if another writer changed them meanwhile."""
     stored, remains = await read_remains(member_id)
     found = _Found(stored.head, stored.at, remains)
     if isinstance(stored, Broken):
         found = attrs.evolve(found, faults=(stored.fault,), broken=True)
-        stored = await Load(member_id)  # the damage may be that of the document before alone
+        stored = await Load(member_id)  # only the previous document may be damaged
     if isinstance(stored, Broken):
         return found
     match open_document(context.bot, member_id, stored, instant(stored.at)):
@@ -185,7 +185,7 @@ async def _look(context: Context, member_id: str) -> _Found | None:
             refuse_newer(context.bot, member_id, found.remains.previous, instant(stored.at))
             return attrs.evolve(found, data=damage.data, faults=(*found.faults, *damage.faults))
     token = hashed("verify", member_id, str(stored.head.version))
-    # A commit that stores nothing meets every other key of the member, and so finds one of a wrong type.
+    # A commit that stores nothing reads every other key of the member, and so finds one of a wrong type.
     verified = await Commit(member_id, stored.head, token, token, "", None, None)
     if isinstance(verified, Broken):
         return attrs.evolve(found, document=document, faults=(verified.fault,), broken=True)
@@ -193,6 +193,7 @@ async def _look(context: Context, member_id: str) -> _Found | None:
 
 
 def _missing(member_id: str, found: _Found) -> _Found:
+    """Return the reason why there is no document, as the audit tells it."""
     entries = found.remains.entries
     if not found.head.version:
         raise NothingStored(member_id)
@@ -205,14 +206,15 @@ def _missing(member_id: str, found: _Found) -> _Found:
 
 
 def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[Recovery, Salvage | None]:
-    """Return the report, and what is to be stored, if anything."""
+    """Return the report, and the salvage to store, if any."""
     version = found.head.version
     if found.over:
         if to is not None:
-            raise NotRecovered(member_id, to, found.over, remedy="the member's next message begins anew")
+            raise NotRecovered(member_id, to, found.over, remedy="the member's next message begins with a new document")
         return Recovery(member_id, "left alone", version, (found.over,)), None
     if to is None and not found.faults:
-        return _report(member_id, "left alone", found, Salvage(found.document, (), ())), None  # type: ignore[arg-type]
+        assert found.document is not None
+        return _report(member_id, "left alone", found, Salvage(found.document, (), ())), None
     core = _core(bot, member_id, found)
     if to is not None:
         return _planned_back(bot, member_id, found, core, to)
@@ -223,6 +225,7 @@ def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[R
 
 
 def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: int) -> tuple[Recovery, Salvage | None]:
+    """Return the report of putting the member back to a version, and the salvage to store, if any."""
     now = found.document
     if now is not None and now.moved is not None:
         raise NotRecovered(member_id, to, "this guest has become a member", remedy=f"recover {now.moved.to!r} instead")
@@ -248,30 +251,29 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
     return _report(member_id, "put back", found, saved), saved
 
 
-def _same_place(one: Run, other: Run) -> bool:
-    """Say whether two runs stand at the same question with the same answers."""
-    fields = one.flow_data.data.fields, other.flow_data.data.fields
-    same = all(fields[0].get(name) == value for name, value in fields[1].items())
-    return (one.id, one.step) == (other.id, other.step) and same
+def _same_place(run: Run, wanted: Run) -> bool:
+    """Return whether two runs stand at the same question, with the same answers."""
+    fields = run.flow_data.data.fields
+    same = all(fields.get(name) == value for name, value in wanted.flow_data.data.fields.items())
+    return (run.id, run.step) == (wanted.id, wanted.step) and same
 
 
 def _waiting_for(now: Document, run: Run) -> tuple[Run, ...]:
-    """Return the runs suspended below `run`, as far as the stored document tells."""
-    stack = [*now.suspended, *([now.run] if now.run else [])]
-    places = [place for place, each in enumerate(stack) if each.id == run.id]
-    return tuple(stack[: places[0]]) if places else ()
+    """Return the runs that are suspended under `run` in the stored document."""
+    ids = [open_run.id for open_run in (*now.suspended, now.run) if open_run]
+    return now.suspended[: ids.index(run.id)] if run.id in ids else ()
 
 
 def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
-    """Return what is salvaged of the stored document by itself."""
+    """Return the salvage of the stored document alone, without the remains."""
     version = found.head.version
     if found.document is not None:
         names = tuple(name for name in _CORE_NAMES if getattr(found.document, name))
         return Salvage(found.document, names, (), source="document")
     channel = _channel(bot, found)
     if channel is None:
-        fault = "nothing that is kept says by which channel they are reached"
-        raise NotRecovered(member_id, None, fault, remedy="their next message will mend it")
+        fault = "no stored data names a channel of theirs"
+        raise NotRecovered(member_id, None, fault, remedy="their next message repairs the document")
     guest = member_id == guest_id(channel)
     return salvaging.salvage(
         bot, found.data, channel, instant(found.at), member_id=member_id, guest=guest, version=version
@@ -282,7 +284,7 @@ _CORE_NAMES = ("channel", "profile", "current_account", "jwt_token", "authentica
 
 
 def _channel(bot: Bot, found: _Found) -> Channel | None:
-    """Return a channel of the member, from wherever one is kept."""
+    """Return a channel of the member, from the first source that names a valid one."""
     before = faults(bot, found.remains.previous)[0] if found.remains.previous is not None else None
     kept: list[Any] = [_part(found.data, "channel")]
     kept += [{"type": before.channel.type, "identifier": before.channel.identifier}] if before is not None else []

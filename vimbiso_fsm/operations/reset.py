@@ -6,15 +6,13 @@ import itertools
 
 import attrs
 
-from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed
-from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.salvage import with_notice
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.recover import BY, NothingStored
-from vimbiso_fsm.operations.update import read, refuse_broken, updated
+from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
 from vimbiso_fsm.store.requests import Committed, Load
 
 
@@ -25,8 +23,8 @@ class Reset:
     Attributes:
         document: The document as it is stored now.
         flows: The flows that were open, the innermost last.
-        call: A call that was on its way, "service.method", or empty. Its answer is not awaited any more, and it may
-            have taken effect.
+        call: The call that was pending, "service.method", or empty. Its result is not awaited any more, and it may have
+            had an effect.
     """
 
     document: Document
@@ -60,17 +58,16 @@ async def reset(context: Context, member_id: str) -> Reset:
         decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
         assert decision.entry is not None
         detail = {**decision.entry.detail, "flows": ended.flows, "call": ended.call, "by": BY}
-        entry = attrs.evolve(decision.entry, kind="reset", detail=detail)
-        result = await commit_of(attrs.evolve(decision, entry=entry), stored.head)
+        decision = with_entry(decision, kind="reset", detail=detail)
+        result = await commit(context, decision, stored.head, attempt)
         refuse_broken(member_id, result)
         if isinstance(result, Committed):
-            context.told.append(CommitEvent(entry, attempt, result.head.digest))
             return attrs.evolve(ended, document=decision.document)
         await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
 
 def call_of(document: Document | None) -> str:
-    """Return the call that is on its way, "service.method"; empty when there is none."""
+    """Return the pending call as "service.method"; empty when there is none."""
     call = document.call if document is not None else None
     return f"{call.service}.{call.method}" if call is not None else ""

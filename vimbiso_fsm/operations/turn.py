@@ -1,7 +1,7 @@
 """The turns that one operation makes at a member: commit, reload, promote, call.
 
 A message (`handle`) and due work (`wake`) both cause turns. Each decides an event, which is pure, and commits the
-decision here. What a commit comes to is a value; the operation says what that means for it.
+decision here. The result of a commit is a value, and the operation decides how to go on.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ from vimbiso_fsm.store.requests import (
 )
 
 TurnResult: TypeAlias = Committed | Duplicate | Mismatch | Stored | Broken
-"""The result of the commit of a turn. `Stored` and `Broken` say what is stored now: another writer was faster, the time
-for which the decision was made has passed, or a key is damaged. Read it and decide again."""
+"""The result of the commit of a turn.
+
+`Stored` and `Broken` are the stored data of the member now, which are to be read and decided on again: another writer
+was faster, the deadline of the decision has passed, or a key is damaged.
+"""
 
 
 class MemberTurns:
@@ -48,8 +51,8 @@ class MemberTurns:
         member_id: The member; another one after a promotion.
         head: The head of `document`.
         document: The member's document as it was last read or stored; to be set before the first commit.
-        decision: The decision that was committed last; set by `commit`.
-        attempts: Commits tried for the present turn.
+        decision: The decision of the latest commit; set by `commit`.
+        attempts: The number of commits tried for the current turn.
     """
 
     __slots__ = ("_calls", "attempts", "context", "decision", "document", "head", "member_id")
@@ -76,11 +79,11 @@ class MemberTurns:
         A document that is too large fails the turn: the member stays where they were and is told so.
 
         Returns:
-            `Committed` when it is stored; `decision` then says what was. Else what stands in the way.
+            `Committed` when a turn is stored, which is then `decision`. Else the reason why none is.
 
         Raises:
             Contended: Other writers were faster until the patience was over.
-            DocumentTooLarge: Not even the document as it was fits.
+            DocumentTooLarge: Even the unchanged document is too large.
         """
         self.decision = decision
         self.attempts += 1
@@ -112,7 +115,7 @@ class MemberTurns:
         context.confirmed = committed.confirmed
 
     async def settle(self, result: CommitResult) -> TurnResult:
-        """Answer a commit that lost a race with what is stored now; leave any other answer as it is.
+        """Replace the result of a commit that lost a race by the stored data; return any other result unchanged.
 
         Raises:
             Contended: Other writers were faster until the patience was over.
@@ -126,10 +129,10 @@ class MemberTurns:
                 raise TypeError(f"a store answered a commit with a {type(result).__name__}")
 
     async def reload(self, lost: Conflict | Late) -> Stored | Broken:
-        """Return what is stored now, after a lost race.
+        """Return the stored data after a lost race.
 
-        The first time that is the snapshot in the conflict. Later it is loaded after a pause, because the snapshot is
-        stale by then and the next commit on it would lose as well.
+        After the first one they are the snapshot in the conflict. After a later one they are loaded after a pause,
+        because the snapshot is stale by then and the next commit on it would lose as well.
 
         Raises:
             Contended: The patience is over.
@@ -144,7 +147,7 @@ class MemberTurns:
     # Promotion ----------------------------------------------------------------------------------------------------
 
     async def promote(self, guest: Document) -> Promoted | Unlinked:
-        """Complete the promotion of a guest, whose document this is. After `Promoted` the turns go on at the member.
+        """Complete the promotion of a guest. After `Promoted` the turns go on at the member.
 
         Raises:
             Contended: Other writers of the member were faster until the patience was over.
@@ -165,8 +168,9 @@ class MemberTurns:
     def next_call(self, decision: Decision) -> RunCall | None:
         """Return the call that a stored decision proposes, if it is to be made now.
 
-        It is not made now when another worker has taken it up, when a replica has not confirmed the commit (it may
-        still be lost), or when the flow does nothing but call. It is then made when its lease has expired.
+        It is not made now when another worker has taken it up, when a replica has not confirmed the commit, which may
+        still be lost, or when the operation has made `Limits.autos` calls. A worker makes the call when its lease has
+        expired.
         """
         document, proposed = self.document, decision.document.call
         pending = document.call
@@ -179,24 +183,24 @@ class MemberTurns:
         if not self.context.confirmed or self._calls > bot.limits.autos:
             return None
         assert document.run is not None
-        who, tokens = caller(document, pending), bot.tokens
+        on_behalf, tokens = caller(document, pending), bot.tokens
         if decision.renews:
-            who = attrs.evolve(who, key=hashed("renewal", pending.key, str(pending.tries)))
-            return RunCall(decision.call, who, READ_ONLY, pending, renews=True)
+            on_behalf = attrs.evolve(on_behalf, key=hashed("renewal", pending.key, str(pending.tries)))
+            return RunCall(decision.call, on_behalf, READ_ONLY, pending, renews=True)
         policy = bot.definition(document.run)[document.run.step].call_policy
         entering = is_entering(bot, document.run, document.suspended)
         return RunCall(
             decision.call,
-            who,
+            on_behalf,
             policy,
             pending,
             refuses=tokens.is_refusal if tokens is not None else never,
-            curable=who.token is not None and not pending.renewed and not entering,
+            renewable=on_behalf.token is not None and not pending.renewed and not entering,
             in_doubt=policy.effect and document.tries > 1,
         )
 
     def returned(self, step: RunCall, result: object) -> CallReturned:
-        """Return the event of a call's answer, which is the next turn under the same root; report an exception."""
+        """Return the event of a call that has ended, for the next turn under the same root; report an exception."""
         if isinstance(result, BaseException):
             self.context.errors.append((step.pending.root[:10], result))
         return answered(step, result)

@@ -1,13 +1,14 @@
-"""Changes to a stored document that are no turn of a conversation: an operator's, an import's, another program's.
+"""Changes to a stored document outside a turn, by an operator, an import or another program.
 
-The rules are those of a turn: the change is made on the head that was read, is validated before it is stored, and has
-an audit entry.
+The rules of a turn hold: a change is made on the head that was read, is validated before it is stored, and has an audit
+entry.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import attrs
 
@@ -22,17 +23,17 @@ from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, InvalidState, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Load, Stored
+from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Head, Load, Stored
 
-Change = Callable[[Document], Document]
-"""A pure function from the document as it is to the document as it should be."""
+Change: TypeAlias = Callable[[Document], Document]
+"""A pure function from the stored document to the changed one."""
 
 
 def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
-    """Return the stored document, None when there is none.
+    """Return the stored document, or None when there is none.
 
     Raises:
-        DamagedDocument: What is stored is no valid document of the member.
+        DamagedDocument: The stored data is no valid document of the member.
         NewerState: A newer release has stored it.
     """
     now = instant(stored.at)
@@ -48,7 +49,7 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
 
 
 async def update(context: Context, member_id: str, change: Change, token: Callable[[], str]) -> Document:
-    """Change a stored document. After a conflict the change is applied again to what is stored then.
+    """Change a stored document. After a conflict the change is applied again to the document stored then.
 
     Args:
         context: The context of the operation.
@@ -77,10 +78,10 @@ async def update(context: Context, member_id: str, change: Change, token: Callab
 
 
 async def save(context: Context, document: Document, token: str) -> Document:
-    """Store a document that was read earlier, if the member is still at that version; a new one at version 0.
+    """Store a document that was read earlier, if the member is still at its version. A new one has version 0.
 
     Raises:
-        DamagedDocument: What is stored is damaged.
+        DamagedDocument: The stored document is damaged.
         DocumentTooLarge: The document does not fit.
         VersionConflict: The member is at another version.
         InvalidState, NotStorable, BadToken: As `updated`.
@@ -101,28 +102,44 @@ async def _store(
     context: Context, before: Document | None, after: Document, stored: Stored, token: str
 ) -> Document | Conflict:
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
-    result = await commit_of(decision, stored.head)
+    result = await commit(context, decision, stored.head)
     refuse_broken(after.member_id, result)
     if isinstance(result, Conflict):
         return result
     assert isinstance(result, Committed), result
-    assert decision.entry is not None
-    context.told.append(CommitEvent(decision.entry, 1, result.head.digest))
     return decision.document
 
 
-def refuse_broken(member_id: str, result: CommitResult) -> None:
-    """Refuse to commit again where that would come to the same.
+async def commit(context: Context, decision: Decision, head: Head, attempts: int = 1) -> CommitResult:
+    """Commit a decision outside a turn, and report it if it is stored.
+
+    Args:
+        context: The context of the operation.
+        decision: The decision, as `updated` returned it.
+        head: The head on which the decision was made.
+        attempts: The number of commits tried, this one included.
 
     Raises:
-        DamagedDocument: A key beside the document is damaged; recovery quarantines it.
+        DocumentTooLarge: The document does not fit.
+    """
+    result = await commit_of(decision, head)
+    if isinstance(result, Committed) and decision.entry is not None:
+        context.told.append(CommitEvent(decision.entry, attempts, result.head.digest))
+    return result
+
+
+def refuse_broken(member_id: str, result: CommitResult) -> None:
+    """Refuse to commit again beside a damaged key, because the result would be the same.
+
+    Raises:
+        DamagedDocument: A key beside the document is damaged. Recovery quarantines it.
     """
     if isinstance(result, Broken):
         raise DamagedDocument(member_id, result.fault)
 
 
 def updated(bot: Bot, before: Document | None, after: Document, token: str, at: float, *, version: int) -> Decision:
-    """Return the decision that stores a changed document. It shares nothing with `after`.
+    """Return the decision that stores a changed document. Its document shares no value with `after`.
 
     Args:
         bot: The bot.
@@ -145,6 +162,12 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
     document, data = as_stored(bot, attrs.evolve(after, version=version + 1, last_updated=latest))
     entry = _entry(before, document, token)
     return decision_of(bot, document, data, entry, forgets=drops_token(before, document))
+
+
+def with_entry(decision: Decision, *, kind: str, detail: Mapping[str, object], status: str = "advanced") -> Decision:
+    """Return a decision of `updated` with another kind, detail and status of its audit entry, as in `AuditEntry`."""
+    assert decision.entry is not None
+    return attrs.evolve(decision, entry=attrs.evolve(decision.entry, kind=kind, status=status, detail=detail))
 
 
 def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:

@@ -1,14 +1,14 @@
 """Run a member's due work: timers, expired leases, pending deliveries, session expiry.
 
-The document says what is due (`engine.schedule`). `wake` makes one turn after another until nothing is due, and then
-sets the member's wake-up to what comes next. Any worker may wake a member at any time, also two at once: each turn has
-a token of its own and is made on the head that was read. The answer of a call that took too long for its message comes
-home in the same way.
+`engine.schedule` reads from the document what is due. `wake` makes one turn after another until nothing is due, and
+then sets the wake-up for the next due instant. Any worker may wake a member at any time, also two at once, because each
+turn has a token of its own and is made on the head that was read. The late result of a call is stored in the same way.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
@@ -28,25 +28,25 @@ from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.turn import MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
 
-TURNS_PER_WAKE = 32
-"""Turns made in one waking. What is due then still is left for the next one."""
-LATER = timedelta(seconds=60)
-"""Delay of the next waking where something is due although it was done."""
+TURNS_PER_WAKE: Final = 32
+"""The number of turns in one waking. Work that is still due is left for the next waking."""
+RETRY_DELAY: Final = timedelta(seconds=60)
+"""The delay of the next waking when an event is due although its token was used before."""
 
 
 async def wake(
     context: Context, member_id: str, *, delivers: bool, answer: CallReturned | None = None
 ) -> tuple[AuditEntry, ...]:
-    """Run everything that is due at a member.
+    """Run a member's due work.
 
     Args:
         context: The context of the operation.
         member_id: The member.
         delivers: Whether the shell can deliver replies.
-        answer: The answer of a call, which is taken first.
+        answer: The late result of a call, which is stored first.
 
     Returns:
-        The audit entries of what was done.
+        The audit entries of the turns made.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
@@ -60,18 +60,18 @@ async def wake(
 
 
 class _Waking:
-    """One waking. Its methods say whether to go on; if not, there is nothing more to do."""
+    """One waking. Its methods return whether there may be more to do."""
 
     def __init__(self, context: Context, member_id: str, delivers: bool, answer: CallReturned | None) -> None:
         self._context = context
         self._turns = MemberTurns(context, member_id)
         self._delivers = delivers
         self._route: ReplyRoute = "deliver" if delivers else "keep"
-        self._in_hand: CallReturned | Delivered | None = answer
+        self._unstored: CallReturned | Delivered | None = answer
         self._follow_up: CallReturned | Delivered | None = None
         self._announced: Decision | None = None
         self._made = 0
-        self._known: set[str] = set()
+        self._used_tokens: set[str] = set()
 
     async def load(self, member_id: str) -> bool:
         """Load the member's document."""
@@ -81,7 +81,12 @@ class _Waking:
     async def _read(self, stored: Stored | Broken) -> bool:
         turns, context = self._turns, self._context
         turns.head = stored.head
-        if self._in_hand is not None and isinstance(stored, Stored) and stored.document is None and stored.head.version:
+        if (
+            self._unstored is not None
+            and isinstance(stored, Stored)
+            and stored.document is None
+            and stored.head.version
+        ):
             return await self._follow_guest()
         match open_document(context.bot, turns.member_id, stored, instant(context.now)):
             case Sound(document):
@@ -89,12 +94,12 @@ class _Waking:
                 return True
             case Newer(error):
                 raise error
-            case _:  # nothing can be due that cannot be read; the member's next message mends it
+            case _:  # a damaged document has no due work; the member's next message repairs it
                 await SetWakeUp(turns.member_id, stored.head)
                 return False
 
     async def _follow_guest(self) -> bool:
-        """Find the member that a guest has become: the answer in hand belongs to the member now."""
+        """Load the member that a guest has become, to whom the result of the call belongs now."""
         latest = await read_legible(self._turns.member_id, 1)
         member_id = latest[0].detail.get("moved_to") if latest else None
         return isinstance(member_id, str) and await self.load(member_id)
@@ -110,17 +115,19 @@ class _Waking:
         if document.moved is not None:
             return await self._promote(document, None)
         self._made += 1
-        if self._in_hand is not None:
-            event, self._in_hand = self._in_hand, None
+        if self._unstored is not None:
+            event, self._unstored = self._unstored, None
             return await self._turn(event)
         now = instant(self._context.now)
-        waiting = [item for item in due(document, delivers=self._delivers) if turn_token(item[1]) not in self._known]
-        if waiting and waiting[0][0] <= now and self._made <= TURNS_PER_WAKE:
-            return await self._turn(waiting[0][1])
-        at = wake_at(document, delivers=self._delivers)
-        if at is not None and self._known:
-            at = max(at, now + LATER)
-        await SetWakeUp(turns.member_id, turns.head, at.timestamp() if at else None)
+        for at, event in due(document, delivers=self._delivers):
+            if turn_token(event) not in self._used_tokens:
+                if at <= now and self._made <= TURNS_PER_WAKE:
+                    return await self._turn(event)
+                break
+        wake = wake_at(document, delivers=self._delivers)
+        if wake is not None and self._used_tokens:
+            wake = max(wake, now + RETRY_DELAY)
+        await SetWakeUp(turns.member_id, turns.head, wake.timestamp() if wake else None)
         return False
 
     async def _turn(self, event: Event) -> bool:
@@ -134,24 +141,24 @@ class _Waking:
                 if stored.changed and stored.document.moved is not None:
                     return await self._promote(stored.document, stored)
                 return await self._go_on(stored)
-            case Duplicate():  # it was done; were it due all the same, it would be taken again and again
-                self._known.add(turn_token(event))
+            case Duplicate():  # an event that is due all the same must not be decided again and again
+                self._used_tokens.add(turn_token(event))
                 return await self._read(result.current)
             case Mismatch():
                 return await self._read(result.current)
             case _:
-                if isinstance(event, CallReturned | Delivered):  # it has happened, whatever else was stored meanwhile
-                    self._in_hand = event
+                if isinstance(event, CallReturned | Delivered):  # a fact, whatever another writer has stored meanwhile
+                    self._unstored = event
                 return await self._read(result)
 
     async def _promote(self, guest: Document, decision: Decision | None) -> bool:
-        """Complete the promotion of a guest, whose replies and call are the member's then."""
+        """Complete the promotion of a guest. Its replies and its call are the member's then."""
         if isinstance(await self._turns.promote(guest), Unlinked):
             return False
-        return True if decision is None else await self._go_on(decision)
+        return decision is None or await self._go_on(decision)
 
     async def _go_on(self, decision: Decision) -> bool:
-        """Deliver what was said, then make the call that was proposed."""
+        """Deliver the replies of a turn, then make the call that it proposed."""
         turns = self._turns
         if decision.delivery is not None and self._context.confirmed:
             self._announced = decision
@@ -165,7 +172,7 @@ class _Waking:
         return True
 
     async def _deliver(self, decision: Decision, waiting: Undelivered) -> Delivered:
-        """Deliver replies; an exception is reported, and the delivery tried again later."""
+        """Deliver replies. An exception is reported, and the delivery is tried again later."""
         document, context = decision.document, self._context
         replies = context.bot.say(replies_from_raw(waiting.replies), document.profile, document.channel)
         error = await Deliver(document.channel, replies, waiting.id)

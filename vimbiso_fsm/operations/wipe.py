@@ -1,7 +1,6 @@
 """Wipe of a member by an operator: everything stored is removed but the tokens and the audit.
 
-The tokens and the audit keep the past true: a message that was handled is not handled again, and the audit says that
-there was a wipe.
+Because the tokens stay, a message that was handled before the wipe is not handled again. The audit records the wipe.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Wiped:
 
     Attributes:
         member_id: The member.
-        version: The version of the audit entry that says so.
-        removed: Names of what there was; none when nothing was left.
-        call: A call that was on its way, as in `Reset`.
+        version: The version of the audit entry of the wipe.
+        removed: The names of the removed parts; empty if an earlier wipe has removed all.
+        call: The call that was pending, as in `Reset`.
     """
 
     member_id: str
@@ -50,7 +49,7 @@ class Wiped:
 
 
 async def wipe(context: Context, member_id: str) -> Wiped:
-    """Remove what is stored of a member, damaged or not.
+    """Remove the stored data of a member, damaged or not, and keep the tokens and the audit.
 
     Raises:
         Contended: Other writers were faster until the patience was over.
@@ -62,16 +61,16 @@ async def wipe(context: Context, member_id: str) -> Wiped:
             await Quarantine(member_id, stored.head)
             await context.pause(member_id, attempt)
             continue
-        has_records, aside = await _has_records(member_id), await ReadQuarantine(member_id)
-        names = _removed(stored, has_records, aside)
+        has_records, quarantined = await _has_records(member_id), await ReadQuarantine(member_id)
+        names = _removed(stored, has_records, quarantined)
         if not names:
             if not stored.head.version:
                 raise NothingStored(member_id)
             return Wiped(member_id, stored.head.version)
         entry, wiped = _wipe_entry(context.bot, member_id, stored, names)
         sealed = seal(entry, b"", stored.head.digest)
-        result = await Wipe(member_id, stored.head, sealed, aside)
-        if isinstance(result, Broken):  # a key that a load does not look at
+        result = await Wipe(member_id, stored.head, sealed, quarantined)
+        if isinstance(result, Broken):  # a key that a load does not read
             await Quarantine(member_id, result.head)
             continue
         if isinstance(result, Committed):
@@ -82,24 +81,26 @@ async def wipe(context: Context, member_id: str) -> Wiped:
 
 
 async def _has_records(member_id: str) -> bool:
-    """Say whether there are turn records, damaged or not."""
+    """Return whether there are turn records, damaged or not."""
     try:
         return bool(await ReadRecords(member_id))
     except DamagedDocument:
         return True
 
 
-def _removed(stored: Stored, has_records: bool, aside: tuple[Quarantined, ...]) -> tuple[str, ...]:
+def _removed(stored: Stored, has_records: bool, quarantined: tuple[Quarantined, ...]) -> tuple[str, ...]:
+    """Return the names of the parts that are stored."""
     parts = {
         "state": stored.document is not None,
         "previous": stored.previous is not None,
         "turns": has_records,
-        "set aside": bool(aside),
+        "set aside": bool(quarantined),
     }
-    return tuple(name for name, there in parts.items() if there)
+    return tuple(name for name, is_stored in parts.items() if is_stored)
 
 
 def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]) -> tuple[AuditEntry, Wiped]:
+    """Return the audit entry of a wipe, and its report."""
     now = instant(stored.at)
     reading = open_document(bot, member_id, stored, now)
     document = reading.document if isinstance(reading, Sound) else None

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
+from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
@@ -20,7 +20,6 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Operation
-from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.clock import Clock
 
@@ -31,7 +30,7 @@ def resolve_bot(flows: Bot | str) -> Bot:
     """Return the bot itself, or the one that a package exports as `bot`.
 
     Raises:
-        TypeError: There is none.
+        TypeError: `flows` is no bot, and no package that exports one.
     """
     found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
     if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
@@ -42,7 +41,7 @@ def resolve_bot(flows: Bot | str) -> Bot:
 
 
 def delay(attempt: int) -> float:
-    """Return the seconds to wait before a further attempt."""
+    """Return the seconds to wait before attempt number `attempt` + 1: exponential, with jitter, at most 0.1."""
     return random.uniform(0, min(0.1, 0.002 * 2 ** min(attempt, 10)))  # noqa: S311  # jitter is no secret
 
 
@@ -55,9 +54,9 @@ class BaseManager:
         cache: The latest documents of recent members.
         patience: Seconds for which an operation may lose races against other writers.
         call_wait: Seconds for which `handle` waits for its calls.
-        deliver: Sends proactive replies, or None.
-        imports: Whether there are legacy records to read.
-        audit: Tells the observers.
+        deliver: The function that sends proactive replies, or None.
+        imports: Whether the shell can read records of the previous release.
+        audit: The observers.
     """
 
     bot: Bot
@@ -74,7 +73,7 @@ class BaseManager:
         cache: int,
         patience: float,
         call_wait: float,
-        deliver: Callable[..., Any] | None,
+        deliver: Callable[..., object] | None,
         legacy: object,
     ) -> None:
         self.bot = resolve_bot(flows).with_services(services or {})
@@ -92,7 +91,7 @@ class BaseManager:
         """Check a message.
 
         Raises:
-            InvalidMessage: It is no message, or the bot does not know the type of its channel.
+            InvalidMessage: It is no `Message`, or the bot does not know the type of its channel.
         """
         if not isinstance(message, Message):
             raise InvalidMessage("", f"handle() takes a Message, not a {type(message).__name__}")
@@ -100,24 +99,20 @@ class BaseManager:
             raise InvalidMessage("channel type", f"{message.channel.type!r} is not known; name it in Bot(channels=…)")
 
     def context(self, waited: float = 0.0) -> Context:
-        """Return the context of an operation that was asked for `waited` seconds ago."""
+        """Return the context of an operation that has waited in a queue for `waited` seconds."""
         return Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
 
-    def handle(self, message: Message, context: Context) -> Operation[Outcome]:
-        """Return the operation that handles a message."""
-        return handle(context, message, imports=self.imports)
-
-    def wake(self, member_id: str, answer: CallReturned | None, context: Context) -> Operation[Any]:
-        """Return the operation that wakes a member. `answer`: of a call that took long, taken first."""
+    def wake(self, member_id: str, answer: CallReturned | None, context: Context) -> Operation[tuple[AuditEntry, ...]]:
+        """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
         return wake(context, member_id, delivers=self.deliver is not None, answer=answer)
 
     def queue(self, message: Message) -> tuple[str, str] | str:
-        """Return the key of the queue in which a message waits: the member, or the channel of an unknown member."""
+        """Return the key of the queue in which a message waits: the member, or the channel of one not cached."""
         address = message.channel.address
         return self.cache.member(address) or address
 
     def report(self, context: Context) -> None:
-        """Tell the observers and the log what an operation has done, also when it ended in an exception."""
+        """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
         for reference, error in context.errors:
             _log.error("a callback or call failed: %s", error_record(error, reference))
         for event in context.told:
@@ -128,9 +123,9 @@ class BaseManager:
             self.audit.tell(event)
 
     def not_answered(self, message: Message, error: NotAnswered) -> None:
-        """Complete an error with the reply for the member, and with the reference under which the log names it.
+        """Complete an error with the reply for the member and with the reference of the message, and log it.
 
-        The audit names it too, once the message has been handled again.
+        The audit has the same reference once the message has been handled again.
         """
         error.reference = turn_token(message)[:10]
         channel = message.channel
@@ -139,8 +134,8 @@ class BaseManager:
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
         _log.error("a message was not answered: %s", error_record(error, error.reference))
 
-    def lost(self, error: VimbisoError) -> None:
-        """Log that the answer of a late call could not be stored; the call is made again when its lease has expired."""
+    def late_result_lost(self, error: VimbisoError) -> None:
+        """Log that the late result of a call was not stored. The call is made again when its lease has expired."""
         _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
 
 

@@ -1,7 +1,8 @@
-"""The managers: shells with a store, a clock and services around pure operations, sync and async next to each other.
+"""The managers, sync and async: shells with a store, a clock and services around pure operations.
 
-Both do the same: wait for the member's place in the queue, perform each effect of the operation, run its calls, send
-its deliveries, and tell the observers. Nothing is decided here.
+A manager waits for the member's place in the queue, performs each effect of the operation, makes its calls, sends its
+deliveries, and reports to the observers. It decides nothing. The docstrings of the async manager refer to those of the
+sync one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from vimbiso_fsm.operations.effects import (
     run,
     run_awaited,
 )
-from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
@@ -70,6 +71,7 @@ from vimbiso_fsm.store.requests import (
     Quarantined,
     ReadQuarantine,
     RecordIncident,
+    Request,
     Store,
 )
 
@@ -79,25 +81,29 @@ if TYPE_CHECKING:
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 
-CONFLICT_TIMEOUT = 5.0
-"""Seconds that a message waits for those of its member before it, and that it then loses races, before `Contended`."""
-CALL_WAIT = 10.0
-"""Seconds that `handle` waits for its own calls; then the member is told that it is being worked on."""
-HOLD = 0.4
-"""The part of the patience for which a call keeps the member's place. A message that comes meanwhile waits as long, and
-is decided on the call's answer; after that it is told that the call is being worked on."""
-AT_ONCE = 500
-"""Messages in hand at the same moment in an async manager, without those that wait for a call or a delivery."""
+CONFLICT_TIMEOUT: Final = 5.0
+"""Seconds for which a message waits for earlier ones of its member, and then may lose races, before `Contended`."""
+CALL_WAIT: Final = 10.0
+"""Seconds for which `handle` waits for its calls. Then it replies that the call is being worked on."""
+HOLD: Final = 0.4
+"""The part of the patience for which a call keeps the member's lock.
+
+A message that arrives meanwhile waits, and is decided on the result of the call. One that has waited longer is answered
+with the notice that the call is being worked on.
+"""
+AT_ONCE: Final = 500
+"""The number of messages that an async manager handles at the same time, without those that wait for a call or a
+delivery."""
 
 _OUTSIDE: Final = (RunCall, Deliver)
-"""Effects during which other messages of the member may be served. Their time is not time of the operation."""
+"""Effects during which other messages of the member may be handled. Their duration is not counted as waiting."""
 
 
 class Delivery(Protocol):
-    """Sends proactive replies: timers, session expiry, late results. Raise to have it retried.
+    """A function that sends proactive replies: of timers, session expiry and late results.
 
-    A parameter `key`, where the function has one, is filled with a text that is the same for each attempt to send the
-    same replies, for channels that can tell repeats.
+    A delivery that raises is tried again later. A parameter `key` of the function is filled with a text that is the
+    same in each attempt to send the same replies, for channels that recognise repeats.
     """
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None:
@@ -106,7 +112,7 @@ class Delivery(Protocol):
 
 
 class AsyncDelivery(Protocol):
-    """Sends proactive replies, awaited. See `Delivery`."""
+    """An async function that sends proactive replies. See `Delivery`."""
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> Awaitable[None]:
         """Send the replies."""
@@ -114,9 +120,9 @@ class AsyncDelivery(Protocol):
 
 
 class FlowStateManager:
-    """Handles messages on a store: each is decided, stored and answered once.
+    """Handles messages on a store. Each message takes effect once.
 
-    Safe to share between threads; a context manager.
+    A manager can be shared between threads. It is a context manager.
     """
 
     def __init__(
@@ -139,13 +145,13 @@ class FlowStateManager:
             flows: A bot, or the name of a package that exports one as `bot`.
             store: The store.
             services: Services by name; they replace the bot's.
-            observers: Called with each commit after it is stored.
-            cache: The number of recent members kept in the process; 0 for none.
+            observers: Functions that are called with each stored commit.
+            cache: The number of recent members that are cached in the process; 0 for none.
             patience: Seconds for which an operation may lose races against other writers.
             call_wait: Seconds for which `handle` waits for its calls.
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
-            legacy: Reads the records of the previous release, which the bot's importer imports.
-            on_close: Called by `close`.
+            legacy: Reads the records of the previous release for the bot's importer.
+            on_close: A function that `close` calls.
 
         Raises:
             ServiceError: A service has async methods.
@@ -178,17 +184,17 @@ class FlowStateManager:
         Args:
             url: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `redis+sentinel://`.
             flows: A bot, or the name of a package that exports one as `bot`.
-            durability: What an answered turn must survive: "local" (a power cut) or "replicated" (the loss of a
-                server). The manager asks the servers at its start whether they can promise that, and refuses to start
-                on those that cannot. Without it the manager only warns, in the log.
-            unsafe_store: Start all the same; an incident of the store then says so.
-            legacy: The URL of the records of the previous release, or True when they are on the same server and
-                database.
+            durability: The loss that an answered turn must survive: "local" (a power cut) or "replicated" (the loss of
+                a server). The manager checks at its start whether the servers can promise that, and refuses to start if
+                they cannot. Without a durability it only logs a warning.
+            unsafe_store: Start in spite of the check. An incident of the store records the waiver.
+            legacy: A reader of the records of the previous release, the URL of their server, or True if they are on the
+                same server and database.
             **options: As of the class.
 
         Raises:
-            StoreUnavailable: The URL is none.
-            UnsafeStore: At the first use: the servers cannot promise the durability.
+            StoreUnavailable: The URL is invalid.
+            UnsafeStore: At the first use, if the servers cannot promise the durability.
         """
         from vimbiso_fsm.store.health import ask_nodes
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -215,12 +221,12 @@ class FlowStateManager:
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
-        engine = EmbeddedServer.start(path)
-        store = AtomicStateManager.from_url(engine.url)
+        server = EmbeddedServer.start(path)
+        store = AtomicStateManager.from_url(server.url)
 
         def close() -> None:
             store.close()
-            engine.close()
+            server.close()
 
         return cls(flows, store, on_close=close, **options)
 
@@ -230,7 +236,7 @@ class FlowStateManager:
 
         Args:
             flows: A bot, or the name of a package that exports one as `bot`.
-            clock: Returns seconds since the epoch; tests turn it.
+            clock: Returns seconds since the epoch. A test can set it.
             **options: As of the class.
         """
         from vimbiso_fsm.store.memory import MemoryStore
@@ -247,31 +253,32 @@ class FlowStateManager:
     # Messages and due work ----------------------------------------------------------------------------------------
 
     def handle(self, message: Message) -> Outcome:
-        """Decide a message, store the turn, run its calls, and return what came of it.
+        """Decide a message, store the turn, make its calls, and return the outcome.
+
+        Each error but `InvalidMessage` has a reply for the member, `error.reply`.
 
         Raises:
-            InvalidMessage: It is no message, or the bot does not know the type of its channel.
+            InvalidMessage: It is no `Message`, or the bot does not know the type of its channel.
             StoreUnavailable: Nothing was stored.
             CommitUnknown, Contended: Handle the same message again; it takes effect once.
-            NewerState: A worker of the newer release can handle the message.
-
-        The latter four bring the reply for the member, `error.reply`.
+            NewerState: A process of the newer release can handle the message.
         """
         base = self._base
         base.check(message)
         try:
-            return self._run(partial(base.handle, message), base.queue(message), base.call_wait)
+            begin = partial(handle, message=message, imports=base.imports)
+            return self._run(begin, base.queue(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
 
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
-        """Run everything that is due at a member, and return the audit entries of what was done.
+        """Run a member's due work, and return the audit entries of the turns made.
 
-        A worker calls it (`runtime/worker.py`). It may be called by any process at any time.
+        A `Worker` calls it. Any process may call it at any time.
 
         Raises:
-            StoreUnavailable, CommitUnknown, Contended, NewerState: It is to be called again later.
+            StoreUnavailable, CommitUnknown, Contended, NewerState: Call it again later.
         """
         return self._run(partial(self._base.wake, member_id, None), member_id)
 
@@ -297,65 +304,68 @@ class FlowStateManager:
         """
         if self._start is not None:
             self._ready()
-        base, began, outside = self._base, time.monotonic(), 0.0
-        with self._queue.place(key, base.patience) as place:
-            context = base.context(time.monotonic() - began)
-
-            def perform(effect: Effect[Any]) -> object:
-                nonlocal outside
-                try:
-                    if not isinstance(effect, _OUTSIDE):
-                        return self._perform(effect)
-                    since = time.monotonic()
-                    answer: object
-                    if isinstance(effect, Deliver):
-                        answer = self._deliver(effect, place)
-                    else:
-                        answer = self._call(effect, None if call_wait is None else max(call_wait - outside, 0), place)
-                    place.reacquire()
-                    outside += time.monotonic() - since
-                    return answer
-                finally:
-                    context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
-
-            try:
-                return run(begin(context), perform)
-            finally:
-                base.report(context)
+        began = time.monotonic()
+        with self._queue.place(key, self._base.patience) as place:
+            return self._drive(begin, began, place, call_wait)
 
     def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
-        """Run an operation outside the queue. `member_id`: the member whose document it may change."""
+        """Run an operation without calls outside the queue. `member_id`: the member whose document it may change."""
         if self._start is not None:
             self._ready()
-        base, began = self._base, time.monotonic()
-        context = base.context()
+        try:
+            return self._drive(begin, time.monotonic())
+        finally:
+            if member_id is not None:  # the cached document may share values with the object that the caller holds
+                self._base.cache.forget(member_id)
 
-        def perform(effect: Effect[Any]) -> object:
+    def _drive(
+        self,
+        begin: Callable[[Context], Operation[R]],
+        began: float,
+        place: MemberLock | None = None,
+        call_wait: float | None = None,
+    ) -> R:
+        """Perform the effects of an operation begun at the monotonic time `began`, and report what it has stored."""
+        base, outside = self._base, 0.0
+        context = base.context(time.monotonic() - began)
+
+        def perform(effect: Request) -> object:
+            nonlocal outside
             try:
-                return self._perform(effect)
+                if place is None or not isinstance(effect, _OUTSIDE):
+                    return self._perform(effect)
+                since = time.monotonic()
+                answer: object
+                if isinstance(effect, Deliver):
+                    answer = self._deliver(effect, place)
+                else:
+                    answer = self._call(effect, None if call_wait is None else max(call_wait - outside, 0), place)
+                place.reacquire()
+                outside += time.monotonic() - since
+                return answer
             finally:
-                context.now, context.waited = base.clock.now(), time.monotonic() - began
+                context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
 
         try:
             return run(begin(context), perform)
         finally:
             base.report(context)
-            if member_id is not None:  # the caller holds the object that was stored
-                base.cache.forget(member_id)
 
     def _perform(self, effect: Effect[R]) -> R:
+        """Perform an effect other than a call or a delivery."""
         answer: Any = None
         if isinstance(effect, Pause):
             time.sleep(delay(effect.attempt))
         elif not isinstance(effect, ReadLegacy):
             answer = self._store.perform(effect)
-            self._base.clock.hear(answer)
+            self._base.clock.adjust(answer)
         elif self._legacy is not None:
             answer = self._legacy.read(effect.number)
         result: R = answer
         return result
 
     def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
+        """Make a call, and wait for its result for `wait` seconds, or without a time limit."""
         try:
             future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
@@ -367,41 +377,42 @@ class FlowStateManager:
                 place.release()
             return future.result(None if wait is None else max(wait - hold, 0))
         except TimeoutError:
-            home: Future[None] = Future()
-            self._late.add(home)
-            future.add_done_callback(partial(self._bring_home, step, home))
+            stored: Future[None] = Future()
+            self._late.add(stored)
+            future.add_done_callback(partial(self._store_late_result, step, stored))
             return STILL_RUNNING
 
-    def _bring_home(self, step: RunCall, home: Future[None], future: Future[object]) -> None:
-        """Store the answer of a call that took longer than `handle` waited."""
+    def _store_late_result(self, step: RunCall, stored: Future[None], future: Future[object]) -> None:
+        """Store the result of a call that took longer than `handle` waited."""
         try:
             member_id, answer = step.caller.member_id, answered(step, future.result())
             self._run(partial(self._base.wake, member_id, answer), member_id)
         except VimbisoError as error:
-            self._base.lost(error)
+            self._base.late_result_lost(error)
         finally:
-            self._late.discard(home)
-            home.set_result(None)
+            self._late.discard(stored)
+            stored.set_result(None)
 
     def _deliver(self, step: Deliver, place: MemberLock) -> BaseException | None:
+        """Send replies; return the exception that was raised, or None."""
         assert self._base.deliver is not None
         place.release()
         try:
-            given = with_timeout(bind_delivery(self._base.deliver, step), DELIVERY_TIMEOUT)
-            if inspect.iscoroutine(given):
-                given.close()
+            result = with_timeout(bind_delivery(self._base.deliver, step), DELIVERY_TIMEOUT)
+            if inspect.iscoroutine(result):
+                result.close()
                 return ServiceError("deliver", "it is async; use AsyncFlowStateManager, or give one without await")
-        except Exception as error:  # noqa: BLE001  # whatever it raises, the replies may have been sent or not
+        except Exception as error:  # noqa: BLE001  # any exception leaves it unknown whether the replies were sent
             return error
         return None
 
     # Members ------------------------------------------------------------------------------------------------------
 
     def state(self, member_id: str) -> Document | None:
-        """Return the member's document as it is stored now, None when there is none.
+        """Return the member's stored document, or None when there is none.
 
         Raises:
-            DamagedDocument: What is stored is no valid document.
+            DamagedDocument: The stored data is no valid document.
             NewerState: A newer release has stored it.
             StoreUnavailable: The store cannot be reached.
         """
@@ -412,7 +423,7 @@ class FlowStateManager:
 
         Args:
             member_id: The member.
-            **filters: `channel`, `flow`, `run`, `since`, `until` and `last` choose among them. See `Filters`.
+            **filters: `channel`, `flow`, `run`, `since`, `until` and `last` select entries. See `Filters`.
 
         Raises:
             DamagedDocument: The audit cannot be read as a whole.
@@ -422,10 +433,10 @@ class FlowStateManager:
         return self._operate(lambda _: read_history(member_id, filters))
 
     def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
-        """Return the incidents of a member, or (None) of the store as a whole, oldest first.
+        """Return the incidents of a member or of the store as a whole, oldest first.
 
         Args:
-            member_id: The member, or None.
+            member_id: The member. None selects the incidents of the store as a whole.
             **filters: As of `history`.
 
         Raises:
@@ -435,13 +446,16 @@ class FlowStateManager:
         return self._operate(lambda _: read_incidents(member_id, filters))
 
     def member_of(self, channel: Channel) -> str | None:
-        """Return the member to whom a channel is linked; None when it is a guest's, or unknown."""
+        """Return the member to whom a channel is linked; None if it is a guest's or unknown."""
         return self.ask(FindOwner(channel)).member_id
 
     def update(self, member_id: str, change: Change) -> Document:
-        """Change a stored document outside a conversation.
+        """Change a stored document outside a turn.
 
-        After a conflict the change is applied again to what is stored then.
+        Args:
+            member_id: The member.
+            change: A pure function from the stored document to the changed one. After a conflict it is applied to the
+                document stored then.
 
         Raises:
             InvalidState, NotStorable: The changed document is invalid; nothing was stored.
@@ -453,7 +467,7 @@ class FlowStateManager:
         return self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
     def save(self, document: Document) -> Document:
-        """Store a document that was read earlier, if the member is still at that version; a new one at version 0.
+        """Store a document that was read earlier, if the member is still at its version. A new one has version 0.
 
         Raises:
             VersionConflict: The member is at another version.
@@ -463,27 +477,28 @@ class FlowStateManager:
         return self._operate(lambda context: save(context, document, token), document.member_id)
 
     def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document without waiting for a message; the damage is quarantined.
+        """Repair a member's damaged document, or put the member back to an earlier state.
 
-        A sound one is left alone. The member is told with the next reply, or by a delivery, and asked anew.
+        The damaged document is quarantined; a sound one is left alone. A notice to the member and the question follow
+        with the next reply or delivery.
 
         Args:
             member_id: The member.
-            to: Put the member back to the state of this version, if it is still kept and no call with an effect was
-                made since.
+            to: The version to whose state the member is put back, if it is still kept and no call with an effect was
+                made since. None repairs a damaged document.
             dry_run: Return the same, and change nothing.
 
         Raises:
             NothingStored: Nothing is stored of the member.
-            NotRecovered: The member cannot be recovered so; nothing was changed.
+            NotRecovered: The member cannot be recovered in this way; nothing was changed.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
         return self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     def reset(self, member_id: str) -> Reset:
-        """End every open flow of a member; the profile, the channels, the token and the session stay.
+        """End every open flow of a member, and keep the profile, the channels, the token and the session.
 
-        The answer of a call on its way is not awaited any more.
+        The result of a pending call is not awaited any more.
 
         Raises:
             NothingStored: Nothing is stored of the member.
@@ -493,9 +508,10 @@ class FlowStateManager:
         return self._operate(lambda context: reset(context, member_id), member_id)
 
     def wipe(self, member_id: str) -> Wiped:
-        """Remove the document of a member, damaged or not, the one before, the turn records and what was quarantined.
+        """Remove a member's document, damaged or not, the previous one, the turn records and the quarantined data.
 
-        The tokens and the audit stay, so that nothing is done twice. The member's next message begins anew.
+        The tokens and the audit stay, so that no message takes effect twice. The member's next message begins with a
+        new document.
 
         Raises:
             NothingStored: Nothing is stored of the member.
@@ -504,7 +520,7 @@ class FlowStateManager:
         return self._operate(lambda context: wipe(context, member_id), member_id)
 
     def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
-        """Return what was quarantined of a member, oldest first; `ask(ShowQuarantined(…))` shows one of them.
+        """Return the list of a member's quarantined data, oldest first. `ask(ShowQuarantined(…))` returns one of them.
 
         Raises:
             StoreUnavailable: The store cannot be reached.
@@ -512,7 +528,7 @@ class FlowStateManager:
         return self.ask(ReadQuarantine(member_id))
 
     def ask(self, request: Effect[R]) -> R:
-        """Have the store perform a request, and return its answer. See the request's class."""
+        """Return the store's answer to a request. See the class of the request."""
         if self._start is not None:
             self._ready()
         return self._perform(request)
@@ -520,7 +536,7 @@ class FlowStateManager:
     # Start and end ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Check now, and not at the first message, whether the store may be used. May be called again.
+        """Check the servers now, and not only at the first use. It may be called again.
 
         Raises:
             UnsafeStore: The servers cannot promise the durability.
@@ -529,11 +545,11 @@ class FlowStateManager:
         self._ready()
 
     def now(self) -> float:
-        """Return the store's clock as this process knows it: seconds since the epoch."""
+        """Return seconds since the epoch on the store's clock, as far as this process knows it."""
         return self._base.clock.now()
 
     def close(self) -> None:
-        """Wait a while for calls that are still being made, then close what the manager has opened."""
+        """Wait up to `CALL_WAIT` seconds for late results, then close the connections that the manager has opened."""
         wait_for(tuple(self._late), CALL_WAIT)
         self._on_close()
 
@@ -547,8 +563,8 @@ class FlowStateManager:
 class AsyncFlowStateManager:
     """Handles messages on a store, for asyncio. See `FlowStateManager`.
 
-    Safe to share between the tasks of one event loop. Services may be sync or async; a sync one runs in a thread of its
-    own. Of more messages than `AT_ONCE` the later ones wait, in the order in which they came, as long as it takes.
+    A manager can be shared between the tasks of one event loop. Services may be sync or async; a sync one runs in a
+    thread of its own. Messages beyond `AT_ONCE` wait in the order of arrival, without a time limit.
     """
 
     def __init__(
@@ -563,7 +579,7 @@ class AsyncFlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
         legacy: AsyncLegacyReader | None = None,
-        on_close: Callable[[], Any] = lambda: None,
+        on_close: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a manager. See `FlowStateManager`."""
         self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
@@ -615,12 +631,12 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
-        engine = EmbeddedServer.start(path)
-        store = AsyncAtomicStateManager.from_url(engine.url)
+        server = EmbeddedServer.start(path)
+        store = AsyncAtomicStateManager.from_url(server.url)
 
         async def close() -> None:
             await store.close()
-            engine.close()
+            server.close()
 
         return cls(flows, store, on_close=close, **options)
 
@@ -641,23 +657,24 @@ class AsyncFlowStateManager:
     # Messages and due work ----------------------------------------------------------------------------------------
 
     async def handle(self, message: Message) -> Outcome:
-        """Decide a message, store the turn, run its calls, and return the outcome. See `FlowStateManager.handle`."""
+        """Decide a message, store the turn, make its calls, and return the outcome. See `FlowStateManager.handle`."""
         base = self._base
         base.check(message)
         try:
-            return await self._run(partial(base.handle, message), base.queue(message), base.call_wait)
+            begin = partial(handle, message=message, imports=base.imports)
+            return await self._run(begin, base.queue(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
-        """Run everything that is due at a member. See `FlowStateManager.wake`."""
+        """Run a member's due work. See `FlowStateManager.wake`."""
         return await self._run(partial(self._base.wake, member_id, None), member_id)
 
     async def _ready(self) -> None:
         """Check before the first use whether this manager may start on its servers.
 
-        One task asks, and the others wait; a cancelled one does not stop the rest.
+        One task makes the check, and the others wait for it, even if the first one is cancelled.
         """
         import asyncio
 
@@ -672,10 +689,10 @@ class AsyncFlowStateManager:
             self._start = None
 
     def _begun(self, starting: asyncio.Future[None]) -> None:
-        """Have the next use ask again, after a failure."""
+        """Let the next use check again after a failure."""
         self._starting = None
         if not starting.cancelled():
-            starting.exception()  # the tasks that waited have it; with none left it is not reported as never retrieved
+            starting.exception()  # retrieved here, because the tasks that waited may all be cancelled
 
     async def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
         incident = startup.incident(findings, self._base.clock.now())
@@ -686,53 +703,54 @@ class AsyncFlowStateManager:
         """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
         if self._start is not None:
             await self._ready()
-        base, began, outside = self._base, time.monotonic(), 0.0
-        async with self._queue.place(key, base.patience) as place:
-            context = base.context(time.monotonic() - began)
-
-            async def perform(effect: Effect[Any]) -> object:
-                nonlocal outside
-                try:
-                    if not isinstance(effect, _OUTSIDE):
-                        return await self._perform(effect)
-                    since = time.monotonic()
-                    place.give_up_slot()
-                    answer: object
-                    if isinstance(effect, Deliver):
-                        answer = await self._deliver(effect, place)
-                    else:
-                        wait = None if call_wait is None else max(call_wait - outside, 0)
-                        answer = await self._call(effect, wait, place)
-                    await place.reacquire()
-                    outside += time.monotonic() - since
-                    return answer
-                finally:
-                    context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
-
-            try:
-                return await run_awaited(begin(context), perform)
-            finally:
-                base.report(context)
+        began = time.monotonic()
+        async with self._queue.place(key, self._base.patience) as place:
+            return await self._drive(begin, began, place, call_wait)
 
     async def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
-        """Run an operation outside the queue. `member_id`: the member whose document it may change."""
+        """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""
         if self._start is not None:
             await self._ready()
-        base, began = self._base, time.monotonic()
-        context = base.context()
+        try:
+            return await self._drive(begin, time.monotonic())
+        finally:
+            if member_id is not None:
+                self._base.cache.forget(member_id)
 
-        async def perform(effect: Effect[Any]) -> object:
+    async def _drive(
+        self,
+        begin: Callable[[Context], Operation[R]],
+        began: float,
+        place: AsyncMemberLock | None = None,
+        call_wait: float | None = None,
+    ) -> R:
+        """Perform the effects of an operation, and report what it has stored. See `FlowStateManager._drive`."""
+        base, outside = self._base, 0.0
+        context = base.context(time.monotonic() - began)
+
+        async def perform(effect: Request) -> object:
+            nonlocal outside
             try:
-                return await self._perform(effect)
+                if place is None or not isinstance(effect, _OUTSIDE):
+                    return await self._perform(effect)
+                since = time.monotonic()
+                place.give_up_slot()
+                answer: object
+                if isinstance(effect, Deliver):
+                    answer = await self._deliver(effect, place)
+                else:
+                    wait = None if call_wait is None else max(call_wait - outside, 0)
+                    answer = await self._call(effect, wait, place)
+                await place.reacquire()
+                outside += time.monotonic() - since
+                return answer
             finally:
-                context.now, context.waited = base.clock.now(), time.monotonic() - began
+                context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
 
         try:
             return await run_awaited(begin(context), perform)
         finally:
             base.report(context)
-            if member_id is not None:  # the caller holds the object that was stored
-                base.cache.forget(member_id)
 
     async def _perform(self, effect: Effect[R]) -> R:
         answer: Any = None
@@ -740,7 +758,7 @@ class AsyncFlowStateManager:
             await _sleep(delay(effect.attempt))
         elif not isinstance(effect, ReadLegacy):
             answer = await self._store.perform(effect)
-            self._base.clock.hear(answer)
+            self._base.clock.adjust(answer)
         elif self._legacy is not None:
             answer = await self._legacy.read(effect.number)
         result: R = answer
@@ -763,18 +781,18 @@ class AsyncFlowStateManager:
                 done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
         finally:  # the call goes on, also when the task that waits is cancelled
             if not done:
-                late = asyncio.ensure_future(self._bring_home(step, call))
+                late = asyncio.ensure_future(self._store_late_result(step, call))
                 self._late.add(late)
                 late.add_done_callback(self._late.discard)
         return call.result() if done else STILL_RUNNING
 
-    async def _bring_home(self, step: RunCall, call: asyncio.Future[object]) -> None:
-        """Store the answer of a call that took longer than `handle` waited."""
+    async def _store_late_result(self, step: RunCall, call: asyncio.Future[object]) -> None:
+        """Store the result of a call that took longer than `handle` waited."""
         member_id, answer = step.caller.member_id, answered(step, await call)
         try:
             await self._run(partial(self._base.wake, member_id, answer), member_id)
         except VimbisoError as error:
-            self._base.lost(error)
+            self._base.late_result_lost(error)
 
     async def _deliver(self, step: Deliver, place: AsyncMemberLock) -> BaseException | None:
         import asyncio
@@ -784,14 +802,14 @@ class AsyncFlowStateManager:
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT):
                 await awaited(bind_delivery(self._base.deliver, step))
-        except Exception as error:  # noqa: BLE001  # whatever it raises, the replies may have been sent or not
+        except Exception as error:  # noqa: BLE001  # any exception leaves it unknown whether the replies were sent
             return error
         return None
 
     # Members ------------------------------------------------------------------------------------------------------
 
     async def state(self, member_id: str) -> Document | None:
-        """Return the member's document as it is stored now. See `FlowStateManager.state`."""
+        """Return the member's stored document. See `FlowStateManager.state`."""
         return read(self.bot, member_id, await self.ask(Load(member_id)))
 
     async def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
@@ -803,24 +821,21 @@ class AsyncFlowStateManager:
         return await self._operate(lambda _: read_incidents(member_id, filters))
 
     async def member_of(self, channel: Channel) -> str | None:
-        """Return the member to whom a channel is linked; None when it is a guest's, or unknown."""
+        """Return the member to whom a channel is linked. See `FlowStateManager.member_of`."""
         return (await self.ask(FindOwner(channel))).member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
-        """Change a stored document outside a conversation. See `FlowStateManager.update`."""
+        """Change a stored document outside a turn. See `FlowStateManager.update`."""
         new_token = partial(secrets.token_hex, 16)
         return await self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
     async def save(self, document: Document) -> Document:
-        """Store a document that was read earlier, if it is still at that version. See `FlowStateManager.save`."""
+        """Store a document that was read earlier. See `FlowStateManager.save`."""
         token = secrets.token_hex(16)
         return await self._operate(lambda context: save(context, document, token), document.member_id)
 
     async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
-        """Mend a member's damaged document, or put the member back to an earlier state.
-
-        See `FlowStateManager.recover`.
-        """
+        """Repair a member's damaged document, or put them back to an earlier state. See `FlowStateManager.recover`."""
         return await self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
     async def reset(self, member_id: str) -> Reset:
@@ -828,15 +843,15 @@ class AsyncFlowStateManager:
         return await self._operate(lambda context: reset(context, member_id), member_id)
 
     async def wipe(self, member_id: str) -> Wiped:
-        """Remove what is stored of a member but the tokens and the audit. See `FlowStateManager.wipe`."""
+        """Remove a member's data but the tokens and the audit. See `FlowStateManager.wipe`."""
         return await self._operate(lambda context: wipe(context, member_id), member_id)
 
     async def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
-        """Return what was quarantined of a member. See `FlowStateManager.quarantined`."""
+        """Return the list of a member's quarantined data. See `FlowStateManager.quarantined`."""
         return await self.ask(ReadQuarantine(member_id))
 
     async def ask(self, request: Effect[R]) -> R:
-        """Have the store perform a request, and return its answer. See the request's class."""
+        """Return the store's answer to a request. See the class of the request."""
         if self._start is not None:
             await self._ready()
         return await self._perform(request)
@@ -844,15 +859,15 @@ class AsyncFlowStateManager:
     # Start and end ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Check now, and not at the first message, whether the store may be used. See `FlowStateManager.start`."""
+        """Check the servers now, and not only at the first use. See `FlowStateManager.start`."""
         await self._ready()
 
     def now(self) -> float:
-        """Return the store's clock as this process knows it: seconds since the epoch."""
+        """Return seconds since the epoch on the store's clock. See `FlowStateManager.now`."""
         return self._base.clock.now()
 
     async def close(self) -> None:
-        """Wait a while for calls that are still being made, then close what the manager has opened."""
+        """Wait for late results, then close the connections. See `FlowStateManager.close`."""
         import asyncio
 
         if self._late:

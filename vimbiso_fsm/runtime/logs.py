@@ -1,8 +1,7 @@
 """Logs as JSON, one object a line: a formatter for the logger "vimbiso_fsm", and an observer that logs each turn.
 
-A line holds the fields that are named in `FIELDS`, and nothing else of a record. The message of an exception stays out,
-because it may quote or name a member; its type and the places in the code stay. Each record is one line of ASCII, and
-long texts are cut.
+A line holds only the fields in `FIELDS`. The message of an exception is left out, because it may quote or name a
+member; its type and the places in the code are kept. Each record is one line of ASCII, and long texts are cut.
 """
 
 from __future__ import annotations
@@ -11,28 +10,31 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.audit.redaction import error_record
 
-FIELDS = (
+FIELDS: Final[tuple[str, ...]] = (
     *("time", "level", "logger", "event"),
     *("reference", "type", "where"),  # of an error
     *("kind", "status", "channel", "flow", "source", "dest", "codes", "attempts"),  # of a turn
 )
-"""All fields of a line, in this order; a field without a value is left out."""
-LONGEST = 1000
-"""Characters of a text that are kept."""
-MOST = 32
-"""Items of a list that are kept."""
+"""All fields of a line, in this order. A field without a value is left out."""
+MAX_TEXT: Final = 1000
+"""The number of characters to which a text is cut."""
+MAX_ITEMS: Final = 32
+"""The number of items to which a list is cut."""
 
-_FACTS = frozenset(FIELDS[4:])
+_FACTS: Final = frozenset(FIELDS[4:])
 _log = logging.getLogger("vimbiso_fsm.turns")
 
 
 def log_turn(details: CommitEvent) -> None:
-    """Log a commit as "turn" on the logger "vimbiso_fsm.turns", at the level INFO. It is an observer."""
+    """Log a commit as "turn" on the logger "vimbiso_fsm.turns", at the level INFO.
+
+    It is an observer: pass it to a manager's `observers`.
+    """
     entry = details.entry
     facts = {
         "reference": entry.token[:10],
@@ -49,10 +51,10 @@ def log_turn(details: CommitEvent) -> None:
 
 
 class JSONFormatter(logging.Formatter):
-    """Formats a record as one JSON object on one line. It never raises."""
+    """Formats a record as one JSON object on one line, and never raises."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a newline."""
         event, facts = _event(record)
         if record.exc_info and record.exc_info[1] is not None:
             facts = {**error_record(record.exc_info[1], ""), **facts}
@@ -66,11 +68,11 @@ class JSONFormatter(logging.Formatter):
         return json.dumps({name: _plain(value) for name, value in line.items()})
 
 
-def _event(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    """Return what happened, in words without the facts, and the facts."""
+def _event(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
+    """Return the message of a record without its facts, and the facts."""
     given = record.args
     arguments = given if isinstance(given, tuple) else (given,) if given else ()
-    facts: dict[str, Any] = {}
+    facts: dict[str, object] = {}
     words: list[object] = []
     for argument in arguments:
         if isinstance(argument, Mapping):
@@ -84,13 +86,13 @@ def _event(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     template = _text(record.msg)
     try:
         event = template % tuple(words) if words else template
-    except (TypeError, ValueError, KeyError):  # %d of a word, too few, too many: better a line than none
+    except (TypeError, ValueError, KeyError):  # the arguments do not fit the template
         event = template
     return event.rstrip(": "), facts
 
 
 def _text(value: object) -> str:
-    """Return a value as text; only its type, when it has no text or is an exception."""
+    """Return a value as text, or the name of its type if it is an exception or cannot be converted."""
     if isinstance(value, BaseException):
         return type(value).__name__
     try:
@@ -100,13 +102,13 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return a value as it may stand in a line."""
+    """Return a value as JSON can hold it, cut to its limits."""
     if isinstance(value, int) and abs(value) < 2**53:
         return value
     if isinstance(value, list | tuple):
-        return [_short(_text(item)) for item in value[:MOST]]
+        return [_short(_text(item)) for item in value[:MAX_ITEMS]]
     return _short(_text(value))
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -1,12 +1,12 @@
-"""A queue for each member in the process: the member's messages are handled one after the other.
+"""A queue for each member in the process, so that the member's messages are handled one after the other.
 
-The head of the document protects what is stored; the queue only saves conflicts.
+The head of the document protects the stored data. The queue only saves conflicts.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import attrs
 
@@ -16,28 +16,36 @@ if TYPE_CHECKING:
     import asyncio  # not at run time: `import vimbiso_fsm` does not load it
 
 
+L = TypeVar("L")
+
+
 @attrs.define
-class _Place:
+class _Place(Generic[L]):
     """The queue of one member.
 
     Attributes:
-        lock: Held by the message that is handled now.
+        lock: The lock, held by the message that is handled now.
         waiting: The number of messages that hold or want the lock.
     """
 
-    lock: Any
+    lock: L
     waiting: int = 0
 
 
 class MemberLock:
-    """The lock of a member's queue: held within its `with`, and may be released for a while in between.
+    """The lock of a member's queue, as a context manager. It may be released and reacquired within the `with` block.
 
-    A message that cannot reacquire it in time goes on without it, since it only saves conflicts.
+    A message that cannot reacquire it in time goes on without it, because the lock only saves conflicts.
+
+    Attributes:
+        held: Whether the lock is held.
     """
 
     __slots__ = ("_key", "_lock", "_patience", "_place", "_queue", "held")
 
     held: bool
+    _lock: threading.Lock
+    _place: _Place[threading.Lock]
 
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
         self._queue, self._key, self._patience = queue, key, patience
@@ -79,14 +87,14 @@ class Queue:
     """The queues of all members, for threads."""
 
     def __init__(self) -> None:
-        self._places: dict[object, _Place] = {}
+        self._places: dict[object, _Place[threading.Lock]] = {}
         self._guard = threading.Lock()
 
     def place(self, key: object, patience: float) -> MemberLock:
         """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return MemberLock(self, key, patience)
 
-    def join(self, key: object) -> _Place:
+    def join(self, key: object) -> _Place[threading.Lock]:
         """Enter the queue."""
         with self._guard:
             place = self._places.get(key)
@@ -95,7 +103,7 @@ class Queue:
             place.waiting += 1
             return place
 
-    def leave(self, key: object, place: _Place) -> None:
+    def leave(self, key: object, place: _Place[threading.Lock]) -> None:
         """Leave the queue; the last message removes it."""
         with self._guard:
             place.waiting -= 1
@@ -106,13 +114,18 @@ class Queue:
 class AsyncMemberLock:
     """The lock of a member's queue, for the tasks of one event loop.
 
-    It also holds one of the slots that bound the number of messages in hand. The slot is given up while a message only
-    waits for a call or a delivery.
+    It also holds one of the slots that bound the number of messages being handled. The slot is given up while a message
+    only waits for a call or a delivery.
+
+    Attributes:
+        held: Whether the lock is held.
     """
 
     __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "held")
 
     held: bool
+    _lock: asyncio.Lock
+    _place: _Place[asyncio.Lock]
 
     def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
         self._queue, self._key, self._patience = queue, key, patience
@@ -159,16 +172,19 @@ class AsyncMemberLock:
         self.held = False
 
     async def reacquire(self) -> None:
-        """Acquire the lock again, if that is possible within the patience, and a slot, however long that takes."""
+        """Acquire the lock again, if that is possible within the patience, and a slot, without a time limit."""
         self.held = self.held or await _acquired(self._lock, self._patience)
         self._has_slot = self._has_slot or await self._queue.slots.acquire()
 
 
 class AsyncQueue:
-    """The queues of all members, for the tasks of one event loop, with a bound on the messages in hand.
+    """The queues of all members, for the tasks of one event loop, with a bound on the messages being handled.
 
-    Messages beyond `slots` wait in the order in which they came, as long as it takes. Without the bound, thousands of
-    concurrent tasks starve each other until replies time out.
+    Messages beyond the number of slots wait in the order of arrival, without a time limit. Without the bound, thousands
+    of concurrent tasks starve each other until replies time out.
+
+    Attributes:
+        slots: The slots.
     """
 
     slots: asyncio.Semaphore
@@ -176,23 +192,23 @@ class AsyncQueue:
     def __init__(self, slots: int) -> None:
         import asyncio
 
-        self._places: dict[object, _Place] = {}
-        self._lock = asyncio.Lock
+        self._places: dict[object, _Place[asyncio.Lock]] = {}
+        self._new_lock = asyncio.Lock
         self.slots = asyncio.Semaphore(slots)
 
     def place(self, key: object, patience: float) -> AsyncMemberLock:
         """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return AsyncMemberLock(self, key, patience)
 
-    def join(self, key: object) -> _Place:
+    def join(self, key: object) -> _Place[asyncio.Lock]:
         """Enter the queue."""
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = _Place(self._lock())
+            place = self._places[key] = _Place(self._new_lock())
         place.waiting += 1
         return place
 
-    def leave(self, key: object, place: _Place) -> None:
+    def leave(self, key: object, place: _Place[asyncio.Lock]) -> None:
         """Leave the queue; the last message removes it."""
         place.waiting -= 1
         if not place.waiting:
@@ -200,7 +216,8 @@ class AsyncQueue:
 
 
 async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
-    if not lock.locked():  # no time limit is set up where there is nothing to wait for
+    """Acquire a lock within `patience` seconds; return whether that was possible."""
+    if not lock.locked():  # a time limit costs a task, and a free lock needs none
         return await lock.acquire()
     import asyncio
 

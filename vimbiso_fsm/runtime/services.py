@@ -1,7 +1,8 @@
 """Calls of services and deliveries: binding of arguments, attempts with pauses between them, time limits.
 
-A sync method runs in a thread of its own, so that waiting for it can be bounded; a thread that hangs for ever is left
-behind. The result of a call is a value: what the method returned, or the exception of its last attempt.
+A sync method runs in a thread of its own, so that waiting for it can be bounded. A thread that never returns is left to
+the end of the process. The result of a call is a value: the return value of the method, or the exception of its last
+attempt.
 """
 
 from __future__ import annotations
@@ -13,37 +14,36 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import ServiceError, Unreadable
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
-from vimbiso_fsm.operations.effects import Deliver, RunCall
+from vimbiso_fsm.operations.effects import Deliver, RunCall, never
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
     from tenacity.wait import wait_base
 
-DELIVERY_TIMEOUT = 10.0
-"""Seconds that `deliver` may take. After that the delivery counts as unknown, and is tried again."""
+DELIVERY_TIMEOUT: Final = 10.0
+"""Seconds after which a delivery counts as failed, and is tried again later."""
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 
 
-# What is called ------------------------------------------------------------------------------------------------------
+# Arguments -----------------------------------------------------------------------------------------------------------
 
 
-def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
+def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], object]:
     """Return the method of a service with its arguments, ready to be called.
 
-    The parameter `caller`, where the method has one, is filled. A method that does not exist is answered with
-    `Refused("call.failed")`, since nothing was done, unless an earlier attempt may have succeeded.
+    A parameter `caller` of the method is filled. A method that does not exist is answered with
+    `Refused("call.failed")`, since it has no effect, unless an earlier attempt may have had one.
 
     Raises:
-        Unreadable: Stored arguments no longer fit the method, or the method of an earlier attempt does not exist any
-            more.
+        Unreadable: Stored arguments no longer fit the method, or the method of an earlier attempt no longer exists.
     """
     call = request.call
     method = getattr(services.get(call.service), call.method, None)
@@ -62,20 +62,20 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], Any]:
     return functools.partial(method, **arguments)
 
 
-def bind_delivery(deliver: Callable[..., Any], request: Deliver) -> Callable[[], Any]:
-    """Return the delivery, ready to be called. The parameter `key`, where the function has one, is filled."""
+def bind_delivery(deliver: Callable[..., object], request: Deliver) -> Callable[[], object]:
+    """Return the delivery, ready to be called. A parameter `key` of the function is filled."""
     names = inspect.signature(deliver).parameters  # not cached: a callable need not be hashable
-    arguments: dict[str, Any] = {"key": request.key} if "key" in names else {}
+    arguments = {"key": request.key} if "key" in names else {}
     return functools.partial(deliver, request.channel, request.replies, **arguments)
 
 
 @functools.lru_cache(maxsize=1024)
-def _parameters(method: Callable[..., Any]) -> frozenset[str]:
+def _parameters(method: Callable[..., object]) -> frozenset[str]:
     return frozenset(inspect.signature(method).parameters)
 
 
 @functools.lru_cache(maxsize=1024)
-def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
+def _hints(method: Callable[..., object]) -> Mapping[str, Any]:
     return get_type_hints(method)
 
 
@@ -95,11 +95,11 @@ def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
                 raise ServiceError(name, f"method {attribute!r} is async; {remedy}")
 
 
-# How it is called ----------------------------------------------------------------------------------------------------
+# Attempts ------------------------------------------------------------------------------------------------------------
 
 
 def in_thread(work: Callable[[], R]) -> Future[R]:
-    """Run `work` in a thread of its own, which ends with the process."""
+    """Run `work` in a daemon thread of its own."""
     future: Future[R] = Future()
     future.set_running_or_notify_cancel()  # a caller that stops waiting does not cancel it
     context = contextvars.copy_context()
@@ -117,7 +117,7 @@ def in_thread(work: Callable[[], R]) -> Future[R]:
 
 
 def with_timeout(work: Callable[[], R], seconds: float) -> R:
-    """Return what `work` returns.
+    """Return the result of `work`.
 
     Raises:
         TimeoutError: It takes longer than `seconds`.
@@ -125,21 +125,17 @@ def with_timeout(work: Callable[[], R], seconds: float) -> R:
     return in_thread(work).result(seconds)
 
 
-def _never(_: object) -> bool:
-    return False
-
-
-def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never) -> object:
+def with_retries(method: Callable[[], object], policy: CallPolicy, refuses: Callable[[object], bool] = never) -> object:
     """Call a sync method, with the attempts of its retry policy.
 
     Args:
         method: The method with its arguments.
         policy: The retry policy.
-        refuses: Whether an answer says that the token was not accepted.
+        refuses: Returns whether an answer says that the login token was not accepted.
 
     Returns:
-        What the last attempt returned or raised. An answer that says nothing of earlier attempts (`Unreachable`, or a
-        refused token) does not hide that one of them may have had an effect: then the exception of that attempt.
+        The return value or the exception of the last attempt. If the last attempt had no effect (`Unreachable`, or a
+        refused token) and an earlier one may have had one, the exception of the earlier attempt.
     """
     from tenacity import Retrying, stop_after_attempt
 
@@ -149,13 +145,13 @@ def with_retries(method: Callable[[], Any], policy: CallPolicy, refuses: Callabl
     )
     try:
         answer = _no_coroutine(retrying(with_timeout, method, policy.timeout))
-    except Exception as error:  # noqa: BLE001  # whatever it raises, the outcome is unknown; the call is made again with its key
+    except Exception as error:  # noqa: BLE001  # any exception leaves the outcome unknown; the call is made again with its key
         return error
-    return _came_to(answer, raised, policy, refuses)
+    return _result(answer, raised, policy, refuses)
 
 
 async def with_retries_async(
-    method: Callable[[], Any], policy: CallPolicy, refuses: Callable[[object], bool] = _never
+    method: Callable[[], object], policy: CallPolicy, refuses: Callable[[object], bool] = never
 ) -> object:
     """Call a sync or async method, with the attempts of its retry policy. See `with_retries`."""
     from asyncio import timeout
@@ -174,19 +170,19 @@ async def with_retries_async(
         answer: object = await retrying(attempt)
     except Exception as error:  # noqa: BLE001  # as above
         return error
-    return _came_to(answer, raised, policy, refuses)
+    return _result(answer, raised, policy, refuses)
 
 
-def _came_to(
+def _result(
     answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
 ) -> object:
-    """Return the last answer, or what an earlier attempt raised, where the answer speaks of the last attempt alone."""
-    says_nothing = isinstance(answer, Unreachable) or refuses(answer)
-    return raised[-1] if raised and policy.effect and says_nothing else answer
+    """Return the last answer, or the exception of an earlier attempt if only that attempt may have had an effect."""
+    had_no_effect = isinstance(answer, Unreachable) or refuses(answer)
+    return raised[-1] if raised and policy.effect and had_no_effect else answer
 
 
 def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
-    """Return a hook that collects what attempts raise."""
+    """Return a hook that collects the exceptions of attempts."""
 
     def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -197,14 +193,14 @@ def _noting(raised: list[BaseException]) -> Callable[[RetryCallState], None]:
 
 
 def _pauses(policy: CallPolicy) -> wait_base:
-    """Return the pauses between attempts: doubling, with jitter, up to the bound of the policy."""
+    """Return the pauses between attempts, which double, with jitter, up to the bound of the policy."""
     from tenacity import wait_random_exponential
 
     return wait_random_exponential(multiplier=policy.pause, max=min(LONGEST_PAUSE, max(policy.pause, 0.001) * 1024))
 
 
 async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
-    """Return what a sync or async method returns; a sync one runs in a thread of its own."""
+    """Return the result of a sync or async method. A sync one runs in a thread of its own."""
     from asyncio import wrap_future
 
     target = getattr(method, "func", method)
@@ -215,7 +211,7 @@ async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
 
 
 def _no_coroutine(answer: object) -> object:
-    """Refuse a coroutine, which has done nothing yet and which the sync manager cannot await."""
+    """Replace a coroutine by a refusal, because the sync manager cannot await it and it has had no effect yet."""
     if inspect.iscoroutine(answer):
         answer.close()
         _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")

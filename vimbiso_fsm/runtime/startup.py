@@ -1,4 +1,4 @@
-"""The check that a manager makes of its servers before it starts."""
+"""The check of the servers before a manager starts."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _log = logging.getLogger("vimbiso_fsm")
 
 @attrs.frozen
 class StartupCheck:
-    """Whether a manager may start on its servers.
+    """The check whether a manager may start on its servers.
 
     Attributes:
-        durability: What an answered turn must survive; None when nothing is promised.
-        unsafe: Start all the same.
+        durability: The loss that an answered turn must survive; None promises nothing.
+        unsafe: Whether to start in spite of findings, as a waiver.
     """
 
     durability: Durability | None
     unsafe: bool
 
     def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
-        """Return what the doctor would refuse.
+        """Return the serious findings of the doctor.
 
         Raises:
-            UnsafeStore: There are such findings, a durability is promised, and it is not waived.
+            UnsafeStore: There are serious findings, and a durability is promised and not waived.
         """
         findings = tuple(item for item in examine(nodes, self.durability or "local") if item.serious)
         if self.durability is not None and not self.unsafe:
@@ -38,7 +38,10 @@ class StartupCheck:
         return findings
 
     def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
-        """Log the findings, and return the incident of a waiver; None when no promise is broken."""
+        """Log the findings, and return the incident of a waiver, or None if no promise is broken.
+
+        `at`: seconds since the epoch.
+        """
         for finding in findings:
             _log.warning("the store may lose what it is given: %s", finding)
         if not findings or self.durability is None:

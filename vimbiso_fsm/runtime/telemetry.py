@@ -1,12 +1,12 @@
-"""Spans and metrics by OpenTelemetry: the extra `otel`. Nothing else imports this module, and it configures nothing.
+"""Spans and metrics with OpenTelemetry, for the extra `otel`.
 
-`ObservedManager` and `AsyncObservedManager` are drop-in replacements with tracing. Each message and each waking is a
-span and is timed; `Telemetry`, which they add to the observers, counts what was stored. Without an SDK all of it does
-nothing.
+`ObservedManager` and `AsyncObservedManager` are drop-in replacements with tracing. Each message and each waking has a
+span and is timed; `Telemetry`, which they add to the observers, counts stored turns. No other module imports this one.
+It configures no provider, and without an SDK it has no effect.
 
-Attributes are words of the code: kinds, codes, the names of flows, states, channel types and error classes. No member,
-address, text or message of an exception is among them. A span names the message by its reference, the beginning of the
-digest that also stands in the log and in the audit; no metric does.
+Attributes are words of the code: kinds, codes, and the names of flows, states, channel types and error classes. No
+member, address, text or message of an exception is among them. A span has the reference of its message, which the log
+and the audit have too; metrics have none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opentelemetry.metrics import Histogram, MeterProvider, get_meter
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, TracerProvider, get_tracer
@@ -30,14 +30,15 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import AsyncStore, Store
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The bucket bounds of the histograms: a turn takes a millisecond, a call may take ten seconds."""
+SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The bucket bounds of the histograms, in seconds: from a turn of a millisecond to a call of ten seconds."""
 
-_CHANNEL = "vimbiso.channel.type"
-_FLOW = "vimbiso.flow"
-_STATUS = "vimbiso.status"
+_CHANNEL: Final = "vimbiso.channel.type"
+_FLOW: Final = "vimbiso.flow"
+_STATUS: Final = "vimbiso.status"
 
 Attribute: TypeAlias = str | int | tuple[str, ...]
+"""The value of an attribute of a span."""
 
 _watched: ContextVar[Span] = ContextVar("vimbiso_fsm.runtime.telemetry", default=INVALID_SPAN)
 
@@ -45,8 +46,8 @@ _watched: ContextVar[Span] = ContextVar("vimbiso_fsm.runtime.telemetry", default
 class Telemetry:
     """Spans and metrics of a manager.
 
-    By itself, as one of a manager's `observers`, it counts commits; the observed managers use the rest. Without
-    providers it uses those that the process has set up, now or later.
+    It is an observer that counts commits. The observed managers also use its context managers. Without providers it
+    uses those that the process has set up, now or later.
     """
 
     def __init__(
@@ -55,21 +56,21 @@ class Telemetry:
         meter = get_meter("vimbiso_fsm", meter_provider=meter_provider)
         self._tracer = get_tracer("vimbiso_fsm", tracer_provider=tracer_provider)
         self._turns = meter.create_counter("vimbiso.turns", "{turn}", "Turns stored")
-        self._refusals = meter.create_counter("vimbiso.refusals", "{refusal}", "Reasons said in turns that were stored")
-        self._conflicts = meter.create_counter("vimbiso.conflicts", "{conflict}", "Commits decided again")
-        self._recoveries = meter.create_counter("vimbiso.recoveries", "{recovery}", "Broken documents mended")
-        self._calls = meter.create_counter("vimbiso.calls", "{call}", "What became of calls, as stored")
-        self._deliveries = meter.create_counter(
-            "vimbiso.deliveries", "{delivery}", "Deliveries done, taken up again, failed"
+        self._refusals = meter.create_counter("vimbiso.refusals", "{refusal}", "Reasons given in stored turns")
+        self._conflicts = meter.create_counter("vimbiso.conflicts", "{conflict}", "Commits that lost a race")
+        self._recoveries = meter.create_counter("vimbiso.recoveries", "{recovery}", "Damaged documents repaired")
+        self._calls = meter.create_counter("vimbiso.calls", "{call}", "Outcomes of calls, as stored")
+        self._deliveries = meter.create_counter("vimbiso.deliveries", "{delivery}", "Deliveries by status")
+        self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages that were handled before")
+        self._unconfirmed = meter.create_counter(
+            "vimbiso.unconfirmed", "{message}", "Messages stored and not confirmed in time"
         )
-        self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages handled before")
-        self._unconfirmed = meter.create_counter("vimbiso.unconfirmed", "{message}", "Stored, not confirmed in time")
         self._errors = meter.create_counter("vimbiso.errors", "{error}", "Messages and wakings that ended in an error")
         self._handled, self._woken = (
             meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=SECONDS)
             for name, description in (
-                ("vimbiso.handle.duration", "How long a message took, with its calls"),
-                ("vimbiso.wake.duration", "How long the waking of a member took, with its calls"),
+                ("vimbiso.handle.duration", "Duration of handling a message, with its calls"),
+                ("vimbiso.wake.duration", "Duration of waking a member, with its calls"),
             )
         )
 
@@ -98,14 +99,14 @@ class Telemetry:
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
-        """Make a span of a message; yield a function that records its outcome and returns it."""
+        """Make a span of a message, and yield a function that records its outcome and returns it."""
         with self._watching("vimbiso.handle", self._handled) as (span, attributes):
             if isinstance(message, Message):
                 attributes[_CHANNEL] = message.channel.type
                 if span.is_recording():
                     span.set_attribute("vimbiso.reference", turn_token(message)[:10])
 
-            def seen(outcome: Outcome) -> Outcome:
+            def recorded(outcome: Outcome) -> Outcome:
                 if outcome.status == "duplicate":
                     self._duplicates.add(1, attributes)
                 if not outcome.confirmed:
@@ -115,7 +116,7 @@ class Telemetry:
                 attributes[_STATUS] = outcome.status
                 return outcome
 
-            yield seen
+            yield recorded
 
     @contextmanager
     def waking(self) -> Generator[None]:
@@ -125,16 +126,16 @@ class Telemetry:
 
     @contextmanager
     def _watching(self, name: str, duration: Histogram) -> Generator[tuple[Span, dict[str, str]]]:
-        """Make a span, and yield it with the attributes that it shares with the measured time."""
+        """Make a span, and yield it with the attributes that it shares with the measured duration."""
         since = time.monotonic()
         attributes: dict[str, str] = {}
-        span_of_it = self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
-        with span_of_it as span:
+        started = self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
+        with started as span:
             watched = _watched.set(span)
             try:
                 yield span, attributes
             except BaseException as error:  # its message may name a member, so only its type is recorded
-                if isinstance(error, InvalidMessage):  # the type of its channel is not one of the bot's
+                if isinstance(error, InvalidMessage):  # the type of its channel may be any text
                     attributes.pop(_CHANNEL, None)
                 if isinstance(error, Contended) and error.attempts:
                     self._conflicts.add(error.attempts)
@@ -154,7 +155,7 @@ def _known(attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _of_call(entry: AuditEntry) -> str:
-    """Return what an entry says of a call: "done", "failed", "unknown" or "again" (it is made again)."""
+    """Return the outcome of a call in an entry: "done", "failed", "unknown", "again" (made again) or none."""
     if entry.detail.get("outcome") == "unknown":
         return "unknown"
     answers = entry.kind == "call" or (entry.kind != "error" and entry.root != entry.token)
@@ -165,7 +166,10 @@ def _of_call(entry: AuditEntry) -> str:
 
 
 class ObservedManager(FlowStateManager):
-    """A `FlowStateManager` with tracing. `telemetry`: by default the providers that the process has set up."""
+    """A `FlowStateManager` with tracing.
+
+    Its further argument `telemetry` is by default a `Telemetry` on the providers that the process has set up.
+    """
 
     def __init__(
         self,
@@ -181,8 +185,8 @@ class ObservedManager(FlowStateManager):
 
     def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""
-        with self._telemetry.handling(message) as seen:
-            return seen(super().handle(message))
+        with self._telemetry.handling(message) as recorded:
+            return recorded(super().handle(message))
 
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """See `FlowStateManager.wake`."""
@@ -207,8 +211,8 @@ class AsyncObservedManager(AsyncFlowStateManager):
 
     async def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""
-        with self._telemetry.handling(message) as seen:
-            return seen(await super().handle(message))
+        with self._telemetry.handling(message) as recorded:
+            return recorded(await super().handle(message))
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """See `FlowStateManager.wake`."""

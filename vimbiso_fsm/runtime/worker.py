@@ -1,15 +1,15 @@
-"""The worker: wakes the members for whom something is due, in any number of processes at once.
+"""Workers: they wake the members with due work, in any number of processes at the same time.
 
-`manager.wake(member)` runs everything that is due at one member, and may be called by any process. A worker only finds
-the members: it leases shards, reads the due set of each, and wakes the members in it.
+`manager.wake(member)` runs the due work of one member, and any process may call it. A worker finds the members: it
+leases shards, reads the due members of each, and wakes them.
 
-    Heartbeat  every third of a lease: which workers are there? Each shard belongs to one of them (rendezvous hashing),
-               so that a worker that comes or goes moves only its own part
-    Lease      the worker's own shards, renewed until it stops; the lease of a worker that died expires
-    ReadDue    every second, the members of each shard whose time has come
-    wake       several members at once, so that a slow call delays no other member
+    Heartbeat  every third of a lease: report that the worker runs, and read which workers do. Each shard belongs to one
+               of them by rendezvous hashing, so that a worker that starts or stops moves only its own shards
+    Lease      lease the worker's own shards, and renew the leases until it stops. Those of a dead worker expire
+    ReadDue    every second, read the due members of each shard
+    wake       wake several members at the same time, so that a slow call delays no other member
 
-`Worker` is for threads, `AsyncWorker` for asyncio; both run in a process of their own (`vimbiso worker`) or beside a
+`Worker` is for threads, `AsyncWorker` for asyncio. Both run in a process of their own (`vimbiso worker`) or beside a
 bot.
 """
 
@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -37,14 +37,14 @@ from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
 
-EVERY = 1.0
-"""Seconds between two reads of the due sets."""
-WIDTH = 32
-"""Members woken at the same time."""
-MOST = 100
-"""Members of one shard that are woken in one round."""
-REST = 60.0
-"""Seconds before a member at whom a waking has failed is woken again."""
+INTERVAL: Final = 1.0
+"""Seconds between two reads of the due members."""
+WIDTH: Final = 32
+"""The number of members that are woken at the same time."""
+MEMBERS_PER_SHARD: Final = 100
+"""The number of members of one shard that are woken in one round."""
+REST: Final = 60.0
+"""Seconds before a member is woken again after a waking has failed."""
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -52,14 +52,14 @@ R = TypeVar("R")
 
 @attrs.define
 class Metrics:
-    """What a worker has done.
+    """The counts of a worker.
 
     Attributes:
-        done: Turns made, by the kind of their audit entry.
-        woken: Members woken.
-        failed: Wakings that ended in an error.
-        shards: Shards leased now.
-        workers: Workers that are there now.
+        done: The number of turns made, by the kind of their audit entry.
+        woken: The number of members woken.
+        failed: The number of wakings that ended in an error.
+        shards: The number of shards leased now.
+        workers: The number of workers that run now.
     """
 
     done: Counter[str] = attrs.field(factory=Counter[str])
@@ -75,12 +75,13 @@ class Metrics:
 
 
 def shards_of(worker: str, workers: Iterable[str]) -> tuple[int, ...]:
-    """Return the shards of one of several workers: those with which its hash is the highest of all workers'."""
-    there = sorted({worker, *workers})
-    return tuple(shard for shard in range(SHARDS) if worker == max(there, key=lambda name: _claim(name, shard)))
+    """Return the shards of one of several workers, those for which its hash is the highest of all workers."""
+    running = sorted({worker, *workers})
+    return tuple(shard for shard in range(SHARDS) if worker == max(running, key=lambda name: _rank(name, shard)))
 
 
-def _claim(worker: str, shard: int) -> bytes:
+def _rank(worker: str, shard: int) -> bytes:
+    """Return the hash by which workers are compared for a shard."""
     name = worker.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(b"%d %b" % (shard, name), digest_size=8).digest()
 
@@ -107,7 +108,7 @@ class _Rounds:
         return time.monotonic() >= self._heartbeat_at + self._lease / 3
 
     def _requests(self, workers: tuple[str, ...]) -> Iterator[Lease]:
-        """Return the leases to take or renew, and those to give back."""
+        """Return the leases to take or renew, and those to return."""
         self._heartbeat_at = time.monotonic()
         if workers != self._workers:
             self._workers, self._wanted = workers, shards_of(self.name, workers)
@@ -117,6 +118,7 @@ class _Rounds:
             yield Lease(shard, self.name, 0)
 
     def _leased(self, requests: Iterable[Lease], answers: Iterable[Leased]) -> None:
+        """Take note of the shards that the store has leased to this worker."""
         self._held = {r.shard for r, a in zip(requests, answers, strict=True) if r.seconds and a.worker == self.name}
         self.metrics.shards, self.metrics.workers = len(self._held), len(self._workers)
 
@@ -131,9 +133,9 @@ class _Rounds:
         return found
 
     def _reads(self) -> Iterator[ReadDue]:
-        """Return what to ask of each shard: enough that members being woken, or resting, hide no others."""
-        most = MOST + len(self._busy) + len(self._resting)
-        return (ReadDue(shard, limit=most) for shard in sorted(self._held))
+        """Return a request for the due members of each shard, enough that busy and resting ones hide no others."""
+        limit = MEMBERS_PER_SHARD + len(self._busy) + len(self._resting)
+        return (ReadDue(shard, limit=limit) for shard in sorted(self._held))
 
     def _ended(self, member: str) -> None:
         with self._guard:
@@ -145,7 +147,7 @@ class _Rounds:
             self.metrics.done.update(entry.kind for entry in entries)
 
     def _failed(self, member: str | None, error: BaseException) -> None:
-        """Count and log a failure. A member at whom it is no fault of the store rests before the next try."""
+        """Count and log a failure. After one that is no fault of the store, the member rests."""
         with self._guard:
             self.metrics.failed += 1
             if member is not None and (isinstance(error, NewerState) or not isinstance(error, VimbisoError)):
@@ -154,14 +156,14 @@ class _Rounds:
 
 
 class Worker(_Rounds):
-    """Wakes members on a sync manager. `run` until `stop`, in a thread or a process of its own.
+    """Wakes members on a sync manager. Call `run` in a thread or a process of its own, and `stop` to end it.
 
     Args:
         manager: The manager.
-        name: A name that no other worker has; made up when it is not given.
-        every: Seconds between two reads of the due sets.
-        lease: Seconds that a shard stays leased.
-        width: Members woken at the same time.
+        name: A name that no other worker has. By default a random one.
+        every: Seconds between two reads of the due members.
+        lease: Seconds for which a shard is leased.
+        width: The number of members that are woken at the same time.
     """
 
     def __init__(
@@ -169,7 +171,7 @@ class Worker(_Rounds):
         manager: FlowStateManager,
         *,
         name: str | None = None,
-        every: float = EVERY,
+        every: float = INTERVAL,
         lease: float = SHARD_LEASE,
         width: int = WIDTH,
     ) -> None:
@@ -179,7 +181,7 @@ class Worker(_Rounds):
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="vimbiso wake")
 
     def run(self) -> None:
-        """Wake the members of the worker's shards until `stop`; then end what was begun, and give the shards back."""
+        """Wake the members of the worker's shards until `stop`, then wait for the wakings and return the shards."""
         try:
             while not self._stopped.is_set():
                 self.round()
@@ -188,11 +190,11 @@ class Worker(_Rounds):
             self.leave()
 
     def stop(self) -> None:
-        """End `run` soon; from any thread or a signal handler."""
+        """End `run` soon. It may be called in any thread or signal handler."""
         self._stopped.set()
 
     def round(self) -> list[Future[None]]:
-        """Read all due sets once, and return the wakings begun. A store that fails is asked again next time."""
+        """Read the due members once, and return the wakings begun. After a failure of the store there are none."""
         try:
             if self._heartbeat_is_due():
                 requests = list(self._requests(self._ask(Heartbeat(self.name, self._lease))))
@@ -204,7 +206,7 @@ class Worker(_Rounds):
         return [self._pool.submit(self._wake, member) for member in members]
 
     def leave(self) -> None:
-        """End what was begun, and give the shards back."""
+        """Wait for the wakings, and return the shards."""
         self._pool.shutdown()
         try:
             for shard in sorted(self._held):
@@ -234,7 +236,7 @@ class AsyncWorker(_Rounds):
         manager: AsyncFlowStateManager,
         *,
         name: str | None = None,
-        every: float = EVERY,
+        every: float = INTERVAL,
         lease: float = SHARD_LEASE,
         width: int = WIDTH,
     ) -> None:
@@ -247,7 +249,7 @@ class AsyncWorker(_Rounds):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Wake the members of the worker's shards until `stop`; then end what was begun, and give the shards back."""
+        """Wake members until `stop`. See `Worker.run`."""
         import asyncio
 
         try:
@@ -261,11 +263,11 @@ class AsyncWorker(_Rounds):
             await self.leave()
 
     def stop(self) -> None:
-        """End `run` soon; from the event loop."""
+        """End `run` soon. It must be called in the event loop."""
         self._stopped.set()
 
     async def round(self) -> list[asyncio.Task[None]]:
-        """Read all due sets once, and return the wakings begun. A store that fails is asked again next time."""
+        """Begin one round, and return its wakings. See `Worker.round`."""
         import asyncio
 
         try:
@@ -283,7 +285,7 @@ class AsyncWorker(_Rounds):
         return begun
 
     async def leave(self) -> None:
-        """End what was begun, and give the shards back."""
+        """Wait for the wakings, and return the shards. See `Worker.leave`."""
         import asyncio
 
         if self._tasks:

@@ -1,4 +1,4 @@
-"""`python -m tests.migration [RECORDS]`: take 100,000 old records over, and say what came of them."""
+"""`python -m tests.legacy.bulk [RECORDS]`: import 100,000 records, and print the outcome."""
 
 from __future__ import annotations
 

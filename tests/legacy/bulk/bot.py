@@ -1,4 +1,4 @@
-"""VimbisoPay with a credex-core that knows everybody: whoever has a number is the member `m-<number>`."""
+"""VimbisoPay with a credex-core that makes each number the member `m-<number>`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Everybody", "bot"]
 
 
 class Everybody(SimulatedCredexCore):
-    """Makes a member of each number that logs in."""
+    """A credex-core that makes a member of each number that logs in."""
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""

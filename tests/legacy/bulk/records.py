@@ -1,4 +1,4 @@
-"""Records as the release before wrote them, in both shapes, and broken ones."""
+"""Records as the previous release wrote them, in both shapes, and invalid ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["BROKEN", "offered", "registering", "text"]
 
 
 def text(record: Mapping[str, Any]) -> bytes:
-    """A record as it stands in the store."""
+    """Return a record as it is stored."""
     return json.dumps(record).encode()
 
 
 def offered(number: str, member_id: str | None, *, step: Any = 1, channel: bool = False, **data: Any) -> dict[str, Any]:
-    """The record of somebody in the middle of an offer. `channel`: of the later shape. `data`: of the flow."""
+    """Return the record of a member in the middle of an offer. `channel`: of the later shape. `data`: of the flow."""
     account = {
         "accountID": f"account of {number}",
         "accountHandle": f"h{number}",
@@ -60,7 +60,7 @@ def offered(number: str, member_id: str | None, *, step: Any = 1, channel: bool 
 
 
 def registering(number: str, *, step: Any = 1, **data: Any) -> dict[str, Any]:
-    """The record of somebody who is not a member yet."""
+    """Return the record of a person who is registering."""
     gathered = {"first_name": {"first_name": "Grace"}, **data}
     return {
         "mobile_number": number,
@@ -113,7 +113,7 @@ BROKEN: Final[Mapping[str, tuple[Callable[[str], bytes], str]]] = {
     "flow data that is a list": (_with("flow_data", ["offer"]), "flow_data is a list, not an object"),
     "a flow without a name": (_with("flow_data", {"step": 1, "data": {}}), "flow_data.id is missing"),
     "no step": (_with("flow_data", {"id": "offer_m", "data": {}}), "flow_data.step is missing"),
-    "an unknown flow": (_with("flow_data", {"id": "lottery_m", "step": 0, "data": {}}), "does not know of"),
+    "an unknown flow": (_with("flow_data", {"id": "lottery_m", "step": 0, "data": {}}), "does not declare"),
     "answers that are a list": (_with_flow("data", [5]), "flow_data.data is a list, not an object"),
     "a step that is true": (_with_flow("step", True), "flow_data.step is true or false"),
     "a step of 999": (_with_flow("step", 999), "flow_data.step is 999, and the old flow 'offer' had 3 steps"),

@@ -1,9 +1,4 @@
-"""Many old records, taken over beside live traffic by a runner that is killed: what came of each of them.
-
-Good records of both shapes, with and without a member, every fiftieth one broken in one of the ways of `records.py`.
-Members write meanwhile; the runner is a process of the command, killed with SIGKILL as it goes and started again. Then
-every record is looked at: a good one must be converted exactly once, a broken one listed and left as it was.
-"""
+"""A bulk import of many records beside live traffic, by a process that is killed, and the check of each record."""
 
 from __future__ import annotations
 
@@ -45,10 +40,10 @@ BATCH: Final = 500
 
 @attrs.define
 class Figures:
-    """What came of a run.
+    """The outcome of a run.
 
-    `seconds`: of all runners together. `by_messages`: records that a message converted. `twice`, `lost`, `unlisted`,
-    `changed`: records, 0 of each when it went well.
+    `seconds`: of all processes together. `by_messages`: records that a message converted. `twice`, `lost`, `unlisted`,
+    `changed`: records, 0 of each on success.
     """
 
     records: int = 0
@@ -65,7 +60,7 @@ class Figures:
 
     @property
     def sound(self) -> bool:
-        """Whether all good ones were converted once, all broken ones listed, none lost."""
+        """Return whether each valid record was converted once, each invalid one reported, and none lost."""
         return not (self.twice or self.lost or self.unlisted or self.changed)
 
     def __str__(self) -> str:
@@ -82,7 +77,7 @@ class Figures:
 
 @attrs.frozen
 class _Filled:
-    """What stands under the numbers."""
+    """The records under the numbers."""
 
     good: Mapping[str, str | None]
     broken: Mapping[str, bytes]
@@ -116,7 +111,7 @@ def _fill(server: Server, filled: _Filled) -> None:
 
 
 class _Traffic:
-    """Members who write meanwhile, at random, some of them again and again."""
+    """Members who write meanwhile, at random, some of them repeatedly."""
 
     def __init__(self, url: str, numbers: list[str], a_second: float) -> None:
         self._url, self._numbers, self._a_second = url, numbers, a_second
@@ -124,7 +119,7 @@ class _Traffic:
         self.messages = self.unanswered = self.converted = 0
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Write until cancelled."""
         async with AsyncFlowStateManager.from_url(self._url, bot, legacy=True, observers=[self._told]) as manager:
             while True:
                 await asyncio.sleep(1 / self._a_second)
@@ -152,7 +147,7 @@ def _runner(url: str, report: Path) -> subprocess.Popen[bytes]:
 async def _run(
     server: Server, report: Path, good: int, kills: int, figures: Figures, say: Callable[[str], None]
 ) -> None:
-    """Runners, one after the other, all but the last of them killed on its way."""
+    """Run processes one after the other, and kill all but the last one."""
     began = time.monotonic()
     with server.client() as client:
         before: Any = client.dbsize()
@@ -177,7 +172,7 @@ async def _run(
 
 
 def _converted(server: Server, before: int) -> int:
-    """About how many there are by now: each has four keys, and its channel's."""
+    """Return about how many records are converted: each has four keys, and one of its channel."""
     with server.client() as client:
         keys: Any = client.dbsize()
         return int(keys - before) // 5
@@ -193,7 +188,7 @@ async def _check(server: Server, filled: _Filled, report: list[str], figures: Fi
     async with AsyncAtomicStateManager.from_url(server.url) as store:
 
         async def times(number: str) -> int:
-            """How often it was converted: at the member, or at the guest they were."""
+            """Return how often a record was converted, at the member or at the guest."""
             read: Any = await store.perform(ReadAudit(filled.good[number] or guest_id(Channel("whatsapp", number))))
             return sum(entry.kind == "migration" for entry in FlowAuditLogger.read(read))
 
@@ -207,9 +202,9 @@ async def _check(server: Server, filled: _Filled, report: list[str], figures: Fi
 def migrate_many(
     count: int, *, kills: int = 2, a_second: float = 50.0, say: Callable[[str], None] = lambda line: None
 ) -> Figures:
-    """Fill a server with `count` records and take them over, killing the runner `kills` times.
+    """Fill a server with `count` records and import them, killing the process `kills` times.
 
-    `a_second`: messages beside it. `say`: told how it goes.
+    `a_second`: messages beside it. `say`: called with the progress.
     """
     filled = _records(count)
     figures = Figures(records=count, broken=len(filled.broken))
