@@ -1,30 +1,13 @@
-"""Small bots with every kind of state, and two ways to talk to a bot by hand.
-
-`Talk` decides turn by turn without a store, `Chat` drives exchanges on a `MemoryStore`. Both check every turn against
-what must hold of any turn.
-"""
+"""Small bots with every kind of state, which many tests share."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import itertools
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.document.document import Address, Document
-from vimbiso_fsm.engine.events import (
-    CallReturned,
-    Delivered,
-    DeliveryDue,
-    LeaseExpired,
-    SessionExpired,
-    StateTimeout,
-)
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
 from vimbiso_fsm.flow.commands import Shortcut
@@ -32,44 +15,33 @@ from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn, authenticated
-from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
-from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
-from vimbiso_fsm.store.requests import Request
-from vimbiso_fsm.testing.chat import (
-    CHANNEL,
-    START,
-    Chat,
-    Clock,
-    Talk,
-    check_decision,
-    choices,
-    run_call,
-    same,
-    words,
-)
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 # The bank: a service ---------------------------------------------------------------------------------------------
 
 
 class Bank:
-    """The port, and a fake behind it: `script` holds what the next calls do, an exception is raised."""
+    """A service.
+
+    Attributes:
+        script: What the next calls return; an exception is raised. After it, calls return their usual results.
+        calls: The method and the key of each call.
+    """
 
     def __init__(self) -> None:
         self.script: list[Any] = []
         self.calls: list[tuple[str, str]] = []
 
     def pay(self, name: str, fruit: str, *, caller: Caller = Caller()) -> str | Refused:  # noqa: B008
-        """Pay; gives a receipt."""
+        """Pay, and return a receipt."""
         self.calls.append(("pay", caller.key))
         result: str | Refused = self._next(f"receipt-{len(self.calls)}")
         return result
 
     def stock(self, *, caller: Caller = Caller()) -> int | Refused:  # noqa: B008
-        """How much there is."""
+        """Return the stock."""
         self.calls.append(("stock", caller.key))
         result: int | Refused = self._next(7)
         return result
@@ -89,14 +61,14 @@ FRUITS = [f"fruit{number:02}" for number in range(1, 24)] + ["apple", "pear"]
 
 @attrs.frozen
 class Pick:
-    """Only fruits that begin with `start`; the one that was chosen."""
+    """The chosen fruit; only those that begin with `start` are offered."""
 
     start: str = ""
     fruit: str = ""
 
 
 def fruits(turn: Turn[Pick]) -> Sequence[Row]:
-    """Twenty-five fruits, or fewer."""
+    """The rows of the list, at most 25."""
     return [
         Row(fruit, Text("fruit.title", fruit=fruit), Text("fruit.about"))
         for fruit in FRUITS
@@ -105,7 +77,7 @@ def fruits(turn: Turn[Pick]) -> Sequence[Row]:
 
 
 def fruit_of(turn: Turn[Pick]) -> str:
-    """What the parent gets."""
+    """The output of the sub-flow."""
     return turn.data.fruit
 
 
@@ -128,7 +100,7 @@ pick = Flow(
 
 @attrs.frozen
 class Order:
-    """What an order is made of."""
+    """The data of an order."""
 
     name: str = attrs.field(default="", metadata=PUBLIC)
     pin: str = attrs.field(default="", metadata=SECRET)
@@ -138,68 +110,68 @@ class Order:
 
 
 def word(text: str) -> str | Refused:
-    """Reads one word."""
+    """Read one word."""
     text = text.strip()
     return text.removeprefix("@") if text.removeprefix("@").isalnum() else Refused("word.format", field="name")
 
 
 def digits(text: str) -> str | Refused:
-    """Reads a PIN."""
+    """Read a PIN."""
     return text if text.isascii() and text.isdigit() and len(text) == 4 else Refused("pin.format", field="pin")
 
 
 def not_taken(turn: Turn[Order]) -> bool | Refused:
-    """Refuses a name."""
+    """Refuse a name that is taken."""
     return turn.data.name != "taken" or Refused("name.taken", field="name", name=turn.data.name)
 
 
 def is_vip(turn: Turn[Order]) -> bool:
-    """Declines, silently, all names but one."""
+    """Decline all names but one, without a reason."""
     return turn.data.name == "vip"
 
 
 def is_nobody(turn: Turn[Order]) -> bool:
-    """For an `unless`."""
+    """Accept one name; the guard is used in `unless`."""
     return turn.data.name == "nobody"
 
 
 def is_apple(turn: Turn[Order]) -> bool:
-    """Hides the button of gifts."""
+    """Decline all fruits but one, which hides the button for gifts."""
     return turn.data.fruit == "apple"
 
 
 def is_ada(turn: Turn[Order]) -> bool | Refused:
-    """Explains why express is not to be had."""
+    """Refuse all names but one, with a reason."""
     return turn.data.name == "ada" or Refused("express.only", name=turn.data.name)
 
 
 def is_sorted(turn: Turn[Order]) -> bool:
-    """Always."""
+    """Accept every name."""
     return bool(turn.data.name)
 
 
 def visited(turn: Turn[Order]) -> Order:
-    """Prepare: count the visit."""
+    """Count the visit."""
     return attrs.evolve(turn.data, visits=turn.data.visits + 1)
 
 
 def from_start(turn: Turn[Order]) -> Pick:
-    """What picking is given: fruits that begin like a name of one letter."""
+    """The input of the sub-flow: a name of one letter restricts the fruits to those that begin with it."""
     return Pick(start=turn.data.name if len(turn.data.name) == 1 else "")
 
 
 def pay(turn: Turn[Order]) -> Call[str | Refused]:
-    """Pay for it."""
+    """Propose to pay for the order."""
     return call(Bank.pay, name=turn.data.name, fruit=turn.data.fruit)
 
 
 def summary(turn: Turn[Order]) -> Text:
-    """What was ordered."""
+    """The question of the order."""
     return Text("order.confirm", name=turn.data.name, fruit=turn.data.fruit, visits=turn.data.visits)
 
 
 def receipt(turn: Turn[Order]) -> Text:
-    """Paid."""
+    """The text of a paid order."""
     return Text("order.paid", receipt=turn.data.receipt)
 
 
@@ -240,18 +212,18 @@ order = Flow(
 
 @attrs.frozen
 class SignIn:
-    """The password, which is nobody's business."""
+    """The password."""
 
     password: str = attrs.field(default="", metadata=SECRET)
 
 
 def password(text: str) -> str | Refused:
-    """Reads the password."""
+    """Read the password."""
     return text if text == "sesame" else Refused("password.wrong", field="password")
 
 
 def signed_in(turn: Turn[SignIn]) -> Changes[SignIn]:
-    """Prepare: the member is known now."""
+    """Authenticate the member."""
     member = attrs.evolve(turn.member, authenticated=True, jwt_token="token-1", profile={"name": "Ada", "accounts": []})
     return turn.changes(data=SignIn(), member=member)
 
@@ -274,7 +246,7 @@ sign_in = Flow(
 
 
 def stock(turn: Turn[NoData]) -> Call[int | Refused]:
-    """Ask the bank."""
+    """Propose to read the stock."""
     return call(Bank.stock)
 
 
@@ -297,7 +269,7 @@ home = Flow(
 
 
 def quick(text: str) -> Sequence[str] | None:
-    """`ada/1234`: a name and a PIN."""
+    """Read a shortcut such as `ada/1234`: a name and a PIN."""
     name, slash, pin = text.partition("/")
     return (name, pin) if slash else None
 
@@ -336,7 +308,7 @@ TEXTS = {
 
 
 def fruit_bot(bank: Bank | None = None, **options: Any) -> Bot:
-    """The bot of this file, whole."""
+    """Make the bot with all flows of this module; options replace those of `Bot`."""
     settings: dict[str, Any] = {
         "home": home,
         "entry": sign_in,
@@ -350,148 +322,12 @@ def fruit_bot(bank: Bank | None = None, **options: Any) -> Bot:
 def one_flow(
     states: Sequence[State[Any]], transitions: Sequence[Transition[Any]], *, data: type[Any] = NoData, **options: Any
 ) -> Flow[Any]:
-    """A flow called `one` that begins at its first state."""
+    """Make the flow `one`, whose initial state is the first."""
     return Flow("one", data=data, initial=states[0].name, states=states, transitions=transitions, **options)
 
 
-# What was said --------------------------------------------------------------------------------------------------------
-
-
 def member_document(**changes: Any) -> Document:
-    """A member who is signed in and has not said anything yet."""
+    """Make the document of a member who is signed in and has sent no message."""
     address = Address(*CHANNEL.address)
     known = Document("m-1", CHANNEL, START, guest=False, jwt_token="token-0", authenticated=True, channels=(address,))
     return attrs.evolve(known, **changes)
-
-
-# Turn by turn -----------------------------------------------------------------------------------------------------
-
-
-# On a store ----------------------------------------------------------------------------------------------------------
-
-
-# On a manager ----------------------------------------------------------------------------------------------------
-
-
-class Shell:
-    """A manager, sync or async, spoken to alike. Without a cache, so that a clock that is moved by hand is heard."""
-
-    def __init__(self, kind: Literal["sync", "async"], bot: Bot, store: Any, **options: Any) -> None:
-        self.kind = kind
-        self._runner = asyncio.Runner() if kind == "async" else None
-        self._ids = itertools.count(1)
-        options = {"cache": 0, **options}
-        if kind == "sync":
-            self.manager: Any = FlowStateManager(bot, store, **options)
-        else:
-            self.manager = AsyncFlowStateManager(bot, store if _is_async(store) else AsyncMemoryStore(store), **options)
-
-    def do(self, name: str, *arguments: Any, **named: Any) -> Any:
-        """Call a method of the manager."""
-        return self.run(getattr(self.manager, name)(*arguments, **named))
-
-    def run(self, result: Any) -> Any:
-        """What a method gave, awaited when it is awaitable."""
-        return self._runner.run(result) if self._runner and inspect.iscoroutine(result) else result
-
-    def pause(self) -> None:
-        """Let others go on for a moment: threads, and the tasks of the manager's loop."""
-        if self._runner is not None:
-            self._runner.run(asyncio.sleep(0.005))
-        else:
-            time.sleep(0.005)
-
-    def until(self, holds: Callable[[], Any], seconds: float = 30.0) -> None:
-        """Wait until something holds."""
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, "it did not come to that"
-            self.pause()
-
-    def message(self, text: str | None = None, *, channel: Channel = CHANNEL, **more: Any) -> Message:
-        """A new message of the member."""
-        return Message(channel, more.pop("id", f"{id(self)}-{next(self._ids)}"), text, **more)
-
-    def handle(self, message: Message) -> Outcome:
-        """Handle a message."""
-        outcome: Outcome = self.do("handle", message)
-        return outcome
-
-    def say(self, *texts: str) -> Outcome:
-        """Type one or more messages; the outcome of the last."""
-        return [self.handle(self.message(text)) for text in texts][-1]
-
-    def wake(self, member_id: str = "m-1") -> tuple[AuditEntry, ...]:
-        """Wake a member; what was done."""
-        done: tuple[AuditEntry, ...] = self.do("wake", member_id)
-        return done
-
-    def state(self, member_id: str = "m-1") -> Document:
-        """The document."""
-        document: Document = self.do("state", member_id)
-        assert document is not None
-        return document
-
-    def close(self) -> None:
-        """Close the manager and its loop."""
-        self.do("close")
-        if self._runner is not None:
-            self._runner.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _is_async(store: Any) -> bool:
-    return inspect.iscoroutinefunction(store.perform)
-
-
-class Watched:
-    """A store that a test may hold up or spoil: `before` is called with each request and may wait, or raise."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-        self.before: Callable[[Request], None] = lambda request: None
-
-    def perform(self, request: Request) -> Any:
-        """Do what `request` says."""
-        self.before(request)
-        return self.store.perform(request)
-
-
-__all__ = [
-    "CHANNEL",
-    "FRUITS",
-    "START",
-    "TEXTS",
-    "Bank",
-    "CallReturned",
-    "Chat",
-    "Clock",
-    "Delivered",
-    "DeliveryDue",
-    "LeaseExpired",
-    "Order",
-    "Pick",
-    "SessionExpired",
-    "Shell",
-    "SignIn",
-    "StateTimeout",
-    "Talk",
-    "Watched",
-    "check_decision",
-    "choices",
-    "fruit_bot",
-    "home",
-    "member_document",
-    "one_flow",
-    "order",
-    "pick",
-    "run_call",
-    "same",
-    "sign_in",
-    "words",
-]

@@ -1,4 +1,4 @@
-"""The command as people run it: a process of its own, or inside the test where something must be looked at."""
+"""Ways to run the command: as a process, at a terminal, or inside the test."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ TRANSCRIPT = ROOT / "tests" / "transcripts" / "whatsapp.jsonl"
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The command's own: it finds this source tree, and makes its temporary files in `folder`/tmp."""
+    """Return an environment in which the command finds this source tree and writes temporary files to `folder`/tmp."""
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     return {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), "PYTHONUTF8": "1", "TERM": "xterm"}
 
 
 def start(*words: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
-    """A process of the command with three pipes."""
+    """Start a process of the command, with pipes for its input and outputs."""
     pipe = subprocess.PIPE
     command = [*COMMAND, *map(str, words)]
     return subprocess.Popen(command, cwd=cwd, env=environment(cwd), stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def run(*words: str | Path, cwd: Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a process of the command."""
+    """Run the command as a process; return its exit code, standard output and standard error."""
     process = start(*words, cwd=cwd)
     out, err = process.communicate(stdin.encode() if isinstance(stdin, str) else stdin, timeout=LIMIT)
     assert b"Traceback" not in err, err.decode()
@@ -57,7 +57,7 @@ def run(*words: str | Path, cwd: Path, stdin: bytes | str = b"") -> tuple[int, s
 
 
 def invoke(*words: str | Path, stdin: bytes | str = b"") -> tuple[int, str, str]:
-    """The same within this process."""
+    """Run the command inside this process; return its exit code, standard output and standard error."""
     result = CliRunner().invoke(make_app(), [str(word) for word in words], input=stdin, prog_name="vimbiso")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -65,7 +65,7 @@ def invoke(*words: str | Path, stdin: bytes | str = b"") -> tuple[int, str, str]
 
 
 def fresh_flows(patch: pytest.MonkeyPatch) -> tuple[str, SimulatedCredexCore]:
-    """A package for `--flows` whose bot talks to a credex-core of its own."""
+    """Make a package for `--flows` whose bot has a simulated credex-core of its own."""
     core = SimulatedCredexCore()
     module = ModuleType("fresh_flows")
     module.bot = flows.bot.with_services({"credex_core": core})  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def fresh_flows(patch: pytest.MonkeyPatch) -> tuple[str, SimulatedCredexCore]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Returns when it has happened."""
+    """Wait until a condition holds."""
     limit = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < limit, "it did not happen"
@@ -82,7 +82,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped does not."""
+    """Return whether a process runs. One that only waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_server(data: Path) -> None:
-    """End a folder's server as a crash does."""
+    """Kill the server of a folder, as a crash does."""
     pid = int((data / "engine.pid").read_text())
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not is_alive(pid))
@@ -115,7 +115,7 @@ class Terminal:
         os.close(self._line)
 
     def until(self, words: str) -> str:
-        """Read until it shows `words`; what it showed from the words of the last call on, up to these."""
+        """Read until the terminal shows `words`; return what it has shown since the words of the previous call."""
         begun = self._read_to
         while (found := self.shown.find(words, begun)) < 0:
             piece = self._read()
@@ -129,9 +129,9 @@ class Terminal:
         os.write(self._line, keys.encode())
 
     def end(self, *, press: str = "") -> int:
-        """Press keys until it ends; the exit code.
+        """Press keys until the command ends, and return its exit code.
 
-        Once need not do: CPython misses a signal that comes between the prompt and the reading after it.
+        One press can be too few: CPython misses a signal that comes between the prompt and the reading after it.
         """
         self.type(press)
         while True:

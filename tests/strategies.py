@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Bank, fruit_bot
+from tests.bots import Bank, fruit_bot
 from vimbiso_fsm.document.document import (
     Address,
     Document,
@@ -32,6 +32,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 # Texts ----------------------------------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ objects = st.dictionaries(plain_texts, plain_values, max_size=3)
 
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
-    """Any message of the member of `tests.bots`."""
+    """Any message of the member of `testing.chat`."""
     content: dict[str, Any] = draw(
         st.fixed_dictionaries({"text": texts})
         | st.fixed_dictionaries({"choice": texts})

@@ -1,4 +1,4 @@
-"""Every page is true: its Python runs, what it quotes stands in the code, what it prints is what is printed."""
+"""The pages agree with the code: their Python runs, quoted code and output are those of the project, links lead on."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_command_on_a_page_has_the_options_of_the_command(line: str) -> None:
 
 @pytest.mark.parametrize(("page", "source", "code"), QUOTED, ids=_names(QUOTED))
 def test_quoted_code_stands_in_the_file(page: Path, source: str, code: str) -> None:
-    """A block marked as quoted stands in the named file, piece by piece."""
+    """A block that is marked as quoted is contained in the named file, piece by piece."""
     text = (ROOT / source).read_text(encoding="utf-8")
     for piece in code.strip().split("\n\n\n"):
         assert piece in text, f"{page.name} quotes what {source} does not say: {piece[:80]}"
@@ -162,7 +162,7 @@ def test_the_readme_shows_what_its_commands_print() -> None:
 
 @pytest.mark.parametrize("page", LINKING, ids=_relative)
 def test_links_lead_somewhere(page: Path) -> None:
-    """A link to a file of the project, relative or absolute, leads to a file that is there."""
+    """A link to a file of the project, relative or absolute, names a file that exists."""
     for target in _targets(page):
         path = _path_in_tree(target)
         if path is not None:
@@ -188,7 +188,7 @@ def test_each_link_definition_is_used(page: Path) -> None:
 
 @pytest.mark.parametrize("name", URLS)
 def test_a_project_url_leads_somewhere(name: str) -> None:
-    """Each address of the package's metadata is one of the repository's, and names a file that is there."""
+    """Each address of the package's metadata is one of the repository's, and names a file that exists."""
     path = _path_in_tree(URLS[name])
     assert URLS[name].startswith(URLS["Source"])
     assert path is None or (ROOT / path).exists()
@@ -213,7 +213,7 @@ def test_decision_records_are_numbered_without_a_gap() -> None:
 
 
 def test_the_guarantees_name_the_rows_that_try_to_break_them() -> None:
-    """Each row of the fault suite stands behind a promise, and none is named that is not there."""
+    """Each row of the fault suite is named by a guarantee, and each row that is named exists."""
     from tests.faults.rows import ROWS
 
     page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text(encoding="utf-8")
@@ -223,7 +223,7 @@ def test_the_guarantees_name_the_rows_that_try_to_break_them() -> None:
 
 
 def test_the_architecture_shows_each_module() -> None:
-    """The tree names the modules of the package, each once; the command's are shown by their folder alone."""
+    """The tree names each module of the package once; the modules of the command are shown by their folder only."""
     package = ROOT / "vimbiso_fsm"
     modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py") if path.parent.name != "cli"}
     shown = {path for path in _tree() if path.startswith("vimbiso_fsm/") and path.endswith(".py")}

@@ -127,13 +127,16 @@ class Chat:
         return [{"method": method.__api_method__, **_given(method)} for method in self.requests]
 
     def update(self, **content: Any) -> dict[str, Any]:
+        """Make an update with an id of its own."""
         self.updates += 1
         return {"update_id": self.updates, **content}
 
     def typed(self, text: str, chat: dict[str, Any] = CHAT) -> dict[str, Any]:
+        """Make the update of a typed text."""
         return self.update(message={"message_id": 1, "date": 1_760_000_000, "from": ADA, "chat": chat, "text": text})
 
     def pressed(self, data: str) -> dict[str, Any]:
+        """Make the update of a pressed button."""
         under = {"message_id": 1, "date": 1_760_000_000, "chat": CHAT, "text": "?"}
         return self.update(
             callback_query={"id": "q1", "from": ADA, "chat_instance": "c", "message": under, "data": data}

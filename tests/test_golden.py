@@ -1,6 +1,6 @@
-"""What is stored and sent is byte for byte what the golden files say.
+"""What is stored and sent equals the golden files, byte for byte.
 
-`python -m tests.golden` writes the files anew, to be read before they are kept: a member's document, audit and keys
+`python -m tests.golden` writes the files anew. Read the difference before you keep it: documents, audit and keys
 outlive a release, so a difference is a change of the format, or a fault.
 """
 
@@ -16,7 +16,7 @@ from tests.golden.play import STAGES, laid_out
 
 
 def assert_golden(name: str, found: bytes) -> None:
-    """Fail with the lines that differ when `found` is not what the golden file holds."""
+    """Fail with the lines that differ when `found` is not the content of the golden file."""
     written = (FILES / name).read_bytes()
     if found == written:
         return
@@ -32,19 +32,19 @@ def assert_golden(name: str, found: bytes) -> None:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("name", pages())
 def test_what_is_written_is_what_was_written(name: str, kind: str) -> None:
-    """Each manager says, calls and stores what the golden file says, to the byte."""
+    """Each manager sends, calls and stores what the golden file contains, to the byte."""
     assert_golden(name, page(name, kind))
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_real_store_has_the_same_keys(stage: str, server: Server) -> None:
-    """Each engine holds the keys that the golden file names, each of its type, its life and its shape."""
+    """Each kind of server holds the keys that the golden file names, with their types, lifetimes and shapes."""
     with server.client() as client:
         assert_golden(f"{stage}/{KEYS}", keys_of_a_store(stage, server.url, client))
 
 
 def test_every_golden_file_is_compared() -> None:
-    """No file is left over from a script that is gone."""
+    """Each golden file belongs to a script."""
     written = {path.relative_to(FILES).as_posix() for path in FILES.rglob("*.*")}
     assert written == {*pages(), *(f"{stage}/{KEYS}" for stage in STAGES)}
 

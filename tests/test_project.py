@@ -1,4 +1,4 @@
-"""What the project says of itself in `pyproject.toml` and in `.github/` agrees."""
+"""`pyproject.toml` and `.github/` agree about the project."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_embedded_server_is_installed_where_it_has_a_wheel(system: str, mach
 
 
 def test_the_command_brings_the_embedded_server() -> None:
-    """The extra `cli` includes `embedded`, so that the marker stands once."""
+    """The extra `cli` includes `embedded`, so that the marker is written once."""
     assert "vimbiso_fsm[embedded]" in PROJECT["optional-dependencies"]["cli"]
 
 

@@ -1,4 +1,4 @@
-"""The figures that `tests.structure` and `tests.figures` print are right."""
+"""`tests.structure` and `tests.figures` print the right figures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tests.structure import ROOT, Structure, arrows, circles, levels, read
 
 
 def made(**imports: str) -> dict[str, frozenset[str]]:
-    """A graph: each name with the names that it imports, in one text."""
+    """Make a graph from names with the names that they import, separated by spaces."""
     return {name: frozenset(targets.split()) for name, targets in imports.items()}
 
 
 def test_a_chain_has_as_many_levels_as_names() -> None:
-    """A shorter way beside the longest chain counts nothing."""
+    """The longest chain counts; a shorter one beside it adds no level."""
     graph = made(a="b c", b="c", c="d", d="", e="d")
     assert (levels(graph), arrows(graph), circles(graph)) == (4, 5, [])
 
 
 def test_a_circle_is_found_and_is_one_level() -> None:
-    """Names that lead to one another are a circle, whatever leads into it and out of it."""
+    """Names that lead to one another are a circle and one level, without the names before and behind it."""
     graph = made(a="b", b="c", c="d e", d="b", e="f", f="")
     assert circles(graph) == [frozenset("bcd")]
     assert levels(graph) == 4
@@ -29,7 +29,7 @@ def test_a_circle_is_found_and_is_one_level() -> None:
 
 
 def test_an_arrow_against_the_layers_leads_upwards() -> None:
-    """Arrows within a layer and to rooms without one are not counted."""
+    """An arrow to a higher layer is counted; arrows within a layer, or to rooms without one, are not."""
     layers = tuple(map(frozenset, ("a", "bc", "d")))
     assert Structure(made(a="b", b="c d", c="b x", d="", x="a"), {}, layers).upward == ()
     assert Structure(made(a="", b="a", c="", d="a c"), {}, layers).upward == (("b", "a"), ("d", "a"), ("d", "c"))
@@ -59,7 +59,7 @@ def test_this_checkout_declares_its_layers() -> None:
 
 
 def test_a_line_of_code_is_no_docstring_comment_or_blank_line() -> None:
-    """A text that is a value is code, on all its lines; a line that holds code and a comment is code."""
+    """A line is code unless it is blank, a comment or part of a docstring; a text that is a value is code."""
     documented = '"""Any text.\n\nMore.\n"""\n\nimport os  # why\n\n# Any\n'
     source = f'{documented}X = """a\nb"""\n"""About X."""\n\n\ndef f():\n    """F."""\n'
     assert lines_of_code(source) == 4

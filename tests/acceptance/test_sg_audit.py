@@ -25,7 +25,6 @@ from tests.acceptance.test_sg import (
     step,
     words,
 )
-from tests.bots import START
 from tests.cli_runs import embedded
 from tests.engines import Server, running, valkey_program
 from vimbiso_fsm.audit.entries import AuditEntry, seal
@@ -41,6 +40,7 @@ from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, EXPIRED_PER_APPEND
 from vimbiso_fsm.store.script import keys_of
+from vimbiso_fsm.testing.chat import START
 
 pytestmark = pytest.mark.embedded
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Talk, fruit_bot, member_document
+from tests.bots import fruit_bot, member_document
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.audit.redaction import error_record
@@ -22,6 +22,7 @@ from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.errors import InvalidMessage, NotStorable, Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
+from vimbiso_fsm.testing.chat import CHANNEL, START, Talk
 
 
 def chain(count: int) -> list[Entry]:

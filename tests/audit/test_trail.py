@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.bots import CHANNEL, START, fruit_bot
+from tests.bots import fruit_bot
 from tests.cli_runs import COMMAND, Terminal, embedded, environment, fresh_flows, invoke, run
 from tests.deployments import cluster
 from tests.engines import valkey_program
@@ -46,6 +46,7 @@ from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
 from vimbiso_fsm.store.script import incidents_key, keys_of
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 pytestmark = [pytest.mark.embedded, embedded]
 

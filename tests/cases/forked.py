@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.bots import words
 from tests.cases.small_flows import door
 from vimbiso_fsm import Bot, Channel, FlowStateManager, Message
+from vimbiso_fsm.testing.chat import words
 
 
 def main(url: str) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bots import Clock, words
 from tests.cases.small_flows import YOU, Answer, gift, seat
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Reply, State, Text, Transition
+from vimbiso_fsm.testing.chat import Clock, words
 
 
 def asking(name: str) -> Bot:

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 
-from tests.bots import words
 from tests.cases.small_flows import YOU, Answer, door
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Row, State, Text, Transition, Turn
 from vimbiso_fsm.channels import Delivery, sms, telegram, whatsapp
 from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.testing.chat import words
 
 NOW = datetime(2026, 9, 20, tzinfo=UTC)
 PARSERS = {"sms": sms.parse, "telegram": telegram.parse, "whatsapp": whatsapp.parse}

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from tests.bots import choices, words
 from tests.cases.small_flows import YOU, Answer, door
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Row, State, Text, Transition, Turn
+from vimbiso_fsm.testing.chat import choices, words
 
 
 @pytest.mark.xfail(

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.bots import words
 from tests.cases.small_flows import YOU, door
 from vimbiso_fsm import Bot, FlowStateManager, Message
 from vimbiso_fsm.channels import sms, whatsapp
+from vimbiso_fsm.testing.chat import words
 
 
 def webhook(*messages: dict[str, Any]) -> tuple[Message, ...]:

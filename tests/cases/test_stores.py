@@ -11,9 +11,9 @@ import attrs
 import pytest
 import redis
 
-from tests.bots import words
 from tests.cases.small_flows import YOU, door
 from vimbiso_fsm import Bot, Changes, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
+from vimbiso_fsm.testing.chat import words
 
 pytestmark = pytest.mark.embedded
 

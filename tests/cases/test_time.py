@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from tests.bots import Clock, words
 from tests.cases.small_flows import YOU, gift, seat
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Refused, Reply, State, Text, Transition
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.readers import date
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Request
+from vimbiso_fsm.testing.chat import Clock, words
 
 
 @pytest.mark.xfail(

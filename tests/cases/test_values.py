@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.bots import words
 from tests.cases.small_flows import YOU
 from vimbiso_fsm import Bot, Flow, FlowStateManager, Message, Refused, State, Text, Transition, Turn
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, StoreUnavailable
+from vimbiso_fsm.testing.chat import words
 
 
 class Size(enum.StrEnum):

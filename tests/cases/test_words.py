@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from tests.bots import words
 from tests.cases.small_flows import YOU, Answer
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Shortcut, State, Text, Transition, Turn
 from vimbiso_fsm.messages.locales import looked_up
 from vimbiso_fsm.messages.readers import free_text
+from vimbiso_fsm.testing.chat import words
 
 
 def kept(turn: Turn[Answer]) -> Text:

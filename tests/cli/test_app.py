@@ -1,4 +1,4 @@
-"""The command: at a terminal, from a pipe, and where something is wrong."""
+"""The command `vimbiso`: at a terminal, from a pipe, and with each kind of error."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ def _own_path(monkeypatch):
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """The folder of an embedded server."""
     return tmp_path / "data"
 
 
 def version_of(data: Path, who: str = EMMY, flows: str = "flows") -> int:
+    """Return the version of a member's stored document."""
     code, out, err = invoke("state", who, "--data", data, "--flows", flows)
     assert (code, err) == (0, "")
     return int(json.loads(out)["_version"])
@@ -69,6 +71,7 @@ def version_of(data: Path, who: str = EMMY, flows: str = "flows") -> int:
 
 
 def test_the_conversation_of_the_readme(tmp_path):
+    """The conversation of the README runs through a pipe; each message is repeated, and its replies follow."""
     code, out, err = run(*CHAT, cwd=tmp_path, stdin=CONVERSATION)
     assert (code, err) == (0, "")
     first, *_, last = out.split("\n\n> ")
@@ -81,10 +84,12 @@ def test_the_conversation_of_the_readme(tmp_path):
 
 
 def test_every_run_starts_afresh(tmp_path):
+    """Without a named store, a second run prints the same as the first."""
     assert run(*CHAT, cwd=tmp_path, stdin="hi\n1\n") == run(*CHAT, cwd=tmp_path, stdin="hi\n1\n")
 
 
 def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
+    """Lines may end in LF, CRLF or the end of the input; a blank line is no message."""
     code, out, _ = invoke(*CHAT, "--channel", "terminal:263779990009", stdin="hi\r\n\n \t\nbecome_member\nEmmy")
     assert code == 0
     assert re.findall("^> (.*)$", out, re.MULTILINE) == ["hi", "become_member", "Emmy"]
@@ -92,7 +97,7 @@ def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
 
 
 def test_a_language_that_the_channel_knows(tmp_path):
-    """VimbisoPay in Shona, from the first word on."""
+    """With `--language`, the first reply is in that language; a tag that is too long is wrong usage."""
     code, out, err = run(*CHAT, "--language", "sn-ZW", cwd=tmp_path, stdin="mhoro\n")
     assert (code, err) == (0, "")
     assert out.startswith("> mhoro\nMauya kuVimbisoPay!")
@@ -100,10 +105,12 @@ def test_a_language_that_the_channel_knows(tmp_path):
 
 
 def test_nothing_is_said_to_nothing():
+    """An empty input prints nothing."""
     assert invoke(*CHAT) == (0, "", "")
 
 
 def test_input_that_is_no_text_is_answered(monkeypatch):
+    """Each line gets a reply, also one that is no text or too long; nothing that a terminal obeys is printed."""
     monkeypatch.setattr(plain_text, "MAX_LINE", 10_000)
     lines = [b"\xff\xfe\xc3", b"\0", b"\x1b[2J\x07\x9b", "\u202eabc\u2029".encode(), b"x" * 9_999, b"y" * 50_000]
     code, out, err = invoke(*CHAT, "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))
@@ -117,6 +124,7 @@ def test_input_that_is_no_text_is_answered(monkeypatch):
 
 
 def test_words_that_the_output_cannot_hold_are_replaced(tmp_path):
+    """A character that the output's encoding cannot hold is replaced, and the command goes on."""
     done = subprocess.run(
         [*COMMAND, *CHAT],
         cwd=tmp_path,
@@ -129,6 +137,7 @@ def test_words_that_the_output_cannot_hold_are_replaced(tmp_path):
 
 
 def test_no_standard_input_at_all(tmp_path):
+    """A closed standard input is an empty one."""
     closed = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m vimbiso_fsm.cli chat --flows flows <&-"],
         cwd=tmp_path,
@@ -143,6 +152,7 @@ def test_no_standard_input_at_all(tmp_path):
     ("output", "code", "said"), [("| head -n 1", 0, ""), ("> /dev/full", 1, "error: [Errno 28] No space left")]
 )
 def test_output_that_goes_nowhere(tmp_path, output, code, said):
+    """A reader that closes the output is no error; a full disk is one line on standard error."""
     pipe = f"yes hi | head -n 50 | {sys.executable} -m vimbiso_fsm.cli chat --flows flows {output}"
     done = subprocess.run(
         ["sh", "-c", pipe], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
@@ -153,6 +163,7 @@ def test_output_that_goes_nowhere(tmp_path, output, code, said):
 
 
 def test_message_ids_are_of_this_process_alone(data):
+    """Message ids are unique across processes, so the same words are new messages in the next run."""
     for _ in range(2):
         assert invoke(*CHAT, "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")[0] == 0
     versions = version_of(data, "terminal:263779990007")
@@ -178,13 +189,13 @@ def test_message_ids_are_of_this_process_alone(data):
     ids=lambda words: words[0],
 )
 def test_a_command_that_needs_a_bot_asks_for_its_package(words):
-    """No package is taken silently: without --flows the command ends with exit code 2 and names the option."""
+    """No package is taken silently: without `--flows` the command ends with exit code 2 and names the option."""
     said = "error: --flows is missing: name the package that exports your bot, e.g. --flows shop\n"
     assert invoke(*words) == (2, "", said)
 
 
 def test_commands_that_only_read_the_audit_need_no_bot(data):
-    """`history`, `incidents`, `audit verify` and `audit export` work without --flows."""
+    """`history`, `incidents`, `audit verify` and `audit export` work without `--flows`."""
     assert invoke(*CHAT, "--data", data, stdin="hi\n")[0] == 0
     where = ("--data", data)
     code, out, err = invoke("history", EMMY, *where, "--json")
@@ -199,7 +210,7 @@ def test_commands_that_only_read_the_audit_need_no_bot(data):
 
 
 def test_a_channel_type_of_the_bots_own_is_known_with_its_package(tmp_path, data):
-    """Without --flows a text of such a type is a member id; with it, a channel."""
+    """Without `--flows` a text of such a type is a member id; with it, a channel."""
     (tmp_path / "own.py").write_text(
         "import attrs, flows\nbot = attrs.evolve(flows.bot, channels=['pigeon'])\n", encoding="utf-8"
     )
@@ -213,6 +224,7 @@ def test_a_channel_type_of_the_bots_own_is_known_with_its_package(tmp_path, data
 
 
 def test_a_person_at_a_terminal(tmp_path):
+    """At a terminal, a number or a title answers a choice, Ctrl-D ends the chat, and no file is left."""
     with Terminal(*CHAT, cwd=tmp_path) as terminal:
         terminal.until("Ctrl-D leaves")
         assert "Nothing is kept" in terminal.shown
@@ -236,6 +248,7 @@ def test_a_person_at_a_terminal(tmp_path):
 
 
 def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
+    """Rows show their descriptions; Ctrl-C ends the chat, also in the middle of a line."""
     with Terminal(*CHAT, "--data", data, "--channel", "terminal:263771000005", cwd=tmp_path) as terminal:
         terminal.until("> ")
         assert "Nothing is kept" not in terminal.shown
@@ -249,6 +262,7 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
 
 
 def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
+    """A message that could not be saved gets an apology, and makes the exit code 1."""
     with Terminal(*CHAT, "--data", data, cwd=tmp_path) as terminal:
         terminal.until("> ")
         kill_server(data)
@@ -262,6 +276,7 @@ def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
 
 
 def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
+    """After the loss of the server each message gets an apology, an error is printed, and nothing more is stored."""
     process = start(*CHAT, "--data", data, cwd=tmp_path)
     assert process.stdin
     assert process.stdout
@@ -291,6 +306,8 @@ def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
     ],
 )
 def test_what_is_not_known_to_be_saved_is_not_said_to_be(monkeypatch, error, said):
+    """The apology says whether a message was not saved, or whether that is unknown."""
+
     def handle(self, message):
         raise error
 
@@ -306,6 +323,7 @@ def test_what_is_not_known_to_be_saved_is_not_said_to_be(monkeypatch, error, sai
 )
 @pytest.mark.parametrize("command", [CHAT, ("state", "m-1", *FLOWS), ("history", "m-1")], ids=lambda words: words[0])
 def test_no_server_or_a_wrong_url(url, command):
+    """A server that cannot be reached, or a wrong URL, is one line on standard error that hides the password."""
     code, out, err = invoke(*command, "--redis", url)
     assert (code, out) == (1, "")
     assert re.fullmatch(r"error: the store is not available: [^\n]+\n", err)
@@ -313,6 +331,7 @@ def test_no_server_or_a_wrong_url(url, command):
 
 
 def test_a_folder_that_is_none(tmp_path):
+    """A `--data` that names a file is an error, and so is a missing folder for a command that only reads."""
     file = tmp_path / "file"
     file.touch()
     for command in (CHAT, ("state", "m-1", *FLOWS)):
@@ -326,6 +345,7 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 def test_a_folder_whose_data_is_damaged(data):
+    """An embedded server that refuses its files is one line on standard error that names the folder."""
     assert invoke(*CHAT, "--data", data, stdin="hi\n")[0] == 0
     for file in (data / "appendonlydir").glob("*.incr.aof"):
         file.write_bytes(os.urandom(3000))
@@ -335,6 +355,7 @@ def test_a_folder_whose_data_is_damaged(data):
 
 
 def test_a_member_whose_document_is_damaged(data):
+    """`state` reports a damaged document; `chat` repairs it and goes on."""
     assert invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
     with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
         client = store._client
@@ -363,6 +384,7 @@ def test_a_member_whose_document_is_damaged(data):
     ids=str,
 )
 def test_wrong_usage(words, said):
+    """Wrong usage ends with exit code 2, and the message names the fault."""
     code, out, err = invoke(*words)
     assert code == 2
     assert said in err or (not words and said in out)
@@ -387,6 +409,7 @@ def test_wrong_usage(words, said):
     ],
 )
 def test_a_package_without_a_bot(tmp_path, source, said):
+    """A package that cannot be imported or exports no bot is one line that names the fault and its place."""
     if source is not None:
         (tmp_path / "mine.py").write_text(source)
     code, out, err = run("chat", "--flows", "mine", cwd=tmp_path, stdin="hi\n")
@@ -410,6 +433,7 @@ def test_a_package_of_the_current_directory_comes_first(tmp_path):
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_it_in_order(tmp_path, name, code):
+    """SIGTERM and SIGHUP end the command with 128 and their number; the server stops, and no file is left."""
     process = start(*CHAT, cwd=tmp_path)
     assert process.stdin
     assert process.stdout
@@ -427,6 +451,7 @@ def test_a_signal_ends_it_in_order(tmp_path, name, code):
 
 
 def test_without_the_embedded_engine_a_fresh_start_is_in_memory(monkeypatch):
+    """Without the package of the embedded server, a chat that keeps nothing runs in memory."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(EmbeddedServer, "start", None)
     code, out, err = invoke(*CHAT, "--channel", "terminal:263779990008", stdin="hi\n")
@@ -438,6 +463,7 @@ def test_without_the_embedded_engine_a_fresh_start_is_in_memory(monkeypatch):
 
 
 def test_the_state_of_a_member(monkeypatch, data):
+    """`state` finds a guest or member by channel or id, and masks the login token."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", package)
     invoke("chat", *where, stdin="hi\n1\nEmmy\n")
@@ -455,7 +481,7 @@ def test_the_state_of_a_member(monkeypatch, data):
 
 
 def test_where_a_member_stood(monkeypatch, data):
-    """The state of a version, as long as its turn record is kept."""
+    """`state --at` prints an earlier state as long as its turn record is kept."""
     flows, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", flows)
     invoke("chat", *where, stdin="hi\nbecome_member\nEmmy\nNoether\n")
@@ -474,6 +500,7 @@ class _Pin:
 
 
 def test_what_is_secret_is_masked():
+    """The token, secret fields and the arguments of a call are masked, also in suspended runs."""
     from vimbiso_fsm.cli.state import _masked
 
     flow = Flow(
@@ -499,13 +526,14 @@ def test_what_is_secret_is_masked():
 
 
 def test_the_history_of_a_member(monkeypatch, data):
+    """`history` prints the entries of the guest and then of the member, without personal data."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", package)
     invoke("chat", *where, stdin="hi\n1\nEm<m>y\nEmmy\nNoether\nyes\n")
     code, out, err = invoke("history", EMMY, *where)
     assert (code, err) == (0, "")
     header, *rows = out.splitlines()
-    assert " ".join(header.split()) == "version at member kind status flow from to trigger said of it"
+    assert " ".join(header.split()) == "version at member kind status flow from to trigger reasons"
     assert [row.split()[0] for row in rows] == [*map(str, range(1, 10)), "1"]  # the guest's, then the member's
     assert "name.format" in rows[3]
     code, lines, err = invoke("history", EMMY, *where, "--json")
@@ -526,7 +554,7 @@ def test_the_history_of_a_member(monkeypatch, data):
 @pytest.mark.parametrize("who", ["m-1", "whatsapp:263771234567", "nobody:7", "}x", "a\nb", "['", "\x1b[2J"])
 @pytest.mark.parametrize("command", ["state", "history"])
 def test_somebody_nobody_knows(data, command, who):
-    """An id that names no member is repeated without what a terminal would obey."""
+    """A text that names no member is an error, repeated without what a terminal would obey."""
     data.mkdir()
     code, out, err = invoke(command, who, "--data", data, *FLOWS)
     assert (code, out) == (1, "")
@@ -534,6 +562,7 @@ def test_somebody_nobody_knows(data, command, who):
 
 
 def test_json_shows_what_a_terminal_would_obey():
+    """JSON escapes the characters that a terminal obeys or hides, and no others."""
     text = plain_text.as_json({"a": "é\x1b\x9b\u202e🧮\u2028"})
     assert text == '{"a": "é\\u001b\\u009b\\u202e🧮\\u2028"}'
     assert json.loads(text) == {"a": "é\x1b\x9b\u202e🧮\u2028"}
@@ -543,6 +572,7 @@ def test_json_shows_what_a_terminal_would_obey():
 
 
 def test_its_help_names_the_commands_and_the_exit_codes():
+    """The help lists each command with one sentence, and the exit codes."""
     code, out, _ = invoke("--help")
     assert code == 0
     for word in (*COMMANDS, "audit", "Exit codes"):
@@ -557,6 +587,7 @@ def test_its_help_names_the_commands_and_the_exit_codes():
 
 
 def test_its_version(monkeypatch):
+    """`--version` prints the installed version, or that the source tree is not installed."""
     monkeypatch.setattr("vimbiso_fsm.cli.app.version", lambda name: "1.2.3")
     assert invoke("--version") == (0, "vimbiso_fsm 1.2.3\n", "")
 
@@ -569,6 +600,7 @@ def test_its_version(monkeypatch):
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_its_extra_it_says_what_to_install(missing):
+    """Without the extra `cli`, the command names the missing package and the remedy."""
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['--help']; import vimbiso_fsm.cli as c; c.main()"
     )
@@ -578,12 +610,14 @@ def test_without_its_extra_it_says_what_to_install(missing):
 
 
 def test_another_module_that_is_missing_is_a_bug(monkeypatch):
+    """A missing module that the extra does not bring is not explained away."""
     monkeypatch.setitem(sys.modules, "vimbiso_fsm.cli.app", None)
     with pytest.raises(ModuleNotFoundError):
         main()
 
 
 def test_signals_that_are_ignored_stay_so(monkeypatch):
+    """A signal that is ignored at the start, as under nohup, stays ignored."""
     given: dict[int, object] = {}
     monkeypatch.setattr(sys, "argv", ["vimbiso", "--help"])
     monkeypatch.setattr(signal, "signal", given.__setitem__)
@@ -601,4 +635,5 @@ def test_signals_that_are_ignored_stay_so(monkeypatch):
 
 
 def test_the_bot_of_a_package_is_the_one_it_exports():
+    """`--flows` takes the object `bot` of the package."""
     assert bot_options.import_bot("flows") is flows.bot

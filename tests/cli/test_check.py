@@ -1,4 +1,4 @@
-"""`vimbiso check` as people run it."""
+"""`vimbiso check`, in this process and as a process of its own."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def whole(flow: Flow[Any], **options: Any) -> Bot:
-    """A bot that lacks no text."""
+    """Make a bot that lacks no text."""
     return attrs.evolve(bot_of(flow, **options), texts=TEXTS)
 
 
 def package(patch: pytest.MonkeyPatch, flow: Flow[Any]) -> str:
-    """A package for `--flows`."""
+    """Make a package for `--flows`."""
     module = ModuleType("deployed_flows")
     module.bot = whole(flow)  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "deployed_flows", module)
@@ -52,7 +52,7 @@ def package(patch: pytest.MonkeyPatch, flow: Flow[Any]) -> str:
 
 
 def begin(url: str, *steps: str) -> dict[str, Channel]:
-    """A member at each of these steps of version 1."""
+    """Bring one member to each of these states of version 1."""
     till = Till()
     channels = {step: Channel("whatsapp", f"26377123450{place}") for place, step in enumerate(steps)}
     with FlowStateManager.from_url(url, whole(errand_1, till=till)) as manager:
@@ -65,7 +65,7 @@ def begin(url: str, *steps: str) -> dict[str, Channel]:
 
 
 def everything(server: Server) -> dict[bytes, bytes | None]:
-    """What the server holds, byte for byte."""
+    """Return the server's keys with their values, byte for byte."""
     with server.client() as client:
         return {key: client.dump(key) for key in client.scan_iter()}
 
@@ -73,7 +73,7 @@ def everything(server: Server) -> dict[bytes, bytes | None]:
 def test_a_deploy_that_maps_every_live_step(
     valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line for each place and what becomes of it; nothing is written."""
+    """Each place of live runs is one line with what a deploy makes of it; nothing is written."""
     begin(valkey_url, *WAYS)
     before = everything(valkey_server)
     code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
@@ -90,7 +90,7 @@ def test_a_deploy_that_maps_every_live_step(
 
 
 def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1, and the place by name; as JSON too."""
+    """A run without a mapping makes the exit code 1 and is named, as text and as JSON."""
     begin(valkey_url, "colour", "paying")
     loses = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": ReplacedBy("confirm")})])
     named = package(monkeypatch, loses)
@@ -112,7 +112,7 @@ def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytes
 def test_broken_documents_are_counted_without_personal_data(
     valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what is wrong, and no more; they fail no deploy."""
+    """Damaged documents are counted by fault, without personal data, and do not fail a deploy."""
     channels = begin(valkey_url, "handle", "name", "colour")
     with valkey_server.client() as client:
         client.hset(keys_of(guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
@@ -132,17 +132,17 @@ def test_broken_documents_are_counted_without_personal_data(
 def test_a_store_without_members_stays_empty(
     valkey_server: Server, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even the number of shards is written."""
+    """A check of an empty store writes nothing, not even the number of shards."""
     code, out, _ = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
     assert (code, out.splitlines()[-1]) == (0, "documents 0, broken 0, runs 0, without a mapping 0")
     assert everything(valkey_server) == {}
 
 
 def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a store: the flows, and texts that nobody wrote."""
+    """Without a store the flows are counted, and a missing text makes the exit code 1."""
     assert invoke("check", "--flows", package(monkeypatch, errand())) == (
         0,
-        "4 flows in en, each as it should be\n",
+        "4 flows in en; no text has a fault\n",
         "",
     )
     module = ModuleType("wordless_flows")
@@ -155,7 +155,7 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 2, and 1 with a line."""
+    """Two stores are wrong usage; a server that cannot be reached is one line on standard error."""
     named = package(monkeypatch, errand())
     assert invoke("check", "--live", "redis://x", "--data", tmp_path, "--flows", named)[0] == 2
     code, out, err = invoke("check", "--live", f"unix://{tmp_path}/none", "--flows", named)
@@ -164,8 +164,8 @@ def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
-    """As a process: the bot of the repository lacks nothing, and a folder is checked like a server."""
-    said = "13 flows in en, sn, each as it should be\n"  # as the page on languages says
+    """The bot of the repository has no fault, and a folder is checked like a server."""
+    said = "13 flows in en, sn; no text has a fault\n"  # as the page on languages says
     assert run("check", "--flows", "flows", cwd=tmp_path) == (0, said, "")
     (tmp_path / "data").mkdir()
     code, out, err = run("check", "--flows", "flows", "--data", "data", cwd=tmp_path)
@@ -174,7 +174,7 @@ def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
 
 
 def test_a_census_beside_live_traffic_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every node is asked."""
+    """In a cluster every node is asked for its members."""
     from tests.deployments import cluster
     from tests.engines import valkey_program
 

@@ -51,7 +51,7 @@ def install(tmp_path: Path):
 
 
 def test_a_function_becomes_a_command(install):
-    """Its name is that of the entry point; its arguments come from the signature, its help from the docstring."""
+    """A command has the name of its entry point, the arguments of the signature and the help of the docstring."""
     here = install(open_shop="shop:open_shop")
     code, out, err = run("--help", cwd=here)
     assert (code, err) == (0, "")
@@ -61,7 +61,7 @@ def test_a_function_becomes_a_command(install):
 
 
 def test_a_typer_becomes_a_group_of_commands(install):
-    """A `typer.Typer` keeps its commands and its help."""
+    """A `typer.Typer` becomes a group and keeps its commands and its help."""
     here = install(oven="shop:oven")
     assert "  oven           Look after the oven.\n" in run("--help", cwd=here)[1]
     assert run("oven", "heat", "200", cwd=here) == (0, "200 degrees\n", "")
@@ -78,7 +78,7 @@ def test_a_typer_becomes_a_group_of_commands(install):
     ],
 )
 def test_a_command_that_cannot_be_added_is_left_out(install, name: str, value: str, fault: str):
-    """A warning names it, and the other commands can be used."""
+    """A command that cannot be added is named in a warning, and the other commands can be used."""
     here = install(**{name: value, "open_shop": "shop:open_shop"})
     code, out, err = run("open-shop", "corner", cwd=here)
     assert (code, out) == (0, "corner is open\n")

@@ -1,4 +1,4 @@
-"""`vimbiso import-legacy` as people run it."""
+"""`vimbiso import-legacy`, in this process and at a terminal."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ BOT = ("--flows", "tests.legacy.bulk.bot")
 
 @pytest.fixture
 def client(valkey_server: Server, valkey_url: str) -> Generator[Any, None, None]:
+    """A plain client of the server, to write legacy records."""
     with valkey_server.client() as client:
         yield client
 
 
 def at(url: str) -> tuple[str, ...]:
+    """Return the words of the command for a server."""
     return ("import-legacy", "--redis", url, *BOT)
 
 
 def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_path: Path):
-    """Exit code 0 when nothing is left over, also when it is run again."""
+    """Records are imported and counted; a second run imports none and ends with exit code 0 too."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     code, out, err = invoke(*at(valkey_url))
     assert (code, err) == (0, "")
@@ -54,7 +56,10 @@ def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_
 
 
 def test_what_is_left_over_is_listed(valkey_url: str, client: Any, tmp_path: Path):
-    """On standard error, or in the report; exit code 1. No number is shown until it is asked for."""
+    """A record that is not imported is listed on standard error or in the report, and makes the exit code 1.
+
+    Its number is printed only for `--find`.
+    """
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}", step=999)))
     digest = record_digest(NUMBER)
     code, out, err = invoke(*at(valkey_url))
@@ -71,6 +76,7 @@ def test_what_is_left_over_is_listed(valkey_url: str, client: Any, tmp_path: Pat
 
 
 def test_a_dry_run_only_says_so(valkey_url: str, client: Any):
+    """A dry run counts what would be imported and writes nothing."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     code, out, _ = invoke(*at(valkey_url), "--dry-run")
     assert code == 0
@@ -79,6 +85,7 @@ def test_a_dry_run_only_says_so(valkey_url: str, client: Any):
 
 
 def test_purge_deletes_afterwards(valkey_url: str, client: Any):
+    """Legacy records are deleted with `--purge` only."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     assert invoke(*at(valkey_url))[0] == 0
     assert client.exists(NUMBER)
@@ -89,7 +96,7 @@ def test_purge_deletes_afterwards(valkey_url: str, client: Any):
 
 
 def test_a_mapping_with_faults_is_used_as_far_as_it_goes(valkey_url: str, client: Any, tmp_path: Path):
-    """Each line that is not used is named; exit code 1, also when every record was converted."""
+    """The valid lines of a mapping are used; a faulty line is named and makes the exit code 1."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     (tmp_path / "numbers.csv").write_text(f"number,member_id\n{NUMBER},m-7\nnonsense\n", encoding="utf-8")
     code, out, err = invoke(*at(valkey_url), "--mapping", tmp_path / "numbers.csv")
@@ -102,6 +109,7 @@ def test_a_mapping_with_faults_is_used_as_far_as_it_goes(valkey_url: str, client
 
 
 def test_the_bot_is_asked_whose_a_number_is(valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch):
+    """With `--look-up`, the bot's service names the member of a number."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     assert invoke(*at(valkey_url), "--look-up")[0] == 0
     with FlowStateManager.from_url(valkey_url, bot) as manager:
@@ -109,7 +117,7 @@ def test_the_bot_is_asked_whose_a_number_is(valkey_url: str, client: Any, monkey
 
 
 def test_old_records_may_be_on_another_server(valkey_url: str, client: Any, tmp_path: Path):
-    """From a server to a folder of our own; what is stored outlives the command."""
+    """Records can be imported from a server into a folder; what is stored outlives the command."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     (tmp_path / "data").mkdir()
     words = ("import-legacy", "--from", valkey_url, "--data", tmp_path / "data", *BOT)
@@ -130,11 +138,12 @@ def test_old_records_may_be_on_another_server(valkey_url: str, client: Any, tmp_
     ids=["nowhere", "two stores", "no source", "a dry purge", "no rate"],
 )
 def test_wrong_usage(words: tuple[str, ...]):
+    """Options that miss or contradict one another are wrong usage."""
     assert invoke("import-legacy", *BOT, *words)[0] == 2
 
 
 def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A line says what is missing; exit code 1."""
+    """A fault before the first record is one line that says what is missing, with exit code 1."""
 
     def package(name: str, legacy: Legacy | None) -> tuple[str, str]:
         module = ModuleType(name)
@@ -157,7 +166,7 @@ def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_at_a_terminal_a_bar_shows_how_far_it_is(valkey_url: str, client: Any, tmp_path: Path):
-    """And Ctrl-C ends it."""
+    """A terminal shows a progress bar; Ctrl-C ends the import, and a later run completes it."""
     client.mset({f"26377{n:07}": text(offered(f"26377{n:07}", None)) for n in range(300)})
     with Terminal(*at(valkey_url), "--rate", "1", cwd=tmp_path) as terminal:
         terminal.until("keys")
@@ -185,10 +194,9 @@ def test_no_other_command_pays_for_the_import():
 
 
 def test_many_records_and_a_runner_that_is_killed():
-    """The row of 100,000, shortened.
+    """An import that is killed twice beside live traffic imports each valid record once and lists each broken one.
 
-    Both shapes, broken ones among them, members who write meanwhile, SIGKILL twice; all good ones are converted once,
-    all broken ones listed, none is lost.
+    It is the fault row of 100,000 records, shortened.
     """
     figures = migrate_many(2_000)
     assert figures.sound, str(figures)

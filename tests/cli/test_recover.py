@@ -1,4 +1,4 @@
-"""What an operator does to one member: recover, reset, wipe, and the commands for it."""
+"""Repairs of one member by an operator: recover, reset, wipe and quarantine, by both managers and by the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import pytest
 
-from tests.bots import CHANNEL, Bank, fruit_bot, member_document
+from tests.bots import Bank, fruit_bot, member_document
 from tests.cli_runs import embedded, fresh_flows, invoke
 from tests.engines import Proxy, Server
 from tests.operations.test_handle import member_chat
@@ -25,6 +25,7 @@ from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore
 from vimbiso_fsm.store.requests import Link, Load, Quarantine, ReadRecords, ShowQuarantined
+from vimbiso_fsm.testing.chat import CHANNEL
 
 MEMBER = "m-1"
 Client: TypeAlias = Any
@@ -32,7 +33,7 @@ Client: TypeAlias = Any
 
 
 class Both:
-    """Members on a `MemoryStore`, and an operator with a manager of either kind."""
+    """A member on a `MemoryStore`, and an operator with a manager of either kind."""
 
     def __init__(self, kind: str) -> None:
         self.bank = Bank()
@@ -52,12 +53,12 @@ class Both:
         return asyncio.run(_wait(result)) if asyncio.iscoroutine(result) else result
 
     def say(self, *texts: str) -> Outcome:
-        """Say something, at a worker that has no copy in its cache."""
+        """Send messages to a worker that has no document in its cache."""
         self.chat.cache.forget(MEMBER)
         return self.chat.say(*texts)
 
     def spoil(self, data: bytes | None = b"{broken", *, previous: bytes | None = None) -> None:
-        """The stored document is damaged, or (None) gone; so is the one before, if that is given."""
+        """Damage the stored document, or delete it (None); damage the previous one too, if bytes are given."""
         member = self.chat.store._members[MEMBER]
         assert member.state is not None
         member.state = None if data is None else type(member.state)(member.state.head, data)
@@ -65,18 +66,18 @@ class Both:
 
     @property
     def document(self) -> Document:
-        """As it is stored."""
+        """The stored document."""
         return self.chat.document(MEMBER)
 
     @property
     def detail(self) -> dict[str, Any]:
-        """What the latest entry of the audit says."""
+        """The kind and the details of the latest audit entry."""
         entry = json.loads(self.chat.entries(MEMBER)[-1].body)
         return {"kind": entry["kind"], **entry["detail"]}
 
     @property
     def kept(self) -> Any:
-        """All that is stored of the member."""
+        """Everything that is stored of the member."""
         member = self.chat.store._members[MEMBER]
         return attrs.asdict(member), dict(self.chat.store._due)
 
@@ -87,7 +88,7 @@ async def _wait(what: Any) -> Any:
 
 @pytest.fixture(params=["sync", "async"])
 def both(request: pytest.FixtureRequest) -> Both:
-    """Each kind of manager."""
+    """A member and an operator, with each kind of manager."""
     return Both(request.param)
 
 
@@ -95,7 +96,7 @@ def both(request: pytest.FixtureRequest) -> Both:
 
 
 def test_a_sound_document_is_left_alone(both: Both):
-    """And that is said; nothing is written."""
+    """`recover` leaves a sound document alone, says so, and writes nothing."""
     both.say("hi", "order", "ada")
     before = both.kept
     for dry_run in (False, True):
@@ -107,7 +108,7 @@ def test_a_sound_document_is_left_alone(both: Both):
 
 
 def test_nobody_is_not_recovered(both: Both):
-    """There is nothing to do it with."""
+    """`recover`, `reset` and `wipe` refuse a member of whom nothing is stored."""
     both.say("hi")
     for what in ("recover", "reset", "wipe"):
         both.manager, manager = _other(both.manager), both.manager
@@ -118,7 +119,7 @@ def test_nobody_is_not_recovered(both: Both):
 
 
 def _other(manager: Any) -> Any:
-    """The manager, asked for another member whatever it is told."""
+    """Wrap a manager so that it asks for another member, whatever id it is given."""
 
     class Other:
         def __getattr__(self, name: str) -> Any:
@@ -139,7 +140,10 @@ def _other(manager: Any) -> Any:
 def test_a_damaged_document_is_mended_without_a_message(
     both: Both, data: bytes | None, previous: bytes | None, where: str, source: str, tried: list[str]
 ):
-    """The dry run says the same and changes nothing; the member is told with their next message, and asked anew."""
+    """`recover` repairs a damaged document from the best source.
+
+    A dry run reports the same and writes nothing. The member is told with the next reply, and asked again.
+    """
     both.say("hi", "order", "ada", "1234")
     before = both.document
     both.spoil(data, previous=previous)
@@ -177,7 +181,7 @@ def test_a_damaged_document_is_mended_without_a_message(
 
 
 def test_a_core_field_that_is_sound_stays(both: Both):
-    """Only what is damaged is lost."""
+    """A repair replaces the damaged field only."""
     both.say("hi", "order", "ada")
     before = both.document
     raw = {**loads(encode(before)), "current_account": "none"}
@@ -191,7 +195,7 @@ def test_a_core_field_that_is_sound_stays(both: Both):
 
 
 def test_a_call_is_not_mended_over(both: Both):
-    """What may have been sent is not offered to be sent again, and the member is told to look."""
+    """A repair never goes back over a call with an effect; the member is told to check."""
     both.say("hi", "order", "ada", "1234", "fruit02")
     confirming = encode(both.document)
     both.say("yes")
@@ -206,7 +210,7 @@ def test_a_call_is_not_mended_over(both: Both):
 
 
 def test_nobody_is_reached_by_a_channel_that_nobody_knows(both: Both):
-    """Then only the member's next message can mend it, and that is said."""
+    """Without a known channel, `recover` leaves the repair to the member's next message, and says so."""
     both.say("hi")
     both.spoil(previous=b"{")
     both.chat.store._members[MEMBER].records = ()
@@ -219,7 +223,7 @@ def test_nobody_is_reached_by_a_channel_that_nobody_knows(both: Both):
 
 @pytest.mark.parametrize("operator", [False, True])
 def test_a_recovery_is_logged(both: Both, caplog: pytest.LogCaptureFixture, operator: bool):
-    """With what was kept, what was lost, and where it was looked for in vain; nothing of what was said."""
+    """A repair is logged with what was kept and lost and each rejected source, and without words of the member."""
     both.say("hi", "order", "zebra")
     both.spoil(previous=b'{"zebra":')
     if operator:
@@ -247,7 +251,7 @@ def test_a_recovery_is_logged(both: Both, caplog: pytest.LogCaptureFixture, oper
 
 @pytest.mark.parametrize(("wiped", "why"), [(True, "it was wiped"), (False, "its time was over")])
 def test_what_is_gone_by_right_is_no_damage(both: Both, wiped: bool, why: str):
-    """A natural end, or a wipe: left alone, and said."""
+    """A document that expired or was wiped is not damage."""
     both.say("hi", "order")
     if wiped:
         both.do("wipe")
@@ -260,7 +264,7 @@ def test_what_is_gone_by_right_is_no_damage(both: Both, wiped: bool, why: str):
 
 
 def test_whoever_is_quicker_wins(both: Both):
-    """The member's own message mends it between the operator's look and commit: nothing is done twice."""
+    """A message that repairs the document before the operator's commit leaves nothing to recover."""
     both.say("hi", "order", "ada", "1234")
     both.spoil()
     store = both.chat.store
@@ -283,7 +287,10 @@ def test_whoever_is_quicker_wins(both: Both):
 
 
 def test_a_member_is_put_back_to_a_version_that_is_kept(both: Both):
-    """From the turn records; the answers since are lost, and said so; who they are stays."""
+    """`recover --to` restores a kept state from the turn records.
+
+    The later answers are lost and named; the profile, the token and the session stay.
+    """
     both.say("hi", "order", "ada", "1234", "fruit02", "back", "back")
     before = both.document
     stored = both.kept
@@ -319,14 +326,14 @@ def test_a_member_is_put_back_to_a_version_that_is_kept(both: Both):
 
 
 def test_at_the_first_question_whose_answer_no_record_keeps(both: Both):
-    """A secret stands in no record: it is asked for again."""
+    """A secret is in no turn record, so it is asked for again."""
     both.say("hi", "order", "ada", "1234", "fruit02", "menu", "yes")
     found = both.do("recover", to=6)
     assert (found.flow, found.step) == ("order", "pin")
 
 
 def test_a_damaged_member_is_put_back(both: Both):
-    """What is damaged is set aside first."""
+    """`recover --to` moves a damaged document to quarantine first."""
     both.say("hi", "order", "ada", "1234", "fruit02")
     both.spoil()
     found = both.do("recover", to=3)
@@ -336,7 +343,7 @@ def test_a_damaged_member_is_put_back(both: Both):
 
 
 def test_nobody_is_put_back_over_a_call(both: Both):
-    """The turn that stands between is named, and what is still possible."""
+    """`recover --to` refuses to go back over a call with an effect, and names the turn and the possible versions."""
     both.say("hi", "order", "ada", "1234", "fruit02", "yes", "order", "bob")
     before = both.kept
     with pytest.raises(NotRecovered) as error:
@@ -355,7 +362,7 @@ def test_nobody_is_put_back_over_a_call(both: Both):
     [(99, "the latest version is 5"), (1, "no state of version 1 is kept; kept are those of 2, 3, 4, 5")],
 )
 def test_a_version_that_is_not_kept(both: Both, to: int, fault: str):
-    """What is kept is named."""
+    """`recover --to` refuses a version that is not kept, and names those that are."""
     both.say("hi", "order", "ada", "1234")
     member = both.chat.store._members[MEMBER]
     member.records = member.records[1:]
@@ -364,7 +371,7 @@ def test_a_version_that_is_not_kept(both: Both, to: int, fault: str):
 
 
 def test_a_version_at_which_a_call_was_on_its_way(both: Both):
-    """Is no question to go back to, also while the document before it is the one."""
+    """A version at which a call is pending is no state to go back to, during the call and after it."""
     from vimbiso_fsm.operations.effects import RunCall
 
     both.say("hi", "order", "ada", "1234", "fruit02")
@@ -383,7 +390,7 @@ def test_a_version_at_which_a_call_was_on_its_way(both: Both):
 
 
 def test_reset_ends_every_flow_and_keeps_the_rest(both: Both):
-    """Repeated, it changes nothing more."""
+    """`reset` ends the open flows and keeps everything else; a second one changes nothing."""
     both.say("hi", "order", "ada", "menu")
     before = both.document
     done = both.do("reset")
@@ -402,7 +409,7 @@ def test_reset_ends_every_flow_and_keeps_the_rest(both: Both):
 
 
 def test_reset_tells_of_a_call_that_it_leaves(both: Both):
-    """Nobody waits for its answer any more; when it comes, it changes nothing, and is not made again."""
+    """`reset` names a pending call; its answer changes nothing later, and it is not made again."""
     from vimbiso_fsm.operations.effects import RunCall
 
     both.say("hi", "order", "ada", "1234", "fruit02")
@@ -419,7 +426,7 @@ def test_reset_tells_of_a_call_that_it_leaves(both: Both):
 
 
 def test_reset_mends_nothing(both: Both):
-    """That is another command's business."""
+    """`reset` refuses a damaged document."""
     both.say("hi")
     both.spoil()
     with pytest.raises(DamagedDocument):
@@ -427,7 +434,10 @@ def test_reset_mends_nothing(both: Both):
 
 
 def test_wipe_removes_all_but_tokens_and_audit(both: Both):
-    """A message of before is not done twice; the next one begins anew, and nobody speaks of a lost session."""
+    """`wipe` keeps the tokens and the audit.
+
+    A message of before the wipe is a duplicate, and the next one begins anew without an authenticated member.
+    """
     both.say("hi", "order", "ada", "1234", "fruit02")
     confirm = both.chat.message("yes")
     both.chat.handle(confirm)
@@ -455,7 +465,7 @@ def test_wipe_removes_all_but_tokens_and_audit(both: Both):
 
 
 def test_wipe_meets_a_worker_who_knows_better(both: Both):
-    """A worker's copy of the wiped document is a conflict, not a revival."""
+    """A worker's cached copy of a wiped document leads to a conflict and does not bring it back."""
     both.say("hi", "order", "ada")
     cache = both.chat.cache
     assert cache.document(MEMBER) is not None
@@ -468,7 +478,7 @@ def test_wipe_meets_a_worker_who_knows_better(both: Both):
 
 
 def test_a_busy_member_is_given_up_in_time(both: Both):
-    """Whoever loses every race says so."""
+    """`reset` and `wipe` raise `Contended` when they lose every race."""
     both.say("hi", "order")
     both.manager._base.patience = -1.0
     store = both.chat.store
@@ -491,14 +501,14 @@ def test_a_busy_member_is_given_up_in_time(both: Both):
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client]:
-    """A plain client, to look behind the store's back."""
+    """A plain client of the server, to change stored keys directly."""
     with valkey_server.client() as client:
         yield client
 
 
 @pytest.fixture
 def at(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """The options that name a store and flows of the test's own."""
+    """The options that name the store and a package of the test's own."""
     name, _ = fresh_flows(monkeypatch)
     return "--redis", valkey_url, "--flows", name
 
@@ -507,7 +517,7 @@ ADA = "whatsapp:263771000001"
 
 
 def talk(url: str, *texts: str) -> Outcome:
-    """Ada says something."""
+    """Send messages of Ada, and return the last outcome."""
     import sys
 
     with FlowStateManager.from_url(url, sys.modules["fresh_flows"].bot) as manager:
@@ -522,7 +532,7 @@ def talk(url: str, *texts: str) -> Outcome:
 @embedded
 @pytest.mark.embedded
 def test_the_commands(at: tuple[str, ...], client: Client):
-    """Recover, put back, quarantine, reset, wipe, as an operator uses them; no output quotes the member."""
+    """An operator can recover, put back, quarantine, reset and wipe by command, and no output quotes the member."""
     url = at[1]
     talk(url, "hi", "offer", "5")
     code, out, err = invoke("recover", ADA, *at)
@@ -558,7 +568,7 @@ def test_the_commands(at: tuple[str, ...], client: Client):
     assert (code, out) == (0, "ended: dashboard, offer\n")
     code, out, _ = invoke("wipe", ADA, *at)
     assert (code, out) == (0, "removed: state, previous, turns, set aside\n")
-    assert invoke("wipe", ADA, *at)[1] == "removed: nothing, nothing was left\n"
+    assert invoke("wipe", ADA, *at)[1] == "removed: nothing was left\n"
     left = {name.rpartition(b":")[2] for name in client.keys("*:member:member-*")}
     assert left == {b"audit", b"tokens"}
     assert invoke("recover", "nobody", *at)[0] == 1
@@ -567,7 +577,7 @@ def test_the_commands(at: tuple[str, ...], client: Client):
 @embedded
 @pytest.mark.embedded
 def test_where_a_member_stood_by_the_document_before(at: tuple[str, ...], client: Client):
-    """It is kept for thirty days, the turn records for eight."""
+    """`state --at` finds the latest and the previous state in the documents, without turn records."""
     version = talk(at[1], "hi", "offer", "5").state.version
     shown = [invoke("state", ADA, "--at", str(number), *at) for number in (version, version - 1)]
     client.delete(*client.keys("*:turns"))
@@ -579,9 +589,9 @@ def test_where_a_member_stood_by_the_document_before(at: tuple[str, ...], client
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", ["state", "prev", "turns", "audit", "tokens"])
 def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
-    """It is mended as by a message.
+    """A key of a wrong type is repaired like a damaged document.
 
-    What is sound stays, what is not is set aside whole; the dry run says the same and moves nothing.
+    The key is moved to quarantine whole, the other keys stay, and a dry run reports the same and moves nothing.
     """
     bot = fruit_bot()
     with FlowStateManager.from_url(valkey_url, bot) as manager:
@@ -610,7 +620,7 @@ def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
 @pytest.mark.embedded
 @pytest.mark.parametrize("name", ["prev", "turns", "audit", "due", "asides"])
 def test_wipe_wipes_whatever_stands_there(valkey_url: str, client: Client, name: str):
-    """A key of a wrong type is no excuse."""
+    """`wipe` deletes a key of a wrong type like any other."""
     bot = fruit_bot()
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         manager.save(member_document())
@@ -629,7 +639,7 @@ def test_wipe_wipes_whatever_stands_there(valkey_url: str, client: Client, name:
 @pytest.mark.embedded
 @pytest.mark.parametrize("lost", [1, 2])
 def test_a_wipe_whose_answer_is_lost_is_made_once(valkey_server: Server, valkey_url: str, lost: int):
-    """It is asked for again, and knows its own entry."""
+    """A wipe whose reply was lost is asked for again and takes effect once."""
     bot = fruit_bot()
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         manager.save(member_document())

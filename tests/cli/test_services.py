@@ -1,4 +1,4 @@
-"""`--services MODULE:FUNCTION`: where the services of a bot come from, and what is said of a function that fails."""
+"""`--services MODULE:FUNCTION`: the services of a bot, and the errors of a function that fails."""
 
 from __future__ import annotations
 
@@ -88,12 +88,13 @@ CHAT = ("chat", "--flows", "shop", "--services")
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
+    """The current directory of the command, with the package `shop`."""
     (tmp_path / "shop.py").write_text(SHOP, encoding="utf-8")
     return tmp_path
 
 
 def test_a_function_returns_the_services(here: Path):
-    """The services of the function replace the bot's own of the same names."""
+    """The services of the function replace those of the bot that have the same names."""
     code, out, err = run(*CHAT, "shop:plain", cwd=here, stdin="hi\nbake\n")
     assert (code, err) == (0, "")
     assert "baked by plain\n" in out
@@ -101,7 +102,7 @@ def test_a_function_returns_the_services(here: Path):
 
 
 def test_a_function_returns_a_context_manager(here: Path):
-    """It is left when the command ends."""
+    """A context manager that the function returns is exited when the command ends."""
     code, out, err = run(*CHAT, "shop:managed", cwd=here, stdin="hi\nbake\n")
     assert (code, err) == (0, "")
     assert out.startswith("opened\n")
@@ -111,7 +112,7 @@ def test_a_function_returns_a_context_manager(here: Path):
 
 @pytest.mark.parametrize("function", ["later", "managed_later"])
 def test_an_async_function_is_refused_by_a_command_that_is_not(here: Path, function: str):
-    """The error says so, and no coroutine is left unawaited."""
+    """A sync command refuses an async function, and leaves no coroutine unawaited."""
     code, out, err = run(*CHAT, f"shop:{function}", cwd=here)
     assert (code, out) == (1, "")
     assert err == (
@@ -132,7 +133,7 @@ def test_an_async_function_is_refused_by_a_command_that_is_not(here: Path, funct
 )
 @pytest.mark.parametrize("command", ["chat", "worker"])
 def test_a_function_that_cannot_be_used(here: Path, command: str, function: str, code: int, said: str):
-    """The error names the option, the function, the fault and the remedy, for both kinds of commands."""
+    """The error names the option, the function, the fault and the remedy, for sync and async commands."""
     (here / "data").mkdir()
     words = ("--data", "data", "--flows", "shop", "--services", function)
     ended, out, err = run(command, *words, cwd=here)

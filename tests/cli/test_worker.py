@@ -1,4 +1,4 @@
-"""`vimbiso worker` as people run it."""
+"""`vimbiso worker`, as a process of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def deliver(channel, replies):
 
 
 def until(process: subprocess.Popen[bytes], words: str) -> str:
-    """The first line of its output that has these words."""
+    """Return the first line of the output that contains these words."""
     assert process.stdout is not None
     for line in process.stdout:
         if words in line.decode():
@@ -37,7 +37,7 @@ def until(process: subprocess.Popen[bytes], words: str) -> str:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """After SIGTERM: exit code, the rest of its output, its errors."""
+    """Send SIGTERM, and return the exit code and the rest of the output and of the errors."""
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=LIMIT)
     return process.returncode, out.decode(), err.decode()
@@ -46,7 +46,7 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 @pytest.mark.embedded
 @embedded
 def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
-    """What is due is done and delivered; SIGTERM ends it in order, with a line of what it did."""
+    """A worker fires a timer and delivers the reply; SIGTERM ends it in order, with a line of metrics."""
     (tmp_path / "seats.py").write_text(BOT)
     (tmp_path / "data").mkdir()
     words = ("--data", "data", "--flows", "seats")
@@ -63,7 +63,7 @@ def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
 @pytest.mark.embedded
 @embedded
 def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_server: Server, tmp_path: Path):
-    """Unless that is waived, and then an incident says so."""
+    """A worker refuses a server that the doctor refuses; `--unsafe-store` waives it, and an incident records that."""
     (tmp_path / "seats.py").write_text(BOT)
     words = ("--redis", valkey_server.url, "--flows", "seats")
     refused = start("worker", *words, cwd=tmp_path)
@@ -91,7 +91,7 @@ def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_server: Server, t
     ],
 )
 def test_wrong_usage_is_said(words: tuple[str, ...], said: str):
-    """Plainly, before anything is begun."""
+    """A wrong option is named before the worker starts."""
     code, out, err = invoke("worker", *words, "--flows", "flows")
     assert code in (1, 2)
     assert out == ""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, member_document
+from tests.bots import member_document
 from tests.strategies import documents
 from vimbiso_fsm.document.codec import (
     decode,
@@ -25,6 +25,7 @@ from vimbiso_fsm.document.codec import (
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.json_codec import dumps_unstructured, loads
 from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 
 @given(documents())

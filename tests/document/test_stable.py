@@ -14,12 +14,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.bots import START
 from tests.document.test_typed_data import Data
 from vimbiso_fsm.document.json_codec import dumps_unstructured, loads
 from vimbiso_fsm.document.stable import stable
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.messages.money import Money
+from vimbiso_fsm.testing.chat import START
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, fruit_bot, member_document
+from tests.bots import fruit_bot, member_document
 from tests.strategies import documents, json_values
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
@@ -33,6 +33,7 @@ from vimbiso_fsm.document.shape import SEED
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import InvalidState
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 BOT = fruit_bot()
 

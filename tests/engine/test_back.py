@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import Chat, Talk, fruit_bot, member_document
+from tests.bots import fruit_bot, member_document
 from tests.flow.test_flow import END, A, made
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
@@ -21,6 +21,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
+from vimbiso_fsm.testing.chat import Chat, Talk
 
 NOWHERE = "This is the first question; there is nothing to go back to."
 SENT = "What came before this was already sent, so there is no way back over it."

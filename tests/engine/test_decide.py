@@ -18,26 +18,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests import bots
-from tests.bots import (
-    CHANNEL,
-    START,
-    Bank,
-    CallReturned,
-    Delivered,
-    DeliveryDue,
-    LeaseExpired,
-    SessionExpired,
-    StateTimeout,
-    Talk,
-    fruit_bot,
-    home,
-    member_document,
-    one_flow,
-    order,
-    pick,
-    sign_in,
-)
+from tests.bots import Bank, fruit_bot, home, member_document, one_flow, order, pick, sign_in
 from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.audit.entries import unseal
@@ -46,7 +27,17 @@ from vimbiso_fsm.document.document import Address, Document, Undelivered
 from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
-from vimbiso_fsm.engine.events import ReplyRoute, content_digest, turn_token
+from vimbiso_fsm.engine.events import (
+    CallReturned,
+    Delivered,
+    DeliveryDue,
+    LeaseExpired,
+    ReplyRoute,
+    SessionExpired,
+    StateTimeout,
+    content_digest,
+    turn_token,
+)
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due, wake_at
 from vimbiso_fsm.errors import InvalidState, NotStorable
 from vimbiso_fsm.flow.bot import Bot
@@ -59,6 +50,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
+from vimbiso_fsm.testing.chat import CHANNEL, START, Talk, check_decision, words
 
 
 def member(bank: Bank | None = None, **options: Any) -> Talk:
@@ -894,14 +886,9 @@ def test_words_of_a_transition():
 
 def test_anything_begins_a_conversation():
     """The first message of a member leads home, whatever it is."""
-    for content in (
-        {"text": "order"},
-        {"text": ""},
-        {"choice": "x"},
-        {"kind": "image"},
-        {"text": "back"},
-        {"text": "?"},
-    ):
+    contents: list[dict[str, Any]] = [{"choice": "x"}, {"kind": "image"}]
+    contents += [{"text": text} for text in ("order", "", "back", "?")]
+    for content in contents:
         assert Talk(fruit_bot()).send(**content).place == "home.menu"
 
 
@@ -1120,7 +1107,7 @@ def test_recovered_is_said_first():
         fruit_bot(), member_document(), Message(CHANNEL, "m", "hello"), START, recovered=Text("recovered")
     )
     assert decision.status == "recovered"
-    assert bots.words(decision.replies)[0].startswith("We had to tidy up")
+    assert words(decision.replies)[0].startswith("We had to tidy up")
     assert decision.entry is not None
     assert decision.entry.kind == "recovery"
 
@@ -1128,12 +1115,12 @@ def test_recovered_is_said_first():
 def test_the_question_as_it_is_now():
     """`current_question` is the question now, or no reply if the question raises."""
     talk = at_pin()
-    assert bots.words(current_question(talk.bot, talk.state, talk.now)) == ["Your PIN?"]
+    assert words(current_question(talk.bot, talk.state, talk.now)) == ["Your PIN?"]
     assert current_question(talk.bot, member_document(), talk.now) == ()
     talk = at_confirm()
     talk.hold_calls = True
     talk.say("yes")
-    assert bots.words(current_question(talk.bot, talk.state, talk.now))[0].startswith("We are still working")
+    assert words(current_question(talk.bot, talk.state, talk.now))[0].startswith("We are still working")
     ARMED.clear()
     talk = Talk(broken("reads")).say("hi")
     other = Talk(broken("ask")).says("hi", "anything")
@@ -1245,7 +1232,7 @@ def test_any_document_and_any_message(document: Document, message: Message, late
     bot = fruit_bot()
     now = document.last_updated + timedelta(seconds=later)
     decision = decide(bot, document, message, now)
-    bots.check_decision(bot, document, message, now, decision)
+    check_decision(bot, document, message, now, decision)
     assert decision.replies
 
 
@@ -1330,7 +1317,7 @@ def test_any_document_and_what_is_due(document: Document, later: int, route: Rep
     now = document.last_updated + timedelta(seconds=later)
     for at, event in due(document):
         decision = decide(bot, document, event, now, route=route)
-        bots.check_decision(bot, document, event, now, decision, route)
+        check_decision(bot, document, event, now, decision, route)
         # A call at rest is taken up by itself later, but at once by whoever asks.
         begins = document.call.leased_until if isinstance(event, LeaseExpired) and document.call else at
         assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"

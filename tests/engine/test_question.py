@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, choices, one_flow
+from tests.bots import one_flow
 from tests.strategies import texts
 from vimbiso_fsm.document.document import Address, FlowData, Member, Run, StepData
 from vimbiso_fsm.engine import question
@@ -23,6 +23,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
+from vimbiso_fsm.testing.chat import CHANNEL, START, choices
 
 RUN = Run(FlowData("one:0123456789abcdef", "list", StepData("one", Address("sms", "1"))), 1, "f", entered=7)
 

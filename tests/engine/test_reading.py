@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bots import START, fruit_bot, member_document
+from tests.bots import fruit_bot, member_document
 from tests.changed_flows import bot_of, errand, errand_1
 from tests.engine.test_upgrade import deploy, standing
 from vimbiso_fsm.document.codec import encode
@@ -23,6 +23,7 @@ from vimbiso_fsm.engine.reading import (
     open_document,
 )
 from vimbiso_fsm.store.requests import Broken, Head, Stored
+from vimbiso_fsm.testing.chat import START
 
 BOT = fruit_bot()
 DOCUMENT = member_document(member_id="m-1", version=2)

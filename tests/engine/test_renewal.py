@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.bots import Chat, words
 from tests.flow.test_tokens import Office, a_bot, log_in, logged_in, login, paid, shopping
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode
@@ -26,6 +25,7 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.runtime.services import with_retries, with_retries_async
 from vimbiso_fsm.store.requests import Load, Stored
+from vimbiso_fsm.testing.chat import Chat, words
 
 LOST = ConnectionError("the answer was lost")
 NO = Refused("unauthorised")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document, one_flow
+from tests.bots import Bank, fruit_bot, member_document, one_flow
 from tests.document.test_state_validator import FULL
 from tests.operations.test_handle import member_chat
 from tests.strategies import WORDS, json_values
@@ -30,6 +30,7 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat
 
 BOT = fruit_bot()
 NOW = START + timedelta(hours=1)

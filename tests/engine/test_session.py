@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.credex_core import SimulatedCredexCore
-from tests.bots import START, Chat, Talk, fruit_bot, member_document, one_flow
+from tests.bots import fruit_bot, member_document, one_flow
 from tests.flow.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.document.document import Document, TokenLife
 from vimbiso_fsm.engine.events import SessionEnding, SessionExpired
@@ -27,6 +27,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.testing.chat import START, Chat, Talk
 
 LIMITED = SessionLife(idle=300, limit=1000)
 WARNED = SessionLife(warning=60)

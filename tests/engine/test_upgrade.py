@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Chat, Shell, member_document, words
+from tests.bots import member_document
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Errand2, Till, bot_of, errand, errand_1, pick
+from tests.shells import Shell
 from tests.strategies import plain_values
 from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, State, Text, Transition
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
@@ -37,6 +38,7 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.promote import merge
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, words
 
 
 def standing(step: str, *, till: Till | None = None, more: tuple[str, ...] = ()) -> Chat:

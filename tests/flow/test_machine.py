@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, one_flow
+from tests.bots import one_flow
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import FlowError, WrongCallback
 from vimbiso_fsm.flow.flow import Flow
@@ -20,6 +20,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 
 @attrs.frozen

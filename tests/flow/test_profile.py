@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Chat, member_document
+from tests.bots import member_document
 from vimbiso_fsm.document.document import Member, StoredProfile, language_of
 from vimbiso_fsm.errors import FlowError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
@@ -19,6 +19,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn, settled
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import Chat, member_document
+from tests.bots import member_document
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
@@ -18,6 +18,7 @@ from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn, authenticated
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.testing.chat import Chat
 
 BUTTONS = st.lists(st.sampled_from(["yes", "no", "more", "less"]), min_size=1, unique=True)
 

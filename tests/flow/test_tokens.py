@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START, Chat, Talk, member_document, one_flow, words
+from tests.bots import member_document, one_flow
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Member, TokenLife
@@ -30,6 +30,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Talk, words
 
 SECRET = "a secret that is long enough for it" * 2
 LIFE = 300.0

@@ -7,12 +7,13 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.bots import CHANNEL, START, Bank
+from tests.bots import Bank
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.calls import Call, Caller, call, snake_case
 from vimbiso_fsm.flow.turn import Changes, Turn, authenticated, failed_with
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 
 def turn(**changes: Any) -> Turn[str]:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bots import CHANNEL, START
 from tests.strategies import channels, json_values, messages, texts
 from vimbiso_fsm.document.document import first_document
 from vimbiso_fsm.engine.events import content_digest, turn_token
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import MAX_ID, Channel, Message
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
+from vimbiso_fsm.testing.chat import CHANNEL, START
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import attrs
 import pytest
 from hypothesis import given
 
-from tests.bots import CHANNEL, words
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.engine.test_upgrade import deploy, old_documents, standing
 from tests.engines import Server
@@ -30,6 +29,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.operations.census import Census
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Load, ReadAudit, Stored
+from vimbiso_fsm.testing.chat import CHANNEL, words
 
 # The verdict -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.bots import CHANNEL, START, Bank, Chat, fruit_bot, member_document
+from tests.bots import Bank, fruit_bot, member_document
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages.message import Message
@@ -17,7 +17,7 @@ from vimbiso_fsm.operations.effects import Operation, Pause, run, run_awaited
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, FindOwner, Linked
-from vimbiso_fsm.testing.chat import Held
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held
 
 
 async def owner_after_a_pause() -> str | None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
-from tests.bots import CHANNEL, START, Bank, Chat, choices, fruit_bot, member_document, words
+from tests.bots import Bank, fruit_bot, member_document
 from tests.strategies import texts
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import encode
@@ -50,7 +50,7 @@ from vimbiso_fsm.store.requests import (
     Stored,
     Unlink,
 )
-from vimbiso_fsm.testing.chat import Held
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held, choices, words
 
 MEMBER = "m-1"
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from flows import bot
 from flows.credex_core import Fault, SimulatedCredexCore
-from tests.bots import Chat as Talking
 from tests.bots import fruit_bot, member_document
 from tests.flow.test_tokens import Office, a_bot, a_token
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
@@ -52,6 +51,7 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     Wipe,
 )
+from vimbiso_fsm.testing.chat import Chat as Talking
 from vimbiso_fsm.testing.chat import Held
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)

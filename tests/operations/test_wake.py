@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
 from tests import bots
-from tests.bots import CHANNEL, START, Bank, Chat, Clock, Shell, fruit_bot, member_document, one_flow, words
+from tests.bots import Bank, fruit_bot, member_document, one_flow
+from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document
@@ -41,6 +42,7 @@ from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, shard_of
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, words
 
 MEMBER = "m-1"
 LOST = ConnectionError("lost")

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.bots import CHANNEL, START, Chat, fruit_bot, member_document
+from tests.bots import fruit_bot, member_document
 from tests.changed_flows import ANSWERS, FROM_1, POLICY, WAYS, Errand1, Till, bot_of, errand, errand_1, line, pay_1
 from tests.engine.test_upgrade import deploy, last, place, standing
 from tests.engines import Server
@@ -32,7 +32,7 @@ from vimbiso_fsm.operations.recover import NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import Head, Inherited, Load
-from vimbiso_fsm.testing.chat import Held
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held
 
 NEWER = errand([FROM_1, Migration(2)], version=3)
 

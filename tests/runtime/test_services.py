@@ -12,7 +12,8 @@ import attrs
 import pytest
 
 from tests import bots
-from tests.bots import CHANNEL, START, Bank, Clock, Shell, Watched, fruit_bot, member_document, words
+from tests.bots import Bank, fruit_bot, member_document
+from tests.shells import Shell, Watched
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import PendingCall
 from vimbiso_fsm.errors import ServiceError, Unreadable
@@ -29,6 +30,7 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.services import bind, bind_delivery, only_sync, with_retries, with_retries_async
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Link, Request
+from vimbiso_fsm.testing.chat import CHANNEL, START, Clock, words
 
 LIMIT = 30.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""
@@ -396,7 +398,7 @@ def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
         shell.do("update", MEMBER, lambda document: attrs.evolve(
             document,
             run=attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step="pay")),
-            call=PendingCall("key", "bank", "pay", {"name": "ada", "fruit": "apple"}, "root", bots.START),
+            call=PendingCall("key", "bank", "pay", {"name": "ada", "fruit": "apple"}, "root", START),
         ))  # fmt: skip
         clock.at += lease
         shell.wake()

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bots import Clock, Shell, Watched, fruit_bot
+from tests.bots import fruit_bot
 from tests.engines import Proxy, Server
+from tests.shells import Shell, Watched
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
@@ -31,6 +32,7 @@ from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
 from vimbiso_fsm.store.retention import SHARDS
+from vimbiso_fsm.testing.chat import Clock
 
 LIMIT = 30.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""

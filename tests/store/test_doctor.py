@@ -394,7 +394,7 @@ def test_the_command_prints_each_finding_with_its_remedy(program: str):
         *findings, sum_ = out.splitlines()
         assert [line.split(":")[0] for line in findings] == ["refused", "refused", "warning"]
         assert all("; remedy: CONFIG SET " in line for line in findings)
-        assert sum_ == f"local: asked {server.url}; 2 refused, 1 to be warned of"
+        assert sum_ == f"local: asked {server.url}; refused 2, warnings 1"
         client.config_set("appendonly", "yes")
         client.config_set("appendfsync", "always")
         code, out, err = invoke("doctor", server.url)
@@ -635,7 +635,7 @@ def test_the_page_with_replicas_and_a_sentinel(folder: Folder, monkeypatch: pyte
         wait_until(found)
         code, out = folder.sh(block("doctor: replicated"))
         assert code == 0, out
-        assert re.fullmatch(f"replicated: asked localhost:{primary}, (\\S+, )\\S+; 0 refused, 0 to be warned of\n", out)
+        assert re.fullmatch(f"replicated: asked localhost:{primary}, (\\S+, )\\S+; refused 0, warnings 0\n", out)
         assert ask_awaited(url)[0].place == f"localhost:{primary}"
         assert talk(url, monkeypatch)[-1] == "advanced"
         with AtomicStateManager.from_url(url, durability="replicated") as store:

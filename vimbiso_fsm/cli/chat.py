@@ -95,7 +95,9 @@ class _Conversation:
 def _from_pipe(conversation: _Conversation) -> None:
     stream = sys.stdin.buffer if sys.stdin else None
     for number, text in enumerate(filter(str.strip, _texts(lines(stream) if stream else ()))):
-        print(f"{chr(10) if number else ''}> {shown(text)}", flush=True)
+        if number:
+            print()
+        print(f"> {shown(text)}", flush=True)
         print("\n\n".join(terminal.render(conversation.channel, conversation.say(text))), flush=True)
 
 

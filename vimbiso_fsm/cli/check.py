@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import attrs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text as Styled
 
 from vimbiso_fsm.audit.trail import members
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
+from vimbiso_fsm.cli.display import print_table, progress_bar
 from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, opened
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
 from vimbiso_fsm.store.requests import Broken, Load, Store
-
-TABLE_WIDTH: Final = 160
-"""Columns of a table that is not printed to a terminal."""
 
 
 def check(
@@ -63,9 +56,7 @@ def check(
 def _census(bot: Bot, store: Store) -> Census:
     """Read the document of every member. A terminal shows a progress bar."""
     census = Census(bot)
-    notes = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.completed} of {task.total}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress:
+    with progress_bar("{task.completed} of {task.total}") as progress:
         for member_id in progress.track(members(store), description="check"):
             stored = store.perform(Load(member_id))
             if isinstance(stored, Broken):
@@ -105,27 +96,19 @@ def _raw(census: Census | None) -> dict[str, Any] | None:
 
 def _print_report(bot: Bot, texts: tuple[TextFault, ...], census: Census | None) -> None:
     languages = ", ".join(map(clean, sorted(bot.catalogue.languages)))
-    print(f"{len(bot.flows)} flows in {languages}" + ("" if texts else ", each as it should be"))
+    print(f"{len(bot.flows)} flows in {languages}" + ("" if texts else "; no text has a fault"))
     for text in texts:
         print(f"text {clean(str(text))}")
     if census is None:
         return
-    _print_table(census)
+    names = ("flow", "version", "step", "standing", "runs", "calls", "after the deploy")
+    rows = (_cells(census, place) for place in sorted(census.runs))
+    print_table(names, rows, numbers=("version", "runs", "calls"))
     for fault, count in sorted(census.broken.items()):
         print(f"broken, {count}: {' '.join(clean(fault).split())}")
     runs, lost = census.runs.total(), sum(census.runs[place] for place in census.lost)
     broken = census.broken.total()
     print(f"documents {census.documents}, broken {broken}, runs {runs}, without a mapping {lost}")
-
-
-def _print_table(census: Census) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("flow", "version", "step", "standing", "runs", "calls", "after the deploy"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("version", "runs", "calls") else "left")
-    for place in sorted(census.runs):
-        table.add_row(*(Styled(clean(cell)) for cell in _cells(census, place)))
-    console.print(table)
 
 
 def _cells(census: Census, place: Place) -> Iterator[str]:

@@ -50,7 +50,7 @@ def doctor(
     refused = sum(finding.serious for finding in findings)
     places = ", ".join(node.place for node in nodes)
     warnings = len(findings) - refused
-    print(_line(f"{promised}: asked {places}; {refused} refused, {warnings} to be warned of"))
+    print(_line(f"{promised}: asked {places}; refused {refused}, warnings {warnings}"))
     if refused:
         raise typer.Exit(1)
 

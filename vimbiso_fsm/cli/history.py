@@ -11,24 +11,21 @@ from itertools import chain
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text as Styled
 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import earlier, read_entries, read_incidents, read_trail
 from vimbiso_fsm.cli.bot_options import OptionalFlows
+from vimbiso_fsm.cli.display import print_table
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
 from vimbiso_fsm.cli.store_options import Data, Redis, opened_store
 from vimbiso_fsm.document.typed_data import unstructure
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-TABLE_WIDTH: Final = 160
-"""Columns of a table that is not printed to a terminal."""
+COLUMNS: Final = ("version", "at", "member", "kind", "status", "flow", "from", "to", "trigger", "reasons")
 
 Since: TypeAlias = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Not before this time: ISO 8601, UTC without a zone.")
@@ -74,7 +71,7 @@ def history(
             for entry in entries:
                 print(as_json(unstructure(entry)))
         elif entries:
-            _print_table(entries)
+            print_table(COLUMNS, map(_cells, entries), numbers=("version",))
         _report(faults)
 
 
@@ -111,7 +108,7 @@ def incidents(
 def filters_of(
     channel: str | None, flow: str | None, run: str | None, since: str | None, until: str | None
 ) -> dict[str, Any]:
-    """The options as the keyword arguments of `FlowAuditLogger.fits`.
+    """Return the filters as keyword arguments of `FlowAuditLogger.fits`.
 
     Args:
         channel: `TYPE:IDENTIFIER`.
@@ -146,7 +143,7 @@ def _time_of(text: str | None, option: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _latest(found: Iterable[T], last: int | None) -> tuple[T, ...]:
+def _latest(found: Iterable[_T], last: int | None) -> tuple[_T, ...]:
     return tuple(deque(found, last))
 
 
@@ -156,16 +153,6 @@ def _report(faults: Sequence[str]) -> None:
         print(f"error: {clean(fault)}", file=sys.stderr)
     if faults:
         raise typer.Exit(1)
-
-
-def _print_table(entries: tuple[AuditEntry, ...]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("version", "at", "member", "kind", "status", "flow", "from", "to", "trigger", "said of it"):
-        table.add_column(name, overflow="fold", justify="right" if name == "version" else "left")
-    for entry in entries:
-        table.add_row(*(Styled(clean(cell)) for cell in _cells(entry)))
-    console.print(table)
 
 
 def _cells(entry: AuditEntry) -> Iterator[str]:

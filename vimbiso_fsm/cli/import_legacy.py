@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import attrs
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
+from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.services import Services, with_async_services
@@ -147,9 +146,7 @@ async def _import(options: _Options, bot: Bot) -> bool:
             print_fault(fault)
         records = await closing.enter_async_context(AsyncLegacySource(options.source))
         total = await records.count()
-        notes = Console(stderr=True, highlight=False)
-        columns = (TextColumn("keys"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = closing.enter_context(Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal))
+        bar = closing.enter_context(progress_bar("{task.completed} of {task.total} keys"))
         task = bar.add_task("keys", total=total)
         store = await _open_store(options, closing)
         bulk = BulkImport(

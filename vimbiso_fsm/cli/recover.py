@@ -26,7 +26,7 @@ def recover(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")] = False,
 ) -> None:
-    """Mend a member's damaged document.
+    """Repair a member's damaged document.
 
     The valid fields are kept, and the damaged document goes to quarantine. A sound document is left alone. With --to,
     the member returns to an earlier state that is still kept, unless a call with an effect was made since, because it
@@ -45,7 +45,7 @@ def reset(member: MemberArgument, redis: Redis = None, data: Data = None, flows:
     """
     with opened(redis, data, flows) as bot:
         done = bot.manager.reset(member_id_of(bot, member))
-        print(one_line(f"ended: {', '.join(done.flows) or 'nothing, no flow was open'}"))
+        print(one_line(f"ended: {', '.join(done.flows) or 'no flow was open'}"))
         _report_call(done.call)
 
 
@@ -57,7 +57,7 @@ def wipe(member: MemberArgument, redis: Redis = None, data: Data = None, flows: 
     """
     with opened(redis, data, flows) as bot:
         done = bot.manager.wipe(member_id_of(bot, member))
-        print(one_line(f"removed: {', '.join(done.removed) or 'nothing, nothing was left'}"))
+        print(one_line(f"removed: {', '.join(done.removed) or 'nothing was left'}"))
         _report_call(done.call)
 
 

@@ -16,11 +16,11 @@ from typing import Annotated, BinaryIO, Final, TextIO
 import attrs
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text as Styled
 
 from vimbiso_fsm.channels import Delivery, terminal, whatsapp
 from vimbiso_fsm.cli.bot_options import Flows
+from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.services import Services
@@ -122,14 +122,7 @@ class _Run:
 
     def read(self, source: BinaryIO) -> None:
         """Handle every line."""
-        columns = (
-            TextColumn("{task.fields[handled]} messages"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-        )
-        quiet = not self.notes.is_terminal
-        with Progress(*columns, console=self.notes, transient=True, disable=quiet) as progress:
+        with progress_bar("{task.fields[handled]} messages", self.notes) as progress:
             task = progress.add_task("replay", total=_size(source), handled=0)
             for number, line in enumerate(lines(source), 1):
                 if line.strip():
@@ -206,7 +199,7 @@ def _result(message: Message, outcome: Outcome) -> dict[str, object]:
 
 
 def _size(source: BinaryIO) -> int | None:
-    """The size of a file in bytes; None for a pipe."""
+    """Return the size of a file in bytes; None for a pipe."""
     try:
         found = os.fstat(source.fileno())
     except OSError:  # an object in memory

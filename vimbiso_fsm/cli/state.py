@@ -63,7 +63,7 @@ def _state_at(bot: OpenBot, member: str, member_id: str, at: int) -> Mapping[str
 
 
 def _from_document(bot: OpenBot, member_id: str, at: int) -> Mapping[str, Any] | None:
-    """The state of a version from the latest document or the one before it, which are kept longer than turn records."""
+    """Find the state of a version in the latest document or the previous one; both outlive the turn records."""
     stored = bot.manager.ask(Load(member_id, previous=True))
     for data in (stored.document, stored.previous) if isinstance(stored, Stored) else ():
         with suppress(Unreadable):

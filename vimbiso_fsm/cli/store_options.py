@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import attrs
 import typer
@@ -31,6 +31,8 @@ Data: TypeAlias = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The store is this folder; an embedded server runs for the command."),
 ]
+
+_TWO_STORES: Final = "--redis and --data name two stores; give one of them"
 
 
 @attrs.frozen
@@ -106,9 +108,6 @@ def opened(
         store = _open_store(redis, data, closing)
         kept = redis is not None or data is not None
         yield OpenBot(store, bot.validator.channel_types, FlowStateManager(bot, store), kept)
-
-
-_TWO_STORES = "--redis and --data name two stores; give one of them"
 
 
 def require_store(redis: str | None, data: Path | None) -> None:

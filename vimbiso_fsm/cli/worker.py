@@ -59,13 +59,13 @@ def worker(
     """
     require_store(redis, data)
     promised, bot = level(durability), import_bot(flows)
-    takes = None if deliver is None else import_function("--deliver", deliver)
+    sender = None if deliver is None else import_function("--deliver", deliver)
 
     def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
-            return AsyncFlowStateManager.embedded(data, bot, deliver=takes)
+            return AsyncFlowStateManager.embedded(data, bot, deliver=sender)
         return AsyncFlowStateManager.from_url(
-            str(redis), bot, durability=promised, unsafe_store=unsafe_store, deliver=takes
+            str(redis), bot, durability=promised, unsafe_store=unsafe_store, deliver=sender
         )
 
     try:

@@ -1,7 +1,8 @@
 """Two ways to talk to a bot in a test.
 
 `Talk` decides turn by turn without a store. `Chat` runs operations on a `MemoryStore`, one effect at a time, so that a
-test can stop one between two effects. Both check the rules that hold of every turn.
+test can stop one between two effects. Both check the rules that hold of every turn, and raise `AssertionError` when one
+is broken.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import attrs
 
@@ -19,15 +20,11 @@ from vimbiso_fsm.audit.entries import AuditEntry, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, caller
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import (
-    CallReturned,
-    Delivered,
-    Event,
-    ReplyRoute,
-)
+from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
@@ -40,68 +37,14 @@ from vimbiso_fsm.operations.effects import Deliver, Operation, Pause, ReadLegacy
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Commit, Entry, FindOwner, Link, Load, ReadAudit, Stored
+from vimbiso_fsm.store.requests import Commit, Committed, Effect, Entry, FindOwner, Link, Load, ReadAudit, Scan, Stored
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
-START = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
-"""The instant at which the clock of a test stands first."""
-CHANNEL = Channel("whatsapp", "263771234567")
+START: Final = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
+"""The instant that the clock of a test shows first."""
+CHANNEL: Final = Channel("whatsapp", "263771234567")
 """The channel of the member, unless a test names another."""
-
-
-class Held(Generic[R]):
-    """An operation that a test advances, one effect at a time.
-
-    Attributes:
-        context: The context of the operation.
-        request: The effect that the operation waits for; None when it has ended.
-        outcome: What it returned; None as long as it has not ended.
-    """
-
-    def __init__(self, context: Context, begin: Callable[[Context], Operation[R]]) -> None:
-        """Begin an operation, up to its first effect."""
-        self.context = context
-        self.outcome: R | None = None
-        self.request: Any = None
-        self._operation = begin(context)
-        self._go_on(lambda: self._operation.send(None))
-
-    @property
-    def told(self) -> list[CommitEvent]:
-        """The commits that observers are told of."""
-        return self.context.told
-
-    @property
-    def errors(self) -> list[tuple[str, BaseException]]:
-        """The exceptions of callbacks, calls and deliveries."""
-        return self.context.errors
-
-    def take(self, answer: object, now: float | None = None, waited: float | None = None) -> None:
-        """Give the operation the answer of `request`.
-
-        An exception of a store is raised in it; that of a call or a delivery is an answer.
-        """
-        assert self.request is not None, "the operation has ended"
-        if now is not None:
-            self.context.now = now
-        if waited is not None:
-            self.context.waited = waited
-        if isinstance(answer, BaseException) and not isinstance(self.request, RunCall | Deliver):
-            self._go_on(lambda: self._operation.throw(answer))
-        else:
-            self._go_on(lambda: self._operation.send(answer))
-
-    def _go_on(self, step: Callable[[], Any]) -> None:
-        self.request = None
-        try:
-            self.request = step()
-        except StopIteration as end:
-            self.outcome = end.value
-
-
-Waking: TypeAlias = Held[tuple[AuditEntry, ...]]
-"""A wake of a member that a test holds."""
 
 
 def words(replies: Iterable[Reply]) -> list[str]:
@@ -109,32 +52,64 @@ def words(replies: Iterable[Reply]) -> list[str]:
     return [reply.text for reply in replies]
 
 
-def choices(reply: Reply) -> dict[str, str]:
-    """Return the choices of a reply: the id on the wire by the title that is shown."""
-    if isinstance(reply, Buttons):
-        return {button.title.text: button.id for button in reply.buttons}
-    if isinstance(reply, Menu):
-        return {row.title.text: row.id for row in reply.rows}
-    return {}
+def choices(*replies: Reply) -> dict[str, str]:
+    """Return the choices that replies show: the id on the wire by title."""
+    found: dict[str, str] = {}
+    for reply in replies:
+        if isinstance(reply, Buttons):
+            found |= {button.title.text: button.id for button in reply.buttons}
+        elif isinstance(reply, Menu):
+            found |= {row.title.text: row.id for row in reply.rows}
+    return found
 
 
-def same(one: Decision, other: Decision) -> bool:
-    """Return whether two decisions are equal apart from their exceptions, which are never equal."""
-    return attrs.evolve(one, error=None) == attrs.evolve(other, error=None)
+class Clock:
+    """A clock that stands still until a test moves it.
+
+    Attributes:
+        at: Seconds since the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.at: float = START.timestamp()
+
+    def __call__(self) -> float:
+        """Return the instant."""
+        return self.at
+
+
+def on_clock(services: Mapping[str, object], clock: Callable[[], float]) -> None:
+    """Give services that have an attribute `clock` the clock of the test."""
+    for service in services.values():
+        if hasattr(service, "clock"):
+            vars(service)["clock"] = clock
+
+
+# Turn by turn ---------------------------------------------------------------------------------------------------------
 
 
 class Talk:
-    """A conversation decided turn by turn.
+    """A conversation that is decided turn by turn, without a store.
 
-    `replies`: those of the latest message and of the calls it caused; `decisions`: of that message; `entries`: the
-    whole audit.
+    `say`, `press`, `wait` and the other methods that take turns return the conversation, so that calls can be chained.
+
+    Attributes:
+        bot: The bot.
+        document: The member's document; None before the first message.
+        channel: The channel of the messages.
+        now: The instant of the next turn.
+        sealed: The audit entries, oldest first.
+        decisions: The decisions of the latest event and of the calls that it caused.
+        replies: The replies of these decisions.
+        delivered: The texts of all deliveries.
+        hold_calls: Whether proposed calls and deliveries stay unanswered.
     """
 
     def __init__(self, bot: Bot, document: Document | None = None, *, channel: Channel = CHANNEL) -> None:
         self.bot = bot
         self.document = document
         self.channel = channel
-        self.now = START
+        self.now: datetime = START
         self.sealed: list[Entry] = []
         self.decisions: list[Decision] = []
         self.replies: tuple[Reply, ...] = ()
@@ -142,31 +117,38 @@ class Talk:
         self.hold_calls = False
         self._ids = itertools.count(1)
 
-    def say(self, text: str) -> Talk:
+    def say(self, text: str) -> Self:
         """Type a message."""
-        return self.send(text=text)
+        return self.send(text)
 
-    def says(self, *texts: str) -> Talk:
+    def says(self, *texts: str) -> Self:
         """Type several messages, one after the other."""
         for text in texts:
             self.say(text)
         return self
 
-    def press(self, title: str) -> Talk:
-        """Press the button or row of that title in the latest question."""
+    def press(self, title: str) -> Self:
+        """Press the button or row of the latest replies that has this title."""
         return self.send(choice=self.shown[title])
 
-    def send(self, **content: Any) -> Talk:
-        """Send a message."""
-        return self.take(Message(self.channel, f"id-{next(self._ids)}", **content))
+    def send(
+        self,
+        text: str | None = None,
+        choice: str | None = None,
+        *,
+        kind: str = "text",
+        sent_at: datetime | None = None,
+    ) -> Self:
+        """Send a message with the fields of `Message`."""
+        return self.take(Message(self.channel, f"id-{next(self._ids)}", text, choice, kind=kind, sent_at=sent_at))
 
-    def wait(self, seconds: float) -> Talk:
-        """Move the clock forward by so many seconds."""
+    def wait(self, seconds: float) -> Self:
+        """Move the clock forward."""
         self.now += timedelta(seconds=seconds)
         return self
 
-    def wake(self, *, delivers: bool = False, fails: bool = False) -> Talk:
-        """Run everything that is due now.
+    def wake(self, *, delivers: bool = False, fails: bool = False) -> Self:
+        """Decide every event that is due by now.
 
         Args:
             delivers: Whether replies are delivered; otherwise they wait in the outbox.
@@ -178,21 +160,17 @@ class Talk:
             if not waiting or waiting[0][0] > self.now:
                 return self
             self.take(waiting[0][1], route)
-            assert self.last.changed, f"{waiting[0][1]} is due and does nothing"
+            assert self.last.changed, f"{waiting[0][1]} is due and changes nothing"
             if self.last.delivery is not None and not self.hold_calls:
-                said = words(self.bot.catalogue.replies(replies_from_raw(self.last.delivery.replies)))
-                self.delivered += () if fails else said
+                if not fails:
+                    self.delivered += self._words(self.last.delivery.replies)
                 self._turn(Delivered(self.last.delivery.id, self.last.delivery.tries, not fails), route)
-        raise AssertionError("something is always due")
+        raise AssertionError("after 40 events another one is due")
 
     @property
     def waiting(self) -> list[str]:
         """The texts that wait in the outbox."""
-        return [
-            word
-            for one in self.state.outbox
-            for word in words(self.bot.catalogue.replies(replies_from_raw(one.replies)))
-        ]
+        return [text for item in self.state.outbox for text in self._words(item.replies)]
 
     @property
     def words(self) -> list[str]:
@@ -207,22 +185,22 @@ class Talk:
     @property
     def shown(self) -> dict[str, str]:
         """The choices of the latest replies: the id on the wire by title."""
-        return {title: id for reply in self.replies for title, id in choices(reply).items()}
+        return choices(*self.replies)
 
     @property
     def last(self) -> Decision:
-        """The decision of the latest event."""
+        """The latest decision."""
         return self.decisions[-1]
 
     @property
     def state(self) -> Document:
-        """The document."""
-        assert self.document is not None
+        """The document, which is there since the first message."""
+        assert self.document is not None, "no message was sent yet"
         return self.document
 
     @property
     def place(self) -> str:
-        """The current flow and step as `flow.step`; empty without a flow."""
+        """The current flow and state as `flow.state`; "" without a flow."""
         run = self.state.run
         return f"{run.flow}.{run.step}" if run else ""
 
@@ -237,11 +215,11 @@ class Talk:
         """The latest audit entry."""
         return unseal(self.sealed[-1])
 
-    def take(self, event: Event, route: ReplyRoute = "handle") -> Talk:
+    def take(self, event: Event, route: ReplyRoute = "handle") -> Self:
         """Decide an event, run the calls that it causes, and decide their answers."""
         self.decisions, self.replies = [], ()
         self._turn(event, route)
-        for _ in range(20):  # a flow may go from call to call for ever
+        for _ in range(20):  # a flow may lead from call to call without an end
             if self.last.call is None or not self.last.changed or self.hold_calls:
                 break
             self.answer(route)
@@ -251,15 +229,14 @@ class Talk:
 
     def answer(self, route: ReplyRoute = "handle") -> None:
         """Run the call that the latest decision proposed, and decide its answer."""
-        pending = self.state.call
-        assert pending is not None
-        proposed = self.last.call
-        assert proposed is not None
-        result = run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
+        pending, proposed = self.state.call, self.last.call
+        assert pending is not None, "no call is pending"
+        assert proposed is not None, "the latest decision proposed no call"
+        result = _run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
         unknown = isinstance(result, BaseException)
         self._turn(CallReturned(pending.key, pending.root, None if unknown else result, unknown, pending.tries), route)
 
-    def _turn(self, event: Event, route: ReplyRoute = "handle") -> None:
+    def _turn(self, event: Event, route: ReplyRoute) -> None:
         before = self.document
         decision = decide(self.bot, before, event, self.now, route=route)
         check_decision(self.bot, before, event, self.now, decision, route)
@@ -270,39 +247,38 @@ class Talk:
             previous = self.sealed[-1].digest if self.sealed else ""
             self.sealed.append(seal(decision.entry, decision.raw, previous))
             assert FlowAuditLogger.faults(self.sealed) == ()
+        if decision.changed or before is None:
             self.document = decision.document
-        elif before is None:
-            self.document = decision.document
+
+    def _words(self, raw: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Return the texts of stored replies."""
+        return words(self.bot.catalogue.replies(replies_from_raw(raw)))
 
 
 def check_decision(
-    bot: Bot,
-    before: Document | None,
-    event: Event,
-    now: datetime,
-    decision: Decision,
-    route: ReplyRoute = "handle",
+    bot: Bot, before: Document | None, event: Event, now: datetime, decision: Decision, route: ReplyRoute = "handle"
 ) -> None:
     """Check the rules that hold of every decision.
+
+    A decision is repeatable, also from the document as it is stored; a change is one version, one audit entry and one
+    valid document; and a reply that answers no message is kept for its delivery.
 
     Raises:
         AssertionError: A rule does not hold.
     """
-    assert same(decide(bot, before, event, now, route=route), decision), "deciding twice gave two decisions"
+    assert _equal(decide(bot, before, event, now, route=route), decision), "deciding twice gave two decisions"
     if before is not None:
-        read_back = decode(encode(before))
-        assert read_back == before, "the document read back differs"
-        again = decide(bot, read_back, event, now, route=route)
-        assert same(again, decision), "the decision on what was read back differs"
+        stored = decode(encode(before))
+        assert stored == before, "the document that is read differs from the one that was written"
+        again = decide(bot, stored, event, now, route=route)
+        assert _equal(again, decision), "the decision on the document that is read differs"
     assert bot.validator.validate(decision.document).valid
-    for reply in decision.replies:
-        titles = choices(reply)
-        assert len(titles) <= 10
+    assert all(len(choices(reply)) <= 10 for reply in decision.replies), "a reply has more than ten choices"
     if not decision.changed:
-        assert before is None or decision.document == before
+        assert before is None or decision.document == before, "a decision that changes nothing has changed the document"
         return
     assert decision.document.version == (before.version if before else 0) + 1
-    assert decode(decision.raw) == decision.document, "what is stored is not what was decided"
+    assert decode(decision.raw) == decision.document, "the bytes to be stored differ from the document"
     assert before is None or decision.document.last_updated >= before.last_updated
     assert decision.entry is not None
     assert decision.entry.version == decision.document.version
@@ -311,7 +287,12 @@ def check_decision(
         assert decision.document.outbox, "replies that answer no message are not kept"
 
 
-def run_call(bot: Bot, request: RunCall) -> object:
+def _equal(decision: Decision, other: Decision) -> bool:
+    """Return whether two decisions are equal apart from their exceptions, which never are."""
+    return attrs.evolve(decision, error=None) == attrs.evolve(other, error=None)
+
+
+def _run_call(bot: Bot, request: RunCall) -> object:
     """Run a call once and return its result or its exception."""
     method = getattr(bot.services[request.call.service], request.call.method)
     arguments = dict(request.call.arguments)
@@ -323,37 +304,103 @@ def run_call(bot: Bot, request: RunCall) -> object:
         return error
 
 
-class Clock:
-    """A clock that stands still until a test moves it. `at`: seconds since the epoch."""
-
-    def __init__(self) -> None:
-        self.at = START.timestamp()
-
-    def __call__(self) -> float:
-        """Return the instant."""
-        return self.at
+# Effect by effect -----------------------------------------------------------------------------------------------------
 
 
-def on_clock(services: Mapping[str, object], clock: Callable[[], float]) -> None:
-    """Give services that have a `clock` the clock of the test."""
-    for service in services.values():
-        if hasattr(service, "clock"):
-            vars(service)["clock"] = clock
+class Held(Generic[_R]):
+    """An operation that a test advances, one effect at a time.
+
+    Attributes:
+        context: The context of the operation.
+        request: The effect that the operation waits for; None when it has ended.
+        outcome: The result of the operation; None as long as it has not ended.
+    """
+
+    def __init__(self, context: Context, begin: Callable[[Context], Operation[_R]]) -> None:
+        """Begin an operation, up to its first effect.
+
+        Args:
+            context: The context of the operation.
+            begin: Makes the operation.
+        """
+        self.context = context
+        self.outcome: _R | None = None
+        self.request: Any = None  # the class of the effect is what a test asserts, and then uses its fields
+        self._operation = begin(context)
+        self._go_on(lambda: self._operation.send(None))
+
+    @property
+    def told(self) -> list[CommitEvent]:
+        """The commits that observers are told of."""
+        return self.context.told
+
+    @property
+    def errors(self) -> list[tuple[str, BaseException]]:
+        """The exceptions of callbacks, calls and deliveries, each with the reference of its turn."""
+        return self.context.errors
+
+    def take(self, answer: object, now: float | None = None, waited: float | None = None) -> None:
+        """Give the operation the answer of `request`, and run it up to its next effect.
+
+        Args:
+            answer: The answer. An exception of a store is raised in the operation; that of a call or a delivery is an
+                answer.
+            now: The store's clock, in seconds since the epoch; None leaves it as it is.
+            waited: Seconds since the operation began; None leaves them as they are.
+        """
+        assert self.request is not None, "the operation has ended"
+        if now is not None:
+            self.context.now = now
+        if waited is not None:
+            self.context.waited = waited
+        if isinstance(answer, BaseException) and not isinstance(self.request, RunCall | Deliver):
+            self._go_on(lambda: self._operation.throw(answer))
+        else:
+            self._go_on(lambda: self._operation.send(answer))
+
+    def _go_on(self, step: Callable[[], Effect[Any]]) -> None:
+        self.request = None
+        try:
+            self.request = step()
+        except StopIteration as end:
+            self.outcome = end.value
+
+
+Waking: TypeAlias = Held[tuple[AuditEntry, ...]]
+"""A wake of a member that a test holds."""
 
 
 class Chat:
-    """Conversations on a `MemoryStore`; the test performs each effect.
+    """Conversations on a `MemoryStore`, whose effects are performed one by one.
 
-    `delivers`: whether wakings deliver; `delivered`: what was; `plan`: what the next deliveries raise, if anything.
+    A member id of "" is that of the member or guest on `channel`.
+
+    Attributes:
+        bot: The bot. Services that have an attribute `clock` get the clock of the chat.
+        clock: The clock of the store.
+        store: The store.
+        channel: The channel of the messages.
+        cache: The cache of operations that are given no other.
+        outcome: The outcome of the latest message that was handled to its end.
+        delivers: Whether a wake delivers replies; otherwise they wait in the outbox.
+        delivered: The deliveries that succeeded.
+        plan: What the next deliveries raise; None is a success, and so is each delivery after the end of the plan.
     """
 
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = True) -> None:
+        """Begin with an empty store.
+
+        Args:
+            bot: The bot.
+            channel: The channel of the messages.
+            cached: Whether documents are cached.
+        """
         self.bot = bot
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         on_clock(bot.services, self.clock)
-        self.store = MemoryStore(self.clock)
+        self.store: MemoryStore = MemoryStore(self.clock)
         self.channel = channel
-        self.cache = Cache(100 if cached else 0)
+        self.cache: Cache = Cache(100 if cached else 0)
         self.outcome: Outcome | None = None
         self.delivers = False
         self.delivered: list[Deliver] = []
@@ -362,121 +409,119 @@ class Chat:
         self._began: dict[Held[Any], float] = {}
         self._paused = 0.0
 
-    def message(self, text: str | None = None, choice: str | None = None, id: str = "", **more: Any) -> Message:
-        """A new message of the member."""
-        return Message(self.channel, id or f"id-{next(self._ids)}", text, choice, **more)
+    # Whole operations -------------------------------------------------------------------------------------------------
 
-    def begin(self, message: Message, *, cache: Cache | None = None, patience: float = 5.0) -> Held[Outcome]:
-        """Begin to handle a message, up to its first effect."""
-        cache = self.cache if cache is None else cache
-        context = Context(self.bot, cache, self.clock.at, patience=patience)
-        exchange = Held(context, partial(handle, message=message))
-        self._began[exchange] = self._paused
-        return exchange
-
-    def waking(self, member_id: str = "", *, answer: CallReturned | None = None, cache: Cache | None = None) -> Waking:
-        """Begin to wake a member, up to the first effect."""
-        cache = self.cache if cache is None else cache
-        member_id = member_id or self.member_id()
-        context = Context(self.bot, cache, self.clock.at)
-        waking = Held(context, partial(wake, member_id=member_id, delivers=self.delivers, answer=answer))
-        self._began[waking] = self._paused
-        return waking
-
-    def wake(self, member_id: str = "", *, answer: CallReturned | None = None) -> Waking:
-        """Wake a member and run to the end."""
-        return self.end(self.waking(member_id, answer=answer))
-
-    def end(self, waking: Waking, *, bound: int = 400) -> Waking:
-        """Run a wake to its end."""
-        for _ in range(bound):
-            if waking.request is None:
-                return waking
-            self.step(waking)
-        raise AssertionError(f"a waking did not end within {bound} steps")
-
-    def wait(self, seconds: float) -> Chat:
-        """Move the clock forward by so many seconds."""
-        self.clock.at += seconds
-        return self
-
-    def wakes_at(self, member_id: str = "") -> datetime | None:
-        """Return the instant of the member's wake-up; None without one."""
-        at = self.store._due.get(member_id or self.member_id())
-        return None if at is None else datetime.fromtimestamp(at, UTC)
-
-    @property
-    def taken(self) -> list[str]:
-        """The texts of all deliveries."""
-        return [word for each in self.delivered for word in words(each.replies)]
-
-    def waited(self, exchange: Held[Any]) -> float:
-        """Return the seconds since an operation began."""
-        return self._paused - self._began[exchange]
-
-    def perform(self, step: Any) -> object:
-        """Perform an effect and return its answer."""
-        if isinstance(step, RunCall):
-            return run_call(self.bot, step)
-        if isinstance(step, Deliver):
-            fate = self.plan.pop(0) if self.plan else None
-            if fate is None:
-                self.delivered.append(step)
-            return fate
-        if isinstance(step, Pause):
-            self.clock.at += 0.01
-            self._paused += 0.1
-            return None
-        if isinstance(step, ReadLegacy):
-            return None
-        try:
-            return self.store.perform(step)
-        except DocumentTooLarge as error:
-            return error
-
-    def step(self, exchange: Held[Any]) -> None:
-        """Perform the effect that an operation waits for, and give it the answer."""
-        assert exchange.request is not None
-        exchange.take(self.perform(exchange.request), self.clock.at, self.waited(exchange))
-
-    def finish(self, exchange: Held[Outcome], *, bound: int = 200) -> Outcome:
-        """Run an operation to its end and return the outcome."""
-        for _ in range(bound):
-            if exchange.outcome is not None:
-                return exchange.outcome
-            self.step(exchange)
-        raise AssertionError(f"an exchange did not end within {bound} steps")
+    def message(
+        self, text: str | None = None, choice: str | None = None, *, id: str = "", sent_at: datetime | None = None
+    ) -> Message:
+        """Make a message with an id of its own, unless one is given."""
+        return Message(self.channel, id or f"id-{next(self._ids)}", text, choice, sent_at=sent_at)
 
     def handle(self, message: Message) -> Outcome:
-        """Handle a message and return the outcome."""
+        """Handle a message."""
         self.outcome = self.finish(self.begin(message))
         return self.outcome
 
     def say(self, *texts: str) -> Outcome:
-        """Type one or more messages and return the outcome of the last."""
+        """Type one or more messages, and return the outcome of the last."""
         for text in texts:
             self.handle(self.message(text))
-        assert self.outcome is not None
-        return self.outcome
+        return self._latest
 
     def press(self, title: str) -> Outcome:
         """Press the choice of the latest outcome that has this title."""
-        assert self.outcome is not None
-        shown = {name: id for reply in self.outcome.replies for name, id in choices(reply).items()}
-        return self.handle(self.message(choice=shown[title]))
+        return self.handle(self.message(choice=choices(*self._latest.replies)[title]))
+
+    def wake(self, member_id: str = "", *, answer: CallReturned | None = None) -> Waking:
+        """Wake a member. `answer` is that of a call, for a turn before the due ones."""
+        return self.end(self.waking(member_id, answer=answer))
+
+    def wait(self, seconds: float) -> Self:
+        """Move the clock forward."""
+        self.clock.at += seconds
+        return self
 
     @property
     def words(self) -> list[str]:
         """The texts of the latest outcome."""
-        assert self.outcome is not None
-        return words(self.outcome.replies)
+        return words(self._latest.replies)
+
+    @property
+    def taken(self) -> list[str]:
+        """The texts of all deliveries."""
+        return [text for delivery in self.delivered for text in words(delivery.replies)]
+
+    @property
+    def _latest(self) -> Outcome:
+        assert self.outcome is not None, "no message was handled yet"
+        return self.outcome
+
+    # Effect by effect -------------------------------------------------------------------------------------------------
+
+    def begin(self, message: Message, *, cache: Cache | None = None, patience: float = 5.0) -> Held[Outcome]:
+        """Begin to handle a message, up to the first effect."""
+        return self._hold(partial(handle, message=message), cache, patience)
+
+    def waking(self, member_id: str = "", *, answer: CallReturned | None = None, cache: Cache | None = None) -> Waking:
+        """Begin to wake a member, up to the first effect."""
+        member_id = member_id or self.member_id()
+        return self._hold(partial(wake, member_id=member_id, delivers=self.delivers, answer=answer), cache)
+
+    def _hold(self, begin: Callable[[Context], Operation[_R]], cache: Cache | None, patience: float = 5.0) -> Held[_R]:
+        cache = self.cache if cache is None else cache
+        operation = Held(Context(self.bot, cache, self.clock.at, patience=patience), begin)
+        self._began[operation] = self._paused
+        return operation
+
+    def step(self, operation: Held[Any]) -> None:
+        """Perform the effect that an operation waits for, and give it the answer."""
+        answer = self.perform(operation.request)
+        operation.take(answer, self.clock.at, self._paused - self._began[operation])
+
+    def perform(self, effect: Effect[Any]) -> object:
+        """Perform an effect and return its answer, or the exception that it comes to.
+
+        A pause takes no time of the test: it moves the clock by 0.01 s, and counts as 0.1 s of waiting.
+        """
+        match effect:
+            case RunCall():
+                return _run_call(self.bot, effect)
+            case Deliver():
+                fault = self.plan.pop(0) if self.plan else None
+                if fault is None:
+                    self.delivered.append(effect)
+                return fault
+            case Pause():
+                self.clock.at += 0.01
+                self._paused += 0.1
+                return None
+            case ReadLegacy():
+                return None
+            case _:
+                try:
+                    return self.store.perform(effect)
+                except DocumentTooLarge as error:
+                    return error
+
+    def end(self, operation: Held[_R], *, bound: int = 400) -> Held[_R]:
+        """Run an operation to its end, which must come within `bound` effects, and return it."""
+        for _ in range(bound):
+            if operation.request is None:
+                return operation
+            self.step(operation)
+        raise AssertionError(f"the operation did not end within {bound} effects")
+
+    def finish(self, operation: Held[_R], *, bound: int = 400) -> _R:
+        """Run an operation to its end, which must come within `bound` effects, and return its result."""
+        outcome = self.end(operation, bound=bound).outcome
+        assert outcome is not None
+        return outcome
+
+    # The store --------------------------------------------------------------------------------------------------------
 
     def member_id(self) -> str:
         """Return the id of the member or guest on the channel."""
-        from vimbiso_fsm.document.ids import guest_id
-
-        linked: Any = self.store.perform(FindOwner(self.channel))
-        return linked.member_id or guest_id(self.channel)
+        return self.store.perform(FindOwner(self.channel)).member_id or guest_id(self.channel)
 
     def stored(self, member_id: str = "") -> Stored:
         """Return what the store keeps of a member."""
@@ -485,30 +530,33 @@ class Chat:
         return stored
 
     def document(self, member_id: str = "") -> Document:
-        """Return the stored document."""
+        """Return the stored document of a member."""
         data = self.stored(member_id).document
-        assert data is not None
+        assert data is not None, "no document is stored"
         return decode(data)
 
     def entries(self, member_id: str = "") -> tuple[Entry, ...]:
-        """Return the stored audit entries."""
-        entries: Any = self.store.perform(ReadAudit(member_id or self.member_id()))
-        return tuple(entries)
+        """Return the stored audit entries of a member, oldest first."""
+        return self.store.perform(ReadAudit(member_id or self.member_id()))
 
-    def plant(self, document: Document, **raw: Any) -> None:
-        """Store a document; the channel of a member is linked."""
+    def wakes_at(self, member_id: str = "") -> datetime | None:
+        """Return the instant of a member's wake-up; None without one."""
+        at = self.store._due.get(member_id or self.member_id())
+        return None if at is None else datetime.fromtimestamp(at, UTC)
+
+    def plant(self, document: Document) -> None:
+        """Store a document, and link the channel of a member to it."""
         self.plant_bytes(document.member_id, encode(document))
         if not document.guest:
             self.store.perform(Link(document.channel, document.member_id))
 
     def plant_bytes(self, member_id: str, data: bytes) -> None:
-        """Store any bytes as a member's document."""
+        """Store any bytes as a member's document, with an audit entry."""
         head = self.stored(member_id).head
         token = f"planted-{head.version}"
         note = AuditEntry(head.version + 1, START, member_id, ("whatsapp", ""), "update", "advanced", token, token)
         entry = seal(note, data, head.digest)
-        result = self.store.perform(Commit(member_id, head, token, token, "", data, entry))
-        assert type(result).__name__ == "Committed"
+        assert isinstance(self.store.perform(Commit(member_id, head, token, token, "", data, entry)), Committed)
 
     def check(self) -> None:
         """Check every member of the store: a valid document, a whole audit that ends with it, and no lost wake-up.
@@ -516,7 +564,7 @@ class Chat:
         Raises:
             AssertionError: A rule does not hold.
         """
-        for member_id in self.store._members:
+        for member_id in self.store.perform(Scan()):
             stored, entries = self.stored(member_id), self.entries(member_id)
             assert FlowAuditLogger.faults(entries) == ()
             if stored.document is None:
