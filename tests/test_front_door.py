@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import vimbiso_fsm
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = {"vimbiso_fsm", "vimbiso_fsm.channels", "vimbiso_fsm.legacy", "vimbiso_fsm.testing"}
@@ -26,10 +26,16 @@ AUTHORS = [
 ]
 """Files as an author writes them: flows and examples, but neither the command nor the simulated service."""
 ELSEWHERE = {
-    "NotKept": "explaining an audit is a tool beside the bot",
-    "NotConverted": "the import of old records has a front door of its own",
+    "EntryNotFound": "explaining an audit is a tool beside the bot",
+    "RecordNotImported": "the import of legacy records has a front door of its own",
 }
 """Errors that no method of a manager raises, and why."""
+INTERNAL = {
+    "Misshapen": "the converter turns it into a fault with a path",
+    "NoSuchState": "recovery turns it into `NotRecovered`",
+    "MisplacedReply": "the store turns it into `CommitUnknown` or `StoreUnavailable`",
+}
+"""Exceptions that no caller of the package sees, and what becomes of them."""
 
 
 def test_importing_is_cheap():
@@ -68,22 +74,39 @@ def test_names_stand_in_groups():
     assert groups == ["Declare", "Decide", "Call", "Say", "Embed", "Fail"]
 
 
-def errors() -> Iterator[type[VimbisoError]]:
-    """Return the public errors of the package."""
+def exceptions() -> Iterator[type[BaseException]]:
+    """Return the exception classes that the modules of the package define, without the private ones."""
     for module in pkgutil.walk_packages(vimbiso_fsm.__path__, "vimbiso_fsm."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    waiting: list[type[VimbisoError]] = [VimbisoError]
-    while waiting:
-        error = waiting.pop()
-        waiting += error.__subclasses__()
-        if error.__module__.startswith("vimbiso_fsm.") and not error.__name__.startswith("_"):
-            yield error
+            for name, value in vars(importlib.import_module(module.name)).items():
+                defined_here = isinstance(value, type) and value.__module__ == module.name
+                if defined_here and issubclass(value, BaseException) and not name.startswith("_"):
+                    yield value
+
+
+def test_errors_stand_on_one_page():
+    """Each exception class is in `vimbiso_fsm.errors`, except the private ones and those that no caller sees."""
+    elsewhere = {error.__name__ for error in exceptions() if error.__module__ != errors.__name__}
+    assert elsewhere == INTERNAL.keys()
+
+
+def test_errors_have_one_base():
+    """Each error of the package can be caught as `VimbisoError`, also one that is a `ValueError` too."""
+    assert all(issubclass(error, errors.VimbisoError) for error in exceptions() if error.__name__ not in INTERNAL)
+
+
+@pytest.mark.parametrize(
+    "error", [value for value in vars(errors).values() if getattr(value, "__module__", "") == errors.__name__]
+)
+def test_errors_document_their_facts(error: type):
+    """The attributes that a class of `vimbiso_fsm.errors` annotates are those that its docstring describes."""
+    described = re.findall(r"^    (\w+): ", (inspect.getdoc(error) or "").partition("Attributes:\n")[2], re.MULTILINE)
+    assert described == list(inspect.get_annotations(error))
 
 
 def test_every_error_of_a_manager_can_be_imported():
     """Each error that a method of a manager raises can be imported from `vimbiso_fsm`."""
-    found = {error.__name__: error for error in errors()}
+    found = {error.__name__: error for error in exceptions() if error.__name__ not in INTERNAL}
     missing = {name for name, error in found.items() if getattr(vimbiso_fsm, name, None) is not error}
     assert missing == ELSEWHERE.keys()
 

@@ -56,20 +56,21 @@ from vimbiso_fsm.errors import (
     FlowError,
     InvalidMessage,
     InvalidState,
+    MemberNotFound,
     NewerState,
     NotAnswered,
+    NotRecovered,
     NotStorable,
     ServiceError,
     StoreUnavailable,
     Stuck,
     Unreadable,
+    UnsafeStore,
     VersionConflict,
     VimbisoError,
     WrongCallback,
     WrongMember,
 )
-from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
-from vimbiso_fsm.store.doctor import UnsafeStore
 
 __all__ = [
     "PUBLIC",
@@ -106,6 +107,7 @@ __all__ = [
     "InvalidState",
     "Limits",
     "Member",
+    "MemberNotFound",
     "Menu",
     "Message",
     "Migration",
@@ -115,7 +117,6 @@ __all__ = [
     "NotAnswered",
     "NotRecovered",
     "NotStorable",
-    "NothingStored",
     "Observer",
     "Outcome",
     "Plural",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 
 class VimbisoError(Exception):
     """The base class of all errors of this library."""
@@ -148,16 +150,32 @@ class InvalidMessage(VimbisoError, ValueError):
         super().__init__(f"message {field}: {fault}" if field else f"message: {fault}")
 
 
+@attrs.frozen
+class Fault:
+    """A fault of a document. The faulty value is not quoted.
+
+    Attributes:
+        path: The place in the document.
+        fault: What is wrong there.
+    """
+
+    path: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.fault}"
+
+
 class InvalidState(VimbisoError, ValueError):
     """A document breaks a rule of `StateValidator`. Nothing was stored.
 
     Attributes:
-        faults: The faults (`shape.Fault`), each with its path and its rule.
+        faults: The faults, each with its path.
     """
 
-    faults: tuple[object, ...]
+    faults: tuple[Fault, ...]
 
-    def __init__(self, faults: tuple[object, ...]) -> None:
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
         self.faults = faults
         super().__init__("the document is not valid: " + "; ".join(str(fault) for fault in faults))
 
@@ -181,7 +199,7 @@ class NotStorable(VimbisoError, TypeError):
         )
 
 
-class Unreadable(ValueError):
+class Unreadable(VimbisoError, ValueError):
     """Stored data is not of the wanted shape.
 
     Attributes:
@@ -233,6 +251,84 @@ class DamagedDocument(VimbisoError):
     def __init__(self, member_id: str, fault: str) -> None:
         self.member_id, self.fault = member_id, fault
         super().__init__(f"the stored document of member {member_id!r} is damaged: {fault}; recover the member first")
+
+
+class MemberNotFound(VimbisoError, LookupError):
+    """Nothing is stored of a member.
+
+    Attributes:
+        member_id: The member.
+    """
+
+    member_id: str
+
+    def __init__(self, member_id: str) -> None:
+        self.member_id = member_id
+        super().__init__(f"nothing is stored of member {member_id!r}; check the id")
+
+
+class NotRecovered(VimbisoError):
+    """A member was not recovered. Nothing was changed.
+
+    Attributes:
+        member_id: The member.
+        to: The version to which the member was to be put back; None if a damaged document was to be repaired.
+        fault: The reason.
+        barrier: The version of a later turn that forbids it, because it made a call with an effect; None if the reason
+            is another one.
+        remedy: What to do; may be empty.
+    """
+
+    member_id: str
+    to: int | None
+    fault: str
+    barrier: int | None
+    remedy: str
+
+    def __init__(
+        self, member_id: str, to: int | None, fault: str, barrier: int | None = None, remedy: str = ""
+    ) -> None:
+        self.member_id, self.to, self.fault, self.barrier, self.remedy = member_id, to, fault, barrier, remedy
+        change = "recovered" if to is None else f"put back to version {to}"
+        super().__init__(f"member {member_id!r} was not {change}: {fault}" + (f"; {remedy}" if remedy else ""))
+
+
+class EntryNotFound(VimbisoError, LookupError):
+    """The audit has no entry of a version.
+
+    Attributes:
+        member_id: The member, or "the store".
+        version: The version.
+        fault: Why there is none.
+    """
+
+    member_id: str
+    version: int
+    fault: str
+
+    def __init__(self, member_id: str, version: int, fault: str) -> None:
+        self.member_id, self.version, self.fault = member_id, version, fault
+        super().__init__(f"the audit of member {member_id!r} has no entry of version {version}: {fault}")
+
+
+class RecordNotImported(VimbisoError, ValueError):
+    """A record of the previous release was not imported. The record is unchanged.
+
+    Attributes:
+        record: The number of the record, masked but for its last three digits.
+        digest: The digest of the number.
+        field: The field at fault; empty if it is the record as a whole.
+        fault: The reason.
+    """
+
+    record: str
+    digest: str
+    field: str
+    fault: str
+
+    def __init__(self, record: str, digest: str, field: str, fault: str) -> None:
+        self.record, self.digest, self.field, self.fault = record, digest, field, fault
+        super().__init__(f"record {record} ({digest}): {field or 'it'} {fault}")
 
 
 class EmbeddedServerError(VimbisoError):
@@ -298,7 +394,48 @@ class StoreUnavailable(NotAnswered, ConnectionError):
 
     def __init__(self, fault: str) -> None:
         self.fault = fault
-        super().__init__(f"the store is not available: {fault}; nothing was saved")
+        super().__init__(f"the store is not available: {fault}; nothing was stored")
+
+
+@attrs.frozen
+class Finding:
+    """One setting or state of a server that is not as it should be.
+
+    Attributes:
+        place: The address of the server.
+        setting: The setting or the state.
+        found: Its value.
+        wanted: The value that it should have.
+        why: What happens otherwise.
+        remedy: What to do; it starts with the command, if one helps.
+        serious: Whether answered turns can be lost or no turn can be taken; otherwise it is a warning.
+    """
+
+    place: str
+    setting: str
+    found: str
+    wanted: str
+    why: str
+    remedy: str
+    serious: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.setting} is {self.found}, not {self.wanted}: {self.why}; remedy: {self.remedy}"
+
+
+class UnsafeStore(StoreUnavailable):
+    """The store can lose what it acknowledges. It is not used.
+
+    Attributes:
+        findings: The serious findings of the doctor.
+    """
+
+    findings: tuple[Finding, ...]
+
+    def __init__(self, findings: tuple[Finding, ...], waiver: str) -> None:
+        self.findings = findings
+        lines = "".join(f"\n  {finding}" for finding in findings)
+        super().__init__(f"it would lose data ({waiver}):{lines}\nuntil then it is not used")
 
 
 class CommitUnknown(NotAnswered):
@@ -312,7 +449,7 @@ class CommitUnknown(NotAnswered):
         fault: What happened.
     """
 
-    reply_key: str = "store.unknown"
+    reply_key = "store.unknown"
 
     member_id: str
     token: str
@@ -335,7 +472,7 @@ class Contended(NotAnswered):
         attempts: The number of commits that lost; 0 if the message waited for earlier ones all the time.
     """
 
-    reply_key: str = "store.contended"
+    reply_key = "store.contended"
 
     member_id: str
     seconds: float
@@ -360,7 +497,7 @@ class NewerState(NotAnswered):
         version: The version of that run.
     """
 
-    reply_key: str = "store.newer"
+    reply_key = "store.newer"
 
     member_id: str
     flow: str

@@ -606,7 +606,7 @@ def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server,
         refuse_writes(own_server)
         caplog.clear()
         answer = chat.message("alan")
-        with pytest.raises(StoreUnavailable, match="nothing was saved") as caught:
+        with pytest.raises(StoreUnavailable, match="nothing was stored") as caught:
             manager.handle(answer)
         with pytest.raises(StoreUnavailable):
             manager.update(before.member_id, one_more)
@@ -634,7 +634,7 @@ def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
         heard = list(told)
     with manager:
         answer = chat.message("alan")
-        with pytest.raises(StoreUnavailable, match="nothing was saved") as caught:
+        with pytest.raises(StoreUnavailable, match="nothing was stored") as caught:
             manager.handle(answer)
         assert_told_plainly(manager, caught.value)
         with pytest.raises(StoreUnavailable):

@@ -15,10 +15,9 @@ from flows.credex_core import Fault, SimulatedCredexCore
 from tests.engines import Server
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import NotRecovered, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.operations.recover import NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit

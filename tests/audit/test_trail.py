@@ -36,12 +36,12 @@ from vimbiso_fsm import (
     Transition,
 )
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal
-from vimbiso_fsm.audit.explain import NotKept, explain
+from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import dumps
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import EntryNotFound, StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
@@ -659,7 +659,7 @@ def test_a_state_that_is_gone_and_a_trigger_without_a_way():
 def test_an_entry_that_is_not_there(version, said):
     """The error for a version without an entry says why there is none."""
     entries = sealed("m-1", 3, first=5)
-    with pytest.raises(NotKept, match=said):
+    with pytest.raises(EntryNotFound, match=said):
         explain(fruit_bot(), trail([entries[0], entries[2]]), version)
 
 
@@ -676,8 +676,8 @@ def test_explain_as_a_command(monkeypatch, store, valkey_url):
     everything = "".join(invoke("audit", "explain", who, str(version), *where)[1] for version in range(1, 7))
     for personal in ("Canary", "Noether", "263779990001", "Em<m>y"):
         assert personal not in everything
-    assert invoke("audit", "explain", who, "99", *where)[2].endswith("is not there: the latest is 6\n")
-    assert invoke("audit", "explain", "nobody", "1", *where)[2].endswith("is not there: no entry is kept\n")
+    assert invoke("audit", "explain", who, "99", *where)[2].endswith("has no entry of version 99: the latest is 6\n")
+    assert invoke("audit", "explain", "m-0", "1", *where)[2].endswith("has no entry of version 1: no entry is kept\n")
     (guest,) = members(store)
     store._client.lset(keys_of(guest)[3], 1, b"2 x []")
     code, _, err = invoke("audit", "explain", who, "2", *where)

@@ -18,10 +18,9 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, needs_asking
 from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.errors import Contended, DamagedDocument
+from vimbiso_fsm.errors import Contended, DamagedDocument, MemberNotFound, NotRecovered
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
-from vimbiso_fsm.operations.recover import NothingStored, NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import AsyncMemoryStore
 from vimbiso_fsm.store.requests import Link, Load, Quarantine, ReadRecords, ShowQuarantined
@@ -112,7 +111,7 @@ def test_nobody_is_not_recovered(both: Both):
     both.say("hi")
     for what in ("recover", "reset", "wipe"):
         both.manager, manager = _other(both.manager), both.manager
-        with pytest.raises(NothingStored, match="'m-2'") as error:
+        with pytest.raises(MemberNotFound, match="'m-2'") as error:
             both.do(what)
         assert error.value.member_id == "m-2"
         both.manager = manager

@@ -177,7 +177,7 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     assert process.returncode == 1
     assert re.fullmatch(  # whether the commit had left before the end was noticed is the system's business
         r"a message was not answered: [^\n]+\n"
-        r"error: line 4: (the store is not available: [^\n]+; nothing was saved|"
+        r"error: line 4: (the store is not available: [^\n]+; nothing was stored|"
         r"it is not known whether turn [^\n]+; handle the same message again, it takes effect once); "
         r"the run ends here, and the file may be replayed again\n",
         err.decode(),

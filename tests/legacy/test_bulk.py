@@ -23,11 +23,11 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import Document, needs_asking, to_be_asked
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import RecordNotImported, StoreUnavailable, VimbisoError
 from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.bulk import BulkImport, Counts, MemberMapping, Report, find, read_mapping
 from vimbiso_fsm.legacy.convert import Imported, ImportRecord, import_token
-from vimbiso_fsm.legacy.records import SIDE_KEYS, NotConverted, record_digest
+from vimbiso_fsm.legacy.records import SIDE_KEYS, not_imported, record_digest
 from vimbiso_fsm.legacy.source import AsyncLegacySource, LegacySource
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
@@ -401,12 +401,12 @@ def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
 
 
 @pytest.fixture
-def refusals() -> list[NotConverted]:
+def refusals() -> list[RecordNotImported]:
     return []
 
 
 def test_all_good_ones_are_converted_and_all_broken_ones_listed(
-    manage: Manage, client: Any, refusals: list[NotConverted]
+    manage: Manage, client: Any, refusals: list[RecordNotImported]
 ):
     """Valid records of both shapes are converted, invalid ones are reported and stay."""
     good = [f"26377100{n:04}" for n in range(30)]
@@ -450,7 +450,7 @@ def test_a_dry_run_deletes_nothing(manage: Manage):
         migrate(manage.url, dry_run=True, purge=True)
 
 
-def test_who_has_begun_is_not_overwritten(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_who_has_begun_is_not_overwritten(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A live document of the member or of the guest on the channel stays, and the record is reported."""
     members = manage(legacy=None)
     member = say(members, "hi").state
@@ -471,7 +471,7 @@ class Down(SimulatedCredexCore):
         super().__init__(faults=[Fault("down")])
 
 
-def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A record that changed after its import is reported, and does not overwrite the document."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
@@ -482,7 +482,7 @@ def test_a_record_that_changed_since_is_another(manage: Manage, client: Any, ref
     assert client.exists(NUMBER)
 
 
-def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_member_is_not_made_of_two(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """Nothing is written if record, mapping and channel index name different members."""
     numbers = [f"26377100{n:04}" for n in range(3)]
     for number in numbers:
@@ -509,7 +509,7 @@ def test_two_records_of_one_member_are_not_mixed(manage: Manage, client: Any):
     assert (counts.converted, counts.refused) == (1, 1)
 
 
-def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A mapping must name each member that a record does not, unless the flow has no requirements."""
     for number, record in {
         NUMBER: offered(NUMBER, None),
@@ -527,7 +527,7 @@ def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list
     assert {refusal.field for refusal in refusals} == {"member_id"}
 
 
-def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A look-up is made only for records without a member; if it fails, the record is reported."""
     asked: list[str] = []
     for number in (NUMBER, OTHER, "263771234569"):
@@ -549,7 +549,7 @@ def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, re
     ]
 
 
-def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A look-up that contradicts the mapping is reported; a member in the record needs none."""
     third, fourth = "263771234569", "263771234570"
     for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():
@@ -749,13 +749,13 @@ def test_a_store_that_goes_away_ends_the_run(manage: Manage, client: Any):
         async def perform(self, request: Request) -> Any:
             raise StoreUnavailable("gone")
 
-    refused: list[NotConverted] = []
+    refused: list[RecordNotImported] = []
     with pytest.raises(VimbisoError, match="gone"):
         migrate(manage.url, store=lambda store: Gone(), refused=refused.append)
     assert refused == []
 
 
-def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A damaged document of the member refuses the record, with the advice to recover the member."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
@@ -766,7 +766,7 @@ def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, r
     assert "vimbiso recover" in refusals[0].fault
 
 
-def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A record whose document would be too large is refused.
 
     Escapes that need twelve bytes in the record and three in the document do not count.
@@ -815,7 +815,7 @@ def test_the_channel_is_given_away_meanwhile(manage: Manage):
     record = LegacyRecord(NUMBER, text(offered(NUMBER, MEMBER)))
     importing = import_up_to(manage, lambda request: isinstance(request, Link), record)
     manage().ask(Link(ADA, "somebody"))
-    with pytest.raises(NotConverted, match="names another member than the channel index"):
+    with pytest.raises(RecordNotImported, match="names another member than the channel index"):
         importing.take(manage().ask(importing.request))
     assert manage().state(MEMBER) is None
 
@@ -827,7 +827,7 @@ def test_the_member_begins_meanwhile(manage: Manage):
     importing = import_up_to(manage, stores, record)
     say(manage(legacy=None), "hi")
     before = manage().state(MEMBER)
-    with pytest.raises(NotConverted, match="comes too late"):
+    with pytest.raises(RecordNotImported, match="comes too late"):
         importing.take(manage().ask(importing.request))
     assert manage().state(MEMBER) == before
 
@@ -888,7 +888,7 @@ def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
     path = tmp_path / "report.jsonl"
     with Report(path) as report:
         report.mapping("mapping line 2: has 1 cells")
-        report.add(NotConverted(NUMBER, "flow_data.step", "is missing"))
+        report.add(not_imported(NUMBER, "flow_data.step", "is missing"))
         report.end(Counts(refused=1))
     assert path.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -959,7 +959,7 @@ def test_one_record_is_read(manage: Manage, client: Any):
 # Beside an operator, and beside who writes --------------------------------------------------------------------------
 
 
-def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """The record of a wiped guest is not imported again, neither for the guest nor for a mapped member."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     migrate(manage.url)
@@ -973,7 +973,7 @@ def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, r
 
 
 def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
-    manage: Manage, client: Any, refusals: list[NotConverted]
+    manage: Manage, client: Any, refusals: list[RecordNotImported]
 ):
     """A record that was refused because the guest had begun stays refused after a wipe."""
     say(manage(legacy=None, services={"credex_core": Down()}), "hi")
@@ -985,7 +985,7 @@ def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
 
 
 def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
-    manage: Manage, client: Any, refusals: list[NotConverted]
+    manage: Manage, client: Any, refusals: list[RecordNotImported]
 ):
     """A record that a mapping gives to a wiped member is refused."""
     client.set(OTHER, text(offered(OTHER, MEMBER)))
@@ -997,7 +997,7 @@ def test_a_mapping_that_names_a_wiped_member_brings_nothing_back(
     assert manage().state(MEMBER) is None
 
 
-def test_a_record_under_no_bare_number_is_listed(manage: Manage, client: Any, refusals: list[NotConverted]):
+def test_a_record_under_no_bare_number_is_listed(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A record under a number with other characters is reported, and that of the bare number is converted."""
     for name in (NUMBER, f"+{NUMBER}", "263 77 123 4567", f"+{NUMBER}_stage", "+", "1 2"):
         client.set(name, text(offered(NUMBER, MEMBER)))

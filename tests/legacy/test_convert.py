@@ -15,14 +15,14 @@ import flows
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.errors import FlowError, RecordNotImported
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.legacy import Legacy, LegacyFlow
 from vimbiso_fsm.legacy.convert import Converted, Imported, ImportRecord, convert, import_token
-from vimbiso_fsm.legacy.records import LARGEST, NotConverted, is_number, masked, read, record_digest
+from vimbiso_fsm.legacy.records import LARGEST, is_number, masked, read, record_digest
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -198,7 +198,7 @@ def importing_of(data: bytes) -> Held[Imported]:
 def test_what_is_broken_is_refused_with_a_sentence(name: str):
     """A refusal names the masked record, the field and the fault."""
     make, words = BROKEN[name]
-    with pytest.raises(NotConverted) as raised:  # noqa: PT012  # a record is refused when it is read, or a step later
+    with pytest.raises(RecordNotImported) as raised:  # noqa: PT012  # a record is refused when it is read, or a step later
         importing = importing_of(make(NUMBER))
         for answer in (Linked(None), Committed(Head(), NOW.timestamp())):
             importing.take(answer)
@@ -212,7 +212,7 @@ def test_what_is_broken_is_refused_with_a_sentence(name: str):
 
 def test_a_key_of_another_type_is_refused():
     """A key that holds no string is refused."""
-    with pytest.raises(NotConverted, match="it is a hash, not a text"):
+    with pytest.raises(RecordNotImported, match="it is a hash, not a text"):
         read(LegacyRecord(NUMBER, kind="hash"))
 
 
@@ -222,7 +222,7 @@ def test_a_record_of_the_largest_size_is_read():
     record["padding"] = "x" * (LARGEST - len(text(record)))
     assert read(LegacyRecord(NUMBER, text(record))).member_id == "m-42"
     record["padding"] += "x"
-    with pytest.raises(NotConverted, match="more than"):
+    with pytest.raises(RecordNotImported, match="more than"):
         read(LegacyRecord(NUMBER, text(record)))
 
 
@@ -235,7 +235,7 @@ _JSON = st.recursive(
 
 @given(st.data())
 def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.DataObject):
-    """A record with any value in a field becomes a valid document, or raises `NotConverted`."""
+    """A record with any value in a field becomes a valid document, or raises `RecordNotImported`."""
     record = offered(NUMBER, "m-42", step=2, channel=data.draw(st.booleans()), **TO)
     place: Any = record
     for _ in range(data.draw(st.integers(0, 3))):
@@ -245,7 +245,7 @@ def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.
     try:
         old = read(LegacyRecord(NUMBER, json.dumps(record).encode()))
         document = convert(flows.bot, old, NOW, member_id=old.member_id).document
-    except NotConverted:
+    except RecordNotImported:
         return
     verdict = flows.bot.validator.validate(document)
     assert verdict.valid or old.channel.type not in flows.bot.validator.channel_types
@@ -255,10 +255,10 @@ def test_any_spoilt_record_is_converted_to_a_valid_document_or_refused(data: st.
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(data: bytes):
-    """Any bytes are refused with `NotConverted`, or read."""
+    """Any bytes are refused with `RecordNotImported`, or read."""
     try:
         importing = importing_of(data)
-    except NotConverted:
+    except RecordNotImported:
         return
     assert isinstance(importing.request, FindOwner)
 
@@ -354,7 +354,7 @@ def test_a_flow_that_requires_nothing_is_taken_up_at_once():
 def test_a_declaration_that_fails_is_a_refusal(answers: Any, words: str):
     """A function of the declaration that raises, or returns no mapping, refuses the record."""
     flow = small()
-    with pytest.raises(NotConverted, match=words):
+    with pytest.raises(RecordNotImported, match=words):
         converted(offered(NUMBER, "m"), bot=Bot([flow], importer=Legacy([old_small(flow, answers=answers)])))
 
 
@@ -382,7 +382,7 @@ def test_what_an_authors_check_says_of_an_answer_is_not_repeated():
     )  # fmt: skip
     for said in ("my secret", "my other secret"):
         legacy = Legacy([old_small(flow, answers=lambda answers, said=said: {"word": said})])
-        with pytest.raises(NotConverted, match="does not fit the data of flow 'small'") as error:
+        with pytest.raises(RecordNotImported, match="does not fit the data of flow 'small'") as error:
             converted(offered(NUMBER, "m"), bot=Bot([flow], importer=legacy))
         assert "secret" not in str(error.value)
 
@@ -399,11 +399,11 @@ def test_what_cannot_be_stored_is_refused():
     """A lone surrogate, which UTF-8 cannot hold, is refused."""
     flow = small()
     record = {**offered(NUMBER, "m"), "profile": {"name": "\ud800"}}
-    with pytest.raises(NotConverted, match="profile cannot be kept"):
+    with pytest.raises(RecordNotImported, match="profile cannot be kept"):
         converted(record, bot=Bot([flow], importer=Legacy([old_small(flow)])))
 
 
 def test_a_bot_that_declares_nothing_converts_nothing():
     """A bot without an importer refuses a record."""
-    with pytest.raises(NotConverted, match=r"Bot\(importer=Legacy\(…\)\)"):
+    with pytest.raises(RecordNotImported, match=r"Bot\(importer=Legacy\(…\)\)"):
         converted(offered(NUMBER, "m"), bot=Bot([small()]))

@@ -29,6 +29,7 @@ from vimbiso_fsm.errors import (
     DocumentTooLarge,
     InvalidMessage,
     InvalidState,
+    MemberNotFound,
     StoreUnavailable,
     VimbisoError,
 )
@@ -654,7 +655,7 @@ def test_an_empty_member_id_is_refused(managed: Managed, client: Client):
     manager = managed()
     with pytest.raises(InvalidState, match="member_id must be text, not empty"):
         manager.save(Document("", ADA, datetime.now(UTC)))
-    with pytest.raises(KeyError):
+    with pytest.raises(MemberNotFound):
         manager.update("", lambda document: document)
     assert manager.state("") is None
     assert manager.history("") == ()
@@ -684,7 +685,7 @@ def test_no_server_is_a_clear_error(url: str):
             lambda: manager.save(document),
         ]
         for attempt in attempts:
-            with pytest.raises(StoreUnavailable, match="nothing was saved") as caught:
+            with pytest.raises(StoreUnavailable, match="nothing was stored") as caught:
                 attempt()
             assert "hunter2" not in str(caught.value)
             assert url.rpartition("@")[2].removeprefix("redis://").partition("/3")[0].removeprefix("unix://") in str(
@@ -697,7 +698,7 @@ def test_no_server_is_a_clear_error(url: str):
 async def test_no_server_is_a_clear_error_awaited():
     """The async manager raises `StoreUnavailable` without a server."""
     async with AsyncFlowStateManager.from_url("unix:///nowhere/engine.sock", "flows") as manager:
-        with pytest.raises(StoreUnavailable, match="nothing was saved"):
+        with pytest.raises(StoreUnavailable, match="nothing was stored"):
             await manager.handle(Message(ADA, "1", "hi"))
 
 

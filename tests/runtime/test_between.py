@@ -21,14 +21,13 @@ from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Document, Moved, Run, Suspended, first_document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.reading import NEWER_STATE_GRACE
-from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered
+from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered, NotRecovered
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.operations.promote import promote
-from vimbiso_fsm.operations.recover import NotRecovered
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import Head, Inherited, Load

@@ -24,7 +24,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import Contended, DamagedDocument, InvalidState, ServiceError, VersionConflict
+from vimbiso_fsm.errors import Contended, DamagedDocument, InvalidState, MemberNotFound, ServiceError, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
 from vimbiso_fsm.flow.flow import Flow
@@ -245,7 +245,7 @@ async def test_update_save_and_history_awaited(valkey_url: str):
     """The async manager updates, saves and reads like the sync one, with the same errors."""
     async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core()) as manager:
         assert await manager.state("m") is None
-        with pytest.raises(KeyError):
+        with pytest.raises(MemberNotFound):
             await manager.update("m", lambda document: document)
         first = await manager.save(Document("m", ADA, datetime.now(UTC)))
         second = await manager.update("m", lambda document: attrs.evolve(document, profile={"a": 1}))

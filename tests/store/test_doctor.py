@@ -22,8 +22,8 @@ from tests.cli_runs import fresh_flows, invoke, wait_until
 from tests.engines import Server, free_port, redis_program, running, valkey_program
 from vimbiso_fsm import Channel, FlowStateManager, Message
 from vimbiso_fsm.cli.doctor import LEVELS
-from vimbiso_fsm.errors import NotAnswered, StoreUnavailable
-from vimbiso_fsm.store.doctor import QUESTIONS, Durability, Finding, Node, UnsafeStore, examine, insist
+from vimbiso_fsm.errors import Finding, NotAnswered, StoreUnavailable, UnsafeStore
+from vimbiso_fsm.store.doctor import QUESTIONS, Durability, Node, examine, insist
 from vimbiso_fsm.store.health import ask_nodes_awaited, ask_url
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, digest

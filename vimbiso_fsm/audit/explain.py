@@ -11,30 +11,12 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Fields
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import EntryNotFound
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import name_of
 from vimbiso_fsm.flow.privacy import MASK
 from vimbiso_fsm.flow.state import Transition
-
-
-class NotKept(VimbisoError, LookupError):
-    """No entry of a version is kept.
-
-    Attributes:
-        member_id: The member, or "the store".
-        version: The version.
-        fault: Why there is none.
-    """
-
-    member_id: str
-    version: int
-    fault: str
-
-    def __init__(self, member_id: str, version: int, fault: str) -> None:
-        self.member_id, self.version, self.fault = member_id, version, fault
-        super().__init__(f"entry {version} of member {member_id!r} is not there: {fault}")
 
 
 @attrs.frozen
@@ -106,12 +88,12 @@ def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
         version: The version of the document that the commit made.
 
     Raises:
-        NotKept: No entry of this version is kept.
+        EntryNotFound: No entry of this version is kept.
         Unreadable: The entry cannot be read.
     """
     entry = next((entry for entry in trail.entries if entry.version == version), None)
     if entry is None:
-        raise NotKept(trail.name, version, _why_not(trail, version))
+        raise EntryNotFound(trail.name, version, _why_not(trail, version))
     read = unseal(entry)
     return Explanation(read, entry.digest, tuple(_explained(bot, step) for step in read.steps))
 

@@ -24,7 +24,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import AsyncStore
 
 if TYPE_CHECKING:
-    from vimbiso_fsm.legacy.records import NotConverted
+    from vimbiso_fsm.errors import RecordNotImported
 
 
 @attrs.frozen
@@ -137,7 +137,7 @@ async def _import(options: _Options, bot: Bot) -> bool:
             if options.report is None:
                 print(clean(fault), file=sys.stderr)
 
-        def refused(refusal: NotConverted) -> None:
+        def refused(refusal: RecordNotImported) -> None:
             report.add(refusal)
             print_fault(str(refusal))
 

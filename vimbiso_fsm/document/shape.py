@@ -23,6 +23,7 @@ from vimbiso_fsm.document.typed_data import (
     mapping,
     new_converter,
 )
+from vimbiso_fsm.errors import Fault
 from vimbiso_fsm.messages.message import Channel
 
 SEED: Final = frozenset(
@@ -64,22 +65,6 @@ _CHANNEL: Final = _ADDRESS | {"metadata"}
 _SUSPENDED: Final = frozenset({"", *Suspended})
 _MISSING: Final = object()
 _NOTHING: Final[Fields] = {}
-
-
-@attrs.frozen
-class Fault:
-    """A fault of a document. The faulty value is not quoted.
-
-    Attributes:
-        path: The place in the document.
-        fault: What is wrong there.
-    """
-
-    path: str
-    fault: str
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.fault}"
 
 
 def wire_name(attribute: str) -> str:

@@ -23,10 +23,10 @@ from typing import Final, Self, TypeAlias
 import attrs
 
 from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.errors import RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import ImportRecord
-from vimbiso_fsm.legacy.records import NotConverted, is_number, masked, record_digest
+from vimbiso_fsm.legacy.records import is_number, masked, not_imported, record_digest
 from vimbiso_fsm.legacy.source import AsyncLegacySource
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -179,7 +179,7 @@ class Report:
             None if path is None else os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
         )
 
-    def add(self, refusal: NotConverted) -> None:
+    def add(self, refusal: RecordNotImported) -> None:
         """Add a record that stays as it is."""
         facts = {"record": refusal.record, "digest": refusal.digest, "field": refusal.field, "reason": refusal.fault}
         self._write({"kind": "record", **facts})
@@ -227,7 +227,7 @@ class BulkImport:
         dry_run: bool = False,
         purge: bool = False,
         rate: float | None = None,
-        refused: Callable[[NotConverted], None] = lambda refusal: None,
+        refused: Callable[[RecordNotImported], None] = lambda refusal: None,
         progress: Callable[[int], None] = lambda keys: None,
     ) -> None:
         """Prepare a run.
@@ -306,7 +306,7 @@ class BulkImport:
         try:
             importing = await self._read(record)
             imported = await run_awaited(importing.run(Context(self._bot, self._cache, 0.0)), perform)
-        except NotConverted as refusal:
+        except RecordNotImported as refusal:
             self._refused(refusal)
             return "refused"
         return imported.outcome
@@ -315,12 +315,12 @@ class BulkImport:
         """Read a record, with the owner of its number.
 
         Raises:
-            NotConverted: The record cannot be read, or its owner is uncertain.
+            RecordNotImported: The record cannot be read, or its owner is uncertain.
         """
         places = self._numbers.ambiguous.get(record.number)
         if places:
             lines = ", ".join(map(str, places))
-            raise NotConverted(
+            raise not_imported(
                 record.number, "member_id", f"is not known: the mapping names several members (lines {lines})"
             )
         mapped = self._numbers.members.get(record.number)
@@ -329,7 +329,7 @@ class BulkImport:
         found = await self._looked_up(record.number, self._look_up)
         if mapped is not None and found != mapped:
             other = "a member whom the look-up does not know" if found is None else "another member than the look-up"
-            raise NotConverted(record.number, "member_id", f"is not known: the mapping names {other}")
+            raise not_imported(record.number, "member_id", f"is not known: the mapping names {other}")
         return self._import(record, found)
 
     def _import(self, record: LegacyRecord, mapped: str | None) -> ImportRecord:
@@ -341,7 +341,7 @@ class BulkImport:
                 return await asyncio.to_thread(look_up, number)
             except Exception as error:  # an exception of the author's function must not end the run
                 fault = f"could not be looked up: {type(error).__name__}"
-                raise NotConverted(number, "member_id", fault) from error
+                raise not_imported(number, "member_id", fault) from error
 
 
 class _Pace:

@@ -29,10 +29,10 @@ from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.session import renewed
-from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, Unreadable
+from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
-from vimbiso_fsm.legacy.records import JSONObject, LegacyState, NotConverted, read
+from vimbiso_fsm.legacy.records import JSONObject, LegacyState, not_imported, read
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.history import read_legible
@@ -93,18 +93,18 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
         member_id: The member, or None for the guest on the record's channel.
 
     Raises:
-        NotConverted: The bot cannot use a field of the record.
+        RecordNotImported: The bot cannot use a field of the record.
     """
     legacy: object = bot.importer
     if not isinstance(legacy, Declaration):
         fault = "is of the previous release, and the bot declares no conversion; give Bot(importer=Legacy(…))"
-        raise NotConverted(old.number, "", fault)
+        raise not_imported(old.number, "", fault)
     run, dropped, moved = None, "", ""
     if old.flow:
         try:
             flow = legacy.flow(old.flow)
         except KeyError:
-            raise NotConverted(old.number, "flow_data", "names a flow that the bot does not declare") from None
+            raise not_imported(old.number, "flow_data", "names a flow that the bot does not declare") from None
         if flow is None:
             dropped = old.flow[0]
         else:
@@ -136,7 +136,7 @@ def _kept(old: LegacyState, field: str, kept: Callable[[JSONObject], Mapping[str
     try:
         plain: JSONObject = loads(dumps(found, field))
     except (NotStorable, Unreadable) as error:
-        raise NotConverted(old.number, field, f"cannot be kept: {error}") from None
+        raise not_imported(old.number, field, f"cannot be kept: {error}") from None
     return plain
 
 
@@ -144,18 +144,18 @@ def _declared(old: LegacyState, field: str, function: Callable[[], Mapping[str, 
     """Return the result of a function that the bot declares.
 
     Raises:
-        NotConverted: The function raised an exception, or returned no mapping.
+        RecordNotImported: The function raised an exception, or returned no mapping.
     """
     try:
         found: object = function()
     except Unreadable as error:
-        raise NotConverted(old.number, field, f"cannot be read: {error}") from None
+        raise not_imported(old.number, field, f"cannot be read: {error}") from None
     except Exception as error:  # a function of the author, called with data of any shape
-        raise NotConverted(
+        raise not_imported(
             old.number, field, f"is not understood: {type(error).__name__} in the bot's Legacy"
         ) from error
     if not isinstance(found, Mapping):
-        raise NotConverted(old.number, field, f"became a {type(found).__name__} in the bot's Legacy, not a mapping")
+        raise not_imported(old.number, field, f"became a {type(found).__name__} in the bot's Legacy, not a mapping")
     return found
 
 
@@ -172,7 +172,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
     except Exception as error:  # noqa: BLE001  # the author's class may raise any exception
         quotes_nothing = isinstance(error, Unreadable | NotStorable)  # another exception may quote the answer
         fault = f"does not fit the data of flow {flow.name!r}: {error if quotes_nothing else type(error).__name__}"
-        raise NotConverted(old.number, "flow_data.data", fault) from None
+        raise not_imported(old.number, "flow_data.data", fault) from None
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
     timeout = flow[step].timeout
@@ -197,15 +197,15 @@ def _wanted(legacy: LegacyFlow, old: LegacyState) -> str:
     """Return the question for the old step. After the last step a call was pending, and is confirmed again.
 
     Raises:
-        NotConverted: The old flow has no such step.
+        RecordNotImported: The old flow has no such step.
     """
     steps, step = [*legacy.steps.values()], old.step
     if isinstance(step, str):
         if step not in legacy.steps:
-            raise NotConverted(old.number, "flow_data.step", f"names no step of the old flow {legacy.name!r}")
+            raise not_imported(old.number, "flow_data.step", f"names no step of the old flow {legacy.name!r}")
         return legacy.steps[step]
     if not 0 <= step <= len(steps):
-        raise NotConverted(
+        raise not_imported(
             old.number, "flow_data.step", f"is {step}, and the old flow {legacy.name!r} had {len(steps)} steps"
         )
     return steps[min(step, len(steps) - 1)]
@@ -267,7 +267,7 @@ class ImportRecord:
             dry: Write nothing.
 
         Raises:
-            NotConverted: The record cannot be read, or it names another member than the mapping.
+            RecordNotImported: The record cannot be read, or it names another member than the mapping.
         """
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
         self._token = import_token(record)
@@ -281,7 +281,7 @@ class ImportRecord:
         """Import the record.
 
         Raises:
-            NotConverted: The record stays as it is.
+            RecordNotImported: The record stays as it is.
         """
         channel = self.state.channel
         owner = self._one_of(self.named, (await FindOwner(channel)).member_id, "member_id", "the channel index")
@@ -347,7 +347,7 @@ class ImportRecord:
         """Return "already" if the audit of one of the members has the entry of this import.
 
         Raises:
-            NotConverted: No audit has it. The member has a document that was not imported.
+            RecordNotImported: No audit has it. The member has a document that was not imported.
         """
         for member_id in member_ids:
             for entry in await read_legible(member_id):
@@ -359,7 +359,7 @@ class ImportRecord:
         """Return the member that both sources name, or the one that one of them names. `source`: of `other`.
 
         Raises:
-            NotConverted: They name different members.
+            RecordNotImported: They name different members.
         """
         if own is not None and other is not None and own != other:
             raise self._refusal(
@@ -367,8 +367,8 @@ class ImportRecord:
             )
         return own or other
 
-    def _too_late(self) -> NotConverted:
+    def _too_late(self) -> RecordNotImported:
         return self._refusal("", "comes too late: its member has begun a conversation here, which is not overwritten")
 
-    def _refusal(self, field: str, fault: str) -> NotConverted:
-        return NotConverted(self._record.number, field, fault)
+    def _refusal(self, field: str, fault: str) -> RecordNotImported:
+        return not_imported(self._record.number, field, fault)

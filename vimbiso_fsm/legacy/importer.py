@@ -6,9 +6,10 @@ import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import channel_digest, instant
+from vimbiso_fsm.errors import RecordNotImported
 from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.declare import Declaration
-from vimbiso_fsm.legacy.records import NotConverted, is_number
+from vimbiso_fsm.legacy.records import is_number
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import ReadLegacy
@@ -48,7 +49,7 @@ class Legacy(Declaration):
             if importing.state.channel.address != channel.address:
                 return False
             await importing.run(context)
-        except NotConverted as refusal:
+        except RecordNotImported as refusal:
             detail = {"field": refusal.field, "fault": refusal.fault}
             incident = Incident(instant(context.now), "legacy", member_id, channel_digest(channel), detail=detail)
             await RecordIncident(member_id, incident.body)

@@ -20,7 +20,7 @@ import attrs
 
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.errors import InvalidMessage, Unreadable, VimbisoError
+from vimbiso_fsm.errors import InvalidMessage, RecordNotImported, Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.effects import LegacyRecord
 
@@ -59,24 +59,15 @@ def record_digest(number: str) -> str:
     return channel_digest(Channel(CHANNEL, number))[1]
 
 
-class NotConverted(VimbisoError, ValueError):
-    """A record is not imported, and stays as it is.
+def not_imported(number: str, field: str, fault: str) -> RecordNotImported:
+    """Return the error of a record that is not imported. The number itself is not part of it.
 
-    Attributes:
-        record: The masked number.
-        digest: The digest of the number.
+    Args:
+        number: The number of the record.
         field: The invalid field; may be empty.
         fault: The reason.
     """
-
-    record: str
-    digest: str
-    field: str
-    fault: str
-
-    def __init__(self, number: str, field: str, fault: str) -> None:
-        self.record, self.digest, self.field, self.fault = masked(number), record_digest(number), field, fault
-        super().__init__(f"record {self.record} ({self.digest}): {f'{field} ' if field else 'it '}{fault}")
+    return RecordNotImported(masked(number), record_digest(number), field, fault)
 
 
 @attrs.frozen
@@ -108,15 +99,15 @@ def read(record: LegacyRecord) -> LegacyState:
     """Read and validate a record.
 
     Raises:
-        NotConverted: It has neither of the two shapes.
+        RecordNotImported: It has neither of the two shapes.
     """
     if not is_number(record.number):
         fault = "is kept under a number with other characters than digits; the previous release kept none of these"
-        raise NotConverted(record.number, "", fault)
+        raise not_imported(record.number, "", fault)
     raw = _object(record)
 
-    def wrong(field: str, fault: str) -> NotConverted:
-        return NotConverted(record.number, field, fault)
+    def wrong(field: str, fault: str) -> RecordNotImported:
+        return not_imported(record.number, field, fault)
 
     for name in ("profile", "current_account", "flow_data"):
         if not isinstance(raw.get(name) or {}, dict):
@@ -142,24 +133,24 @@ def _object(record: LegacyRecord) -> JSONObject:
     """Return the record's JSON object.
 
     Raises:
-        NotConverted: It is no JSON object, too long or nested too deep.
+        RecordNotImported: It is no JSON object, too long or nested too deep.
     """
     if record.kind != "string":
-        raise NotConverted(record.number, "", f"is a {record.kind}, not a text")
+        raise not_imported(record.number, "", f"is a {record.kind}, not a text")
     if len(record.data) > LARGEST:
-        raise NotConverted(
+        raise not_imported(
             record.number, "", f"has more than {LARGEST} bytes; the previous release wrote none that long"
         )
     try:
         raw = loads(record.data)
     except Unreadable as error:
         fault = str(error).removeprefix("it ")
-        raise NotConverted(record.number, "", f"{fault} in UTF-8; it is damaged, cut off or no record") from None
+        raise not_imported(record.number, "", f"{fault} in UTF-8; it is damaged, cut off or no record") from None
     if not isinstance(raw, dict):
-        raise NotConverted(record.number, "", f"is {_kind(raw)}, not an object")
+        raise not_imported(record.number, "", f"is {_kind(raw)}, not an object")
     place = _too_deep({name: value for name, value in raw.items() if name != "_previous_state"})
     if place:
-        raise NotConverted(record.number, place, f"is nested more than {DEEPEST} deep")
+        raise not_imported(record.number, place, f"is nested more than {DEEPEST} deep")
     return raw
 
 
@@ -185,43 +176,43 @@ def _channel(number: str, raw: JSONObject) -> tuple[str, Channel]:
     """Return the record's shape and channel.
 
     Raises:
-        NotConverted: It has no valid channel, or not that of its number.
+        RecordNotImported: It has no valid channel, or not that of its number.
     """
     mobile, found = raw.get("mobile_number"), raw.get("channel")
     if mobile is None and found is None:
-        raise NotConverted(number, "", "has neither mobile_number nor channel, one of which every record has")
+        raise not_imported(number, "", "has neither mobile_number nor channel, one of which every record has")
     if mobile is not None and (isinstance(mobile, bool) or str(mobile) != number):
-        raise NotConverted(number, "mobile_number", "is not the number that the record is kept under")
+        raise not_imported(number, "mobile_number", "is not the number that the record is kept under")
     if found is None:
         return "phone", Channel(CHANNEL, number)
     if not isinstance(found, dict):
-        raise NotConverted(number, "channel", f"is {_kind(found)}, not an object")
+        raise not_imported(number, "channel", f"is {_kind(found)}, not an object")
     metadata = found.get("metadata") or {}
     if not isinstance(metadata, dict):
-        raise NotConverted(number, "channel.metadata", f"is {_kind(metadata)}, not an object")
+        raise not_imported(number, "channel.metadata", f"is {_kind(metadata)}, not an object")
     if found.get("type", CHANNEL) == CHANNEL and found.get("identifier") != number:
-        raise NotConverted(number, "channel.identifier", "is not the number that the record is kept under")
+        raise not_imported(number, "channel.identifier", "is not the number that the record is kept under")
     try:
         return "channel", Channel(found.get("type", CHANNEL), found.get("identifier"), metadata)  # type: ignore[arg-type]  # Channel checks
     except InvalidMessage as error:
-        raise NotConverted(number, "channel", f"is none: {error.field} {error.fault}") from None
+        raise not_imported(number, "channel", f"is none: {error.field} {error.fault}") from None
 
 
 def _member_id(number: str, raw: JSONObject, answers: JSONObject) -> str | None:
     """Return the member that the record names.
 
     Raises:
-        NotConverted: It names two members, or the id is invalid.
+        RecordNotImported: It names two members, or the id is invalid.
     """
     found: dict[str, str] = {}
     for field, value in (("member_id", raw.get("member_id")), ("flow_data.data.member_id", answers.get("member_id"))):
         if value is None:
             continue
         if not isinstance(value, str) or not value or len(value) > 200:
-            raise NotConverted(number, field, f"is {_kind(value)}, not a member's id")
+            raise not_imported(number, field, f"is {_kind(value)}, not a member's id")
         found[field] = value
     if len(set(found.values())) > 1:
-        raise NotConverted(number, "flow_data.data.member_id", "names another member than member_id does")
+        raise not_imported(number, "flow_data.data.member_id", "names another member than member_id does")
     return next(iter(found.values()), None)
 
 
@@ -229,7 +220,7 @@ def _flow_names(number: str, flow_data: JSONObject, answers: JSONObject) -> tupl
     """Return the names of the open flow: its type, its id, and the id without the member's.
 
     Raises:
-        NotConverted: The open flow has no name.
+        RecordNotImported: The open flow has no name.
     """
     if not flow_data:
         return ()
@@ -241,7 +232,7 @@ def _flow_names(number: str, flow_data: JSONObject, answers: JSONObject) -> tupl
     if isinstance(run, str) and "_" in run:
         names.append(run.partition("_")[0])
     if not names:
-        raise NotConverted(number, "flow_data.id", "is missing, so the open flow has no name")
+        raise not_imported(number, "flow_data.id", "is missing, so the open flow has no name")
     return tuple(names)
 
 
@@ -249,17 +240,17 @@ def _step(number: str, flow_data: JSONObject) -> int | str:
     """Return the step, which has one of three names.
 
     Raises:
-        NotConverted: The step of the open flow is missing, or is neither a number nor a name.
+        RecordNotImported: The step of the open flow is missing, or is neither a number nor a name.
     """
     for field in ("step", "current_step", "current_state"):
         step = flow_data.get(field)
         if step is None:
             continue
         if isinstance(step, bool) or not isinstance(step, int | str):
-            raise NotConverted(number, f"flow_data.{field}", f"is {_kind(step)}, not a number or a name")
+            raise not_imported(number, f"flow_data.{field}", f"is {_kind(step)}, not a number or a name")
         return step
     if flow_data:
-        raise NotConverted(number, "flow_data.step", "is missing")
+        raise not_imported(number, "flow_data.step", "is missing")
     return 0
 
 

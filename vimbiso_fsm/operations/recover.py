@@ -18,7 +18,7 @@ from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine import salvage as salvaging
 from vimbiso_fsm.engine.reading import Absent, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
-from vimbiso_fsm.errors import InvalidMessage, Unreadable, VimbisoError
+from vimbiso_fsm.errors import InvalidMessage, MemberNotFound, NotRecovered, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
@@ -28,43 +28,6 @@ from vimbiso_fsm.store.requests import Broken, Commit, Committed, Conflict, Head
 
 BY = "operator"
 """The author of a change, in the audit."""
-
-
-class NothingStored(VimbisoError, LookupError):
-    """Nothing is stored of the member.
-
-    Attributes:
-        member_id: The member.
-    """
-
-    def __init__(self, member_id: str) -> None:
-        self.member_id = member_id
-        super().__init__(f"nothing is stored of member {member_id!r}; check the id")
-
-
-class NotRecovered(VimbisoError):
-    """The member was not recovered, and nothing was changed.
-
-    Attributes:
-        member_id: The member.
-        to: The version to which the member was to be put back, or None.
-        fault: The reason.
-        barrier: The version of the turn that forbids it, because of a call with an effect, or None.
-        remedy: The advice; may be empty.
-    """
-
-    member_id: str
-    to: int | None
-    fault: str
-    barrier: int | None
-    remedy: str
-
-    def __init__(
-        self, member_id: str, to: int | None, fault: str, barrier: int | None = None, remedy: str = ""
-    ) -> None:
-        self.member_id, self.to, self.fault, self.barrier, self.remedy = member_id, to, fault, barrier, remedy
-        what = "recovered" if to is None else f"put back to version {to}"
-        super().__init__(f"member {member_id!r} was not {what}: {fault}" + (f"; {remedy}" if remedy else ""))
 
 
 @attrs.frozen
@@ -151,7 +114,7 @@ async def recover(context: Context, member_id: str, *, to: int | None = None, dr
         Contended: Other writers were faster until the patience was over.
         DocumentTooLarge: The recovered document does not fit.
         NewerState: A newer release has stored the member's document.
-        NothingStored: Nothing is stored of the member.
+        MemberNotFound: Nothing is stored of the member.
         NotRecovered: The member cannot be recovered in this way.
     """
     for attempt in itertools.count(1):
@@ -196,7 +159,7 @@ def _missing(member_id: str, found: _Found) -> _Found:
     """Return the reason why there is no document, as the audit tells it."""
     entries = found.remains.entries
     if not found.head.version:
-        raise NothingStored(member_id)
+        raise MemberNotFound(member_id)
     last = entries[-1] if entries else None
     if last is not None and last.kind == "wipe":
         return attrs.evolve(found, over="it was wiped")

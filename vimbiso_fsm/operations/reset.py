@@ -9,9 +9,10 @@ import attrs
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.salvage import with_notice
+from vimbiso_fsm.errors import MemberNotFound
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.recover import BY, NothingStored
+from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
 from vimbiso_fsm.store.requests import Committed, Load
 
@@ -40,13 +41,13 @@ async def reset(context: Context, member_id: str) -> Reset:
         DamagedDocument: The document is damaged; recover it first.
         DocumentTooLarge: The changed document does not fit.
         NewerState: A newer release has stored the document.
-        NothingStored: Nothing is stored of the member.
+        MemberNotFound: Nothing is stored of the member.
     """
     for attempt in itertools.count(1):
         stored = await Load(member_id)
         before = read(context.bot, member_id, stored)
         if before is None:
-            raise NothingStored(member_id)
+            raise MemberNotFound(member_id)
         runs = (*before.suspended, *([before.run] if before.run else []))
         ended = Reset(before, tuple(run.flow for run in runs), call_of(before))
         if not runs and not ended.call:

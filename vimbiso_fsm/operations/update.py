@@ -16,11 +16,10 @@ from vimbiso_fsm.audit.entries import AuditEntry, entry_for
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.document.shape import Fault
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
 from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import DamagedDocument, InvalidState, VersionConflict
+from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Head, Load, Stored
@@ -61,14 +60,14 @@ async def update(context: Context, member_id: str, change: Change, token: Callab
         Contended: Other writers were faster until the patience was over.
         DamagedDocument: The document is damaged.
         DocumentTooLarge: The changed document does not fit.
-        KeyError: The member has no document.
+        MemberNotFound: Nothing is stored of the member.
         InvalidState, NotStorable, BadToken: As `updated`.
     """
     for attempt in itertools.count(1):
         stored = await Load(member_id)
         before = read(context.bot, member_id, stored)
         if before is None:
-            raise KeyError(member_id)
+            raise MemberNotFound(member_id)
         assert isinstance(stored, Stored)
         result = await _store(context, before, change(before), stored, token())
         if not isinstance(result, Conflict):

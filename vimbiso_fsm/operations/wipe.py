@@ -13,10 +13,10 @@ from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.reading import Sound, open_document
-from vimbiso_fsm.errors import DamagedDocument
+from vimbiso_fsm.errors import DamagedDocument, MemberNotFound
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.recover import BY, NothingStored
+from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.reset import call_of
 from vimbiso_fsm.store.requests import (
     Broken,
@@ -53,7 +53,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
 
     Raises:
         Contended: Other writers were faster until the patience was over.
-        NothingStored: Nothing is stored of the member.
+        MemberNotFound: Nothing is stored of the member.
     """
     for attempt in itertools.count(1):
         stored = await Load(member_id, previous=True)
@@ -65,7 +65,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
         names = _removed(stored, has_records, quarantined)
         if not names:
             if not stored.head.version:
-                raise NothingStored(member_id)
+                raise MemberNotFound(member_id)
             return Wiped(member_id, stored.head.version)
         entry, wiped = _wipe_entry(context.bot, member_id, stored, names)
         sealed = seal(entry, b"", stored.head.digest)

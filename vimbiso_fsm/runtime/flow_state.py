@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
+from vimbiso_fsm.errors import Finding, NotAnswered, ServiceError, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
@@ -62,7 +62,7 @@ from vimbiso_fsm.runtime.services import (
     with_timeout,
 )
 from vimbiso_fsm.runtime.startup import StartupCheck
-from vimbiso_fsm.store.doctor import Durability, Finding
+from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
@@ -460,7 +460,7 @@ class FlowStateManager:
         Raises:
             InvalidState, NotStorable: The changed document is invalid; nothing was stored.
             DamagedDocument: The document is damaged.
-            KeyError: The member has no document.
+            MemberNotFound: Nothing is stored of the member.
             Contended: Other writers were faster until the patience was over.
         """
         new_token = partial(secrets.token_hex, 16)
@@ -489,7 +489,7 @@ class FlowStateManager:
             dry_run: Return the same, and change nothing.
 
         Raises:
-            NothingStored: Nothing is stored of the member.
+            MemberNotFound: Nothing is stored of the member.
             NotRecovered: The member cannot be recovered in this way; nothing was changed.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
@@ -501,7 +501,7 @@ class FlowStateManager:
         The result of a pending call is not awaited any more.
 
         Raises:
-            NothingStored: Nothing is stored of the member.
+            MemberNotFound: Nothing is stored of the member.
             DamagedDocument: The document is damaged; recover it first.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
@@ -514,7 +514,7 @@ class FlowStateManager:
         new document.
 
         Raises:
-            NothingStored: Nothing is stored of the member.
+            MemberNotFound: Nothing is stored of the member.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
         return self._operate(lambda context: wipe(context, member_id), member_id)

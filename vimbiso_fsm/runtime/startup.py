@@ -9,7 +9,8 @@ import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.store.doctor import Durability, Finding, Node, examine, insist
+from vimbiso_fsm.errors import Finding
+from vimbiso_fsm.store.doctor import Durability, Node, examine, insist
 
 _log = logging.getLogger("vimbiso_fsm")
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import Finding, UnsafeStore
 
 Durability: TypeAlias = Literal["local", "replicated"]
 """The loss that an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole
@@ -70,45 +70,6 @@ class Node:
     answers: Sequence[Any] = attrs.field(default=(), repr=False)
     replica: bool = False
     fault: str = ""
-
-
-@attrs.frozen
-class Finding:
-    """One setting or state of a server that is not as it should be.
-
-    Attributes:
-        place: The address of the server.
-        setting: The setting or the state.
-        found: Its value.
-        wanted: The value that it should have.
-        why: What happens otherwise.
-        remedy: What to do; it starts with the command, if one helps.
-        serious: Whether answered turns can be lost or no turn can be taken; otherwise it is a warning.
-    """
-
-    place: str
-    setting: str
-    found: str
-    wanted: str
-    why: str
-    remedy: str
-    serious: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.setting} is {self.found}, not {self.wanted}: {self.why}; remedy: {self.remedy}"
-
-
-class UnsafeStore(StoreUnavailable):
-    """The store would lose what it is given.
-
-    Attributes:
-        findings: The serious findings.
-    """
-
-    def __init__(self, findings: tuple[Finding, ...], waiver: str = WAIVER) -> None:
-        self.findings = findings
-        lines = "".join(f"\n  {finding}" for finding in findings)
-        super().__init__(f"it would lose data ({waiver}):{lines}\nuntil then it is not used")
 
 
 def examine(nodes: Iterable[Node], durability: Durability) -> tuple[Finding, ...]:
