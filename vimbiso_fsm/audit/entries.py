@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import attrs
 
@@ -150,6 +150,25 @@ class Incident:
 _NAMES: Final = tuple(attrs.fields_dict(AuditEntry))
 
 
+class Facts(TypedDict, total=False):
+    """Attributes of an `AuditEntry` that not every commit has, by name."""
+
+    status: str
+    root: str
+    source: str
+    dest: str
+    flow: str
+    run: str
+    trigger: str
+    steps: tuple[AuditStep, ...]
+    codes: tuple[str, ...]
+    before: Fields
+    after: Fields
+    changed: tuple[str, ...]
+    verdict: Fields
+    detail: Fields
+
+
 def entry_for(
     kind: str,
     token: str,
@@ -158,37 +177,32 @@ def entry_for(
     version: int,
     at: datetime,
     channel: Channel | None,
-    run: Run | None = None,
-    source: str = "",
-    detail: Fields | None = None,
+    stands: Run | None = None,
+    **facts: Unpack[Facts],
 ) -> AuditEntry:
     """Make the entry of one commit. All entries are made here.
 
     Args:
         kind: What the commit is, as in `AuditEntry`.
-        token: The token of the commit, which is its own root.
+        token: The token of the commit, which is its own root unless `facts` name another.
         member_id: The member whose document is stored or removed.
         version: The version of the document that the commit makes.
         at: The instant of the commit, with a time zone.
         channel: The member's channel; None where it is not known. The entry keeps a digest of it.
-        run: The run in which the member stands after the commit; None without one.
-        source: The state in which the member stood before.
-        detail: Further facts about the commit. They quote no data of the member.
+        stands: The run in which the member stands after the commit; None without one.
+        **facts: Further attributes of the entry. They precede what is said here.
     """
+    known: Facts = {"status": "advanced", "root": token}
+    if stands is not None:
+        known |= {"dest": stands.step, "flow": stands.flow, "run": stands.id}
     return AuditEntry(
         version=version,
         at=at,
         member_id=member_id,
         channel=channel_digest(channel) if channel is not None else ("", ""),
         kind=kind,
-        status="advanced",
         token=token,
-        root=token,
-        source=source,
-        dest=run.step if run is not None else "",
-        flow=run.flow if run is not None else "",
-        run=run.id if run is not None else "",
-        detail=detail or {},
+        **known | facts,
     )
 
 

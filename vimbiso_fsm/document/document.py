@@ -428,8 +428,9 @@ class Member(Generic[P_co]):
     @property
     def stored_profile(self) -> Fields:
         """The profile as plain values by field, as the document holds it."""
-        profile = self._profile
-        return profile.fields if isinstance(profile, StoredProfile) else cast("Fields", profile)
+        profile: Any = self._profile
+        fields: Fields = profile.fields if isinstance(profile, StoredProfile) else profile
+        return fields
 
 
 def language_of(profile: object) -> str | None:

@@ -19,6 +19,7 @@ from vimbiso_fsm.document.typed_data import (
     Misshapen,
     exactly,
     faults_in,
+    is_object,
     kind_of,
     mapping,
     new_converter,
@@ -117,16 +118,16 @@ def _run_part(flow_data: object, notes: object) -> tuple[Run | None, list[Fault]
     """
     if flow_data is _MISSING:
         return None, []  # it is named as missing
-    if not isinstance(flow_data, Mapping):
+    if not is_object(flow_data):
         return None, [Fault("flow_data", f"must be an object, not {kind_of(flow_data)}")]
     if notes is _MISSING:
         notes = {}
-    elif not (flow_data and isinstance(notes, Mapping) and "flow_data" not in notes):
+    elif not (flow_data and is_object(notes) and "flow_data" not in notes):
         return None, [Fault("_run", "must be an object, there only with flow_data, and not hold it")]
     if not flow_data:
         return None, []
     try:
-        run = _read_run({**mapping(notes), "flow_data": flow_data}, Run)
+        run = _read_run({**notes, "flow_data": flow_data}, Run)
     except READ_ERRORS as error:
         wrong = _faults_of(error, "_run")
         return None, [attrs.evolve(each, path=each.path.replace("_run.flow_data", "flow_data", 1)) for each in wrong]
@@ -170,7 +171,7 @@ def _step_data(value: object, _: object) -> StepData:
     flow, context, verdict = raw["flow_type"], raw["_validation_context"], raw["_validation_state"]
     if not isinstance(flow, str):
         raise Misshapen("has a flow_type that is no text")
-    if not (isinstance(context, Mapping) and isinstance(verdict, Mapping)):
+    if not (is_object(context) and is_object(verdict)):
         raise Misshapen("has a _validation_context or _validation_state that is no object")
     fields = {name: part for name, part in raw.items() if name not in RESERVED}
     return StepData(flow, _address(raw["channel"]), context, verdict, fields)
@@ -178,7 +179,7 @@ def _step_data(value: object, _: object) -> StepData:
 
 def _address(value: object) -> Address:
     """Read the address in a run's data. The seed's documents may hold metadata there too, which is not kept."""
-    if not isinstance(value, Mapping) or not _ADDRESS <= value.keys() <= _CHANNEL:
+    if not is_object(value) or not _ADDRESS <= value.keys() <= _CHANNEL:
         raise Misshapen("has a channel without type and identifier, or with more")
     kind, identifier = value["type"], value["identifier"]
     if not (isinstance(kind, str) and isinstance(identifier, str)):

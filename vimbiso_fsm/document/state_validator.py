@@ -28,7 +28,7 @@ from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Address, Document, Fields, Run
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.shape import parts_of
-from vimbiso_fsm.document.typed_data import kind_of, structure
+from vimbiso_fsm.document.typed_data import is_object, kind_of, structure
 from vimbiso_fsm.errors import Fault, InvalidState, Unreadable
 from vimbiso_fsm.messages.message import Channel
 
@@ -103,13 +103,13 @@ class StateValidator:
         raw: object = document_to_raw(document) if isinstance(document, Document) else document
         return Verdict(self._judged(raw, known or {})[1])
 
-    def check(self, document: Document | Fields) -> None:
-        """Raise an error unless a document is valid.
+    def check(self, document: Document | Fields, known: Fields | None = None) -> None:
+        """Raise an error unless a document is valid. The arguments are those of `validate`.
 
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        verdict = self.validate(document)
+        verdict = self.validate(document, known)
         if verdict.faults:
             raise InvalidState(verdict.faults)
 
@@ -126,7 +126,7 @@ class StateValidator:
 
     def _judged(self, raw: object, known: Fields) -> tuple[dict[str, Any], tuple[Fault, ...]]:
         """Return the parts of a document that differ from `known`, and every fault."""
-        if type(raw) is not dict and not isinstance(raw, Mapping):
+        if not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
         parts, faults = parts_of(raw, known)
         faults = (*faults, *self._faults(raw, parts))

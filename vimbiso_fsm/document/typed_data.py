@@ -11,7 +11,7 @@ from datetime import time
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isfinite
-from typing import Any, Final, TypeVar, cast, get_args, get_origin
+from typing import Any, Final, TypeGuard, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import attrs
@@ -67,15 +67,20 @@ def kind_of(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
+def is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a value is an object of JSON."""
+    return type(value) is dict or isinstance(value, Mapping)  # the check of an abstract class is slow
+
+
 def mapping(value: object) -> Mapping[str, Any]:
     """Return a value that must be an object.
 
     Raises:
         Misshapen: The value is no object.
     """
-    if type(value) is not dict and not isinstance(value, Mapping):  # the check of an abstract class is slow
+    if not is_object(value):
         raise Misshapen(f"must be an object, not {kind_of(value)}")
-    return cast("Mapping[str, Any]", value)
+    return value
 
 
 def exactly(kind: type[T]) -> Callable[[object, object], T]:

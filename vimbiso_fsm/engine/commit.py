@@ -25,7 +25,7 @@ from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import InvalidState, WrongMember
+from vimbiso_fsm.errors import WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
@@ -124,9 +124,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     document = _document(draft, event)
     raw = document_to_raw(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
-    verdict = rules.validate(raw, judged.plain if judged is not None and judged.rules is rules else None)
-    if not verdict.valid:
-        raise InvalidState(verdict.faults)
+    rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None)
     keep_judged(document, raw, rules)
     return Decision(
         status=draft.status,
@@ -248,9 +246,7 @@ def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
     """
     raw = document_to_raw(document)
     data = dumps(raw)
-    verdict = bot.validator.validate(raw)
-    if not verdict.valid:
-        raise InvalidState(verdict.faults)
+    bot.validator.check(raw)
     return document_from_raw(loads(data)), data
 
 
@@ -284,21 +280,17 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
     first = draft.steps[0] if draft.steps else None
     stood = before or after
     same = after if before and after and before.id == after.id else None
-    entry = entry_for(
+    return entry_for(
         draft.kind,
         draft.token,
         member_id=document.member_id,
         version=draft.version,
         at=draft.now,
         channel=draft.channel,
-        run=after,
-        source=first.source if first else before.step if before else "",
-        detail={**draft.detail, **migrated(draft.before)},
-    )
-    return attrs.evolve(
-        entry,
+        stands=after,
         status=draft.status,
         root=draft.root,
+        source=first.source if first else before.step if before else "",
         flow=first.flow if first else stood.flow if stood else "",
         run=first.run if first else stood.id if stood else "",
         trigger=draft.trigger or (first.trigger if first else ""),
@@ -308,4 +300,5 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         after=redacted(draft.bot, same),
         changed=changed_fields(before, same),
         verdict=after.flow_data.data.verdict if after else {},
+        detail={**draft.detail, **migrated(draft.before)},
     )

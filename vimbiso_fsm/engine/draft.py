@@ -114,7 +114,8 @@ class Draft:
     @property
     def state(self) -> State[Any]:
         """The current run's state."""
-        return self.flow[self.standing.step]
+        run = self.standing
+        return self.bot.definition(run)[run.step]
 
     @property
     def policy(self) -> CallPolicy:

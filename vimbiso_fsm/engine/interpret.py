@@ -94,11 +94,12 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
     if draft.run is None:
         draft.kind = "start"
         return go_home(draft)
-    if draft.flow.late_text == "close" and draft.run.since is not None and arrived < draft.run.since:
+    flow = draft.flow
+    if flow.late_text == "close" and draft.run.since is not None and arrived < draft.run.since:
         return _closed(draft, "choice.late")
     if _is_unseen(draft):
         return _show(draft)
-    choice = question.chosen(draft.bot, draft.flow, draft.run, text)
+    choice = question.chosen(draft.bot, flow, draft.run, text)
     if choice:
         return _choose(draft, choice)
     _read(draft, text)

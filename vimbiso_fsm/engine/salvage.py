@@ -256,7 +256,8 @@ def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Docume
     run, session = document.run, document.session
     if run is None:
         return document
-    fresh = renewed(session, bot.definition(run), bot.session, now, warns=holds_answers(bot, run, document.suspended))
+    flow, warns = bot.definition(run), holds_answers(bot, run, document.suspended)
+    fresh = renewed(session.since, session.deadline, flow, bot.session, now, warns=warns)
     if session.deadline is None or fresh.deadline is None or fresh.deadline < session.deadline:
         session = fresh
     document = attrs.evolve(document, run=to_be_asked(attrs.evolve(run, entered=version)))

@@ -40,26 +40,35 @@ def take_session_ending(draft: Draft, event: SessionEnding) -> None:
         draft.say(Text("session.ending", seconds=seconds, flow=Text(f"{run.flow}.title")))
 
 
-def renewed(session: Session, flow: Flow[Any] | None, life: SessionLife, now: datetime, *, warns: bool) -> Session:
+def renewed(
+    since: datetime | None,
+    deadline: datetime | None,
+    flow: Flow[Any] | None,
+    life: SessionLife,
+    now: datetime,
+    *,
+    warns: bool,
+) -> Session:
     """Return the session as it goes on from `now`.
 
     It ends after the idle time of the open flow, or that of the bot if the flow declares none, and never later than
     `life.limit` seconds after it began.
 
     Args:
-        session: The session so far; an empty one begins now.
+        since: The instant at which the session began; None if it begins now.
+        deadline: The end of the session so far; None if none is open.
         flow: The definition of the open flow, None when no flow is open.
         life: The bot's bounds of a session.
         now: The store's clock.
         warns: Whether the open flow holds answers that would be lost.
     """
-    since = session.since or now
+    began = since or now
     idle = life.idle if flow is None or flow.session is None else flow.session
-    deadline = min(now + timedelta(seconds=idle), since + timedelta(seconds=life.limit))
-    warn_at = deadline - timedelta(seconds=life.warning) if warns and life.warning > 0 else None
-    if warn_at is not None and warn_at <= now and deadline == session.deadline:  # the member has been warned of it
+    ends = min(now + timedelta(seconds=idle), began + timedelta(seconds=life.limit))
+    warn_at = ends - timedelta(seconds=life.warning) if warns and life.warning > 0 else None
+    if warn_at is not None and warn_at <= now and ends == deadline:  # the member has been warned of it
         warn_at = None
-    return Session(deadline, since, warn_at)
+    return Session(ends, began, warn_at)
 
 
 def session_after(draft: Draft, event: Event) -> Session:
@@ -72,9 +81,9 @@ def session_after(draft: Draft, event: Event) -> Session:
     if not isinstance(event, Message | CallReturned):
         return before.session
     run = draft.run
-    session = Session(before.deadline, draft.session_since)
-    warns = draft.bot.session.warning > 0 and run is not None and draft.holds_answers(run)
-    return renewed(session, draft.flow if run else None, draft.bot.session, draft.now, warns=warns)
+    flow, life = draft.flow if run else None, draft.bot.session
+    warns = life.warning > 0 and run is not None and draft.holds_answers(run)
+    return renewed(draft.session_since, before.deadline, flow, life, draft.now, warns=warns)
 
 
 def session_bound(draft: Draft, event: Event) -> datetime | None:

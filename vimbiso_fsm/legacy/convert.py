@@ -127,7 +127,7 @@ def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
     run = document.run
     if run is None:
         return document
-    return document.with_session(renewed(document.session, bot.flow(run.flow), bot.session, now, warns=False))
+    return document.with_session(renewed(None, None, bot.flow(run.flow), bot.session, now, warns=False))
 
 
 def _kept(old: LegacyState, field: str, kept: Callable[[JSONObject], Mapping[str, object]]) -> JSONObject:

@@ -249,7 +249,7 @@ def _entry(guest: Document, member: Document | None, document: Document, token: 
         version=document.version,
         at=document.last_updated,
         channel=document.channel,
-        run=document.run,
+        stands=document.run,
         detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
         | migrated(guest, member),
     )

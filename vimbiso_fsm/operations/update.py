@@ -181,7 +181,7 @@ def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
         version=after.version,
         at=after.last_updated,
         channel=after.channel,
-        run=after.run,
+        stands=after.run,
         source=before.run.step if before and before.run else "",
         detail={"fields": changed, **migrated(before)},
     )
