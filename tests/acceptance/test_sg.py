@@ -88,6 +88,7 @@ PATIENT = 120.0
 
 
 def whole_number(text: str) -> int | Refused:
+    """Read a whole number, or refuse the text."""
     return int(text) if text.isdecimal() else Refused("number.format")
 
 
@@ -98,10 +99,12 @@ class Count:
 
 
 def add(turn: Turn[Count]) -> Count:
+    """Return the data with `by` added to the count."""
     return attrs.evolve(turn.data, n=turn.data.n + turn.data.by)
 
 
 def total(turn: Turn[Count]) -> Text:
+    """Return the text that names the count."""
     return Text("counter.total", n=turn.data.n)
 
 
@@ -146,22 +149,26 @@ def note_bot(ask_more: Callable[[Turn[Note]], Text] | None = None, *, reads: Any
 
 
 def state_of(manager: FlowStateManager, member_id: str) -> Document:
+    """Return the stored document of a member, which must exist."""
     found = manager.state(member_id)
     assert found is not None
     return found
 
 
 def step(document: Document) -> tuple[str, str]:
+    """Return the flow and the step of the document's run."""
     assert document.run is not None
     return document.run.flow, document.run.step
 
 
 def fields(document: Document) -> Mapping[str, Any]:
+    """Return the fields of the data of the document's run."""
     assert document.run is not None
     return document.run.flow_data.data.fields
 
 
 def words(outcome: Outcome) -> str:
+    """Return the texts of all replies, one a line."""
     return "\n".join(reply.text for reply in outcome.replies)
 
 
@@ -231,6 +238,7 @@ class _Managed:
 
 @pytest.fixture
 def managed(valkey_url: str) -> Generator[Managed, None, None]:
+    """Make managers on the server, and close them after the test."""
     with ExitStack() as stack:
         yield _Managed(valkey_url, stack)
 
@@ -305,10 +313,12 @@ class Shifted:
 
 
 def with_profile(name: str, value: Any) -> Callable[[Document], Document]:
+    """Return a change that sets one value of the profile."""
     return lambda document: attrs.evolve(document, profile={**document.profile, name: value})
 
 
 def one_more(document: Document) -> Document:
+    """Return the document with the count in its profile raised by one."""
     return attrs.evolve(document, profile={"n": document.profile.get("n", 0) + 1})
 
 
@@ -351,6 +361,7 @@ def rounds(manager: FlowStateManager, worker: int, member_id: str, times: int) -
 
 
 def assert_nothing_lost(manager: FlowStateManager, member_id: str, before: int, expected: int) -> None:
+    """Assert that each of the `expected` changes of a kind is in the document, and that the audit has no gap."""
     document = state_of(manager, member_id)
     assert document.profile["n"] == expected
     assert fields(document)["n"] == expected
@@ -378,11 +389,13 @@ _barrier: Barrier
 
 
 def begin(barrier: Barrier) -> None:
+    """Keep the barrier at which the processes of the pool wait for each other."""
     global _barrier  # noqa: PLW0603  # how a pool's initializer hands something to its process
     _barrier = barrier
 
 
 def process(url: str, worker: int, member_id: str) -> None:
+    """Run 25 rounds of changes in a process of its own, once all processes are ready."""
     with FlowStateManager.from_url(url, COUNTER, patience=PATIENT) as manager:
         _barrier.wait()
         rounds(manager, worker, member_id, 25)
@@ -574,6 +587,7 @@ def test_sg06_after_the_last_try_it_is_a_conflict(managed: Managed, valkey_url: 
 
 
 def assert_told_plainly(manager: FlowStateManager, error: NotAnswered) -> None:
+    """Assert that the reply of an error is a sentence for the member, without internal terms."""
     said = error.reply
     assert " " in said.strip()
     for internal in (type(error).__name__, "unix:", "socket", "Error", "Exception", "{", "Traceback", str(error)):
@@ -581,12 +595,14 @@ def assert_told_plainly(manager: FlowStateManager, error: NotAnswered) -> None:
 
 
 def refuse_writes(server: Server) -> None:
+    """Make the server refuse writes because its memory is full."""
     with server.client() as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
 
 
 def accept_writes(server: Server) -> None:
+    """Make the server accept writes again."""
     with server.client() as client:
         client.config_set("maxmemory", "0")
 
@@ -709,6 +725,7 @@ def test_sg08_only_storable_state_in_a_flow(managed: Managed):
 
 
 def core(*faults: Fault) -> dict[str, object]:
+    """Return the services of the bot, with a simulated credex-core that has the given faults."""
     return {"credex_core": SimulatedCredexCore(faults=faults)}
 
 
@@ -1392,6 +1409,7 @@ def test_sg31_nonsense_often_leads_to_the_menu(managed: Managed):
 
 
 def asked_core(service: SimulatedCredexCore, since: int) -> list[str]:
+    """Return the names of the calls that the service received after the first `since`."""
     return [call.name for call in service.calls[since:]]
 
 
@@ -1567,6 +1585,8 @@ class Exploding:
 
 
 def exploding_bot() -> Bot:
+    """Make a bot whose guard, action or call raises, as the member's message asks."""
+
     def guard(turn: Turn[Note]) -> bool | Refused:
         if turn.data.text.startswith("guard"):
             raise ValueError(f"{turn.data} {turn.member.jwt_token} {turn.channel.identifier}")
@@ -2090,6 +2110,7 @@ def test_sg60_a_validator_that_raises_is_not_bad_input(managed: Managed):
 
 
 def webhook(said: Mapping[str, Any]) -> bytes:
+    """Return the body of a WhatsApp webhook with one message."""
     value = {"metadata": {"phone_number_id": "1"}, "messages": [{"from": ADA.identifier, "id": "wamid.1", **said}]}
     body = {"object": "whatsapp_business_account", "entry": [{"changes": [{"field": "messages", "value": value}]}]}
     return json.dumps(body).encode()

@@ -53,11 +53,13 @@ class Chat:
 
 @pytest.fixture
 def core() -> SimulatedCredexCore:
+    """Return a simulated credex-core without faults."""
     return SimulatedCredexCore()
 
 
 @pytest.fixture
 def alan(valkey_url: str, core: SimulatedCredexCore) -> Generator[Chat, None, None]:
+    """Return a chat on the channel of a member who writes English."""
     chat = Chat(valkey_url, core, Channel("whatsapp", ALAN))
     with chat.manager:
         yield chat
@@ -65,12 +67,14 @@ def alan(valkey_url: str, core: SimulatedCredexCore) -> Generator[Chat, None, No
 
 @pytest.fixture
 def ada(valkey_url: str, core: SimulatedCredexCore) -> Generator[Chat, None, None]:
+    """Return a chat on the channel of a member who writes Shona."""
     chat = Chat(valkey_url, core, Channel("whatsapp", ADA, {"lang": "sn"}))
     with chat.manager:
         yield chat
 
 
 def place(outcome: Outcome) -> str:
+    """Return the flow and the step of the run, joined by a dot, or an empty text without a run."""
     run = outcome.state.run
     return f"{run.flow}.{run.step}" if run else ""
 

@@ -97,10 +97,12 @@ def client(valkey_server: Server) -> Generator[Client, None, None]:
 
 
 def words(outcome: Outcome) -> str:
+    """Return the texts of all replies, one a line."""
     return "\n".join(reply.text for reply in outcome.replies)
 
 
 def step(document: Document) -> tuple[str, str]:
+    """Return the flow and the step of the document's run, or two empty texts without a run."""
     return (document.run.flow, document.run.step) if document.run else ("", "")
 
 

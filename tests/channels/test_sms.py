@@ -28,6 +28,7 @@ FIELDS = {
 
 
 def body(**changes: str | None) -> bytes:
+    """Return the form that Twilio sends, with fields changed, or left out where the change is None."""
     fields: dict[str, Any] = {**FIELDS, **changes}
     return urlencode({name: value for name, value in fields.items() if value is not None}).encode()
 

@@ -23,16 +23,19 @@ CHAT = {"id": 4711, "type": "private", "first_name": "Ada"}
 
 
 def message(**content: Any) -> dict[str, Any]:
+    """Return an update with a message of the given content."""
     told = {"message_id": 9, "from": SENDER, "chat": CHAT, "date": 1_760_000_000, **content}
     return {"update_id": 77, "message": told}
 
 
 def callback(**content: Any) -> dict[str, Any]:
+    """Return an update for a pressed button of a message."""
     asked = {"message_id": 9, "chat": CHAT, "date": 1_760_000_000, "text": "Send it?"}
     return {"update_id": 78, "callback_query": {"id": "1", "from": SENDER, "message": asked, **content}}
 
 
 def parsed(update: Any) -> Any:
+    """Parse an update as the channel would receive it."""
     return telegram.parse(json.dumps(update).encode(), account="vimbiso_bot", now=NOW)
 
 

@@ -34,6 +34,7 @@ HI: dict[str, Any] = {
 
 
 def webhook(*messages: Any, **value: Any) -> dict[str, Any]:
+    """Return the body of a webhook with the given messages."""
     told = {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": "263780000000", "phone_number_id": "106540352242922"},
@@ -46,10 +47,12 @@ def webhook(*messages: Any, **value: Any) -> dict[str, Any]:
 
 
 def parsed(body: Any, now: datetime | None = NOW) -> Delivery:
+    """Parse the body of a webhook."""
     return whatsapp.parse(json.dumps(body).encode(), now=now)
 
 
 def said(**changes: Any) -> dict[str, Any]:
+    """Return a text message with fields changed, or left out where the change is None."""
     return {name: value for name, value in (HI | changes).items() if value is not None}
 
 
@@ -468,6 +471,7 @@ def test_the_module_is_a_channel_format():
 
 
 def recorded() -> list[dict[str, Any]]:
+    """Return the recorded replies."""
     return [json.loads(line) for line in make_whatsapp.FILE.read_text(encoding="utf-8").splitlines()]
 
 

@@ -59,14 +59,17 @@ class FakeOffice:
 
 
 def stamp(turn: Turn[object]) -> Call[int | Refused]:
+    """Propose the call of the office."""
     return call(Office.stamp)
 
 
 def never(turn: Turn[object]) -> bool:
+    """Decline silently."""
     return False
 
 
 def closed(turn: Turn[object]) -> bool | Refused:
+    """Refuse because the office is closed."""
     return Refused("office.closed")
 
 
@@ -74,10 +77,12 @@ END: State[object] = State("end", final=True)
 
 
 def say(manager: FlowStateManager, *texts: str, start: int = 0) -> Outcome:
+    """Send texts as one message each, and return the last outcome."""
     return [manager.handle(Message(CHANNEL, f"m{start + n}", text)) for n, text in enumerate(texts)][-1]
 
 
 def office(*done: Transition[NoData]) -> Flow[NoData]:
+    """Make a flow that makes a call after a question, with the given transitions after the call."""
     return Flow(
         "office", initial="ask",
         states=[State("ask", ask=Text("Stamp it?")), State("stamping", call=stamp), END],
@@ -185,6 +190,7 @@ def waiting(tries: int = 1) -> tuple[Bot, Document]:
 
 
 def stray(bot: Bot, document: Document, *, tries: int, later: float = 31) -> Decision:
+    """Decide the expiry of the lease of the document's call, `later` seconds after the start."""
     pending = document.call
     assert pending is not None
     return decide(bot, document, LeaseExpired(pending.key, pending.root, tries), NOW + timedelta(seconds=later))

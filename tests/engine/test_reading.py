@@ -30,6 +30,7 @@ DOCUMENT = member_document(member_id="m-1", version=2)
 
 
 def stored(data: bytes | None) -> Stored:
+    """Return stored data at version 2."""
     return Stored(Head(2, "d"), data, START.timestamp())
 
 

@@ -80,6 +80,7 @@ def confirming(office: Office, **options: Any) -> Chat:
 
 
 def is_unsure(turn: Turn[Any]) -> bool:
+    """Accept if the outcome of the call is unknown."""
     return turn.reason is not None and turn.reason.code == "call.unsure"
 
 

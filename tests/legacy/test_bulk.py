@@ -48,12 +48,14 @@ MEMBER = f"m-{NUMBER}"
 
 @pytest.fixture
 def client(valkey_server: Server, valkey_url: str) -> Generator[Any, None, None]:
+    """Return a client of the server."""
     with valkey_server.client() as client:
         yield client
 
 
 @pytest.fixture
 def core() -> Everybody:
+    """Return a service that knows the owner of each number."""
     return Everybody()
 
 
@@ -72,6 +74,7 @@ class Manage:
 
 @pytest.fixture
 def manage(valkey_url: str, core: Everybody) -> Generator[Manage, None, None]:
+    """Make managers with a legacy source, and close them after the test."""
     manage = Manage(valkey_url, core)
     yield manage
     for manager in manage.made:
@@ -79,21 +82,25 @@ def manage(valkey_url: str, core: Everybody) -> Generator[Manage, None, None]:
 
 
 def say(manager: FlowStateManager, text: str, id: str = "", channel: Channel = ADA, **rest: Any) -> Outcome:
+    """Send a text as one message."""
     return manager.handle(Message(channel, id or text, text, **rest))
 
 
 def stands(document: Document | None) -> tuple[str, str]:
+    """Return the flow and the step of the document's run."""
     assert document is not None
     assert document.run is not None
     return document.run.flow, document.run.step
 
 
 def fields(document: Document) -> Any:
+    """Return the fields of the data of the document's run."""
     assert document.run is not None
     return document.run.flow_data.data.fields
 
 
 def migrations(manager: FlowStateManager, member_id: str) -> list[AuditEntry]:
+    """Return the audit entries of imports, oldest first."""
     return [entry for entry in manager.history(member_id) if entry.kind == "migration"]
 
 
@@ -402,6 +409,7 @@ def migrate(url: str, *, old: str | None = None, **options: Any) -> Counts:
 
 @pytest.fixture
 def refusals() -> list[RecordNotImported]:
+    """Return an empty list for the records that are not imported."""
     return []
 
 

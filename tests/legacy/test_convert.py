@@ -35,17 +35,20 @@ NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
 
 def converted(raw: Any, *, member_id: str | None = None, bot: Bot = flows.bot) -> Converted:
+    """Convert a raw record for a member."""
     old = read(LegacyRecord(NUMBER, text(raw)))
     return convert(bot, old, NOW, member_id=member_id or old.member_id)
 
 
 def stands(found: Converted) -> tuple[str, str, tuple[str, ...]]:
+    """Return the flow, the step and the trail of the converted run."""
     run = found.document.run
     assert run is not None
     return run.flow, run.step, run.trail
 
 
 def fields(found: Converted) -> Any:
+    """Return the fields of the data of the converted run."""
     assert found.document.run is not None
     return found.document.run.flow_data.data.fields
 
@@ -295,6 +298,8 @@ class Service:
 
 
 def small(**options: Any) -> Flow[Any]:
+    """Make a flow with one question and one call."""
+
     @attrs.frozen
     class Said:
         word: str = ""
@@ -315,6 +320,7 @@ def small(**options: Any) -> Flow[Any]:
 
 
 def old_small(flow: Flow[Any], **changes: Any) -> LegacyFlow:
+    """Declare an old flow that is resumed as the given one."""
     options: dict[str, Any] = {"flow": flow, "steps": {"word": "word"}, "answers": lambda answers: {}, **changes}
     return LegacyFlow("offer", **options)
 

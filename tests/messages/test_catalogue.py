@@ -167,6 +167,7 @@ pieces = st.sampled_from(
 
 
 def filled(fill: Callable[[str, Mapping[str, str | int]], str], template: str) -> str | None:
+    """Return the filled template, or None if filling it raises an error."""
     try:
         return fill(template, {"a": "one", "b": 2})
     except (ArithmeticError, LookupError, TypeError, ValueError):

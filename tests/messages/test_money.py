@@ -14,6 +14,7 @@ from vimbiso_fsm.messages.money import Money, totals
 
 
 def usd(amount: str) -> Money:
+    """Return an amount in US dollars."""
     return Money(Decimal(amount), "USD")
 
 

@@ -23,10 +23,12 @@ money = amount(DECIMALS)
 
 
 def usd(text):
+    """Return an amount in US dollars."""
     return Money(Decimal(text), "USD")
 
 
 def code(answer):
+    """Return the code of a refusal."""
     assert isinstance(answer, Refused), answer
     return answer.code
 

@@ -78,6 +78,7 @@ class Chat:
 
 
 def place(outcome: Outcome) -> str:
+    """Return the flow and the step of the run, joined by a dot, or an empty text without a run."""
     run = outcome.state.run
     return f"{run.flow}.{run.step}" if run else ""
 
@@ -186,11 +187,13 @@ def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
 
 
 def guest(**changes: Any) -> Document:
+    """Return the document of a guest that has become member m-1."""
     document = first_document(SMS, NOW, version=3)
     return attrs.evolve(document, moved=Moved("m-1", 3), authenticated=True, jwt_token="t", **changes)
 
 
 def member(**changes: Any) -> Document:
+    """Return the document of member m-1."""
     return attrs.evolve(member_document(), **{"member_id": "m-1", "last_updated": NOW, **changes})
 
 
@@ -198,6 +201,7 @@ Promotion: TypeAlias = Held[Promoted | Unlinked]
 
 
 def stored(document: Document | None) -> Stored:
+    """Return a document as the store answers it."""
     if document is None:
         return Stored(Head(), None, NOW.timestamp())
     return Stored(Head(document.version, "d" * 64), encode(document), NOW.timestamp())
@@ -210,6 +214,7 @@ def promotion() -> Promotion:
 
 
 def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
+    """Run a promotion up to its commit, and return both."""
     held = promotion()
     held.take(Inherited((("t", 1.0),)))
     assert isinstance(held.request, Load)
@@ -362,10 +367,12 @@ def test_other_content_under_the_token_is_a_fault():
 
 
 def decision(of: Document, into: Document | None) -> Decision:
+    """Merge the document of a guest into that of a member."""
     return merge(fruit_bot(), of, into, NOW, version=into.version if into else 0)
 
 
 def pending(key: str) -> PendingCall:
+    """Return a pending call with a key."""
     return PendingCall(key, "bank", "pay", {}, "root", NOW + timedelta(seconds=30))
 
 
@@ -414,6 +421,7 @@ LATER = NOW + timedelta(minutes=4)
 
 
 def session(document: Document) -> list[object]:
+    """Return the values of the session's fields."""
     return [getattr(document, name) for name in SESSION]
 
 
@@ -581,6 +589,7 @@ def test_history_follows_a_guest_only_for_as_long_as_they_were_theirs():
 
 
 def entry_at(version: int, kind: str) -> AuditEntry:
+    """Return an audit entry of the guest at a version."""
     return AuditEntry(
         version=version,
         at=NOW,

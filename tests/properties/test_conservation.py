@@ -333,10 +333,12 @@ class Witness:
 
 
 def offers(core: SimulatedCredexCore) -> dict[str, Offer]:
+    """Return the offers of the service by their id."""
     return {offer.id: offer for offer in core.offers}
 
 
 def content_of(offer: Offer) -> tuple[str, str, str]:
+    """Return the issuer, the receiver and the amount of an offer."""
     return offer.issuer, offer.receiver, str(offer.money)
 
 

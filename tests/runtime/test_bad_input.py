@@ -67,6 +67,7 @@ class Managed(Protocol):
 
 @pytest.fixture
 def managed(valkey_url: str) -> Generator[Managed, None, None]:
+    """Make managers on the server, and close them after the test."""
     service = SimulatedCredexCore()
     with ExitStack() as stack:
 
@@ -91,6 +92,7 @@ def say(manager: FlowStateManager, *texts: str, channel: Channel = ADA) -> Outco
 
 
 def words(outcome: Outcome) -> str:
+    """Return the texts of all replies, one a line."""
     return "\n".join(reply.text for reply in outcome.replies)
 
 
@@ -100,6 +102,7 @@ def was_sent(outcome: Outcome) -> bool:
 
 
 def step(document: Document) -> tuple[str, str]:
+    """Return the flow and the step of the document's run."""
     assert document.run is not None
     return document.run.flow, document.run.step
 
@@ -110,6 +113,7 @@ def everything(client: Client) -> dict[bytes, bytes]:
 
 
 def key_of(client: Client, document: Document, kind: str) -> str:
+    """Return the key of a kind that the server has for the member of a document."""
     (key,) = client.keys(f"*:{document.member_id}:{kind}")
     return str(key, "ascii")
 
@@ -124,11 +128,13 @@ def conversation(document: Document) -> Document:
 
 
 def webhook(*messages: Any) -> dict[str, Any]:
+    """Return the body of a WhatsApp webhook with the given messages."""
     value = {"metadata": {"phone_number_id": "1"}, "messages": list(messages)}
     return {"object": "whatsapp_business_account", "entry": [{"changes": [{"field": "messages", "value": value}]}]}
 
 
 def said(**changes: Any) -> dict[str, Any]:
+    """Return a message of a webhook with an id of its own."""
     return {"from": ADA.identifier, "id": f"wamid.{next(_ids)}", **HI, **changes}
 
 
@@ -399,6 +405,7 @@ def elsewhere(**changes: Any) -> Callable[[bytes], bytes]:
 
 
 def with_field(name: str, value: Any) -> Callable[[bytes], bytes]:
+    """Return a function that sets one field of a stored document."""
     return lambda data: json.dumps(loads(data) | {name: value}).encode()
 
 
@@ -514,6 +521,7 @@ def test_two_workers_recover_once(managed: Managed, client: Client):
 
 
 def plant(client: Client, key: str, kind: str) -> None:
+    """Put a value of a kind under a key."""
     client.delete(key)
     match kind:
         case "string":

@@ -69,6 +69,7 @@ class Managed(Protocol):
 
 @pytest.fixture
 def managed(valkey_url: str) -> Generator[Managed, None, None]:
+    """Make managers on the server, and close them after the test."""
     with ExitStack() as stack:
 
         def make(flows: Bot | str = "flows", **options: Any) -> FlowStateManager:
@@ -85,6 +86,7 @@ def client(valkey_server: Server) -> Generator[Client, None, None]:
 
 
 def message(text: str, channel: Channel = ADA) -> Message:
+    """Return a message with an id of its own."""
     return Message(channel, f"m{next(_ids)}", text)
 
 
@@ -94,16 +96,19 @@ def say(manager: FlowStateManager, *texts: str, channel: Channel = ADA) -> Outco
 
 
 def words(outcome: Outcome) -> list[str]:
+    """Return the texts of all replies."""
     return [reply.text for reply in outcome.replies]
 
 
 def step(document: Document | None) -> tuple[str, str]:
+    """Return the flow and the step of the document's run."""
     assert document is not None
     assert document.run is not None
     return document.run.flow, document.run.step
 
 
 def core(*faults: Fault) -> dict[str, SimulatedCredexCore]:
+    """Return the services of the bot, with a simulated credex-core that has the given faults."""
     return {"credex_core": SimulatedCredexCore(faults=faults)}
 
 
@@ -125,10 +130,12 @@ class Job:
 
 
 def propose(turn: Turn[Job]) -> Call[str]:
+    """Propose the call for the job."""
     return call(Service.work, turn.data.what)
 
 
 def finished(turn: Turn[Job]) -> Text:
+    """Return the text that names the result of the job."""
     return Text("job.done", done=turn.data.done)
 
 
@@ -208,6 +215,7 @@ def timeless(value: Any) -> Any:
 
 
 def summary(outcomes: Sequence[Outcome], histories: Sequence[Sequence[AuditEntry]]) -> list[Any]:
+    """Return all that two managers must agree on: outcomes, documents without instants, and audit entries."""
     said = [
         (outcome.status, outcome.replies, words(outcome), timeless(document_to_raw(outcome.state)))
         for outcome in outcomes
@@ -810,6 +818,7 @@ def assert_all_is_well(story: Story, outcome: Outcome, usual: Outcome) -> None:
 
 @pytest.fixture
 def store(valkey_url: str) -> Generator[AtomicStateManager, None, None]:
+    """Return a store on the server."""
     with AtomicStateManager.from_url(valkey_url) as store:
         yield store
 

@@ -26,6 +26,7 @@ ADA, ALAN = "263771000001", "263771000002"
 
 
 def said(phone: str, id: str, text: str) -> Message:
+    """Return a message from a phone number."""
     return Message(Channel("whatsapp", phone), f"{phone} {id}", text)
 
 
@@ -33,6 +34,7 @@ def said(phone: str, id: str, text: str) -> Message:
 
 
 async def served(queue: AsyncQueue, key: object, inside: set[object], most: list[int]) -> None:
+    """Hold the place of a key for one step of the loop, and record how many hold one then."""
     async with queue.place(key, 5.0):
         inside.add(key)
         most.append(len(inside))

@@ -455,6 +455,7 @@ def line(message: object, *arguments: object, **rest: Any) -> dict[str, Any]:
 
 
 def raised(error: BaseException) -> BaseException:
+    """Return the error with a traceback, as if it had been caught."""
     try:
         raise error  # noqa: TRY301  # so that it has come from somewhere
     except BaseException as caught:

@@ -77,6 +77,7 @@ def waiting(connections: Connections, count: int) -> None:
 
 
 def started(target: Callable[[], None]) -> threading.Thread:
+    """Start a thread that does not keep the process alive."""
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
     return thread
@@ -251,6 +252,7 @@ def test_the_last_connection_of_a_pool_goes_back_to_it():
 
 
 def test_closing_gives_the_idle_ones_back():
+    """Closing gives each idle connection back to its pool, and connections can be taken again."""
     pool, connections = Pool(3), Connections()
     taken = [connections.take(pool) for _ in range(3)]
     for connection in taken:
@@ -276,6 +278,7 @@ def test_a_pool_is_not_kept_alive():
 
 
 def turn(member: str, head: Head, token: str) -> Commit:
+    """Return the commit of a turn after a head."""
     body = b"%d %b" % (head.version + 1, token.encode())
     return Commit(member, head, token, token, "said", b"{}", Entry(head.version + 1, digest(body), body), b"record")
 

@@ -75,6 +75,7 @@ REPLICATED: dict[str, Any] = {"durability": "replicated"}
 
 
 def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", **given: Any) -> Commit:
+    """Return the commit of a turn after a head."""
     body = b"%d %b" % (head.version + 1, token.encode())
     entry = Entry(head.version + 1, digest(body), body)
     return Commit(member, head, token, token, "said", b"{}", entry, b"record", **given)
@@ -99,6 +100,7 @@ def calls(server: Server, command: str) -> int:
 
 
 def tell(server: Server, *words: Any) -> Any:
+    """Send a command to a server, and return its reply."""
     with server.client() as client:
         return client.execute_command(*words)
 
@@ -195,6 +197,7 @@ class Writer:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def the_pair(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
+    """Start a pair of servers of the deployment."""
     with pair(request.param()) as found:
         yield found
 
@@ -518,6 +521,7 @@ def nodes(request: pytest.FixtureRequest) -> Generator[Nodes, None, None]:
 
 
 def slot_of(member: str) -> int:
+    """Return the hash slot of a member's keys."""
     return int(key_slot(b"%d" % shard_of(member)))
 
 

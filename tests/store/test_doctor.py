@@ -86,10 +86,12 @@ def node(*, replica: Any = False, forbidden: Any = False, **changed: Any) -> Nod
 
 
 def serious(findings: tuple[Finding, ...]) -> set[str]:
+    """Return the settings of the serious findings."""
     return {finding.setting for finding in findings if finding.serious}
 
 
 def warned(findings: tuple[Finding, ...]) -> set[str]:
+    """Return the settings of the warnings."""
     return {finding.setting for finding in findings if not finding.serious}
 
 
@@ -238,6 +240,7 @@ def test_a_finding_is_one_plain_line():
 
 @pytest.fixture(params=PROGRAMS)
 def program(request: pytest.FixtureRequest) -> str:
+    """Return the program of the server."""
     found: str = request.param()
     return found
 
@@ -289,6 +292,8 @@ def test_a_user_who_may_not_see_the_configuration(program: str):
 
 
 def ask_awaited(url: str) -> tuple[Node, ...]:
+    """Ask the servers at a URL through the async client."""
+
     async def ask() -> tuple[Node, ...]:
         servers = async_servers_at(url, **LIMITS)
         try:
@@ -334,6 +339,7 @@ def plain(server: Server) -> Any:
 
 @pytest.fixture
 def shard(program: str) -> Generator[OneShard, None, None]:
+    """Start a cluster of one shard: a primary and a replica, with a user of the bot's rights."""
     rights = [f"+{command}" for command in granted("bot")]
     with ExitStack() as closing:
         servers = [closing.enter_context(running(program, "--cluster-enabled", "yes", port=free_port())) for _ in "ab"]

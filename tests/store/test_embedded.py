@@ -97,6 +97,7 @@ def is_running(pid: int) -> bool:
 
 
 def until(true: Callable[[], bool]) -> None:
+    """Wait until a condition is true; fail after the time limit."""
     limit = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < limit, "it never came true"
@@ -109,15 +110,18 @@ def wait_for_end(pid: int) -> None:
 
 
 def call(server: EmbeddedServer, *words: str | int) -> Any:
+    """Send a command to the server, and return its reply."""
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
         return client.execute_command(*words)
 
 
 def setting(server: EmbeddedServer, name: str) -> str:
+    """Return a setting of the server."""
     return str(call(server, "CONFIG", "GET", name)[name])
 
 
 def log_of(home: Path) -> Path:
+    """Return the append-only file of a server's folder."""
     return next((home / "appendonlydir").glob("*.incr.aof"))
 
 

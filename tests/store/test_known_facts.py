@@ -38,12 +38,14 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def turn(head: Head = NO_HEAD, *, token: str = "t") -> Commit:
+    """Return the commit of a turn after a head."""
     body = b"%d %b" % (head.version + 1, token.encode())
     return Commit("m", head, token, token, "said", b"{}", Entry(head.version + 1, digest(body), body), b"record")
 
 
 @pytest.fixture
 def client(server: Server) -> Generator[Any, None, None]:
+    """Return a client of the server."""
     with server.client() as found:
         yield found
 
@@ -186,6 +188,7 @@ def pair(program: str, *options: str) -> Generator[Pair, None, None]:
 
 @pytest.fixture(params=PROGRAMS)
 def servers(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
+    """Start a pair of servers of the deployment."""
     with pair(request.param()) as found:
         yield found
 

@@ -69,32 +69,38 @@ SCRIPT = files("vimbiso_fsm.store").joinpath("script.lua").read_text()
 
 
 def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", document: bytes = b"{}", **given: Any) -> Commit:
+    """Return the commit of a turn after a head."""
     body = b"%d %b" % (head.version + 1, token.encode())
     entry = Entry(head.version + 1, digest(body), body)
     return Commit(member, head, token, token, "said", document, entry, b"record", **given)
 
 
 def key(name: str, member: str = "m") -> bytes:
+    """Return the name of a member's key."""
     return b"vimbiso:{%d}:member:%b:%b" % (shard_of(member), member.encode(), name.encode())
 
 
 def due(member: str = "m") -> bytes:
+    """Return the name of the key of due entries in the member's shard."""
     return b"vimbiso:{%d}:due" % shard_of(member)
 
 
 @pytest.fixture
 def client(server: Server) -> Generator[Any, None, None]:
+    """Return a client of the server."""
     with server.client() as found:
         yield found
 
 
 @pytest.fixture
 def manager(server: Server) -> Generator[AtomicStateManager, None, None]:
+    """Return a store on the server."""
     with AtomicStateManager.from_url(server.url) as found:
         yield found
 
 
 def made(manager: AtomicStateManager, commit: Commit) -> Head:
+    """Commit, and return the new head."""
     answer = manager.commit(commit)
     assert isinstance(answer, Committed)
     return answer.head
@@ -261,6 +267,7 @@ class TestForgottenScript:
 
 @pytest.fixture
 def proxy(server: Server) -> Generator[Proxy, None, None]:
+    """Start a proxy before the server."""
     with Proxy(server.socket) as found:
         yield found
 
@@ -991,6 +998,7 @@ def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | st
 
 
 def test_a_text_that_is_no_utf_8_is_not_sent():
+    """A text that UTF-8 cannot encode raises an error before anything is sent."""
     with pytest.raises(UnicodeEncodeError):
         pipelines._packed(("GET", "\ud800"))
 

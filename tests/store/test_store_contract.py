@@ -46,14 +46,17 @@ from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_store, wai
 
 
 def sync_manager(url: str) -> Make:
+    """Return a function that makes a store on the server at a URL."""
     return lambda: AtomicStateManager.from_url(url)
 
 
 def async_manager(url: str) -> Make:
+    """Return a function that makes an async store on the server at a URL, driven as a sync one."""
     return lambda: waiting(lambda: AsyncAtomicStateManager.from_url(url))
 
 
 def memory() -> MemoryStore:
+    """Return a store in memory on the clock of the machine."""
     return MemoryStore(time.time)
 
 
@@ -198,12 +201,14 @@ class Faulty:
 
 
 def forgets_tokens(store: Store, request: Request) -> Any:
+    """Perform a commit under another token, so that no commit is a duplicate."""
     if not isinstance(request, Commit):
         return "as it is"
     return store.perform(attrs.evolve(request, token=f"{request.token} {time.monotonic_ns()}"))
 
 
 def takes_any_head(store: Store, request: Request) -> Any:
+    """Repeat a commit that conflicts on the stored head."""
     answer = store.perform(request)
     if not isinstance(request, Commit) or request.entry is None or not isinstance(answer, Conflict):
         return answer
@@ -213,24 +218,29 @@ def takes_any_head(store: Store, request: Request) -> Any:
 
 
 def is_never_late(store: Store, request: Request) -> Any:
+    """Perform a commit without its deadline."""
     return store.perform(attrs.evolve(request, not_after=None)) if isinstance(request, Commit) else "as it is"
 
 
 def verifies_anything(store: Store, request: Request) -> Any:
+    """Answer a commit without a document with success."""
     if isinstance(request, Commit) and request.document is None:
         return Committed(request.expected, 0.0)
     return "as it is"
 
 
-def sets_nothing_aside(store: Store, request: Request) -> Any:
+def quarantines_nothing(store: Store, request: Request) -> Any:
+    """Answer a quarantine with what is stored, and quarantine nothing."""
     return store.perform(Load(request.member_id)) if isinstance(request, Quarantine) else "as it is"
 
 
-def settles_nothing(store: Store, request: Request) -> Any:
+def sets_no_wake_up(store: Store, request: Request) -> Any:
+    """Perform no change of a wake-up."""
     return None if isinstance(request, SetWakeUp) else "as it is"
 
 
 def says_nothing_is_stored(store: Store, request: Request) -> Any:
+    """Answer that nothing is stored beside a conflict, a late commit or a duplicate."""
     answer = store.perform(request)
     if isinstance(answer, Conflict | Late | Duplicate):
         return attrs.evolve(answer, current=Stored(Head(), None, answer.current.at))
@@ -242,8 +252,8 @@ SPOILERS = (
     takes_any_head,
     is_never_late,
     verifies_anything,
-    sets_nothing_aside,
-    settles_nothing,
+    quarantines_nothing,
+    sets_no_wake_up,
     says_nothing_is_stored,
 )
 
