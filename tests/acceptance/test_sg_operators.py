@@ -143,7 +143,7 @@ def test_sg53_a_mended_document_keeps_the_remaining_life(world: World, client: C
     (key,) = client.keys(f"*:{member}:state")
     for spoilt in (b"{", client.hget(key, "d").replace(b'"_deadline":"2', b'"_deadline":"x')):
         client.hset(key, "d", spoilt)
-        assert world.do("recover", member).outcome == "mended"
+        assert world.do("recover", member).outcome == "repaired"
         after = world.document(member).deadline
         assert after is not None
         assert after <= before.deadline

@@ -612,7 +612,7 @@ def test_the_declaration_that_decided_is_named(today, said):
     began = explain(Bot([was]), kept, 1).lines
     assert not [line for line in began if "decided by" in line]
     decided = f"  decided by shop version 1 (fingerprint {was.fingerprint}), "
-    there = f"today's is {said} (fingerprint {now.fingerprint})" if said else "there is none today"
+    there = f"the current one is {said} (fingerprint {now.fingerprint})" if said else "it is not declared any more"
     for version in (1, 2):
         assert decided + there in explain(Bot([now]), kept, version).lines
     (tried,) = (step for step in explain(Bot([now]), kept, 2).steps if step.step.trigger == "answer")
@@ -630,7 +630,7 @@ def test_a_declaration_that_is_kept_explains_what_it_decided():
     for flow, outcomes in ((now, ["held back", "fired", "not asked"]), (lost, [])):
         (tried,) = (step for step in explain(Bot([flow]), kept, 2).steps if step.step.trigger == "answer")
         assert [candidate.outcome for candidate in tried.candidates] == outcomes
-        assert tried.decided.endswith(f"today's is version 2 (fingerprint {flow.fingerprint})")
+        assert tried.decided.endswith(f"the current one is version 2 (fingerprint {flow.fingerprint})")
         assert bool(tried.changed) == (not outcomes)
 
 

@@ -101,7 +101,7 @@ def test_a_deploy_that_would_lose_runs_fails(valkey_url: str, monkeypatch: pytes
     code, out, _ = invoke("check", "--live", valkey_url, "--flows", named, "--json")
     found = json.loads(out)
     assert code == 1
-    assert [(row["step"], row["fate"], row["calls"]) for row in found["live"]["runs"] if row["flow"] == "errand"] == [
+    assert [(row["step"], row["how"], row["calls"]) for row in found["live"]["runs"] if row["flow"] == "errand"] == [
         ("colour", "migrated", 0),
         ("paying", "lost", 1),
     ]

@@ -151,7 +151,7 @@ def test_a_damaged_document_is_mended_without_a_message(
     assert both.kept == stored
     found = both.do("recover")
     assert found == foretold
-    assert (found.outcome, found.source, [name for name, _ in found.tried]) == ("mended", source, tried)
+    assert (found.outcome, found.source, [name for name, _ in found.tried]) == ("repaired", source, tried)
     assert f"{found.flow}.{found.step}" == where
     assert "document" in found.lost
     detail = both.detail
@@ -443,7 +443,7 @@ def test_wipe_removes_all_but_tokens_and_audit(both: Both):
     both.spoil()
     both.say("hello")
     done = both.do("wipe")
-    assert done.removed == ("state", "previous", "turns", "set aside")
+    assert done.removed == ("state", "previous", "turns", "quarantine")
     stored: Any = both.chat.store.perform(Load(MEMBER, previous=True))
     assert (stored.document, stored.previous, stored.head.version) == (None, None, done.version)
     assert both.chat.store.perform(ReadRecords(MEMBER)) == ()
@@ -545,7 +545,7 @@ def test_the_commands(at: tuple[str, ...], client: Client):
     done = invoke("recover", ADA, *at)
     assert done == dry
     assert done[0] == 0
-    assert "mended" in done[1]
+    assert "repaired" in done[1]
     assert "from: previous" in done[1]
     assert "zebra" not in done[1]
     code, out, _ = invoke("quarantine", ADA, *at)
@@ -566,7 +566,7 @@ def test_the_commands(at: tuple[str, ...], client: Client):
     code, out, _ = invoke("reset", ADA, *at)
     assert (code, out) == (0, "ended: dashboard, offer\n")
     code, out, _ = invoke("wipe", ADA, *at)
-    assert (code, out) == (0, "removed: state, previous, turns, set aside\n")
+    assert (code, out) == (0, "removed: state, previous, turns, quarantine\n")
     assert invoke("wipe", ADA, *at)[1] == "removed: nothing was left\n"
     left = {name.rpartition(b":")[2] for name in client.keys("*:member:member-*")}
     assert left == {b"audit", b"tokens"}
@@ -606,13 +606,13 @@ def test_a_key_of_a_wrong_type(valkey_url: str, client: Client, name: str):
         assert {each: client.dump(each) for each in client.keys("*")} == before
         found = manager.recover(MEMBER)
         assert found == foretold
-        assert (found.outcome, found.step) == ("mended", "name" if name == "state" else "pin")
+        assert (found.outcome, found.step) == ("repaired", "name" if name == "state" else "pin")
         (aside,) = manager.quarantined(MEMBER)
         assert aside.what == name
         assert manager.ask(ShowQuarantined(MEMBER, aside)) == (b"words",)
         assert manager.recover(MEMBER).outcome == "left alone"
         assert manager.history(MEMBER)[-1].kind == "recovery"
-        assert manager.wipe(MEMBER).removed[-1] == "set aside"
+        assert manager.wipe(MEMBER).removed[-1] == "quarantine"
         assert manager.quarantined(MEMBER) == ()
 
 
@@ -643,7 +643,7 @@ def test_a_wipe_whose_answer_is_lost_is_made_once(valkey_server: Server, valkey_
     with FlowStateManager.from_url(valkey_url, bot) as manager:
         manager.save(member_document())
     with Proxy(valkey_server.socket) as proxy, FlowStateManager.from_url(proxy.url, bot) as manager:
-        proxy.plan = ["pass", "pass", "pass", *["lose"] * lost]  # load, records, what was set aside, the wipe
+        proxy.plan = ["pass", "pass", "pass", *["lose"] * lost]  # load, records, the quarantine, the wipe
         done = manager.wipe(MEMBER)
         assert done.removed == ("state", "turns")
         assert [entry.kind for entry in manager.history(MEMBER)] == ["update", "wipe"]

@@ -503,7 +503,7 @@ def damaged(raw: dict[str, Any], path: PATHS, change: Callable[[Any, Any], None]
     return json.dumps(spoilt).encode()
 
 
-def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator: bool) -> None:
+def repair(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator: bool) -> None:
     """Damage the stored bytes at the field `hit` ("" for none), and let a message or an operator repair them.
 
     Checks that the document is valid, that each core field other than `hit` was kept, that the loss was reported, and
@@ -520,7 +520,7 @@ def mended(chat: Chat, spoilt: bytes, hit: str, *, previous_too: bool, operator:
     if operator:
         with FlowStateManager(chat.bot, chat.store) as manager:
             found = manager.recover(before.member_id)
-        assert found.outcome in ("mended", "left alone")
+        assert found.outcome in ("repaired", "left alone")
         assert (found.outcome == "left alone") is (chat.document().version == before.version)
     outcome = chat.say("help")
     said = [*chat.words]
@@ -558,7 +558,7 @@ def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer:
     spoilt = bytearray(chat.stored().document or b"")
     hit = field_at(chat.document(), place % len(spoilt))
     spoilt[place % len(spoilt)] = byte
-    mended(chat, bytes(spoilt), hit, **look)
+    repair(chat, bytes(spoilt), hit, **look)
 
 
 def field_at(document: Document, place: int) -> str:
@@ -582,7 +582,7 @@ def test_a_version_that_is_not_that_of_the_head_is_damage(version: int, operator
     raw = json.loads(chat.stored().document or b"")
     assert raw["_version"] not in (version, 0)
     spoilt = json.dumps({**raw, "_version": version}).encode()
-    mended(chat, spoilt, "_version", previous_too=False, operator=operator)
+    repair(chat, spoilt, "_version", previous_too=False, operator=operator)
 
 
 @given(
@@ -611,7 +611,7 @@ def test_any_one_damaged_field(
         else:
             holder.append(value)
 
-    mended(chat, damaged(raw, path, change), "" if how == "added" and len(path) == 1 else str(path[0]), **look)
+    repair(chat, damaged(raw, path, change), "" if how == "added" and len(path) == 1 else str(path[0]), **look)
 
 
 @given(
@@ -630,4 +630,4 @@ def test_any_one_damaged_step(said: Sequence[str], step: str, newer: bool, look:
     def change(holder: Any, name: Any) -> None:
         holder[name] = step
 
-    mended(chat, damaged(raw, ("flow_data", "step"), change), "flow_data", **look)
+    repair(chat, damaged(raw, ("flow_data", "step"), change), "flow_data", **look)

@@ -365,7 +365,7 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
     chat = standing("paying", till=till)
     deploy(chat, errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": rule})])).wait(5)
     document = chat.document()
-    assert [fate.how for fate in plan(chat.bot, document)].count("lost") == 1
+    assert [upgrade.how for upgrade in plan(chat.bot, document)].count("lost") == 1
     chat.say("yes")
     assert chat.outcome is not None
     assert chat.outcome.status == "recovered"
@@ -490,7 +490,7 @@ def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
     """A question that was replaced by a call is damage, because the member did not confirm the call."""
     document = standing("confirm").document()
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "confirm": "sending"})])
-    assert [fate.fault for fate in plan(bot_of(flow), document)] == [
+    assert [upgrade.fault for upgrade in plan(bot_of(flow), document)] == [
         "",
         "its step has become a call, and none is on its way",
     ]
@@ -713,7 +713,7 @@ def test_any_run_of_an_older_version_is_brought_to_a_valid_one_or_named(document
     found, wrong = faults(bot, before)
     assert encode(document) == before
     assert (found is None) == bool(wrong)
-    assert (found is None) >= any(fate.how == "lost" for fate in plan(bot, document))
+    assert (found is None) >= any(upgrade.how == "lost" for upgrade in plan(bot, document))
     if found is None:
         return
     assert bot.validator.validate(found).valid

@@ -282,7 +282,7 @@ def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server,
         after = Census(new)
         for data in documents_of(store):
             after.add(data)
-        assert {place.fate for place in after.runs} == {"unchanged"}
+        assert {place.how for place in after.runs} == {"unchanged"}
     assert Counter(to for to, _ in till.paid.values()) == Counter(f"@{channel.identifier}" for channel in crowd.places)
     assert Counter(Counter(till.asked).values()) == {1: RUNS - census.calls.total(), 2: census.calls.total()}
 

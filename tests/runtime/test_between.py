@@ -452,10 +452,10 @@ def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_ur
             else:
                 client.hset(state, "d", wrong) if client.type(state) == b"hash" else client.set(state, wrong)
         before = everything(valkey_server)
-        assert manager.recover(member, dry_run=True).outcome == "mended"
+        assert manager.recover(member, dry_run=True).outcome == "repaired"
         manager.recover(member, to=3, dry_run=True)
         assert everything(valkey_server) == before
-        assert manager.recover(member).outcome == "mended"
+        assert manager.recover(member).outcome == "repaired"
         assert manager.recover(member).outcome == "left alone"
 
 
@@ -478,7 +478,7 @@ def test_a_broken_key_beside_the_document_is_said_to_be_broken(valkey_server: Se
         assert document is not None
         with pytest.raises(DamagedDocument, match=beside):
             manager.save(document)
-        assert manager.recover(member).outcome == "mended"
+        assert manager.recover(member).outcome == "repaired"
         assert manager.reset(member).flows == ("home", "errand")
 
 

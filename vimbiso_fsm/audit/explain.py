@@ -138,12 +138,12 @@ def _decided(bot: Bot, step: AuditStep) -> str:
     """Name the declaration that decided a step; "" when it is the current one, or not known."""
     if not step.version:
         return ""
-    current = "there is none today"
+    current = "it is not declared any more"
     if step.flow in bot.machines:
         flow = bot.flow(step.flow)
         if _declares(flow, step):
             return ""
-        current = f"today's is version {flow.version} (fingerprint {flow.fingerprint})"
+        current = f"the current one is version {flow.version} (fingerprint {flow.fingerprint})"
     return f"decided by {step.flow} version {step.version} (fingerprint {step.fingerprint}), {current}"
 
 
@@ -212,7 +212,7 @@ def _step_lines(explained: Explained) -> Iterator[str]:
     elif not explained.candidates:
         yield "  no transition was a candidate"
     elif explained.decided and not explained.kept:
-        yield "  which fits what is declared today:"
+        yield "  which fits the current declaration:"
     for place, candidate in enumerate(explained.candidates, 1):
         yield f"  {place}. to {candidate.dest}: {candidate.outcome}"
         yield from (f"     {guard}: {verdict}" for guard, verdict in candidate.verdicts)

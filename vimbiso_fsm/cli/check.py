@@ -84,7 +84,7 @@ def _raw(census: Census | None) -> dict[str, Any] | None:
                 "declared": place.declared,
                 "runs": census.runs[place],
                 "calls": census.calls[place],
-                "fate": place.fate,
+                "how": place.how,
                 "to": {"version": place.to[0], "step": place.to[1]} if place.to else None,
                 "fault": place.fault,
             }

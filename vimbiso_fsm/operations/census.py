@@ -29,7 +29,7 @@ class Place:
         version: The version of the flow, as it is stored.
         step: The state, as it is stored.
         standing: Whether the run is the current one or suspended.
-        fate: The way in which the runs continue, as in `engine.upgrade.RunUpgrade`.
+        how: The way in which the runs continue, as in `engine.upgrade.RunUpgrade`.
         to: The version and the state after the deploy.
         fault: The reason why there is no mapping.
         declared: Whether the version is declared as it was when the runs were stepped; None if that is not known.
@@ -39,7 +39,7 @@ class Place:
     version: int
     step: str
     standing: Literal["current", "suspended"]
-    fate: str
+    how: str
     to: tuple[int, str] | None = None
     fault: str = ""
     declared: bool | None = attrs.field(default=None, order=False)
@@ -47,12 +47,12 @@ class Place:
     @property
     def lost(self) -> bool:
         """Whether a run here has no mapping."""
-        return self.fate == "lost"
+        return self.how == "lost"
 
     @property
     def words(self) -> str:
         """The way in which a run here continues, in words."""
-        match self.fate, self.to:
+        match self.how, self.to:
             case "lost", _:
                 return f"NO MAPPING: {self.fault}"
             case "migrated", (version, step):
@@ -106,10 +106,10 @@ class Census:
             return
         if document.moved is not None:  # the guest's run goes on at the member
             return
-        found = [self._judged(document, fate) for fate in plan(self._bot, document)]
-        for fate in found:
-            self._count(document, fate)
-        if not any(fate.how == "lost" for fate in found):
+        found = [self._judged(document, upgrade) for upgrade in plan(self._bot, document)]
+        for upgrade in found:
+            self._count(document, upgrade)
+        if not any(upgrade.how == "lost" for upgrade in found):
             _, wrong = faults(self._bot, data)
             self._break(wrong)
 
@@ -118,29 +118,29 @@ class Census:
         self.documents += 1
         self._break((fault,))
 
-    def _judged(self, document: Document, fate: RunUpgrade) -> RunUpgrade:
+    def _judged(self, document: Document, upgrade: RunUpgrade) -> RunUpgrade:
         """Return the upgrade of a run, which is "lost" also if its pending call belongs to a state without a call."""
-        run = fate.before
-        if fate.how != "unchanged" or run is not document.run or document.call is None:
-            return fate
+        run = upgrade.before
+        if upgrade.how != "unchanged" or run is not document.run or document.call is None:
+            return upgrade
         if self._bot.definition(run)[run.step].call is not None:
-            return fate
+            return upgrade
         return RunUpgrade(run, "lost", fault="its call is pending, and its state makes no call any more")
 
     def _break(self, wrong: tuple[str, ...]) -> None:
         if wrong:
             self.broken[wrong[0]] += 1
 
-    def _count(self, document: Document, fate: RunUpgrade) -> None:
-        run, current = fate.before, fate.before is document.run
+    def _count(self, document: Document, upgrade: RunUpgrade) -> None:
+        run, current = upgrade.before, upgrade.before is document.run
         place = Place(
             run.flow,
             run.version,
             run.step,
             "current" if current else "suspended",
-            fate.how,
-            (fate.after.version, fate.after.step) if fate.after else None,
-            fate.fault,
+            upgrade.how,
+            (upgrade.after.version, upgrade.after.step) if upgrade.after else None,
+            upgrade.fault,
             self._declared(run),
         )
         self.runs[place] += 1

@@ -220,13 +220,13 @@ class _Handling:
     async def _mend(self, stored: Stored | Broken) -> Stored | Broken | None:
         """Repair a damaged document. Return the stored data if another worker was faster."""
         turns, channel = self._turns, self._message.channel
-        mended = await mend(self._context, turns.member_id, stored, channel, guest=not self._linked)
-        if isinstance(mended, Conflict):
+        repaired = await mend(self._context, turns.member_id, stored, channel, guest=not self._linked)
+        if isinstance(repaired, Conflict):
             self._salvage = None
-            return await turns.reload(mended)
-        self._salvage = mended.salvage
-        turns.head = mended.head
-        turns.document = attrs.evolve(mended.salvage.document, version=mended.head.version)
+            return await turns.reload(repaired)
+        self._salvage = repaired.salvage
+        turns.head = repaired.head
+        turns.document = attrs.evolve(repaired.salvage.document, version=repaired.head.version)
         return None
 
     async def _restore(self, saved: Salvage) -> Outcome | None:

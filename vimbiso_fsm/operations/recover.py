@@ -36,7 +36,7 @@ class Recovery:
 
     Attributes:
         member_id: The member.
-        outcome: "left alone", "mended" or "put back".
+        outcome: "left alone", "repaired" or "put back".
         version: The version that was found.
         faults: The faults that were found, without values.
         kept: The names of the fields that are kept.
@@ -48,7 +48,7 @@ class Recovery:
     """
 
     member_id: str
-    outcome: Literal["left alone", "mended", "put back"]
+    outcome: Literal["left alone", "repaired", "put back"]
     version: int
     faults: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
@@ -182,9 +182,9 @@ def _planned(bot: Bot, member_id: str, found: _Found, to: int | None) -> tuple[R
     if to is not None:
         return _planned_back(bot, member_id, found, core, to)
     if found.document is not None:  # only keys beside it are broken
-        return _report(member_id, "mended", found, core), core
+        return _report(member_id, "repaired", found, core), core
     saved = salvaging.recover(bot, found.data, core, found.remains)
-    return _report(member_id, "mended", found, saved), saved
+    return _report(member_id, "repaired", found, saved), saved
 
 
 def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: int) -> tuple[Recovery, Salvage | None]:
@@ -274,7 +274,7 @@ def _part(data: bytes, *names: str) -> Any:
 
 
 def _report(
-    member_id: str, outcome: Literal["left alone", "mended", "put back"], found: _Found, saved: Salvage
+    member_id: str, outcome: Literal["left alone", "repaired", "put back"], found: _Found, saved: Salvage
 ) -> Recovery:
     run = saved.document.run
     return Recovery(
@@ -283,7 +283,7 @@ def _report(
         found.head.version,
         found.faults,
         saved.kept,
-        saved.lost if outcome != "mended" or found.document is None else found.faults,
+        saved.lost if outcome != "repaired" or found.document is None else found.faults,
         saved.source,
         tuple(saved.tried.items()),
         run.flow if run else "",

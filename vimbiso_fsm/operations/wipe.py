@@ -94,7 +94,7 @@ def _removed(stored: Stored, has_records: bool, quarantined: tuple[Quarantined, 
         "state": stored.document is not None,
         "previous": stored.previous is not None,
         "turns": has_records,
-        "set aside": bool(quarantined),
+        "quarantine": bool(quarantined),
     }
     return tuple(name for name, is_stored in parts.items() if is_stored)
 
