@@ -31,7 +31,7 @@ from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import LeaseExpired
 from vimbiso_fsm.errors import VersionConflict
-from vimbiso_fsm.flow.calls import STANDARD
+from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, CallPolicy
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
 CHANNEL = Channel("web", "somebody")
@@ -81,11 +81,11 @@ def say(manager: FlowStateManager, *texts: str, start: int = 0) -> Outcome:
     return [manager.handle(Message(CHANNEL, f"m{start + n}", text)) for n, text in enumerate(texts)][-1]
 
 
-def office(*done: Transition[NoData]) -> Flow[NoData]:
+def office(*done: Transition[NoData], policy: CallPolicy = STANDARD) -> Flow[NoData]:
     """Make a flow that makes a call after a question, with the given transitions after the call."""
     return Flow(
         "office", initial="ask",
-        states=[State("ask", ask=Text("Stamp it?")), State("stamping", call=stamp), END],
+        states=[State("ask", ask=Text("Stamp it?")), State("stamping", call=stamp, policy=policy), END],
         transitions=[Transition("go", "ask", "stamping"), *done],
     )  # fmt: skip
 
@@ -120,27 +120,6 @@ def test_states_that_only_pass_end():
         assert outcome.state.run is None
 
 
-def test_the_end_of_a_sub_flow_that_nobody_takes():
-    """If no transition accepts the end of a sub-flow, the member stays in the state and is told of a failure."""
-    child: Flow[NoData] = Flow(
-        "child",
-        initial="ask",
-        states=[State("ask", ask=Text("Done?")), END],
-        transitions=[Transition("go", "ask", "end")],
-    )
-    parent = Flow(
-        "parent", initial="child",
-        states=[State("child", flow=child), END],
-        transitions=[
-            Transition("done", "child", "end", conditions=never), Transition("cancelled", "child", "end"),
-        ],
-    )  # fmt: skip
-    outcome = say(FlowStateManager.in_memory(Bot([parent])), "hi", "go")
-    assert outcome.status == "failed"
-    assert outcome.state.run is not None
-    assert outcome.state.run.flow == "child"
-
-
 def test_a_sub_flow_given_something_else():
     """The input of a sub-flow must be an instance of its data class."""
     child: Flow[NoData] = Flow(
@@ -157,9 +136,13 @@ def test_a_sub_flow_given_something_else():
     assert manager.history(outcome.state.member_id)[-1].detail["type"] == "TypeError"
 
 
-def test_a_result_that_no_transition_takes_is_a_failure_with_its_reason():
-    """If each `done` transition refuses, `failed` fires with the guard's reason."""
-    flow = office(Transition("done", "stamping", "end", conditions=closed), Transition("failed", "stamping", "ask"))
+def test_a_result_of_a_reading_call_that_no_transition_takes_is_a_failure_with_its_reason():
+    """If each `done` transition of a call that only reads refuses, `failed` fires with the guard's reason."""
+    flow = office(
+        Transition("done", "stamping", "end", conditions=closed),
+        Transition("failed", "stamping", "ask"),
+        policy=READ_ONLY,
+    )
     manager = FlowStateManager.in_memory(
         Bot([flow], services={"office": FakeOffice()}, texts={"office.closed": "Closed."})
     )

@@ -1,4 +1,4 @@
-"""Misspelt triggers: names that are nearly reserved are refused, and other names are accepted."""
+"""Misspelt triggers, facts that guards could refuse, and effects that lead back to themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, call
 from vimbiso_fsm.flow.checks import did_you_mean, meant_trigger
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, State, Transition
+from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.replies import Text
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -106,3 +108,131 @@ def test_an_unknown_name_is_answered_with_the_nearest_one():
     """The remedy for an unknown name is the most similar known name, otherwise all known names."""
     assert did_you_mean("handel", ["handle", "amount"]) == "did you mean 'handle'?"
     assert did_you_mean("zzz", {"b", "a"}) == "known are a, b"
+
+
+# Facts and effects ----------------------------------------------------------------------------------------------------
+
+
+class Till:
+    """A port."""
+
+    def pay(self) -> str:
+        """Pay."""
+        raise NotImplementedError
+
+
+def pays(turn: Turn[Any]) -> Call[str]:
+    """Propose to pay."""
+    return call(Till.pay)
+
+
+def sometimes(turn: Turn[Any]) -> bool:
+    """Guard that can decline."""
+    return not turn.member.guest
+
+
+ASK: State[Any] = State("ask", ask=Text("?"))
+END: State[Any] = State("end", final=True)
+OFF: State[Any] = State("off", final=True, cancels=True)
+
+
+def flow_of(
+    states: list[State[Any]], *ways: tuple[str, str, str], name: str = "one", guarded: bool = False
+) -> Flow[Any]:
+    """Make a flow of (trigger, source, dest); with `guarded`, every transition of a fact has a guard."""
+    conditions = sometimes if guarded else ()
+    return Flow(
+        name,
+        initial=states[0].name,
+        states=states,
+        transitions=[
+            Transition(trigger, source, dest, conditions=conditions if trigger in ("done", "cancelled") else ())
+            for trigger, source, dest in ways
+        ],
+    )
+
+
+CHILD = flow_of([ASK, END, OFF], ("yes", "ask", "end"), ("no", "ask", "off"), name="child")
+PAYING = flow_of(
+    [State("paying", call=pays), END, OFF], ("done", "paying", "end"), ("failed", "paying", "off"), name="paid"
+)
+ASKING = flow_of(
+    [ASK, State("paying", call=pays), END], ("yes", "ask", "paying"), ("done", "paying", "end"),
+    ("failed", "paying", "ask"), name="asking",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "trigger"),
+    [(State("fact", call=pays), "done"), (State("fact", flow=CHILD), "done"), (State("fact", flow=CHILD), "cancelled")],
+)
+def test_a_fact_that_every_transition_could_refuse_is_refused_when_made(state: State[Any], trigger: str):
+    """The answer of an effect and the end of a sub-flow need a transition without guards, and the error says which."""
+    other = "failed" if state.call else "cancelled" if trigger == "done" else "done"
+    ways = [Transition(trigger, "fact", "end", conditions=sometimes), Transition(other, "fact", "end")]
+    with pytest.raises(FlowError, match=f"each transition '{trigger}' has a guard.*Transition\\('{trigger}', 'fact'"):
+        Flow("one", initial="fact", states=[state, END], transitions=ways)
+    last: Transition[Any] = Transition(trigger, "fact", "off")
+    assert Flow("one", initial="fact", states=[state, END, OFF], transitions=[*ways, last])
+
+
+def test_the_answer_of_a_reading_call_may_be_refused():
+    """A call that only reads may have guards on all its `done` transitions, because it changed nothing."""
+    reading = State("reading", call=pays, policy=READ_ONLY)
+    assert flow_of([reading, END, OFF], ("done", "reading", "end"), ("failed", "reading", "off"), guarded=True)
+
+
+PAY = State("paying", call=pays)
+LOOPS: list[tuple[list[State[Any]], list[tuple[str, str, str]]]] = [
+    ([PAY, ASK, END], [("done", "paying", "paying"), ("failed", "paying", "ask"), ("yes", "ask", "end")]),
+    ([PAY, END], [("done", "paying", "end"), ("failed", "paying", "paying")]),
+    ([PAY, State("next"), END], [("done", "paying", "next"), ("failed", "paying", "end"), ("auto", "next", "paying")]),
+    (
+        [PAY, State("two", call=pays), END],
+        [("done", "paying", "two"), ("failed", "paying", "end"), ("done", "two", "end"), ("failed", "two", "paying")],
+    ),
+    (
+        [PAY, State("look", call=pays, policy=READ_ONLY), END],
+        [
+            ("done", "paying", "look"),
+            ("failed", "paying", "end"),
+            ("done", "look", "paying"),
+            ("failed", "look", "end"),
+        ],
+    ),
+    ([State("sub", flow=PAYING), END], [("done", "sub", "end"), ("cancelled", "sub", "sub")]),
+    ([State("sub", flow=PAYING), END], [("done", "sub", "sub"), ("cancelled", "sub", "end")]),
+]
+
+
+@pytest.mark.parametrize(("states", "ways"), LOOPS)
+def test_an_effect_that_leads_back_to_itself_is_refused_when_made(
+    states: list[State[Any]], ways: list[tuple[str, str, str]]
+):
+    """No path from an effect to itself may lack a question: by its answer, other calls, idle states and sub-flows."""
+    with pytest.raises(FlowError, match="effect leads back to it without a word of the member"):
+        flow_of(states, *ways)
+
+
+@pytest.mark.parametrize(
+    ("states", "ways"),
+    [
+        ([ASK, PAY], [("yes", "ask", "paying"), ("done", "paying", "ask"), ("failed", "paying", "ask")]),
+        ([State("look", call=pays, policy=READ_ONLY), END], [("done", "look", "look"), ("failed", "look", "end")]),
+        ([State("sub", flow=ASKING), END], [("done", "sub", "sub"), ("cancelled", "sub", "end")]),
+        ([State("sub", flow=CHILD), END], [("done", "sub", "sub"), ("cancelled", "sub", "end")]),
+        (
+            [ASK, PAY, State("sub", flow=CHILD)],
+            [
+                ("yes", "ask", "paying"),
+                ("done", "paying", "sub"),
+                ("failed", "paying", "ask"),
+                ("done", "sub", "paying"),
+                ("cancelled", "sub", "ask"),
+            ],
+        ),
+    ],
+)
+def test_an_effect_may_come_again_after_a_question(states: list[State[Any]], ways: list[tuple[str, str, str]]):
+    """A loop that asks the member on the way is accepted, and so is one of calls that only read."""
+    assert flow_of(states, *ways)

@@ -394,14 +394,14 @@ def test_a_document_that_is_always_too_large_ends():
 
 
 def test_calls_that_follow_calls_end():
-    """A flow that makes one call after another is stopped after `Limits.autos` calls."""
+    """A flow that makes one reading call after another is stopped after `Limits.autos` calls."""
     from tests.bots import one_flow
-    from vimbiso_fsm.flow.calls import call
+    from vimbiso_fsm.flow.calls import READ_ONLY, call
     from vimbiso_fsm.flow.state import State, Transition
     from vimbiso_fsm.messages.replies import Text
 
     flow = one_flow(
-        [State("ask", ask=Text("?")), State("calling", call=lambda _: call(Bank.stock))],
+        [State("ask", ask=Text("?")), State("calling", call=lambda _: call(Bank.stock), policy=READ_ONLY)],
         [
             Transition("go", "ask", "calling"),
             Transition("done", "calling", "calling"),

@@ -17,6 +17,7 @@ import attrs
 from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
+from vimbiso_fsm.flow.passages import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
 from vimbiso_fsm.messages.replies import Text
 
@@ -145,6 +146,39 @@ def check_guards_apart(flow: Declared) -> None:
                         f"transition {trigger!r} to {later.dest!r} can never be told from the one to {earlier.dest!r}",
                         "give the earlier one a guard that can decline" if always else "give them different guards",
                     )
+
+
+def check_facts(flow: Declared) -> None:
+    """Check that each fact has a transition that no guard can refuse.
+
+    Facts are the answer of a call with an effect, and the end of a sub-flow. A call that only reads changes nothing, so
+    that guards may refuse its answer; it counts as failed then.
+    """
+    for state in flow.states:
+        facts = ("done", "cancelled") if state.flow else ("done",) if state.call and state.call_policy.effect else ()
+        for trigger in facts:
+            ways = flow.by_trigger.get((state.name, trigger), ())
+            if all(way.guards for way in ways):
+                dest = ways[-1].dest if ways else state.name
+                reads = ", or policy=READ_ONLY if the call only reads" if state.call else ""
+                raise FlowError(
+                    flow.name,
+                    f"state {state.name!r}",
+                    f"each transition {trigger!r} has a guard, and a guard cannot refuse what has happened",
+                    f"add a last one without guards, such as Transition({trigger!r}, {state.name!r}, {dest!r}){reads}",
+                )
+
+
+def check_effects(flow: Declared) -> None:
+    """Check that no effect leads back to its own state without a word of the member."""
+    name = effect_loop(flow)
+    if name is not None:
+        raise FlowError(
+            flow.name,
+            f"state {name!r}",
+            "its effect leads back to it without a word of the member, so that it would be made again and again",
+            "lead the way through a question, or give a call that only reads policy=READ_ONLY",
+        )
 
 
 def check_reachable(flow: Declared) -> None:

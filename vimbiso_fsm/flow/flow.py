@@ -26,6 +26,8 @@ from vimbiso_fsm.document.stable import stable
 from vimbiso_fsm.flow.checks import (
     check_data,
     check_depends,
+    check_effects,
+    check_facts,
     check_guards_apart,
     check_reachable,
     check_state,
@@ -116,6 +118,8 @@ class Flow(Generic[D]):
             check_state(self, state)
         check_guards_apart(self)
         check_reachable(self)
+        check_facts(self)
+        check_effects(self)
         fill("fingerprint", _fingerprint(self))
         fill("migrations", tuple(self.migrations))
         check_migrations(self)
