@@ -11,7 +11,7 @@ from vimbiso_fsm.testing.chat import words
 
 
 def main(url: str) -> None:
-    """Talk, fork four children that talk, talk on, and print how that went."""
+    """Send messages, fork four children that do the same, go on, and print the results."""
     manager = FlowStateManager.from_url(url, Bot(door))
 
     def talk(name: str) -> bool:

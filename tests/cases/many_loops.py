@@ -1,8 +1,8 @@
-"""A manager under one event loop after the other, as with one asyncio.run() a request.
+"""A manager that is used under several event loops in turn, as with one `asyncio.run()` per request.
 
 `python -m tests.cases.many_loops URL`.
 
-This is a program of its own because the connections of an event loop that has ended can no longer be closed.
+It is a separate program, because the connections of an event loop that has ended cannot be closed any more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vimbiso_fsm import AsyncFlowStateManager, Bot, Channel, Message, VimbisoErr
 
 
 def main(url: str) -> None:
-    """Handle four messages in four event loops, and print what became of each."""
+    """Handle four messages in four event loops, and print the result of each."""
     manager = AsyncFlowStateManager.from_url(url, Bot(door))
     for number in range(4):
         message = Message(Channel("whatsapp", f"1650555000{number}"), f"m{number}", "hi")

@@ -1,4 +1,4 @@
-"""The small flows that several cases share, and the member who talks to them."""
+"""Small flows that several cases share, and the channel of their member."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ YOU = Channel("whatsapp", "16505550001")
 
 @attrs.frozen
 class Answer:
-    """The one thing a flow asks for."""
+    """The only answer of a flow."""
 
     value: str = ""
 
@@ -39,11 +39,11 @@ gift = Flow(
         Transition("yes",    "confirm", "given"),
     ],
 )  # fmt: skip
-"""An amount, and the yes that gives it away."""
+"""A question for an amount, and its confirmation."""
 
 
 def seat(timeout: float = 60) -> Flow[NoData]:
-    """A seat that is held for `timeout` seconds."""
+    """Return a flow whose question has a timeout of `timeout` seconds."""
     return Flow(
         "seat", initial="hold",
         states=[

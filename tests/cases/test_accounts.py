@@ -1,4 +1,4 @@
-"""Several bots, and several accounts of one bot, that talk to the same member."""
+"""Several bots, and several accounts of one bot, that serve the same member."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vimbiso_fsm.testing.chat import Clock, words
 
 
 def asking(name: str) -> Bot:
-    """A bot that asks for one thing and whether it is sure."""
+    """Return a bot with one question and its confirmation."""
     flow = Flow(
         name, data=Answer, initial="ask",
         states=[
@@ -32,10 +32,10 @@ def asking(name: str) -> Bot:
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="Two bots on one Redis use the same keys; the second takes the run of the first for damaged and mends it.",
+    reason="Two bots on one Redis use the same keys; the second repairs the run of the first as damaged.",
 )
 def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
-    """Two bots that share a Redis and a member keep each its own run of that member (Case 05)."""
+    """Two bots that share a server and a member each keep their own run of that member (Case 05)."""
     with (
         FlowStateManager.from_url(valkey_url, asking("bank")) as bank,
         FlowStateManager.from_url(valkey_url, asking("clinic")) as clinic,
@@ -53,7 +53,7 @@ def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
     reason="The account of a message is not compared with that of the question, so a yes counts from any of them.",
 )
 def test_a_yes_to_one_account_confirms_nothing_of_another():
-    """A yes said to one of the bot's numbers does not confirm what another of its numbers asked (Case 06)."""
+    """A confirmation on one number of the bot does not answer the question of another of its numbers (Case 06)."""
     manager = FlowStateManager.in_memory(Bot(gift))
     manager.handle(Message(YOU, "m1", "hi", account="1001"))
     manager.handle(Message(YOU, "m2", "5", account="1001"))
@@ -64,7 +64,7 @@ def test_a_yes_to_one_account_confirms_nothing_of_another():
     strict=True, raises=AssertionError, reason="deliver() is not told to which account the member wrote."
 )
 def test_a_delivery_knows_the_account_it_leaves_from():
-    """The function that sends a timer's reply can know which number the member wrote to (Case 07)."""
+    """A function that delivers a timer's reply can read the number to which the member wrote (Case 07)."""
     clock, delivered = Clock(), list[tuple[Channel, str | None]]()
 
     def deliver(channel: Channel, replies: Sequence[Reply], key: str | None = None, account: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a channel's webhook body says, and what a channel is given to show."""
+"""Webhook bodies of the channels, and replies as the channels show them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARSERS = {"sms": sms.parse, "telegram": telegram.parse, "whatsapp": whatsapp.pa
 
 
 def parsed(body: str) -> Delivery:
-    """What is made of a body in the folder `bodies`, named "channel/name"."""
+    """Parse a body of the folder `bodies`, named "channel/name"."""
     channel = body.partition("/")[0]
     content = json.loads((Path(__file__).parent / "bodies" / f"{body}.json").read_text(encoding="utf-8"))
     encoded = urlencode(content) if channel == "sms" else json.dumps(content)
@@ -31,7 +31,7 @@ def parsed(body: str) -> Delivery:
 
 
 def everything(value: Any) -> str:
-    """All that a value holds, what its `repr` hides too."""
+    """Return all contents of a value as text, also those that its `repr` hides."""
     if isinstance(value, Mapping):
         return " ".join(f"{everything(key)} {everything(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
@@ -50,7 +50,7 @@ def everything(value: Any) -> str:
     reason="A message without a telephone number is noted as a fault, though from_user_id names its sender.",
 )
 def test_a_user_with_a_username_is_known_by_their_user_id():
-    """Of a user with a username Meta sends `from` and `wa_id` empty: `from_user_id` identifies them (Case 02)."""
+    """A WhatsApp user whose `from` and `wa_id` are empty is identified by `from_user_id` (Case 02)."""
     delivery = parsed("whatsapp/username-without-number")
     assert not delivery.faults
     assert [message.channel.identifier for message in delivery.messages] == ["US.10000000000000000001"]
@@ -62,21 +62,21 @@ def test_a_user_with_a_username_is_known_by_their_user_id():
     reason="The group_id is not looked at, so what is said in a group counts as said in the private conversation.",
 )
 def test_a_message_in_a_group_is_ignored():
-    """A message in a group is none of the private conversation with its sender (Case 19)."""
+    """A message in a group does not belong to the private conversation with its sender (Case 19)."""
     delivery = parsed("whatsapp/text-in-a-group")
     assert (len(delivery.messages), len(delivery.faults), len(delivery.ignored)) == (0, 0, 1)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="The caption of a picture is dropped.")
 def test_the_caption_of_a_picture_is_read():
-    """The words that come with a picture are part of the message (Case 20)."""
+    """The caption of a picture is the text of the message (Case 20)."""
     (message,) = parsed("whatsapp/picture-with-caption").messages
     assert "10 USD" in everything(message)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="The response_json of a submitted form is dropped.")
 def test_what_was_filled_into_a_form_is_read():
-    """What a member filled into a WhatsApp Flow reaches the conversation (Case 21)."""
+    """The values of a WhatsApp Flow that the member filled in are part of the message (Case 21)."""
     (message,) = parsed("whatsapp/submitted-form").messages
     assert "12.50" in everything(message)
 
@@ -87,21 +87,21 @@ def test_what_was_filled_into_a_form_is_read():
     reason="The system message is ignored and the new number with it, so an embedder cannot move the member.",
 )
 def test_a_changed_number_is_reported():
-    """A delivery that tells of a changed number says the new number (Case 26)."""
+    """The delivery of a changed number contains the new number (Case 26)."""
     delivery = parsed("whatsapp/changed-number")
     assert not delivery.faults
     assert "16505550002" in everything(delivery)
 
 
 def test_a_message_of_an_unsupported_type_is_a_message():
-    """A message of type `unsupported` carries `errors` in place of a content, and is no fault (Case 73)."""
+    """A message of type `unsupported`, with `errors` in place of content, is a message and no fault (Case 73)."""
     delivery = parsed("whatsapp/unsupported-with-errors")
     assert not delivery.faults
     assert [message.kind for message in delivery.messages] == ["unsupported"]
 
 
 def test_a_status_needs_no_name_in_its_contact():
-    """A failed status is counted though its contact has nothing but a `wa_id` (Case 74)."""
+    """A failed status is counted even if its contact has only a `wa_id` (Case 74)."""
     delivery = parsed("whatsapp/failed-status-with-a-lean-contact")
     assert (len(delivery.messages), len(delivery.faults), delivery.statuses) == (0, 0, 1)
 
@@ -111,7 +111,7 @@ def test_a_status_needs_no_name_in_its_contact():
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="The parameter behind /start is dropped.")
 def test_the_parameter_of_a_deep_link_is_read():
-    """The parameter of a link t.me/bot?start=ref_42 reaches the conversation (Case 24)."""
+    """The parameter of the link t.me/bot?start=ref_42 is part of the message (Case 24)."""
     (message,) = parsed("telegram/start-with-payload").messages
     assert "ref_42" in everything(message)
 
@@ -122,12 +122,12 @@ def test_the_parameter_of_a_deep_link_is_read():
     reason="A callback without data is refused as a whole, so Telegram sends the update again and again.",
 )
 def test_a_pressed_game_button_is_no_invalid_update():
-    """A game button has a game_short_name and no data; the update is valid and holds no message (Case 33)."""
+    """An update of a game button, with `game_short_name` and without data, is valid and has no message (Case 33)."""
     assert not parsed("telegram/game-button").messages
 
 
 def test_a_button_of_a_message_too_old_to_be_shown_is_pressed():
-    """Of a very old message Telegram sends only the chat, the id and the date 0; its button counts (Case 63)."""
+    """A button of a very old message, of which Telegram sends only chat, id and date 0, is a choice (Case 63)."""
     (message,) = parsed("telegram/button-of-an-old-message").messages
     assert message.choice == "ab12cd34.7.yes"
 
@@ -143,7 +143,7 @@ def test_an_edited_message_answers_no_question():
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="A shared place is read as an empty text.")
 def test_a_shared_place_is_no_empty_text():
-    """Twilio sends a place of WhatsApp with an empty Body, a Latitude and a Longitude (Case 38)."""
+    """A shared location, which Twilio sends with an empty `Body`, is not read as an empty text (Case 38)."""
     (message,) = parsed("sms/location").messages
     assert message.kind == "location"
 
@@ -154,16 +154,16 @@ def test_a_shared_place_is_no_empty_text():
     reason="The ButtonPayload is dropped and the title read as typed text, which is not fenced against old questions.",
 )
 def test_a_pressed_button_is_a_choice():
-    """Twilio sends a pressed button of WhatsApp with a ButtonPayload: that is the choice (Case 39)."""
+    """The `ButtonPayload` of a pressed button is the choice (Case 39)."""
     (message,) = parsed("sms/pressed-button").messages
     assert message.choice == "ab12cd34.7.yes"
 
 
-# What is shown
+# Replies
 
 
 def picking(rows: list[Row]) -> FlowStateManager:
-    """A manager of a bot that asks which of the rows."""
+    """Return a manager of a bot that asks for one of the rows."""
 
     def listed(turn: Turn[Answer]) -> list[Row]:
         return rows
@@ -183,7 +183,7 @@ def picking(rows: list[Row]) -> FlowStateManager:
     strict=True, raises=AssertionError, reason="The message_thread_id is dropped, so the reply leaves the topic."
 )
 def test_a_reply_stays_in_the_topic_of_a_private_chat():
-    """A message in a topic of a private chat (message_thread_id) is answered in that topic (Case 34)."""
+    """A message in a topic (`message_thread_id`) of a private chat is answered in that topic (Case 34)."""
     said = {
         "message_id": 5,
         "message_thread_id": 77,
@@ -200,7 +200,7 @@ def test_a_reply_stays_in_the_topic_of_a_private_chat():
 
 
 def test_a_row_id_that_telegram_cannot_carry_makes_the_list_numbers():
-    """With a row id of more than 64 bytes the whole list is numbers, which can be typed (Case 65)."""
+    """If a row id has more than 64 bytes, the list is a numbered text, whose numbers can be typed (Case 65)."""
     you = Channel("telegram", "11")
     manager = picking([Row("accounts/x/deployments/" + "é" * 40, "Long"), Row("b", "B")])
     (payload,) = telegram.render(you, manager.handle(Message(you, "1", "hi")).replies)
@@ -210,7 +210,7 @@ def test_a_row_id_that_telegram_cannot_carry_makes_the_list_numbers():
 
 
 def test_titles_too_long_and_alike_are_told_apart():
-    """Titles that are too long and the same are cut and told apart, so that WhatsApp takes the message (Case 66)."""
+    """Equal titles that are too long are shortened to different ones, so that WhatsApp takes the message (Case 66)."""
     manager = picking([Row(str(number), "The very same title, and much too long") for number in range(15)])
     (payload,) = whatsapp.render(YOU, manager.handle(Message(YOU, "1", "hi")).replies)
     (section,) = payload["interactive"]["action"]["sections"]

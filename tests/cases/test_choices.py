@@ -1,4 +1,4 @@
-"""Choices: by their number, by their title, by a tap, by an old tap."""
+"""Choices by number, by title, by a button, and by a button of an earlier question."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vimbiso_fsm.testing.chat import choices, words
     reason="A typed number is the place in the list even where a row has that number as its title.",
 )
 def test_a_number_that_is_a_title_means_the_title():
-    """A number that stands on a row is that row, not the place in the list (Case 01)."""
+    """A number that is the title of a row chooses this row, not the row at that place (Case 01)."""
 
     def rows(turn: Turn[Answer]) -> list[Row]:
         return [Row("2", "2"), Row("3", "3"), Row("4", "4")]
@@ -56,7 +56,7 @@ not_read = pytest.mark.xfail(
     ],
 )
 def test_the_number_of_a_choice_is_read_as_people_type_it(typed: str):
-    """Digits of other scripts, keycaps, "1." and "1)" are the number of a choice (Case 35)."""
+    """Digits of other scripts, keycap emoji, "1." and "1)" are read as the number of a choice (Case 35)."""
     manager, you = FlowStateManager.in_memory(Bot(door)), Channel("sms", "16505550001")
     manager.handle(Message(you, "1", "hi"))
     assert words(manager.handle(Message(you, "2", typed)).replies)[0] == "Open."
@@ -66,7 +66,7 @@ def test_the_number_of_a_choice_is_read_as_people_type_it(typed: str):
     strict=True, raises=AssertionError, reason="A typed title takes the first row that has it, without a word."
 )
 def test_a_typed_title_that_two_rows_have_is_refused():
-    """A title that two rows have chooses neither of them (Case 37)."""
+    """A typed title that two rows have chooses neither of them (Case 37)."""
 
     def rows(turn: Turn[Answer]) -> list[Row]:
         return [Row("offer-1", "5.00 USD from shop_one"), Row("offer-2", "5.00 USD from shop_one")]
@@ -93,7 +93,7 @@ def test_a_typed_title_that_two_rows_have_is_refused():
     reason="A tap on a button of a flow that has ended begins the flow again without a word.",
 )
 def test_a_tap_after_the_end_is_told_that_the_question_is_closed():
-    """A second tap on a button whose flow has ended is told that the question is closed (Case 48)."""
+    """A second press of a button whose flow has ended is answered that the question is closed (Case 48)."""
     manager, you = FlowStateManager.in_memory(Bot(door)), Channel("telegram", "11")
     (button,) = choices(manager.handle(Message(you, "1", "hi")).replies[0]).values()
     manager.handle(Message(you, "2", choice=button))
@@ -101,7 +101,7 @@ def test_a_tap_after_the_end_is_told_that_the_question_is_closed():
 
 
 def tapped(bot: Bot) -> tuple[list[str], list[str]]:
-    """What three taps on one button at the same moment come to: their statuses, and the triggers of the member."""
+    """Press a button three times at the same moment; return the statuses and the triggers of the member."""
     manager, you, together = FlowStateManager.in_memory(bot), Channel("telegram", "11"), threading.Barrier(3)
     first = manager.handle(Message(you, "1", "hi"))
     (button,) = choices(first.replies[0]).values()
@@ -120,7 +120,7 @@ def tapped(bot: Bot) -> tuple[list[str], list[str]]:
 
 
 def test_three_taps_at_the_same_moment_act_once():
-    """Three taps on one button in three threads fire its transition once (Case 61)."""
+    """Three presses of a button in three threads fire its transition once (Case 61)."""
     wider: Flow[NoData] = Flow(
         "wider", initial="shut",
         states=[

@@ -1,4 +1,4 @@
-"""What a channel reports that answers no question: reactions, welcomes, albums, opt-outs, redeliveries."""
+"""Reports of a channel that answer no question: reactions, welcomes, albums, opt-outs, redeliveries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vimbiso_fsm.testing.chat import words
 
 
 def webhook(*messages: dict[str, Any]) -> tuple[Message, ...]:
-    """What is parsed of a WhatsApp body with these messages of one member."""
+    """Parse a WhatsApp body with these messages of one member."""
     said = [{"from": YOU.identifier, "timestamp": "1758000000", **message} for message in messages]
     entry = {"changes": [{"field": "messages", "value": {"messages": said}}]}
     body = {"object": "whatsapp_business_account", "entry": [entry]}
@@ -23,22 +23,22 @@ def webhook(*messages: dict[str, Any]) -> tuple[Message, ...]:
 
 
 def asked() -> tuple[FlowStateManager, str]:
-    """A manager and its member, who was just asked a question."""
+    """Return a manager, and a member who was asked a question."""
     manager = FlowStateManager.in_memory(Bot(door))
     return manager, manager.handle(Message(YOU, "m1", "hi")).state.member_id
 
 
 def attempts(manager: FlowStateManager, member_id: str) -> int:
-    """How many wrong answers are counted at the question."""
+    """Return the number of wrong answers that are counted at the question."""
     state = manager.state(member_id)
-    if state is None or state.flow_data is None:  # no verdict on a case
+    if state is None or state.flow_data is None:  # a failed preparation proves nothing about a case
         raise LookupError(f"nothing is stored of {member_id}")
     return state.flow_data.data.attempts
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="A reaction is refused and counted like a wrong answer.")
 def test_a_reaction_answers_no_question():
-    """A thumbs-up on a message of the bot is not replied to and not counted, however often (Case 14)."""
+    """Reactions to a message of the bot are neither answered nor counted as wrong answers (Case 14)."""
     manager, member_id = asked()
     for number in range(3):
         reaction = {"message_id": "wamid.Q", "emoji": "\N{THUMBS UP SIGN}"}
@@ -53,7 +53,7 @@ def test_a_reaction_answers_no_question():
     reason="The opening of a chat is refused as unreadable before the member is welcomed.",
 )
 def test_a_customer_who_opens_the_chat_is_welcomed():
-    """WhatsApp's `request_welcome` is answered with the first question and nothing else (Case 17)."""
+    """WhatsApp's `request_welcome` is answered with the first question only (Case 17)."""
     (message,) = webhook({"id": "wamid.A", "type": "request_welcome"})
     assert words(FlowStateManager.in_memory(Bot(door)).handle(message).replies) == ["Open?"]
 
@@ -62,7 +62,7 @@ def test_a_customer_who_opens_the_chat_is_welcomed():
     strict=True, raises=AssertionError, reason="Each picture of an album is refused and counted by itself."
 )
 def test_an_album_is_one_wrong_answer():
-    """Four pictures sent at once come in one body and count as one attempt (Case 18)."""
+    """An album of four pictures, which comes in one body, counts as one wrong answer (Case 18)."""
     manager, member_id = asked()
     picture = {"mime_type": "image/jpeg", "sha256": "x"}
     album = [{"id": f"wamid.{n}", "type": "image", "image": {"id": str(n), **picture}} for n in range(4)]
@@ -78,7 +78,7 @@ def test_an_album_is_one_wrong_answer():
 )
 @pytest.mark.parametrize("word", ["STOP", "HELP"])
 def test_a_word_that_twilio_has_answered_is_not_replied_to(word: str):
-    """With an OptOutType Twilio has replied itself; whatever else is sent is unwanted and refused (Case 28)."""
+    """A message with `OptOutType`, which Twilio has answered, gets no further reply (Case 28)."""
     manager = FlowStateManager.in_memory(Bot(door))
     sent: list[dict[str, Any]] = []
     for number, (text, more) in enumerate([("hi", {}), (word, {"OptOutType": word})]):
@@ -90,7 +90,7 @@ def test_a_word_that_twilio_has_answered_is_not_replied_to(word: str):
 
 
 def test_the_same_message_twice_in_a_body_is_one_turn():
-    """A message that stands twice in a body, and a body that comes twice, are one turn (Case 62)."""
+    """A message that is twice in a body, or whose body is delivered twice, is one turn (Case 62)."""
     said = {"id": "wamid.A", "type": "text", "text": {"body": "hi"}}
     manager = FlowStateManager.in_memory(Bot(door))
     outcomes = [manager.handle(message) for _ in range(2) for message in webhook(said, said)]

@@ -1,4 +1,4 @@
-"""A real store under forks, flushed scripts and event loops that follow one another; and what a wipe leaves of it."""
+"""A server with forked managers, flushed scripts and several event loops in turn, and its keys after a wipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.embedded
 
 
 def ran(program: str, url: str) -> list[str]:
-    """The lines that a program prints; one that fails is no verdict on a case and raises CalledProcessError."""
+    """Return the lines that a program prints. A program that fails raises `CalledProcessError`."""
     done = subprocess.run(
         [sys.executable, "-m", program, url],
         cwd=Path(__file__).parents[2],
@@ -37,7 +37,7 @@ def ran(program: str, url: str) -> list[str]:
     reason="The connections of the first event loop are used in the second, whose turn is cancelled.",
 )
 def test_a_manager_serves_one_event_loop_after_the_other(valkey_url: str):
-    """A manager under asyncio.run() once a request works, or says that its event loop has changed (Case 13)."""
+    """A manager that is used with one `asyncio.run()` per request works, or reports the new event loop (Case 13)."""
     seen = ran("tests.cases.many_loops", valkey_url)
     assert seen == ["advanced"] * 4 or any("event loop" in line for line in seen)
 
@@ -48,7 +48,7 @@ def test_a_manager_serves_one_event_loop_after_the_other(valkey_url: str):
     reason="The key that links the channel to the member names the phone number, stays and has no lifetime.",
 )
 def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
-    """After a wipe no key shows the phone number, and no value leads from it to the member (Case 45)."""
+    """After a wipe no key contains the phone number, and no value links it to the member (Case 45)."""
 
     def known(turn: Turn[NoData]) -> Changes[NoData]:
         return turn.changes(member=attrs.evolve(turn.member, id="m-1", guest=False, authenticated=True, jwt_token="t"))
@@ -78,12 +78,12 @@ def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
 
 
 def test_a_manager_that_has_talked_may_be_forked(valkey_url: str):
-    """A manager that is forked after use goes on in four children and in the parent (Case 70)."""
+    """A manager that is forked after use works in four children and in the parent (Case 70)."""
     assert ran("tests.cases.forked", valkey_url) == ["before True", "parent True", "children [0, 0, 0, 0]"]
 
 
 def test_flushed_scripts_are_not_noticed(valkey_url: str):
-    """SCRIPT FLUSH, or a failover to a server without the script, between two turns changes nothing (Case 72)."""
+    """SCRIPT FLUSH between two turns, as a failover to a server without the script, changes nothing (Case 72)."""
     with FlowStateManager.from_url(valkey_url, Bot(door)) as manager, redis.Redis.from_url(valkey_url) as client:
         you = Channel("sms", "16505550001")
         manager.handle(Message(you, "1", "hi"))

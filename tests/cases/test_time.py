@@ -1,4 +1,4 @@
-"""Timers, sessions, bounds that move, and deliveries that have to wait."""
+"""Timers, sessions, bounds that depend on the date, and deliveries that are postponed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vimbiso_fsm.testing.chat import Clock, words
     reason="The session ends before the timer of its state, and nothing said so when the bot was made.",
 )
 def test_a_timer_longer_than_the_session_ends():
-    """A state's hour ends after an hour though the session is 300 s, or the bot is refused (Case 08)."""
+    """A timeout of an hour ends after an hour although the session has 300 s, or the bot is refused (Case 08)."""
     try:
         bot = Bot(seat(timeout=3600), session=300.0)
     except FlowError:
@@ -43,7 +43,7 @@ def test_a_timer_longer_than_the_session_ends():
 
 
 class RetryAfter(Exception):
-    """As the libraries for Telegram raise it: `retry_after` is in seconds."""
+    """The error of the Telegram libraries; `retry_after` is in seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.retry_after = seconds
@@ -56,7 +56,7 @@ class RetryAfter(Exception):
     reason="A delivery is tried again by its own schedule and given up before the channel allows it.",
 )
 def test_a_delivery_waits_as_long_as_it_is_told():
-    """A deliver() that is told to retry after 400 s is not asked again before, and delivers then (Case 30)."""
+    """A delivery that fails with `retry_after` of 400 s is tried again after that time, and not before (Case 30)."""
     clock, tries, delivered = Clock(), list[float](), list[Reply]()
     begin = clock.at
 
@@ -76,7 +76,7 @@ def test_a_delivery_waits_as_long_as_it_is_told():
 
 
 def made(timeout: Any) -> str:
-    """What becomes of a flow with that timeout: "refused", or the status of its first turn, or another error."""
+    """Return "refused" for a flow with this timeout, or the status of its first turn, or the name of another error."""
     try:
         bot = Bot(seat(timeout))
     except FlowError:
@@ -101,7 +101,7 @@ def made(timeout: Any) -> str:
     ],
 )
 def test_a_timeout_that_cannot_be_kept_is_refused(timeout: Any):
-    """A timeout that no clock can keep is refused when the flow is made, or does no harm (Case 41)."""
+    """A timeout beyond the range of a clock is refused when the flow is made, or has no effect (Case 41)."""
     assert made(timeout) in {"refused", "advanced"}
 
 
@@ -111,7 +111,7 @@ def test_a_timeout_that_cannot_be_kept_is_refused(timeout: Any):
     reason="The bounds of date() are fixed when the bot starts; a bound that is asked each time cannot be given.",
 )
 def test_the_earliest_day_moves_with_the_calendar():
-    """A bound of a date that is asked each time refuses what has become too early (Case 42)."""
+    """A bound that is a function is read at each answer, so it refuses a date that is too early by now (Case 42)."""
     today = dt.date(2026, 9, 20)
     reads = date(earliest=cast(Any, lambda: today))
     today = dt.date(2026, 9, 25)
@@ -123,7 +123,7 @@ def test_the_earliest_day_moves_with_the_calendar():
 
 
 def test_the_time_of_a_caller_stands_still_during_its_sub_flow():
-    """A sub-flow's question times out by itself; the state it returns to counts anew (Case 68)."""
+    """A question of a sub-flow has its own timeout, and the timer of its caller begins again on return (Case 68)."""
     inner: Flow[NoData] = Flow(
         "inner", initial="q",
         states=[
@@ -169,7 +169,7 @@ def test_the_time_of_a_caller_stands_still_during_its_sub_flow():
 
 
 def raced(bot: Bot) -> list[str]:
-    """The triggers of a member who answers at the moment when the timer runs out, twice each and all at once."""
+    """Answer and wake twice each at the moment of a timeout; return the triggers of the member."""
     clock, you, together = Clock(), Channel("sms", "16505550001"), threading.Barrier(4)
 
     def deliver(channel: Channel, replies: Sequence[Reply]) -> None: ...
@@ -195,32 +195,32 @@ def raced(bot: Bot) -> list[str]:
 
 
 def test_a_timer_and_an_answer_at_the_same_moment_are_one_turn():
-    """Of a timer and the answer at the very moment it runs out exactly one happens, in any order (Case 69)."""
+    """If an answer and the timeout come at the same moment, exactly one of them fires (Case 69)."""
     bot = Bot(seat())
     for _ in range(60):
         assert raced(bot) in (["yes"], ["timeout"])
 
 
 class Suspended:
-    """A store whose server goes on while the machine of the manager is suspended."""
+    """A store on a server that runs on while the machine of the manager is suspended."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.store = AtomicStateManager.from_url(url)
 
     def sleep(self, seconds: float) -> None:
-        """Be suspended: the server's time is `seconds` later than before, this process's own clock is not."""
+        """Advance the server's clock by `seconds`, and leave the clock of this process."""
         self.store.close()
         self.store = AtomicStateManager.from_url(self.url, shift=seconds)
 
     def perform(self, request: Request) -> Any:
-        """Do what `request` says."""
+        """Perform a request."""
         return self.store.perform(request)
 
 
 @pytest.mark.embedded
 def test_a_yes_after_a_suspend_confirms_nothing(valkey_url: str):
-    """A manager whose machine slept for ten minutes knows from the store that the question is over (Case 71)."""
+    """A manager suspended for ten minutes learns from the store that the question is over (Case 71)."""
     store = Suspended(valkey_url)
     with FlowStateManager(Bot(gift), store) as manager:
         you = Channel("sms", "16505550001")

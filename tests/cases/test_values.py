@@ -1,4 +1,4 @@
-"""Values: enums in a flow's data, errors that are pickled, flows of many states."""
+"""Enums in the data of a flow, pickled errors, and flows with many states."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from vimbiso_fsm.testing.chat import words
 
 
 class Size(enum.StrEnum):
-    """A size that is a text too."""
+    """A size, as a `StrEnum`."""
 
     SMALL = "small"
 
 
 @attrs.frozen
 class Order:
-    """How many of which size."""
+    """The data of an order."""
 
     size: Size = Size.SMALL
     count: int = 0
 
 
 def sure(turn: Turn[Order]) -> Text:
-    """The order, by the name of its size, which a text does not have."""
+    """Return the text of the order, with the name of the size, which a plain text does not have."""
     return Text("{count} {size}?", count=turn.data.count, size=turn.data.size.name)
 
 
@@ -40,7 +40,7 @@ def sure(turn: Turn[Order]) -> Text:
 )
 @pytest.mark.parametrize("cache", [pytest.param(100, id="cached"), pytest.param(0, id="restarted")])
 def test_a_str_enum_may_stand_in_the_data(cache: int):
-    """A StrEnum is a member of its enum in one worker and for a restarted one that reads it (Case 10)."""
+    """A `StrEnum` in the data is read as a member of its enum, also by another worker (Case 10)."""
     order = Flow(
         "order", data=Order, initial="count",
         states=[
@@ -59,7 +59,7 @@ def test_a_str_enum_may_stand_in_the_data(cache: int):
 
 
 def crossed(value: object) -> str:
-    """What a value says on the other side of a process border, or why it does not get there."""
+    """Return the text of a value after a copy and after pickling, or the reason why that fails."""
     try:
         copy.deepcopy(value)
         return str(pickle.loads(pickle.dumps(value)))
@@ -85,12 +85,12 @@ def crossed(value: object) -> str:
     ids=lambda value: type(value).__name__,
 )
 def test_errors_and_values_cross_the_borders_of_processes(value: object):
-    """Errors, texts and refusals can be copied and pickled, and say the same afterwards (Case 44)."""
+    """Errors, texts and refusals can be copied and pickled without a change (Case 44)."""
     assert crossed(value) == str(value)
 
 
 def test_a_flow_may_have_two_hundred_questions():
-    """A flow of two hundred questions is answered to the end, taken back to the first and answered again (Case 67)."""
+    """A flow of two hundred questions is answered, gone back to its first question and answered again (Case 67)."""
     names = [f"q{number}" for number in range(200)]
     fields = {name: attrs.field(default="", type=str) for name in names}
     survey: Flow[Any] = Flow(

@@ -1,4 +1,4 @@
-"""Words that always work, commands with an argument, and languages."""
+"""Global words, commands with an argument, and languages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vimbiso_fsm.testing.chat import words
 
 
 def kept(turn: Turn[Answer]) -> Text:
-    """The note as it was kept."""
+    """Return the text of the note."""
     return Text("Kept: {words}", words=turn.data.value)
 
 
@@ -35,14 +35,14 @@ note = Flow(
 )
 @pytest.mark.parametrize("word", ["/cancel", "/help", "/menu", "/back", "/start ref_42", "/start@our_bot"])
 def test_a_slash_command_is_no_answer(word: str):
-    """Telegram's spelling of the words that always work is never kept as the answer of a free text (Case 27)."""
+    """A global word as a slash command, as Telegram spells it, is never the answer to a free text (Case 27)."""
     manager, you = FlowStateManager.in_memory(Bot(note)), Channel("telegram", "11")
     manager.handle(Message(you, "1", "hi"))
     assert not [text for text in words(manager.handle(Message(you, "2", word)).replies) if "Kept" in text]
 
 
 def asks(name: str) -> Flow[Answer]:
-    """A flow that asks for one thing and says it."""
+    """Return a flow that asks for a text and repeats it."""
 
     def named(turn: Turn[Answer]) -> Text:
         return Text(name + " {value}", value=turn.data.value)
@@ -58,7 +58,7 @@ def asks(name: str) -> Flow[Answer]:
 
 
 def code(text: str) -> list[str] | None:
-    """`VERIFY 123456`: a code."""
+    """The code of `VERIFY 123456`."""
     found = re.fullmatch(r"(?i)verify\s+(\d{6})", text.strip())
     return [found[1]] if found else None
 
@@ -67,7 +67,7 @@ def code(text: str) -> list[str] | None:
     strict=True, raises=AssertionError, reason="A question that reads text takes the words of a shortcut as its answer."
 )
 def test_a_command_with_an_argument_is_heard_at_every_question():
-    """A shortcut such as VERIFY 123456 works at a question that reads text too (Case 32)."""
+    """A shortcut such as "VERIFY 123456" also works at a question for text (Case 32)."""
     verify, offer = asks("verified"), asks("offered")
     home: Flow[NoData] = Flow(
         "home", initial="menu",
@@ -100,5 +100,5 @@ def test_a_command_with_an_argument_is_heard_at_every_question():
     ],
 )
 def test_a_language_matches_one_that_means_the_same(tag: str, available: str):
-    """A tag that Telegram sends finds the catalogue that its readers understand (Case 43)."""
+    """A language tag of Telegram finds a catalogue in a language that means the same (Case 43)."""
     assert looked_up([tag], ["en", available]) == available

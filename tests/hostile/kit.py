@@ -134,8 +134,8 @@ def pay_flow(*, after_payment: Callable[[Turn[Pay]], Pay] = _add_amount, policy:
     """The flow amount -> confirm -> paying -> amount.
 
     Args:
-        after_payment: The author's callback on `done` of the payment.
-        policy: How hard the payment is tried.
+        after_payment: The callback of the author on `done` of the payment.
+        policy: The retry policy of the payment.
     """
     return Flow(
         "pay",
@@ -179,7 +179,7 @@ def pay_bot(
     policy: CallPolicy | None = None,
     session: float = 1e6,
 ) -> Bot:
-    """A bot with the flow that pays. `session`: seconds of silence after which a session ends."""
+    """Return a bot with the flow that pays. `session`: seconds of silence after which a session ends."""
     flow = pay_flow(after_payment=after_payment, policy=policy)
     return Bot([flow], services={"ledger": ledger or MemoryLedger()}, session=session)
 
@@ -195,7 +195,7 @@ def message(text: str, *, number: str = ADA, channel: str = "whatsapp", id: str 
 
 
 def replies(outcome: Outcome) -> list[str]:
-    """The words of all replies."""
+    """Return the texts of all replies."""
     return [reply.text for reply in outcome.replies]
 
 
@@ -203,7 +203,7 @@ def replies(outcome: Outcome) -> list[str]:
 
 
 def require(condition: object, what: str) -> None:
-    """Check what a test takes for granted.
+    """Check a condition that the test needs.
 
     Raises:
         SetupFailed: The condition does not hold.
@@ -213,10 +213,10 @@ def require(condition: object, what: str) -> None:
 
 
 def wait_until(happened: Callable[[], object], what: str) -> None:
-    """Return when it has happened.
+    """Wait until a condition holds.
 
     Raises:
-        SetupFailed: It did not happen.
+        SetupFailed: The condition does not hold in time.
     """
     limit = time.monotonic() + LIMIT
     while not happened():
@@ -225,14 +225,14 @@ def wait_until(happened: Callable[[], object], what: str) -> None:
 
 
 def foreign_error(work: Callable[[], object], *kinds: type[BaseException]) -> str:
-    """Do the work, and return the name of the error that it raises and that is none of the library's own.
+    """Call a function, and return the name of the error that it raises, unless it is an error of the library.
 
     Args:
-        work: What is done. The library's own errors are documented, so they are accepted.
+        work: The function. Errors of the library are documented, so they are accepted.
         kinds: The errors that are looked for. Any other error is raised.
 
     Returns:
-        The name of the error's class; empty when there was none.
+        The name of the error's class; empty without an error.
     """
     try:
         work()
@@ -245,13 +245,13 @@ def foreign_error(work: Callable[[], object], *kinds: type[BaseException]) -> st
 
 @contextmanager
 def client_of(url: str) -> Generator[Any]:
-    """A plain client, which reads and spoils what the store keeps."""
+    """Return a client that reads and damages stored data."""
     with redis.Redis.from_url(url, protocol=2) as client:
         yield client
 
 
 def only_key(client: Any, pattern: str) -> bytes:
-    """The one key that fits the pattern.
+    """Return the only key that fits the pattern.
 
     Raises:
         SetupFailed: There is none, or more than one.

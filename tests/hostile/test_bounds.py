@@ -1,4 +1,4 @@
-"""Neither a service that hangs nor an unknown sender makes threads or stored bytes grow without a bound."""
+"""Bounds of threads and of stored bytes, with a service that hangs and with an unknown sender."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_service_that_hangs_takes_a_bounded_number_of_threads():
 
 @known_fault("When no thread can be started, `handle` raises the interpreter's RuntimeError after the commit.")
 def test_a_message_is_answered_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch):
-    """When the system has no more threads, a message is answered or raises one of the library's own errors."""
+    """If no thread can be started, a message is answered or raises an error of the library."""
 
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -72,14 +72,14 @@ def test_a_message_is_answered_when_no_thread_can_be_started(monkeypatch: pytest
 
 
 def _kept(client: Any) -> int:
-    """The bytes of all keys."""
+    """Return the size of all keys in bytes."""
     return sum(client.memory_usage(key, samples=0) for key in client.scan_iter())
 
 
 @pytest.mark.embedded
 @known_fault("One message of an unknown sender makes the store keep more than 6,000 bytes, some of them for 400 days.")
 def test_one_message_of_an_unknown_sender_stores_little(valkey_url: str):
-    """One message of an unknown sender makes the store keep at most 2,000 bytes."""
+    """A message of an unknown sender stores at most 2,000 bytes."""
     core = SimulatedCredexCore()
     with (
         FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": core}) as manager,

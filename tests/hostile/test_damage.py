@@ -45,9 +45,9 @@ def test_the_members_beside_a_broken_entry_of_a_due_set_are_woken(valkey_url: st
 
 
 @pytest.mark.parametrize("entry", [b"\xff\xfe", b"membex-1"], ids=["no-text", "no-member"])
-@known_fault("An index of a channel that names no member is not set aside, and each message of the channel fails.")
+@known_fault("An index of a channel that names no member is not quarantined, and each message of the channel fails.")
 def test_a_member_is_served_when_the_index_of_their_channel_is_damaged(valkey_url: str, entry: bytes):
-    """A member whose channel is linked to an entry that is no member id is served all the same."""
+    """A member is served even if the entry of their channel is no member id."""
     statuses: list[str] = []
 
     def served() -> None:
@@ -136,7 +136,7 @@ def _with_spoilt_instants(reply: Any) -> Any:
 
 @known_fault("An instant in a reply that is no number raises a bare ValueError, after the commit was made.")
 def test_a_spoilt_number_in_a_reply_says_whether_anything_was_stored(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
-    """A reply that cannot be understood raises StoreUnavailable or CommitUnknown, as a reply that is lost does."""
+    """A malformed reply raises `StoreUnavailable` or `CommitUnknown`, as a lost reply does."""
     spoilt: list[Any] = []
     read = AbstractConnection.read_response
 

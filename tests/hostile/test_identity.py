@@ -1,4 +1,4 @@
-"""A message logs a member in only when it comes from a telephone number that is theirs now."""
+"""Logins from telephone numbers, also from one that has changed its holder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class RecycledNumber:
         self._now += 86_400
 
     def say(self, *texts: str) -> Outcome:
-        """Send texts from the number, one after the other; the outcome of the last."""
+        """Send texts from the number, and return the last outcome."""
         for text in texts[:-1]:
             self._handle(text)
         return self._handle(texts[-1])
 
     def open_account(self) -> Outcome:
-        """Open an account for the new holder; the outcome of the last message."""
+        """Open an account for the new holder, and return the last outcome."""
         outcome = self.say("hi", "become_member", "Emmy", "Noether", "yes")
         require(NUMBER in self.core._phones, "no account was opened")
         return outcome

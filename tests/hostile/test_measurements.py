@@ -1,4 +1,4 @@
-"""Attributes of a measurement are not changed after they were handed over."""
+"""Attributes of measurements."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vimbiso_fsm.runtime.telemetry import ObservedManager, Telemetry
 
 
 class KeepingProvider(NoOpMeterProvider):
-    """Keeps the attributes of each count as they were given, with a copy of what they said then."""
+    """A meter provider that keeps the attributes of each count, and a copy of them."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
 
     def get_meter(self, name: str, *args: Any, **options: Any) -> NoOpMeter:
-        """A meter whose counters keep what they are given."""
+        """Return a meter whose counters keep the attributes."""
         kept = self.kept
 
         class Counter(NoOpCounter):

@@ -1,4 +1,4 @@
-"""Odd but harmless use is answered, or refused with the library's own errors."""
+"""Unusual but harmless use, which is answered or refused with an error of the library."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_async_manager_answers_on_a_loop_for_each_message(valkey_url: str, mo
 
 @known_fault("A host name that is none raises a UnicodeError.")
 def test_a_url_whose_host_is_none_is_refused_by_the_manager():
-    """A URL with a host name that is none raises one of the library's own errors."""
+    """A URL with an invalid host name raises an error of the library."""
     with FlowStateManager.from_url(BAD_HOST, pay_bot()) as manager:
         raised = foreign_error(lambda: manager.handle(message("hi")), UnicodeError)
     assert raised == ""
@@ -47,14 +47,14 @@ def test_a_url_whose_host_is_none_is_refused_by_the_manager():
 
 @known_fault("A host name that is none ends the command with the traceback of a UnicodeError.")
 def test_a_url_whose_host_is_none_is_refused_by_the_doctor():
-    """`vimbiso doctor` says in a line that a URL has a host name that is none."""
+    """`vimbiso doctor` reports an invalid host name of a URL in one line."""
     assert foreign_error(lambda: invoke("doctor", BAD_HOST), UnicodeError) == ""
 
 
 @pytest.mark.embedded
 @known_fault("A number too large for the store ends the command with the traceback of an OverflowError.")
 def test_a_last_that_is_too_large_is_refused(valkey_url: str):
-    """`vimbiso incidents --last` takes any number, or says in a line that it is too large."""
+    """`vimbiso incidents --last` takes any number, or reports in one line that it is too large."""
     with FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": SimulatedCredexCore()}) as manager:
         member_id = manager.handle(message("hi")).state.member_id
     command = ("incidents", member_id, "--last", "9" * 20, "--redis", valkey_url)
@@ -64,6 +64,6 @@ def test_a_last_that_is_too_large_is_refused(valkey_url: str):
 @pytest.mark.embedded
 @known_fault("A member id that is no text ends the command with the traceback of a UnicodeEncodeError.")
 def test_a_member_id_that_is_no_text_is_refused(valkey_url: str):
-    """`vimbiso audit verify` says in a line that a word of the command line is no text."""
+    """`vimbiso audit verify` reports in one line that an argument is not valid text."""
     command = ("audit", "verify", "\udc80", "--redis", valkey_url)
     assert foreign_error(lambda: invoke(*command), UnicodeEncodeError) == ""

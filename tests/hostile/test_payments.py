@@ -1,4 +1,4 @@
-"""What a member is told about a payment is what happened to it."""
+"""Replies about a payment, and the outcome of the payment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _fail(_: Turn[Pay]) -> Pay:
     raise ValueError("an error in the author's callback")
 
 
-@known_fault("The callback on `done` raises after the payment, and the member hears that nothing was changed.")
+@known_fault("The callback on `done` raises after the payment, and the reply says that nothing was changed.")
 def test_no_reply_after_a_payment_says_that_nothing_was_changed():
     """When a callback raises after a payment was made, no reply says that nothing was changed."""
     now = START
@@ -47,7 +47,7 @@ def test_no_reply_after_a_payment_says_that_nothing_was_changed():
 
 @known_fault("A message that was not taken is taken when it is delivered again, and confirms another payment.")
 def test_a_message_that_was_not_taken_has_no_effect_when_it_is_delivered_again():
-    """A message is answered once: delivered again, it gets its first answer and has no further effect."""
+    """A message that is delivered again gets its first reply and has no further effect."""
     arrived, answer = threading.Event(), threading.Event()
 
     def refuse_first() -> Refused | None:
@@ -87,7 +87,7 @@ def test_a_message_that_was_not_taken_has_no_effect_when_it_is_delivered_again()
 
 @pytest.fixture
 def asked_for_ten(valkey_url: str) -> tuple[str, SimulatedCredexCore, str, bytes]:
-    """A member who is asked whether 10.00 USD are to be offered: URL, credex-core, member id and the document's key."""
+    """Bring a member to the confirmation of 10.00 USD; return the URL, credex-core, member id and document key."""
     core = SimulatedCredexCore()
     with FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": core}) as manager:
         for text in ("hi", "offer", "10 USD"):
@@ -102,11 +102,11 @@ def asked_for_ten(valkey_url: str) -> tuple[str, SimulatedCredexCore, str, bytes
 
 
 @pytest.mark.embedded
-@known_fault("One flipped bit makes 18.00 of 10.00, and that is what is offered.")
+@known_fault("One flipped bit changes 10.00 to 18.00, and 18.00 is offered.")
 def test_the_amount_that_was_confirmed_is_the_one_that_is_offered(
     asked_for_ten: tuple[str, SimulatedCredexCore, str, bytes],
 ):
-    """When the stored amount is not the one that was asked about, a yes offers nothing else than that."""
+    """If the stored amount differs from the amount in the question, a confirmation offers no other amount."""
     url, core, _, key = asked_for_ten
     with client_of(url) as client:
         document = client.hget(key, "d")

@@ -1,4 +1,4 @@
-"""Telephone numbers, secrets and passwords stand only where they are needed."""
+"""Places in which telephone numbers, secrets and passwords are stored or shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vimbiso_fsm.store.requests import ReadRecords
 
 
 def _names_of(number: str) -> set[str]:
-    """The names that stand for a telephone number in keys, logs, errors and the audit of a new deployment."""
+    """Return the names of a telephone number in keys, logs, errors and the audit of a new deployment."""
     manager = FlowStateManager.in_memory(pay_bot())
     member_id = manager.handle(message("hi", number=number)).state.member_id
     [entry] = manager.history(member_id)
@@ -23,7 +23,7 @@ def _names_of(number: str) -> set[str]:
 
 @known_fault("The digests have no salt, so each number that is tried gives the same names in each deployment.")
 def test_a_telephone_number_is_not_found_by_trying_all_of_them():
-    """What stands for a telephone number cannot be made from the number alone, without a secret of the deployment."""
+    """The digest of a telephone number cannot be computed without a secret of the deployment."""
     leaked = _names_of("263771734512")
     found = [number for number in range(263771734500, 263771734525) if _names_of(str(number)) & leaked]
     assert found == []
@@ -59,7 +59,7 @@ class Purchase:
 
 @known_fault("SECRET has no effect on a field of a class inside the data, and no error says so.")
 def test_a_secret_inside_a_class_stands_in_no_turn_record():
-    """A value whose field is marked SECRET stands in no turn record, also when its class is nested in the data."""
+    """The value of a field that is marked `SECRET` is in no turn record, also in a class inside the data."""
     flow = Flow(
         "purchase",
         data=Purchase,
@@ -91,7 +91,7 @@ def test_a_secret_inside_a_class_stands_in_no_turn_record():
     "The URL with the store's password is taken from the command line only, which every user of the machine can read."
 )
 def test_the_password_of_the_store_need_not_stand_on_the_command_line(command: str, begin: str, end: str):
-    """The help of the store's URL names a variable of the environment from which it is taken."""
+    """The help of the option for the store's URL names an environment variable that can hold it."""
     code, shown, _ = invoke(command, "--help")
     require(code == 0 and begin in shown and end in shown, f"the help of {command} has another form")
     about = shown[shown.rindex(begin, 0, shown.rindex(end)) : shown.rindex(end)]
