@@ -1,6 +1,7 @@
 """The scenarios of the original system's design, as acceptance tests on the real engine.
 
-Each test is named after its scenario; its docstring says Given, When and Then in brief, and what the original did.
+Each test is named after its scenario. Its docstring states the rule, then the scenario, and how the original system
+behaved.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class Note:
 
 
 def note_bot(ask_more: Callable[[Turn[Note]], Text] | None = None, *, reads: Any = str, **way: Any) -> Bot:
-    """A bot that asks for two texts. The arguments replace parts of it."""
+    """Return a bot that asks for two texts. The arguments replace parts of it."""
     note = Flow(
         "note",
         data=Note,
@@ -173,7 +174,7 @@ def words(outcome: Outcome) -> str:
 
 
 def was_sent(outcome: Outcome) -> bool:
-    """Whether the member was told that the offer was made."""
+    """Return whether the member was told that the offer was made."""
     return "offer.sent" in [getattr(reply, "key", "") for reply in outcome.replies]
 
 
@@ -198,7 +199,7 @@ class Chat:
 
     @property
     def document(self) -> Document:
-        """The document as stored."""
+        """The stored document."""
         outcome = self.manager.handle(Message(self.channel, f"m{next(self._ids)}", "help"))
         return state_of(self.manager, outcome.state.member_id)
 
@@ -219,7 +220,7 @@ class Managed(Protocol):
     def __call__(self, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager: ...
 
     def at(self, seconds: float, flows: Bot | str = COUNTER, **options: Any) -> FlowStateManager:
-        """A worker on a store whose clock is `seconds` ahead."""
+        """Return a worker on a store whose clock is `seconds` ahead."""
         ...
 
 
@@ -245,25 +246,25 @@ def managed(valkey_url: str) -> Generator[Managed, None, None]:
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client, None, None]:
-    """A plain client that reads the server without the store."""
+    """Return a client that reads the server without the store."""
     with valkey_server.client() as client:
         yield client
 
 
 @pytest.fixture
 def own_server() -> Generator[Server, None, None]:
-    """A server of this test, which it may break."""
+    """Start a server for this test, which it may break."""
     with running(valkey_program()) as server:
         yield server
 
 
 def hashes(client: Client, name: str) -> dict[bytes, bytes]:
-    """The documents of all members under `:state` or `:prev`, by key."""
+    """Return the documents of all members under `:state` or `:prev`, by key."""
     return {key: client.hget(key, "d") or b"" for key in client.keys(f"*:{name}")}
 
 
 def entries(client: Client) -> list[bytes]:
-    """All audit entries, as they are stored."""
+    """Return all audit entries as they are stored."""
     return [entry for key in client.keys("*:audit") for entry in client.lrange(key, 0, -1)]
 
 
@@ -281,9 +282,9 @@ class Meddling:
 
 
 class Between:
-    """A store that lets somebody else act just before each request; what they cause is let through.
+    """A store that runs a function before each request. The requests that the function causes are passed on.
 
-    `requests`: how many that were.
+    `requests`: the number of the other requests.
     """
 
     def __init__(self, store: Store, act: Callable[[], object]) -> None:
@@ -326,10 +327,10 @@ def one_more(document: Document) -> Document:
 
 
 def test_sg01_lost_update(managed: Managed):
-    """Given one session.
+    """No change is lost if two workers save the same document.
 
-    When two load it and save different fields; then the second is told of the conflict, re-applies its change to the
-    new value, and both are stored. The original: both succeed, the first is gone.
+    Given one session, when two workers load it and save different fields, then the second gets a conflict, applies its
+    change to the new document, and both changes are stored. The original system lost the first change.
     """
     one, two = managed(), managed()
     member = Chat(one).say("hi").state.member_id
@@ -342,7 +343,7 @@ def test_sg01_lost_update(managed: Managed):
 
 
 def test_sg01_lost_update_between_conversation_and_update(managed: Managed):
-    """The same between a worker that holds a copy of the document and an update it has not heard of."""
+    """No change is lost between a worker with a cached document and an update that it does not know."""
     one, two = managed(), managed()
     chat = Chat(one)
     member = chat.say("hi", "5").state.member_id
@@ -353,7 +354,7 @@ def test_sg01_lost_update_between_conversation_and_update(managed: Managed):
 
 
 def rounds(manager: FlowStateManager, worker: int, member_id: str, times: int) -> None:
-    """Load–add–save rounds of one worker, and as many turns of a conversation."""
+    """Run rounds of load, add and save as one worker, and as many turns of a conversation."""
     for number in range(times):
         manager.update(member_id, one_more)
         outcome = manager.handle(Message(ADA, f"{worker}.{number}", "1"))
@@ -371,10 +372,11 @@ def assert_nothing_lost(manager: FlowStateManager, member_id: str, before: int, 
 
 @pytest.mark.parametrize("managers", [1, 8])
 def test_sg02_counter_under_load_of_threads(managed: Managed, managers: int):
-    """Given n = 0.
+    """No change is lost under load of threads.
 
-    When 8 threads each do 50 load–add–save rounds (and 50 turns), on one worker or on eight; then n = 400. The
-    original: 81; 109 saves refused, 210 lost without a word.
+    Given a counter at 0, when 8 threads each make 50 rounds of load, add and save, and 50 turns, on one worker or on
+    eight, then the counter is at 400. The original system reached 81: 109 saves were refused, and 210 were lost without
+    an error.
     """
     workers = [managed(patience=PATIENT) for _ in range(managers)]
     start = Chat(workers[0]).say("hi").state
@@ -402,7 +404,7 @@ def process(url: str, worker: int, member_id: str) -> None:
 
 
 def test_sg02_counter_under_load_of_processes(managed: Managed, valkey_url: str):
-    """The same with 8 processes."""
+    """No change is lost under load of 8 processes."""
     manager = managed()
     start = Chat(manager).say("hi").state
     context = multiprocessing.get_context("spawn")
@@ -415,7 +417,7 @@ def test_sg02_counter_under_load_of_processes(managed: Managed, valkey_url: str)
 
 @pytest.mark.asyncio
 async def test_sg02_counter_under_load_of_tasks(managed: Managed, valkey_url: str):
-    """The same with 64 asyncio tasks on four workers."""
+    """No change is lost under load of 64 asyncio tasks on four workers."""
     times = 4
     start = Chat(managed()).say("hi").state
 
@@ -436,10 +438,10 @@ async def test_sg02_counter_under_load_of_tasks(managed: Managed, valkey_url: st
 
 
 def test_sg03_stale_writer(managed: Managed):
-    """Given stored version 99.
+    """A save on a stale version is refused.
 
-    When a writer holding version 1 saves; then it is refused with a conflict naming both versions. The original:
-    accepted, the old value wins.
+    Given the stored version 99, when a writer saves on version 1, then a conflict names both versions. The original
+    system accepted the old value.
     """
     manager = managed()
     old = Chat(manager).say("hi").state
@@ -453,7 +455,7 @@ def test_sg03_stale_writer(managed: Managed):
 
 
 def test_sg03_stale_writer_between_load_and_commit(managed: Managed, valkey_url: str):
-    """The same when the other writer comes after the version was looked at: the store itself refuses."""
+    """The store refuses a commit if another writer came after the version was read."""
     manager = managed()
     document = Chat(manager).say("hi").state
     with AtomicStateManager.from_url(valkey_url) as store:
@@ -465,9 +467,10 @@ def test_sg03_stale_writer_between_load_and_commit(managed: Managed, valkey_url:
 
 
 def test_sg04_versions_count(managed: Managed):
-    """Given a fresh record; when saved five times within a second; then versions are 1 to 5.
+    """Versions count by one.
 
-    The original: the same Unix second five times.
+    Given a new record, when it is saved five times within a second, then its versions are 1 to 5. The original system
+    stored the same Unix second five times.
     """
     manager = managed()
     document = Document("m-42", ADA, datetime.now(UTC))
@@ -479,7 +482,7 @@ def test_sg04_versions_count(managed: Managed):
 
 
 def test_sg04_versions_count_when_the_clock_is_set_back(managed: Managed, valkey_url: str):
-    """And a clock set back makes neither versions nor instants fall."""
+    """Neither versions nor instants go back when the clock is set back."""
     chat = Chat(managed())
     before = chat.say("hi").state
     with AtomicStateManager.from_url(valkey_url) as store:
@@ -491,9 +494,10 @@ def test_sg04_versions_count_when_the_clock_is_set_back(managed: Managed, valkey
 
 
 def test_sg05_the_callers_object_is_its_own(managed: Managed):
-    """Given a state object of version 7; when saved; then it is unchanged and the result carries the new version.
+    """A save does not change the object of the caller.
 
-    The original: its `_version` is rewritten in place.
+    Given a state object of version 7, when it is saved, then it is unchanged, and the result has the new version. The
+    original system overwrote its `_version` in place.
     """
     manager = managed()
     document = Chat(manager).say("hi", *"123456").state
@@ -519,7 +523,7 @@ def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
 
 
 def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed):
-    """Neither does a change to the state in an outcome, or to an object that a callback has returned."""
+    """A change to the state of an outcome, or to an object that a callback has returned, reaches no document."""
     given: dict[str, Any] = {"list": [1]}
 
     def give(turn: Turn[Note]) -> Changes[Note]:
@@ -536,9 +540,11 @@ def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed)
 
 
 def test_sg06_retry_rereads(managed: Managed):
-    """Given a conflict on the first try; when the save retries; then it reloads and re-applies the change.
+    """A retry after a conflict applies the change to the document that is stored by then.
 
-    The original: repeats the same bytes, so a retry that succeeds erases the other writer.
+    Given a conflict at the first attempt, when the save is repeated, then it loads the document again and applies the
+    change again. The original system repeated the same bytes, so a successful retry erased the change of the other
+    writer.
     """
     one, two = managed(), managed()
     member = Chat(one).say("hi").state.member_id
@@ -556,7 +562,7 @@ def test_sg06_retry_rereads(managed: Managed):
 
 
 def test_sg06_a_turn_is_decided_again(managed: Managed, valkey_url: str):
-    """The same for a turn of a conversation: three conflicts, then it is decided on what is stored by then."""
+    """After three conflicts, a turn is decided on the document that is stored by then."""
     chat = Chat(managed())
     member = chat.say("hi", "5").state.member_id
     other = managed()
@@ -570,7 +576,7 @@ def test_sg06_a_turn_is_decided_again(managed: Managed, valkey_url: str):
 
 
 def test_sg06_after_the_last_try_it_is_a_conflict(managed: Managed, valkey_url: str):
-    """After the last try it reports a conflict, and nothing of it is stored."""
+    """After the last attempt the save reports a conflict, and nothing of it is stored."""
     chat = Chat(managed())
     member = chat.say("hi", "5").state.member_id
     other = managed()
@@ -608,10 +614,10 @@ def accept_writes(server: Server) -> None:
 
 
 def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server, caplog: pytest.LogCaptureFixture):
-    """Given a store that refuses a write.
+    """A member is told when a turn could not be stored.
 
-    When a step completes; then the member is told that it was not saved, no success is logged, and the flow stays where
-    it was. The original: "no error", and logs success.
+    Given a store that refuses writes, when a step is completed, then the member is told that nothing was saved, no
+    success is logged, and the flow stays in its state. The original system reported no error and logged success.
     """
     caplog.set_level(logging.DEBUG, "vimbiso_fsm")
     told: list[CommitEvent] = []
@@ -640,7 +646,7 @@ def test_sg07_a_failed_save_is_known_when_writes_are_refused(own_server: Server,
 
 
 def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
-    """The same when the server goes away in the middle; once it is back, the flow stands where it was."""
+    """A member is told when the server goes away during a turn; when it is back, the flow is in its earlier state."""
     told: list[CommitEvent] = []
     options = ("--appendonly", "yes", "--appendfsync", "always", "--appenddirname", "a", "--dir", str(tmp_path))
     with running(valkey_program(), *options) as server:
@@ -665,9 +671,9 @@ def test_sg07_a_failed_save_is_known_when_the_server_is_gone(tmp_path: Path):
 
 
 def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Server, managed: Managed):
-    """The same when only the store's answer is lost, again and again.
+    """A member is told that the outcome is unknown when each reply of the store is lost.
 
-    The member reads that the outcome is unknown, and the same message handled again takes effect once.
+    The same message, handled again, takes effect once.
     """
     told: list[CommitEvent] = []
     with Proxy(valkey_server.socket) as proxy:
@@ -689,9 +695,10 @@ def test_sg07_a_failed_save_is_known_when_the_answer_is_lost(valkey_server: Serv
 
 
 def test_sg08_only_storable_state(managed: Managed, client: Client):
-    """Given a state holding a live object; when saved; then it is refused loudly, naming the field.
+    """A live object is not stored, and the error names its field.
 
-    The original: the save is skipped in silence in one place and printed to the member in another.
+    Given a state with a live object, when it is saved, then the save is refused. The original system skipped the save
+    without an error in one place, and showed the error to the member in another.
     """
     manager = managed()
     document = Chat(manager).say("hi").state
@@ -705,9 +712,9 @@ def test_sg08_only_storable_state(managed: Managed, client: Client):
 
 
 def test_sg08_only_storable_state_in_a_flow(managed: Managed):
-    """The same for an author's callback that puts a live object into the member.
+    """A turn fails if a callback puts a live object into the member.
 
-    The turn fails in plain words, the document is as before, the log and the audit name the field.
+    The reply is in plain words, the document is unchanged, and the log and the audit name the field.
     """
 
     def keep(turn: Turn[Note]) -> Changes[Note]:
@@ -730,10 +737,10 @@ def core(*faults: Fault) -> dict[str, object]:
 
 
 def test_sg09_confirm_delivered_twice(managed: Managed):
-    """Given an offer waiting at confirm.
+    """A confirmation that is delivered twice takes effect once.
 
-    When the same message is delivered twice, at once, to two workers; then one offer exists, and the second delivery
-    gets the first answer. The original: two offers.
+    Given an offer that waits for its confirmation, when the same message is delivered to two workers at once, then one
+    offer is made, and the second delivery gets the first replies. The original system made two offers.
     """
     service = SimulatedCredexCore()
     workers = [managed("flows", services={"credex_core": service}, patience=PATIENT) for _ in range(2)]
@@ -761,10 +768,11 @@ def test_sg09_confirm_delivered_twice(managed: Managed):
 
 
 def test_sg10_side_keys(managed: Managed, client: Client):
-    """Given members whose ids look like each other's keys.
+    """The keys of members do not collide.
 
-    When saved; then no key is another's, what is read back is what was saved, and document and previous document share
-    one life. The original: `m_stage` is overwritten by `m`'s stage, which lives longer than `m`.
+    Given members whose ids look like keys of each other, when they are saved, then each is read back as it was saved,
+    and the document and the previous document expire together. In the original system `m_stage` was overwritten by the
+    stage of `m`, which lived longer than `m`.
     """
     manager = managed()
     members = ["m", "m_stage", "m:state", "m:prev", "}m", "m%3Astate", "vimbiso:{1}:member:m:state"]
@@ -788,7 +796,7 @@ def test_sg10_side_keys(managed: Managed, client: Client):
 
 
 def good_state() -> dict[str, Any]:
-    """A state as it is stored, in the middle of an offer."""
+    """Return a state as it is stored in the middle of an offer."""
     return {
         "member_id": "m-42",
         "channel": {"type": "whatsapp", "identifier": "263771234567", "metadata": {}},
@@ -843,16 +851,16 @@ MALFORMED: list[tuple[str, Any]] = [
 
 
 def _malformed(path: str, value: Any) -> str:
-    """The name of a case, the same in every process of a suite that is spread over several."""
+    """Return the name of a case, which is the same in every process of a parallel run."""
     return f"{path} gone" if value is GONE else f"{path}={value!r}"[:50]
 
 
 @pytest.mark.parametrize(("path", "value"), MALFORMED, ids=[_malformed(*one) for one in MALFORMED])
 def test_sg11_malformed_states_are_refused(path: str, value: Any, managed: Managed, client: Client):
-    """Given a good state.
+    """Each malformed state is refused.
 
-    When any one of these is changed; then it is refused: by the validator, and by whoever reads it from the store. The
-    original: all but two of them pass.
+    Given a good state, when any one of these fields is changed, then the validator refuses it, and so does a read from
+    the store. The original system accepted all but two of them.
     """
     manager = managed("flows", services=core())
     state = good_state()
@@ -878,9 +886,9 @@ def test_sg11_malformed_states_are_refused(path: str, value: Any, managed: Manag
 
 
 def test_sg12_the_documents_example_is_valid():
-    """Given the example of the design, as it stands there; when validated; then valid.
+    """The example of the design is valid as it is printed.
 
-    The original: refused, for it has no account id.
+    The original system refused it, because it has no account id.
     """
     example = good_state() | {"profile": {}, "current_account": {}}
     del example["_run"], example["_guest"]  # bookkeeping that the example does not have
@@ -899,9 +907,10 @@ def test_sg12_the_documents_example_is_valid():
 
 
 def test_sg13_a_new_session_is_valid(managed: Managed, client: Client):
-    """Given a first contact; when the initial state is made; then it validates, and only then is stored.
+    """The initial state of a new session is valid.
 
-    The original: it fails its own validator and is stored anyway.
+    Given a first contact, when the initial state is made, then it is validated before it is stored. The original system
+    stored it although it failed its own validator.
     """
     manager = managed("flows", services=core())
     outcome = Chat(manager, NEW).say("hello there")
@@ -911,7 +920,7 @@ def test_sg13_a_new_session_is_valid(managed: Managed, client: Client):
 
 
 def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Client):
-    """An invalid first state is not stored: one with an unknown channel, or with a member without an id."""
+    """An initial state with an unknown channel, or with a member without an id, is not stored."""
 
     def nobody(turn: Turn[Note]) -> Changes[Note]:
         return turn.changes(member=attrs.evolve(turn.member, authenticated=True))
@@ -928,9 +937,10 @@ def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Cli
 
 
 def test_sg14_a_stored_state_stays_valid(managed: Managed, client: Client):
-    """Given the minimal greeting state; when saved and loaded; then it is still valid.
+    """A state is still valid after it was stored.
 
-    The original: invalid the moment it is read, for saving adds a version.
+    Given the minimal state of a greeting, when it is saved and loaded, then it is valid. In the original system saving
+    added a version, which made it invalid.
     """
     manager = managed()
     minimal = Document("m-42", NEW, datetime.now(UTC))
@@ -945,17 +955,17 @@ def test_sg14_a_stored_state_stays_valid(managed: Managed, client: Client):
 
 
 def frozen(value: Any) -> Any:
-    """The same value, immutable."""
+    """Return the same value, immutable."""
     if isinstance(value, dict):
         return MappingProxyType({name: frozen(inner) for name, inner in value.items()})
     return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 def test_sg15_validation_only_looks():
-    """Given a state without a verdict in it.
+    """Validation does not change the state.
 
-    When validated; then it is unchanged; and the validator's options change its result. The original: writes into it;
-    its option has no effect.
+    Given a state without a verdict, when it is validated, then it is unchanged, and an option of the validator changes
+    the result. The original system wrote into the state, and its option had no effect.
     """
     state = good_state() | {"profile": {}}
     before = copy.deepcopy(state)
@@ -973,9 +983,10 @@ OFFERING = ("offer", "10 USD", "alan", "yes")
 
 
 def test_sg16_one_rule_book(managed: Managed, client: Client):
-    """Given a state one component built and saved; when any other validates it; then same verdict.
+    """All components have the same rules.
 
-    The original: four validators that no state satisfies together.
+    Given a state that one component has made and saved, when any other component validates it, then the verdict is the
+    same. The original system had four validators that no state could satisfy together.
     """
     manager, other = managed("flows", services=core()), managed("flows", services=core())
     chat = Chat(manager, NEW)
@@ -991,7 +1002,7 @@ def test_sg16_one_rule_book(managed: Managed, client: Client):
 
 
 def test_sg16_one_rule_book_for_what_is_wrong(managed: Managed, client: Client):
-    """A state that one component refuses is refused by each."""
+    """A state that one component refuses is refused by each of them."""
     manager = managed("flows", services=core())
     good = Chat(manager).say("hi", "offer").state
     bad = attrs.evolve(good, jwt_token=None)
@@ -1014,9 +1025,10 @@ def test_sg16_one_rule_book_for_what_is_wrong(managed: Managed, client: Client):
 
 
 def test_sg17_known_member_logs_in(managed: Managed):
-    """Given a member known to the API with an account; when they say "hi"; then the dashboard.
+    """A known member who greets sees the dashboard.
 
-    The original: login succeeds, its own validator refuses the state, and registration is offered.
+    Given a member with an account, whom the API knows, when they write "hi", then the dashboard is shown. In the
+    original system the login succeeded, its own validator refused the state, and registration was offered.
     """
     outcome = Chat(managed("flows", services=core()), ADA).say("hi")
     assert step(outcome.state) == ("dashboard", "menu")
@@ -1047,9 +1059,10 @@ FIRST_QUESTIONS = {
     ids=["tier 1", "tier 3", "tier 2", "tier 5"],
 )
 def test_sg18_a_flow_starts(managed: Managed, phone: str, shown: str):
-    """Given a logged-in member; when they pick any row of the menu; then its first question appears.
+    """Each row of the menu starts its flow.
 
-    The original: none of them starts.
+    Given a member who is logged in, when they choose a row of the menu, then the first question of its flow is shown.
+    In the original system no flow started.
     """
     for row in shown.split():
         chat = Chat(managed("flows", services=core()), Channel("whatsapp", phone))
@@ -1066,10 +1079,10 @@ def test_sg18_a_flow_starts(managed: Managed, phone: str, shown: str):
 
 
 def test_sg19_a_flow_goes_on(managed: Managed):
-    """Given a stored offer at each of its steps.
+    """Each step of an offer accepts its answer.
 
-    When the right answer comes, to a worker that has never seen the member; then it advances. The original: refused at
-    each step; no argument whatever constructs the flow.
+    Given a stored offer at each of its steps, when the right answer comes to a worker without a cached copy, then the
+    flow advances. The original system refused each answer, because no arguments could construct the flow.
     """
     services = core()
 
@@ -1088,9 +1101,10 @@ def test_sg19_a_flow_goes_on(managed: Managed):
 
 
 def test_sg20_registration_starts(managed: Managed):
-    """Given an unknown number; when the registration button is pressed; then the first-name question.
+    """Registration asks for the first name.
 
-    The original: refused for lack of a member id.
+    Given an unknown number, when the registration button is pressed, then the question for the first name is shown. The
+    original system refused, because there was no member id.
     """
     chat = Chat(managed("flows", services=core()), NEW)
     outcome = chat.press(choices(chat.say("hi"))["become_member"])
@@ -1099,10 +1113,10 @@ def test_sg20_registration_starts(managed: Managed):
 
 
 def test_sg21_rollback_restores_the_state_before_the_step(managed: Managed, client: Client, valkey_url: str):
-    """Given step one answered well.
+    """The previous state is that before the answer.
 
-    When its bookkeeping is inspected; then "previous" holds the state before the answer. The original: previous equals
-    current.
+    Given a valid answer to step one, when the bookkeeping is inspected, then the previous state is that before the
+    answer. In the original system the previous state equalled the current one.
     """
     chat = Chat(managed())
     chat.say("hi", "5")
@@ -1119,15 +1133,16 @@ def test_sg21_rollback_restores_the_state_before_the_step(managed: Managed, clie
 
 
 def without_bookkeeping(document: Document) -> Document:
-    """The part of the state that a failed turn may not change."""
+    """Return the part of the state that a failed turn may not change."""
     return attrs.evolve(document, version=0, last_updated=datetime(2000, 1, 1, tzinfo=UTC), deadline=None)
 
 
 def test_sg22_step_and_data_move_together(managed: Managed):
-    """Given an answer whose next question cannot be drawn.
+    """A failed turn changes neither the step nor the data.
 
-    When the error is handled; then step and data are both as before, and the same answer can be sent again. The
-    original: the index has advanced, the value stays, the question was never shown.
+    Given an answer whose next question cannot be rendered, when the error is handled, then the step and the data are
+    unchanged, and the same answer can be sent again. In the original system the index advanced, the value stayed, and
+    the question was never shown.
     """
     broken = [True]
 
@@ -1148,7 +1163,7 @@ def test_sg22_step_and_data_move_together(managed: Managed):
 
 
 def test_sg22_the_final_call_is_refused(managed: Managed):
-    """The same when the final API call says no: back at confirm with every answer, and "yes" can be said again."""
+    """After a refusal of the final call the flow is back at the confirmation, with every answer."""
     service = SimulatedCredexCore(faults=[Fault("down", "createCredex", times=1)])
     chat = Chat(managed("flows", services={"credex_core": service}))
     before = chat.say("hi", *OFFERING[:3]).state
@@ -1160,9 +1175,9 @@ def test_sg22_the_final_call_is_refused(managed: Managed):
 
 
 def test_sg22_the_final_call_throws(managed: Managed):
-    """The same when it throws, so that nobody knows what it did.
+    """An error of the final call leaves its outcome unknown.
 
-    Every answer is kept, "yes" said again repeats the same call with the same key, and one offer exists.
+    Every answer is kept, a second confirmation repeats the same call with the same key, and one offer exists.
     """
     service = SimulatedCredexCore(faults=[Fault("lost", "createCredex", times=3)])
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -1178,10 +1193,10 @@ def test_sg22_the_final_call_throws(managed: Managed):
 
 
 def test_sg23_a_refused_answer_leaves_no_mark_on_the_fallback(managed: Managed, client: Client):
-    """Given a wrong answer.
+    """A refused answer leaves no mark on the states that recovery uses.
 
-    When refused; then the saved "previous" is the state before it, unmarked, and the earlier turns that recovery goes
-    back to are as they were. The original: the fallback is marked failed too.
+    Given a wrong answer, when it is refused, then the stored previous state is the state before it, and the earlier
+    turns are unchanged. The original system marked the fallback as failed too.
     """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer", "10 USD")
@@ -1198,7 +1213,11 @@ def test_sg23_a_refused_answer_leaves_no_mark_on_the_fallback(managed: Managed, 
 
 
 def test_sg24_the_newest_previous_wins(managed: Managed, client: Client):
-    """Given stored rollback data R1; when a flow saves R2; then R2 is stored. The original: R1 is copied over it."""
+    """The newest previous state is stored.
+
+    Given stored rollback data, when a flow saves newer rollback data, then the newer is stored. The original system
+    copied the older data over it.
+    """
     chat = Chat(managed())
     chat.say("hi", "1")
     kept = []
@@ -1212,9 +1231,10 @@ def test_sg24_the_newest_previous_wins(managed: Managed, client: Client):
 
 
 def test_sg25_a_partial_update_keeps_the_rest(managed: Managed):
-    """Given an offer at step 2; when only the account is updated; then everything else is as before.
+    """An update of one field keeps all others.
 
-    The original: member, token, account and flow are gone.
+    Given an offer at its second step, when only the account is updated, then the rest is unchanged. The original system
+    lost the member, the token, the account and the flow.
     """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", *OFFERING[:2]).state
@@ -1226,7 +1246,10 @@ def test_sg25_a_partial_update_keeps_the_rest(managed: Managed):
 
 
 def test_sg26_validation_context_survives(managed: Managed):
-    """Given validation state for a step; when an update is made; then it is kept. The original: emptied."""
+    """The validation state of a step survives an update.
+
+    The original system emptied it.
+    """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", "offer", "nothing", "still nothing").state
     assert before.run is not None
@@ -1242,7 +1265,7 @@ def test_sg26_validation_context_survives(managed: Managed):
 
 
 def test_sg26_validation_context_survives_a_detour(managed: Managed):
-    """It also survives the member's detour to the menu and back."""
+    """The validation state of a step survives a visit to the menu."""
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", "offer", "10 USD", "?!").state
     assert step(chat.say("menu").state) == ("carry_on", "offered")
@@ -1285,10 +1308,11 @@ PICKING = Bot(
 
 @pytest.mark.parametrize("unknown", ["seven", "7", "0", "=two", "two"])
 def test_sg27_unknown_choice_does_not_advance(managed: Managed, unknown: str):
-    """Given a list of offers.
+    """An unknown choice is refused, and the list is shown again.
 
-    When an id not on it is sent, typed or pressed, also one that was on it before; then the list again with a reason.
-    The original: on to confirm, with the id of an earlier choice.
+    Given a list of offers, when an id that is not on the list is typed or pressed, also one that was on it before, then
+    the list is shown again with a reason. The original system went on to the confirmation with the id of an earlier
+    choice.
     """
     chat = Chat(managed(PICKING))
     member = chat.say("hi").state.member_id
@@ -1306,7 +1330,7 @@ def test_sg27_unknown_choice_does_not_advance(managed: Managed, unknown: str):
 
 
 def test_sg27_unknown_account_does_not_advance(managed: Managed):
-    """The same where a member of several accounts chooses one."""
+    """An unknown account is refused, and the list of accounts is shown again."""
     chat = Chat(managed("flows", services=core()), KATHERINE)
     assert step(chat.say("hi").state) == ("choose_account", "choosing")
     outcome = chat.say("ada")
@@ -1321,11 +1345,11 @@ class Careless:
 
 
 def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
-    """Given a state prepared for one number.
+    """Two members share no state in memory.
 
-    When one is prepared for another member; then it holds nothing of the first, even when an author changes shared
-    objects in place. The original: the second member's flow data carries the first member's number until the process
-    ends.
+    Given a state that was made for one number, when another is made for another member, then it contains nothing of the
+    first, even if an author changes shared objects in place. In the original system the second member's flow data had
+    the first member's number until the process ended.
     """
     default: dict[str, Any] = {"numbers": []}
 
@@ -1358,9 +1382,10 @@ def test_sg29_two_members_never_share_memory(managed: Managed, client: Client):
 
 
 def test_sg30_cancel_cancels(managed: Managed):
-    """Given an offer at the amount step; when the member types "cancel"; then the flow ends and the menu appears.
+    """The word "cancel" ends the flow and leads to the menu.
 
-    The original: "cancel" is the id of another flow and starts that.
+    Given an offer at the amount, when the member types "cancel", then the flow ends, and the menu is shown. In the
+    original system "cancel" was the id of another flow, which it started.
     """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer")
@@ -1373,10 +1398,10 @@ def test_sg30_cancel_cancels(managed: Managed):
 @pytest.mark.parametrize("text", ["menu", "Home", " hi ", "what?!"])
 @pytest.mark.parametrize("path", [(), ("offer",), OFFERING[:2], OFFERING[:3], OFFERING], ids=len)
 def test_sg31_menu_works_anywhere(managed: Managed, path: tuple[str, ...], text: str):
-    """Given a logged-in member, anywhere.
+    """The word "menu" works in each state.
 
-    When they send `menu`, `Home`, `" hi "` or nonsense; then the menu, or a hint with the menu. The original: an
-    internal error, every time, once logged in.
+    Given a member who is logged in, in any state, when they send `menu`, `Home`, `" hi "` or nonsense, then the menu or
+    a hint with the menu is shown. The original system answered each with an internal error.
     """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", *path).state
@@ -1397,7 +1422,7 @@ def test_sg31_menu_works_anywhere(managed: Managed, path: tuple[str, ...], text:
 
 
 def test_sg31_nonsense_often_leads_to_the_menu(managed: Managed):
-    """Repeated nonsense leads to help, then to the way to the menu."""
+    """Repeated nonsense leads to help, and then to the way to the menu."""
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer")
     replies = [words(chat.say("?!#")) for _ in range(6)]
@@ -1414,10 +1439,10 @@ def asked_core(service: SimulatedCredexCore, since: int) -> list[str]:
 
 
 def test_sg35_token_age_is_known(managed: Managed):
-    """Given a token issued 5 min 1 s ago in a session kept alive by messages.
+    """An expired token is renewed before a call.
 
-    When an API call is due; then it is renewed first. The original: no time is stored; the sliding session outlives the
-    token.
+    Given a token that was issued 5 min 1 s ago, in a session that messages have prolonged, when an API call is due,
+    then the token is renewed first. The original system stored no time, so the session outlived the token.
     """
     service = SimulatedCredexCore()
     options = {"services": {"credex_core": service}}
@@ -1441,10 +1466,11 @@ def test_sg35_token_age_is_known(managed: Managed):
 
 
 def test_sg36_401_is_healed_anywhere(managed: Managed):
-    """Given an expired token.
+    """A 401 of any call leads to one renewal and one repetition.
 
-    When the member confirms an offer; then one renewal, one repeat with the same idempotency key, and the offer is
-    made. The original: renewal happens only when the payload contains `phone`.
+    Given an expired token, when the member confirms an offer, then the token is renewed once, the call is repeated once
+    with the same idempotency key, and the offer is made. The original system renewed only if the payload contained
+    `phone`.
     """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -1462,9 +1488,10 @@ def test_sg36_401_is_healed_anywhere(managed: Managed):
 
 
 def test_sg37_logout_is_final(managed: Managed, client: Client):
-    """Given a session; when the token is cleared; then it is gone from memory and store and stays gone.
+    """A logout is final.
 
-    The original: memory keeps it; the next message revives it from `_previous_state`.
+    Given a session, when its token is removed, then it is in neither memory nor store, and does not come back. The
+    original system kept it in memory, and the next message restored it from `_previous_state`.
     """
     service = SimulatedCredexCore()
     worker, operator = (managed("flows", services={"credex_core": service}) for _ in range(2))
@@ -1486,9 +1513,10 @@ def test_sg37_logout_is_final(managed: Managed, client: Client):
 
 
 def test_sg38_bounded_record(managed: Managed, client: Client):
-    """Given 100 updates; when measured; then the record holds no copy of itself and has not grown.
+    """The record does not grow with the number of updates.
 
-    The original: always a full second copy, the token included.
+    Given 100 updates, when the record is measured, then it contains no copy of itself, and has not grown. The original
+    system always stored a second copy, with the token.
     """
     chat = Chat(managed("flows", services=core()))
     document = chat.say("hi", "offer").state
@@ -1511,9 +1539,10 @@ def test_sg38_bounded_record(managed: Managed, client: Client):
 
 
 def test_sg43_the_audit_reads_back_what_it_wrote(managed: Managed):
-    """Given an event whose text contains " - "; when history is read; then it is there.
+    """The audit returns each event that it stored.
 
-    The original: lines are split at " - "; such events vanish.
+    Given an event whose text contains " - ", when the history is read, then the event is there. The original system
+    split lines at " - ", so such events were lost.
     """
     chat = Chat(managed(note_bot()))
     nasty = 'a - b - c | "d"\n\t{e} - \\ %s 𝔘 - '
@@ -1524,7 +1553,10 @@ def test_sg43_the_audit_reads_back_what_it_wrote(managed: Managed):
 
 
 def test_sg44_success_means_saved(own_server: Server):
-    """Given a save that fails; when the audit is read; then no success. The original: logged as success first."""
+    """The audit has no success of a turn that was not stored.
+
+    The original system logged success before the save.
+    """
     told: list[CommitEvent] = []
     with FlowStateManager.from_url(own_server.url, COUNTER, observers=[told.append]) as manager:
         chat = Chat(manager)
@@ -1541,7 +1573,7 @@ def test_sg44_success_means_saved(own_server: Server):
 
 
 def test_sg44_one_failure_no_success(managed: Managed):
-    """Given a document that grows too large to be saved; when the audit is read; then one failure, no success."""
+    """A document that is too large to be stored leaves one failure and no success in the audit."""
     told: list[CommitEvent] = []
     chat = Chat(managed(note_bot(lambda turn: Text("x")), observers=[told.append]))
     member = chat.say("hi").state.member_id
@@ -1562,9 +1594,9 @@ def test_sg44_one_failure_no_success(managed: Managed):
 
 
 def test_sg45_from_is_not_to(managed: Managed):
-    """Given a step that changes data; when its transition is read; then `from` lacks the change.
+    """The source of an audited transition lacks the change of the transition.
 
-    The original: they are equal.
+    In the original system source and target were equal.
     """
     chat = Chat(managed())
     chat.say("hi", "5")
@@ -1578,7 +1610,7 @@ def test_sg45_from_is_not_to(managed: Managed):
 
 
 class Exploding:
-    """A service and callbacks whose errors quote everything they know."""
+    """A service and callbacks whose errors quote all values that they have."""
 
     def explode(self, text: str, caller: Any = None) -> str:
         raise RuntimeError(f"{text} {caller.token} {caller.channel.identifier} {caller!r}")
@@ -1625,10 +1657,11 @@ def exploding_bot() -> Bot:
 def test_sg46_no_secrets(
     managed: Managed, client: Client, own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Given logins and whole conversations.
+    """Logs, audit, observers and errors contain no secrets.
 
-    When all logs, audit entries, observers' details and errors are searched for tokens, full phone numbers, names and
-    what was typed; then none. The original: token in clear on every update.
+    Given logins and whole conversations, when all logs, audit entries, details of observers and errors are searched for
+    tokens, phone numbers, names and typed texts, then none is found. The original system logged the token with every
+    update.
     """
     caplog.set_level(logging.DEBUG)
     for name in list(logging.root.manager.loggerDict):
@@ -1711,9 +1744,10 @@ def test_sg46_no_secrets(
 
 
 def test_sg47_audit_cannot_break_a_conversation(managed: Managed, capsys: pytest.CaptureFixture[str]):
-    """Given observers that fail in every way, and a full disk under the log; when told; then the conversation goes on.
+    """A failing observer or log does not end a conversation.
 
-    The original: `TypeError` reaches the caller and ends the flow.
+    Given observers that fail in every way, and a log on a full disk, when they are called, then the conversation
+    continues. In the original system a `TypeError` reached the caller and ended the flow.
     """
 
     def fails(_: CommitEvent) -> None:
@@ -1739,7 +1773,7 @@ def test_sg47_audit_cannot_break_a_conversation(managed: Managed, capsys: pytest
 
 
 def test_sg47_an_event_that_cannot_be_serialised(managed: Managed):
-    """Given an event that cannot be written down; when it happens; then the member hears plain words, and goes on."""
+    """An event that cannot be serialised gets a reply in plain words, and the conversation continues."""
 
     def odd(text: str) -> Any:
         return {"guard": Refused("odd", thing=object()), "live": object()}.get(text, text)
@@ -1752,7 +1786,10 @@ def test_sg47_an_event_that_cannot_be_serialised(managed: Managed):
 
 
 def test_sg48_who_and_where(managed: Managed):
-    """Given any event; when queried by member or by channel; then found. The original: 0 of 7 records have either."""
+    """Each event is found by its member and by its channel.
+
+    In the original system 0 of 7 records had either.
+    """
     chat = Chat(managed("flows", services=core()), NEW)
     chat.say(*ONBOARDING, "?!", "help", "offer", "menu", "no")
     member = chat.press("nothing").state.member_id
@@ -1779,20 +1816,21 @@ def spoil(client: Client, name: str = "state", data: bytes = b'{"broken') -> Non
 
 
 def state_key(client: Client, member_id: str) -> bytes:
-    """The key of a member's document."""
+    """Return the key of a member's document."""
     (key,) = client.keys(f"*:{member_id}:state") or client.keys(f"*:{member_id.replace('-', '%2D')}:state")
     return bytes(key)
 
 
 def lately(manager: FlowStateManager, member_id: str) -> Mapping[str, Any]:
-    """The audit entry of the latest recovery."""
+    """Return the audit entry of the latest recovery."""
     return [entry for entry in manager.history(member_id) if entry.kind == "recovery"][-1].detail
 
 
 def test_sg39_recovery_finds_the_last_good_state(managed: Managed, client: Client):
-    """Given step one answered well; when step two fails; then recovery restores exactly the state after step one.
+    """Recovery restores the state after the last valid answer.
 
-    The original: nothing is found for the current, previous or any step.
+    Given a valid answer to step one, when step two fails, then recovery restores exactly the state after step one. The
+    original system found nothing for the current, the previous or any step.
     """
     chat = Chat(managed("flows", services=core()))
     good = chat.say("hi", "offer", "5").state
@@ -1806,9 +1844,10 @@ def test_sg39_recovery_finds_the_last_good_state(managed: Managed, client: Clien
 
 
 def test_sg40_recovery_survives_being_used(managed: Managed, client: Client):
-    """Given a recoverable failure; when recovery runs; then the user is asked again, and goes on.
+    """After a recovery the member is asked again.
 
-    The original: it raises, after having replaced the data by a stub.
+    Given a failure that can be recovered from, when recovery runs, then the question is asked again, and the flow
+    continues. The original system raised an error after it had replaced the data.
     """
     chat = Chat(managed("flows", services=core()))
     chat.say("hi", "offer", "5")
@@ -1824,9 +1863,10 @@ def test_sg40_recovery_survives_being_used(managed: Managed, client: Client):
 
 
 def test_sg41_recovery_is_private(managed: Managed, client: Client):
-    """Given Bob's record is damaged and Alice's request begins meanwhile.
+    """The recovery of one member uses no data of another.
 
-    When Bob's session is recovered; then nothing of Alice's appears in it. The original: Bob's session becomes Alice's.
+    Given that the record of one member is damaged while a request of another begins, when the first session is
+    recovered, then it contains nothing of the second. In the original system it became the session of the other member.
     """
     bob, alice = Chat(managed("flows", services=core()), ALAN), Chat(managed("flows", services=core()), ADA)
     before = bob.say("hi", "offer", "5").state
@@ -1848,9 +1888,10 @@ def test_sg41_recovery_is_private(managed: Managed, client: Client):
 
 
 def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
-    """Given a state with one bad field; when recovered; then all good fields are kept.
+    """Recovery keeps all valid fields.
 
-    The original: `{mobile_number}` replaces everything.
+    Given a state with one invalid field, when it is recovered, then all valid fields are kept. The original system
+    replaced everything by `{mobile_number}`.
     """
     chat = Chat(managed("flows", services=core()))
     member = chat.say("hi", "offer", "5").state.member_id
@@ -1865,10 +1906,11 @@ def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
 
 
 def test_sg55_damage_is_noticed(managed: Managed, client: Client):
-    """Given the stored record is not valid JSON or is another Redis type.
+    """A damaged record is reported and quarantined.
 
-    When loaded; then an alarm, the bytes kept aside, and the user told. The original: silently overwritten with an
-    empty session.
+    Given a record that is not valid JSON or has another Redis type, when it is loaded, then the log and the audit
+    report it, its bytes are quarantined, and the member is told. The original system overwrote it with an empty
+    session.
     """
     for value in (b"\xff{", "words, no hash"):
         client.flushall()
@@ -1894,10 +1936,10 @@ def test_sg55_damage_is_noticed(managed: Managed, client: Client):
 
 
 def test_sg50_looking_is_not_living(managed: Managed, client: Client):
-    """Given a session with 15 s left.
+    """Only messages that are taken renew a session.
 
-    When a message older than the limit arrives and is ignored; then 15 s remain and nothing is written; nor do reading
-    and a repeated message renew it. The original: 300 s again, record rewritten.
+    Given a session with 15 s left, when a message above the age limit is ignored, then 15 s remain, and nothing is
+    written. Reads and duplicates do not renew it either. The original system set 300 s and wrote the record.
     """
     service = SimulatedCredexCore()
     bot = attrs.evolve(vimbisopay.bot, limits=Limits(age=60))
@@ -1918,10 +1960,11 @@ def test_sg50_looking_is_not_living(managed: Managed, client: Client):
 
 
 def test_sg51_expiry_is_announced(managed: Managed):
-    """Given an offer at confirm whose session expired.
+    """A member is told that the session ended.
 
-    When the old button is pressed; then no API call for it, a note that the session ended and the offer was not sent,
-    then the way home after login. The original: a failure text.
+    Given an offer at its confirmation whose session has expired, when its button is pressed, then no API call is made
+    for it, the reply says that the session ended and the offer was not sent, and the login leads home. The original
+    system showed an error.
     """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -1937,7 +1980,7 @@ def test_sg51_expiry_is_announced(managed: Managed):
 
 
 def test_sg51_expiry_is_announced_by_the_worker(managed: Managed):
-    """The same without a message: the end is delivered, the token dropped, and the next message goes on from there."""
+    """The worker delivers the end of a session and drops the token, and the next message continues from there."""
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     confirm = chat.say("hi", "offer", "5", "alan")
@@ -1964,10 +2007,10 @@ def test_sg51_expiry_is_announced_by_the_worker(managed: Managed):
 
 
 def test_sg52_cleanup_respects_a_newer_write(managed: Managed):
-    """Given another request saves between cleanup's read and write.
+    """A cleanup works on the newest document.
 
-    When cleanup runs; then it works on the newer value. The original: reads before it watches and restores the older
-    value.
+    Given a request that saves between the read and the write of a cleanup, when the cleanup runs, then it works on the
+    newer document. The original system read before it watched the key, and restored the older value.
     """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -1984,9 +2027,10 @@ def test_sg52_cleanup_respects_a_newer_write(managed: Managed):
 
 
 def test_sg57_eviction_is_not_silence(managed: Managed, client: Client):
-    """Given memory pressure; when a session is evicted; then treated as SG-51, and counted.
+    """An evicted session is announced and counted.
 
-    The original: same as a stranger.
+    Given a server without free memory, when a session is evicted, then the member is told as in SG-51, and the loss is
+    counted. The original system treated the member as unknown.
     """
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -2004,7 +2048,7 @@ def test_sg57_eviction_is_not_silence(managed: Managed, client: Client):
 
 
 def test_sg57_a_member_who_stayed_away_is_no_loss(managed: Managed, client: Client):
-    """A document that has reached the end of its thirty days counts neither as recovered nor as evicted."""
+    """A document that expired after its thirty days counts neither as recovered nor as evicted."""
     service = SimulatedCredexCore()
     chat = Chat(managed("flows", services={"credex_core": service}))
     member = chat.say("hi").state.member_id
@@ -2028,9 +2072,10 @@ def apologises(chat: Chat) -> None:
 
 
 def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
-    """Given the API is down; when a member greets; then an apology, the session kept, retry later.
+    """An outage of the API is not taken for an unknown member.
 
-    The original: invited to register.
+    Given an API that is down, when a member greets, then they get an apology, the session is kept, and the login is
+    tried again later. The original system invited them to register.
     """
     service = SimulatedCredexCore(faults=[Fault("down")])
     chat = Chat(managed("flows", services={"credex_core": service}))
@@ -2042,9 +2087,10 @@ def test_sg59_an_outage_is_not_a_new_customer(managed: Managed):
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_sg59_an_answer_of_500_is_an_outage(managed: Managed, status: int):
-    """Given the API answers 500, over HTTP as it does; when a member greets; then the same apology.
+    """A response with status 500 is an outage.
 
-    Well again, it knows them. The original: invited to register.
+    Given an API that responds with 500 over HTTP, when a member greets, then they get the same apology. When the API is
+    back, the member is known. The original system invited them to register.
     """
     real = core_server.application(SimulatedCredexCore())
     broken = Starlette(routes=[Route("/{path:path}", lambda _: Response("oops", status), methods=["POST"])])
@@ -2080,9 +2126,11 @@ def test_sg59_an_answer_of_500_is_an_outage(managed: Managed, status: int):
     ],
 )
 def test_sg60_bad_input_is_not_a_bad_flow(managed: Managed, path: tuple[str, ...], wrong: str, where: tuple[str, str]):
-    """Given any step; when the input is refused; then same step, a reason, earlier answers kept.
+    """Refused input keeps the step and the earlier answers.
 
-    The original: an exception in a validator counts as bad input; its successor wipes the session.
+    Given any step, when its input is refused, then the step stays, the reply has a reason, and earlier answers are
+    kept. In the original system an exception in a validator counted as bad input, and a later error deleted the
+    session.
     """
     chat = Chat(managed("flows", services=core()), NEW)
     before = chat.say(*path).state
@@ -2117,7 +2165,10 @@ def webhook(said: Mapping[str, Any]) -> bytes:
 
 
 def test_sg66_an_image(managed: Managed):
-    """An image → "please write or tap". The original: handled as empty text."""
+    """An image at a question for text gets the advice to write or tap.
+
+    The original system handled it as empty text.
+    """
     chat = Chat(managed("flows", services=core()))
     before = chat.say("hi", "offer").state
     (message,) = whatsapp.parse(webhook({"type": "image", "image": {"id": "1", "mime_type": "image/jpeg"}})).messages
@@ -2129,9 +2180,9 @@ def test_sg66_an_image(managed: Managed):
 
 @pytest.mark.parametrize("amount", ["1" + "0" * 309, "١٠٠", "0.00001 USD", "1e3", "inf", "nan", "-1", "0", "1,000"])
 def test_sg68_odd_amounts_are_refused(managed: Managed, amount: str):
-    """An amount of 310 digits, `١٠٠`, `0.00001` USD → refused by rule.
+    """Amounts that no rule allows are refused: 310 digits, `١٠٠`, `0.00001` USD.
 
-    The original: infinity, 100, one thousandth of a cent.
+    The original system read them as infinity, 100 and a thousandth of a cent.
     """
     chat = Chat(managed("flows", services=core()), ALAN)
     before = chat.say("hi", "offer").state

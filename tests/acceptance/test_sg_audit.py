@@ -1,4 +1,4 @@
-"""Scenarios of the audit and of what a member hears when something fails inside, beside those of `test_sg.py`."""
+"""Scenarios of the audit and of the replies to internal failures, beside those of `test_sg.py`."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ HERE = Channel("whatsapp", "263771000009")
 @embedded
 @pytest.mark.asyncio
 async def test_sg49_audit_is_shared(tmp_path: Path):
-    """Given two workers and a restart of them and of the engine; when history is asked of either; then the same.
+    """All workers read the same audit.
 
-    The original: a local file per process folder.
+    Given two workers, when they and the server are restarted, then each returns the same history. The original system
+    wrote a local file per process folder.
     """
     with EmbeddedServer.start(tmp_path, fsync="always") as engine:
         one, two = (FlowStateManager.from_url(engine.url, COUNTER) for _ in range(2))
@@ -85,10 +86,10 @@ async def test_sg49_audit_is_shared(tmp_path: Path):
 
 
 def old_audit(server: Server, member_id: str, count: int, ends: float | None = None) -> None:
-    """So many entries of long ago, one after the other.
+    """Return this number of old entries, oldest first.
 
-    `ends`: they were appended a minute apart, the latest a minute before this instant; without it, their frames are of
-    the time before instants stood in them.
+    `ends`: the entries were appended a minute apart, the latest a minute before this instant. Without it, their frames
+    have no timestamp, as in earlier releases.
     """
     frames, previous = [], ""
     for version in range(1, count + 1):
@@ -103,10 +104,10 @@ def old_audit(server: Server, member_id: str, count: int, ends: float | None = N
 
 
 def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
-    """Given a member with as many entries as are kept.
+    """The audit of a member is bounded by count.
 
-    When more is said; then the oldest make room, either worker reads the same, and the chain is whole from the first
-    that is kept.
+    Given a member with as many entries as are kept, when more messages come, then the oldest entries are dropped, each
+    worker reads the same, and the chain is whole from the first entry that is kept.
     """
     member = guest_id(HERE)
     old_audit(valkey_server, member, AUDIT_KEPT - 2)
@@ -128,10 +129,11 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
 
 
 def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
-    """Given a member who goes on for longer than an entry is kept.
+    """The audit of a member is bounded by age.
 
-    When more is said; then what is too old makes room, a few with each message, either worker reads the same, and the
-    chain is whole from the first that is kept.
+    Given a member who is active for longer than an entry is kept, when more messages come, then a few entries that are
+    too old are dropped with each, every worker reads the same, and the chain is whole from the first entry that is
+    kept.
     """
     member = guest_id(HERE)
     too_old = EXPIRED_PER_APPEND + 5
@@ -191,7 +193,7 @@ PLAIN = re.compile(r"[A-Z][^{}<>_]*[.:] Reference: ([0-9a-f]{10})", re.DOTALL)
 
 
 def reference_in(said: str) -> str:
-    """The reference in the plain sentence that the member reads."""
+    """Return the reference in the reply that the member reads."""
     found = PLAIN.fullmatch(said)
     assert found, said
     for internal in ("canary", "Error", "Exception", "object", "Traceback", "None", "redis", "socket", "0x"):
@@ -200,17 +202,18 @@ def reference_in(said: str) -> str:
 
 
 def logged(caplog: pytest.LogCaptureFixture, reference: str) -> list[str]:
-    """The lines of the library's log that hold a reference."""
+    """Return the lines of the library's log that contain a reference."""
     lines = [record.getMessage() for record in caplog.records if record.name == "vimbiso_fsm"]
     return [line for line in lines if reference in line]
 
 
 @pytest.mark.parametrize("bot", INTERNAL.values(), ids=list(INTERNAL))
 def test_sg58_no_internals(bot: Callable[[], Bot], valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """Given any internal failure.
+    """A reply to an internal failure contains no internal terms.
 
-    When the member is answered; then plain words, a way on, and a reference that the log and the audit know. The
-    original: a key error's text, a printed message object.
+    Given any internal failure, when the member is answered, then the reply has plain words, a way on, and a reference
+    that the log and the audit have too. The original system showed the text of a `KeyError`, or a printed message
+    object.
     """
     with FlowStateManager.from_url(valkey_url, bot()) as manager:
         chat = Chat(manager, HERE)
@@ -228,7 +231,7 @@ def test_sg58_no_internals(bot: Callable[[], Bot], valkey_url: str, caplog: pyte
 
 
 def test_sg58_no_internals_of_a_service(valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """The same where a service raises: the member reads in plain words that the outcome is unknown."""
+    """After an error of a service the member is told in plain words that the outcome is unknown."""
     with FlowStateManager.from_url(valkey_url, exploding_bot()) as manager:
         chat = Chat(manager, HERE)
         member = chat.say("hi").state.member_id
@@ -243,10 +246,9 @@ def test_sg58_no_internals_of_a_service(valkey_url: str, caplog: pytest.LogCaptu
 
 
 def test_sg58_no_internals_of_the_store(caplog: pytest.LogCaptureFixture):
-    """The same where the store refuses.
+    """A refusal of the store has plain words for the member in its error.
 
-    The words are in the error, the log knows their reference, and so does the audit once the same message has been
-    handled.
+    The log has their reference, and so has the audit when the same message has been handled.
     """
     with running(valkey_program()) as server, FlowStateManager.from_url(server.url, COUNTER) as manager:
         chat = Chat(manager, HERE)
@@ -267,7 +269,7 @@ def test_sg58_no_internals_of_the_store(caplog: pytest.LogCaptureFixture):
 
 @pytest.mark.asyncio
 async def test_sg58_no_internals_of_the_store_awaited(caplog: pytest.LogCaptureFixture):
-    """The same of the async manager."""
+    """The error of the async manager has plain words for the member too."""
     with running(valkey_program()) as server:
         async with AsyncFlowStateManager.from_url(server.url, COUNTER) as manager:
             refuse_writes(server)
@@ -282,9 +284,9 @@ DAMAGE = (b"", b"canary{", b'{"canary": 1}', b"[" * 50_000, b"\xff\xfe")
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=[str(data[:12]) for data in DAMAGE])
 def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valkey_url: str):
-    """The same where the stored data is damaged.
+    """A member is told of damaged data in plain words, and asked again.
 
-    The member is told so and asked again, and the audit says what was lost.
+    The audit names the lost fields.
     """
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         member = Chat(manager, HERE).say("hi", "an answer").state.member_id
@@ -301,7 +303,7 @@ def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valke
 
 
 def test_sg58_no_internals_of_too_large_a_document(valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """The same where the document has become too large."""
+    """A member is told in plain words when the document is too large."""
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         chat = Chat(manager, HERE)
         member = chat.say("hi").state.member_id

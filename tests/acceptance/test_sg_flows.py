@@ -1,4 +1,4 @@
-"""The scenarios of VimbisoPay's own conversations, on the real engine: offers answered, two channels, long lists."""
+"""The scenarios of VimbisoPay's conversations on the real engine: answered offers, two channels, long lists."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Chat:
         self.manager = self.worker()
 
     def worker(self) -> FlowStateManager:
-        """A worker with an empty cache."""
+        """Make a worker with an empty cache."""
         return FlowStateManager.from_url(self.url, "flows", services={"credex_core": self.core})
 
     def say(self, *texts: str) -> Outcome:
@@ -80,10 +80,11 @@ def place(outcome: Outcome) -> str:
 
 
 def test_sg27_an_offer_that_is_not_on_the_list_does_not_advance(alan: Chat) -> None:
-    """Given a list of offers.
+    """An offer that is not on the list is refused, and the list is shown again.
 
-    When the id of somebody else's, of none, or a number beyond the list is sent; then the list again with a reason, and
-    an earlier choice is not taken for it. The original: on to confirm, with the earlier choice.
+    Given a list of offers, when the id of another member's offer, an unknown id or a number beyond the list is sent,
+    then the list is shown again with a reason, and no earlier choice is used. The original system went on to the
+    confirmation with the earlier choice.
     """
     alan.core._new_offer(alan.core._handles["alan"], alan.core._handles["ada"], Money(Decimal("1.00"), "USD"))
     of_ada = alan.core.offers[-1].id
@@ -98,9 +99,10 @@ def test_sg27_an_offer_that_is_not_on_the_list_does_not_advance(alan: Chat) -> N
 
 @pytest.mark.parametrize("word", DONE)
 def test_sg28_an_offer_can_be_answered(word: str, alan: Chat) -> None:
-    """Given an offer of 5.00 USD; when it is picked and confirmed, twice; then the API gets its id, once.
+    """An offer that is confirmed twice is accepted once.
 
-    The original: the text of the question fails; and the client would send a dictionary as the id.
+    Given an offer of 5.00 USD, when it is chosen and confirmed twice, then the API gets its id once. In the original
+    system the text of the question failed, and the client would have sent a dictionary as the id.
     """
     if word == "cancel_offer":
         alan.say("hi", "5=>ada", "yes")
@@ -123,10 +125,11 @@ def test_sg28_an_offer_can_be_answered(word: str, alan: Chat) -> None:
 
 
 def test_sg32_one_member_two_channels(ada: Chat, valkey_url: str) -> None:
-    """Given a member in the middle of an offer on WhatsApp.
+    """A member continues a flow on another channel.
 
-    When they go on by SMS; then the same member, the same flow, what is open is asked there, and each channel keeps its
-    own address. The original: a new, empty session.
+    Given a member in the middle of an offer on WhatsApp, when they write by SMS, then the member and the flow are the
+    same, the open question is asked there, and each channel keeps its address. The original system made a new, empty
+    session.
     """
     begun = ada.say("hi", "offer", "10", "alan")
     sms = Chat(valkey_url, ada.core, Channel("sms", ADA))
@@ -143,10 +146,10 @@ def test_sg32_one_member_two_channels(ada: Chat, valkey_url: str) -> None:
 
 
 def test_sg33_keyed_by_member(ada: Chat, valkey_server: Server) -> None:
-    """Given a member who is logged in.
+    """The key of a session is the id of the member.
 
-    When the store is listed; then the session's key is made of the member's id, and a separate index leads there from
-    the channel. The original: one key, the bare telephone number.
+    Given a member who is logged in, when the keys are listed, then the key of the session contains the id of the
+    member, and a separate index leads to it from the channel. The original system had one key, the telephone number.
     """
     member = ada.say("hi").state.member_id
     with valkey_server.client() as client:
@@ -162,9 +165,9 @@ def test_sg33_keyed_by_member(ada: Chat, valkey_server: Server) -> None:
 
 
 def test_sg34_channel_details_survive(ada: Chat) -> None:
-    """Given what a channel knows of a member; when they talk, and when an update is made; then it is kept.
+    """The details of a channel survive messages and updates.
 
-    The original: replaced by nothing, the type by WhatsApp.
+    The original system replaced them by nothing, and the type by WhatsApp.
     """
     outcome = ada.say("hi", "offer", "10", "alan", "yes")
     assert outcome.state.channel == ada.channel
@@ -176,10 +179,10 @@ def test_sg34_channel_details_survive(ada: Chat) -> None:
 
 
 def test_sg67_many_offers_with_long_names(alan: Chat) -> None:
-    """Given 15 offers from accounts with long names.
+    """A long list of offers is shown in valid pages.
 
-    When they are listed; then every page is a valid WhatsApp list, the rows that turn the pages counted, and all offers
-    can be reached. The original: sent as they are.
+    Given 15 offers of accounts with long names, when they are listed, then each page is a valid WhatsApp list with the
+    rows that turn the pages, and all offers can be reached. The original system sent them as they are.
     """
     core = alan.core
     for number in range(13):

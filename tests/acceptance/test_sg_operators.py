@@ -1,4 +1,4 @@
-"""The scenarios of what an operator does, on the real engine: cleanup, reset, wipe; and how far `back` goes."""
+"""The scenarios of operators on the real engine: cleanup, reset and wipe; and the reach of `back`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class World:
         self.worker = self.another()
 
     def another(self) -> FlowStateManager:
-        """A worker with an empty cache, at the current clock."""
+        """Return a worker with an empty cache, at the current clock."""
         store = self.stack.enter_context(AtomicStateManager.from_url(self.url, shift=self.shift))
         return FlowStateManager("flows", store, services={"credex_core": self.core})
 
@@ -56,7 +56,7 @@ class World:
         self.worker = self.another()
 
     def message(self, text: str) -> Message:
-        """A message of Ada."""
+        """Return a message of Ada."""
         return Message(ADA, f"d{next(self._ids)}", text)
 
     def say(self, *texts: str) -> Outcome:
@@ -76,7 +76,7 @@ class World:
             return await getattr(manager, what)(member_id, **options)
 
     def document(self, member_id: str) -> Document:
-        """The document as stored."""
+        """The stored document."""
         found = self.another().state(member_id)
         assert found is not None
         return found
@@ -84,14 +84,14 @@ class World:
 
 @pytest.fixture(params=["sync", "async"])
 def world(request: pytest.FixtureRequest, valkey_url: str) -> Generator[World, None, None]:
-    """A world for each kind of manager."""
+    """Make a world for each kind of manager."""
     with ExitStack() as stack:
         yield World(valkey_url, request.param, stack)
 
 
 @pytest.fixture
 def client(valkey_server: Server) -> Generator[Client, None, None]:
-    """A plain client that reads the server without the store."""
+    """Return a client that reads the server without the store."""
     with valkey_server.client() as client:
         yield client
 
@@ -118,7 +118,10 @@ CLEANUPS: dict[str, Callable[[World, str], object]] = {
 
 @pytest.mark.parametrize("how", CLEANUPS)
 def test_sg53_cleanup_keeps_the_remaining_life(world: World, how: str):
-    """Given 60 s left; when cleaned; then at most 60 s left. The original: fixed 300 s."""
+    """A cleanup does not prolong a session.
+
+    Given a session with 60 s left, when it is cleaned up, then at most 60 s are left. The original system set 300 s.
+    """
     member = world.say("hi", "offer", "5", "nobody has this").state.member_id
     ends = world.document(member).deadline
     assert ends is not None
@@ -135,8 +138,8 @@ def test_sg53_cleanup_keeps_the_remaining_life(world: World, how: str):
     assert not [call for call in world.core.calls if call.name == "createCredex"]
 
 
-def test_sg53_a_mended_document_keeps_the_remaining_life(world: World, client: Client):
-    """The same when the document was damaged. If the damage took the session's end, the new one is no later."""
+def test_sg53_a_repaired_document_keeps_the_remaining_life(world: World, client: Client):
+    """The repair of a document does not prolong its session, even if the end of the session was lost."""
     member = world.say("hi", "offer", "5").state.member_id
     before = world.document(member)
     assert before.deadline is not None
@@ -150,10 +153,11 @@ def test_sg53_a_mended_document_keeps_the_remaining_life(world: World, client: C
 
 
 def test_sg54_reset_works(world: World):
-    """Given a session in a flow.
+    """A reset ends the flow and keeps the member.
 
-    When reset; then the flow is gone, member, channel and token kept, and memory agrees with the store. The original:
-    the store loses channel, profile and flag, and memory keeps the old flow.
+    Given a session in a flow, when it is reset, then the flow has ended, the member, the channel and the token are
+    kept, and memory agrees with the store. In the original system the store lost the channel, the profile and the flag,
+    and memory kept the flow.
     """
     before = world.say("hi", "offer", "5", "alan").state
     assert step(before) == ("offer", "confirm")
@@ -172,9 +176,10 @@ def test_sg54_reset_works(world: World):
 
 
 def test_sg56_the_wipe_tool_wipes(world: World, client: Client):
-    """Given a stuck session; when it is wiped; then it is gone.
+    """A wipe deletes the session.
 
-    The original: deletes from the other store and answers success.
+    Given a session, when it is wiped, then it is gone. The original system deleted from another store and reported
+    success.
     """
     member = world.say("hi", "offer", "5").state.member_id
     (key,) = client.keys(f"*:{member}:state")
@@ -197,7 +202,7 @@ def test_sg56_the_wipe_tool_wipes(world: World, client: Client):
 
 
 def test_sg56_a_wiped_member_confirms_nothing_twice(world: World):
-    """The tokens outlive the wipe, so that a message that confirmed before it confirms nothing again."""
+    """The tokens outlive a wipe, so a message that confirmed before it confirms nothing again."""
     world.say("hi", "offer", "5", "alan")
     confirm = world.message("yes")
     member = world.worker.handle(confirm).state.member_id
@@ -209,7 +214,7 @@ def test_sg56_a_wiped_member_confirms_nothing_twice(world: World):
 
 
 def test_an_offer_is_not_walked_back_over(world: World):
-    """Once an offer was made, or may have been, neither `back` nor an operator leads to its confirmation."""
+    """After an offer was made, or may have been, neither `back` nor an operator leads to its confirmation."""
     world.core.faults = (Fault("lost", "createCredex", times=99),)
     confirming = world.say("hi", "offer", "5", "alan").state
     world.say("yes")
@@ -220,7 +225,7 @@ def test_an_offer_is_not_walked_back_over(world: World):
 
 
 def test_a_changed_handle_takes_the_recipient_with_it(world: World):
-    """The account that was looked up for one handle is never offered to under another one."""
+    """A changed handle resets the account that was looked up for the earlier one."""
     world.say("hi", "offer", "5", "alan")
     walked = world.say("back").state
     assert walked.run is not None

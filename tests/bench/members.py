@@ -56,7 +56,7 @@ NOBODY_KNOWS: Final = frozenset(
         "core.key_reused", "core.rejected", "session.lost",
     }
 )  # fmt: skip
-"""What nobody is told where nothing fails."""
+"""Texts that no member gets if nothing fails."""
 
 
 @attrs.frozen
@@ -237,7 +237,7 @@ class Report:
         if took:
             yield (
                 f"a message {median(took):.3f} s the median, {took[turns * 99 // 100]:.3f} s all but one in a hundred, "
-                f"{took[-1]:.3f} s the slowest (nobody pauses to think: each waits for all)"
+                f"{took[-1]:.3f} s the slowest (without pauses: each waits for all)"
             )
         yield f"memory    {self.memory / size:.0f} MiB the process at most, {self.server_memory / size:.0f} the server"
         yield from (f"WRONG     {wrong}" for wrong in self.wrong[:SHOWN])

@@ -146,9 +146,9 @@ def _check_person(
     for number, count in Counter(confirmed).items():
         keys = len(sales.get(number, ()))
         report.demand(keys == count, f"{person.number}: number {number} confirmed {count} times, sold {keys} times")
-    report.demand(not sales.keys() - set(confirmed), f"{person.number}: sold what nobody confirmed")
+    report.demand(not sales.keys() - set(confirmed), f"{person.number}: sold without a confirmation")
     report.count(confirmations=len(confirmed))
-    if whole:  # else nobody expects all of them
+    if whole:  # otherwise not all of them are expected
         report.count(missing=max(0, person.confirmations - len(set(confirmed))))
 
 

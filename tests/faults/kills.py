@@ -45,8 +45,8 @@ __all__ = ["AsyncMortal", "Lines", "Mortal", "MortalTill", "Steps", "in_child", 
 _LIBRARY = str(Path(vimbiso_fsm.__file__).parent)
 STYLES = ("sync", "async")
 RECOVERIES = ("again", "another first", "woken")
-"""How the next worker hears of it: the message is delivered again; the member says something else first; nobody says
-anything, and the message is delivered again only then."""
+"""Recoveries after a kill: the message is delivered again; the member sends another message first; or the member is
+woken first, and the message is delivered again after that."""
 
 
 def die() -> None:
@@ -363,5 +363,5 @@ def workers_killed(profile: Profile, seed: int) -> Report:
                     os.kill(pid, signal.SIGCONT)
                     report.count(stopped=1)
         check(server.url, records, people, report)
-    report.demand(report.counts.get("killed"), "nobody was killed")
+    report.demand(report.counts.get("killed"), "no worker was killed")
     return report

@@ -28,9 +28,9 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManag
 __all__ = ["PAST_LEASE", "Person", "deliver", "deliver_async", "judge"]
 
 PAST_LEASE = STANDARD.lease + 1
-"""Seconds after which nobody holds a call any more."""
+"""Seconds after which no lease of a call is left."""
 PERSEVERANCE = 120.0
-"""Seconds after which a member has never been answered."""
+"""Seconds after which a message counts as not answered."""
 _ADDRESS = re.compile(r"\[(\d+)\]")
 
 

@@ -1,7 +1,7 @@
 """A TCP proxy in front of a server, in a process of its own, that damages what passes by a plan drawn from a seed.
 
 It parses the protocol only as far as needed to damage exactly commits: the reply to a commit contains the member's key
-and one of four words. The fates of a reply, each with its probability:
+and one of four words. The faults of a reply, each with its probability:
 
     drop     the reply is discarded and the connection closed
     reset    the same, closed by a reset
@@ -32,12 +32,12 @@ _COMMITTED = re.compile(
     rb"\*\d+\r\n\$\d+\r\n[^\r]*:state\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n(committed|duplicate|conflict|late)\r\n"
 )
 _COMMIT = re.compile(rb"\r\n\$6\r\ncommit\r\n")
-FATES = ("drop", "reset", "hang", "skip", "delay", "refuse")
+FAULTS = ("drop", "reset", "hang", "skip", "delay", "refuse")
 
 
 @attrs.frozen
 class Plan:
-    """The probability of each fate of a commit.
+    """The probability of each fault of a commit.
 
     Attributes:
         longest: Seconds of the longest delay.
@@ -86,7 +86,7 @@ class _Spoiler:
     def __init__(self, target: Path, plan: Plan) -> None:
         self._target, self._plan = target, plan
         self._chance = random.Random(plan.seed)
-        self.counts: dict[str, int] = dict.fromkeys(("commits", *FATES), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("commits", *FAULTS), 0)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client's connection to its end."""
@@ -104,13 +104,13 @@ class _Spoiler:
                 each.close()
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, fate: Callable[[bytes], str]
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, fault: Callable[[bytes], str]
     ) -> None:
         held = bytearray()
         while data := await source.read(1 << 20):
             held += data
             for frame in frames(held):
-                match fate(frame):
+                match fault(frame):
                     case "drop" | "refuse":
                         return
                     case "reset":
@@ -135,15 +135,15 @@ class _Spoiler:
         if not _COMMITTED.match(frame):
             return ""
         self.counts["commits"] += 1
-        return self._draw(FATES[:-1])
+        return self._draw(FAULTS[:-1])
 
     def _draw(self, plan: tuple[str, ...]) -> str:
         drawn = self._chance.random()
-        for fate in plan:
-            drawn -= getattr(self._plan, fate)
+        for fault in plan:
+            drawn -= getattr(self._plan, fault)
             if drawn < 0:
-                self.counts[fate] += 1
-                return fate
+                self.counts[fault] += 1
+                return fault
         return ""
 
 

@@ -54,7 +54,7 @@ def lost_replies(confirmations: int, plan: Plan, *, workers: int, mutant: str = 
         check(server.url, records, people, report)
         conflicts = sum(line.get("Conflict", 0) for line in records.noted("answers"))
         report.count(conflicts=conflicts, commits=proxy.counts["commits"], lost=proxy.lost)
-        report.demand(not conflicts, f"{conflicts} conflicts, though nobody else wrote")
+        report.demand(not conflicts, f"{conflicts} conflicts without another writer")
         report.demand(proxy.lost >= confirmations / 2, f"only {proxy.lost} replies were lost")
     return report
 

@@ -60,7 +60,7 @@ class OwnServer:
         listen = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.data), "--save", ""]
         command = [self.program, *listen, *self.options]
         with (self.folder / "log").open("ab") as log:
-            # This process ignores SIGXFSZ, and so will the server: a file that must not grow fails, and kills nobody.
+            # This process ignores SIGXFSZ, and so will the server: a write beyond the limit fails without a kill.
             self.process = subprocess.Popen(command, stdout=log, stderr=log, restore_signals=False)
         self.starts += 1
         deadline = time.monotonic() + STARTING

@@ -30,7 +30,8 @@ def no_token(profile: Profile, seed: int) -> Report:
     """Repeated commits meet their own work and take it for the work of another worker."""
     plan = Plan(seed, drop=0.2, reset=0.1)
     return _bitten(
-        lambda: lost_replies(profile.of(50, 200), plan, workers=2, mutant="no token"), "conflicts, though nobody"
+        lambda: lost_replies(profile.of(50, 200), plan, workers=2, mutant="no token"),
+        "conflicts without another writer",
     )
 
 

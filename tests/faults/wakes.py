@@ -58,7 +58,7 @@ class _Deliverer:
         self.records.note("told", to=channel.identifier, key=key, texts=[reply.text for reply in replies])
         self.point()
         if drawn < 0.5:
-            raise TimeoutError("nobody knows whether it was sent")
+            raise TimeoutError("it is not known whether it was sent")
 
 
 def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:

@@ -1,14 +1,14 @@
-"""Conversations of three members with VimbisoPay under faults of the network: nothing is lost, and nothing made twice.
+"""Conversations of three members with VimbisoPay on a network with faults: nothing is lost, and nothing made twice.
 
 Three members send thirty messages to two workers. Some messages are delivered twice, and some pauses end sessions. The
-core is down, slow, answers 401 or loses its replies. After each message a `Witness`, which knows the replies and the
-messages only, compares credex-core with what follows from them:
+core is down, slow, answers 401 or loses its replies. After each message a `Witness`, which has only the replies and the
+messages, checks credex-core:
 
-- Each account received what another one gave, and only an accepted offer, an upgrade or a new account moved value.
-- Nothing was made, answered, paid or opened that its member has not confirmed as it was shown.
+- The balances add up, and only an accepted offer, an upgrade or a new account moved value.
+- Each offer, answer, payment and account was confirmed by its member as it was shown.
 - One confirmation took effect once, and so did one run of the offer, however often it was confirmed.
-- Each message was answered in words, and not by a failure.
-- Once the network is well again, "menu" leads each member to the dashboard, whatever was left open.
+- Each message was answered, and not by a failure.
+- When the network works again, "menu" leads each member to the dashboard from any state.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 
 ADA, ALAN, GRACE, KATHERINE = (f"26377100000{n}" for n in (1, 2, 3, 5))
-EMMY, SOFIA = "263770000001", "263770000002"  # whom nobody knows
+EMMY, SOFIA = "263770000001", "263770000002"  # telephone numbers without a member
 NOW = 1_795_600_000.0
 SILENCE = 300.0
 """Seconds after which a session is over, and no question of it can be confirmed (domain: §3)."""
@@ -61,7 +61,7 @@ ERRANDS = {
     "upgrade_membertier": ["upgrade yes", "upgrade no"],
     "switch_account": ["switch 2"],
 }  # fmt: skip
-"""What somebody may be about, by the row that they are shown for it."""
+"""The errands of a member, by the row of the dashboard that is shown for them."""
 NOISE = ["yes", "no", "back", "cancel", "help", "menu", "hi", "1", "2", "again", "credex-0", "grace", "0"]
 THREE = st.sampled_from([(ALAN, ADA, KATHERINE), (ALAN, ADA, EMMY), (ALAN, KATHERINE, GRACE), (ALAN, EMMY, SOFIA)])
 
@@ -143,12 +143,12 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """No call of one conversation is still on its way in the next."""
+        """Wait for all calls, so that none returns in the next conversation."""
         self.settle()
 
 
 HOME = ("dashboard.menu", "onboard.welcome")
-"""Where everybody ends; whom credex-core does not know has its door for a dashboard."""
+"""The last state of each member; a guest ends at the welcome."""
 
 
 class Customer:
@@ -281,7 +281,7 @@ class Witness:
 
         Return what happened, for the record.
         """
-        with self.core._lock:  # a slow call may be at it just now
+        with self.core._lock:  # a slow call may be changing it at this moment
             self.core.check_conservation()
             now = offers(self.core)
             made = [offer for id, offer in now.items() if id not in self.before]
@@ -319,7 +319,7 @@ class Witness:
                 expected[offer.issuer][offer.denom] -= offer.amount
                 expected[offer.receiver][offer.denom] += offer.amount
         for phone in raised:
-            [payer] = self.upgraded[phone]  # whoever can upgrade has one account
+            [payer] = self.upgraded[phone]  # a member who can upgrade has one account
             expected[payer]["USD"] -= PRICE
         for handle, account in self.core._handles.items():
             assert account.balances == expected[handle], handle
@@ -390,7 +390,7 @@ def go_home(customer: Customer, leave: str) -> None:
     """Say "menu" until the dashboard is shown."""
     said: list[str] = []
     for _ in range(12):
-        customer.world.at += 61  # a call on its way is taken up again
+        customer.world.at += 61  # a pending call is taken up again
         word = leave if customer.place == "carry_on.offered" else "menu"
         if customer.place == "choose_account.choosing":
             word = "1"
@@ -423,7 +423,7 @@ class Fading(SimulatedCredexCore):
 
 @pytest.mark.parametrize("lost", [1, 3], ids=["the next try", "the next round"])
 def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now(lost: int):
-    """A try that does not reach credex-core says nothing of an earlier try whose reply was lost."""
+    """After a lost reply, an attempt that does not reach credex-core leaves the outcome unknown."""
     core = Fading()
     core.left = lost
     world = World(core, call_wait=10.0)
@@ -450,7 +450,7 @@ class Holding(SimulatedCredexCore):
 
 
 def test_a_yes_confirms_no_question_that_was_not_shown():
-    """A question that follows a slow call is not confirmed by a "yes" that came before it was shown."""
+    """A "yes" that came before a question was shown does not confirm it, although a slow call led to it meanwhile."""
     core = Holding()
     world = World(core, call_wait=10.0)
     ada = Customer(world, ADA)

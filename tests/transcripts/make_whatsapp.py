@@ -158,7 +158,7 @@ def bodies() -> list[JSON]:
         told = tuple(member.status(status) for status in statuses)
         delivered.append(webhook(entry(change(of=(member,), statuses=told))))
 
-    # Everybody says hello.
+    # Each member says hello.
     says(emmy, emmy.text("hi"))
     says(ada, ada.text("hi"))
     hears(ada, "sent")
@@ -182,7 +182,7 @@ def bodies() -> list[JSON]:
     says(ada, ada.text("yes"))
     delivered.append(delivered[-1])  # delivered again at once
     hears(ada, "read")
-    says(ada, ada.button("zz.1.yes", "Yes"))  # of a question long closed
+    says(ada, ada.button("zz.1.yes", "Yes"))  # of a question that was closed long ago
 
     # Alan starts an offer, goes back and cancels.
     says(alan, alan.row("offer_secured", "Offer", "Offer secured credex"))
@@ -203,7 +203,7 @@ def bodies() -> list[JSON]:
     says(emmy, emmy.button("yes", "Yes"))
     delivered.append(batch)
 
-    # Sophie registers, as far as she gets.
+    # Sophie begins to register.
     says(sophie, sophie.media("image", "image/jpeg"))
     says(sophie, sophie.text("become_member"))
     says(sophie, sophie.text("<b>Sophie</b>"))
@@ -226,7 +226,7 @@ def bodies() -> list[JSON]:
     says(ada, later)
     says(ada, earlier)
 
-    # Odds and ends.
+    # Other messages.
     unknown = {"code": 131051, "title": "Message type unknown", "message": "Message type unknown"}
     says(ada, ada.message("unsupported", errors=[unknown]))
     says(alan, alan.message("hologram", hologram={"id": "1"}))

@@ -47,7 +47,7 @@ PACE: Final = 5.0
 
 PHONES: Final = {"ada": "263771000001", "alan": "263771000002", "grace": "263771000003", "katherine": "263771000005"}
 NEWCOMER: Final = "263770000001"
-"""Whoever is not named among them."""
+"""The name of any other member."""
 
 JSON = dict[str, Any]
 
