@@ -34,6 +34,8 @@ INTERNAL = {
     "Misshapen": "the converter turns it into a fault with a path",
     "NoSuchState": "recovery turns it into `NotRecovered`",
     "MisplacedReply": "the store turns it into `CommitUnknown` or `StoreUnavailable`",
+    "NotSent": "the store turns it into `StoreUnavailable`",
+    "WrongType": "the store answers with `Broken` or `DamagedDocument`",
 }
 """Exceptions that no caller of the package sees, and what becomes of them."""
 

@@ -358,7 +358,7 @@ def test_a_member_whose_document_is_damaged(data):
     """`state` reports a damaged document; `chat` repairs it and goes on."""
     assert invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
     with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
-        client = store._client
+        client = store.servers.client
         (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")
     code, out, err = invoke("state", "sms:263779990011", "--data", data, *FLOWS)

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -20,7 +20,7 @@ from vimbiso_fsm.store.connections import Connections, connections_of
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Head, Stored, digest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Line:
@@ -48,6 +48,10 @@ class Line:
             raise self.fault
         return self.fault
 
+    def send_packed_command(self, command: Sequence[bytes], /) -> None: ...
+
+    def read_response(self, *, disable_decoding: bool) -> Any: ...
+
 
 class Pool:
     """A pool of such connections. `released`: those given back to it; `refuses`: it makes none any more."""
@@ -69,6 +73,15 @@ class Pool:
     def release(self, connection: Line) -> None:
         self.released.append(connection)
 
+    def disconnect(self) -> None: ...
+
+
+class Lines(Connections):
+    """Connections of a pool of lines."""
+
+    def take(self, pool: Any) -> Line:
+        return cast(Line, super().take(pool))
+
 
 def waiting(connections: Connections, count: int) -> None:
     """Return when so many threads wait for a connection."""
@@ -89,7 +102,7 @@ def started(target: Callable[[], None]) -> threading.Thread:
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_connections_are_handed_over_in_the_order_of_asking(size: int):
     """While all are held, threads queue up; each returned connection goes to the thread that has waited longest."""
-    pool, connections, order = Pool(size), Connections(), list[int]()
+    pool, connections, order = Pool(size), Lines(), list[int]()
     held = [connections.take(pool) for _ in range(size)]
 
     def asks(number: int) -> None:
@@ -110,7 +123,7 @@ def test_connections_are_handed_over_in_the_order_of_asking(size: int):
 
 def test_the_thread_that_returns_a_connection_does_not_overtake_a_waiting_one():
     """With redis-py's own pool it does, mostly: it asks again before the waiting thread has woken."""
-    pool, connections = Pool(1), Connections()
+    pool, connections = Pool(1), Lines()
     mine = connections.take(pool)
     got, done = threading.Event(), threading.Event()
 
@@ -134,7 +147,7 @@ def test_the_thread_that_returns_a_connection_does_not_overtake_a_waiting_one():
 
 def test_a_thread_that_gives_up_leaves_the_queue():
     """A connection that is returned later is there for the next thread that asks."""
-    pool, connections = Pool(1, timeout=0.0), Connections()
+    pool, connections = Pool(1, timeout=0.0), Lines()
     mine = connections.take(pool)
     for _ in range(3):
         with pytest.raises(redis.ConnectionError):
@@ -157,7 +170,7 @@ def test_an_interrupted_wait_loses_no_connection(monkeypatch: pytest.MonkeyPatch
 
         def release(self) -> None: ...
 
-    pool, connections = Pool(1), Connections()
+    pool, connections = Pool(1), Lines()
     for hands_over in (False, True):
         mine = connections.take(pool)
 
@@ -182,7 +195,7 @@ def test_an_interrupted_wait_loses_no_connection(monkeypatch: pytest.MonkeyPatch
 
 def test_a_pool_without_a_time_limit_is_waited_for():
     """`BlockingConnectionPool(timeout=None)` means for ever, as with redis-py."""
-    pool, connections, got = Pool(1, timeout=None), Connections(), list[Line]()
+    pool, connections, got = Pool(1, timeout=None), Lines(), list[Line]()
     mine = connections.take(pool)
     thread = started(lambda: got.append(connections.take(pool)))
     waiting(connections, 1)
@@ -196,7 +209,7 @@ def test_a_pool_without_a_time_limit_is_waited_for():
 
 def test_the_connection_used_last_is_used_again():
     """So no more are made than are needed at once."""
-    pool, connections = Pool(5), Connections()
+    pool, connections = Pool(5), Lines()
     first, second = connections.take(pool), connections.take(pool)
     connections.give(pool, first)
     connections.give(pool, second)
@@ -207,7 +220,7 @@ def test_the_connection_used_last_is_used_again():
 @pytest.mark.parametrize("fault", [True, redis.ConnectionError("ended"), OSError("ended")], ids=["data", "end", "os"])
 def test_a_connection_that_is_out_of_step_or_has_ended_is_made_anew(fault: Exception | bool):
     """A reply that was left on it would be taken for that to the next request."""
-    pool, connections = Pool(2), Connections()
+    pool, connections = Pool(2), Lines()
     line = connections.take(pool)
     connections.give(pool, line)
     line.fault = fault
@@ -217,7 +230,7 @@ def test_a_connection_that_is_out_of_step_or_has_ended_is_made_anew(fault: Excep
 
 def test_the_right_to_make_a_connection_is_not_lost_with_a_failure():
     """A thread whose connection cannot be made hands the right to do so to the next."""
-    pool, connections, errors = Pool(1), Connections(), list[str]()
+    pool, connections, errors = Pool(1), Lines(), list[str]()
     mine = connections.take(pool)
 
     def asks() -> None:
@@ -243,7 +256,7 @@ def test_the_right_to_make_a_connection_is_not_lost_with_a_failure():
 def test_the_last_connection_of_a_pool_goes_back_to_it():
     """Another user of the same pool finds one while this process is idle."""
     for size in (1, 2, 3):
-        pool, connections = Pool(size), Connections()
+        pool, connections = Pool(size), Lines()
         taken = [connections.take(pool) for _ in range(size)]
         for connection in taken:
             connections.give(pool, connection)
@@ -253,7 +266,7 @@ def test_the_last_connection_of_a_pool_goes_back_to_it():
 
 def test_closing_gives_the_idle_ones_back():
     """Closing gives each idle connection back to its pool, and connections can be taken again."""
-    pool, connections = Pool(3), Connections()
+    pool, connections = Pool(3), Lines()
     taken = [connections.take(pool) for _ in range(3)]
     for connection in taken:
         connections.give(pool, connection)
@@ -328,7 +341,7 @@ import os, sys
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
 with AtomicStateManager.from_url(sys.argv[1]) as manager:
-    received = lambda: manager._client.info("stats")["total_connections_received"]
+    received = lambda: manager.servers.client.info("stats")["total_connections_received"]
     manager.load("m")
     before = received()
     child = os.fork()

@@ -35,7 +35,8 @@ from tests.engines import Proxy, Server, redis_program, valkey_program
 from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import servers as connecting
-from vimbiso_fsm.store.redis_atomic import ATTEMPTS, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.attempts import ATTEMPTS
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Commit,
@@ -695,7 +696,7 @@ def test_many_who_find_nobody_ask_once_where_to():
     with cluster(valkey_program()) as gone, AtomicStateManager.from_url(gone.url) as store:
         store.load("m")
         asked: list[float] = []
-        topology: Any = store._client
+        topology: Any = store.servers.client
         initialize = topology.nodes_manager.initialize
 
         def slowly() -> None:
@@ -782,7 +783,7 @@ def test_what_sentinels_are_told():
     assert place.asking == {"username": "s", "password": "p", "ssl_ca_certs": "/ca"}
     assert place.options == {"password": "d", "db": 0, "ssl_ca_certs": "/ca"}
     with AtomicStateManager.from_url(url) as store:
-        assert issubclass(store._client.connection_pool.connection_class, redis.SSLConnection)  # type: ignore[union-attr]
+        assert issubclass(store.servers.client.connection_pool.connection_class, redis.SSLConnection)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("made", [AtomicStateManager, AsyncAtomicStateManager])

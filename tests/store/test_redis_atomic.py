@@ -23,9 +23,10 @@ from tests.engines import Proxy, Server
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
-from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import servers as connecting
-from vimbiso_fsm.store.redis_atomic import ATTEMPTS, REQUESTS_PER_PIPELINE, AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.attempts import ATTEMPTS, Attempts
+from vimbiso_fsm.store.pipeline import Answer
+from vimbiso_fsm.store.redis_atomic import REQUESTS_PER_PIPELINE, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Broken,
@@ -375,7 +376,7 @@ class TestRetries:
     """What is tried again, decided without a server."""
 
     def attempts(self, request: Request | None) -> Any:
-        return redis_atomic._Attempts(request, "here", 2.0)
+        return Attempts(request, "here", 2.0)
 
     @pytest.mark.parametrize("error", [BusyLoadingError("l"), ClusterDownError("d"), ReadOnlyError("r")], ids=repr)
     def test_a_server_that_will_soon_serve(self, error: Exception):
@@ -661,8 +662,8 @@ class TestMisplacedReply:
     def test_all_connections_are_dropped(self, manager: AtomicStateManager, client: Any, monkeypatch):
         """A reply of another request drops all connections, and the outcome of a commit is unknown."""
         made(manager, turn(member="n"))
-        real = manager._once
-        monkeypatch.setattr(manager, "_once", lambda _: real(encode(Load("n")).words))
+        real = manager._call
+        monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
         before = len(client.client_list())
         with pytest.raises(CommitUnknown, match="another request"):
             manager.commit(turn())
@@ -682,7 +683,7 @@ class TestMisplacedReply:
                 await manager.load("n")
                 before = len(client.client_list())
                 real = manager._call
-                monkeypatch.setattr(manager, "_call", lambda _, attempts=None: real(encode(Load("n")).words, attempts))
+                monkeypatch.setattr(manager, "_call", lambda _, attempts: real(encode(Load("n")).words, attempts))
                 with pytest.raises(CommitUnknown, match="another request"):
                     await manager.commit(turn())
                 monkeypatch.undo()
@@ -767,7 +768,7 @@ class TestGroupCommit:
 
         async def flood() -> list[Any]:
             async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
-                client: Any = manager._client
+                client: Any = manager.servers.client
                 client.connection_pool.timeout = 0.001
                 return await asyncio.gather(*(manager.load(f"m{i}") for i in range(100 * REQUESTS_PER_PIPELINE)))
 
@@ -994,13 +995,13 @@ def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | st
     """An array of bulk strings, each with its length in bytes; numbers in decimal, texts in UTF-8."""
     raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     bulk = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
-    assert pipelines._packed(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
+    assert pipelines._pack(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
 
 
 def test_a_text_that_is_no_utf_8_is_not_sent():
     """A text that UTF-8 cannot encode raises an error before anything is sent."""
     with pytest.raises(UnicodeEncodeError):
-        pipelines._packed(("GET", "\ud800"))
+        pipelines._pack(("GET", "\ud800"))
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -1023,12 +1024,14 @@ class TestFirstAttempt:
             manager.load("m")
             views: list[int] = []
             monkeypatch.setattr(manager.servers, "refresh", views.append)
-            monkeypatch.setattr(redis_atomic, "FIRST_WAIT", 0.0)
+            monkeypatch.setattr("vimbiso_fsm.store.attempts.FIRST_WAIT", 0.0)
+            real = manager._call
 
-            def fails(_: Any) -> Exception:
+            async def fails(*_: Any) -> Answer:
                 manager.servers.seen += 1  # another thread looks meanwhile
-                return redis.ConnectionError("gone")
+                monkeypatch.setattr(manager, "_call", real)
+                raise redis.ConnectionError("gone")
 
-            monkeypatch.setattr(manager, "_once", fails)
+            monkeypatch.setattr(manager, "_call", fails)
             assert isinstance(manager.load("m"), Stored)
             assert views == [0]

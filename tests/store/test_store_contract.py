@@ -132,7 +132,7 @@ class TestCluster:
                 lambda: AsyncAtomicStateManager(redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port))
             ) as store:
                 yield store
-                store.runner.run(store.store._client.aclose())  # type: ignore[attr-defined]  # the client is ours
+                store.runner.run(store.store.servers.client.aclose())  # type: ignore[attr-defined]  # the client is ours
 
         with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
             client.script_flush()
@@ -141,12 +141,16 @@ class TestCluster:
 
     def test_a_reply_of_another_request_drops_the_connections(self, cluster_port: int, monkeypatch):
         """A reply of another request drops the connections to a cluster, and the next request works."""
+
+        async def no_reply(*_: object) -> Answer:
+            return Answer([], True)
+
         with (
             closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client,
             AtomicStateManager(client) as manager,
         ):
             manager.load("m")
-            monkeypatch.setattr(manager, "_once", lambda *_: [])
+            monkeypatch.setattr(manager, "_call", no_reply)
             with pytest.raises(StoreUnavailable, match="the cluster: a reply belonged to another"):
                 manager.load("m")
             monkeypatch.undo()

@@ -1,7 +1,7 @@
-"""The connections of a pool, handed from thread to thread in the order of asking.
+"""Connections of a pool, handed from thread to thread in the order of asking.
 
 redis-py's pools give a free connection to whichever thread asks first after it was returned, which is mostly the thread
-that returned it: under load the others starve until they give up. Here a thread that finds no free connection takes a
+that returned it: under load the others starve until they time out. Here a thread that finds no free connection takes a
 ticket, and a returned connection goes to the oldest ticket.
 
 The pool still makes the connections, and counts those that are kept here as in use. A kept connection is checked before
@@ -13,23 +13,92 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import redis
 from redis.exceptions import RedisError
 
 WAIT: Final = 5.0
-"""Seconds that a thread waits for a connection of a pool that does not say how long."""
+"""Seconds that a thread waits for a connection of a pool that has no `timeout`."""
+
+
+class Connection(Protocol):
+    """A connection of redis-py, as far as the store uses it."""
+
+    def connect(self) -> None:
+        """Connect, unless it is connected."""
+
+    def disconnect(self) -> None:
+        """Close the connection. It connects again when it is used."""
+
+    def can_read(self) -> bool:
+        """Return whether there is something to read."""
+        ...
+
+    def send_packed_command(self, command: Sequence[bytes], /) -> None:
+        """Send bytes."""
+
+    def read_response(self, *, disable_decoding: bool) -> Any:
+        """Read one reply; raise the error that it is."""
+
+
+class AsyncConnection(Protocol):
+    """A connection of redis-py for an event loop, as far as the store uses it."""
+
+    protocol: Any
+    _parser: object
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """Close the connection. It connects again when it is used."""
+
+    async def send_packed_command(self, command: bytes, /) -> None:
+        """Send bytes."""
+
+    async def read_response(self, *, disable_decoding: bool) -> Any:
+        """Read one reply; raise the error that it is."""
+
+
+class Pool(Protocol):
+    """A pool of redis-py, as far as the store uses it."""
+
+    max_connections: int
+
+    def get_connection(self) -> Connection:
+        """Take a connection, or make one."""
+        ...
+
+    def release(self, connection: Any, /) -> None:
+        """Return a connection that was taken."""
+
+    def disconnect(self) -> None:
+        """Close all connections."""
+
+
+class AsyncPool(Protocol):
+    """A pool of redis-py for an event loop, as far as the store uses it."""
+
+    max_connections: int
+
+    async def get_connection(self) -> AsyncConnection:
+        """Take a connection, or make one."""
+        ...
+
+    async def release(self, connection: Any, /) -> None:
+        """Return a connection that was taken."""
+
+    async def disconnect(self) -> None:
+        """Close all connections."""
 
 
 class _Ticket:
-    """A thread that waits. `given` is released once `connection` is set."""
+    """A waiting thread. `given` is released once `connection` is set."""
 
     __slots__ = ("connection", "given")
 
     def __init__(self) -> None:
-        self.connection: Any = None
+        self.connection: Connection | None = None
         self.given = threading.Lock()
         self.given.acquire()
 
@@ -39,14 +108,15 @@ class Connections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[Any] = []
+        self._idle: list[Connection] = []
         self._waiting: deque[_Ticket] = deque()
         self._taken = 0  # connections that threads hold or make, and idle ones
 
-    def take(self, pool: Any) -> Any:
+    def take(self, pool: Pool) -> Connection:
         """Take a connection that can be sent on: the one used last, a new one, or the next that is returned.
 
-        Raises: redis.ConnectionError when none is returned within the pool's `timeout`; whatever the pool raises.
+        Raises:
+            redis.ConnectionError: None is returned within the `timeout` of the pool, or the server cannot be reached.
         """
         ticket = None
         connection = None
@@ -66,7 +136,7 @@ class Connections:
             self.give(pool, connection)
             raise
 
-    def give(self, pool: Any, connection: Any) -> None:
+    def give(self, pool: Pool, connection: Connection | None) -> None:
         """Return a connection that was taken. None returns the right to make one.
 
         The last connection of a pool goes back to the pool itself, so that other users of the same pool (the doctor,
@@ -85,7 +155,7 @@ class Connections:
         if connection is not None:
             pool.release(connection)
 
-    def close(self, pool: Any) -> None:
+    def close(self, pool: Pool) -> None:
         """Return the idle connections to the pool."""
         with self._lock:
             idle, self._idle = self._idle, []
@@ -93,19 +163,20 @@ class Connections:
         for connection in idle:
             pool.release(connection)
 
-    def _wait(self, pool: Any, ticket: _Ticket) -> Any:
+    def _wait(self, pool: Pool, ticket: _Ticket) -> Connection | None:
         timeout = getattr(pool, "timeout", WAIT)
         try:
             given = ticket.given.acquire(timeout=-1 if timeout is None else timeout)
         except BaseException:
-            if not self._withdrawn(ticket):
+            if not self._withdraw(ticket):
                 self.give(pool, ticket.connection)
             raise
-        if not given and self._withdrawn(ticket):
+        if not given and self._withdraw(ticket):
             raise redis.ConnectionError(f"all {pool.max_connections} connections are in use")
         return ticket.connection
 
-    def _withdrawn(self, ticket: _Ticket) -> bool:
+    def _withdraw(self, ticket: _Ticket) -> bool:
+        """Take a ticket back; return False if a connection was handed over meanwhile."""
         with self._lock:
             if ticket not in self._waiting:
                 return False
@@ -113,8 +184,8 @@ class Connections:
             return True
 
 
-def _checked(connection: Any) -> Any:
-    """The connection, connected anew where it has ended or where a reply was left on it."""
+def _checked(connection: Connection) -> Connection:
+    """Return the connection, connected anew if it has ended or if a reply was left on it."""
     connection.connect()  # does nothing while it is connected
     try:
         usable = not connection.can_read()
@@ -126,13 +197,12 @@ def _checked(connection: Any) -> Any:
     return connection
 
 
-# One queue for a pool, also where several managers share it ---------------------------------------------------
+# A pool has one queue in a process, even if several managers share the pool.
+_known: WeakKeyDictionary[Pool, Connections] = WeakKeyDictionary()
 
-_known: WeakKeyDictionary[Any, Connections] = WeakKeyDictionary()
 
-
-def connections_of(pool: Any) -> Connections:
-    """The connections of a pool in this process."""
+def connections_of(pool: Pool) -> Connections:
+    """Return the connections of a pool in this process."""
     found = _known.get(pool)
     return _known.setdefault(pool, Connections()) if found is None else found
 

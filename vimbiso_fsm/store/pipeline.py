@@ -1,26 +1,35 @@
-"""Commands that go out together on one connection, and what comes back for each.
+"""Commands that go out together on one connection, and the answer to each.
 
-`converse` and `converse_awaited` differ in two awaits. Neither repeats anything but what a server without the script
-has refused, and neither raises for a reply that is an error: it stands in its place.
+`converse` repeats only the commands that the server refused because it did not know the script. It does not raise for a
+reply that is an error: the error stands in the place of the reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import hiredis
 import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from vimbiso_fsm.store.connections import AsyncConnection, Connection
 from vimbiso_fsm.store.script import SCRIPT, Words
+
+C = TypeVar("C", Connection, AsyncConnection)
+
+_pack: Final[Callable[[Words], bytes]] = cast(Any, hiredis.pack_command)
+"""Returns a command as the protocol has it. redis-py's own packing costs several times as much."""
 
 
 class Sent(NamedTuple):
     """A command of a pipeline.
 
-    `asking`: it goes to a node that does not have the slot yet. `lasting`: it writes what is to be confirmed.
+    Attributes:
+        words: Its words.
+        asking: Whether it goes to a node that does not have the slot yet.
+        lasting: Whether it writes what a replica must acknowledge.
     """
 
     words: Words
@@ -29,63 +38,35 @@ class Sent(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A reply, or the error in its place. `confirmed`: a replica has what was written, or no replica was asked."""
+    """The answer to a command.
+
+    Attributes:
+        reply: The reply, or the error in its place.
+        confirmed: False if a replica had to acknowledge what was written and did not.
+    """
 
     reply: Any
     confirmed: bool
 
 
-def converse(connection: Any, batch: Sequence[Sent], confirm: Words | None) -> list[Answer]:
-    """The answers to the commands of `batch`, in order.
+async def converse(
+    connection: C,
+    exchange: Callable[[C, list[Words]], Awaitable[list[Any]]],
+    batch: Sequence[Sent],
+    confirm: Words | None,
+) -> list[Answer]:
+    """Send commands and return their answers, in order.
 
-    `confirm`, the words of a WAIT, ends each pipeline that holds something lasting. When it cannot be used again the
-    connection is closed.
+    Args:
+        connection: The connection. It is closed if it cannot be used again.
+        exchange: `exchange` or `exchange_awaited`, as the connection needs it.
+        batch: The commands.
+        confirm: The words of a WAIT, which ends each pipeline that writes something lasting; None for none.
     """
-    answers = _answers(batch, confirm, _exchange(connection, _commands(batch, confirm)))
-    places, again = _forgotten(batch, answers)
-    if again:
-        replies = _exchange(connection, _commands(again, confirm))
-        for place, answer in zip(places, _answers(again, confirm, replies), strict=True):
-            answers[place] = answer
-    return answers
-
-
-async def converse_awaited(connection: Any, batch: Sequence[Sent], confirm: Words | None) -> list[Answer]:
-    """The same, awaited."""
-    answers = _answers(batch, confirm, await _exchange_awaited(connection, _commands(batch, confirm)))
-    places, again = _forgotten(batch, answers)
-    if again:
-        replies = await _exchange_awaited(connection, _commands(again, confirm))
-        for place, answer in zip(places, _answers(again, confirm, replies), strict=True):
-            answers[place] = answer
-    return answers
-
-
-def converse_once(connection: Any, words: Words) -> Any:
-    """The reply to one command, or the error in its place: `converse` for one command that needs no confirmation."""
-    usable = False
-    try:
-        connection.send_packed_command((_packed(words),))
-        reply = connection.read_response(disable_decoding=True)
-        usable = True
-    except ResponseError as error:
-        usable = _whole([error])
-        reply = error
-    except (RedisError, OSError) as error:
-        reply = error
-    finally:
-        if not usable:
-            connection.disconnect()
-    if isinstance(reply, NoScriptError):
-        [answer] = converse(connection, [Sent(words)], None)
-        return answer.reply
-    return reply
-
-
-# What is sent, and what the replies mean ---------------------------------------------------------------------
-
-
-def _commands(batch: Sequence[Sent], confirm: Words | None) -> list[Words]:
+    if len(batch) == 1 and confirm is None and not batch[0].asking:  # the usual case
+        [reply] = await exchange(connection, [batch[0].words])
+        if not isinstance(reply, NoScriptError):
+            return [Answer(reply, True)]
     commands: list[Words] = []
     for sent in batch:
         if sent.asking:
@@ -93,13 +74,25 @@ def _commands(batch: Sequence[Sent], confirm: Words | None) -> list[Words]:
         commands.append(sent.words)
     if confirm is not None and any(sent.lasting for sent in batch):
         commands.append(confirm)
-    return commands
+    replies = await exchange(connection, commands)
+    if len(commands) == len(batch):
+        answers = [Answer(reply, True) for reply in replies]
+    else:
+        answers = _answers(batch, confirm, replies)
+    places = [place for place, answer in enumerate(answers) if isinstance(answer.reply, NoScriptError)]
+    if places:
+        again: list[Sent] = [batch[place] for place in places]
+        again[0] = again[0]._replace(words=("EVAL", SCRIPT, *again[0].words[2:]))  # EVAL brings the script along
+        for place, answer in zip(places, await converse(connection, exchange, again, confirm), strict=True):
+            answers[place] = answer
+    return answers
 
 
 def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any]) -> list[Answer]:
-    """When the reply to WAIT is an error, or lost, the commands are answered all the same, unconfirmed.
+    """Return the answers of commands that were sent with ASKING or WAIT.
 
-    Nothing needs repeating, and a caller who holds back what must not be lost errs on the safe side.
+    If the reply to WAIT is an error, or lost, the commands are answered all the same, unconfirmed: nothing needs
+    repeating, and a caller that holds back what must not be lost errs on the safe side.
     """
     waited = confirm is None or (isinstance(replies[-1], int) and replies[-1] >= 1)
     rest = iter(replies)
@@ -108,64 +101,40 @@ def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any
         asked = next(rest) if sent.asking else None
         reply = next(rest)
         if isinstance(asked, ResponseError) and isinstance(reply, MovedError):
-            reply = asked  # that the command was sent away is only what follows from it
+            reply = asked  # the command was redirected only because ASKING was refused
         answers.append(Answer(reply, waited or not sent.lasting))
     return answers
 
 
-def _forgotten(batch: Sequence[Sent], answers: Sequence[Answer]) -> tuple[list[int], list[Sent]]:
-    """Which commands the server knew no script for, and what to send for them: the first brings it along."""
-    places = [place for place, answer in enumerate(answers) if isinstance(answer.reply, NoScriptError)]
-    again = [batch[place] for place in places]
-    if again:
-        again[0] = again[0]._replace(words=("EVAL", SCRIPT, *again[0].words[2:]))
-    return places, again
-
-
-# The bytes ---------------------------------------------------------------------------------------------------
-
-
-def _packed(words: Words) -> bytes:
-    """The words as the protocol has them. redis-py's own packing costs several times this, above all awaited."""
-    return cast(bytes, hiredis.pack_command(cast(Any, words)))
-
-
-def _reader_of(connection: Any) -> Any:
-    """Return the hiredis reader of an async connection, which gives replies that have arrived without a coroutine each.
-
-    It is None where the connection has another parser, or where push messages may stand among the replies.
-    """
-    if str(connection.protocol) != "2":
-        return None
-    return getattr(connection._parser, "_reader", None)
-
-
-def _exchange(connection: Any, commands: list[Words]) -> list[Any]:
-    """Send the commands together and read the replies; where there is none, the error that took its place."""
+async def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
+    """Send the commands together and return a reply, or the error in its place, for each. It never suspends."""
     replies: list[Any] = []
-    whole = False
+    usable = False
     try:
-        connection.send_packed_command([b"".join(map(_packed, commands))])
+        connection.send_packed_command((b"".join(map(_pack, commands)),))
         for _ in commands:
             try:
                 replies.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 replies.append(error)
-        whole = _whole(replies)
+        usable = _leaves_usable(replies)
     except (RedisError, OSError) as error:
-        _cut(replies, error, len(commands))
+        _fill(replies, error, len(commands))
     finally:
-        if not whole:
+        if not usable:
             connection.disconnect()
     return replies
 
 
-async def _exchange_awaited(connection: Any, commands: list[Words]) -> list[Any]:
+async def exchange_awaited(connection: AsyncConnection, commands: list[Words]) -> list[Any]:
+    """Send the commands and return the replies; see `exchange`."""
     replies: list[Any] = []
-    whole = False
+    usable = False
     try:
-        await connection.send_packed_command(b"".join(map(_packed, commands)))
-        reader = _reader_of(connection)
+        await connection.send_packed_command(b"".join(map(_pack, commands)))
+        # A reply that has already arrived is read from the parser without a coroutine. In protocol 3, push messages may
+        # stand among the replies, and only redis-py tells them apart.
+        reader = getattr(connection._parser, "_reader", None) if str(connection.protocol) == "2" else None
         for _ in commands:
             try:
                 reply = NOT_ENOUGH_DATA if reader is None else reader.gets(False)
@@ -176,21 +145,21 @@ async def _exchange_awaited(connection: Any, commands: list[Words]) -> list[Any]
             if isinstance(reply, redis.ConnectionError):
                 raise reply
             replies.append(reply)
-        whole = _whole(replies)
+        usable = _leaves_usable(replies)
     except (RedisError, OSError) as error:
-        _cut(replies, error, len(commands))
+        _fill(replies, error, len(commands))
     finally:
-        if not whole:
+        if not usable:
             await connection.disconnect(nowait=True)
     return replies
 
 
-def _cut(replies: list[Any], error: Exception, due: int) -> None:
-    """A failure stands for one reply; it says nothing of the others that are due, they are lost."""
+def _leaves_usable(replies: Sequence[Any]) -> bool:
+    """Return whether the connection can be used again: not if the server is no longer the primary."""
+    return ReadOnlyError not in map(type, replies)
+
+
+def _fill(replies: list[Any], error: Exception, due: int) -> None:
+    """Report a failure for the command that it met, and the remaining replies as lost."""
     replies.append(error)
     replies += [redis.ConnectionError(f"the connection ended: {error}")] * (due - len(replies))
-
-
-def _whole(replies: Sequence[Any]) -> bool:
-    """Whether the connection can be used again: it does not when it leads to a master that is none any more."""
-    return not any(isinstance(reply, ReadOnlyError) for reply in replies)

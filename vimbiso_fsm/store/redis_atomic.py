@@ -18,42 +18,30 @@ A manager's `durability` says how durable an answered commit is:
 from __future__ import annotations
 
 import asyncio
-import random
 import time
+from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, cast
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-import attrs
 import redis
 import redis.asyncio
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import RedisError
 
-from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.connections import Connections, connections_of
+from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
+from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
-from vimbiso_fsm.store.pipeline import Answer, Sent, converse, converse_awaited, converse_once
+from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
     MEMBER_KEYS,
     RECORD_SHARDS,
-    Inspected,
     MisplacedReply,
     Words,
     decode,
@@ -65,11 +53,7 @@ from vimbiso_fsm.store.script import (
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
     UNREACHABLE,
-    AsyncCluster,
-    AsyncServer,
     AsyncServers,
-    Cluster,
-    Server,
     Servers,
     async_servers_at,
     async_servers_of,
@@ -77,182 +61,176 @@ from vimbiso_fsm.store.servers import (
     servers_of,
 )
 
-_R = TypeVar("_R")
+R = TypeVar("R")
+ClientT = TypeVar("ClientT")
+ServersT = TypeVar("ServersT", Servers, AsyncServers)
 
-ATTEMPTS: Final = 6
-"""Times that one request is sent at most. The waits between them double from `FIRST_WAIT`; together they are 0.62 s."""
-FIRST_WAIT: Final = 0.02
-"""Seconds before the second attempt; each wait is drawn between half of it and all."""
 REPLY_TIMEOUT: Final = 2.0
 """Seconds to wait for a reply."""
-RETRY_PERIOD: Final = 1.4
-"""Reply timeouts after which no further attempt starts.
-
-The last attempt may take half a timeout to connect and one for the reply, so all attempts end within three.
-"""
 CONFIRM_TIMEOUT: Final = 1.0
 """Seconds to wait for a replica at durability "replicated"."""
 REQUESTS_PER_PIPELINE: Final = 64
 """Requests in one pipeline at most. Further requests go out in further pipelines, each on its own connection."""
-
-
 SCANNED_AT_ONCE: Final = 1000
 """Keys that a server looks at in one step of a scan."""
-# What failed -------------------------------------------------------------------------------------------------
 
 
-class _NotSent(Exception):
-    """There was no connection to send on; the cause says why."""
+class _Manager(ABC, Generic[ClientT, ServersT]):
+    """The parts that the two managers share.
 
-
-class _WrongType(Exception):
-    """A key of the member is of a wrong type; the request has written nothing."""
-
-    def __init__(self, member_id: str) -> None:
-        self.member_id = member_id
-        super().__init__(member_id)
-
-
-_REFUSED_FOR_NOW: Final = (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoScriptError,
-    ReadOnlyError,
-    TryAgainError,
-)
-"""The server did nothing and it may soon be done, there or elsewhere: it loads, fails over, hands a slot to another
-node, or forgot the script between two sentences."""
-
-
-def _is_refused_for_now(error: BaseException) -> bool:
-    return isinstance(error, _REFUSED_FOR_NOW) or str(error).startswith("NOREPLICAS")
-
-
-def _is_elsewhere(error: Exception) -> bool:
-    """Whether the error may mean that another server has the keys now."""
-    return not isinstance(error, ResponseError) or isinstance(
-        error, MovedError | ClusterDownError | MasterDownError | ReadOnlyError
-    )
-
-
-class _Attempts:
-    """The attempts of one command: a bounded number, each with the same bytes and so the same token.
-
-    `redirect`: where the next attempt goes, when a node of a cluster has named another. `began`: when the first attempt
-    began, where it was made without this object.
+    Its methods are coroutines. Those of `AtomicStateManager` never suspend, so it runs them without an event loop.
     """
 
     def __init__(
-        self, request: requests.Request | None, place: str, timeout: float, began: float | None = None
+        self,
+        client: ClientT | ServersT,
+        *,
+        timeout: float = REPLY_TIMEOUT,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
     ) -> None:
-        self._request, self._place = request, place
-        self._last = (time.monotonic() if began is None else began) + RETRY_PERIOD * timeout
-        self._made = 0
-        self._unknown = False
-        self.redirect: AskError | None = None
-        self.lasting = isinstance(request, _LASTING) and getattr(request, "document", b"") is not None
+        """Make a manager from a client of redis-py, which the caller closes.
 
-    def wait(self, error: Exception) -> float:
-        """Seconds to wait before the next attempt after this one failed with `error`.
+        Args:
+            client: The client. That of a cluster only keeps the slots; each node gets a pool here.
+            timeout: Seconds that the client waits for a reply. They bound the repeats too.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
 
-        Raises: _WrongType; CommitUnknown or StoreUnavailable when there is no next attempt.
+        Raises:
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
-        if isinstance(self._request, Inspected) and str(error).startswith("WRONGTYPE"):
-            raise _WrongType(self._request.member_id) from error
-        self._made += 1
-        self.redirect = error if isinstance(error, AskError) else None
-        refused = isinstance(_answered(error), ResponseError | BusyLoadingError)
-        self._unknown = self._unknown or not (refused or isinstance(error, _NotSent))
-        hopeless = refused and not _is_refused_for_now(_answered(error))
-        wait = FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
-        if self.redirect is not None and self._made == 1:
-            wait = 0.0  # it is said where to go; only nodes that do not agree yet are given time
-        if hopeless or self._made == ATTEMPTS or time.monotonic() + wait > self._last:
-            raise self.over(_fault(error)) from error
-        return wait
+        self.servers: ServersT = self._servers_of(client)
+        self._confirm = _confirm(durability, confirm_timeout, timeout)
+        self._timeout = timeout
+        self._shift = shift
+        self._checked = False
 
-    def result(self, result: _R, confirmed: bool) -> _R:
-        """Correct the decoded result by what is known of the attempts.
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        timeout: float = REPLY_TIMEOUT,
+        connect_timeout: float | None = None,
+        connections: int = CONNECTIONS,
+        durability: Durability = "local",
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        shift: float = 0.0,
+    ) -> Self:
+        """Make a manager that connects to a URL when it is first used.
 
-        The `Duplicate` of our own commit, whose first answer was lost, means that the commit is made. `confirmed` holds
-        for it too: a duplicate makes a write of its own, later than the first.
+        Args:
+            url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
+            timeout: Seconds to wait for a reply.
+            connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
+            connections: Connections to one server at most. A request waits for a free one.
+            durability: How durable an answered commit is; see the module.
+            confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            shift: Seconds by which the store's clock is moved; for tests.
+
+        Raises:
+            StoreUnavailable: The URL is malformed.
+            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
         """
-        commit, found = self._request, cast(object, result)
-        if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
-            head, entry = found.current.head, commit.entry
-            if entry is not None and head == requests.Head(entry.version, entry.digest):
-                found = requests.Committed(head, found.current.at)
-        if isinstance(found, requests.Committed) and not confirmed:
-            found = attrs.evolve(found, confirmed=False)
-        return cast(_R, found)
-
-    def misplaced(self) -> Exception:
-        """Return the error for a misplaced reply: it is not known whether the request was performed."""
-        self._unknown = True
-        return self.over("a reply belonged to another request, all connections were dropped")
-
-    def over(self, fault: str) -> Exception:
-        """Return the error after the last attempt."""
-        fault = f"{self._place}: {fault}"
-        match self._request:
-            case requests.Commit(member_id, _, token) as commit if self._unknown and commit.document is not None:
-                return CommitUnknown(member_id, token, fault)
-            case (
-                requests.Quarantine()
-                | requests.Link()
-                | requests.Unlink()
-                | requests.SetWakeUp()
-                | requests.RecordIncident()
-                | requests.Wipe() as request
-            ) if self._unknown:
-                return CommitUnknown(request.member_id or "", type(request).__name__, fault)
-            case _:
-                return StoreUnavailable(fault)
-
-
-_LASTING: Final = (
-    requests.Commit,
-    requests.Quarantine,
-    requests.Link,
-    requests.Unlink,
-    requests.SetWakeUp,
-    requests.RecordIncident,
-    requests.Wipe,
-)
-"""Requests whose writes are to outlive the server; a commit without a document writes nothing that matters."""
-
-
-def _answered(error: Exception) -> BaseException:
-    """What the server said: redis-py's connections of a Sentinel's service turn its refusal into a lost connection."""
-    return error.__context__ if isinstance(error.__context__, ReadOnlyError) else error
-
-
-def _is_ask(redirect: AskError | None) -> bool:
-    """Whether the node must be told that the command knows of the redirect: it does not have the slot yet."""
-    return redirect is not None and not isinstance(redirect, MovedError)
-
-
-def _fault(error: Exception) -> str:
-    cause = error.__cause__ if isinstance(error, _NotSent) else error
-    if isinstance(cause, OutOfMemoryError):
-        return "it is out of memory (maxmemory) and refused the write"
-    if isinstance(cause, AskError):
-        return f"its nodes do not agree who has slot {cause.slot_id}, {cause.host}:{cause.port} was named last"
-    return str(cause) or type(cause).__name__
-
-
-def _check_shards(found: bytes | None, place: str) -> None:
-    if found is not None and found != b"%d" % SHARDS:
-        raise StoreUnavailable(
-            f"{place}: its members are spread over {found.decode()} shards, this release uses {SHARDS}; "
-            "use the release that filled it, or another database"
+        servers = cls._servers_at(
+            url,
+            timeout=timeout,
+            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
+            connections=connections,
         )
+        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
+
+    @staticmethod
+    @abstractmethod
+    def _servers_of(client: ClientT | ServersT) -> ServersT: ...
+
+    @staticmethod
+    @abstractmethod
+    def _servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> ServersT: ...
+
+    async def _perform(self, request: Effect[R]) -> R:
+        if type(request) is requests.Scan:
+            return cast(R, await self._scan())
+        command = encode(request, self._shift)
+        if not self._checked:
+            await self._check()
+        attempts = self._attempts(request)
+        try:
+            try:
+                reply, confirmed = await self._repeat(command.words, attempts)
+                return attempts.result(decode(request, command, reply), confirmed)
+            except WrongType as wrong:
+                question = inspection(wrong.member_id)
+                reply, _ = await self._repeat(question.words, self._attempts())
+                return cast(R, inspected(request, wrong.member_id, question, reply, self.servers.place))
+        except MisplacedReply as error:
+            await self._disconnect()
+            raise attempts.misplaced() from error
+
+    async def _scan(self) -> tuple[str, ...]:
+        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
+
+        Nothing is recorded on a server that has no store yet.
+        """
+        try:
+            return members_of(await self._keys())
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
+
+    def _attempts(self, request: requests.Request | None = None) -> Attempts:
+        return Attempts(request, self.servers.place, self._timeout)
+
+    async def _check(self) -> None:
+        """Record the number of shards, or refuse a store that has another."""
+        for words in RECORD_SHARDS:
+            found, _ = await self._repeat(words, self._attempts())
+            if found is not None and found != b"%d" % SHARDS:
+                raise StoreUnavailable(
+                    f"{self.servers.place}: its members are spread over {found.decode()} shards, this release uses "
+                    f"{SHARDS}; use the release that filled it, or another database"
+                )
+            if found is not None:
+                break
+        self._checked = True
+
+    async def _repeat(self, words: Words, attempts: Attempts) -> Answer:
+        """Send a command until it is answered or given up."""
+        while True:
+            seen = self.servers.seen  # before the attempt: many that fail together refresh once
+            try:
+                return await self._call(words, attempts)
+            except (RedisError, OSError, NotSent) as error:
+                wait = attempts.wait(error)
+                if may_be_elsewhere(error):
+                    await self._refresh(seen)
+                await self._sleep(wait)
+
+    @abstractmethod
+    async def _call(self, words: Words, attempts: Attempts) -> Answer:
+        """Send a command once.
+
+        redis-py's `execute_command` is not used: it repeats what must not be repeated, hides whether anything was sent,
+        takes any connection for WAIT, and costs more than the rest of the call.
+        """
+
+    @abstractmethod
+    async def _keys(self) -> Iterable[bytes]: ...
+
+    @abstractmethod
+    async def _refresh(self, seen: int) -> None: ...
+
+    @abstractmethod
+    async def _disconnect(self) -> None: ...
+
+    @abstractmethod
+    async def _sleep(self, seconds: float) -> None: ...
 
 
 def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> Words | None:
-    """The command that waits for a replica, if the durability needs one."""
+    """Return the command that waits for a replica, if one is to be waited for."""
     if durability not in {"local", "replicated"}:
         raise ValueError(f"durability is 'local' or 'replicated', not {durability!r}")
     if durability == "local":
@@ -269,107 +247,19 @@ def _first_key(words: Words) -> bytes:
     return cast(bytes, words[3] if words[0] == "EVALSHA" else words[1])
 
 
-# The two managers --------------------------------------------------------------------------------------------
-
-
-class AtomicStateManager:
+class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster, Servers]):
     """A `Store` on one server, a service or a cluster. It may be shared between threads.
 
     Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
     `CommitUnknown` (a write was sent, and its answer was lost on every attempt).
     """
 
-    servers: Server | Cluster
+    _servers_of = staticmethod(servers_of)
+    _servers_at = staticmethod(servers_at)
 
-    def __init__(
-        self,
-        client: redis.Redis | redis.RedisCluster | Servers,
-        *,
-        timeout: float = REPLY_TIMEOUT,
-        durability: Durability = "local",
-        confirm_timeout: float = CONFIRM_TIMEOUT,
-        shift: float = 0.0,
-    ) -> None:
-        """Make a manager from a client of redis-py, which the caller closes.
-
-        Args:
-            client: The client. That of a cluster only keeps the slots; each node gets a pool here.
-            timeout: Seconds that the client waits for a reply. They bound the repeats too.
-            durability: How durable an answered commit is; see the module.
-            confirm_timeout: Seconds to wait for a replica at durability "replicated".
-            shift: Seconds by which the store's clock is moved; for tests.
-
-        Raises:
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
-        """
-        self._confirm = _confirm(durability, confirm_timeout, timeout)
-        self.servers = client if isinstance(client, Server | Cluster) else servers_of(client)
-        self._timeout = timeout
-        self._shift = shift
-        self._checked = False
-        self._pools: WeakSet[Any] = WeakSet()  # those used so far; a cluster's come and go
-
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        timeout: float = REPLY_TIMEOUT,
-        connect_timeout: float | None = None,
-        connections: int = CONNECTIONS,
-        durability: Durability = "local",
-        confirm_timeout: float = CONFIRM_TIMEOUT,
-        shift: float = 0.0,
-    ) -> Self:
-        """Make a manager that connects to a URL when it is first used.
-
-        Args:
-            url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
-            timeout: Seconds to wait for a reply.
-            connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
-            connections: Connections to one server at most. A request waits for a free one.
-            durability: How durable an answered commit is; see the module.
-            confirm_timeout: Seconds to wait for a replica at durability "replicated".
-            shift: Seconds by which the store's clock is moved; for tests.
-
-        Raises:
-            StoreUnavailable: The URL is malformed.
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
-        """
-        servers = servers_at(
-            url,
-            timeout=timeout,
-            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
-            connections=connections,
-        )
-        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
-
-    def perform(self, request: Effect[_R], /) -> _R:
+    def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
-        if type(request) is requests.Scan:
-            return cast(_R, self._scan())
-        command = encode(request, self._shift)
-        if not self._checked:
-            self._check()
-        began, attempts, seen = time.monotonic(), None, self.servers.seen
-        try:
-            try:
-                if self._confirm is None:
-                    reply = self._once(command.words)
-                    if not isinstance(reply, Exception):
-                        return decode(request, command, reply)
-                    attempts = self._attempts(request, began)
-                    self._failed(reply, attempts, seen)
-                attempts = attempts or self._attempts(request, began)
-                reply, confirmed = self._repeat(command.words, attempts)
-                return attempts.result(decode(request, command, reply), confirmed)
-            except _WrongType as wrong:
-                question = inspection(wrong.member_id)
-                reply, _ = self._repeat(question.words, self._attempts(None))
-                return cast(_R, inspected(request, wrong.member_id, question, reply, self.servers.place))
-        except MisplacedReply as error:
-            self.servers.disconnect()
-            raise (attempts or self._attempts(request, began)).misplaced() from error
+        return _result_of(self._perform(request))
 
     def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""
@@ -381,7 +271,7 @@ class AtomicStateManager:
 
     def close(self) -> None:
         """Close the connections that the manager made, not a client that it was given; may be called twice."""
-        for pool in list(self._pools):
+        for pool in self.servers.pools:
             connections_of(pool).close(pool)
         self.servers.close()
 
@@ -391,117 +281,66 @@ class AtomicStateManager:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    @property
-    def _client(self) -> redis.Redis | redis.RedisCluster:
-        """redis-py's own, for looking behind the store's back. Raises: StoreUnavailable when a cluster is not there."""
-        try:
-            return self.servers.client
-        except UNREACHABLE as error:
-            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
-
-    def _scan(self) -> tuple[str, ...]:
-        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
-
-        Nothing is recorded on a server that has no store yet.
-        """
-        try:
-            return members_of(self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE))
-        except UNREACHABLE as error:
-            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
-
-    def _attempts(self, request: requests.Request | None, began: float | None = None) -> _Attempts:
-        return _Attempts(request, self.servers.place, self._timeout, began)
-
-    def _check(self) -> None:
-        """Record the number of shards, or refuse a store that has another."""
-        for words in RECORD_SHARDS:
-            found, _ = self._repeat(words, self._attempts(None))
-            _check_shards(found, self.servers.place)
-            if found is not None:
-                break
-        self._checked = True
-
-    def _once(self, words: Words) -> Any:
-        """The first attempt: the reply, or the error in its place.
-
-        It is that of `_call`, without what only a retry needs.
-        """
-        try:
-            pool = self.servers.pool(_first_key(words), None)
-            connections = self._connections(pool)
-            connection = connections.take(pool)
-        except UNREACHABLE as error:
-            failure = _NotSent()
-            failure.__cause__ = error
-            return failure
-        try:
-            return converse_once(connection, words)
-        finally:
-            connections.give(pool, connection)
-
-    def _connections(self, pool: Any) -> Connections:
-        if pool not in self._pools:
-            self._pools.add(pool)
-        return connections_of(pool)
-
-    def _failed(self, error: Exception, attempts: _Attempts, seen: int) -> None:
-        """Wait after a failed attempt, or raise when there is no next one. `seen`: the servers' `seen` before it."""
-        wait = attempts.wait(error)
-        if _is_elsewhere(error):
-            self.servers.refresh(seen)
-        time.sleep(wait)
-
-    def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
-        while True:
-            seen = self.servers.seen
-            try:
-                return self._call(words, attempts)
-            except (RedisError, OSError, _NotSent) as error:
-                self._failed(error, attempts, seen)
-
-    def _call(self, words: Words, attempts: _Attempts) -> Answer:
-        """Send the words once. redis-py's `execute_command` is passed by.
-
-        It repeats what it must not, hides whether anything was sent, takes any connection for WAIT, and costs more than
-        the rest of the call.
-        """
+    async def _call(self, words: Words, attempts: Attempts) -> Answer:
         try:
             pool = self.servers.pool(_first_key(words), attempts.redirect)
-            connections = self._connections(pool)
+            connections = connections_of(pool)
             connection = connections.take(pool)
         except UNREACHABLE as error:
-            raise _NotSent from error
+            raise NotSent from error
         try:
-            batch = [Sent(words, _is_ask(attempts.redirect), attempts.lasting)]
-            [answer] = converse(connection, batch, self._confirm)
+            batch = [Sent(words, attempts.asking, attempts.lasting)]
+            [answer] = await converse(connection, exchange, batch, self._confirm)
         finally:
             connections.give(pool, connection)
         if isinstance(answer.reply, Exception):
             raise answer.reply
         return answer
 
+    async def _keys(self) -> Iterable[bytes]:
+        found: Iterable[bytes] = self.servers.client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)
+        return found
+
+    async def _refresh(self, seen: int) -> None:
+        self.servers.refresh(seen)
+
+    async def _disconnect(self) -> None:
+        self.servers.disconnect()
+
+    async def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 – no event loop runs this
+
+
+def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast(R, end.value)
+    raise AssertionError(f"{coroutine} has suspended")
+
 
 class _Waiting(NamedTuple):
-    """A command that goes out with those of the same moment and the same pool, and who waits for its answer."""
+    """A command that waits to be sent together with others, and its answer."""
 
     sent: Sent
     answer: asyncio.Future[Answer]
 
 
-class _Line:
-    """The commands that wait for a connection of one pool, and how many pipelines are out on its connections."""
+class _Queue:
+    """The commands that wait for a connection of one pool, and the number of pipelines that are being sent."""
 
     def __init__(self) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.out = 0
 
     def group(self) -> list[_Waiting]:
-        """Those that go out next, together; who has given up waiting is left out."""
+        """Return the commands that go out next together, without cancelled ones."""
         taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), REQUESTS_PER_PIPELINE))]
         return [waiting for waiting in taken if not waiting.answer.done()]
 
 
-class AsyncAtomicStateManager:
+class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.RedisCluster, AsyncServers]):
     """An `AsyncStore` on one server, a service or a cluster, for one event loop.
 
     Requests that are made at the same moment go out in one pipeline. While all connections are in use, requests wait
@@ -512,7 +351,8 @@ class AsyncAtomicStateManager:
     was sent may still be performed; the requests that share its pipeline are not affected.
     """
 
-    servers: AsyncServer | AsyncCluster
+    _servers_of = staticmethod(async_servers_of)
+    _servers_at = staticmethod(async_servers_at)
 
     def __init__(
         self,
@@ -523,87 +363,14 @@ class AsyncAtomicStateManager:
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
     ) -> None:
-        """Make a manager from a client of redis-py, which the caller closes.
-
-        Args:
-            client: The client. That of a cluster only keeps the slots; each node gets a pool here.
-            timeout: Seconds that the client waits for a reply. They bound the repeats too.
-            durability: How durable an answered commit is; see the module.
-            confirm_timeout: Seconds to wait for a replica at durability "replicated".
-            shift: Seconds by which the store's clock is moved; for tests.
-
-        Raises:
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
-        """
-        self._confirm = _confirm(durability, confirm_timeout, timeout)
-        self.servers = client if isinstance(client, AsyncServer | AsyncCluster) else async_servers_of(client)
-        self._timeout = timeout
-        self._shift = shift
-        self._checked = False
-        self._lines: WeakKeyDictionary[Any, _Line] = WeakKeyDictionary()  # by pool; a cluster's come and go
+        """Make a manager; see `AtomicStateManager`."""
+        super().__init__(client, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
+        self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # a cluster's pools come and go
         self._sending: set[asyncio.Task[None]] = set()
 
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        timeout: float = REPLY_TIMEOUT,
-        connect_timeout: float | None = None,
-        connections: int = CONNECTIONS,
-        durability: Durability = "local",
-        confirm_timeout: float = CONFIRM_TIMEOUT,
-        shift: float = 0.0,
-    ) -> Self:
-        """Make a manager that connects to a URL when it is first used.
-
-        Args:
-            url: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; see `servers.py`.
-            timeout: Seconds to wait for a reply.
-            connect_timeout: Seconds to wait for a connection; by default half of `timeout`.
-            connections: Connections to one server at most. A request waits for a free one.
-            durability: How durable an answered commit is; see the module.
-            confirm_timeout: Seconds to wait for a replica at durability "replicated".
-            shift: Seconds by which the store's clock is moved; for tests.
-
-        Raises:
-            StoreUnavailable: The URL is malformed.
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
-        """
-        servers = async_servers_at(
-            url,
-            timeout=timeout,
-            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
-            connections=connections,
-        )
-        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
-
-    async def perform(self, request: Effect[_R], /) -> _R:
+    async def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
-        if type(request) is requests.Scan:
-            return cast(_R, await self._scan())
-        command = encode(request, self._shift)
-        if not self._checked:
-            await self._check()
-        began, attempts, seen = time.monotonic(), None, self.servers.seen
-        try:
-            try:
-                if self._confirm is None:
-                    try:
-                        return decode(request, command, (await self._call(command.words)).reply)
-                    except (RedisError, OSError, _NotSent) as error:
-                        attempts = self._attempts(request, began)
-                        await self._failed(error, attempts, seen)
-                attempts = attempts or self._attempts(request, began)
-                reply, confirmed = await self._repeat(command.words, attempts)
-                return attempts.result(decode(request, command, reply), confirmed)
-            except _WrongType as wrong:
-                question = inspection(wrong.member_id)
-                reply, _ = await self._repeat(question.words, self._attempts(None))
-                return cast(_R, inspected(request, wrong.member_id, question, reply, self.servers.place))
-        except MisplacedReply as error:
-            await self.servers.disconnect()
-            raise (attempts or self._attempts(request, began)).misplaced() from error
+        return await self._perform(request)
 
     async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
         """Read what is stored of a member; with `previous`, also the document before."""
@@ -627,90 +394,59 @@ class AsyncAtomicStateManager:
     ) -> None:
         await self.close()
 
-    @property
-    def _client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
-        return self.servers.client
-
-    async def _scan(self) -> tuple[str, ...]:
-        """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
-
-        Nothing is recorded on a server that has no store yet.
-        """
+    async def _call(self, words: Words, attempts: Attempts) -> Answer:
         try:
-            found = self._client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)
-            return members_of([key async for key in found])
+            pool = await self.servers.pool(_first_key(words), attempts.redirect)
         except UNREACHABLE as error:
-            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
-
-    def _attempts(self, request: requests.Request | None, began: float | None = None) -> _Attempts:
-        return _Attempts(request, self.servers.place, self._timeout, began)
-
-    async def _check(self) -> None:
-        """Record the number of shards, or refuse a store that has another."""
-        for words in RECORD_SHARDS:
-            found, _ = await self._repeat(words, self._attempts(None))
-            _check_shards(found, self.servers.place)
-            if found is not None:
-                break
-        self._checked = True
-
-    async def _failed(self, error: Exception, attempts: _Attempts, seen: int) -> None:
-        """Wait after a failed attempt, or raise when there is no next one. `seen`: the servers' `seen` before it."""
-        wait = attempts.wait(error)
-        if _is_elsewhere(error):
-            await self.servers.refresh(seen)
-        await asyncio.sleep(wait)
-
-    async def _repeat(self, words: Words, attempts: _Attempts) -> Answer:
-        while True:
-            seen = self.servers.seen
-            try:
-                return await self._call(words, attempts)
-            except (RedisError, OSError, _NotSent) as error:
-                await self._failed(error, attempts, seen)
-
-    async def _call(self, words: Words, attempts: _Attempts | None = None) -> Answer:
-        redirect = attempts.redirect if attempts else None
-        try:
-            pool = await self.servers.pool(_first_key(words), redirect)
-        except UNREACHABLE as error:
-            raise _NotSent from error
+            raise NotSent from error
         loop = asyncio.get_running_loop()
-        line = self._lines.get(pool)
-        if line is None:
-            line = self._lines[pool] = _Line()
-        if not line.waiting:
-            loop.call_soon(self._send_waiting, pool, line)  # runs when all that is ready now has joined
+        queue = self._queues.get(pool)
+        if queue is None:
+            queue = self._queues[pool] = _Queue()
+        if not queue.waiting:
+            loop.call_soon(self._send_waiting, pool, queue)  # runs after every task that is ready now
         answer: asyncio.Future[Answer] = loop.create_future()
-        line.waiting.append(_Waiting(Sent(words, _is_ask(redirect), attempts is not None and attempts.lasting), answer))
+        queue.waiting.append(_Waiting(Sent(words, attempts.asking, attempts.lasting), answer))
         return await answer
 
-    def _send_waiting(self, pool: Any, line: _Line) -> None:
-        """Send what waits, as far as there are connections.
+    async def _keys(self) -> Iterable[bytes]:
+        return [key async for key in self.servers.client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)]
 
-        The pool's own way of waiting for one is left alone: it gives up after a while, also when the server answers all
-        the time and there is only much to do.
+    async def _refresh(self, seen: int) -> None:
+        await self.servers.refresh(seen)
+
+    async def _disconnect(self) -> None:
+        await self.servers.disconnect()
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def _send_waiting(self, pool: AsyncPool, queue: _Queue) -> None:
+        """Send the waiting commands, as far as there are connections.
+
+        The pool's own queue for a connection is not used: its timeout also ends when the server answers all the time
+        and only has much to do.
         """
-        while line.waiting and line.out < pool.max_connections:
-            if group := line.group():
-                line.out += 1
+        while queue.waiting and queue.out < pool.max_connections:
+            if group := queue.group():
+                queue.out += 1
                 task = asyncio.ensure_future(self._send(pool, group))
                 self._sending.add(task)
-                task.add_done_callback(partial(self._sent, pool, line))
+                task.add_done_callback(partial(self._sent, pool, queue))
 
-    def _sent(self, pool: Any, line: _Line, task: asyncio.Task[None]) -> None:
-        """A pipeline is back: its connection takes the next ones."""
+    def _sent(self, pool: AsyncPool, queue: _Queue, task: asyncio.Task[None]) -> None:
+        """Give the connection of a finished pipeline to the next commands."""
         self._sending.discard(task)
-        line.out -= 1
+        queue.out -= 1
         if task.cancelled():  # the loop is being shut down
-            for waiting in line.waiting:
+            for waiting in queue.waiting:
                 waiting.answer.cancel()
-        self._send_waiting(pool, line)
+        self._send_waiting(pool, queue)
 
-    async def _send(self, pool: Any, group: list[_Waiting]) -> None:
-        """One pipeline. It is a task of its own: no waiter's cancellation reaches the connection."""
+    async def _send(self, pool: AsyncPool, group: list[_Waiting]) -> None:
+        """Send one pipeline. It is a task of its own: no waiter's cancellation reaches the connection."""
         try:
-            answers = await self._talk(pool, [waiting.sent for waiting in group])
+            answers = await self._exchange(pool, [waiting.sent for waiting in group])
         except BaseException:  # the loop is being shut down
             for waiting in group:
                 waiting.answer.cancel()
@@ -723,14 +459,14 @@ class AsyncAtomicStateManager:
             else:
                 waiting.answer.set_result(answer)
 
-    async def _talk(self, pool: Any, batch: list[Sent]) -> list[Answer]:
+    async def _exchange(self, pool: AsyncPool, batch: list[Sent]) -> list[Answer]:
         try:
             connection = await pool.get_connection()
         except UNREACHABLE as error:
-            failure = _NotSent()
+            failure = NotSent()
             failure.__cause__ = error
             return [Answer(failure, False)] * len(batch)
         try:
-            return await converse_awaited(connection, batch, self._confirm)
+            return await converse(connection, exchange_awaited, batch, self._confirm)
         finally:
             await pool.release(connection)

@@ -24,7 +24,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 from urllib.parse import unquote
 
 import attrs
@@ -41,11 +41,15 @@ from redis.exceptions import AskError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store.connections import AsyncPool, Pool
+
+C = TypeVar("C")
+P = TypeVar("P")
 
 CONNECTIONS: Final = 20
 """Connections to one server at most. A request that finds none free waits for one."""
-UNREACHABLE: Final = (RedisError, RedisClusterException, OSError)
-"""The exceptions of redis-py without a connection; the second is no `RedisError`."""
+UNREACHABLE: Final[tuple[type[Exception], ...]] = (RedisError, RedisClusterException, OSError)
+"""The errors that redis-py raises if it gets no connection. The second is no `RedisError`."""
 
 _Address: TypeAlias = tuple[str, int]
 _parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url
@@ -136,45 +140,54 @@ def _named(pool: Any) -> str:
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
-def _not_followed(place: str) -> StoreUnavailable:
-    return StoreUnavailable(f"{place}: it is a node of a cluster; name it with redis+cluster://, or use RedisCluster")
+class _SingleServer(Generic[C, P]):
+    """The parts that `Server` and `AsyncServer` share."""
+
+    def __init__(self, client: C, owned: Sequence[C] = ()) -> None:
+        """Take a client.
+
+        Args:
+            client: The client of redis-py.
+            owned: The clients that are closed with the server.
+        """
+        self.client: C = client
+        self.pools: tuple[P] = (cast(Any, client).connection_pool,)
+        self.place: str = _named(self.pools[0])
+        self.seen: int = 0
+        self._owned = owned
+
+    def _pool(self, redirect: AskError | None) -> P:
+        if redirect is not None:
+            raise StoreUnavailable(
+                f"{self.place}: it is a node of a cluster; name it with redis+cluster://, or use RedisCluster"
+            )
+        return self.pools[0]
 
 
-class Server:
+class Server(_SingleServer[redis.Redis, Pool]):
     """One server, or the primary of a service.
 
     Attributes:
         client: The client of redis-py.
+        pools: Its pool of connections.
         place: The address.
         seen: How often the topology was read; always 0 here.
     """
 
-    place: str
-
-    def __init__(self, client: redis.Redis, owned: Sequence[redis.Redis] = ()) -> None:
-        """Take a client; `owned` are the clients that are closed with the server."""
-        self.client = client
-        self._pool = client.connection_pool
-        self._owned = owned
-        self.place = _named(self._pool)
-        self.seen = 0
-
-    def pool(self, key: bytes, redirect: AskError | None) -> Any:
+    def pool(self, key: bytes, redirect: AskError | None) -> Pool:
         """Return the pool of the server.
 
         Raises:
             StoreUnavailable: A `redirect` names another server, which the client of a single server cannot follow.
         """
-        if redirect is not None:
-            raise _not_followed(self.place)
-        return self._pool
+        return self._pool(redirect)
 
     def refresh(self, seen: int) -> None:
         """Do nothing: the pool of a service follows its primary by itself."""
 
     def disconnect(self) -> None:
         """Drop all connections; new ones are made when they are needed."""
-        self._pool.disconnect()
+        self.pools[0].disconnect()
 
     def close(self) -> None:
         """Close the connections and the owned clients; may be called twice."""
@@ -182,35 +195,19 @@ class Server:
             client.close()
 
 
-class AsyncServer:
+class AsyncServer(_SingleServer[redis.asyncio.Redis, AsyncPool]):
     """One server, or the primary of a service, for an event loop; see `Server`."""
 
-    place: str
-
-    def __init__(self, client: redis.asyncio.Redis, owned: Sequence[redis.asyncio.Redis] = ()) -> None:
-        """Take a client; `owned` are the clients that are closed with the server."""
-        self.client = client
-        self._pool = client.connection_pool
-        self._owned = owned
-        self.place = _named(self._pool)
-        self.seen = 0
-
-    async def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """Return the pool of the server.
-
-        Raises:
-            StoreUnavailable: A `redirect` names another server, which the client of a single server cannot follow.
-        """
-        if redirect is not None:
-            raise _not_followed(self.place)
-        return self._pool
+    async def pool(self, key: bytes, redirect: AskError | None) -> AsyncPool:
+        """Return the pool of the server; see `Server.pool`."""
+        return self._pool(redirect)
 
     async def refresh(self, seen: int) -> None:
         """Do nothing: the pool of a service follows its primary by itself."""
 
     async def disconnect(self) -> None:
         """Drop all connections; new ones are made when they are needed."""
-        await self._pool.disconnect()
+        await self.pools[0].disconnect()
 
     async def close(self) -> None:
         """Close the connections and the owned clients; may be called twice."""
@@ -276,40 +273,54 @@ _CARRIED: Final = (
 others concern redis-py's own pools and push messages."""
 
 
-class _Nodes:
+class _Nodes(Generic[P]):
     """The pools of a cluster's nodes, by address."""
 
-    place = "the cluster"
+    place: str = "the cluster"
+    seen: int = 0
 
-    def __init__(self, pool_class: type[Any], retry: Any, options: dict[str, Any]) -> None:
+    def __init__(self, pool_class: Callable[..., Any], retry: object, options: dict[str, Any]) -> None:
         self._pool_class = pool_class
         self._options = {"max_connections": CONNECTIONS, **options, **_POOL, "retry": retry}
-        self._pools: dict[_Address, Any] = {}
-        self.seen = 0
+        self._pools: dict[_Address, P] = {}
 
-    def _at(self, client: Any, node: Any, redirect: AskError | None, like: Callable[[Any], tuple[Any, Any]]) -> Any:
-        """Return the pool of a node, or of that in a redirect; `like` gives class and options of a connection."""
+    @property
+    def pools(self) -> list[P]:
+        """The pools of the nodes that were used."""
+        return list(self._pools.values())
+
+    def _at(self, client: Any, node: Any, redirect: AskError | None, like: Callable[[Any], Any]) -> P:
+        """Return the pool of a node, or of that in a redirect; `like` returns a pool of redis-py to the node."""
         address: _Address = (node.host, int(node.port))
         if redirect is not None:  # the host is left out when it is that of the node which answered
             address = client.nodes_manager.remap_host_port(redirect.host or node.host, redirect.port)
         pool = self._pools.get(address)
         if pool is None:
-            kind, found = like(node)
-            carried = {name: value for name, value in found.items() if name.startswith(_CARRIED)}
+            found = like(node)
+            carried = {name: value for name, value in found.connection_kwargs.items() if name.startswith(_CARRIED)}
             options = {**carried, **self._options, "host": address[0], "port": address[1]}
-            pool = self._pools.setdefault(address, self._pool_class(connection_class=kind, **options))
+            made: P = self._pool_class(connection_class=found.connection_class, **options)
+            pool = self._pools.setdefault(address, made)
         return pool
 
-    def _left(self, client: Any) -> list[Any]:
+    def _starts_reading(self, seen: int) -> bool:
+        """Count a reading of the topology and return True, unless it was read since `seen`."""
+        if seen != self.seen:
+            return False
+        self.seen += 1
+        return True
+
+    def _left(self, client: Any) -> list[P]:
         """Forget and return the pools of nodes that have left the cluster."""
         there = {(node.host, int(node.port)) for node in client.get_nodes()}
         return [self._pools.pop(address) for address in set(self._pools) - there]
 
 
-class Cluster(_Nodes):
+class Cluster(_Nodes[Pool]):
     """A cluster.
 
     Attributes:
+        pools: The pools of the nodes that were used.
         place: "the cluster".
         seen: How often the topology was read.
     """
@@ -339,17 +350,14 @@ class Cluster(_Nodes):
                     self._client = self._make()
         return cast(redis.RedisCluster, self._client)
 
-    def pool(self, key: bytes, redirect: AskError | None) -> Any:
+    def pool(self, key: bytes, redirect: AskError | None) -> Pool:
         """Return the pool of the node that has the key, or of the node that a `redirect` names.
 
         Raises one of `UNREACHABLE` if no node tells where the slots are.
         """
         client: Any = self.client  # Any: redis-py does not type the calls below
-        return self._at(client, client.get_node_from_key(key), redirect, self._like)
-
-    def _like(self, node: Any) -> tuple[Any, Any]:
-        pool = cast(Any, self.client).get_redis_connection(node).connection_pool
-        return pool.connection_class, pool.connection_kwargs
+        node = client.get_node_from_key(key)
+        return self._at(client, node, redirect, lambda node: client.get_redis_connection(node).connection_pool)
 
     def refresh(self, seen: int) -> None:
         """Read the topology, unless it was read since `seen`.
@@ -357,9 +365,8 @@ class Cluster(_Nodes):
         If no node answers, the last topology stays, and callers that waited here do not ask again.
         """
         with self._lock:
-            if seen != self.seen or self._client is None:
+            if self._client is None or not self._starts_reading(seen):
                 return
-            self.seen += 1
             with suppress(*UNREACHABLE):
                 self._client.nodes_manager.initialize()
                 for pool in self._left(self._client):
@@ -367,7 +374,7 @@ class Cluster(_Nodes):
 
     def disconnect(self) -> None:
         """Drop all connections; new ones are made when they are needed."""
-        for pool in list(self._pools.values()):
+        for pool in self.pools:
             pool.disconnect()
 
     def close(self) -> None:
@@ -377,7 +384,7 @@ class Cluster(_Nodes):
             self._client.close()
 
 
-class AsyncCluster(_Nodes):
+class AsyncCluster(_Nodes[AsyncPool]):
     """A cluster, for an event loop; see `Cluster`."""
 
     def __init__(self, client: redis.asyncio.RedisCluster, *, owned: bool = False, **options: Any) -> None:
@@ -387,24 +394,18 @@ class AsyncCluster(_Nodes):
         self._owned = owned
         self._lock = asyncio.Lock()
 
-    async def pool(self, key: bytes, redirect: AskError | None) -> Any:
-        """Return the pool of the node that has the key, or of the node that a `redirect` names.
-
-        Raises one of `UNREACHABLE` if no node tells where the slots are.
-        """
+    async def pool(self, key: bytes, redirect: AskError | None) -> AsyncPool:
+        """Return the pool of a node; see `Cluster.pool`."""
         client: Any = self.client  # Any: redis-py does not type the calls below
         await client.initialize()  # does nothing when it is
-        return self._at(client, client.get_node_from_key(key), redirect, _like)
+        # a node of the async client has the attributes of a pool
+        return self._at(client, client.get_node_from_key(key), redirect, lambda node: node)
 
     async def refresh(self, seen: int) -> None:
-        """Read the topology, unless it was read since `seen`.
-
-        If no node answers, the last topology stays, and callers that waited here do not ask again.
-        """
+        """Read the topology, unless it was read since `seen`; see `Cluster.refresh`."""
         async with self._lock:
-            if seen != self.seen:
+            if not self._starts_reading(seen):
                 return
-            self.seen += 1
             with suppress(*UNREACHABLE):
                 await self.client.nodes_manager.initialize()
                 for pool in self._left(self.client):
@@ -412,7 +413,7 @@ class AsyncCluster(_Nodes):
 
     async def disconnect(self) -> None:
         """Drop all connections; new ones are made when they are needed."""
-        for pool in list(self._pools.values()):
+        for pool in self.pools:
             await pool.disconnect()
 
     async def close(self) -> None:
@@ -420,10 +421,6 @@ class AsyncCluster(_Nodes):
         await self.disconnect()
         if self._owned:
             await self.client.aclose()
-
-
-def _like(node: Any) -> tuple[Any, Any]:
-    return node.connection_class, node.connection_kwargs
 
 
 Servers: TypeAlias = Server | Cluster
@@ -435,13 +432,17 @@ AsyncServers: TypeAlias = AsyncServer | AsyncCluster
 # From clients and from URLs ----------------------------------------------------------------------------------
 
 
-def servers_of(client: redis.Redis | redis.RedisCluster) -> Servers:
+def servers_of(client: redis.Redis | redis.RedisCluster | Servers) -> Servers:
     """Return the servers of a client that the caller closes."""
+    if isinstance(client, Server | Cluster):
+        return client
     return Cluster(client) if isinstance(client, redis.RedisCluster) else Server(client)
 
 
-def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncServers:
+def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster | AsyncServers) -> AsyncServers:
     """Return the servers of a client that the caller closes."""
+    if isinstance(client, AsyncServer | AsyncCluster):
+        return client
     return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncServer(client)
 
 
@@ -470,17 +471,7 @@ def servers_at(url: str, *, timeout: float, connect_timeout: float, connections:
 
 
 def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> AsyncServers:
-    """Return the servers at a URL, without connecting to them.
-
-    Args:
-        url: The URL; see the module.
-        timeout: Seconds to wait for a reply.
-        connect_timeout: Seconds to wait for a connection.
-        connections: Connections to one server at most.
-
-    Raises:
-        StoreUnavailable: The URL is malformed.
-    """
+    """Return the servers at a URL, without connecting to them; see `servers_at`."""
     limits = _limits(timeout, connect_timeout, connections)
     try:
         place = _place_at(url)

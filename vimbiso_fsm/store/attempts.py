@@ -1,0 +1,191 @@
+"""The attempts of one request: their number, and the error after the last one."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Final, TypeVar, cast
+
+import attrs
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.store import requests
+from vimbiso_fsm.store.script import Inspected
+
+R = TypeVar("R")
+
+ATTEMPTS: Final = 6
+"""Times that one request is sent at most. The waits between them double from `FIRST_WAIT`; together they are 0.62 s."""
+FIRST_WAIT: Final = 0.02
+"""Seconds before the second attempt; each wait is drawn between half of it and all."""
+RETRY_PERIOD: Final = 1.4
+"""Reply timeouts after which no further attempt starts.
+
+The last attempt may take half a timeout to connect and one for the reply, so all attempts end within three.
+"""
+
+_TEMPORARY: Final = (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    TryAgainError,
+)
+"""Refusals after which the same request may soon be performed, by this server or by another one."""
+_WRITES: Final = (
+    requests.Quarantine,
+    requests.Link,
+    requests.Unlink,
+    requests.SetWakeUp,
+    requests.RecordIncident,
+    requests.Wipe,
+)
+"""Requests that write something lasting, without `Commit`, which writes nothing lasting if it has no document."""
+
+
+class NotSent(Exception):
+    """There was no connection to send on; the cause says why."""
+
+
+class WrongType(Exception):
+    """A key of the member is of a wrong type; the request has written nothing."""
+
+    def __init__(self, member_id: str) -> None:
+        self.member_id: Final = member_id
+        super().__init__(member_id)
+
+
+class Attempts:
+    """The attempts of one request, a bounded number. All of them send the same bytes, and so the same token.
+
+    Attributes:
+        redirect: Where the next attempt goes, if a node of a cluster has named another one.
+    """
+
+    __slots__ = ("_last", "_made", "_place", "_request", "_unknown", "redirect")
+
+    def __init__(self, request: requests.Request | None, place: str, timeout: float) -> None:
+        """Begin.
+
+        Args:
+            request: The request; None for a question that the store asks for itself.
+            place: The address of the store, for errors.
+            timeout: Seconds to wait for a reply.
+        """
+        self._request, self._place = request, place
+        self._last = time.monotonic() + RETRY_PERIOD * timeout
+        self._made = 0
+        self._unknown = False
+        self.redirect: AskError | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the request writes what must outlive the server."""
+        if isinstance(self._request, requests.Commit):
+            return self._request.document is not None
+        return isinstance(self._request, _WRITES)
+
+    @property
+    def asking(self) -> bool:
+        """Whether the next attempt goes to a node that does not have the slot yet, and must be told so."""
+        return self.redirect is not None and not isinstance(self.redirect, MovedError)
+
+    def wait(self, error: Exception) -> float:
+        """Return the seconds to wait before the next attempt, after an attempt failed with `error`.
+
+        Raises:
+            WrongType: A key of the member is of a wrong type.
+            CommitUnknown: There is no next attempt, and an earlier one may have written.
+            StoreUnavailable: There is no next attempt, and nothing was written.
+        """
+        if isinstance(self._request, Inspected) and str(error).startswith("WRONGTYPE"):
+            raise WrongType(self._request.member_id) from error
+        self._made += 1
+        self.redirect = error if isinstance(error, AskError) else None
+        refusal = _refusal(error)
+        self._unknown = self._unknown or not (refusal or isinstance(error, NotSent))
+        is_final = refusal is not None and not _is_temporary(refusal)
+        wait = FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
+        if self.redirect is not None and self._made == 1:
+            wait = 0.0  # the error names the right node; only nodes that do not agree yet need time
+        if is_final or self._made == ATTEMPTS or time.monotonic() + wait > self._last:
+            raise self.over(_fault(error)) from error
+        return wait
+
+    def result(self, result: R, confirmed: bool) -> R:
+        """Correct the decoded result by what is known of the attempts.
+
+        A `Duplicate` of this very commit means that an attempt made it whose answer was lost. `confirmed` holds for it
+        too: a duplicate makes a write of its own, later than the first.
+        """
+        if confirmed and not self._unknown:
+            return result
+        commit, found = self._request, cast(object, result)
+        if self._unknown and isinstance(found, requests.Duplicate) and isinstance(commit, requests.Commit):
+            head, entry = found.current.head, commit.entry
+            if entry is not None and head == requests.Head(entry.version, entry.digest):
+                found = requests.Committed(head, found.current.at)
+        if not confirmed and isinstance(found, requests.Committed):
+            found = attrs.evolve(found, confirmed=False)
+        return cast(R, found)
+
+    def misplaced(self) -> Exception:
+        """Return the error for a reply to another request: it is not known whether this one was performed."""
+        self._unknown = True
+        return self.over("a reply belonged to another request, all connections were dropped")
+
+    def over(self, fault: str) -> Exception:
+        """Return the error for a request that is not sent again."""
+        fault = f"{self._place}: {fault}"
+        request = self._request
+        if self._unknown and isinstance(request, requests.Commit) and self.lasting:
+            return CommitUnknown(request.member_id, request.token, fault)
+        if self._unknown and isinstance(request, _WRITES):
+            return CommitUnknown(request.member_id or "", type(request).__name__, fault)
+        return StoreUnavailable(fault)
+
+
+def may_be_elsewhere(error: Exception) -> bool:
+    """Return whether the error may mean that another server has the keys now."""
+    return not isinstance(error, ResponseError) or isinstance(
+        error, MovedError | ClusterDownError | MasterDownError | ReadOnlyError
+    )
+
+
+def _refusal(error: Exception) -> BaseException | None:
+    """Return the refusal of the server, or None if the error is none.
+
+    The connections of a Sentinel's service turn one refusal, that of a server which has become a replica, into a lost
+    connection.
+    """
+    answered = error.__context__ if isinstance(error.__context__, ReadOnlyError) else error
+    return answered if isinstance(answered, ResponseError | BusyLoadingError) else None
+
+
+def _is_temporary(refusal: BaseException) -> bool:
+    return isinstance(refusal, _TEMPORARY) or str(refusal).startswith("NOREPLICAS")
+
+
+def _fault(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, NotSent) else error
+    if isinstance(cause, OutOfMemoryError):
+        return "it is out of memory (maxmemory) and refused the write"
+    if isinstance(cause, AskError):
+        return (
+            f"its nodes do not agree which of them has slot {cause.slot_id}; {cause.host}:{cause.port} was named last"
+        )
+    return str(cause) or type(cause).__name__
