@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from types import ModuleType
+from typing import TypeAlias, TypeVar
 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
@@ -24,6 +26,10 @@ from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.clock import Clock
 
 _log = logging.getLogger("vimbiso_fsm")
+R = TypeVar("R")
+
+Begin: TypeAlias = Callable[[Context], Operation[R]]
+"""Makes an operation from its context."""
 
 
 def resolve_bot(flows: Bot | str) -> Bot:
@@ -102,9 +108,9 @@ class BaseManager:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""
         return Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
 
-    def wake(self, member_id: str, answer: CallReturned | None, context: Context) -> Operation[tuple[AuditEntry, ...]]:
+    def wake(self, member_id: str, answer: CallReturned | None = None) -> Begin[tuple[AuditEntry, ...]]:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
-        return wake(context, member_id, delivers=self.deliver is not None, answer=answer)
+        return partial(wake, member_id=member_id, delivers=self.deliver is not None, answer=answer)
 
     def queue(self, message: Message) -> tuple[str, str] | str:
         """Return the key of the queue in which a message waits: the member, or the channel of one not cached."""

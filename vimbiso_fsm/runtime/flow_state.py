@@ -24,17 +24,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import Finding, NotAnswered, ServiceError, Unreadable, VimbisoError
+from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
-from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import (
     STILL_RUNNING,
     AsyncLegacyReader,
     Deliver,
     LegacyReader,
-    Operation,
     Pause,
     ReadLegacy,
     RunCall,
@@ -48,7 +46,7 @@ from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
 from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
-from vimbiso_fsm.runtime.base import BaseManager, delay
+from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
@@ -208,7 +206,13 @@ class FlowStateManager:
             legacy = closing.enter_context(LegacySource(legacy if isinstance(legacy, str) else url)) if legacy else None
         manager = cls(flows, store, legacy=legacy, on_close=closing.close, **options)
         startup = StartupCheck(durability, unsafe_store)
-        manager._start = lambda: manager._check_startup(startup.findings(ask_nodes(store.servers)), startup)
+
+        def start() -> None:
+            incident = startup.incident(ask_nodes(store.servers), manager.now())
+            if incident is not None:
+                store.perform(RecordIncident(None, incident.body))
+
+        manager._start = start
         return manager
 
     @classmethod
@@ -280,7 +284,7 @@ class FlowStateManager:
         Raises:
             StoreUnavailable, CommitUnknown, Contended, NewerState: Call it again later.
         """
-        return self._run(partial(self._base.wake, member_id, None), member_id)
+        return self._run(self._base.wake(member_id), member_id)
 
     def _ready(self) -> None:
         """Check before the first use whether this manager may start on its servers."""
@@ -289,12 +293,7 @@ class FlowStateManager:
                 self._start()
                 self._start = None
 
-    def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
-        incident = startup.incident(findings, self._base.clock.now())
-        if incident is not None:
-            self._store.perform(RecordIncident(None, incident.body))
-
-    def _run(self, begin: Callable[[Context], Operation[R]], key: object, call_wait: float | None = None) -> R:
+    def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
         """Run an operation in the member's place in the queue.
 
         Args:
@@ -308,7 +307,7 @@ class FlowStateManager:
         with self._queue.place(key, self._base.patience) as place:
             return self._drive(begin, began, place, call_wait)
 
-    def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
+    def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
         """Run an operation without calls outside the queue. `member_id`: the member whose document it may change."""
         if self._start is not None:
             self._ready()
@@ -319,11 +318,7 @@ class FlowStateManager:
                 self._base.cache.forget(member_id)
 
     def _drive(
-        self,
-        begin: Callable[[Context], Operation[R]],
-        began: float,
-        place: MemberLock | None = None,
-        call_wait: float | None = None,
+        self, begin: Begin[R], began: float, place: MemberLock | None = None, call_wait: float | None = None
     ) -> R:
         """Perform the effects of an operation begun at the monotonic time `began`, and report what it has stored."""
         base, outside = self._base, 0.0
@@ -386,7 +381,7 @@ class FlowStateManager:
         """Store the result of a call that took longer than `handle` waited."""
         try:
             member_id, answer = step.caller.member_id, answered(step, future.result())
-            self._run(partial(self._base.wake, member_id, answer), member_id)
+            self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._base.late_result_lost(error)
         finally:
@@ -620,7 +615,9 @@ class AsyncFlowStateManager:
         startup = StartupCheck(durability, unsafe_store)
 
         async def start() -> None:
-            await manager._check_startup(startup.findings(await ask_nodes_awaited(store.servers)), startup)
+            incident = startup.incident(await ask_nodes_awaited(store.servers), manager.now())
+            if incident is not None:
+                await store.perform(RecordIncident(None, incident.body))
 
         manager._start = start
         return manager
@@ -669,7 +666,7 @@ class AsyncFlowStateManager:
 
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work. See `FlowStateManager.wake`."""
-        return await self._run(partial(self._base.wake, member_id, None), member_id)
+        return await self._run(self._base.wake(member_id), member_id)
 
     async def _ready(self) -> None:
         """Check before the first use whether this manager may start on its servers.
@@ -694,12 +691,7 @@ class AsyncFlowStateManager:
         if not starting.cancelled():
             starting.exception()  # retrieved here, because the tasks that waited may all be cancelled
 
-    async def _check_startup(self, findings: tuple[Finding, ...], startup: StartupCheck) -> None:
-        incident = startup.incident(findings, self._base.clock.now())
-        if incident is not None:
-            await self._store.perform(RecordIncident(None, incident.body))
-
-    async def _run(self, begin: Callable[[Context], Operation[R]], key: object, call_wait: float | None = None) -> R:
+    async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
         """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
         if self._start is not None:
             await self._ready()
@@ -707,7 +699,7 @@ class AsyncFlowStateManager:
         async with self._queue.place(key, self._base.patience) as place:
             return await self._drive(begin, began, place, call_wait)
 
-    async def _operate(self, begin: Callable[[Context], Operation[R]], member_id: str | None = None) -> R:
+    async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
         """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""
         if self._start is not None:
             await self._ready()
@@ -718,11 +710,7 @@ class AsyncFlowStateManager:
                 self._base.cache.forget(member_id)
 
     async def _drive(
-        self,
-        begin: Callable[[Context], Operation[R]],
-        began: float,
-        place: AsyncMemberLock | None = None,
-        call_wait: float | None = None,
+        self, begin: Begin[R], began: float, place: AsyncMemberLock | None = None, call_wait: float | None = None
     ) -> R:
         """Perform the effects of an operation, and report what it has stored. See `FlowStateManager._drive`."""
         base, outside = self._base, 0.0
@@ -790,7 +778,7 @@ class AsyncFlowStateManager:
         """Store the result of a call that took longer than `handle` waited."""
         member_id, answer = step.caller.member_id, answered(step, await call)
         try:
-            await self._run(partial(self._base.wake, member_id, answer), member_id)
+            await self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._base.late_result_lost(error)
 

@@ -9,7 +9,6 @@ import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
-from vimbiso_fsm.errors import Finding
 from vimbiso_fsm.store.doctor import Durability, Node, examine, insist
 
 _log = logging.getLogger("vimbiso_fsm")
@@ -27,8 +26,12 @@ class StartupCheck:
     durability: Durability | None
     unsafe: bool
 
-    def findings(self, nodes: Iterable[Node]) -> tuple[Finding, ...]:
-        """Return the serious findings of the doctor.
+    def incident(self, nodes: Iterable[Node], at: float) -> Incident | None:
+        """Log the serious findings of the doctor, and return the incident of a waiver; None if no promise is broken.
+
+        Args:
+            nodes: The servers, as they have answered.
+            at: Seconds since the epoch.
 
         Raises:
             UnsafeStore: There are serious findings, and a durability is promised and not waived.
@@ -36,13 +39,6 @@ class StartupCheck:
         findings = tuple(item for item in examine(nodes, self.durability or "local") if item.serious)
         if self.durability is not None and not self.unsafe:
             insist(findings)
-        return findings
-
-    def incident(self, findings: tuple[Finding, ...], at: float) -> Incident | None:
-        """Log the findings, and return the incident of a waiver, or None if no promise is broken.
-
-        `at`: seconds since the epoch.
-        """
         for finding in findings:
             _log.warning("the store may lose what it is given: %s", finding)
         if not findings or self.durability is None:

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -31,7 +31,7 @@ from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import Effect, Heartbeat, Lease, Leased, ReadDue
+from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue
 from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ REST: Final = 60.0
 """Seconds before a member is woken again after a waking has failed."""
 
 _log = logging.getLogger("vimbiso_fsm")
-R = TypeVar("R")
 
 
 @attrs.define
@@ -197,9 +196,9 @@ class Worker(_Rounds):
         """Read the due members once, and return the wakings begun. After a failure of the store there are none."""
         try:
             if self._heartbeat_is_due():
-                requests = list(self._requests(self._ask(Heartbeat(self.name, self._lease))))
-                self._leased(requests, [self._ask(request) for request in requests])
-            members = self._to_wake([self._ask(request) for request in self._reads()])
+                requests = list(self._requests(self._manager.ask(Heartbeat(self.name, self._lease))))
+                self._leased(requests, [self._manager.ask(request) for request in requests])
+            members = self._to_wake([self._manager.ask(request) for request in self._reads()])
         except VimbisoError as error:
             self._failed(None, error)
             return []
@@ -210,14 +209,11 @@ class Worker(_Rounds):
         self._pool.shutdown()
         try:
             for shard in sorted(self._held):
-                self._ask(Lease(shard, self.name, 0))
-            self._ask(Heartbeat(self.name, 0))
+                self._manager.ask(Lease(shard, self.name, 0))
+            self._manager.ask(Heartbeat(self.name, 0))
         except VimbisoError as error:  # the leases end by themselves
             self._failed(None, error)
         self._held.clear()
-
-    def _ask(self, request: Effect[R]) -> R:
-        return self._manager.ask(request)
 
     def _wake(self, member: str) -> None:
         try:
@@ -272,9 +268,9 @@ class AsyncWorker(_Rounds):
 
         try:
             if self._heartbeat_is_due():
-                requests = list(self._requests(await self._ask(Heartbeat(self.name, self._lease))))
-                self._leased(requests, await asyncio.gather(*map(self._ask, requests)))
-            members = self._to_wake(await asyncio.gather(*map(self._ask, self._reads())))
+                requests = list(self._requests(await self._manager.ask(Heartbeat(self.name, self._lease))))
+                self._leased(requests, await asyncio.gather(*map(self._manager.ask, requests)))
+            members = self._to_wake(await asyncio.gather(*map(self._manager.ask, self._reads())))
         except VimbisoError as error:
             self._failed(None, error)
             return []
@@ -291,14 +287,11 @@ class AsyncWorker(_Rounds):
         if self._tasks:
             await asyncio.wait(set(self._tasks))
         try:
-            await asyncio.gather(*(self._ask(Lease(shard, self.name, 0)) for shard in sorted(self._held)))
-            await self._ask(Heartbeat(self.name, 0))
+            await asyncio.gather(*(self._manager.ask(Lease(shard, self.name, 0)) for shard in sorted(self._held)))
+            await self._manager.ask(Heartbeat(self.name, 0))
         except VimbisoError as error:  # the leases end by themselves
             self._failed(None, error)
         self._held.clear()
-
-    async def _ask(self, request: Effect[R]) -> R:
-        return await self._manager.ask(request)
 
     async def _wake(self, member: str) -> None:
         try:
