@@ -148,6 +148,9 @@ class Incident:
 
 
 _NAMES: Final = tuple(attrs.fields_dict(AuditEntry))
+_STEP_NAMES: Final = tuple(attrs.fields_dict(AuditStep))
+_LATER_NAMES: Final = frozenset({"version", "fingerprint", "effect"})
+"""Fields of a step that older releases do not know."""
 
 
 class Facts(TypedDict, total=False):
@@ -255,19 +258,5 @@ def unseal(entry: Entry) -> AuditEntry:
 
 
 def _step_to_raw(step: AuditStep) -> dict[str, Any]:
-    """Return a step as plain data. Fields that older releases do not know are left out while they are empty."""
-    raw: dict[str, Any] = {
-        "flow": step.flow,
-        "run": step.run,
-        "source": step.source,
-        "dest": step.dest,
-        "trigger": step.trigger,
-        "guards": step.guards,
-    }
-    if step.version:
-        raw["version"] = step.version
-    if step.fingerprint:
-        raw["fingerprint"] = step.fingerprint
-    if step.effect:
-        raw["effect"] = True
-    return raw
+    """Return a step as plain data. The later fields are left out while they are empty."""
+    return {name: value for name in _STEP_NAMES if (value := getattr(step, name)) or name not in _LATER_NAMES}

@@ -95,7 +95,8 @@ def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
     if entry is None:
         raise EntryNotFound(trail.name, version, _why_not(trail, version))
     read = unseal(entry)
-    return Explanation(read, entry.digest, tuple(_explained(bot, step) for step in read.steps))
+    steps = (attrs.evolve(_matched(bot, step), decided=_decided(bot, step)) for step in read.steps)
+    return Explanation(read, entry.digest, tuple(steps))
 
 
 def _why_not(trail: Trail, version: int) -> str:
@@ -107,10 +108,6 @@ def _why_not(trail: Trail, version: int) -> str:
     if version > last:
         return f"the latest is {last}"
     return f"it is not kept any more, the first is {first}" if version < first else "it is missing from the audit"
-
-
-def _explained(bot: Bot, step: AuditStep) -> Explained:
-    return attrs.evolve(_matched(bot, step), decided=_decided(bot, step))
 
 
 def _matched(bot: Bot, step: AuditStep) -> Explained:

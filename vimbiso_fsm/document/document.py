@@ -341,16 +341,6 @@ class Document:
         lapsed = self.authenticated and self.token is not None and self.token.expires <= now
         return attrs.evolve(self, authenticated=False) if lapsed else self
 
-    def with_member(self, member: Member) -> Document:
-        """Return the document with another state of the member, without a change of id."""
-        return attrs.evolve(
-            self,
-            authenticated=member.authenticated,
-            jwt_token=member.jwt_token,
-            profile=member.stored_profile,
-            current_account=member.current_account,
-        )
-
 
 def trail_before(trail: Sequence[str], step: str) -> tuple[str, ...]:
     """Return the trail up to a step; the whole trail when the step is not on it."""
@@ -468,6 +458,10 @@ def to_be_asked(run: Run) -> Run:
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)
 
 
-def _with_context(run: Run, context: Fields) -> Run:
-    data = attrs.evolve(run.flow_data.data, context=context)
+def with_step_data(run: Run, data: StepData) -> Run:
+    """Return the run with other data."""
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+
+
+def _with_context(run: Run, context: Fields) -> Run:
+    return with_step_data(run, attrs.evolve(run.flow_data.data, context=context))

@@ -34,14 +34,9 @@ class Misshapen(TypeError):
     """A value is not of the wanted shape. The message quotes no value."""
 
 
-def unstructure(value: object, kind: object = None) -> Any:
-    """Return a typed value as plain data.
-
-    Args:
-        value: The value.
-        kind: The type that it is written as; None is its own.
-    """
-    return converter.unstructure(value, unstructure_as=kind)
+def unstructure(value: object) -> Any:
+    """Return a typed value as plain data."""
+    return converter.unstructure(value)
 
 
 def structure(raw: object, kind: type[T]) -> T:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import attrs
 
-from vimbiso_fsm.document.document import Member, PendingCall
-from vimbiso_fsm.engine.draft import Draft, with_step_data
+from vimbiso_fsm.document.document import Member, PendingCall, with_step_data
+from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire

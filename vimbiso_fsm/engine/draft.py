@@ -18,10 +18,10 @@ from vimbiso_fsm.document.document import (
     Member,
     PendingCall,
     Run,
-    StepData,
     Suspended,
     Undelivered,
     asked,
+    with_step_data,
 )
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine import question
@@ -219,11 +219,6 @@ def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
             break
         chain.append(below)
     return tuple(chain)
-
-
-def with_step_data(run: Run, data: StepData) -> Run:
-    """Return the run with other data."""
-    return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
 
 
 def with_answers(run: Run, answers: Sequence[str]) -> Run:

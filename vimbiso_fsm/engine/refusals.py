@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from vimbiso_fsm.engine.draft import Draft, with_step_data
+from vimbiso_fsm.document.document import with_step_data
+from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 

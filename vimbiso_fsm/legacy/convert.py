@@ -37,24 +37,12 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.update import commit, updated, with_entry
-from vimbiso_fsm.store.requests import (
-    NO_HEAD,
-    Broken,
-    Commit,
-    Committed,
-    Conflict,
-    Duplicate,
-    FindOwner,
-    Link,
-    Load,
-    Stored,
-    digest,
-)
+from vimbiso_fsm.store import requests
 
 
 def import_token(record: LegacyRecord) -> str:
     """Return the token under which a record is imported. Each number and each content has its own."""
-    return hashed("legacy", record.number, digest(record.data))
+    return hashed("legacy", record.number, requests.digest(record.data))
 
 
 # Conversion --------------------------------------------------------------------------------------------------------
@@ -271,7 +259,7 @@ class ImportRecord:
         """
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
         self._token = import_token(record)
-        self._content = digest(record.data)[:16]
+        self._content = requests.digest(record.data)[:16]
         self.state: LegacyState = read(record)
         if self.state.channel.type not in bot.validator.channel_types:
             raise self._refusal("channel.type", "is no type of channel that the bot knows")
@@ -284,44 +272,48 @@ class ImportRecord:
             RecordNotImported: The record stays as it is.
         """
         channel = self.state.channel
-        owner = self._one_of(self.named, (await FindOwner(channel)).member_id, "member_id", "the channel index")
+        owner = self._one_of(
+            self.named, (await requests.FindOwner(channel)).member_id, "member_id", "the channel index"
+        )
         member_id = owner or guest_id(channel)
-        verified = await Commit(member_id, NO_HEAD, self._token, self._token, self._content, None, None)
+        verified = await requests.Commit(
+            member_id, requests.NO_HEAD, self._token, self._token, self._content, None, None
+        )
         match verified:
-            case Committed(at=at):
+            case requests.Committed(at=at):
                 decision = self._decide(owner, at)
-            case Duplicate():
+            case requests.Duplicate():
                 return Imported("already")
-            case Conflict():  # the token of an earlier import may have expired
+            case requests.Conflict():  # the token of an earlier import may have expired
                 return await self._imported_before(member_id, guest_id(channel))
-            case Broken():
+            case requests.Broken():
                 fault = "cannot be stored: the member's stored data is damaged; `vimbiso recover` repairs it"
                 raise self._refusal("", fault)
             case _:
                 raise self._refusal("", "was converted before, with another content")
         document = decision.document
         if not document.guest:
-            guest = await Load(guest_id(channel))
-            if not isinstance(guest, Stored) or guest.document is not None:
+            guest = await requests.Load(guest_id(channel))
+            if not isinstance(guest, requests.Stored) or guest.document is not None:
                 raise self._too_late()
             if guest.head.version:  # a guest was here, and was wiped or promoted
                 return await self._imported_before(guest_id(channel))
         if self._dry:
             return Imported("possible")
         if not document.guest:
-            linked = await Link(document.channel, document.member_id)
+            linked = await requests.Link(document.channel, document.member_id)
             self._one_of(document.member_id, linked.member_id, "member_id", "the channel index")
         return await self._store(context, decision)
 
     async def _store(self, context: Context, decision: Decision) -> Imported:
         try:
-            result = await commit(context, decision, NO_HEAD)
+            result = await commit(context, decision, requests.NO_HEAD)
         except DocumentTooLarge as error:
             raise self._refusal("", f"cannot be stored: {error}") from None
         match result:
-            case Committed():
+            case requests.Committed():
                 return Imported("converted", decision.document)
-            case Duplicate():
+            case requests.Duplicate():
                 return Imported("already")
             case _:
                 raise self._too_late()

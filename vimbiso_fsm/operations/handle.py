@@ -36,20 +36,7 @@ from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.turn import MemberTurns, TurnResult
-from vimbiso_fsm.store.requests import (
-    Broken,
-    Commit,
-    Committed,
-    Conflict,
-    Duplicate,
-    FindOwner,
-    Linked,
-    Load,
-    Mismatch,
-    Record,
-    RecordIncident,
-    Stored,
-)
+from vimbiso_fsm.store import requests
 
 
 @attrs.frozen
@@ -131,13 +118,13 @@ class _Handling:
     async def locate(self) -> Outcome | None:
         """Find the owner of the channel, unless it is cached, and read the owner's document."""
         if self._owner_is_cached:
-            return await self._read(await Load(self._turns.member_id))
+            return await self._read(await requests.Load(self._turns.member_id))
         return await self._find_owner()
 
     async def _find_owner(self) -> Outcome | None:
-        return await self._go_to(await FindOwner(self._message.channel))
+        return await self._go_to(await requests.FindOwner(self._message.channel))
 
-    async def _go_to(self, owner: Linked) -> Outcome | None:
+    async def _go_to(self, owner: requests.Linked) -> Outcome | None:
         """Read the document of the channel's owner, or of the guest on a channel that has none."""
         turns, cache, channel = self._turns, self._context.cache, self._message.channel
         self._owner_is_cached, self._linked = False, bool(owner.member_id)
@@ -146,11 +133,11 @@ class _Handling:
             cache.linked(channel.address, owner.member_id)
         known = cache.document(turns.member_id)
         if known is None:
-            return await self._read(await Load(turns.member_id))
+            return await self._read(await requests.Load(turns.member_id))
         turns.head, turns.document = known.head, known.document
         return None
 
-    async def _read(self, stored: Stored | Broken) -> Outcome | None:
+    async def _read(self, stored: requests.Stored | requests.Broken) -> Outcome | None:
         """Read the stored data, and repair it if it is damaged, until there is a document to decide on."""
         turns, context = self._turns, self._context
         while True:
@@ -197,13 +184,13 @@ class _Handling:
             self._salvage = Salvage(turns.document, (), ("document",), Text("session.lost"))
         return None
 
-    async def _owner_after_promotion(self) -> Linked | None:
+    async def _owner_after_promotion(self) -> requests.Linked | None:
         """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a message."""
         if self._linked or self._owner_asked_again:
             return None
         self._owner_asked_again = True
         self._context.cache.forget(self._turns.member_id)
-        owner = await FindOwner(self._message.channel)
+        owner = await requests.FindOwner(self._message.channel)
         return owner if owner.member_id else None
 
     def _new_document(self) -> Document:
@@ -217,11 +204,11 @@ class _Handling:
 
     # Repair -------------------------------------------------------------------------------------------------------
 
-    async def _mend(self, stored: Stored | Broken) -> Stored | Broken | None:
+    async def _mend(self, stored: requests.Stored | requests.Broken) -> requests.Stored | requests.Broken | None:
         """Repair a damaged document. Return the stored data if another worker was faster."""
         turns, channel = self._turns, self._message.channel
         repaired = await mend(self._context, turns.member_id, stored, channel, guest=not self._linked)
-        if isinstance(repaired, Conflict):
+        if isinstance(repaired, requests.Conflict):
             self._salvage = None
             return await turns.reload(repaired)
         self._salvage = repaired.salvage
@@ -240,7 +227,7 @@ class _Handling:
         document = resumed_with_notice(context.bot, member_id, head, saved, instant(context.now))
         with suppress(DocumentTooLarge):  # then the member begins with a new document
             await store_recovery(context, member_id, head, document, context.now, saved.detail)
-        return await self._read(await Load(member_id))
+        return await self._read(await requests.Load(member_id))
 
     # The turn -----------------------------------------------------------------------------------------------------
 
@@ -264,7 +251,7 @@ class _Handling:
                 detail = {**saved.detail, **decision.entry.detail}
                 decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
         result = await turns.commit(decision, event, "handle")
-        if not isinstance(result, Committed):
+        if not isinstance(result, requests.Committed):
             return await self._not_committed(result)
         stored = turns.decision
         self._salvage = None
@@ -279,13 +266,13 @@ class _Handling:
 
     async def _not_committed(self, result: TurnResult) -> Outcome | None:
         match result:
-            case Duplicate() | Mismatch() if self._salvage is not None:
+            case requests.Duplicate() | requests.Mismatch() if self._salvage is not None:
                 return await self._restore(self._salvage)
-            case Duplicate():
+            case requests.Duplicate():
                 return await self._duplicate(result)
-            case Mismatch():
+            case requests.Mismatch():
                 return await self._refuse(result)
-            case Stored() | Broken():
+            case requests.Stored() | requests.Broken():
                 return await self._read(result)
             case _:  # a verified message whose token has expired since it was handled
                 return self._finish(self._turns.document)
@@ -312,7 +299,7 @@ class _Handling:
 
     # Duplicates --------------------------------------------------------------------------------------------------
 
-    async def _refuse(self, mismatch: Mismatch) -> Outcome:
+    async def _refuse(self, mismatch: requests.Mismatch) -> Outcome:
         """Refuse a message whose token was used with another content, and record an incident."""
         document, turns, channel = self._take(mismatch.current), self._turns, self._message.channel
         self._status, self._replies = "refused", [*self._said([Text("message.reused")], document)]
@@ -325,10 +312,10 @@ class _Handling:
             document.run.flow if document.run else "",
             document.run.id if document.run else "",
         )
-        await RecordIncident(turns.member_id, incident.body)
+        await requests.RecordIncident(turns.member_id, incident.body)
         return self._finish(document)
 
-    async def _duplicate(self, duplicate: Duplicate) -> Outcome | None:
+    async def _duplicate(self, duplicate: requests.Duplicate) -> Outcome | None:
         """Return the replies of the turn that was made before under this token."""
         if self._event is self._message:
             if duplicate.current.document is None:
@@ -358,12 +345,12 @@ class _Handling:
         await Pause(turns.attempts)
         return await self._not_committed(await turns.settle(await self._verify()))
 
-    def _verify(self) -> Commit:
+    def _verify(self) -> requests.Commit:
         """Return a commit that stores nothing and is answered with whether this message was handled before."""
         token, turns = turn_token(self._message), self._turns
-        return Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
+        return requests.Commit(turns.member_id, turns.head, token, token, content_digest(self._message), None, None)
 
-    def _first_replies(self, records: tuple[Record, ...], document: Document) -> tuple[Reply, ...]:
+    def _first_replies(self, records: tuple[requests.Record, ...], document: Document) -> tuple[Reply, ...]:
         replies: list[Reply] = []
         for record in records:
             replies += replies_from_raw(loads(record.body)["replies"])
@@ -372,7 +359,7 @@ class _Handling:
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:
         return self._context.bot.say(replies, document.profile, document.channel)
 
-    def _take(self, stored: Stored) -> Document:
+    def _take(self, stored: requests.Stored) -> Document:
         """Go on with the stored document, or with a new one where none is readable."""
         turns, context = self._turns, self._context
         turns.head = stored.head
@@ -389,12 +376,12 @@ class _Handling:
     async def _follow(self, guest: Document) -> Outcome | None:
         """Complete a promotion that an earlier message began, unless this message was handled before it."""
         result = await self._turns.settle(await self._verify())
-        return await (self._follow_on(guest) if isinstance(result, Committed) else self._not_committed(result))
+        return await (self._follow_on(guest) if isinstance(result, requests.Committed) else self._not_committed(result))
 
     async def _follow_on(self, guest: Document) -> Outcome | None:
         """Go on at the member that the guest has become."""
         self._turns.document = guest
-        owner = await FindOwner(self._message.channel)
+        owner = await requests.FindOwner(self._message.channel)
         if owner.member_id is None:
             return await self._promote(guest, None)
         self._context.cache.forget(guest.member_id)
@@ -406,7 +393,7 @@ class _Handling:
         result = await turns.promote(guest)
         if isinstance(result, Unlinked):
             if result.owner is not None:
-                return await self._go_to(Linked(result.owner))
+                return await self._go_to(requests.Linked(result.owner))
             turns.member_id, self._linked = guest.member_id, False  # a channel without an owner is a new guest's
             turns.document = self._new_document()
             return None

@@ -32,21 +32,7 @@ from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.store.requests import (
-    Broken,
-    Committed,
-    Conflict,
-    Duplicate,
-    Head,
-    Late,
-    Link,
-    Load,
-    Quarantine,
-    ReadInherited,
-    SetWakeUp,
-    Stored,
-    Wipe,
-)
+from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_LIFE
 
 
@@ -60,7 +46,7 @@ class Promoted:
         confirmed: Whether the store has confirmed the merge with the required durability.
     """
 
-    head: Head
+    head: requests.Head
     document: Document
     confirmed: bool = True
 
@@ -82,7 +68,7 @@ def promotion_token(guest_id: str, version: int) -> str:
     return hashed("move", guest_id, str(version))
 
 
-async def promote(context: Context, guest: Document, head: Head) -> Promoted | Unlinked:
+async def promote(context: Context, guest: Document, head: requests.Head) -> Promoted | Unlinked:
     """Complete the promotion of a guest.
 
     Args:
@@ -102,7 +88,7 @@ async def promote(context: Context, guest: Document, head: Head) -> Promoted | U
         return Unlinked()
     assert guest.moved is not None
     context.confirmed = context.confirmed and merged.confirmed
-    linked = await Link(guest.channel, guest.moved.to)
+    linked = await requests.Link(guest.channel, guest.moved.to)
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
         await _delete(context, guest, head)
     return merged if linked.member_id == guest.moved.to else Unlinked(linked.member_id)
@@ -117,12 +103,12 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     """
     assert guest.moved is not None
     bot, member_id = context.bot, guest.moved.to
-    inherited = await ReadInherited(guest.member_id)
-    stored: Stored | Broken = await Load(member_id)
+    inherited = await requests.ReadInherited(guest.member_id)
+    stored: requests.Stored | requests.Broken = await requests.Load(member_id)
     conflicts = 0
     while True:
         now = instant(context.now)
-        if not isinstance(stored, Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
+        if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
             return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
             case Sound(document):
@@ -132,29 +118,29 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             case Newer(error):
                 raise error
             case _:
-                moved = await Quarantine(member_id, stored.head)
-                stored = moved.current if isinstance(moved, Conflict) else moved
+                moved = await requests.Quarantine(member_id, stored.head)
+                stored = moved.current if isinstance(moved, requests.Conflict) else moved
                 continue
         decision = merge(bot, guest, member, now, version=stored.head.version)
         result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
         match result:
-            case Committed():
+            case requests.Committed():
                 assert decision.entry is not None
                 context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
                 return Promoted(result.head, decision.document, result.confirmed)
-            case Duplicate(current=current):
+            case requests.Duplicate(current=current):
                 return _merged_before(context, guest, member_id, current)
-            case Conflict() | Late():
+            case requests.Conflict() | requests.Late():
                 conflicts += 1
                 context.check_patience(guest.member_id, conflicts)
                 stored = result.current
-            case Broken():
+            case requests.Broken():
                 stored = result
             case _:
                 raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
 
 
-def _merged_before(context: Context, guest: Document, member_id: str, current: Stored) -> Promoted | None:
+def _merged_before(context: Context, guest: Document, member_id: str, current: requests.Stored) -> Promoted | None:
     """Return the member's document, if the channel is still linked to the member."""
     reading = open_document(context.bot, member_id, current, instant(context.now))
     if isinstance(reading, Sound) and Address(*guest.channel.address) in reading.document.channels:
@@ -162,15 +148,15 @@ def _merged_before(context: Context, guest: Document, member_id: str, current: S
     return None
 
 
-async def _delete(context: Context, guest: Document, head: Head) -> None:
+async def _delete(context: Context, guest: Document, head: requests.Head) -> None:
     """Delete the guest's data, and keep the tokens and the audit."""
     entry = _last_entry(guest, head, instant(context.now))
     sealed = seal(entry, b"", head.digest)
-    wiped = await Wipe(guest.member_id, head, sealed)
-    if isinstance(wiped, Committed):
+    wiped = await requests.Wipe(guest.member_id, head, sealed)
+    if isinstance(wiped, requests.Committed):
         context.told.append(CommitEvent(entry, 1, sealed.digest))
     else:  # another worker was faster, or quarantined data of the guest is kept for an operator
-        await SetWakeUp(guest.member_id, head)
+        await requests.SetWakeUp(guest.member_id, head)
 
 
 def merge(bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int) -> Decision:
@@ -227,7 +213,7 @@ def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
-def _last_entry(guest: Document, head: Head, now: datetime) -> AuditEntry:
+def _last_entry(guest: Document, head: requests.Head, now: datetime) -> AuditEntry:
     """Return the last audit entry of a guest, which names the member."""
     assert guest.moved is not None
     return entry_for(

@@ -22,21 +22,9 @@ from vimbiso_fsm.flow.calls import READ_ONLY
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import RunCall, answered, never
 from vimbiso_fsm.operations.promote import Promoted, Unlinked, promote
-from vimbiso_fsm.store.requests import (
-    NO_HEAD,
-    Broken,
-    CommitResult,
-    Committed,
-    Conflict,
-    Duplicate,
-    Head,
-    Late,
-    Load,
-    Mismatch,
-    Stored,
-)
+from vimbiso_fsm.store import requests
 
-TurnResult: TypeAlias = Committed | Duplicate | Mismatch | Stored | Broken
+TurnResult: TypeAlias = requests.Committed | requests.Duplicate | requests.Mismatch | requests.Stored | requests.Broken
 """The result of the commit of a turn.
 
 `Stored` and `Broken` are the stored data of the member now, which are to be read and decided on again: another writer
@@ -59,13 +47,13 @@ class MemberTurns:
 
     context: Context
     member_id: str
-    head: Head
+    head: requests.Head
     attempts: int
 
     def __init__(self, context: Context, member_id: str = "") -> None:
         self.context = context
         self.member_id = member_id
-        self.head = NO_HEAD
+        self.head = requests.NO_HEAD
         self.document: Document
         self.decision: Decision
         self.attempts = 0
@@ -95,13 +83,13 @@ class MemberTurns:
             context = self.context
             failed = failure(context.bot, self.document, event, instant(context.now), error, route=route)
         else:
-            if isinstance(result, Committed):
+            if isinstance(result, requests.Committed):
                 self._stored(decision, result)
                 return result
             return await self.settle(result)
         return await self.commit(failed, event, route)
 
-    def _stored(self, decision: Decision, committed: Committed) -> None:
+    def _stored(self, decision: Decision, committed: requests.Committed) -> None:
         """Remember a commit and report it."""
         context = self.context
         if decision.changed:
@@ -114,21 +102,21 @@ class MemberTurns:
         self.attempts = 0
         context.confirmed = committed.confirmed
 
-    async def settle(self, result: CommitResult) -> TurnResult:
+    async def settle(self, result: requests.CommitResult) -> TurnResult:
         """Replace the result of a commit that lost a race by the stored data; return any other result unchanged.
 
         Raises:
             Contended: Other writers were faster until the patience was over.
         """
         match result:
-            case Conflict() | Late():
+            case requests.Conflict() | requests.Late():
                 return await self.reload(result)
-            case Committed() | Duplicate() | Mismatch() | Broken():
+            case requests.Committed() | requests.Duplicate() | requests.Mismatch() | requests.Broken():
                 return result
             case _:
                 raise TypeError(f"a store answered a commit with a {type(result).__name__}")
 
-    async def reload(self, lost: Conflict | Late) -> Stored | Broken:
+    async def reload(self, lost: requests.Conflict | requests.Late) -> requests.Stored | requests.Broken:
         """Return the stored data after a lost race.
 
         After the first one they are the snapshot in the conflict. After a later one they are loaded after a pause,
@@ -142,7 +130,7 @@ class MemberTurns:
         if self.attempts < 2:
             return lost.current
         await self.context.pause(self.member_id, self.attempts)
-        return await Load(self.member_id)
+        return await requests.Load(self.member_id)
 
     # Promotion ----------------------------------------------------------------------------------------------------
 
