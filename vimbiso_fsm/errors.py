@@ -509,3 +509,27 @@ class NewerState(NotAnswered):
             f"member {member_id!r} is in flow {flow!r} at version {version}, of a newer release than this one; "
             "nothing was stored; handle the message again with that release, or end the workers of this one"
         )
+
+
+class ForeignState(NotAnswered):
+    """The member's document holds a run of a flow that this bot never had. Nothing was read, changed or stored.
+
+    Another bot has stored it, or a release of this bot that has the flow.
+
+    Attributes:
+        member_id: The member.
+        flows: The names of the flows that this bot does not know.
+    """
+
+    reply_key = "store.foreign"
+
+    member_id: str
+    flows: tuple[str, ...]
+
+    def __init__(self, member_id: str, flows: tuple[str, ...]) -> None:
+        self.member_id, self.flows = member_id, flows
+        names = ", ".join(map(repr, flows))
+        super().__init__(
+            f"member {member_id!r} is in flow {names}, which this bot never had; nothing was changed; give each bot "
+            f"a namespace of its own, or, if this bot had the flow once, declare Bot(dropped=[{names}])"
+        )

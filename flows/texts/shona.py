@@ -212,6 +212,7 @@ SHONA: Final[Templates] = {
     "carry_on.offered.no": "Kwete, zvisiye",
     "cancel.done": "Zvakanzurwa; hapana chatumirwa.",
     "flow.restarted": "Tachinja mashandiro azvo ({flow}); ndapota tangai patsva.",
+    "flow.dropped": "Zvamanga matanga hazvichawanikwi pano, saka zvapera.",
     "failure": "Pane chakanganisika kwatiri; hapana chachinjwa. Ndapota edzai zvakare. Referensi: {reference}",
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
@@ -234,6 +235,10 @@ SHONA: Final[Templates] = {
     "store.newer": (
         "Tiri kuvandudzwa parizvino; hapana chachengetwa. Ndapota itumirei zvakare mushure mechinguva. "
         "Referensi: {reference}"
+    ),
+    "store.foreign": (
+        "Hurukuro yenyu yekupedzisira pano ndeyechikamu chebasa redu chisiri kushanda parizvino, saka meseji iyoyo "
+        "haina kutorwa. Hapana chachinjwa. Ndapota edzai zvakare pashure. Referensi: {reference}"
     ),
     "store.contended": (
         "Zvinhu zvakawanda zvauya panguva imwe chete; icho hachina kutorwa. Ndapota itumirei zvakare. "

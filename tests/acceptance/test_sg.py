@@ -1602,6 +1602,10 @@ def test_sg45_from_is_not_to(managed: Managed):
     chat.say("hi", "5")
     entry = chat.manager.history(chat.say("6").state.member_id)[-1]
     assert (entry.before["n"], entry.after["n"], entry.changed) == (5, 11, ("by", "n"))
+
+
+def test_sg45_from_is_not_to_in_an_offer(managed: Managed):
+    """The same holds of a step of VimbisoPay."""
     offer = Chat(managed("flows", services=core()))
     entry = offer.manager.history(offer.say("hi", "offer", "10").state.member_id)[-1]
     assert (entry.source, entry.dest) == ("amount", "handle")

@@ -16,7 +16,6 @@ from vimbiso_fsm.engine.reading import (
     NEWER_STATE_GRACE,
     Absent,
     Damaged,
-    Foreign,
     Newer,
     Sound,
     newer_state,
@@ -59,13 +58,11 @@ def test_a_key_of_a_wrong_type_is_damaged_and_has_no_bytes():
     assert open_document(BOT, "m-1", broken, START) == Damaged(("state is a list",), b"")
 
 
-def test_a_document_of_another_member_is_foreign():
-    """Another member's valid document is `Foreign`."""
+def test_a_document_of_another_member_is_damaged():
+    """Another member's valid document under this member's key is damage, whose fault quotes nothing of it."""
     data = encode(DOCUMENT)
     reading = open_document(BOT, "m-2", stored(data), START)
-    assert reading == Foreign(data)
-    assert isinstance(reading, Foreign)
-    assert reading.faults == ("it is another member's",)
+    assert reading == Damaged(("it is another member's",), data)
     assert "m-1" not in repr(reading)
 
 

@@ -17,7 +17,7 @@ from tests.document.test_state_validator import FULL
 from tests.operations.test_handle import member_chat
 from tests.strategies import WORDS, json_values
 from vimbiso_fsm.document.codec import document_to_raw, encode
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.salvage import Salvage, salvage
@@ -631,3 +631,14 @@ def test_any_one_damaged_step(said: Sequence[str], step: str, newer: bool, look:
         holder[name] = step
 
     repair(chat, damaged(raw, ("flow_data", "step"), change), "flow_data", **look)
+
+
+def test_nothing_of_another_members_document_is_kept():
+    """A document that names another member gives this one neither its profile nor its login nor its open flow."""
+    other = attrs.evolve(
+        member_document(member_id="m-2", version=3), profile={"name": "Grace"}, current_account={"a": 1}
+    )
+    for data in (encode(other), encode(other)[:-1]):
+        found = salvage(BOT, data, CHANNEL, NOW, member_id="m-1", guest=False, version=3)
+        assert (found.kept, found.lost) == ((), ("document",))
+        assert found.document == first_document(CHANNEL, NOW, member_id="m-1", version=3)

@@ -91,8 +91,8 @@ def test_a_place_without_a_mapping_is_named():
     alone = Bot([Flow("home", initial="menu", states=[State("menu", ask=Text("M")), State("running", final=True)],
                       transitions=[Transition("go", "menu", "running")])])  # fmt: skip
     assert [(place.flow, place.fault) for place in census_of(alone, *documents).lost] == [
-        ("errand", "its flow is gone"),
-        ("errand", "its flow is gone"),
+        ("errand", "this bot never had its flow; if it had, name it in Bot(dropped=…)"),
+        ("errand", "this bot never had its flow; if it had, name it in Bot(dropped=…)"),
     ]
 
 

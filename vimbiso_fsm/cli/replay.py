@@ -25,7 +25,15 @@ from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.services import Services
 from vimbiso_fsm.cli.store_options import Data, Redis, opened
-from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NewerState, StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import (
+    CommitUnknown,
+    Contended,
+    ForeignState,
+    InvalidMessage,
+    NewerState,
+    StoreUnavailable,
+    VimbisoError,
+)
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -152,7 +160,7 @@ class _Run:
         """
         try:
             outcome = self.manager.handle(message)
-        except (StoreUnavailable, CommitUnknown, Contended, NewerState) as error:
+        except (StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState) as error:
             fail(f"line {number}: {error}; the run ends here, and the file may be replayed again")
         except VimbisoError as error:
             self.errors += 1

@@ -52,6 +52,17 @@ CHANNEL_TYPES: Final = frozenset(
 )
 """The channel types that are always known. A bot adds its own with `Bot(channels=…)`."""
 
+
+class _EveryType(frozenset[str]):
+    """Contains every channel type."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERY_CHANNEL_TYPE: Final = _EveryType()
+"""The channel types of a document of another bot, which may have declared any."""
+
 _NOT_EMPTY: Final = "must be text, not empty"
 _TEXTS: Final = (("call", ("key", "service", "method", "root")), ("moved", ("to",)))
 """Parts of a document, and which of their texts must not be empty."""

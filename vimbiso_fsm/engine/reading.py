@@ -10,9 +10,10 @@ import attrs
 from vimbiso_fsm.document.codec import document_to_raw, keep_judged
 from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.document.state_validator import EVERY_CHANNEL_TYPE, StateValidator
 from vimbiso_fsm.document.typed_data import structure
-from vimbiso_fsm.engine.upgrade import newer, upgrade
-from vimbiso_fsm.errors import NewerState, Unreadable
+from vimbiso_fsm.engine.upgrade import newer, unknown, upgrade
+from vimbiso_fsm.errors import ForeignState, NewerState, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import Broken, Stored
 
@@ -37,7 +38,10 @@ class Absent:
 
 @attrs.frozen
 class Damaged:
-    """A document that cannot be used: a key of a wrong type, no JSON, an invalid field, a run that cannot be upgraded.
+    """A document that cannot be used.
+
+    Its key is of a wrong type, or it is no JSON, has an invalid field, is another member's, or has a run that cannot be
+    upgraded. Nothing of another member's document is used.
 
     Attributes:
         faults: The faults, without values.
@@ -61,18 +65,16 @@ class Newer:
 
 @attrs.frozen
 class Foreign:
-    """A valid document of another member under this member's key. It counts as damaged, and nothing of it is used.
+    """A well-formed document with a run of a flow that this bot never had. It is left alone.
+
+    Another bot has stored it, or a release of this bot that has the flow. A document whose shape is broken cannot be
+    told from damage, and counts as `Damaged`.
 
     Attributes:
-        data: The stored bytes.
+        error: The error to raise.
     """
 
-    data: bytes = attrs.field(repr=False)
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """The faults, in the form of those of a damaged document."""
-        return ("it is another member's",)
+    error: ForeignState
 
 
 Reading: TypeAlias = Sound | Absent | Damaged | Newer | Foreign
@@ -94,10 +96,13 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
         return Absent()
     document, wrong = faults(bot, data)
     if document is None:
+        foreign = foreign_state(bot, member_id, data)
+        if foreign is not None:
+            return Foreign(foreign)
         error = newer_state(bot, member_id, data, now)
         return Damaged(wrong, data) if error is None else Newer(error)
     if document.member_id != member_id:
-        return Foreign(data)
+        return Damaged(("it is another member's",), data)
     if document.version != stored.head.version:  # one of the two is damaged; a commit would be made on neither
         return Damaged((f"_version is {document.version}, not {stored.head.version} as in the head",), data)
     return Sound(document)
@@ -122,6 +127,21 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
     except Unreadable as error:
         return None, error.faults
     return attrs.evolve(document, upgraded=upgraded) if upgraded else document, ()
+
+
+def foreign_state(bot: Bot, member_id: str, data: bytes | None) -> ForeignState | None:
+    """Return the error for a well-formed document with a run of a flow that the bot never had; None for other data.
+
+    The types of its channels and the class of its profile may be unknown as well. They are the other bot's.
+    """
+    try:
+        found = unknown(bot, _SHAPE.read(loads(data or b"")))
+    except Unreadable:
+        return None
+    return ForeignState(member_id, found) if found else None
+
+
+_SHAPE: Final = StateValidator(None, EVERY_CHANNEL_TYPE)
 
 
 def newer_state(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> NewerState | None:

@@ -159,7 +159,7 @@ def salvage(
     except Unreadable:
         torn = len(data) <= MAX_DOCUMENT
         found = fragments(data, SEED | BOOKKEEPING, "flow_data") if torn else None
-    if not isinstance(found, Mapping) or not found:
+    if not isinstance(found, Mapping) or not found or _is_anothers(found, member_id):
         return Salvage(document_from_raw(whole), (), ("document",))
     kept: list[str] = []
     lost = [name for name in ("flow_data", "_suspended", "_call") if found.get(name, torn and name in SEED)]
@@ -179,6 +179,12 @@ def salvage(
     return Salvage(document_from_raw(whole), tuple(kept), tuple(lost))
 
 
+def _is_anothers(found: Mapping[str, object], member_id: str) -> bool:
+    """Whether a document names another member, so that nothing of it may be used."""
+    named = found.get("member_id", member_id)
+    return isinstance(named, str) and named not in ("", member_id)
+
+
 def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     """Add to a salvage the state in which the member stood, as far as it can be known.
 
@@ -192,7 +198,7 @@ def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     sources: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
         ("previous", lambda: _from_previous(bot, core, remains)),
         ("turns", lambda: _from_turns(bot, core, remains)),
-        ("restart", lambda: _restarted(bot, core, _open_flow(data, remains))),
+        ("restart", lambda: _restarted(bot, core, _open_flow(data, core, remains))),
     )
     latest, tried = core.document.version, dict[str, str]()
     for source, search in sources:
@@ -433,10 +439,13 @@ def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
     return run.step
 
 
-def _open_flow(data: bytes, remains: Remains) -> str:
+def _open_flow(data: bytes, core: Salvage, remains: Remains) -> str:
     """The name of the flow that was open, from the damaged document or from the audit."""
     try:
-        named = loads(data)["flow_data"]["data"]["flow_type"]
+        found = loads(data)
+        named = found["flow_data"]["data"]["flow_type"]
+        if _is_anothers(found, core.document.member_id):
+            named = None
     except (Unreadable, TypeError, KeyError, IndexError):
         named = None
     latest = remains.entries[-1].flow if remains.entries else ""

@@ -21,6 +21,9 @@ step is gone, its data cannot be read, or its call would be lost. `operations/ce
 deploy, by the same function. A version that is newer than the flow is left to the newer release that stored it
 (`reading.py`), unless that release was rolled back.
 
+A run of a flow that `Bot(dropped=…)` names ends. A run of a flow that the bot never had is another bot's, or a newer
+release's, and is left alone (`reading.Foreign`).
+
 A question that replaces another one has not been shown, so that no message can be its answer. Such a run is marked
 `to_be_asked` until the question has been asked; so is a run that an operator has put back.
 """
@@ -57,6 +60,8 @@ from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
 
 _CALL_LOST: Final = "its call is on its way, and would be lost"
+_DROPPED: Final = Text("flow.dropped")
+_STRANDED: Final = frozenset({"lost", "foreign"})
 
 
 @attrs.frozen
@@ -65,15 +70,16 @@ class RunUpgrade:
 
     Attributes:
         before: The run as it is stored.
-        how: "unchanged"; "migrated"; "finishes" on an old definition that is kept; "restarted"; "dropped" if the run
-            that waited for it as its sub-flow no longer does; "lost" if it cannot be upgraded.
+        how: "unchanged"; "migrated"; "finishes" on an old definition that is kept; "restarted"; "dropped" if its flow
+            is, or if a run that waited for it no longer does; "lost" if it cannot be upgraded; "foreign" if the bot
+            never had its flow.
         after: The upgraded run; None if it is dropped or lost, or if the run that waits for it begins it again.
         say: The text that tells the member, if there is one.
-        fault: Why the run is lost.
+        fault: Why the run is lost or foreign.
     """
 
     before: Run
-    how: Literal["unchanged", "migrated", "finishes", "restarted", "dropped", "lost"]
+    how: Literal["unchanged", "migrated", "finishes", "restarted", "dropped", "lost", "foreign"]
     after: Run | None = None
     say: Text | None = None
     fault: str = ""
@@ -83,26 +89,36 @@ def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
     """Plan the upgrade of each run of a document: of the suspended runs, lowest first, then of the current one."""
     found: list[RunUpgrade] = []
     below: int | None = None
+    orphaned = False
     for run in (*document.suspended, document.run):
         if run is None:
             continue
         called = document.call is not None and run is document.run
         planned = _plan_run(bot, run, called=called, current=run is document.run)
-        if below is not None and _no_longer_waits(bot, found[below], planned):
+        unwanted = orphaned or (below is not None and _no_longer_waits(bot, found[below], planned))
+        if unwanted and planned.how not in _STRANDED:
             if called:
                 planned = RunUpgrade(run, "lost", fault=_CALL_LOST)
             else:
                 planned = RunUpgrade(run, "restarted" if planned.how == "restarted" else "dropped", say=planned.say)
-            parent = found[below].after
-            assert parent is not None
-            parents = "migrated" if found[below].how == "unchanged" else found[below].how
-            found[below] = attrs.evolve(
-                found[below], how=parents, after=to_be_asked(attrs.evolve(parent, waits=run.waits))
-            )
-        else:
+        if planned.after is not None or planned.how in _STRANDED:
             below = len(found) if planned.after is not None else None
+        elif below is not None:
+            found[below] = _goes_on(found[below], run)
+        if planned.say is _DROPPED and any(earlier.say is _DROPPED for earlier in found):
+            planned = attrs.evolve(planned, say=None)  # it is said once
+        orphaned = planned.how == "dropped" and run.waits not in ("", Suspended.INTERRUPTED)
         found.append(planned)
     return tuple(found)
+
+
+def _goes_on(below: RunUpgrade, ended: Run) -> RunUpgrade:
+    """Return the upgrade of a run that goes on in place of the run above it, which has ended."""
+    parent = below.after
+    assert parent is not None
+    waits = ended.waits or (parent.waits if parent.waits == Suspended.LOGIN else "")
+    after = to_be_asked(attrs.evolve(parent, waits=waits))
+    return attrs.evolve(below, how="migrated" if below.how == "unchanged" else below.how, after=after)
 
 
 def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
@@ -111,7 +127,7 @@ def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
     if (
         parent is None
         or parent.waits != Suspended.SUBFLOW
-        or planned.how == "lost"
+        or planned.how in _STRANDED
         or below.how == planned.how == "unchanged"
     ):
         return False
@@ -122,8 +138,10 @@ def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
 
 
 def _plan_run(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
+    if run.flow in bot.dropped:
+        return RunUpgrade(run, "lost", fault=_CALL_LOST) if called else RunUpgrade(run, "dropped", say=_DROPPED)
     if run.flow not in bot.machines:
-        return RunUpgrade(run, "lost", fault="its flow is gone")
+        return RunUpgrade(run, "foreign", fault="this bot never had its flow; if it had, name it in Bot(dropped=…)")
     try:
         planned = _migrated(bot, run)
         assert planned.after is not None
@@ -323,7 +341,7 @@ def upgrade(bot: Bot, raw: Any) -> tuple[Any, tuple[dict[str, Any], ...]]:
 def _is_older(bot: Bot, raw: Any) -> bool:
     """Whether a run has another version than its flow. False if the data cannot be read; its validation says why."""
     try:
-        return any(version != bot.machines[flow].flow.version for flow, version in _places(raw))
+        return any(flow in bot.dropped or version != bot.machines[flow].flow.version for flow, version in _places(raw))
     except (AttributeError, IndexError, KeyError, TypeError):
         return False
 
@@ -337,6 +355,13 @@ def _places(raw: Any) -> list[tuple[str, int]]:
     placed = [(raw["flow_data"], raw.get("_run", {}))]
     placed += [(run["flow_data"], run) for run in raw.get("_suspended", ())]
     return [(data["data"]["flow_type"], notes.get("version", 1)) for data, notes in placed if data]
+
+
+def unknown(bot: Bot, document: Document) -> tuple[str, ...]:
+    """Return the flows of a document that the bot never had, each once."""
+    runs = (*document.suspended, *([document.run] if document.run else []))
+    known = bot.machines.keys() | bot.dropped
+    return tuple(dict.fromkeys(run.flow for run in runs if run.flow not in known))
 
 
 def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
@@ -359,7 +384,8 @@ def _notice(bot: Bot, document: Document, planned: RunUpgrade) -> Undelivered:
     """Return the notice of a restart. It waits in the outbox, so that it is said once."""
     assert planned.say is not None
     said = replies_to_keep(bot.say([planned.say], document.profile, document.channel))
-    return Undelivered(f"{planned.before.id}.{bot.flow(planned.before.flow).version}", said)
+    flow = bot.machines.get(planned.before.flow)
+    return Undelivered(f"{planned.before.id}.{flow.flow.version if flow else 'dropped'}", said)
 
 
 def _notes(found: Sequence[RunUpgrade]) -> Iterator[dict[str, Any]]:

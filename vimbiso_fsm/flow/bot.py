@@ -45,6 +45,12 @@ def _profile_class(given: type | None) -> type | None:
     return given
 
 
+def _dropped(given: Iterable[str]) -> frozenset[str]:
+    if isinstance(given, str):
+        raise FlowError("", "bot", f"dropped is the text {given!r}", f"give the names in a list: dropped=[{given!r}]")
+    return frozenset(given)
+
+
 class Importer(Protocol[C_contra]):
     """Imports what another system has stored of a member. `vimbiso_fsm.legacy.Legacy` is one.
 
@@ -90,13 +96,16 @@ class Bot:
         session: The lifetime of a session, or the seconds without a message after which it ends.
         tokens: The settings for members' login tokens. Without them a token is opaque and lives until a flow
             removes it.
+        dropped: The names of flows that earlier releases of this bot had. A stored run of one ends, and the member is
+            told. A run of a flow that the bot neither has nor names here is another bot's, or a newer release's, and
+            is left alone.
         importer: What imports the data that another system has stored of a new member.
         profile: The class of the member's profile, `P` in `Turn[D, P]`. All its fields have defaults. A profile that
             cannot be structured as this class is not stored, and a stored one is damage.
         limits: Bounds of a conversation.
 
     Raises:
-        FlowError: Two flows share a name, or a flow is not a `Flow`.
+        FlowError: Two flows share a name, a flow is not a `Flow`, or a dropped flow is among the flows.
     """
 
     flows: tuple[AnyFlow, ...] = attrs.field(converter=_flows)
@@ -109,6 +118,7 @@ class Bot:
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
+    dropped: frozenset[str] = attrs.field(default=frozenset(), converter=_dropped, kw_only=True)
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
@@ -122,6 +132,8 @@ class Bot:
         fill("flows", tuple(_all_flows(self)))
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
+        for name in sorted(self.dropped & self.machines.keys()):
+            raise FlowError(name, "bot", "it is dropped and among the flows", "take it out of one of the two")
         if self.importer is not None:
             self.importer.check(self)
         fill("kept", _kept(self.flows))

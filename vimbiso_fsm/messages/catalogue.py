@@ -74,6 +74,7 @@ ENGLISH: Final[Templates] = {
     "carry_on.offered.no": "No, leave it",
     "cancel.done": "Cancelled; nothing was sent.",
     "flow.restarted": "We have changed how this works ({flow}); please begin it again.",
+    "flow.dropped": "What you had begun is no longer offered here, so it has ended.",
     "failure": "Something went wrong on our side; nothing was changed. Please try again. Reference: {reference}",
     "help.words": "You can always say: menu, back, cancel, help.",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
@@ -94,6 +95,10 @@ ENGLISH: Final[Templates] = {
     ),
     "store.newer": "We are being renewed just now; nothing was saved. Please send that again in a moment. "
     "Reference: {reference}",
+    "store.foreign": (
+        "Your last conversation here belongs to a part of our service that is not running just now, so we could not "
+        "take that message. Nothing was changed. Please try again later. Reference: {reference}"
+    ),
     "store.contended": "Many things came at once; that one was not taken. Please send it again. Reference: {reference}",
     "store.unavailable": (
         "We could not save that; nothing was changed. Please send it again in a while. Reference: {reference}"

@@ -47,13 +47,13 @@ class Place:
     @property
     def lost(self) -> bool:
         """Whether a run here has no mapping."""
-        return self.how == "lost"
+        return self.how in ("lost", "foreign")
 
     @property
     def words(self) -> str:
         """The way in which a run here continues, in words."""
         match self.how, self.to:
-            case "lost", _:
+            case "lost" | "foreign", _:
                 return f"NO MAPPING: {self.fault}"
             case "migrated", (version, step):
                 return f"goes on at {step}, version {version}"
@@ -65,7 +65,7 @@ class Place:
             case "restarted", None:
                 return "begins again, with the flow that called it"
             case "dropped", _:
-                return "ends; the flow that called it goes on without it"
+                return "ends; a flow that waits for it goes on without it"
             case _:
                 return "unchanged" if self.declared is not False else "unchanged, though declared otherwise"
 
@@ -109,7 +109,7 @@ class Census:
         found = [self._judged(document, upgrade) for upgrade in plan(self._bot, document)]
         for upgrade in found:
             self._count(document, upgrade)
-        if not any(upgrade.how == "lost" for upgrade in found):
+        if not any(upgrade.how in ("lost", "foreign") for upgrade in found):
             _, wrong = faults(self._bot, data)
             self._break(wrong)
 

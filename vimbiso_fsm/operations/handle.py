@@ -25,7 +25,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import Event, LeaseExpired, content_digest, turn_token
-from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Message
@@ -72,6 +72,7 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
     Raises:
         Contended: Other writers were faster until the patience was over.
         NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
     """
     handling = _Handling(context, message, imports)
     outcome = None if handling.is_cached() else await handling.locate()
@@ -152,10 +153,10 @@ class _Handling:
                     return None
                 case Absent():
                     return await self._begin(stored.at)
-                case Newer(error):
+                case Newer(error) | Foreign(error):
                     if not self._status:
                         raise error
-                    return self._finish(turns.document)  # the newer release goes on with the turn of this message
+                    return self._finish(turns.document)  # the other release goes on with the turn of this message
                 case _:
                     current = await self._mend(stored)
                     if current is None:

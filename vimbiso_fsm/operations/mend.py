@@ -14,7 +14,7 @@ import attrs
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine import salvage as salvaging
-from vimbiso_fsm.engine.reading import newer_state
+from vimbiso_fsm.engine.reading import foreign_state, newer_state
 from vimbiso_fsm.engine.salvage import Remains, Salvage, resumed
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -81,19 +81,22 @@ async def mend(
 
     Raises:
         NewerState: A newer release has stored the previous document, and can repair this one.
+        ForeignState: The previous document is of a flow that the bot never had, so this one is another bot's too.
     """
     bot, head = context.bot, stored.head
     data = b"" if isinstance(stored, Broken) else stored.document or b""
     now = instant(max(stored.at, context.now))
     core = salvaging.salvage(bot, data, channel, now, member_id=member_id, guest=guest, version=head.version)
-    if isinstance(stored, Broken):  # the other keys cannot be read until the key of a wrong type is quarantined
+    if isinstance(stored, Broken):
+        refuse_others(bot, member_id, stored.previous, instant(context.now))
+        # The other keys cannot be read until the key of a wrong type is quarantined.
         moved = await Quarantine(member_id, head)
         if isinstance(moved, Conflict):
             return moved
         remains = await _read_remains_at(member_id, moved.head)
         return Mended(moved.head, salvaging.recover(bot, b"", core, remains))
     remains = await _read_remains_at(member_id, head)
-    refuse_newer(bot, member_id, remains.previous, instant(context.now))
+    refuse_others(bot, member_id, remains.previous, instant(context.now))
     saved = salvaging.recover(bot, data, core, remains)
     moved = await Quarantine(member_id, head)
     return moved if isinstance(moved, Conflict) else Mended(moved.head, saved)
@@ -107,13 +110,20 @@ async def _read_remains_at(member_id: str, head: Head) -> Remains:
     return attrs.evolve(remains, previous=None)
 
 
-def refuse_newer(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> None:
-    """Refuse to repair a document while a newer release, which may be able to read it, is running.
+def refuse_others(bot: Bot, member_id: str, data: bytes | None, now: datetime) -> None:
+    """Refuse to repair a document that another bot or a newer release, which may be able to read it, has stored.
+
+    Args:
+        bot: The bot.
+        member_id: The member.
+        data: The previous document, which tells whose the damaged one is.
+        now: The store's clock.
 
     Raises:
         NewerState: A newer release has stored `data` within `NEWER_STATE_GRACE`.
+        ForeignState: `data` is of a flow that the bot never had.
     """
-    error = newer_state(bot, member_id, data, now)
+    error = foreign_state(bot, member_id, data) or newer_state(bot, member_id, data, now)
     if error is not None:
         raise error
 

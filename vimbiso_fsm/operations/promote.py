@@ -27,7 +27,7 @@ from vimbiso_fsm.document.document import Address, Document, Moved
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers
-from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -81,6 +81,7 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
         DamagedDocument: Other content was stored under the token of the promotion.
         InvalidState: The merged document is invalid.
         NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
     """
     merged = await _merge_at_member(context, guest)
     if merged is None:
@@ -115,7 +116,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 member: Document | None = document
             case Absent():
                 member = None
-            case Newer(error):
+            case Newer(error) | Foreign(error):
                 raise error
             case _:
                 moved = await requests.Quarantine(member_id, stored.head)

@@ -16,14 +16,14 @@ from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine import salvage as salvaging
-from vimbiso_fsm.engine.reading import Absent, Newer, Sound, faults, open_document
+from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
 from vimbiso_fsm.errors import InvalidMessage, MemberNotFound, NotRecovered, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.mend import read_remains, refuse_newer, resumed_with_notice, store_recovery
+from vimbiso_fsm.operations.mend import read_remains, refuse_others, resumed_with_notice, store_recovery
 from vimbiso_fsm.store.requests import Broken, Commit, Committed, Conflict, Head, Load, Quarantine
 
 BY = "operator"
@@ -114,6 +114,7 @@ async def recover(context: Context, member_id: str, *, to: int | None = None, dr
         Contended: Other writers were faster until the patience was over.
         DocumentTooLarge: The recovered document does not fit.
         NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
         MemberNotFound: Nothing is stored of the member.
         NotRecovered: The member cannot be recovered in this way.
     """
@@ -132,6 +133,7 @@ async def _look(context: Context, member_id: str) -> _Found | None:
     stored, remains = await read_remains(member_id)
     found = _Found(stored.head, stored.at, remains)
     if isinstance(stored, Broken):
+        refuse_others(context.bot, member_id, found.remains.previous, instant(stored.at))
         found = attrs.evolve(found, faults=(stored.fault,), broken=True)
         stored = await Load(member_id)  # only the previous document may be damaged
     if isinstance(stored, Broken):
@@ -142,10 +144,10 @@ async def _look(context: Context, member_id: str) -> _Found | None:
                 return attrs.evolve(found, document=document)
         case Absent():
             return _missing(member_id, found)
-        case Newer(error):
+        case Newer(error) | Foreign(error):
             raise error
         case damage:
-            refuse_newer(context.bot, member_id, found.remains.previous, instant(stored.at))
+            refuse_others(context.bot, member_id, found.remains.previous, instant(stored.at))
             return attrs.evolve(found, data=damage.data, faults=(*found.faults, *damage.faults))
     token = hashed("verify", member_id, str(stored.head.version))
     # A commit that stores nothing reads every other key of the member, and so finds one of a wrong type.

@@ -41,6 +41,7 @@ async def reset(context: Context, member_id: str) -> Reset:
         DamagedDocument: The document is damaged; recover it first.
         DocumentTooLarge: The changed document does not fit.
         NewerState: A newer release has stored the document.
+        ForeignState: The document is of a flow that the bot never had.
         MemberNotFound: Nothing is stored of the member.
     """
     for attempt in itertools.count(1):

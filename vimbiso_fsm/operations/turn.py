@@ -140,6 +140,7 @@ class MemberTurns:
         Raises:
             Contended: Other writers of the member were faster until the patience was over.
             NewerState: A newer release has stored the member's document.
+            ForeignState: The member's document is of a flow that the bot never had.
         """
         context = self.context
         result = await promote(context, guest, self.head)

@@ -17,7 +17,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
-from vimbiso_fsm.engine.reading import Absent, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
@@ -34,6 +34,7 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
     Raises:
         DamagedDocument: The stored data is no valid document of the member.
         NewerState: A newer release has stored it.
+        ForeignState: It is of a flow that the bot never had.
     """
     now = instant(stored.at)
     match open_document(bot, member_id, stored, now):
@@ -41,7 +42,7 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
             return document.at(now)
         case Absent():
             return None
-        case Newer(error):
+        case Newer(error) | Foreign(error):
             raise error
         case damage:
             raise DamagedDocument(member_id, "; ".join(damage.faults[:3]))

@@ -19,7 +19,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute, turn_token
-from vimbiso_fsm.engine.reading import Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver
@@ -51,6 +51,7 @@ async def wake(
     Raises:
         Contended: Other writers were faster until the patience was over.
         NewerState: A newer release has stored the member's document.
+        ForeignState: The member's document is of a flow that the bot never had.
     """
     waking = _Waking(context, member_id, delivers, answer)
     if await waking.load(member_id):
@@ -92,7 +93,7 @@ class _Waking:
             case Sound(document):
                 turns.document = document
                 return True
-            case Newer(error):
+            case Newer(error) | Foreign(error):
                 raise error
             case _:  # a damaged document has no due work; the member's next message repairs it
                 await SetWakeUp(turns.member_id, stored.head)

@@ -12,7 +12,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.ids import hashed, instant
-from vimbiso_fsm.engine.reading import Sound, open_document
+from vimbiso_fsm.engine.reading import Foreign, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
@@ -52,6 +52,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
     """Remove the stored data of a member, damaged or not, and keep the tokens and the audit.
 
     Raises:
+        ForeignState: The document is of a flow that the bot never had.
         Contended: Other writers were faster until the patience was over.
         MemberNotFound: Nothing is stored of the member.
     """
@@ -103,6 +104,8 @@ def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]
     """Return the audit entry of a wipe, and its report."""
     now = instant(stored.at)
     reading = open_document(bot, member_id, stored, now)
+    if isinstance(reading, Foreign):
+        raise reading.error
     document = reading.document if isinstance(reading, Sound) else None
     wiped = Wiped(member_id, stored.head.version + 1, names, call_of(document))
     token = hashed("wipe", member_id, str(stored.head.version), stored.head.digest)

@@ -266,6 +266,7 @@ class FlowStateManager:
             StoreUnavailable: Nothing was stored.
             CommitUnknown, Contended: Handle the same message again; it takes effect once.
             NewerState: A process of the newer release can handle the message.
+            ForeignState: The member is in a flow that this bot never had. Nothing was changed.
         """
         base = self._base
         base.check(message)
@@ -282,7 +283,7 @@ class FlowStateManager:
         A `Worker` calls it. Any process may call it at any time.
 
         Raises:
-            StoreUnavailable, CommitUnknown, Contended, NewerState: Call it again later.
+            StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState: Call it again later.
         """
         return self._run(self._base.wake(member_id), member_id)
 
@@ -409,6 +410,7 @@ class FlowStateManager:
         Raises:
             DamagedDocument: The stored data is no valid document.
             NewerState: A newer release has stored it.
+            ForeignState: It is of a flow that this bot never had.
             StoreUnavailable: The store cannot be reached.
         """
         return read(self.bot, member_id, self.ask(Load(member_id)))

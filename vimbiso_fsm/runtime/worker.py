@@ -29,7 +29,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.errors import NewerState, VimbisoError
+from vimbiso_fsm.errors import ForeignState, NewerState, VimbisoError
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue
 from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
@@ -149,7 +149,9 @@ class _Rounds:
         """Count and log a failure. After one that is no fault of the store, the member rests."""
         with self._guard:
             self.metrics.failed += 1
-            if member is not None and (isinstance(error, NewerState) or not isinstance(error, VimbisoError)):
+            if member is not None and (
+                isinstance(error, NewerState | ForeignState) or not isinstance(error, VimbisoError)
+            ):
                 self._resting[member] = time.monotonic() + REST
         _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
 
