@@ -104,7 +104,7 @@ class _Ticket:
 
 
 class Connections:
-    """The connections of one pool. The pool is passed to each method, not kept: a kept one would never be collected."""
+    """The connections of one pool. Each method takes the pool, because a kept one would never be collected."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -2,17 +2,17 @@
 
 The server may be a single one, the primary of a service that Sentinels watch, or a cluster. Every request but `Scan`
 is one call of one script (`script.py` encodes and decodes it, `servers.py` finds the server). `AtomicStateManager` and
-`AsyncAtomicStateManager` move the bytes, repeat what may be repeated and name what failed.
+`AsyncAtomicStateManager` send the bytes, repeat requests that may be repeated, and raise the errors.
 
-A manager's `durability` says how durable an answered commit is:
+The `durability` of a manager is that of an answered commit:
 
 `local`
     The server has it. If the server is lost and a replica takes over, the latest commits may be lost too.
 `replicated`
     One `WAIT` follows each write on the same connection; on another connection it would not cover these writes. A
     commit that no replica acknowledges in time is made all the same and answered with `Committed(confirmed=False)`. A
-    replica acknowledges what it has in memory, and Sentinels or a cluster promote the replica that has most. A server
-    that is cut off from its replicas is stopped by `min-replicas-to-write 1`.
+    replica acknowledges data that it has in memory, and Sentinels or a cluster promote the replica with the most data.
+    `min-replicas-to-write 1` stops a server that is cut off from its replicas.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def _confirm(durability: Durability, confirm_timeout: float, timeout: float) -> 
             f"confirm_timeout={confirm_timeout:g}: give seconds, more than 0 and less than the {timeout:g} after "
             "which a reply is given up"
         )
-    return ("WAIT", 1, max(1, round(confirm_timeout * 1000)))  # 0 would wait for ever
+    return ("WAIT", 1, max(1, round(confirm_timeout * 1000)))  # 0 would wait without a limit
 
 
 def _first_key(words: Words) -> bytes:
@@ -365,7 +365,7 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
     ) -> None:
         """Make a manager; see `AtomicStateManager`."""
         super().__init__(client, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
-        self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # a cluster's pools come and go
+        self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # the pools of a cluster change
         self._sending: set[asyncio.Task[None]] = set()
 
     async def perform(self, request: Effect[R], /) -> R:
@@ -444,7 +444,7 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         self._send_waiting(pool, queue)
 
     async def _send(self, pool: AsyncPool, group: list[_Waiting]) -> None:
-        """Send one pipeline. It is a task of its own: no waiter's cancellation reaches the connection."""
+        """Send one pipeline. It is a separate task, so that no caller's cancellation reaches it."""
         try:
             answers = await self._exchange(pool, [waiting.sent for waiting in group])
         except BaseException:  # the loop is being shut down

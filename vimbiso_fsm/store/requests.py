@@ -11,7 +11,7 @@ Rules of a commit:
  2. The checks are made in this order: size, token, head, deadline. Everything that could fail on a key of a wrong type
     is read before the first write.
  3. A token takes effect once. A second commit with the same token is answered with `Duplicate`, which holds the records
-    made under the token (as token or as root) and what is stored now. If the record of the token is kept and has
+    made under the token (as token or as root) and the stored data. If the record of the token is kept and has
     other content, the answer is `Mismatch`. The token is checked before the head.
  4. The head is the version and the digest of the latest audit entry. A commit on any other head is answered with
     `Conflict`, which holds what is stored now. The version goes up by one per commit. It does not start again while an
@@ -19,7 +19,7 @@ Rules of a commit:
  5. A commit after `not_after`, on the store's clock, is answered with `Late`, which holds what is stored now.
  6. A commit without a document only verifies (rules 2 to 5). It writes nothing, not even its token.
 
-Rules of what is kept:
+Rules of stored data:
 
  7. Lifetimes and counts are those of `retention.py`. Audit entries and incidents expire one by one: each append drops
     entries older than `AUDIT_LIFE` from the old end of the list, at most `EXPIRED_PER_APPEND` of them. The latest entry

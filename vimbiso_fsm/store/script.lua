@@ -1,13 +1,13 @@
--- The one script of the store: every request that must be atomic is a mode of it. requests.py has the rules.
+-- The script of the store. Each request that must be atomic is one of its modes. requests.py has the rules.
 --
 -- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (script.py has the table of keys)
---       7-12 where each is moved, 13 where that is listed (set_aside only)
--- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds, then those of the mode
+--       7-12 their places in quarantine, 13 the list of these places (set_aside only)
+-- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds  4- of the mode
 --
 -- Every reply starts with KEYS[1] and ARGV[2], so that a client recognises its own. Documents, entries and records are
--- opaque bytes: cjson would break big integers and empty lists. Only redis.call is used: pcall can report a success that
--- is none. Lua has no rollback, so everything that can fail stands before the first write, and the first write is one
--- that the server may refuse for lack of memory; after it, the server refuses nothing more.
+-- opaque bytes, because cjson would break big integers and empty lists. Only redis.call is used, because pcall can
+-- report a false success. Lua has no rollback, so all commands that can fail precede the first write. The server may
+-- refuse the first write for lack of memory; after it, it refuses nothing more.
 
 local call = redis.call
 local mode, token = ARGV[1], ARGV[2]
@@ -15,7 +15,7 @@ local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
 local at = string.format('%.6f', now)
 
--- The head, from the state or, when none lives, from the latest audit entry ("<version> <digest> @<at> <body>").
+-- The head, from the state or, without one, from the latest audit entry ("<version> <digest> @<at> <body>").
 local function head()
   local state = call('HMGET', KEYS[1], 'v', 'h')
   if state[1] then
@@ -30,7 +30,7 @@ local function head()
   return version, digest
 end
 
--- What is stored now: the same structure for a load and for every commit that is not made.
+-- The stored data: the same structure for a load and for every commit that is not made.
 local function current(status, more)
   local version, digest = head()
   return {KEYS[1], token, status, at, version, digest, call('HGET', KEYS[1], 'd'), more}
@@ -46,9 +46,9 @@ local function records()
   return found
 end
 
--- Append to a list that is kept by count and by age; a frame is its words, "@<at> " and its body. From the old end goes
--- what is one too many and, so much at once, what is too old. The loop ends at the frame of now if not before, so the
--- latest stays; and at one without an instant, whose age nobody knows.
+-- Append to a list that is kept by count and by age; a frame is its words, "@<at> " and its body. The oldest frames are
+-- dropped: one above the count, and a bounded number of those that are too old. The loop ends at the latest frame,
+-- which stays, or at one without a timestamp, whose age is not known.
 local function append(i, words, body, kept, life, most)
   local dropped = math.max(call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body) - kept, 0)
   local dated = words == '' and '^@(%d+%.%d+) ' or '^%d+ %S* @(%d+%.%d+) '
@@ -70,7 +70,7 @@ if mode == 'commit' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
   if used and tonumber(used) > oldest then
-    -- A write, so that a WAIT that follows has something to wait for: it ignores what others wrote before.
+    -- A write, because a following WAIT only waits for writes of its own connection.
     local left = call('PTTL', KEYS[5])
     if left > 0 then call('PEXPIRE', KEYS[5], left) end
     return current('duplicate', records())
@@ -79,13 +79,13 @@ if mode == 'commit' or mode == 'verify' then
   if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
   if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late') end
 
-  call('HSTRLEN', KEYS[2], 'd') -- for their types alone: after the first write a wrong one is met too late
+  call('HSTRLEN', KEYS[2], 'd') -- to check their types: after the first write a wrong one is found too late
   call('LLEN', KEYS[3])
   call('LLEN', KEYS[4])
   if ARGV[13] and ARGV[13] ~= '' then call('ZCARD', KEYS[6]) end
   if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
 
-  call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- refused for memory, or nothing after it is
+  call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- if this is not refused for lack of memory, no later write is
   call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
   local after = 21 + 2 * ARGV[21]
   for i = 22, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
@@ -114,7 +114,7 @@ if mode == 'inherit' then
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
 end
 
--- The one key of these modes is a channel's in the index, a shard's due set or lease, or the set of workers.
+-- The only key of these modes is that of a channel in the index, a due set or lease of a shard, or the set of workers.
 if mode == 'look_up' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
 if mode == 'link' then -- ARGV 4 member
   local owner = call('GET', KEYS[1])
@@ -132,7 +132,7 @@ if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
 
-if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to give it back
+if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease
   local owner = call('GET', KEYS[1])
   if owner and owner ~= ARGV[4] then return {KEYS[1], token, 'read', at, owner} end
   if ARGV[5] == '0' then
@@ -148,17 +148,17 @@ if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
 end
 
--- The one key of these modes is a list of incidents.
+-- The only key of these modes is a list of incidents.
 if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
   local latest = call('LINDEX', KEYS[1], -1)
-  if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- else its first answer was lost
+  if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- otherwise its first reply was lost
     append(1, '', ARGV[4], ARGV[5], ARGV[6], ARGV[7])
   end
   return {KEYS[1], token, 'read', at}
 end
 if mode == 'incidents' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[1], ARGV[4], ARGV[5])} end
 
--- What remains looks at keys that may be anything: TYPE is the one read that cannot fail.
+-- The keys of the following modes may have any type. TYPE is the only read that cannot fail.
 local TYPES = {'hash', 'hash', 'list', 'list', 'zset', 'zset'}
 local NAMES = {'state', 'prev', 'turns', 'audit', 'tokens', 'due'}
 
@@ -195,7 +195,7 @@ if mode == 'inspect' then
   return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous}
 end
 
--- The sorted set in which the keys are named that were set aside; of another type, it names nothing.
+-- Whether the list of quarantined keys can be used: a sorted set, or none. One of another type names no keys.
 local function names_asides(i)
   local kind = call('TYPE', KEYS[i]).ok
   return kind == 'zset' or kind == 'none'
@@ -215,12 +215,12 @@ if mode == 'aside' then
   return {KEYS[1], token, 'read', at, found}
 end
 
--- KEYS 7 where it is named what was set aside, then all of that
+-- KEYS 7 the list of quarantined keys, then these keys
 -- ARGV 4 version  5 digest  6 new version  7 new digest  8 audit entry  9 entries kept  10 seconds they live
 --      11 most too old to drop  12 member
 if mode == 'wipe' then
   local version, digest = head()
-  if digest == ARGV[7] then return {KEYS[1], token, 'committed', at} end -- it was made, and its answer lost
+  if digest == ARGV[7] then return {KEYS[1], token, 'committed', at} end -- it was made before, and its reply lost
   if not (version == ARGV[4] and digest == ARGV[5]) then return current('conflict') end
   if #asides(7) ~= #KEYS - 7 then return current('conflict') end
   call('ZCARD', KEYS[6])
@@ -230,8 +230,8 @@ if mode == 'wipe' then
   return {KEYS[1], token, 'committed', at}
 end
 
--- ARGV 4 version  5 digest  6 seconds what is set aside lives. Keys of a wrong type go whatever the head is, nothing
--- can be read from them; a document only at the head it was found damaged at. The head goes on from the audit.
+-- ARGV 4 version  5 digest  6 seconds that quarantined keys live. Keys of a wrong type are moved on any head, because
+-- they cannot be read; a document only on the head on which it was found damaged. The head continues from the audit.
 if mode == 'set_aside' then
   local version, digest = sound_head()
   local ends = string.format('%.0f', now + ARGV[6])
