@@ -317,7 +317,7 @@ def submits(bank: Bank, *, delivers: bool = False) -> Chat:
 @pytest.mark.parametrize("seconds", [61, 299, 301, 10_000])
 def test_a_call_that_a_timer_makes_comes_home(seconds: int):
     """The result of a call that a timer makes is stored and told, also when the session has ended meanwhile."""
-    # BUG: `hear` ends the session and parks the run although the timer has just proposed a call.
+    # A fault of an earlier release: the session ended although the timer had just proposed a call.
     bank = Bank()
     chat = submits(bank)
     chat.say("ada")
@@ -334,7 +334,7 @@ def test_a_call_that_a_timer_makes_comes_home(seconds: int):
 @pytest.mark.parametrize("seconds", [60, 10_000])
 def test_the_words_of_a_timer_come_before_those_of_its_call(seconds: int):
     """The replies of a timer are delivered before those of its call."""
-    # BUG: the timer's own words are only delivered after their lease, 30 seconds after those of the call it made.
+    # A fault of an earlier release: the timer's replies were delivered 30 seconds after those of its call.
     chat = submits(Bank(), delivers=True)
     chat.say("ada")
     chat.wait(seconds).wake()
@@ -386,7 +386,7 @@ def test_a_session_without_answers_ends_and_home_is_where_it_begins():
 
 def test_an_old_button_after_the_session_has_ended_by_itself_leads_on():
     """An old button after the end of a session is answered as if the member had not been woken."""
-    # BUG: with no run open every old button is "closed", nothing is asked, and the outbox is not said either.
+    # A fault of an earlier release: without a run, only the notice that the question is closed was sent.
     woken, not_woken = member_chat(), member_chat()
     for chat in (woken, not_woken):
         chat.say("hi")
@@ -947,7 +947,7 @@ def test_a_timer_whose_callback_raises_is_tried_again_a_minute_later(delivers: b
 
 def test_a_member_is_not_stranded_by_a_timer_that_raises():
     """A member whose timer raises can still use the global words."""
-    # BUG: the timer stays due, so each message meets it again and fails, "cancel" among them, and for ever.
+    # A fault of an earlier release: the timer stayed due, so each message, also "cancel", failed on it.
     chat, trap = trapped()
     trap.armed = True
     chat.wait(61).say("hello?")
@@ -959,8 +959,8 @@ def test_a_member_is_not_stranded_by_a_timer_that_raises():
 @pytest.mark.parametrize("by", ["message", "waking"])
 def test_an_answer_whose_callback_raises_is_taken_when_it_no_longer_does(by: Literal["message", "waking"]):
     """A result whose callback raises is asked for again with the same key until it is taken."""
-    # BUG: the failed turn uses up the token of the answer; each later answer is a Duplicate, until the flow hears
-    # "call.unsure" of a payment that is known to be done.
+    # A fault of an earlier release: the failed turn used the token of the result. Each later result was a `Duplicate`,
+    # until the flow got "call.unsure" for a payment that was known to be made.
     bank = Bank()
     chat, trap = trapped(bank)
     trap.armed = True
@@ -982,7 +982,7 @@ def test_an_answer_whose_callback_raises_is_taken_when_it_no_longer_does(by: Lit
 
 def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
     """A result whose callback raises is not due before the lease of its call has expired."""
-    # BUG: `again_at` comes before `leased_until`, so the call is due and ignored, 32 times a second, till the lease ends.
+    # A fault of an earlier release: the call was due before the end of its lease, and ignored 32 times a second.
     bank = Bank()
     chat, trap = trapped(bank, policy=CallPolicy(timeout=100))
     exchange = chat.begin(chat.message("go"))
@@ -996,7 +996,7 @@ def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
 
 def test_a_call_that_is_given_up_while_the_callback_raises_makes_nobody_spin():
     """A call that is given up while the callback raises is tried again a minute later."""
-    # BUG: the error uses up the token of that stray; a minute later it is a Duplicate, 32 times a waking, for ever.
+    # A fault of an earlier release: the error used the token of the event, which was a `Duplicate` from then on.
     policy = CallPolicy(rounds=1)
     chat, trap = trapped(policy=policy)
     until(chat, chat.begin(chat.message("go")), RunCall)
@@ -1365,7 +1365,7 @@ def test_a_document_that_has_come_to_its_end_is_no_recovery():
 
 def test_two_messages_to_an_evicted_document_tell_of_it_once():
     """Of two messages to an evicted document, one brings the notice."""
-    # BUG: what was to be told of the missing document is kept when a Conflict brings a new one that is whole.
+    # A fault of an earlier release: the notice was kept when a `Conflict` brought a document that is not damaged.
     for steps in range(4):
         chat = member_chat()
         chat.say("hi", "order", "ada")

@@ -390,7 +390,7 @@ class Strict:
 
 def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
     """A pending call whose stored arguments no longer fit the method fails, and the member is answered."""
-    # BUG: `bind` is called outside of what `with_retries` catches: Unreadable comes out of `handle` and `wake`.
+    # A fault of an earlier release: `handle` and `wake` raised `Unreadable`.
     clock = Clock()
     shell = member_of(kind, Strict(), MemoryStore(clock))
     with shell:
@@ -430,7 +430,7 @@ def test_deliver_may_have_a_key_and_need_not():
 
 def test_deliver_may_be_any_callable():
     """A delivery function need not be hashable."""
-    # BUG: `_parameters` caches by the callable itself; a class with __eq__ has no hash, and nothing is ever delivered.
+    # A fault of an earlier release: a callable of a class with `__eq__`, which has no hash, was never called.
 
     @attrs.define
     class Sender:
@@ -479,7 +479,7 @@ def at_timeout(kind: Kind, deliver: Any) -> tuple[Shell, Clock]:
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_a_sync_manager_never_takes_a_coroutine_for_a_delivery():
     """A delivery function that returns a coroutine to the sync manager has failed, and the replies wait."""
-    # BUG: the coroutine is dropped, and the replies leave the outbox as if they had been delivered.
+    # A fault of an earlier release: the coroutine was dropped, and the replies counted as delivered.
     shell, _ = at_timeout("sync", functools.partial(_given, awaits))
     with shell:
         shell.wake()

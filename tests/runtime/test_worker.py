@@ -217,7 +217,7 @@ def test_one_worker_wakes_members_on_many_shards(kind: Kind):
 
 def test_the_time_is_the_stores(kind: Kind):
     """A worker whose own clock is behind wakes members by the store's clock."""
-    # BUG: no answer to Attend, Lease and WakeUps carries an instant, so the worker goes by its machine's clock.
+    # A fault of an earlier release: the answers had no instant, so the worker used the clock of its machine.
     heard = Heard()
     store = MemoryStore(lambda: time.time() + 3600)
     with Shell(kind, timed(60), store, deliver=heard) as shell:
