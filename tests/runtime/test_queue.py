@@ -189,7 +189,7 @@ def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
 
     queue = Queue()
-    monkeypatch.setattr("vimbiso_fsm.runtime.queue.threading.Lock", Interrupted)
+    monkeypatch.setattr(queue, "_new_lock", Interrupted)
     with pytest.raises(KeyboardInterrupt), queue.place("m", 5.0):
         pass
     assert queue._places == {}

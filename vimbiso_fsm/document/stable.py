@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -50,8 +50,15 @@ def _stable(kind: Any, within: tuple[type, ...]) -> Test:
         types = get_type_hints(kind)  # not attrs.resolve_types: that would change the fields of an author's class
         fields = tuple((field.name, _stable(types[field.name], (*within, kind))) for field in attrs.fields(kind))
         if not any(test is _never for _, test in fields):
-            return lambda value: type(value) is kind and all(test(getattr(value, name)) for name, test in fields)
+            return lambda value: type(value) is kind and _all_pass(value, fields)
     return _never
+
+
+def _all_pass(value: object, fields: Iterable[tuple[str, Test]]) -> bool:
+    for name, test in fields:  # noqa: SIM110  # each turn runs this, and a generator takes two thirds more time
+        if not test(getattr(value, name)):
+            return False
+    return True
 
 
 def _is_frozen(kind: type) -> bool:

@@ -114,7 +114,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     content = content_digest(event)
     if not draft.changed:
         return Decision(draft.status, draft.before, draft.said, draft.token, draft.root, content, changed=False)
-    if isinstance(event, Message | SessionExpired) and draft.kind != "error":
+    if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
     if isinstance(event, Message) and draft.kind != "error":
         draft.replies = [*take_overdue(draft), *draft.replies]

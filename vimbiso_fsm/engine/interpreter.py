@@ -60,7 +60,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     if fired.to is not None:
         draft.trigger = draft.trigger or trigger
         say_reasons(draft, fired.reasons)
-        _take_over(draft, run, state, fired, fired.to, turn)
+        _take_over(draft, run, flow, fired, fired.to, turn)
         if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
             count_refusal(draft, reason, run.flow_data.data.attempts)
@@ -68,16 +68,16 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     return fired
 
 
-def _take_over(draft: Draft, run: Run, state: State[Any], fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
+def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
     draft.typed[run.id] = fired.data
     draft.member = fired.member
-    data = run.flow_data.data
+    state, data = flow[run.step], run.flow_data.data
     verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
     if fired.data is data.typed:
         fields, typed = data.fields, data.typed
     else:
-        fields, typed = unstructure(fired.data), kept_typed(draft.bot.definition(run), fired.data)
+        fields, typed = unstructure(fired.data), kept_typed(flow, fired.data)
     data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
     if _was_made(draft, run, state, turn.reason):
         return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
@@ -139,7 +139,8 @@ def enter(
 
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
-    run, state = draft.standing, draft.state
+    run = draft.standing
+    state = draft.bot.definition(run)[run.step]
     if state.say is not None:
         draft.say(question.text_of(state.say, draft.turn(run)))
     if state.final:

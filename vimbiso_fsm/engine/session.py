@@ -81,7 +81,7 @@ def session_after(draft: Draft, event: Event) -> Session:
     if not isinstance(event, Message | CallReturned):
         return before.session
     run = draft.run
-    flow, life = draft.flow if run else None, draft.bot.session
+    flow, life = draft.bot.definition(run) if run else None, draft.bot.session
     warns = life.warning > 0 and run is not None and draft.holds_answers(run)
     return renewed(draft.session_since, before.deadline, flow, life, draft.now, warns=warns)
 

@@ -6,6 +6,7 @@ The head of the document protects the stored data. The queue only saves conflict
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import attrs
@@ -30,6 +31,31 @@ class _Place(Generic[L]):
 
     lock: L
     waiting: int = 0
+
+
+class _Places(Generic[L]):
+    """The queues of all members that have a message now."""
+
+    def __init__(self, new_lock: Callable[[], L]) -> None:
+        self._new_lock = new_lock
+        self._places: dict[object, _Place[L]] = {}
+        self._guard = threading.Lock()
+
+    def join(self, key: object) -> _Place[L]:
+        """Enter the queue."""
+        with self._guard:
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = _Place(self._new_lock())
+            place.waiting += 1
+            return place
+
+    def leave(self, key: object, place: _Place[L]) -> None:
+        """Leave the queue; the last message removes it."""
+        with self._guard:
+            place.waiting -= 1
+            if not place.waiting:
+                self._places.pop(key, None)
 
 
 class MemberLock:
@@ -83,32 +109,15 @@ class MemberLock:
         self.held = self.held or self._lock.acquire(timeout=self._patience)
 
 
-class Queue:
+class Queue(_Places[threading.Lock]):
     """The queues of all members, for threads."""
 
     def __init__(self) -> None:
-        self._places: dict[object, _Place[threading.Lock]] = {}
-        self._guard = threading.Lock()
+        super().__init__(threading.Lock)
 
     def place(self, key: object, patience: float) -> MemberLock:
         """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return MemberLock(self, key, patience)
-
-    def join(self, key: object) -> _Place[threading.Lock]:
-        """Enter the queue."""
-        with self._guard:
-            place = self._places.get(key)
-            if place is None:
-                place = self._places[key] = _Place(threading.Lock())
-            place.waiting += 1
-            return place
-
-    def leave(self, key: object, place: _Place[threading.Lock]) -> None:
-        """Leave the queue; the last message removes it."""
-        with self._guard:
-            place.waiting -= 1
-            if not place.waiting:
-                self._places.pop(key, None)
 
 
 class AsyncMemberLock:
@@ -177,7 +186,7 @@ class AsyncMemberLock:
         self._has_slot = self._has_slot or await self._queue.slots.acquire()
 
 
-class AsyncQueue:
+class AsyncQueue(_Places["asyncio.Lock"]):
     """The queues of all members, for the tasks of one event loop, with a bound on the messages being handled.
 
     Messages beyond the number of slots wait in the order of arrival, without a time limit. Without the bound, thousands
@@ -192,27 +201,12 @@ class AsyncQueue:
     def __init__(self, slots: int) -> None:
         import asyncio
 
-        self._places: dict[object, _Place[asyncio.Lock]] = {}
-        self._new_lock = asyncio.Lock
+        super().__init__(asyncio.Lock)
         self.slots = asyncio.Semaphore(slots)
 
     def place(self, key: object, patience: float) -> AsyncMemberLock:
         """Return the lock of a member's queue. `patience`: seconds to wait for it."""
         return AsyncMemberLock(self, key, patience)
-
-    def join(self, key: object) -> _Place[asyncio.Lock]:
-        """Enter the queue."""
-        place = self._places.get(key)
-        if place is None:
-            place = self._places[key] = _Place(self._new_lock())
-        place.waiting += 1
-        return place
-
-    def leave(self, key: object, place: _Place[asyncio.Lock]) -> None:
-        """Leave the queue; the last message removes it."""
-        place.waiting -= 1
-        if not place.waiting:
-            self._places.pop(key, None)
 
 
 async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
