@@ -30,7 +30,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import LeaseExpired
-from vimbiso_fsm.errors import VersionConflict
+from vimbiso_fsm.errors import MemberNotFound, VersionConflict
 from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, CallPolicy
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
@@ -240,5 +240,5 @@ async def test_the_async_shell_changes_and_saves():
         assert state is not None
         assert (state.version, state.profile) == (saved.version, {})
         assert [entry.kind for entry in await manager.history(member)] == ["command", "update", "update"]
-        with pytest.raises(KeyError):
+        with pytest.raises(MemberNotFound):
             await manager.update("nobody", lambda document: document)

@@ -501,6 +501,6 @@ def test_a_step_of_a_declaration_that_is_gone_is_told_from_one_that_is_kept():
     changed = attrs.evolve(errand_1, version=2, migrations=[Migration(1)])
     gone = explained(deploy(chat, changed), 5)
     assert "decided by errand version 1" in gone
-    assert "which fits what is declared today:\n  1. to colour: fired" in gone
+    assert "which fits the current declaration:\n  1. to colour: fired" in gone
     nowhere = explained(deploy(chat, errand([])), 5)
     assert "the flow has changed since" in nowhere
