@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from typing import Annotated, Final
@@ -93,16 +93,12 @@ class _Conversation:
 
 
 def _from_pipe(conversation: _Conversation) -> None:
-    stream = sys.stdin.buffer if sys.stdin else None
-    for number, text in enumerate(filter(str.strip, _texts(lines(stream) if stream else ()))):
+    texts = (line.decode("utf-8", "replace") for line in (lines(sys.stdin.buffer) if sys.stdin else ()))
+    for number, text in enumerate(filter(str.strip, texts)):
         if number:
             print()
         print(f"> {shown(text)}", flush=True)
         print("\n\n".join(terminal.render(conversation.channel, conversation.say(text))), flush=True)
-
-
-def _texts(lines: Iterable[bytes]) -> Iterator[str]:
-    return (line.decode("utf-8", "replace") for line in lines)
 
 
 def _at_terminal(conversation: _Conversation, kept: bool) -> None:

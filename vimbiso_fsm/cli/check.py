@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import attrs
@@ -111,11 +110,6 @@ def _print_report(bot: Bot, texts: tuple[TextFault, ...], census: Census | None)
     print(f"documents {census.documents}, broken {broken}, runs {runs}, without a mapping {lost}")
 
 
-def _cells(census: Census, place: Place) -> Iterator[str]:
-    yield place.flow
-    yield str(place.version)
-    yield place.step
-    yield place.standing
-    yield str(census.runs[place])
-    yield str(census.calls[place])
-    yield place.words
+def _cells(census: Census, place: Place) -> tuple[str, ...]:
+    counts = str(census.runs[place]), str(census.calls[place])
+    return (place.flow, str(place.version), place.step, place.standing, *counts, place.words)

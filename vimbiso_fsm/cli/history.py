@@ -156,14 +156,7 @@ def _report(faults: Sequence[str]) -> None:
 
 
 def _cells(entry: AuditEntry) -> Iterator[str]:
-    yield str(entry.version)
-    yield entry.at.strftime("%Y-%m-%d %H:%M:%S")
-    yield entry.member_id
-    yield entry.kind
-    yield entry.status
-    yield entry.flow
-    yield entry.source
-    yield entry.dest
-    yield entry.trigger
+    yield from (str(entry.version), entry.at.strftime("%Y-%m-%d %H:%M:%S"))
+    yield from (entry.member_id, entry.kind, entry.status, entry.flow, entry.source, entry.dest, entry.trigger)
     refusals = [f"{guard}: {said}" for guard, said in entry.guards if said != "accepted"]
     yield ", ".join((*entry.codes, *refusals))

@@ -11,7 +11,7 @@ from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
-from vimbiso_fsm.engine.pending import make, renew_for, take_up, waiting_words, with_token
+from vimbiso_fsm.engine.pending import make, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
@@ -61,7 +61,7 @@ def _take_renewal(draft: Draft, event: CallReturned, pending: PendingCall, route
     draft.kind = "renewal"
     logged_out = draft.member.jwt_token is None  # meanwhile, by another turn; that is final
     if event.renewal == "needed" and not logged_out:
-        return renew_for(draft, pending)
+        return make(draft, pending, renews=True)
     refused = isinstance(result, Refused)
     unavailable = event.unknown or (refused and not tokens.is_refusal(result))
     if draft.in_doubt and (logged_out or unavailable or refused or result is None):

@@ -65,11 +65,6 @@ def with_token(draft: Draft, answer: Any) -> Member:
     return settled(turn.member, changes.member)
 
 
-def renew_for(draft: Draft, pending: PendingCall) -> None:
-    """Renew the login token, which the service did not accept, and make the call with the new one."""
-    make(draft, pending, renews=True)
-
-
 def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
     """Let the worker that commits this turn make a call. Its lease covers the longest possible call.
 

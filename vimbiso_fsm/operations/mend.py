@@ -7,6 +7,7 @@ salvaged document is committed with the turn of the message, or without a turn b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import attrs
@@ -56,10 +57,8 @@ async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
     """
     stored = await Load(member_id, previous=True)
     records: tuple[Record, ...] = ()
-    try:
+    with suppress(DamagedDocument):
         records = await ReadRecords(member_id)
-    except DamagedDocument:
-        records = ()
     return stored, Remains(stored.previous, records, await read_legible(member_id, 2 * RECORDS_KEPT))
 
 
