@@ -249,7 +249,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "confirm": ("hi", "go", "@ada", "Ada Byron", "red", "pear", "paper", "yes"),
     "paying": ("hi", "go", "@ada", "Ada Byron", "red", "pear", "paper", "yes", "yes"),
 }
-"""What is said on the way to each step of version 1."""
+"""The messages that lead to each step of version 1."""
 
 ANSWERS: Mapping[str, str] = {
     "Whose handle?": "@ada",
@@ -264,4 +264,4 @@ ANSWERS: Mapping[str, str] = {
     "Their family's name?": "Byron",
     "You have not finished: your errand. Carry on with it?": "yes",
 }
-"""What a willing member answers, whatever the version."""
+"""The answers of a member that confirm, in each version."""

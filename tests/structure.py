@@ -21,7 +21,7 @@ import grimp
 PACKAGE = "vimbiso_fsm"
 ROOT = Path(__file__).resolve().parent.parent
 Arrows = Mapping[str, frozenset[str]]
-"""What each name imports."""
+"""The imports of each name."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What is stored and sent equals the golden files, byte for byte.
+"""Stored data and replies equal the golden files, byte for byte.
 
 `python -m tests.golden` writes the files anew. Read the difference before you keep it: documents, audit and keys
 outlive a release, so a difference is a change of the format, or a fault.

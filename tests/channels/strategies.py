@@ -1,4 +1,4 @@
-"""What the tests of the channels share: any JSON, any replies, and which options a member can still reach."""
+"""Strategies of the channel tests: any JSON, any replies, and the options that a member can reach."""
 
 from __future__ import annotations
 
@@ -66,16 +66,16 @@ def _places(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def bare(text: str) -> str:
-    """The text without white space: what must survive a split."""
+    """Return the text without white space, which a split must keep."""
     return "".join(text.split())
 
 
 def says_all(reply: Reply, said: Iterable[str]) -> bool:
-    """True when no word of the question was lost."""
+    """Return whether all words of the question are there."""
     return bare(question(reply)) in bare("".join(said))
 
 
 def reachable(reply: Reply, shown: Iterable[str], said: Iterable[str]) -> bool:
-    """True when every option can be pressed (its id is `shown`) or typed (its number starts a line that is said)."""
+    """Return whether each option can be pressed (its id is in `shown`) or typed (its number starts a line)."""
     pressed, numbers = set(shown), set(re.findall(r"^(\d+)\.", "\n".join(said), re.MULTILINE))
     return all(option.id in pressed or str(n) in numbers for n, option in enumerate(options(reply), 1))

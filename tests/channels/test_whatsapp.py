@@ -56,7 +56,7 @@ def said(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (HI | changes).items() if value is not None}
 
 
-# What comes in
+# Webhook bodies
 
 
 def test_a_typed_text():
@@ -295,7 +295,7 @@ def test_an_error_does_not_quote_what_the_member_wrote():
     assert "secret" not in str(raised.value)
 
 
-# The proofs at the door
+# Signatures and the challenge
 
 
 def test_only_the_holder_of_the_app_secret_can_sign():
@@ -321,7 +321,7 @@ def test_the_challenge_is_returned_for_the_right_token_only():
     assert whatsapp.verify_subscription({}, "token") is None
 
 
-# What goes out
+# Payloads
 
 
 def test_a_text():

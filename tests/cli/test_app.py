@@ -287,7 +287,7 @@ def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
     kill_server(data)
     out, err = process.communicate(b"become_member\nEmmy\n", timeout=60)
     assert process.returncode == 1
-    # What was on its way when the server went may have been saved, for all that is known.
+    # A turn that was sent when the server ended may have been stored.
     said = (
         r"Sorry, (that could not be saved\. Please say it again|"
         r"we do not know whether that was saved\. Say menu to see where you are)\.\n"

@@ -235,7 +235,7 @@ ONCE = CallPolicy(attempts=1, rounds=1)
     ("policy", "answer", "crosses"),
     [
         (ONCE, 2, True),
-        (ONCE, ConnectionError("lost"), True),  # nobody knows
+        (ONCE, ConnectionError("lost"), True),  # the outcome is unknown
         (ONCE, Refused("office.closed"), False),  # nothing was done
         (READ_ONLY, 2, False),
         (READ_ONLY, ConnectionError("lost"), False),
@@ -341,7 +341,7 @@ def test_a_call_whose_login_ran_out_is_confirmed_again():
     talk.say("yes")
     assert talk.words == ["password?"]
     talk.wait(301).say("anyone?")
-    talk.say("sesame")  # whatever way the session goes on …
+    talk.say("sesame")  # in each way in which the session continues …
     if talk.place.startswith("carry_on"):
         talk.say("yes")
     assert office.answers == [2], "a call was made that nobody had confirmed since"

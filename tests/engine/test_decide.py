@@ -1052,10 +1052,7 @@ def test_a_failure_after_the_session_can_be_stored():
 
 
 def test_a_message_while_a_call_is_on_its_way():
-    """A message while a call is pending gets the state's words or plain ones and stores nothing.
-
-    After the lease, it takes the call up with the same key.
-    """
+    """A message while a call is pending gets the text of the state or a general one, and stores nothing."""
     talk = at_confirm()
     talk.hold_calls = True
     talk.say("yes")
@@ -1240,7 +1237,7 @@ def test_any_document_and_any_message(document: Document, message: Message, late
 
 
 def hearsay(talk: Talk) -> list[Any]:
-    """Events that are due, were due, or never will be."""
+    """Return events that are due, were due earlier, or will never be due."""
     document = talk.state
     run, call = document.run, document.call
     events: list[Any] = [event for _, event in due(document)]
@@ -1273,7 +1270,7 @@ unattended = st.lists(
         st.tuples(st.just("hearsay"), st.integers(0, 20)),
     )
 )
-"""(what, with what): wakings, time, workers that die, events that come too early, too late or twice."""
+"""Actions with their arguments: wakings, time, workers that die, events that come too early, too late or twice."""
 
 
 @given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
@@ -1294,7 +1291,7 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
             events = hearsay(talk)
             event = events[value % len(events)]
             is_due = event in [each for at, each in due(talk.state) if at <= talk.now]
-            resting = talk.state.call  # somebody who asks takes it up at once, when it is in nobody's hands
+            resting = talk.state.call  # a message takes the call up at once if no worker holds its lease
             is_due = is_due or (
                 isinstance(event, LeaseExpired) and resting is not None and resting.leased_until <= talk.now
             )
@@ -1318,7 +1315,7 @@ def test_any_document_and_what_is_due(document: Document, later: int, route: Rep
     for at, event in due(document):
         decision = decide(bot, document, event, now, route=route)
         check_decision(bot, document, event, now, decision, route)
-        # A call at rest is taken up by itself later, but at once by whoever asks.
+        # A call that rests is taken up later without a message, and at once by a message.
         begins = document.call.leased_until if isinstance(event, LeaseExpired) and document.call else at
         assert decision.changed == (begins <= max(now, document.last_updated)) or decision.status == "failed"
 
@@ -1356,7 +1353,7 @@ def test_the_bot_of_the_tests_has_every_kind_of_state():
 
 
 def changing(change: Callable[[dict[str, Any]], object], *, fails: bool = False) -> tuple[Document, Decision]:
-    """A member who is asked something by a flow whose guard changes the profile in place, and the turn that does so."""
+    """Return a member at a question whose guard changes the profile in place, and the decision of that turn."""
 
     def guard(turn: Turn[Any]) -> bool:
         change(cast("dict[str, Any]", turn.member.profile))
@@ -1372,7 +1369,7 @@ def changing(change: Callable[[dict[str, Any]], object], *, fails: bool = False)
 
 
 def test_a_document_is_judged_by_what_is_new_in_it():
-    """A decision leaves what the next one is compared with."""
+    """A decision keeps the parts with which the next document is compared."""
     before, decision = changing(dict.copy)
     assert before.judged is not None
     assert decision.document.judged is not None
@@ -1382,7 +1379,7 @@ def test_a_document_is_judged_by_what_is_new_in_it():
 
 
 def test_a_profile_that_was_changed_in_place_is_judged_again():
-    """The rule book holds for it though it is the same object."""
+    """A profile that was changed in place is validated again, although it is the same object."""
     _, decision = changing(lambda profile: profile.update(accounts="none"))
     assert isinstance(decision.error, InvalidState)
     assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
@@ -1391,7 +1388,7 @@ def test_a_profile_that_was_changed_in_place_is_judged_again():
 
 @pytest.mark.parametrize("value", [float("nan"), object()], ids=["nan", "object"])
 def test_a_profile_that_was_changed_in_place_is_stored_only_where_it_can_be(value: object):
-    """No NaN becomes `null` on its way."""
+    """A profile that was changed in place to a value that JSON cannot hold, such as NaN, fails the turn."""
     _, decision = changing(lambda profile: profile.update(name=value))
     assert isinstance(decision.error, NotStorable)
     assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
@@ -1399,7 +1396,7 @@ def test_a_profile_that_was_changed_in_place_is_stored_only_where_it_can_be(valu
 
 
 def test_a_sound_change_in_place_is_stored_as_it_will_be_read():
-    """It always was; a callback should rather return `turn.becomes(member=…)`."""
+    """A valid change in place is stored. A callback should rather return `turn.changes(member=…)`."""
     _, decision = changing(lambda profile: profile.update(name=START, sizes=(1, 2)))
     assert decision.error is None
     assert decision.document.profile == {"accounts": ["a"], "name": START.isoformat(), "sizes": [1, 2]}
@@ -1407,7 +1404,7 @@ def test_a_sound_change_in_place_is_stored_as_it_will_be_read():
 
 
 def test_a_change_in_place_does_not_outlast_a_failure():
-    """After an error only version and instant of the document are new."""
+    """After an error only the version and the instant of the document are new."""
     _, decision = changing(lambda profile: profile.update(name="Eve"), fails=True)
     assert isinstance(decision.error, ArithmeticError)
     assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
@@ -1416,7 +1413,7 @@ def test_a_change_in_place_does_not_outlast_a_failure():
 
 @attrs.frozen
 class Words:
-    """A list, which a callback can change."""
+    """Data with a list, which a callback can change."""
 
     said: list[str] = attrs.field(factory=list)
     word: str = ""
@@ -1424,14 +1421,14 @@ class Words:
 
 @attrs.frozen
 class Word:
-    """Nothing that a callback can change."""
+    """Data without mutable values."""
 
     said: tuple[str, ...] = ()
     word: str = ""
 
 
 def listening(data: type[Any]) -> tuple[Bot, list[Any]]:
-    """A bot whose guard sees the flow's data, declines, and adds to the list there if there is one."""
+    """Return a bot whose guard sees the flow's data, declines, and appends to the list in it, if there is one."""
     seen: list[Any] = []
 
     def guard(turn: Turn[Any]) -> bool:
@@ -1445,7 +1442,7 @@ def listening(data: type[Any]) -> tuple[Bot, list[Any]]:
 
 
 def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
-    """The next turn reads what is stored, whether the document was kept in memory or not."""
+    """The next turn reads the stored data, whether the document is cached or not."""
     bot, seen = listening(Words)
     document = Talk(bot, member_document()).say("hi").document
     assert document is not None
@@ -1457,7 +1454,7 @@ def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
 
 
 def test_typed_data_that_cannot_change_is_kept():
-    """So it need not be read from its plain form by the next turn of the same worker."""
+    """Immutable typed data is kept for the next turn of the same worker, which need not read it again."""
     bot, _ = listening(Word)
     document = Talk(bot, member_document()).say("hi").document
     assert document is not None
@@ -1467,13 +1464,13 @@ def test_typed_data_that_cannot_change_is_kept():
 
 @attrs.frozen
 class Aged:
-    """A profile that must have an age."""
+    """A profile with a required age."""
 
     age: int = 0
 
 
 def test_a_document_of_another_bot_is_judged_as_a_whole():
-    """What was found valid by other rules counts for nothing here."""
+    """A document that another bot found valid is validated as a whole."""
     states: list[State[Any]] = [State("ask", ask=Text("?"), reads=str), State("end", final=True)]
     flow = one_flow(states, [Transition("answer", "ask", "end", conditions=[lambda turn: False])])
     document = Talk(Bot(flow), member_document(profile={"age": "old"})).say("hi").document
@@ -1483,7 +1480,7 @@ def test_a_document_of_another_bot_is_judged_as_a_whole():
 
 @given(documents(), documents())
 def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Document):
-    """Whatever two documents share, the faults are those that a whole look finds."""
+    """A document that shares parts with a valid one has the same faults as without that knowledge."""
     rules = fruit_bot().validator
     before, after = document_to_raw(one), document_to_raw(other)
     assume(rules.validate(before).valid)
@@ -1498,7 +1495,7 @@ def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Docu
 
 
 def test_every_attribute_of_a_document_outlasts_a_turn():
-    """An attribute that is added to the document is no longer forgotten by the decision."""
+    """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "upgraded", "judged"}
     session = {"deadline", "session_since", "warn_at"}

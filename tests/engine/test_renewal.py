@@ -126,7 +126,7 @@ def test_a_401_with_a_new_token_says_nothing_of_an_earlier_try():
 
 
 def test_a_401_for_ever_after_an_unknown_outcome_ends_in_doubt():
-    """A call in doubt that is answered 401 for ever fails with `policy.given_up`."""
+    """A call in doubt that is always answered 401 fails with `policy.given_up`."""
     office = PaysAndLoses()
     chat = confirming(office)
     chat.say("yes")
@@ -321,7 +321,7 @@ def test_a_worker_dead_before_a_refused_renewal_stops_nobody():
     office.answers["login"] = [NO]
     chat.wait(400).wake()
     assert chat.document().call is None
-    chat.say("well?")  # nobody delivers: only now the PIN is asked for
+    chat.say("well?")  # without a delivery the PIN is asked for only now
     chat.say("1234")
     dead = chat.begin(chat.message("read"))
     while type(dead.request).__name__ != "RunCall":

@@ -551,7 +551,7 @@ LOOKS = st.fixed_dictionaries({"previous_too": st.booleans(), "operator": st.boo
 
 
 @given(conversations, st.integers(0, 10**6), st.integers(0, 255), st.booleans(), LOOKS)
-@example(CONVERSATIONS[0], 14, ord(" "), False, {"previous_too": False, "operator": False})  # the id of somebody else
+@example(CONVERSATIONS[0], 14, ord(" "), False, {"previous_too": False, "operator": False})  # the id of another member
 def test_any_one_damaged_byte(said: Sequence[str], place: int, byte: int, newer: bool, look: dict[str, bool]):
     """One damaged byte at any place is repaired."""
     chat = rich_chat(said, newer=newer)

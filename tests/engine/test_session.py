@@ -366,7 +366,7 @@ def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
 
 
 def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
-    """The outcome of an ignored message shows the member as of now: an expired token authenticates nobody."""
+    """The outcome of an ignored message shows the member as of now: an expired token does not authenticate."""
     life = TokenLife(START, START + timedelta(seconds=100))
     flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")])
     chat = Chat(Bot([flow], tokens=TOKENS, session=100_000, limits=Limits(age=60)))

@@ -1,4 +1,4 @@
-"""What each golden file must hold, as the code of today writes it.
+"""The golden files as the current code writes them.
 
 files/<bot>/document.json   the stored document after the script `one_turn`, byte for byte
 files/<bot>/record.json     its latest turn record
@@ -25,7 +25,7 @@ __all__ = ["FILES", "KEYS", "PIECES", "keys_of_a_store", "page", "pages"]
 
 FILES: Final = Path(__file__).with_name("files")
 PIECES: Final = ("document.json", "record.json", "entry.json", "incident.json", "due.txt")
-"""What is stored after the script `one_turn`."""
+"""The files that are stored after the script `one_turn`."""
 KEYS: Final = "keys.txt"
 """The file that needs a real store."""
 

@@ -122,7 +122,7 @@ def test_sg69_a_record_of_the_old_shape_survives(manage: Manage, client: Any, co
     assert document.channel.address == ADA.address
     assert [address.identifier for address in document.channels] == [NUMBER]
     assert fields(document)["amount"] == {"amount": "5.00", "currency": "USD"}
-    # What was said was the answer to step 1, the handle: the member has been logged in, and goes on from there.
+    # The text was the answer to step 1, the handle: the member is logged in and continues from there.
     assert stands(document) == ("offer", "confirm")
     assert fields(document)["handle"] == "alan_turing"
     assert document.authenticated

@@ -55,7 +55,7 @@ def test_what_a_member_wrote_is_never_a_template():
     ["{missing}", "{", "}", "{}", "{0}", "{a!z}", "{a:q}", "{a:{b}}", "{a:c}", "{a:{a:{a}}}", "{a:.99999999999d}"],
 )
 def test_a_broken_template_is_said_as_it_stands(template: str):
-    """A member must hear something, whatever the catalogue holds."""
+    """A template that cannot be filled is sent as it is, so that the member gets a reply."""
     assert said(template, a=-1) == template
 
 
@@ -71,7 +71,7 @@ def test_saying_never_raises(template: str, params: dict[str, Any]):
 
 
 def test_parameters_are_kept_as_they_were_said():
-    """What is stored of a reply is its key and plain parameters, so saying it again gives the same words."""
+    """A reply is stored as its key and plain parameters, so it has the same words when it is sent again."""
     catalogue = Catalogue.of({"k": "{a} {b}"})
     once = catalogue.say(Text("k", a=Decimal("1.50"), b=3))
     assert once.params == {"a": "1.50", "b": 3}

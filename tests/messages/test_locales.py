@@ -1,4 +1,4 @@
-"""What the CLDR says of languages, as far as a bot needs it."""
+"""Languages, plural forms and amounts by the CLDR."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LANGUAGES = ["en", "sn", "sn-ZW", "de", "fr", "hi", "ar", "no such language", ""
 
 
 def test_the_profile_comes_before_the_channel():
-    """What is no tag is passed over, and a long one is not believed to its end."""
+    """The language of the profile has priority; text that is not a language tag is ignored, and a long tag is cut."""
     assert preferred({"language": "sn"}, {"language": "en-GB"}) == ("sn", "en-GB")
     assert preferred({}, {"language": "sn"}) == ("sn",)
     assert preferred({"language": 5}, {"language": None}) == preferred({"language": ""}, {}) == ()
@@ -103,7 +103,7 @@ def test_amounts(amount: str, language: str, words: str):
 
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(LANGUAGES), st.integers(1, 40))
 def test_no_digit_of_an_amount_is_lost(amount: Decimal, language: str, precision: int):
-    """Whatever the language, and whatever the precision with which the thread computes."""
+    """No digit of an amount is lost in any language and with any decimal precision of the thread."""
     context: Any = decimal.Context(prec=precision)
     with decimal.localcontext(context):
         words = money(Money(amount, "USD"), language)

@@ -1,4 +1,4 @@
-"""What comes in and what goes out."""
+"""Messages and replies."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_any_message_has_a_token(field: str):
     "bad", [None, [], "x", {"a": object()}, {"a": float("nan")}, {1: "a"}, {"a": {2: "b"}}, {"a": b"x"}]
 )
 def test_metadata_that_cannot_be_stored_is_refused(bad: Any):
-    """What a channel knows of a member goes into the document, so it must be storable.
+    """Metadata of a channel becomes part of the document, so a value that cannot be stored is refused.
 
     Else the first message of a conversation could not even be answered with a failure.
     """

@@ -177,7 +177,7 @@ MORE_WAYS = {
     "colour, left for the menu": (*WAYS["colour"], "menu"),
     "confirm, left for the menu": (*WAYS["confirm"], "menu"),
 }
-"""Where the runs stand when the deploy comes: also gone back, and suspended."""
+"""The states of the runs at the deploy, also after `back` and suspended."""
 ENDS = {
     "handle": ("migrated", "Paid."),
     "name": ("migrated", "Paid."),

@@ -87,7 +87,7 @@ def test_no_way_touches_a_document_of_an_unknown_flow(step: str, way: str):
 
 @given(old_documents())
 def test_any_sound_document_of_another_bot_is_left_alone(document: Document):
-    """Whatever its runs, data and bookkeeping, it is foreign to a bot that had none of its flows."""
+    """A document is foreign to a bot that had none of its flows, with any runs, data and bookkeeping."""
     runs = (*document.suspended, *([document.run] if document.run else []))
     stored = Stored(Head(document.version, "d"), encode(document), START.timestamp())
     reading = open_document(STRANGER, document.member_id, stored, START)
@@ -149,7 +149,7 @@ def test_a_worker_rests_from_such_a_member(caplog: pytest.LogCaptureFixture):
 
 
 def test_damage_is_left_to_the_bot_whose_document_came_before():
-    """A damaged document is not mended by a bot that never had the flow of the one before it."""
+    """A damaged document is not repaired by a bot that never had the flow of the one before it."""
     chat = standing("confirm")
     bot = chat.bot
     spoil(stranger(chat), previous=chat.stored().document)
@@ -187,7 +187,7 @@ def test_a_guest_is_not_merged_into_it():
 
 
 def test_a_broken_name_of_a_flow_is_damage():
-    """A name that differs from that in the id of its run is damage, and is mended."""
+    """A name that differs from that in the id of its run is damage, and is repaired."""
     chat = standing("confirm")
     data = chat.stored().document
     assert data is not None
@@ -249,7 +249,7 @@ def test_a_dropped_flow_ends_at_the_rest():
 
 @given(old_documents())
 def test_dropping_strands_no_document(document: Document):
-    """A document whose runs are all of dropped flows is read, with no run of them left, unless a call is on its way."""
+    """A document whose runs are all of dropped flows is read, with no run of them left, unless a call is pending."""
     bot = Bot(_ASK, dropped=["home", "errand", "pick"])
     stored = Stored(Head(document.version, "d"), encode(document), START.timestamp())
     reading = open_document(bot, document.member_id, stored, START)

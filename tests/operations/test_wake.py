@@ -1036,7 +1036,7 @@ happenings = st.lists(
     ),
     max_size=24,
 )
-"""(what, with what): messages, time, wakings that deliver or do not, faults, workers that die in their call."""
+"""Actions with their arguments: messages, time, wakings with and without delivery, faults, workers that die in a call."""
 
 
 class Life:
@@ -1096,7 +1096,7 @@ class Life:
                 dying_turn = chat.begin(chat.message(value))
                 while dying_turn.outcome is None and not isinstance(dying_turn.request, RunCall):
                     chat.step(dying_turn)
-                # What has left the outbox stands in the first result of this message, which a redelivery gets.
+                # Replies that have left the outbox are in the first result of this message, which a redelivery gets.
                 for id in [one for one in self.put_out if one not in {w.id for w in chat.document().outbox}]:
                     self.heard.setdefault(id, 1)
         self.note()

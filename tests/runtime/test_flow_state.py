@@ -640,7 +640,7 @@ async def test_a_cancelled_task_leaves_its_place(valkey_url: str):
                 await task
         slow.go_on.set()
         outcome = await manager.handle(message("help"))
-        assert outcome.status == "ignored"  # the call is still on its way, as far as anybody knows
+        assert outcome.status == "ignored"  # the call is still pending
         assert outcome.state.call is not None
         assert outcome.state.version == first.state.version + 1
 
@@ -685,7 +685,7 @@ def test_observers_are_told_after_the_commit_each_on_its_own(managed: Managed):
     assert all(version <= stored for version, stored in seen)
     assert seen[-3:] == [(2, 2), (3, 3), (4, 4)]
     history = manager.history(outcome.state.member_id)
-    # The guest's farewell is told last, for it comes after the member's first entry.
+    # The last entry of the guest is reported last, because it comes after the member's first entry.
     assert sorted((d.entry.member_id, d.entry.version, d.entry.kind) for d in told) == sorted(
         (entry.member_id, entry.version, entry.kind) for entry in history
     )
@@ -807,7 +807,7 @@ def assert_all_is_well(story: Story, outcome: Outcome, usual: Outcome) -> None:
         stored: Any = story.store.perform(ReadAudit(member))
         assert FlowAuditLogger.faults(stored) == ()
         assert [entry.version for entry in stored] == list(range(1, len(stored) + 1))
-    for text, (first, each) in story.answers.items():  # whatever was delivered is answered as it was, and does nothing
+    for text, (first, each) in story.answers.items():  # a duplicate returns its first result and has no effect
         later = manager.handle(each)
         assert later.status == "duplicate"
         if text != story.crashed:

@@ -527,7 +527,7 @@ def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_m
 
 
 def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
-    """No number, name, token or text of a member is recorded, whatever goes wrong.
+    """No number, name, token or text of a member is recorded after any failure.
 
     Spans, metrics, log lines, history and incidents are searched after logins, refusals, damage and failures.
     """

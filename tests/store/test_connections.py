@@ -1,4 +1,4 @@
-"""Connections of a pool: who gets the next one, what is checked before it is used, what others may count on."""
+"""Connections of a pool: the order in which threads get them, the check before use, and their return."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 
 class Line:
-    """A connection that is never on the network.
+    """A connection without a network.
 
-    `fault`: what a check of it raises, or whether data waits; `dead`: it cannot be made anew.
+    `fault`: the error or the result of a check; `dead`: whether it cannot be connected again.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Line:
 
 
 class Pool:
-    """A pool of such connections. `released`: those given back to it; `refuses`: it makes none any more."""
+    """A pool of such connections. `released`: those that were returned; `refuses`: whether it makes no more."""
 
     def __init__(self, size: int, timeout: float | None = 60.0) -> None:
         self.max_connections, self.timeout = size, timeout
@@ -84,7 +84,7 @@ class Lines(Connections):
 
 
 def waiting(connections: Connections, count: int) -> None:
-    """Return when so many threads wait for a connection."""
+    """Wait until this number of threads waits for a connection."""
     while len(connections._waiting) != count:
         time.sleep(0.001)
 
@@ -101,7 +101,7 @@ def started(target: Callable[[], None]) -> threading.Thread:
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_connections_are_handed_over_in_the_order_of_asking(size: int):
-    """While all are held, threads queue up; each returned connection goes to the thread that has waited longest."""
+    """A returned connection goes to the thread that has waited longest."""
     pool, connections, order = Pool(size), Lines(), list[int]()
     held = [connections.take(pool) for _ in range(size)]
 
@@ -122,7 +122,10 @@ def test_connections_are_handed_over_in_the_order_of_asking(size: int):
 
 
 def test_the_thread_that_returns_a_connection_does_not_overtake_a_waiting_one():
-    """With redis-py's own pool it does, mostly: it asks again before the waiting thread has woken."""
+    """A thread that returns a connection does not get it back before a waiting thread.
+
+    In a pool of redis-py it mostly does, because it asks again before the waiting thread has woken.
+    """
     pool, connections = Pool(1), Lines()
     mine = connections.take(pool)
     got, done = threading.Event(), threading.Event()
@@ -146,7 +149,7 @@ def test_the_thread_that_returns_a_connection_does_not_overtake_a_waiting_one():
 
 
 def test_a_thread_that_gives_up_leaves_the_queue():
-    """A connection that is returned later is there for the next thread that asks."""
+    """After a thread has timed out, a returned connection goes to the next thread that asks."""
     pool, connections = Pool(1, timeout=0.0), Lines()
     mine = connections.take(pool)
     for _ in range(3):
@@ -158,7 +161,7 @@ def test_a_thread_that_gives_up_leaves_the_queue():
 
 
 def test_an_interrupted_wait_loses_no_connection(monkeypatch: pytest.MonkeyPatch):
-    """Neither when the ticket still waits, nor when a connection was handed over at the same moment."""
+    """An interrupted wait loses no connection, even if one was handed over at the same moment."""
 
     class Interrupted:
         def __init__(self, meanwhile: Callable[[], None]) -> None:
@@ -194,7 +197,7 @@ def test_an_interrupted_wait_loses_no_connection(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_pool_without_a_time_limit_is_waited_for():
-    """`BlockingConnectionPool(timeout=None)` means for ever, as with redis-py."""
+    """With `BlockingConnectionPool(timeout=None)` a thread waits without a limit, as in redis-py."""
     pool, connections, got = Pool(1, timeout=None), Lines(), list[Line]()
     mine = connections.take(pool)
     thread = started(lambda: got.append(connections.take(pool)))
@@ -208,7 +211,7 @@ def test_a_pool_without_a_time_limit_is_waited_for():
 
 
 def test_the_connection_used_last_is_used_again():
-    """So no more are made than are needed at once."""
+    """The connection that was used last is used again, so no more are made than are needed at once."""
     pool, connections = Pool(5), Lines()
     first, second = connections.take(pool), connections.take(pool)
     connections.give(pool, first)
@@ -219,7 +222,7 @@ def test_the_connection_used_last_is_used_again():
 
 @pytest.mark.parametrize("fault", [True, redis.ConnectionError("ended"), OSError("ended")], ids=["data", "end", "os"])
 def test_a_connection_that_is_out_of_step_or_has_ended_is_made_anew(fault: Exception | bool):
-    """A reply that was left on it would be taken for that to the next request."""
+    """A connection that has ended, or on which a reply was left, is connected again before it is used."""
     pool, connections = Pool(2), Lines()
     line = connections.take(pool)
     connections.give(pool, line)
@@ -229,7 +232,7 @@ def test_a_connection_that_is_out_of_step_or_has_ended_is_made_anew(fault: Excep
 
 
 def test_the_right_to_make_a_connection_is_not_lost_with_a_failure():
-    """A thread whose connection cannot be made hands the right to do so to the next."""
+    """If a thread cannot make a connection, the next waiting thread may make one."""
     pool, connections, errors = Pool(1), Lines(), list[str]()
     mine = connections.take(pool)
 
@@ -254,7 +257,7 @@ def test_the_right_to_make_a_connection_is_not_lost_with_a_failure():
 
 
 def test_the_last_connection_of_a_pool_goes_back_to_it():
-    """Another user of the same pool finds one while this process is idle."""
+    """The last connection goes back to the pool, so that its other users find one while this process is idle."""
     for size in (1, 2, 3):
         pool, connections = Pool(size), Lines()
         taken = [connections.take(pool) for _ in range(size)]
@@ -276,7 +279,7 @@ def test_closing_gives_the_idle_ones_back():
 
 
 def test_a_pool_is_not_kept_alive():
-    """A cluster's pools come and go."""
+    """A pool that is no longer used is garbage collected, because the pools of a cluster change."""
     pool = Pool(2)
     connections = connections_of(pool)
     assert connections_of(pool) is connections
@@ -297,7 +300,7 @@ def turn(member: str, head: Head, token: str) -> Commit:
 
 
 def test_forty_threads_on_one_store_all_finish_without_an_error(server: Server):
-    """Twice as many threads as connections, each with turns of its own member: none fails, none is left behind."""
+    """Twice as many threads as connections, each with turns of its own member, all finish without an error."""
     turns, finished, errors = 25, list[int](), list[Exception]()
     begin = threading.Barrier(40)
 
@@ -324,7 +327,7 @@ def test_forty_threads_on_one_store_all_finish_without_an_error(server: Server):
 
 
 def test_managers_of_one_client_share_its_connections(server: Server):
-    """Neither keeps what the other needs, and the client itself finds a connection too."""
+    """Managers of one client share its connections, and the client itself finds one too."""
     pool = redis.BlockingConnectionPool.from_url(server.url, max_connections=1, timeout=60)
     with redis.Redis.from_pool(pool) as client:
         one, other = AtomicStateManager(client), AtomicStateManager(client)
@@ -355,7 +358,7 @@ with AtomicStateManager.from_url(sys.argv[1]) as manager:
 
 
 def test_a_forked_child_uses_no_connection_of_its_parent(server: Server):
-    """Parent and child would read each other's replies; the child makes a connection of its own."""
+    """A forked child makes connections of its own, because it would read the replies of its parent."""
     command = [sys.executable, "-W", "ignore", "-c", FORKED, server.url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "1\n"

@@ -1,4 +1,4 @@
-"""The store on several servers: what is confirmed by a replica, what follows a failover, what a cluster hands on."""
+"""The store on several servers: confirmation by replicas, failovers, and slots of a cluster that move."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ONE_IN_SHORT = [
     pytest.param(valkey_program, marks=pytest.mark.embedded, id="valkey"),
     pytest.param(redis_program, marks=[pytest.mark.redis, pytest.mark.slow], id="redis"),
 ]
-"""Where the engines' own timers make a test long, and the engines differ in nothing that matters."""
+"""Servers of the tests that wait for their timers, in which the programs do not differ."""
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 REPLICATED: dict[str, Any] = {"durability": "replicated"}
 
@@ -84,7 +84,7 @@ def turn(head: Head = NO_HEAD, *, member: str = "m", token: str = "t", **given: 
 
 @contextmanager
 def manager(kind: str, url: str, **options: Any) -> Generator[Store, None, None]:
-    """A manager of either kind, as a sync one."""
+    """Return a manager of either kind, driven as a sync one."""
     if kind == "sync":
         with AtomicStateManager.from_url(url, **options) as store:
             yield store
@@ -94,7 +94,7 @@ def manager(kind: str, url: str, **options: Any) -> Generator[Store, None, None]
 
 
 def calls(server: Server, command: str) -> int:
-    """How often a server was sent a command since its statistics were reset."""
+    """Return how often a server received a command since its statistics were reset."""
     with server.client() as client:
         found: Any = client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})
     return int(found["calls"])
@@ -107,7 +107,7 @@ def tell(server: Server, *words: Any) -> Any:
 
 
 def audit(store: Store, member: str = "m") -> list[str]:
-    """The tokens of a member's turns that the audit still keeps, in order."""
+    """Return the tokens of a member's turns that the audit still has, in order."""
     entries = store.perform(ReadAudit(member))
     versions = [entry.version for entry in entries]
     first = versions[0] if versions else 1
@@ -117,7 +117,7 @@ def audit(store: Store, member: str = "m") -> list[str]:
 
 
 def due(tokens: list[str], kept: list[str]) -> set[str]:
-    """Of a writer's tokens, those that must be kept: a fast writer makes more turns than an audit keeps."""
+    """Return the tokens of a writer that must be kept. A fast writer makes more turns than an audit keeps."""
     if len(kept) < AUDIT_KEPT:
         return set(tokens)
 
@@ -129,7 +129,7 @@ def due(tokens: list[str], kept: list[str]) -> set[str]:
 
 @attrs.define
 class Writer:
-    """Makes turns of one member in a thread until told to stop, and keeps what was said of each."""
+    """Makes turns of one member in a thread until it is stopped, and records the result of each."""
 
     store: Store
     member: str
@@ -141,12 +141,12 @@ class Writer:
     _over: bool = False
 
     def told(self) -> str:
-        """What it was answered, in numbers."""
+        """Return the numbers of each kind of result."""
         made = f"{len(self.confirmed)} confirmed of {len(self.committed)} committed"
         return f"{made}, {self.refused} refused, {self.unknown} unknown"
 
     def run(self) -> None:
-        """Until told to stop."""
+        """Make turns until stopped."""
         try:
             self._write()
         except BaseException as failure:
@@ -176,13 +176,13 @@ class Writer:
         return answer.current.head
 
     def more(self, number: int = 20) -> None:
-        """Wait until so many more turns are made."""
+        """Wait until this number of further turns is made."""
         aim = len(self.committed) + number
         until(lambda: len(self.committed) >= aim or self.failure, "turns are made")
 
     @contextmanager
     def at_work(self) -> Generator[None, None, None]:
-        """In a thread of its own, while inside."""
+        """Run in a thread inside the block."""
         thread = threading.Thread(target=self.run)
         thread.start()
         try:
@@ -205,7 +205,7 @@ def the_pair(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
 
 @pytest.fixture
 def servers(the_pair: Pair) -> Pair:
-    """A primary without data and its replica."""
+    """Return a primary without data, and its replica."""
     the_pair.in_step()
     tell(the_pair.first, "FLUSHALL")
     tell(the_pair.first, "CONFIG", "RESETSTAT")
@@ -394,19 +394,19 @@ GUARDED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
 
 @pytest.fixture(scope="module", params=ONE_IN_SHORT)
 def guarded(request: pytest.FixtureRequest) -> Generator[Watched, None, None]:
-    """Servers that refuse to write alone, and their Sentinels."""
+    """Start servers that refuse writes without a replica, and their Sentinels."""
     with watched(request.param(), *GUARDED) as found:
         yield found
 
 
 def fail_over(service: Watched) -> Iterator[None]:
-    """As an operator does it."""
+    """Start a failover, as an operator does."""
     service.ask("FAILOVER", SERVICE)
     yield
 
 
 def hang(service: Watched) -> Iterator[None]:
-    """The primary hangs, and comes back when another has taken over."""
+    """Stop the primary, and resume it after another server has become the primary."""
     with stopped(service.primary().process):
         yield
 
@@ -440,7 +440,7 @@ def test_nothing_confirmed_is_lost(kind: str, disturb: Callable[[Watched], Itera
 
 @pytest.fixture(params=ONE_IN_SHORT)
 def alone(request: pytest.FixtureRequest) -> Generator[Watched, None, None]:
-    """Servers that also write without a replica, and their Sentinels."""
+    """Start servers that also write without a replica, and their Sentinels."""
     with watched(request.param()) as found:
         yield found
 
@@ -516,7 +516,7 @@ def test_sentinels_with_a_password_of_their_own(kind: str):
 
 @pytest.fixture(scope="module", params=ENGINES)
 def nodes(request: pytest.FixtureRequest) -> Generator[Nodes, None, None]:
-    """A cluster of three without replicas."""
+    """Start a cluster of three nodes without replicas."""
     with cluster(request.param()) as found:
         yield found
 
@@ -665,7 +665,7 @@ def test_slots_that_are_handed_over_while_turns_are_made(kind: str, nodes: Nodes
 
 @pytest.fixture(scope="module", params=ONE_IN_SHORT)
 def safe_nodes(request: pytest.FixtureRequest) -> Generator[Nodes, None, None]:
-    """A cluster of three with a replica each."""
+    """Start a cluster of three nodes with a replica each."""
     with cluster(request.param(), replicas=True) as found:
         yield found
 
@@ -691,7 +691,7 @@ def test_a_node_that_is_killed(number: int, safe_nodes: Nodes):
 
 
 def test_many_who_find_nobody_ask_once_where_to():
-    """When a whole cluster is gone, its clients do not queue up to ask each node after the other."""
+    """If a whole cluster is gone, clients that fail together read the topology once."""
     failures: list[str] = []
     with cluster(valkey_program()) as gone, AtomicStateManager.from_url(gone.url) as store:
         store.load("m")

@@ -1,4 +1,4 @@
-"""The doctor: what it makes of answers, what it asks real servers, and whether the page on servers is true."""
+"""The doctor: its findings, its questions to real servers, and the page about servers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ FORBIDDEN = NoPermissionError("User bot has no permissions to run the 'config|ge
 
 
 def node(*, replica: Any = False, forbidden: Any = False, **changed: Any) -> Node:
-    """A healthy server but for what is `changed`: fields of INFO, and settings with _ for -."""
+    """Return the answers of a healthy server with `changed` fields of INFO and settings, with _ for -."""
     settings = {name: changed.pop(name.replace("-", "_"), value) for name, value in SET.items()}
     info = {**HEALTHY, "maxmemory_policy": settings["maxmemory-policy"], "maxmemory": settings["maxmemory"], **changed}
     said = "# All\r\n" + "".join(f"{name}:{value}\r\n" for name, value in info.items())
@@ -96,7 +96,7 @@ def warned(findings: tuple[Finding, ...]) -> set[str]:
 
 
 REPLICATED = {**FOLLOWED, "appendfsync": "everysec", "min_replicas_to_write": "1"}
-"""What a primary of that level changes of a healthy server."""
+"""The settings of a primary of that level that differ from those of a healthy server."""
 
 
 def test_nothing_is_found_where_all_is_well():
@@ -124,7 +124,7 @@ def test_nothing_is_found_where_all_is_well():
     ],
 )
 def test_what_is_refused_at_both_levels(level: Durability, setting: str, changed: dict[str, str]):
-    """With a replica that is in step: cut off from it, a primary that goes on loses turns at either level."""
+    """Each of these settings and states is serious at both levels."""
     basis = REPLICATED if level == "replicated" else {**FOLLOWED, "min_replicas_to_write": "1"}
     findings = examine([node(**{**basis, **changed})], level)
     assert serious(findings) == {setting}
@@ -176,7 +176,7 @@ def test_what_is_warned_of(setting: str, changed: dict[str, str]):
 
 
 def test_what_config_does_not_say_info_may():
-    """Where CONFIG is forbidden, the rest is said not to be seen; the remedy is not a command that is forbidden too."""
+    """Without the right to CONFIG, INFO is used, and the remedy for the rest is no command that is forbidden too."""
     assert warned(examine([node(forbidden=True)], "local")) == {"CONFIG GET or INFO"}
     found = examine([node(forbidden=True, aof_enabled="0", maxmemory_policy="allkeys-lru")], "local")
     assert serious(found) == {"appendonly", "maxmemory-policy"}
@@ -196,7 +196,7 @@ def test_a_server_that_says_nothing_of_itself_is_warned_of():
 
 @pytest.mark.parametrize("replica", [False, True])
 def test_a_silent_server(replica: bool):
-    """Of a cluster's primaries each has members of its own; a replica is missed at a failover."""
+    """A silent primary of a cluster is serious, and a silent replica is a warning."""
     (found,) = examine([Node("db:6379", (), replica, "Timeout")], "local")
     assert (found.setting, found.serious) == ("the server", not replica)
 
@@ -208,7 +208,7 @@ def test_the_serious_come_first():
 
 
 def test_answers_may_have_been_parsed_by_a_client():
-    """As bytes or text, as lists or mappings."""
+    """Answers are read as bytes or text, and as lists or mappings."""
     raw = node(**REPLICATED).answers
     info: Any = {**HEALTHY, **REPLICATED, "connected_slaves": 1, "slave0": {"state": "online", "port": 6379}}
     parsed: list[Any] = [info if isinstance(answer, bytes) else {answer[0].decode(): answer[1]} for answer in raw]
@@ -246,7 +246,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 def check_remedies(server: Server, level: Durability) -> None:
-    """Do what each remedy of a CONFIG SET says, until nothing is refused."""
+    """Follow the remedy of each finding, until none is serious."""
     with server.client() as client:
         for finding in examine(ask_url(server.url), level):
             command = re.match(r"CONFIG SET (\S+) (\S+),", finding.remedy)
@@ -266,7 +266,7 @@ def test_remedies_help(program: str):
 
 
 def test_a_pair(program: str):
-    """The primary needs `min-replicas-to-write`, so does the replica; and the replica's URL is refused."""
+    """Primary and replica both need `min-replicas-to-write`, and the URL of the replica is refused."""
     port = free_port()
     safe = ("--appendonly", "yes", "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0")
     with (
@@ -322,7 +322,7 @@ def test_nobody_answers(ask: Callable[[str], object], kind: str):
 
 @attrs.frozen
 class OneShard:
-    """A cluster's primary that has all slots, and its replica; both have the bot's user of the page."""
+    """The primary of a cluster, which has all slots, and its replica. Both have the bot's user of the page."""
 
     primary: Server
     replica: Server
@@ -333,7 +333,7 @@ class OneShard:
 
 
 def plain(server: Server) -> Any:
-    """A client; redis-py types few of the commands that are sent here."""
+    """Return a client. redis-py has types for few of the commands that are sent here."""
     return server.client()
 
 
@@ -370,7 +370,7 @@ def shard(program: str) -> Generator[OneShard, None, None]:
 
 
 def test_every_node_of_a_cluster_is_asked(shard: OneShard):
-    """One that is silent is named."""
+    """Each node of a cluster is asked, and a silent one is named."""
     places = [f"127.0.0.1:{server.port}" for server in (shard.primary, shard.replica)]
     for ask in (ask_url, ask_awaited):
         nodes = ask(shard.url)
@@ -385,7 +385,7 @@ def test_every_node_of_a_cluster_is_asked(shard: OneShard):
 
 
 def test_the_bots_rights_are_enough_in_a_cluster(shard: OneShard):
-    """All laws of the store, as the user of the page."""
+    """Every rule of the store holds in a cluster with the rights of the page."""
     check_store(lambda: AtomicStateManager.from_url(shard.url), LAWS_OF_A_BOT)
 
 
@@ -443,7 +443,7 @@ FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGE, re.DOTA
 
 
 def block(mark: str) -> str:
-    """The commands after a mark."""
+    """Return the commands after a mark of the page."""
     found = re.search(rf"<!-- {mark} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
     assert found, mark
     return found[1]
@@ -451,13 +451,13 @@ def block(mark: str) -> str:
 
 @attrs.frozen
 class Folder:
-    """The page's folder, elsewhere. `ports`: what stands for the page's."""
+    """A copy of the page's folder. `ports`: the ports that replace those of the page."""
 
     path: Path
     ports: dict[str, int]
 
     def here(self, text: str) -> str:
-        """What the page says, as it must be said here."""
+        """Return a text of the page with the paths and ports of this folder."""
         text = text.replace("/etc/vimbiso", str(self.path)).replace("/var/lib/vimbiso", str(self.path / "data"))
         for port, ours in self.ports.items():
             text = re.sub(rf"\b{port}\b", str(ours), text)
@@ -467,7 +467,7 @@ class Folder:
         return (self.path / f"{user}.password").read_text().strip()
 
     def sh(self, commands: str) -> tuple[int, str]:
-        """Run commands of the page; the exit code, and what they print."""
+        """Run commands of the page; return the exit code and the output."""
         vimbiso = f'vimbiso() {{ "{sys.executable}" -m vimbiso_fsm.cli "$@"; }}\n'
         done = subprocess.run(
             ["sh", "-eu", "-c", vimbiso + self.here(commands)],
@@ -481,7 +481,7 @@ class Folder:
         return done.returncode, done.stdout + done.stderr
 
     def client(self, user: str, port: int | None = None) -> Any:
-        """Of one server, by TLS."""
+        """Return a client of one server, over TLS."""
         tls: Any = {"ssl": True, "ssl_ca_certs": str(self.path / "ca.crt"), "protocol": 2}
         return redis.Redis("localhost", port or self.ports["6379"], username=user, password=self.password(user), **tls)
 
@@ -496,7 +496,7 @@ class Folder:
             process.wait()
 
     def answers(self, process: subprocess.Popen[bytes], client: Any) -> None:
-        """Wait until a server does."""
+        """Wait until a server replies."""
 
         def answered() -> bool:
             assert process.poll() is None, (self.path / "log").read_text()
@@ -509,7 +509,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """The files of the page, with passwords and certificates made as it says."""
+    """Make the files of the page, with passwords and certificates as it describes."""
     if shutil.which("openssl") is None:
         pytest.skip("needs the program openssl")
     found = Folder(tmp_path, {"6379": free_port(), "26379": free_port()})
@@ -523,7 +523,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def tls_program() -> str:
-    """A server that speaks TLS; skips the test where there is none."""
+    """Return a server program with TLS; skip the test without one."""
     program = redis_program()
     if "libssl" not in subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout:
         pytest.skip("this redis-server does not speak TLS")
@@ -531,7 +531,7 @@ def tls_program() -> str:
 
 
 def talk(url: str, patch: pytest.MonkeyPatch) -> list[str]:
-    """A few turns; what each came to."""
+    """Make a few turns, and return the result of each."""
     package, _ = fresh_flows(patch)
     with FlowStateManager.from_url(url, flows=package) as manager:
         words = enumerate(("hi", "become_member", "Emmy", "Noether", "yes", "menu"))
@@ -540,25 +540,25 @@ def talk(url: str, patch: pytest.MonkeyPatch) -> list[str]:
 
 
 def granted(user: str) -> set[str]:
-    """The commands that the page lets a user send."""
+    """Return the commands that the page grants to a user."""
     line = next(line for line in FILES["users.acl"].splitlines() if line.startswith(f"user {user} "))
     return {word[1:] for word in line.split() if word.startswith("+")}
 
 
 def refused_to_bots(admin: Any) -> set[str]:
-    """Commands that a server has refused to a user for lack of rights."""
+    """Return the commands that a server has refused to a user for lack of rights."""
     return {entry["object"] for entry in admin.acl_log()} - {"client|setinfo"}  # the client's name: it goes on without
 
 
 def check_rights(admin: Any) -> None:
-    """Nothing was refused to the bot, and but for what clusters and replicas ask for it needed all it may do."""
+    """Check that no command of the bot was refused, and that it used all rights but those for clusters and replicas."""
     assert refused_to_bots(admin) == set()
     used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
     assert granted("bot") - used <= {"wait", "cluster|slots", "command", "asking"}
 
 
 def test_the_pages_rights_are_those_of_the_script():
-    """Neither more nor less than what the script, the client and the doctor send."""
+    """The page grants exactly the commands that the script, the client and the doctor send."""
     script = (Path(__file__).parents[2] / "vimbiso_fsm" / "store" / "script.lua").read_text()
     called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
     client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
@@ -590,7 +590,7 @@ def test_the_page_with_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.embedded
 def test_the_page_without_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
-    """The same on Valkey, whose server here has no TLS."""
+    """The page holds on a Valkey server without TLS."""
     port = folder.ports["6379"]
     conf = re.sub("^tls-.*\n", "", (folder.path / "vimbiso.conf").read_text(), flags=re.MULTILINE)
     (folder.path / "plain.conf").write_text(conf.replace("port 0", f"port {port}"))
@@ -609,7 +609,7 @@ def test_the_page_without_tls(folder: Folder, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.redis
 def test_the_page_with_replicas_and_a_sentinel(folder: Folder, monkeypatch: pytest.MonkeyPatch):
-    """The level `replicated`: the doctor asks all three, and turns go on when the primary is lost."""
+    """At the level `replicated` the doctor asks all three servers, and turns go on after the primary is lost."""
     program, primary = tls_program(), folder.ports["6379"]
     configuration = str(folder.path / "replicated.conf")
     sentinel = folder.path / "sentinel.conf"

@@ -1,4 +1,4 @@
-"""The embedded server: alone, shared, killed, and where it cannot start."""
+"""The embedded server: alone, shared, killed, and on systems on which it cannot start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ for line in sys.stdin:
 
 
 class User:
-    """One such process, in a session of its own."""
+    """A process that uses a server, in a session of its own."""
 
     def __init__(self, home: Path, script: str = USER) -> None:
         pipe = subprocess.PIPE
@@ -81,7 +81,7 @@ class User:
         return self.hear()
 
     def end(self) -> tuple[int, str]:
-        """Let it end by itself; what it returned and what it wrote last."""
+        """Let the process end by itself; return its exit code and its last output."""
         out, errors = self.process.communicate(timeout=LIMIT)
         return self.process.returncode, out + errors
 
@@ -91,7 +91,7 @@ class User:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not yet fetched by its parent does not."""
+    """Return whether a process runs. One that has ended and was not fetched by its parent does not."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return found.stdout.strip() != "" and not found.stdout.startswith("Z")
 
@@ -105,7 +105,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def wait_for_end(pid: int) -> None:
-    """The server gives its lock back while it ends, a moment before the process is gone."""
+    """Wait until a server has ended. It releases its lock a moment before its process is gone."""
     until(lambda: not is_running(pid))
 
 
@@ -126,7 +126,7 @@ def log_of(home: Path) -> Path:
 
 
 def left_over(home: Path) -> int | None:
-    """The server that still runs for a folder."""
+    """Return the server that still runs for a folder."""
     if not (home / "server.lock").exists() or embedded._is_free(home):
         return None
     until((home / "engine.pid").exists)  # it may be at its start
@@ -135,7 +135,7 @@ def left_over(home: Path) -> int | None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder to be made; no server may be left in it."""
+    """Return a folder that does not exist yet. No server may be left in it."""
     home = tmp_path / "data"
     yield home
     pid = left_over(home)
@@ -146,7 +146,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def stop_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Give the module a clock that moves only when it sleeps; not for a server's start, which takes real time."""
+    """Give the module a clock that advances only while it sleeps. It does not suit the start of a server."""
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -159,7 +159,7 @@ def stop_clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @contextlib.contextmanager
 def held(file: Path) -> Generator[int]:
-    """A lock file held as another process would hold it."""
+    """Hold a lock file as another process does."""
     file.parent.mkdir(exist_ok=True)
     lock = embedded._open_lock(file)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -291,7 +291,7 @@ def test_the_server_has_nothing_of_ours(home: Path) -> None:
 
 
 def test_the_server_is_nobodys_child(home: Path) -> None:
-    """The server is no child of its starter."""
+    """The server is not a child of its starter."""
     with EmbeddedServer.start(home) as server:
         parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(server.pid)], capture_output=True, check=True)
         assert int(parent.stdout) != os.getpid()
@@ -471,7 +471,7 @@ def test_a_folder_that_may_not_be_written_is_refused(home: Path) -> None:
     """A folder without write permission is refused with a remedy."""
     home.mkdir(mode=0o500)
     us = os.geteuid()
-    if us == 0:  # who may write everywhere
+    if us == 0:  # root may write everywhere
         os.seteuid(65534)
     try:
         with pytest.raises(EmbeddedServerError, match=r"Permission denied.*give a folder on a local disk"):

@@ -1,4 +1,4 @@
-"""Facts about servers and clients that the store is built round: each test notices when one of them changes."""
+"""Facts about servers and clients on which the store depends. Each test fails when one of them changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRAMS = [
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Returns when it has happened."""
+    """Wait until a condition is true."""
     limit = time.monotonic() + LIMIT
     while not true():
         assert time.monotonic() < limit, "it did not happen"
@@ -54,14 +54,14 @@ def client(server: Server) -> Generator[Any, None, None]:
 
 
 def test_a_script_that_fails_is_not_rolled_back(client: Any):
-    """So everything that can fail stands before the first write."""
+    """A failing script keeps its earlier writes, so the store's script makes all checks before its first write."""
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         client.eval("redis.call('SET', KEYS[1], 'x') redis.call('LPUSH', KEYS[1], 'y')", 1, "k")
     assert client.get("k") == b"x"
 
 
 def test_cjson_breaks_integers_from_10_to_the_14_on(client: Any):
-    """So documents are opaque to the script."""
+    """The Lua library cjson does not preserve integers from 10**14 on, so documents are opaque to the script."""
 
     def through(number: int) -> bytes:
         answer: bytes = client.eval("return cjson.encode(cjson.decode(ARGV[1]))", 0, str(number))
@@ -78,7 +78,7 @@ def test_cjson_turns_an_empty_list_into_an_object(client: Any):
 
 
 def test_a_forgotten_script_is_named(client: Any):
-    """So every call is ready to send the source."""
+    """EVALSHA of a script that the server does not have raises NOSCRIPT, so each call can send the source."""
     sha = client.script_load("return 1")
     assert client.evalsha(sha, 0) == 1
     client.script_flush()
@@ -87,7 +87,7 @@ def test_a_forgotten_script_is_named(client: Any):
 
 
 def test_a_pipeline_goes_on_past_a_forgotten_script(client: Any):
-    """So one NOSCRIPT says nothing about the commands behind it."""
+    """A pipeline continues after a NOSCRIPT, which says nothing about the following commands."""
     client.script_flush()
     pipeline = client.pipeline(transaction=False)
     pipeline.evalsha("0" * 40, 0)
@@ -102,7 +102,7 @@ def test_a_pipeline_goes_on_past_a_forgotten_script(client: Any):
 
 @pytest.fixture
 def full(client: Any) -> Generator[Any, None, None]:
-    """A client of a server whose memory is used up; the key `old` is there."""
+    """Return a client of a server without free memory, which has the key `old`."""
     client.set("old", "x")
     client.config_set("maxmemory", 1)
     yield client
@@ -110,7 +110,7 @@ def full(client: Any) -> Generator[Any, None, None]:
 
 
 def test_a_first_write_that_takes_memory_is_refused(full: Any):
-    """Whatever was read before."""
+    """A server without free memory refuses a script's first write that needs memory, whatever was read before."""
     with pytest.raises(OutOfMemoryError):
         full.eval("redis.call('GET', KEYS[1]) redis.call('SET', KEYS[2], 'x')", 2, "old", "new")
     assert not full.exists("new")
@@ -118,7 +118,11 @@ def test_a_first_write_that_takes_memory_is_refused(full: Any):
 
 @pytest.mark.parametrize("first", ["DEL", "EXPIRE"])
 def test_after_a_first_write_that_takes_none_nothing_is_refused(full: Any, first: str):
-    """So the first write of the store's script is one that can be refused: with DEL first, a full server fills on."""
+    """After a first write that needs no memory, the server refuses no write of the script.
+
+    Therefore the first write of the store's script is one that can be refused. With DEL first, a full server would fill
+    further.
+    """
     more = ", 100" if first == "EXPIRE" else ""
     script = f"redis.call('{first}', KEYS[1]{more}) redis.call('SET', KEYS[2], string.rep('x', 1000000))"
     full.eval(script, 2, "old", "new")
@@ -126,7 +130,7 @@ def test_after_a_first_write_that_takes_none_nothing_is_refused(full: Any, first
 
 
 def test_pcall_reports_a_success_that_wrote_nothing(full: Any):
-    """So the store's script uses `call` alone."""
+    """`redis.pcall` reports success without a write, so the store's script uses `redis.call` alone."""
     assert full.eval("redis.pcall('SET', KEYS[1], 'x') return 'done'", 1, "new") == b"done"
     assert not full.exists("new")
 
@@ -135,7 +139,7 @@ def test_pcall_reports_a_success_that_wrote_nothing(full: Any):
 
 
 def test_a_bare_counter_starts_again_when_it_expires(client: Any):
-    """A writer that held version 1 from before would overwrite a stranger's version 1."""
+    """A counter that expires starts again, so a writer with an old version 1 would overwrite a new version 1."""
     assert client.incr("version") == 1
     client.pexpire("version", 1)
     until(lambda: not client.exists("version"))
@@ -143,7 +147,7 @@ def test_a_bare_counter_starts_again_when_it_expires(client: Any):
 
 
 def test_our_version_goes_on_when_the_document_expires(server: Server, client: Any):
-    """The head comes from the audit then (law 4)."""
+    """The version continues after the document has expired, because the head comes from the audit (rule 4)."""
     with AtomicStateManager.from_url(server.url) as store:
         first = store.commit(turn())
         assert isinstance(first, Committed)
@@ -169,13 +173,13 @@ class Pair:
     replica: Server
 
     def stop_the_replica(self) -> None:
-        """It keeps its connection, and answers nothing."""
+        """Stop the replica. It keeps its connection and replies to nothing."""
         self.replica.process.send_signal(signal.SIGSTOP)
 
 
 @contextmanager
 def pair(program: str, *options: str) -> Generator[Pair, None, None]:
-    """A primary with a replica that is in step. `options`: of both."""
+    """Start a primary with a replica that is in step. `options`: options of both."""
     with ExitStack() as closing_:
         port = free_port()
         both = ("--repl-diskless-sync-delay", "0", *options)
@@ -194,20 +198,20 @@ def servers(request: pytest.FixtureRequest) -> Generator[Pair, None, None]:
 
 
 def wait(client: Any, replicas: int = 1, milliseconds: int = 200) -> int:
-    """How many replicas have what this client's connection has written."""
+    """Return the number of replicas that have the writes of this client's connection."""
     answer: int = client.execute_command("WAIT", replicas, milliseconds)
     return answer
 
 
 def lost(server: Server, key: str) -> bool:
-    """Whether a replica that is made the primary has no such key."""
+    """Return whether a replica that becomes the primary lacks the key."""
     with server.client() as client:
         client.execute_command("REPLICAOF", "NO", "ONE")
         return not client.exists(key)
 
 
 def test_an_acknowledged_write_is_lost_with_the_primary(servers: Pair):
-    """And WAIT is who would have told: none of the replicas has it."""
+    """A write that no replica has is lost with the primary, and WAIT reports that none has it."""
     with closing(redis.Redis(unix_socket_path=str(servers.primary.socket), single_connection_client=True)) as client:
         client.set("kept", "x")
         assert wait(client, milliseconds=int(1000 * LIMIT)) == 1
@@ -223,7 +227,7 @@ def test_an_acknowledged_write_is_lost_with_the_primary(servers: Pair):
 
 
 def test_min_replicas_ends_what_a_cut_off_primary_acknowledges(servers: Pair):
-    """Not at once, but within min-replicas-max-lag."""
+    """A primary that is cut off refuses writes after `min-replicas-max-lag` at most, and not at once."""
     with servers.primary.client() as client:
         client.config_set("min-replicas-to-write", 1)
         client.config_set("min-replicas-max-lag", 1)
@@ -245,7 +249,7 @@ def test_min_replicas_ends_what_a_cut_off_primary_acknowledges(servers: Pair):
 
 @contextmanager
 def fresh(server: Server) -> Generator[Any, None, None]:
-    """A client with one connection, on which nothing was said yet."""
+    """Return a client with one connection that is not used yet."""
     with closing(redis.Redis.from_pool(redis.ConnectionPool(**OWN, path=str(server.socket)))) as client:
         yield client
 
@@ -254,7 +258,10 @@ OWN: Any = {"connection_class": redis.UnixDomainSocketConnection, "max_connectio
 
 
 def test_wait_on_a_connection_that_has_not_written_reports_success_at_once(servers: Pair):
-    """It waits for what its own connection wrote. So the managers send it behind the commit, on the same one."""
+    """WAIT reports success at once on a connection that has not written.
+
+    It waits for the writes of its own connection, so the managers send it after the commit on the same one.
+    """
     servers.stop_the_replica()
     with fresh(servers.primary) as writer, fresh(servers.primary) as other:
         writer.set("new", "x")
@@ -263,10 +270,10 @@ def test_wait_on_a_connection_that_has_not_written_reports_success_at_once(serve
 
 
 def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
-    """A retry on another connection that only sees "it was done" is told that the replica has it.
+    """WAIT reports success after a read, although the replica may lack the write of another connection.
 
-    Redis 7.0 counts what others wrote before too; that was given up later. So the store's script makes a write for a
-    duplicate.
+    A retry that only reads would therefore be confirmed. Redis 7.0 also counted earlier writes of other connections;
+    later versions do not. So the store's script makes a write for a duplicate.
     """
     commit = turn()
     with AtomicStateManager.from_url(servers.primary.url) as store:
@@ -284,9 +291,10 @@ def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
 
 @pytest.mark.embedded
 def test_waitaof_does_not_wait_for_the_disk_on_everysec():
-    """With everysec the log is forced to the disk once a second at most, so five waits for it would take four seconds.
+    """WAITAOF does not wait for the disk with `appendfsync everysec`.
 
-    They are answered at once, from what was forced before. So `local` means appendfsync always.
+    The log is forced to the disk once a second at most, so five waits would take four seconds. They are answered at
+    once. Therefore `local` means `appendfsync always`.
     """
     options = ("--appendonly", "yes", "--appendfsync", "everysec")
     with running(valkey_program(), *options) as server, closing(server.client()) as client:
@@ -304,7 +312,7 @@ CALLS, CONNECTIONS = 400, 20
 
 
 async def calls(pool: redis.asyncio.ConnectionPool) -> list[Any]:
-    """The results of calls that are made together."""
+    """Return the results of calls that are made together."""
     async with redis.asyncio.Redis.from_pool(pool) as client:
         return await asyncio.gather(*(client.incr("k") for _ in range(CALLS)), return_exceptions=True)
 
@@ -319,13 +327,13 @@ async def test_a_default_pool_raises_when_it_is_full(server: Server):
 
 @pytest.mark.asyncio
 async def test_a_blocking_pool_waits(server: Server):
-    """So the managers use it."""
+    """redis-py's blocking pool waits for a free connection, so the managers use it."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(server.url, max_connections=CONNECTIONS, timeout=LIMIT)
     assert sorted(await calls(pool)) == list(range(1, CALLS + 1))
 
 
 def test_the_client_repeats_what_must_not_be_repeated(server: Server):
-    """When a reply is lost, by default: so the managers repeat by themselves, under one token."""
+    """redis-py repeats a command whose reply was lost, so the managers switch that off and repeat under one token."""
     with Proxy(server.socket) as proxy, closing(redis.Redis(unix_socket_path=proxy.url[7:], protocol=2)) as client:
         proxy.plan = ["lose"]
         client.eval("redis.call('INCR', KEYS[1]) return ':member:'", 1, "k")  # what the proxy looks for

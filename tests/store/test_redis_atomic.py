@@ -1,4 +1,4 @@
-"""The store on real engines: what it sends, what it keeps where, and what it does when things go wrong."""
+"""The store on real servers: its commands, its keys, and its behaviour when requests fail."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def made(manager: AtomicStateManager, commit: Commit) -> Head:
 
 
 def everything(client: Any) -> dict[bytes, bytes]:
-    """Every key with all it holds."""
+    """Return every key with its contents."""
     return {name: client.dump(name) for name in client.scan_iter()}
 
 
@@ -169,7 +169,7 @@ class TestKeys:
         assert client.lindex(key("audit"), -1).startswith(b"%d %b " % (head.version, head.digest.encode()))
 
     def test_entries_of_unknown_age_are_kept_and_read(self, manager: AtomicStateManager, client: Any):
-        """Those from before the script wrote instants; what stands behind them waits for them."""
+        """Entries without a timestamp, which earlier releases wrote, are kept and read, and block those behind them."""
         client.rpush(key("audit"), b'1 d1 {"a": "@1.5 "}', b"2 d2 @1.5 body", b"3 d3 @2.5 body")
         head = made(manager, turn(Head(3, "d3")))
         assert client.lindex(key("audit"), 0) == b'1 d1 {"a": "@1.5 "}'
@@ -274,7 +274,7 @@ def proxy(server: Server) -> Generator[Proxy, None, None]:
 
 
 def perform(kind: str, url: str, *requests: Request, timeout: float = 2.0) -> list[Any]:
-    """The answers of a sync or an async manager, made for these requests; errors stand for themselves."""
+    """Return the answers of a sync or an async manager to these requests; an error takes the place of its answer."""
     if kind == "async":
         return asyncio.run(_performed(url, requests, timeout))
     answers: list[Any] = []
@@ -373,7 +373,7 @@ def test_a_late_reply_never_answers_the_next_request(proxy: Proxy):
 
 
 class TestRetries:
-    """What is tried again, decided without a server."""
+    """Retries, decided without a server."""
 
     def attempts(self, request: Request | None) -> Any:
         return Attempts(request, "here", 2.0)
@@ -482,7 +482,7 @@ def test_another_number_of_shards_is_refused(kind: str, server: Server, client: 
 
 
 def spoil(client: Any, name: str) -> bytes:
-    """Put a string where something of ours belongs; the key."""
+    """Put a string under a key of the member; return the key."""
     spoiled = due() if name == "due" else key(name)
     client.set(spoiled, b"somebody's")
     return spoiled
@@ -764,7 +764,7 @@ class TestGroupCommit:
         assert client.info("stats")["total_connections_received"] - before == 2
 
     def test_who_waits_in_line_never_gives_up_while_the_server_answers(self, server: Server):
-        """The pool would, after its own while: with thousands at once that is no sign of a fault."""
+        """A request waits for a connection without a time limit, because thousands at once are no fault."""
 
         async def flood() -> list[Any]:
             async with AsyncAtomicStateManager.from_url(server.url, connections=2) as manager:
@@ -992,7 +992,7 @@ commands = st.lists(st.binary() | st.integers() | st.text(st.characters(exclude_
 
 @given(commands)
 def test_words_are_packed_as_the_protocol_has_them(words: tuple[bytes | int | str, ...]):
-    """An array of bulk strings, each with its length in bytes; numbers in decimal, texts in UTF-8."""
+    """Words are packed as bulk strings with their lengths in bytes; numbers in decimal, texts in UTF-8."""
     raw = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     bulk = [b"$%d\r\n%b\r\n" % (len(word), word) for word in raw]
     assert pipelines._pack(words) == b"*%d\r\n" % len(words) + b"".join(bulk)
@@ -1006,7 +1006,7 @@ def test_a_text_that_is_no_utf_8_is_not_sent():
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_replies_are_read_in_order_whatever_protocol_a_client_speaks(server: Server, protocol: int):
-    """Those that have arrived together are taken from the buffer only where nothing else can stand among them."""
+    """Replies are read in order in protocol 2 and in protocol 3."""
 
     async def asked() -> list[Any]:
         client = redis.asyncio.Redis(unix_socket_path=str(server.socket), protocol=protocol)
@@ -1019,7 +1019,7 @@ def test_replies_are_read_in_order_whatever_protocol_a_client_speaks(server: Ser
 
 class TestFirstAttempt:
     def test_the_servers_are_looked_for_once_by_many_that_failed_together(self, server: Server, monkeypatch):
-        """`refresh` is told the view from before the attempt: it is skipped where another thread has looked since."""
+        """Requests that failed together refresh the topology once."""
         with AtomicStateManager.from_url(server.url) as manager:
             manager.load("m")
             views: list[int] = []

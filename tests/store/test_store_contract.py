@@ -96,7 +96,7 @@ def test_the_model_agrees_with_itself():
 
 @pytest.fixture(scope="module")
 def cluster_port() -> Generator[int, None, None]:
-    """A cluster of one node that has all slots: enough for keys in two slots to be refused."""
+    """Start a cluster of one node with all slots, which refuses keys in two slots."""
     port = free_port()
     with running(valkey_program(), "--cluster-enabled", "yes", port=port) as server, server.client() as client:
         client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
@@ -109,7 +109,7 @@ def cluster_port() -> Generator[int, None, None]:
 
 @pytest.fixture(scope="module")
 def three_nodes() -> Generator[Nodes, None, None]:
-    """A cluster of three."""
+    """Start a cluster of three nodes."""
     with cluster(valkey_program()) as nodes:
         yield nodes
 
@@ -193,13 +193,13 @@ def test_laws_and_agreement_on_three_nodes(manager: str, three_nodes: Nodes):
 
 @attrs.define
 class Faulty:
-    """A store with one thing wrong: `spoil` may answer a request itself."""
+    """A store with one fault: `spoil` may answer a request itself."""
 
     spoil: Callable[[Store, Request], Any]
     store: Store = attrs.field(factory=memory)
 
     def perform(self, request: Request) -> Any:
-        """The spoiled answer, or the right one."""
+        """Return the answer of `spoil`, or the right one."""
         answer = self.spoil(self.store, request)
         return self.store.perform(request) if isinstance(answer, str) else answer
 
@@ -293,9 +293,9 @@ def test_a_script_that_drops_none_by_age_disagrees_with_the_model(server: Server
 
 
 def appended(at: Callable[[float], Store]) -> tuple[Any, Any]:
-    """What is left of two entries and incidents when the first of each is too old, after a wipe and a report.
+    """Append two entries and incidents of which the first is too old, then wipe and report; return the rest.
 
-    `at`: the store, its clock moved by so many seconds.
+    `at`: returns the store with its clock moved by a number of seconds.
     """
     head = Head()
     for number, shift in enumerate((0.0, 7200.0), 1):

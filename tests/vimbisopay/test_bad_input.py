@@ -43,7 +43,7 @@ TAKEN = {
     "onboard.lastname": {"nan", "inf", "Infinity", "yes no"},
     "offer.handle": {"nan", "inf", "Infinity", "1e5", "0x10", "0", "00", "999", "9" * 16},
 }
-"""What may be a name or a handle after all."""
+"""Texts that can be a name or a handle."""
 
 SAID = [place for place in PLACES if place != "login.unavailable"]
 """Questions that refuse something; at `login.unavailable` anything tries again."""

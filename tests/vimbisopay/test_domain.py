@@ -35,7 +35,7 @@ GREETINGS = [
     "bonjour", "salut", "hola", "buenos dias",
 ]  # fmt: skip
 HOME = ("dashboard.menu", "onboard.welcome")
-"""Where a member comes to, and a guest."""
+"""The home of a member, and of a guest."""
 ASKS = {"login", "getAccountByHandle", "getLedger"}
 """The calls that change nothing."""
 
@@ -87,7 +87,7 @@ ANSWERED = [
     "onboard.lastname", "onboard.confirm", "offer.handle", "offer.confirm", "accept_offer.confirm",
     "decline_offer.confirm", "cancel_offer.confirm",
 ]  # fmt: skip
-"""Where there are answers to be lost."""
+"""Questions at which answers can be lost."""
 
 
 @pytest.mark.parametrize("word", [*GREETINGS, " HI ", "Buenos  Dias", "MENU\n"])

@@ -75,7 +75,7 @@ def verify_secret(header: str | None, secret: str) -> bool:
 def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Delivery:
     """Read one update: a message, or a pressed button.
 
-    Only private chats are read: in a group, everybody would be the same member.
+    Only private chats are read. In a group, all participants would be the same member.
 
     Args:
         body: The bytes of the body.

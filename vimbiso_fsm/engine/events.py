@@ -113,7 +113,7 @@ Event: TypeAlias = (
 """The events that a turn is decided on."""
 
 ReplyRoute: TypeAlias = Literal["handle", "deliver", "keep"]
-"""Where the replies of a turn go.
+"""The way in which the replies of a turn are sent.
 
 "handle" returns them to the caller, "deliver" takes them to the member, and "keep" leaves them in the outbox for the
 member's next message or the next worker that delivers.

@@ -264,7 +264,7 @@ def _is_too_old(draft: Draft, message: Message) -> bool:
 def _enter(draft: Draft, message: Message) -> None:
     """Log the member in before an imported run goes on.
 
-    After the login, a typed text answers the question that it was meant for. A pressed choice has to be made again.
+    After the login, a typed text answers the question of the imported run. A pressed choice has to be made again.
     """
     text = message.text if message.choice is None and len(message.text or "") <= draft.bot.limits.text else None
     command = global_word(draft, message) if text else ""

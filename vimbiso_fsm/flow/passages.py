@@ -21,7 +21,7 @@ _CANCELLED: Final = "cancelled"
 def effect_loop(flow: Declared) -> str | None:
     """Return a state whose effect leads back to it without a word of the member; None if there is none.
 
-    Guards are not considered: a path that must never be taken to its end is a fault whatever they say.
+    Guards are not considered: a path that must never be taken to its end is a fault even if guards close it.
     """
     for state in flow.states:
         seen: set[str] = set()

@@ -18,7 +18,7 @@ SECRET: Final[Mapping[str, object]] = {"vimbiso": "secret"}
 """`attrs.field(metadata=SECRET)`: only the document holds the field's value; the turn record and the audit do not."""
 
 MASK: Final = "•"
-"""What the audit shows in place of a value that is set and not public."""
+"""The mask that the audit shows in place of a value that is set and not public."""
 
 
 def is_public(field: attrs.Attribute[object]) -> bool:

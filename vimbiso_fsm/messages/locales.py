@@ -26,7 +26,7 @@ _EXACT: Final = decimal.Context(prec=4 * AMOUNT_DIGITS)
 
 
 class _Meaning(NamedTuple):
-    """What a language tag means: the language and the script in which it is written."""
+    """The meaning of a language tag: a language and a script."""
 
     language: str
     script: str

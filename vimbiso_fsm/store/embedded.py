@@ -187,7 +187,7 @@ def _bring_up(home: Path, fsync: Fsync) -> None:
     """Start the server if none runs, and return when it replies. Raises `EmbeddedServerError`.
 
     Any number of users may do this at once: the lock selects the one that starts the server. Each user starts it at
-    most once, so a server that cannot run is reported and not started for ever.
+    most once, so a server that cannot run is reported and not started again and again.
     """
     launched = False
     limit = time.monotonic() + SILENCE_TIMEOUT

@@ -125,4 +125,4 @@ BROKEN: Final[Mapping[str, tuple[Callable[[str], bytes], str]]] = {
     "a handle that is a number": (_with_flow("data", {"amount": 5, "handle": 7}), "handle is a int, not a text"),
     "two members": (_with_flow("data", {"member_id": "somebody else"}), "names another member than member_id does"),
 }
-"""What is wrong with a record -> the record under a number, and words that its refusal says."""
+"""Faults of records, each with a record of a number and with words of its refusal."""
