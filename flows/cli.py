@@ -50,7 +50,7 @@ def core(
         typer.Option(
             "--fault",
             metavar=FORM,
-            help="A fault: down, 401, lost or slow=SECONDS; of one call or of all; TIMES times or for ever. "
+            help="A fault: down, 401, lost or slow=SECONDS; of one call or of all; TIMES times or without end. "
             "May be given several times. Example: lost:createCredex:2",
         ),
     ] = None,

@@ -186,7 +186,7 @@ def _read(content: bytes) -> Body:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise _Invalid("the body is no JSON object")
+        raise _Invalid("the body is not a JSON object")
     return body
 
 

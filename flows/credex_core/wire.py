@@ -380,7 +380,7 @@ def _message(response: ApiResponse) -> Mapping[str, object]:
     """Return the body of a response, which must be a JSON object."""
     kind = response.content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise _Unclear("is no JSON")
+        raise _Unclear("is not JSON")
     try:
         message = json.loads(response.body.decode(), parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError):

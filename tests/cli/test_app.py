@@ -110,7 +110,7 @@ def test_nothing_is_said_to_nothing():
 
 
 def test_input_that_is_no_text_is_answered(monkeypatch):
-    """Each line gets a reply, also one that is no text or too long; nothing that a terminal obeys is printed."""
+    """Each line gets a reply, also one that is not text or too long; nothing that a terminal obeys is printed."""
     monkeypatch.setattr(plain_text, "MAX_LINE", 10_000)
     lines = [b"\xff\xfe\xc3", b"\0", b"\x1b[2J\x07\x9b", "\u202eabc\u2029".encode(), b"x" * 9_999, b"y" * 50_000]
     code, out, err = invoke(*CHAT, "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))

@@ -152,9 +152,9 @@ def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pyte
         return "--flows", name
 
     for words, said in [
-        (package("without_legacy", None), "declares no old records"),
+        (package("without_legacy", None), "declares no legacy records"),
         ((*package("without_look_up", Legacy()), "--look-up"), "cannot look up the member of a number"),
-        ((*BOT, "--from", f"unix://{tmp_path}/nobody"), "the old records cannot be read"),
+        ((*BOT, "--from", f"unix://{tmp_path}/nobody"), "the legacy records cannot be read"),
         ((*BOT, "--report", str(tmp_path / "no" / "report")), "No such file"),
     ]:
         code, _, err = invoke("import-legacy", "--redis", valkey_url, *words)

@@ -195,7 +195,7 @@ def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path)
 
     def handle_all_but_ada(self, message):
         if message.channel.identifier == ADA:
-            raise DamagedDocument("m-1", "it is no JSON")
+            raise DamagedDocument("m-1", "it is not JSON")
         return handle(self, message)
 
     monkeypatch.setattr(FlowStateManager, "handle", handle_all_but_ada)
@@ -204,7 +204,7 @@ def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path)
     code, out, err = invoke("replay", file, *FLOWS)
     assert (code, err) == (
         1,
-        "line 1: the stored document of member 'm-1' is damaged: it is no JSON; recover the member first\n",
+        "line 1: the stored document of member 'm-1' is damaged: it is not JSON; recover the member first\n",
     )
     assert (counts(out)["messages"], counts(out)["not handled"]) == (1, 1)
 

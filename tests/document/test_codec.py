@@ -55,7 +55,7 @@ def test_the_shape_of_the_seed():
 
 @pytest.mark.parametrize("data", [b"5", b"null", b'"x"', b"[]", b"true"])
 def test_json_that_is_no_object(data: bytes):
-    """JSON that is no object is no document."""
+    """JSON that is not an object is no document."""
     with pytest.raises(Unreadable, match="not an object"):
         decode(data)
 

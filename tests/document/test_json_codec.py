@@ -26,8 +26,8 @@ from vimbiso_fsm.errors import NotStorable, Unreadable
     [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": Infinity}', b"\xef\xbb\xbf{}", b"'", b"[1,]", b"\0"],
 )
 def test_bytes_that_are_no_json(data: bytes):
-    """Bytes that are no JSON are refused, and nothing of them is quoted."""
-    with pytest.raises(Unreadable, match="it is no JSON"):
+    """Bytes that are not JSON are refused, and nothing of them is quoted."""
+    with pytest.raises(Unreadable, match="it is not JSON"):
         loads(data)
     with pytest.raises(Unreadable):
         decode(data)

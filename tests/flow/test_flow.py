@@ -134,10 +134,10 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("timeout of nothing", lambda: made([State("a", ask=ASK, timeout=0), END], [GO, Transition("timeout", "a", "end")]), "timeout is 0; give seconds, more than 0"),
     ("cancels not final", lambda: made([State("a", ask=ASK, cancels=True), END], [GO]), "cancels and output belong to final states; say final=True or remove them"),
     ("output not final", lambda: made([State("a", ask=ASK, output=guard), END], [GO]), "cancels and output belong to final states"),
-    ("call and flow", lambda: made([State("a", call=no_call, flow=pick), END], [Transition("done", "a", "end"), Transition("failed", "a", "end"), Transition("cancelled", "a", "end")]), "flow 'offer', state 'a': it is more than one thing: call, flow; split the state"),
-    ("final and ask", lambda: made([A, State("end", final=True, ask=ASK)], [GO]), "flow 'offer', state 'end': it is more than one thing: final, a question; split the state"),
-    ("flow and ask", lambda: made([State("a", flow=pick, ask=ASK), END], [Transition("done", "a", "end"), Transition("cancelled", "a", "end")]), "it is more than one thing: flow, a question; split the state"),
-    ("call and rows", lambda: made([State("a", call=no_call, ask=ASK, rows=no_rows), END], [Transition("done", "a", "end"), Transition("failed", "a", "end")]), "it is more than one thing: call, a question"),
+    ("call and flow", lambda: made([State("a", call=no_call, flow=pick), END], [Transition("done", "a", "end"), Transition("failed", "a", "end"), Transition("cancelled", "a", "end")]), "flow 'offer', state 'a': it has more than one role: call, flow; split the state"),
+    ("final and ask", lambda: made([A, State("end", final=True, ask=ASK)], [GO]), "flow 'offer', state 'end': it has more than one role: final, a question; split the state"),
+    ("flow and ask", lambda: made([State("a", flow=pick, ask=ASK), END], [Transition("done", "a", "end"), Transition("cancelled", "a", "end")]), "it has more than one role: flow, a question; split the state"),
+    ("call and rows", lambda: made([State("a", call=no_call, ask=ASK, rows=no_rows), END], [Transition("done", "a", "end"), Transition("failed", "a", "end")]), "it has more than one role: call, a question"),
 ]  # fmt: skip
 
 

@@ -170,7 +170,11 @@ def test_a_second_language_must_have_what_the_first_has() -> None:
     ("english", "other", "fault"),
     [
         ("{held}", "{hold}", "it names {hold}, which the one in 'en' does not"),
-        ("held", "{held", "it is no template (expected '}' before end of string); members would read it as it stands"),
+        (
+            "held",
+            "{held",
+            "it is not a valid template (expected '}' before end of string); members would read it as it stands",
+        ),
         ("{n}", Plural("n", one="1", other="{n} {m}"), "it names {m}, which the one in 'en' does not"),
         ("{n}", Plural("n", other="{n}"), "it lacks the plural 'one'"),
         ("{held} of {n}", "{n}", ""),  # it need not say all

@@ -4,7 +4,7 @@ A script, `scripts/<bot>/<name>.txt`, has a line for each event:
 
     # a comment
     @ ada                       the member that speaks from now on; `@ ada on telegram`: from another channel
-    > offer                     typed; `> [Yes please]` is pressed; `> (image)` is no text
+    > offer                     typed; `> [Yes please]` is pressed; `> (image)` is not text
     >> yes                      the message before once more, with its id; with other words it is another content
     * 301 seconds pass
     * the member is woken

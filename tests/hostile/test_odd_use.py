@@ -62,7 +62,7 @@ def test_a_last_that_is_too_large_is_refused(valkey_url: str):
 
 
 @pytest.mark.embedded
-@known_fault("A member id that is no text ends the command with the traceback of a UnicodeEncodeError.")
+@known_fault("A member id that is not text ends the command with the traceback of a UnicodeEncodeError.")
 def test_a_member_id_that_is_no_text_is_refused(valkey_url: str):
     """`vimbiso audit verify` reports in one line that an argument is not valid text."""
     command = ("audit", "verify", "\udc80", "--redis", valkey_url)

@@ -203,7 +203,7 @@ def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
 class OldRelease:
     """The previous release at the keys of a number, as far as it is known (SG-10, SG-33).
 
-    It reads four keys. A value that is no JSON object is no session.
+    It reads four keys. A value that is not a JSON object is no session.
     """
 
     def __init__(self, client: Any) -> None:
@@ -373,14 +373,14 @@ def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
 
 
 def test_an_identifier_that_is_no_number_is_not_asked_for(manage: Manage, client: Any):
-    """An identifier that is no telephone number names no key."""
+    """An identifier that is not a telephone number names no key."""
     client.set("session:1", text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("dashboard", "menu")
 
 
 def test_old_records_out_of_reach_are_no_reason_to_begin_anew(manage: Manage, tmp_path: Path):
     """If the records cannot be read, the message is not answered and can be handled again."""
-    with pytest.raises(StoreUnavailable, match="the old records cannot be read"):
+    with pytest.raises(StoreUnavailable, match="the legacy records cannot be read"):
         say(manage(legacy=f"unix://{tmp_path}/nobody"), "hi")
     assert manage().state(guest_id(ADA)) is None
 

@@ -149,11 +149,11 @@ def serve(manager: FlowStateManager, body: bytes) -> list[Outcome]:
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (b"", "no JSON"),
-        (b"\xff\xfe\x00", "no JSON"),
-        (b"<html>", "no JSON"),
-        (b'{"object": "whatsapp_business_account", "entry": [', "no JSON"),
-        (b"[" * 100_000, "no JSON|nested"),
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"<html>", "not JSON"),
+        (b'{"object": "whatsapp_business_account", "entry": [', "not JSON"),
+        (b"[" * 100_000, "not JSON|nested"),
         (b'{"object": NaN}', "NaN"),
         (b"null", "must be an object"),
         (b"[]", "must be an object"),

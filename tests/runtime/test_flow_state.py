@@ -971,5 +971,5 @@ def test_state_of_what_is_damaged(managed: Managed, client: Client):
     manager = managed(services=core())
     member = say(manager, "hi").state.member_id
     client.hset(str(client.keys(f"*:{member}:state")[0], "ascii"), "d", "{")
-    with pytest.raises(DamagedDocument, match="no JSON"):
+    with pytest.raises(DamagedDocument, match="not JSON"):
         manager.state(member)

@@ -112,8 +112,8 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Read the JSON object in `body`.
 
     Raises:
-        InvalidMessage: The body is no JSON (`NaN` is none), is nested too deeply, is no object, or repeats a key, which
-            two readers could understand differently.
+        InvalidMessage: The body is not JSON (nor is `NaN`), is nested too deeply, is not an object, or repeats a key,
+            which two readers could understand differently.
     """
     try:
         value: Any = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
@@ -122,7 +122,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise InvalidMessage("body", "is nested too deeply") from None
     except ValueError:  # not chained: the error quotes the body, and with it the words of members
-        raise InvalidMessage("body", "is no JSON") from None
+        raise InvalidMessage("body", "is not JSON") from None
     return _object("body", value)
 
 
@@ -144,7 +144,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(_: str) -> Never:
-    raise InvalidMessage("body", "holds NaN or Infinity, which are no JSON")
+    raise InvalidMessage("body", "holds NaN or Infinity, which are not JSON")
 
 
 def take(holder: object, path: str, kind: Kind[T]) -> T:

@@ -46,7 +46,7 @@ class _Options:
 def import_legacy(
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="URL", help="The server of the old records; without it, that of --redis."),
+        typer.Option("--from", metavar="URL", help="The server of the legacy records; without it, that of --redis."),
     ] = None,
     redis: Redis = None,
     data: Data = None,
@@ -70,7 +70,7 @@ def import_legacy(
         float | None, typer.Option("--rate", metavar="N", min=0.01, help="Import at most N records per second.")
     ] = None,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the old records that are proven to be imported.")
+        bool, typer.Option("--purge", help="Delete the legacy records that are proven to be imported.")
     ] = False,
     find: Annotated[
         str | None,
@@ -83,7 +83,7 @@ def import_legacy(
     imported once. A record that cannot be imported stays as it is and is listed. Exit code 1 when there is one.
     """
     if data is not None and source is None:
-        raise typer.BadParameter("--data needs the server of the old records; give --from URL")
+        raise typer.BadParameter("--data needs the server of the legacy records; give --from URL")
     require_store(redis, data)
     if dry_run and purge:
         raise typer.BadParameter("--dry-run deletes nothing; leave out --dry-run or --purge")
@@ -104,7 +104,7 @@ def _bot_of(flows: str | None, look_up: bool) -> Bot:
 
     legacy = bot.importer
     if not isinstance(legacy, Legacy):
-        fail(f"--flows {flows}: the bot declares no old records; give Bot(importer=Legacy(…))")
+        fail(f"--flows {flows}: the bot declares no legacy records; give Bot(importer=Legacy(…))")
     if look_up and legacy.member_of is None:
         fail(f"--look-up: the bot of {flows} cannot look up the member of a number; give Legacy(member_of=…)")
     return bot

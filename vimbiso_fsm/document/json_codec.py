@@ -77,7 +77,7 @@ def loads(data: bytes) -> Any:
         return _decoder.decode(data.decode())
     except (ValueError, RecursionError) as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise Unreadable([f"it is no JSON{where}"]) from None
+        raise Unreadable([f"it is not JSON{where}"]) from None
 
 
 def fragments(data: bytes, names: Collection[str], last: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def fragments(data: bytes, names: Collection[str], last: str) -> dict[str, Any]:
     closed, and where the end was cut off, `last` does not follow it.
 
     Args:
-        data: The bytes, which are no JSON any more.
+        data: The bytes, which are not JSON any more.
         names: The names that fields of the object can have.
         last: The name of a field that stands behind the others.
     """
@@ -141,7 +141,7 @@ def _culprit(encoder: json.JSONEncoder, raw: object, path: str, depth: int) -> N
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)

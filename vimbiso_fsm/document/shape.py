@@ -87,7 +87,7 @@ def parts_of(raw: Fields, known: Fields = _NOTHING) -> tuple[dict[str, Any], tup
     faults: list[Fault] = []
     if not known or raw.keys() != known.keys():
         faults += [Fault(name, "is missing") for name in sorted(SEED - raw.keys())]
-        faults += [Fault(str(name)[:40], "is no field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
+        faults += [Fault(str(name)[:40], "is not a field of a document") for name in raw.keys() - SEED - BOOKKEEPING]
     for wire, name, read, kind in _READERS:
         value = raw.get(wire, _MISSING)
         if value is _MISSING or value is known.get(wire, _MISSING):
@@ -145,7 +145,7 @@ def _instant(value: object, _: object) -> datetime:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise Misshapen("is no instant") from None
+            raise Misshapen("is not an instant") from None
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise Misshapen("must be an instant with a time zone")
     return value
@@ -153,7 +153,7 @@ def _instant(value: object, _: object) -> datetime:
 
 def _waits(value: object, _: object) -> Suspended | Literal[""]:
     if not isinstance(value, str) or value not in _SUSPENDED:
-        raise Misshapen("is no reason to wait")
+        raise Misshapen("is not a known reason to wait")
     return Suspended(value) if value else ""
 
 
@@ -170,9 +170,9 @@ def _step_data(value: object, _: object) -> StepData:
         raise Misshapen(f"lacks {', '.join(sorted(missing))}")
     flow, context, verdict = raw["flow_type"], raw["_validation_context"], raw["_validation_state"]
     if not isinstance(flow, str):
-        raise Misshapen("has a flow_type that is no text")
+        raise Misshapen("has a flow_type that is not text")
     if not (is_object(context) and is_object(verdict)):
-        raise Misshapen("has a _validation_context or _validation_state that is no object")
+        raise Misshapen("has a _validation_context or _validation_state that is not an object")
     fields = {name: part for name, part in raw.items() if name not in RESERVED}
     return StepData(flow, _address(raw["channel"]), context, verdict, fields)
 
@@ -183,7 +183,7 @@ def _address(value: object) -> Address:
         raise Misshapen("has a channel without type and identifier, or with more")
     kind, identifier = value["type"], value["identifier"]
     if not (isinstance(kind, str) and isinstance(identifier, str)):
-        raise Misshapen("has a channel whose type or identifier is no text")
+        raise Misshapen("has a channel whose type or identifier is not text")
     return Address(kind, identifier)
 
 

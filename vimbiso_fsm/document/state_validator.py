@@ -159,7 +159,7 @@ class StateValidator:
         if "current_account" in parts:
             account = parts["current_account"].get("account_id", _NOT_EMPTY)
             if not (isinstance(account, str) and account):
-                yield Fault("current_account", "has an account_id that is no text")
+                yield Fault("current_account", "has an account_id that is not text")
         if "channel" in parts:
             yield from self._address("channel", parts["channel"])
         if parts.get("run") is not None:
@@ -211,7 +211,7 @@ class StateValidator:
         if run.step not in steps:
             yield Fault(f"{path}.step", f"names no state of flow {run.flow!r}")
         elif not all(step in steps for step in run.trail):
-            yield Fault(path, f"has a trail with a step that is no state of flow {run.flow!r}")
+            yield Fault(path, f"has a trail with a step that is not a state of flow {run.flow!r}")
 
 
 def _twice(raw: Fields) -> Iterator[Fault]:

@@ -71,7 +71,7 @@ def mapping(value: object) -> Mapping[str, Any]:
     """Return a value that must be an object.
 
     Raises:
-        Misshapen: The value is no object.
+        Misshapen: The value is not an object.
     """
     if not is_object(value):
         raise Misshapen(f"must be an object, not {kind_of(value)}")

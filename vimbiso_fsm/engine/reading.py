@@ -40,8 +40,8 @@ class Absent:
 class Damaged:
     """A document that cannot be used.
 
-    Its key is of a wrong type, or it is no JSON, has an invalid field, is another member's, or has a run that cannot be
-    upgraded. Nothing of another member's document is used.
+    Its key is of a wrong type, or it is not JSON, has an invalid field, is another member's, or has a run that cannot
+    be upgraded. Nothing of another member's document is used.
 
     Attributes:
         faults: The faults, without values.

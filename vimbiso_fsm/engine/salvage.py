@@ -138,7 +138,7 @@ class NoSuchState(LookupError):
 def salvage(
     bot: Bot, data: bytes, channel: Channel, now: datetime, *, member_id: str, guest: bool, version: int
 ) -> Salvage:
-    """Keep each core field of a damaged document that obeys the rules, even if the document is no JSON.
+    """Keep each core field of a damaged document that obeys the rules, even if the document is not JSON.
 
     No run is kept, because the question that was asked last is not known.
 

@@ -104,7 +104,7 @@ def check_transitions(flow: Declared) -> None:
                     flow.name, f"transition {trigger!r}", "a trigger is lower-case letters, digits and underscores"
                 )
             if (meant := meant_trigger(trigger)) is not None:
-                fault = f"{trigger!r} would be a button, and is one slip away from the reserved trigger {meant!r}"
+                fault = f"{trigger!r} would be a button, and is nearly the reserved trigger {meant!r}"
                 remedy = f"did you mean {meant!r}? A button needs another name"
                 raise FlowError(flow.name, f"transition {trigger!r}", fault, remedy)
         for name in (*transition.sources, transition.dest):
@@ -240,7 +240,7 @@ def _state_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     if state.rows is not None or state.is_question:
         kinds.append("a question")
     if len(kinds) > 1:
-        yield "it is more than one thing: " + ", ".join(kinds), "split the state"
+        yield "it has more than one role: " + ", ".join(kinds), "split the state"
     yield from _slot_faults(flow, state)
     yield from _into_faults(flow, state)
     if state.final:

@@ -198,7 +198,7 @@ def _step_faults(flow: Declared, chain: Mapping[int, Migration], since: int, rul
                 anew = anew or isinstance(later, ReplacedBy)
                 places += [(version + 1, next_name) for next_name in _leads_to(later)]
             elif name not in flow.by_name:
-                yield f"it leads to {name!r}, which is no state of {flow!r}", did_you_mean(name, flow.by_name)
+                yield f"it leads to {name!r}, which is not a state of {flow!r}", did_you_mean(name, flow.by_name)
             elif anew and flow[name].call:
                 yield f"it leads to {name!r}, a call that was not proposed", "lead to the question before it"
 

@@ -72,7 +72,7 @@ def _faults(bot: Bot, language: str, key: str) -> Iterator[str]:
     try:
         fields = _fields(own)
     except ValueError as error:
-        yield f"it is no template ({error}); members would read it as it stands"
+        yield f"it is not a valid template ({error}); members would read it as it stands"
         return
     meant = catalogue.template(key)
     known = _known_fields(meant) if meant is not None else fields

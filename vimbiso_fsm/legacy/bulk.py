@@ -108,7 +108,7 @@ def _pair(line: bytes) -> tuple[str, str]:
     number, member_id = _from_json(line) if text.startswith("{") else _from_csv(text)
     number = number.strip().removeprefix("+")
     if not is_number(number):
-        raise ValueError("number is no telephone number: 7 to 15 digits with the country code")
+        raise ValueError("number is not a telephone number: 7 to 15 digits with the country code")
     if not member_id or member_id != member_id.strip() or not member_id.isprintable() or len(member_id) > 200:
         raise ValueError("member_id is empty, too long, or has blanks or control characters at its ends or in it")
     return number, member_id
@@ -129,7 +129,7 @@ def _from_csv(text: str) -> tuple[str, str]:
     try:
         cells = next(csv.reader([text], strict=True))
     except csv.Error as error:
-        raise ValueError(f"is no CSV: {error}") from None
+        raise ValueError(f"is not CSV: {error}") from None
     if len(cells) != 2:
         raise ValueError(f"has {len(cells)} cells, not number and member_id")
     return cells[0], cells[1].strip()

@@ -41,7 +41,8 @@ class LegacyFlow:
             state = self.flow.by_name.get(step)
             if state is None or not state.is_question:
                 place = f"steps of the old flow {self.name!r}"
-                raise FlowError(self.flow.name, place, f"{step!r} is no question of it", "name a state that asks")
+                fault = f"{step!r} is not one of its questions"
+                raise FlowError(self.flow.name, place, fault, "name a state that asks")
         if not self.steps:
             raise FlowError(self.flow.name, f"old flow {self.name!r}", "it has no steps", "name at least one")
 

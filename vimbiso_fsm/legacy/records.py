@@ -133,7 +133,7 @@ def _object(record: LegacyRecord) -> JSONObject:
     """Return the record's JSON object.
 
     Raises:
-        RecordNotImported: It is no JSON object, too long or nested too deep.
+        RecordNotImported: It is not a JSON object, too long or nested too deep.
     """
     if record.kind != "string":
         raise not_imported(record.number, "", f"is a {record.kind}, not a text")

@@ -191,4 +191,4 @@ def _record(number: str, kind: bytes | Exception, data: bytes | Exception) -> Le
 
 
 def _unavailable(place: str, error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"{place}: the old records cannot be read: {error}")
+    return StoreUnavailable(f"{place}: the legacy records cannot be read: {error}")

@@ -69,7 +69,7 @@ def _words(recovery: Recovery) -> Iterator[str]:
     yield from (f"wrong: {fault}" for fault in recovery.faults)
     if recovery.outcome == "left alone":
         return
-    yield from (f"looked at {source} in vain: {why}" for source, why in recovery.tried)
+    yield from (f"not restored from {source}: {why}" for source, why in recovery.tried)
     yield f"from: {recovery.source}"
     yield f"kept: {', '.join(recovery.kept) or 'nothing'}"
     yield f"lost: {', '.join(recovery.lost) or 'nothing'}"

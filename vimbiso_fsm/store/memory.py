@@ -194,7 +194,7 @@ class MemoryStore:
             case requests.ReadIncidents(member_id, last):
                 return _latest(self._incidents_of(member_id), last)
             case _:
-                raise TypeError(f"{type(request).__name__} is no request of a store")
+                raise TypeError(f"{type(request).__name__} is not a request of a store")
 
     def _incidents_of(self, member_id: str | None) -> _Dated[bytes]:
         return _living(self._incidents.get(member_id, ()), self._at())

@@ -242,7 +242,7 @@ def _encode(request: requests.Request) -> Command:
         case requests.ReadIncidents(member_id, last):
             return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
         case _:
-            raise TypeError(f"{type(request).__name__} is no request of a store")
+            raise TypeError(f"{type(request).__name__} is not a request of a store")
 
 
 def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> Command:
@@ -395,7 +395,7 @@ def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[byt
     try:
         return tuple(map(kind, frames))
     except ValueError as error:
-        raise DamagedDocument(member_id, "a turn record or an audit entry is not framed as ours") from error
+        raise DamagedDocument(member_id, "a turn record or an audit entry has no valid frame") from error
 
 
 def _record(frame: bytes) -> requests.Record:

@@ -239,7 +239,7 @@ class _AsyncSentinels(redis.asyncio.sentinel.Sentinel):
 
 def _no_primary(sentinels: Sequence[Any]) -> redis.ConnectionError:
     asked = ", ".join(_named(client.connection_pool) for client in sentinels)
-    return redis.ConnectionError(f"none of the Sentinels {asked} names a primary that is well")
+    return redis.ConnectionError(f"none of the Sentinels {asked} names a healthy primary")
 
 
 class _ServicePool(redis.sentinel.SentinelConnectionPool, redis.BlockingConnectionPool):
