@@ -18,7 +18,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.handle import handle
 from vimbiso_fsm.runtime import flow_state
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.runtime.queue import AsyncQueue, Queue
+from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
 from vimbiso_fsm.testing.chat import Held
 
@@ -35,7 +35,7 @@ def said(phone: str, id: str, text: str) -> Message:
 
 async def served(queue: AsyncQueue, key: object, inside: set[object], most: list[int]) -> None:
     """Hold the place of a key for one step of the loop, and record how many hold one then."""
-    async with queue.place(key, 5.0):
+    async with AsyncMemberLock(queue, key, 5.0):
         inside.add(key)
         most.append(len(inside))
         await asyncio.sleep(0)
@@ -63,7 +63,7 @@ def test_who_rises_lets_another_sit():
         waiting, ended = asyncio.Event(), asyncio.Event()
 
         async def first() -> None:
-            async with queue.place("first", 5.0) as place:
+            async with AsyncMemberLock(queue, "first", 5.0) as place:
                 place.give_up_slot()
                 waiting.set()
                 await ended.wait()
@@ -72,7 +72,7 @@ def test_who_rises_lets_another_sit():
 
         async def second() -> None:
             await waiting.wait()
-            async with queue.place("second", 5.0):
+            async with AsyncMemberLock(queue, "second", 5.0):
                 order.append("second")
                 ended.set()
 
@@ -90,7 +90,7 @@ def test_who_gives_up_takes_no_seat_along(steps: int):
         queue, free = AsyncQueue(1), asyncio.Event()
 
         async def hold(key: str) -> None:
-            async with queue.place(key, 5.0) as place:
+            async with AsyncMemberLock(queue, key, 5.0) as place:
                 place.give_up_slot()
                 await asyncio.sleep(0)
                 await place.reacquire()
@@ -174,10 +174,10 @@ def test_the_patience_with_conflicts_begins_when_a_message_is_served():
 def test_a_member_who_is_not_served_in_time_is_not_counted_any_longer():
     """A message that was not handled in time leaves the queue."""
     queue = Queue()
-    with queue.place("m", 5.0), pytest.raises(Contended), queue.place("m", 0.0):
+    with MemberLock(queue, "m", 5.0), pytest.raises(Contended), MemberLock(queue, "m", 0.0):
         pass
     assert queue._places == {}
-    with queue.place("m", 0.0) as place:
+    with MemberLock(queue, "m", 0.0) as place:
         assert place.held
 
 
@@ -190,7 +190,7 @@ def test_an_interrupted_wait_leaves_no_place_behind(monkeypatch: pytest.MonkeyPa
 
     queue = Queue()
     monkeypatch.setattr(queue, "_new_lock", Interrupted)
-    with pytest.raises(KeyboardInterrupt), queue.place("m", 5.0):
+    with pytest.raises(KeyboardInterrupt), MemberLock(queue, "m", 5.0):
         pass
     assert queue._places == {}
 
@@ -202,10 +202,10 @@ def test_a_cancelled_wait_leaves_no_place_and_no_seat_behind():
         queue = AsyncQueue(1)
 
         async def served(key: str) -> None:
-            async with queue.place(key, 60.0):
+            async with AsyncMemberLock(queue, key, 60.0):
                 pass
 
-        async with queue.place("m", 60.0):
+        async with AsyncMemberLock(queue, "m", 60.0):
             tasks = [asyncio.create_task(served("m")), asyncio.create_task(served("other"))]
             await asyncio.sleep(0)
             for task in tasks:

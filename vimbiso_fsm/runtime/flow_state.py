@@ -305,7 +305,7 @@ class FlowStateManager:
         if self._start is not None:
             self._ready()
         began = time.monotonic()
-        with self._queue.place(key, self._base.patience) as place:
+        with MemberLock(self._queue, key, self._base.patience) as place:
             return self._drive(begin, began, place, call_wait)
 
     def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
@@ -698,7 +698,7 @@ class AsyncFlowStateManager:
         if self._start is not None:
             await self._ready()
         began = time.monotonic()
-        async with self._queue.place(key, self._base.patience) as place:
+        async with AsyncMemberLock(self._queue, key, self._base.patience) as place:
             return await self._drive(begin, began, place, call_wait)
 
     async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:

@@ -74,6 +74,7 @@ class MemberLock:
     _place: _Place[threading.Lock]
 
     def __init__(self, queue: Queue, key: object, patience: float) -> None:
+        """Make the lock of a member's queue. `patience`: seconds to wait for it."""
         self._queue, self._key, self._patience = queue, key, patience
         self.held = False
 
@@ -115,10 +116,6 @@ class Queue(_Places[threading.Lock]):
     def __init__(self) -> None:
         super().__init__(threading.Lock)
 
-    def place(self, key: object, patience: float) -> MemberLock:
-        """Return the lock of a member's queue. `patience`: seconds to wait for it."""
-        return MemberLock(self, key, patience)
-
 
 class AsyncMemberLock:
     """The lock of a member's queue, for the tasks of one event loop.
@@ -137,6 +134,7 @@ class AsyncMemberLock:
     _place: _Place[asyncio.Lock]
 
     def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
+        """Make the lock of a member's queue. `patience`: seconds to wait for it."""
         self._queue, self._key, self._patience = queue, key, patience
         self.held = self._has_slot = False
 
@@ -203,10 +201,6 @@ class AsyncQueue(_Places["asyncio.Lock"]):
 
         super().__init__(asyncio.Lock)
         self.slots = asyncio.Semaphore(slots)
-
-    def place(self, key: object, patience: float) -> AsyncMemberLock:
-        """Return the lock of a member's queue. `patience`: seconds to wait for it."""
-        return AsyncMemberLock(self, key, patience)
 
 
 async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
