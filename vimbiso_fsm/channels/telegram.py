@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from vimbiso_fsm.channels import plain
 from vimbiso_fsm.channels.delivery import (
     NUMBER,
     OBJECT,
@@ -23,17 +24,6 @@ from vimbiso_fsm.channels.delivery import (
     read_object,
     same_secret,
     take,
-)
-from vimbiso_fsm.channels.plain import (
-    Option,
-    numbered,
-    options,
-    pressable,
-    question,
-    shorten,
-    split,
-    split_off_end,
-    titles,
 )
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
@@ -103,8 +93,8 @@ def parse(body: bytes, *, account: str = "", now: datetime | None = None) -> Del
 
 def _channel(said: Mapping[str, Any]) -> Channel:
     """Return the private chat of the sender, which has the sender's id."""
-    name = shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), NAME_LENGTH)
-    language = shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), NAME_LENGTH)
+    name = plain.shorten(one_line(maybe(said, "from.first_name", TEXT) or ""), NAME_LENGTH)
+    language = plain.shorten(one_line(maybe(said, "from.language_code", TEXT) or ""), NAME_LENGTH)
     metadata = {known: value for known, value in (("name", name), ("language", language)) if value}
     return Channel("telegram", str(take(said, "from.id", NUMBER)), metadata)
 
@@ -141,18 +131,18 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
 
 
 def _contents(reply: Reply) -> Iterator[Payload]:
-    body, choices = question(reply), options(reply)
-    keys = pressable(choices, KEYBOARD_BUTTONS, CALLBACK_BYTES, _utf8)
+    body, choices = plain.question(reply), plain.options(reply)
+    keys = plain.pressable(choices, KEYBOARD_BUTTONS, CALLBACK_BYTES, _utf8)
     if not body or not keys or any(choice.description for choice in choices):
-        body = numbered(body, choices)
-    ahead, last = split_off_end(body, MESSAGE_LENGTH) if keys else (body, "")
-    yield from ({"text": piece} for piece in split(ahead, MESSAGE_LENGTH))
+        body = plain.numbered(body, choices)
+    ahead, last = plain.split_off_end(body, MESSAGE_LENGTH) if keys else (body, "")
+    yield from ({"text": piece} for piece in plain.split(ahead, MESSAGE_LENGTH))
     if last:
         yield {"text": last, "reply_markup": {"inline_keyboard": _keyboard(choices)}}
 
 
-def _keyboard(choices: Sequence[Option]) -> list[list[Payload]]:
-    named = zip(choices, titles(choices, TITLE_LENGTH), strict=True)
+def _keyboard(choices: Sequence[plain.Option]) -> list[list[Payload]]:
+    named = zip(choices, plain.titles(choices, TITLE_LENGTH), strict=True)
     return [[{"text": title, "callback_data": choice.id}] for choice, title in named]
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from vimbiso_fsm.channels import plain
 from vimbiso_fsm.channels.delivery import (
     LIST,
     OBJECT,
@@ -29,18 +30,6 @@ from vimbiso_fsm.channels.delivery import (
     read_object,
     same_secret,
     take,
-)
-from vimbiso_fsm.channels.plain import (
-    Option,
-    numbered,
-    options,
-    pressable,
-    question,
-    shorten,
-    split,
-    split_off_end,
-    titles,
-    utf16,
 )
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import Channel, Message
@@ -145,7 +134,7 @@ def _profile_names(value: Mapping[str, Any]) -> dict[str, str]:
         for contact in maybe(value, "contacts", LIST) or ():
             with suppress(InvalidMessage):
                 name = one_line(take(contact, "profile.name", TEXT))
-                names[take(contact, "wa_id", TEXT)] = shorten(name, NAME_LENGTH)
+                names[take(contact, "wa_id", TEXT)] = plain.shorten(name, NAME_LENGTH)
     return names
 
 
@@ -193,35 +182,35 @@ def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Me
 
 
 def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
-    body, choices = question(reply), options(reply)
+    body, choices = plain.question(reply), plain.options(reply)
     buttons = isinstance(reply, Buttons) and len(choices) <= BUTTONS
     most, id_limit = (BUTTONS, BUTTON_ID_LENGTH) if buttons else (ROWS, ROW_ID_LENGTH)
-    if not body or not pressable(choices, most, id_limit, utf16):
-        yield from _texts(numbered(body, choices))
+    if not body or not plain.pressable(choices, most, id_limit, plain.utf16):
+        yield from _texts(plain.numbered(body, choices))
         return
-    ahead, asked = split_off_end(body, BODY_LENGTH)
+    ahead, asked = plain.split_off_end(body, BODY_LENGTH)
     yield from _texts(ahead)
     kind, action = ("button", _buttons(choices)) if buttons else ("list", _list(choices, list_button))
     yield {"type": "interactive", "interactive": {"type": kind, "body": {"text": asked}, "action": action}}
 
 
 def _texts(text: str) -> Iterator[Payload]:
-    for piece in split(text, MESSAGE_LENGTH):
+    for piece in plain.split(text, MESSAGE_LENGTH):
         yield {"type": "text", "text": {"preview_url": False, "body": piece}}
 
 
-def _buttons(choices: Sequence[Option]) -> Payload:
-    named = zip(choices, titles(choices, BUTTON_TITLE_LENGTH), strict=True)
+def _buttons(choices: Sequence[plain.Option]) -> Payload:
+    named = zip(choices, plain.titles(choices, BUTTON_TITLE_LENGTH), strict=True)
     return {"buttons": [{"type": "reply", "reply": {"id": choice.id, "title": title}} for choice, title in named]}
 
 
-def _list(choices: Sequence[Option], list_button: str) -> Payload:
-    rows = [_row(choice, title) for choice, title in zip(choices, titles(choices, ROW_TITLE_LENGTH), strict=True)]
-    return {"button": shorten(list_button, LIST_BUTTON_LENGTH), "sections": [{"rows": rows}]}
+def _list(choices: Sequence[plain.Option], list_button: str) -> Payload:
+    rows = [_row(choice, title) for choice, title in zip(choices, plain.titles(choices, ROW_TITLE_LENGTH), strict=True)]
+    return {"button": plain.shorten(list_button, LIST_BUTTON_LENGTH), "sections": [{"rows": rows}]}
 
 
-def _row(choice: Option, title: str) -> Payload:
+def _row(choice: plain.Option, title: str) -> Payload:
     """Write a row. The whole of a shortened title becomes the description, unless the row has one."""
     description = choice.description or (choice.title if title != choice.title else "")
     row = {"id": choice.id, "title": title}
-    return {**row, "description": shorten(description, ROW_DESCRIPTION_LENGTH)} if description else row
+    return {**row, "description": plain.shorten(description, ROW_DESCRIPTION_LENGTH)} if description else row
