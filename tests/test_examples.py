@@ -60,7 +60,7 @@ def test_the_terminal_goes_on_where_it_was_left(tmp_path):
 
 @pytest.mark.embedded
 @needs_engine
-def test_a_held_seat_is_given_back_though_nobody_says_anything(tmp_path):
+def test_a_held_seat_is_released_without_a_message(tmp_path):
     """The worker of the example gives the seat back without a further message."""
     pipe = subprocess.PIPE
     command = [sys.executable, EXAMPLES / "held_seat.py", tmp_path / "data", "0.5"]

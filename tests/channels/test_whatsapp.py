@@ -198,7 +198,7 @@ def test_a_message_needs_no_name_of_its_sender(contacts):
     assert message.channel.metadata == {}
 
 
-def test_a_broken_contact_takes_nobody_elses_name():
+def test_a_broken_contact_removes_no_other_name():
     """A broken contact does not remove the names of the others."""
     contacts = [{"wa_id": "1"}, {"profile": {"name": "A" * 200 + "\ud800"}, "wa_id": ADA.identifier}]
     (message,) = parsed(webhook(HI, contacts=contacts)).messages

@@ -553,7 +553,7 @@ def test_the_history_of_a_member(monkeypatch, data):
 
 @pytest.mark.parametrize("who", ["m-1", "whatsapp:263771234567", "nobody:7", "}x", "a\nb", "['", "\x1b[2J"])
 @pytest.mark.parametrize("command", ["state", "history"])
-def test_somebody_nobody_knows(data, command, who):
+def test_an_unknown_member(data, command, who):
     """A text that names no member is an error, repeated without what a terminal would obey."""
     data.mkdir()
     code, out, err = invoke(command, who, "--data", data, *FLOWS)

@@ -106,7 +106,7 @@ def test_a_sound_document_is_left_alone(both: Both):
     assert both.told == []
 
 
-def test_nobody_is_not_recovered(both: Both):
+def test_an_unknown_member_is_not_recovered(both: Both):
     """`recover`, `reset` and `wipe` refuse a member of whom nothing is stored."""
     both.say("hi")
     for what in ("recover", "reset", "wipe"):
@@ -136,7 +136,7 @@ def _other(manager: Any) -> Any:
         (None, b"{", "order.pin", "turns", ["previous"]),
     ],
 )
-def test_a_damaged_document_is_mended_without_a_message(
+def test_a_damaged_document_is_repaired_without_a_message(
     both: Both, data: bytes | None, previous: bytes | None, where: str, source: str, tried: list[str]
 ):
     """`recover` repairs a damaged document from the best source.
@@ -193,7 +193,7 @@ def test_a_core_field_that_is_sound_stays(both: Both):
     both.chat.check()
 
 
-def test_a_call_is_not_mended_over(both: Both):
+def test_a_repair_does_not_go_back_over_a_call(both: Both):
     """A repair never goes back over a call with an effect; the member is told to check."""
     both.say("hi", "order", "ada", "1234", "fruit02")
     confirming = encode(both.document)
@@ -208,7 +208,7 @@ def test_a_call_is_not_mended_over(both: Both):
     both.chat.check()
 
 
-def test_nobody_is_reached_by_a_channel_that_nobody_knows(both: Both):
+def test_an_unknown_channel_reaches_no_member(both: Both):
     """Without a known channel, `recover` leaves the repair to the member's next message, and says so."""
     both.say("hi")
     both.spoil(previous=b"{")
@@ -262,7 +262,7 @@ def test_what_is_gone_by_right_is_no_damage(both: Both, wiped: bool, why: str):
         both.do("recover", to=1)
 
 
-def test_whoever_is_quicker_wins(both: Both):
+def test_the_faster_writer_wins(both: Both):
     """A message that repairs the document before the operator's commit leaves nothing to recover."""
     both.say("hi", "order", "ada", "1234")
     both.spoil()
@@ -341,7 +341,7 @@ def test_a_damaged_member_is_put_back(both: Both):
     both.chat.check()
 
 
-def test_nobody_is_put_back_over_a_call(both: Both):
+def test_a_member_is_not_put_back_over_a_call(both: Both):
     """`recover --to` refuses to go back over a call with an effect, and names the turn and the possible versions."""
     both.say("hi", "order", "ada", "1234", "fruit02", "yes", "order", "bob")
     before = both.kept
@@ -424,7 +424,7 @@ def test_reset_tells_of_a_call_that_it_leaves(both: Both):
     both.chat.check()
 
 
-def test_reset_mends_nothing(both: Both):
+def test_reset_repairs_nothing(both: Both):
     """`reset` refuses a damaged document."""
     both.say("hi")
     both.spoil()
@@ -463,7 +463,7 @@ def test_wipe_removes_all_but_tokens_and_audit(both: Both):
     both.chat.check()
 
 
-def test_wipe_meets_a_worker_who_knows_better(both: Both):
+def test_a_wipe_makes_the_copy_of_a_worker_stale(both: Both):
     """A worker's cached copy of a wiped document leads to a conflict and does not bring it back."""
     both.say("hi", "order", "ada")
     cache = both.chat.cache

@@ -189,7 +189,7 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     assert (code, counts(out_again)["duplicate"]) == (0, 1)
 
 
-def test_one_members_broken_document_holds_up_nobody_else(monkeypatch, tmp_path):
+def test_a_broken_document_delays_no_other_member(monkeypatch, tmp_path):
     """A message that cannot be handled is reported, and the messages of other members are handled."""
     handle = FlowStateManager.handle
 

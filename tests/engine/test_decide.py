@@ -660,7 +660,7 @@ def test_an_exception_in_a_callback(place: str):
     assert talk.last.status != "failed"
 
 
-def test_an_exception_in_done_leaves_nobody_stranded():
+def test_an_exception_in_done_strands_no_member():
     """If the answer of a call cannot be taken, the member still gets home.
 
     A message passes the wait once the lease has expired.
@@ -711,7 +711,7 @@ def test_what_cannot_be_stored_fails_the_turn():
 
 
 @pytest.mark.parametrize("wrong", ["", 5, None])
-def test_a_guest_becomes_no_nobody(wrong: Any):
+def test_a_guest_does_not_become_an_invalid_member(wrong: Any):
     """A change to an invalid member id is refused before anything is stored."""
 
     def becomes(turn: Turn[Any]) -> Any:
@@ -907,7 +907,7 @@ def test_quick_commands():
     assert member().says("order", "ada/1234").words[0] == "One word, please."
 
 
-def test_a_quick_command_of_a_stranger():
+def test_a_shortcut_of_a_member_without_a_login():
     """A shortcut of a member who is not logged in leads through the entry flow first."""
     assert Talk(fruit_bot()).says("hi", "ada/1234").place == "sign_in.asking"
 
@@ -1073,7 +1073,7 @@ def test_a_message_while_a_call_is_on_its_way():
     assert stock.say("stock").say("well?").words == ["Looking …"]
 
 
-def test_an_answer_that_nobody_waits_for():
+def test_an_answer_of_a_settled_call():
     """A late answer of a call that was settled changes nothing."""
     talk = at_confirm().say("yes")
     talk.take(CallReturned("other", "root", "receipt"))

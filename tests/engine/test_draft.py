@@ -90,7 +90,7 @@ def office(*done: Transition[NoData], policy: CallPolicy = STANDARD) -> Flow[NoD
     )  # fmt: skip
 
 
-def test_a_home_that_only_ends_is_not_begun_for_ever():
+def test_a_home_that_only_ends_is_begun_a_bounded_number_of_times():
     """A flow that cancels itself at once fails as `Stuck`, within a bound."""
     home: Flow[NoData] = Flow(
         "home", initial="pass",

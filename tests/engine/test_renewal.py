@@ -93,7 +93,7 @@ def pays(office: Office) -> set[str]:
 
 
 @pytest.mark.parametrize("answer", ["nobody", NO, Refused("core.down"), ConnectionError("down"), "no token"])
-def test_a_call_that_may_have_been_made_is_brought_to_its_end(answer: Any):
+def test_a_call_that_may_have_been_made_is_completed(answer: Any):
     """A payment in doubt is not reported as "not sent" when no token can be had. No second payment is confirmed."""
     office = PaysAndLoses()
     chat = confirming(office, session=300.0)
@@ -125,7 +125,7 @@ def test_a_401_with_a_new_token_says_nothing_of_an_earlier_try():
     assert (len(office.paid), pays(office)) == (1, office.paid)
 
 
-def test_a_401_for_ever_after_an_unknown_outcome_ends_in_doubt():
+def test_repeated_401s_after_an_unknown_outcome_end_in_doubt():
     """A call in doubt that is always answered 401 fails with `policy.given_up`."""
     office = PaysAndLoses()
     chat = confirming(office)
@@ -183,7 +183,7 @@ def test_a_401_at_the_first_attempt_is_one():
     assert with_retries(lambda: NO, CallPolicy(), lambda result: result == NO) == NO
 
 
-def test_an_old_401_does_not_end_what_somebody_else_is_doing():
+def test_an_old_401_does_not_end_the_call_of_another_worker():
     """A late worker whose call was answered 401 does not end a call that another worker has taken up."""
     chat, office = shopping()
     slow = chat.begin(chat.wait(400).message("pay"))
@@ -311,7 +311,7 @@ def test_a_call_made_again_after_the_login_goes_on_counting(fate: list[Any], tri
     assert trigger == "look" or len(office.paid) <= 1
 
 
-def test_a_worker_dead_before_a_refused_renewal_stops_nobody():
+def test_a_worker_that_dies_before_a_refused_renewal_is_replaced():
     """A call that was taken up and then led through the login is taken up again after a second death."""
     office = Office()
     chat = asking_shop(office)

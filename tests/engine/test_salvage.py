@@ -307,7 +307,7 @@ def test_a_missing_document_whose_audit_cannot_be_read():
     assert chat.say("1234").replies
 
 
-def test_a_broken_document_is_mended_once_by_two_messages():
+def test_a_broken_document_is_repaired_once_by_two_messages():
     """Two messages at once repair a damaged document once, and both are answered."""
     for steps in range(9):
         chat = member_chat()
@@ -392,7 +392,7 @@ def test_only_an_answer_that_is_still_wanted_is_asked_for_again(said: Sequence[s
 
 
 @pytest.mark.parametrize("wake", [False, True])
-def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake: bool):
+def test_a_repair_whose_turn_does_not_answer_is_told_by_the_next(wake: bool):
     """A duplicate that meets a damaged document is answered as before.
 
     The next message is told of the recovery, and is no answer to an earlier question.
@@ -419,7 +419,7 @@ def test_whoever_is_not_answered_by_the_turn_that_mends_is_told_by_the_next(wake
     chat.check()
 
 
-def test_whoever_waits_for_a_call_is_told_when_it_is_taken_up():
+def test_a_member_that_waits_for_a_call_is_told_when_it_is_taken_up():
     """While a call is pending, a message is answered and stores nothing."""
     bank = Bank()
     chat = member_chat(bank)

@@ -162,7 +162,7 @@ def test_an_instant_without_a_time_zone_is_none():
 # Who is warned and told -----------------------------------------------------------------------------------------------
 
 
-def test_whoever_has_something_to_lose_is_warned_before_the_end():
+def test_a_member_with_answers_is_warned_before_the_end():
     """A member whose answers would be lost is warned once, `warning` seconds before the end."""
     talk = ordering(session=WARNED)
     assert talk.state.warn_at == talk.now + timedelta(seconds=240)
@@ -185,7 +185,7 @@ def test_a_warning_does_not_renew_the_session():
     assert talk.state.warn_at is None
 
 
-def test_whoever_says_something_is_warned_anew():
+def test_a_message_after_a_warning_leads_to_a_new_warning():
     """A message after a warning sets a new deadline with a new warning."""
     talk = ordering(session=WARNED).wait(240).wake(delivers=True).say("help")
     assert talk.state.warn_at == talk.now + timedelta(seconds=240)
@@ -193,13 +193,13 @@ def test_whoever_says_something_is_warned_anew():
     assert len(talk.delivered) == 2
 
 
-def test_nobody_is_warned_who_has_nothing_to_lose():
+def test_a_member_without_answers_is_not_warned():
     """A member without answers gets no warning."""
     talk = Talk(fruit_bot(session=WARNED), member_document()).says("hi")
     assert talk.state.warn_at is None
 
 
-def test_nobody_is_warned_where_nobody_delivers():
+def test_no_warning_without_delivery():
     """A worker that does not deliver leaves the warning alone."""
     talk = ordering(session=WARNED).wait(240).wake()
     assert talk.waiting == []
@@ -221,7 +221,7 @@ def test_a_warning_is_of_this_deadline_only():
     assert not talk.last.changed
 
 
-def test_nobody_is_warned_by_default():
+def test_no_warning_is_due_by_default():
     """Without `SessionLife.warning`, no warning is due."""
     assert ordering().state.warn_at is None
 
@@ -326,7 +326,7 @@ def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
     st.booleans(),
 )
 @settings(max_examples=80, deadline=None)
-def test_whoever_is_woken_is_woken_for_something(moves: list[tuple[str, int]], limit: int, announced: bool):
+def test_each_wake_up_has_due_work(moves: list[tuple[str, int]], limit: int, announced: bool):
     """Each wake-up has due work, leaves none behind, and warns of an end at most once and never after it."""
     chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))
     warned: list[Any] = []

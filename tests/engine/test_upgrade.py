@@ -264,7 +264,7 @@ def test_a_duplicate_after_the_deploy_shows_the_question_and_closes_no_door():
 # The stack of runs -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_below_its_sub_flow_is_brought_along():
+def test_a_run_below_its_sub_flow_is_upgraded():
     """A run below an unchanged sub-flow is upgraded, and takes its output."""
     chat = deploy(standing("picking"), errand())
     chat.say("pear")
@@ -292,7 +292,7 @@ def test_a_caller_that_begins_again_takes_its_sub_flow_along():
     assert to_the_end(chat)[-2:] == ["Paid.", "At home."]
 
 
-def test_a_parked_run_is_brought_to_today_and_asked_when_it_goes_on():
+def test_a_parked_run_is_upgraded_and_asked_when_it_is_resumed():
     """A parked run is upgraded and asked when it is resumed; its old buttons are closed."""
     chat = standing("colour")
     assert chat.outcome is not None
@@ -379,7 +379,7 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_a_version_without_a_way_to_today_is_not_acted_upon(version: int):
+def test_a_version_without_a_migration_is_not_acted_upon(version: int):
     """A version without a migration, or a newer one of a deploy that was rolled back, goes to recovery.
 
     The message itself is not taken.
@@ -416,7 +416,7 @@ def test_a_changed_declaration_of_the_same_version_is_believed():
     assert chat.words[0] == "Paid."
 
 
-def test_a_run_that_does_not_say_its_version_is_taken_for_todays():
+def test_a_run_without_a_version_counts_as_current():
     """A run without a version, as in the seed's document, counts as current if no migration leads from version 1."""
     run = Run(FlowData("errand:1", "confirm", StepData("errand", Address(*CHANNEL.address))))
     chat = Chat(bot_of(errand([])))
@@ -444,7 +444,7 @@ def test_recovery_reads_the_records_of_an_older_version(flow: Flow[Any], stands:
     assert (run.step, last(chat).status, last(chat).detail["from"]) == (stands, "recovered", source)
 
 
-def test_recovery_does_not_take_a_record_of_todays_version_for_an_older_one():
+def test_recovery_does_not_take_a_record_of_the_current_version_for_an_older_one():
     """Recovery does not upgrade a turn record of the current version again."""
     chat = deploy(standing("handle"), errand())
     chat.say("@ada", "Ada")
@@ -486,7 +486,7 @@ def test_data_that_cannot_be_upgraded_is_damage_and_quotes_nothing(data: Any, fa
     assert "@ada" not in str(wrong)
 
 
-def test_a_step_that_has_become_a_call_is_damage_for_who_only_stood_there():
+def test_a_question_that_has_become_a_call_is_damage():
     """A question that was replaced by a call is damage, because the member did not confirm the call."""
     document = standing("confirm").document()
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "confirm": "sending"})])
@@ -655,7 +655,7 @@ def test_a_change_of_another_kind_stores_and_says_it_too(kind: Any):
         assert said == ["Gifts are other than they were; please begin again.", "Who gets it?"]
 
 
-def test_a_member_who_adopts_a_guest_is_brought_along():
+def test_a_member_that_a_guest_becomes_is_upgraded():
     """The entry of a promotion records the upgrade of the member."""
     bot = bot_of(errand())
     member, _ = faults(bot, encode(standing("gift").document()))
@@ -703,7 +703,7 @@ def old_documents(draw: st.DrawFn) -> Document:
 
 
 @given(old_documents(), st.sampled_from(["yes", "1", "menu", "back", "Ada", "help"]))
-def test_any_run_of_an_older_version_is_brought_to_a_valid_one_or_named(document: Document, text: str):
+def test_any_run_of_an_older_version_is_upgraded_or_a_named_fault(document: Document, text: str):
     """Any old run is upgraded to a valid one or is a named fault.
 
     An upgraded run can be spoken to, is not upgraded twice, and keeps the key of its call.

@@ -465,7 +465,7 @@ def test_an_outage_is_no_logout(answer: Any):
     assert (office.asked[-2:], len(office.paid)) == (["login", "pay"], 1)
 
 
-def test_nobody_is_told_not_done_while_an_earlier_try_may_have_done_it():
+def test_a_call_is_not_reported_as_not_done_while_an_earlier_try_may_have_done_it():
     """A call in doubt stays in doubt if its token can no longer be renewed."""
     chat, office = shopping()
     office.answers["pay"] = [ConnectionError("lost")]
@@ -537,7 +537,7 @@ def shops(office: Office, shift: list[float]) -> dict[str, Any]:
     return {"flows": a_bot(office), "clock": office.clock, "call_wait": 0.05}
 
 
-def test_a_renewal_that_takes_longer_than_anybody_waits():
+def test_a_renewal_that_takes_longer_than_the_wait():
     """A renewal that takes long becomes a turn of its own, as does the call after it, and the reply is delivered."""
     office, shift = Office(), [0.0]
     with FlowStateManager.in_memory(**shops(office, shift)) as manager:
@@ -552,7 +552,7 @@ def test_a_renewal_that_takes_longer_than_anybody_waits():
     assert (office.asked, len(office.paid), document.call) == (["login", "login", "pay"], 1, None)
 
 
-def test_a_renewal_that_takes_longer_than_anybody_waits_in_tasks():
+def test_a_renewal_that_takes_longer_than_the_wait_in_tasks():
     """In the async manager, a renewal that takes long continues after the reply, and the call follows it."""
     office, shift = Office(), [0.0]
 

@@ -255,7 +255,7 @@ def test_both_shells_convert_on_the_way(valkey_url: str, client: Any, core: Ever
     assert stands(asyncio.run(talk()).state) == ("offer", "handle")
 
 
-def test_without_old_records_nobody_looks_for_them(manage: Manage, client: Any):
+def test_without_legacy_records_none_are_read(manage: Manage, client: Any):
     """A manager without `legacy=` imports no record."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     assert stands(say(manage(legacy=None), "hi").state) == ("dashboard", "menu")
@@ -301,7 +301,7 @@ def test_a_button_of_the_old_release_is_asked_for_anew(manage: Manage, client: A
     assert outcome.status == "advanced"
 
 
-def test_when_nobody_can_log_in_the_place_and_the_answer_are_kept(manage: Manage, client: Any, core: Everybody):
+def test_without_a_login_the_place_and_the_answer_are_kept(manage: Manage, client: Any, core: Everybody):
     """If the login fails, the question and the answer are kept until it succeeds."""
     core.faults = [Fault("down", "login", times=1)]
     core.onboard_member(firstname="Alan", lastname="Turing", phone=OTHER)
@@ -356,7 +356,7 @@ def test_what_cannot_be_converted_begins_anew_and_an_incident_says_why(manage: M
     assert len(manage().incidents(guest_id(ADA))) == 1
 
 
-def test_a_key_of_another_type_is_nobodys_record(manage: Manage, client: Any):
+def test_a_key_of_another_type_is_no_record(manage: Manage, client: Any):
     """A key of another type is no record, and stays."""
     client.hset(NUMBER, "a", 1)
     assert stands(say(manage(), "hi").state) == ("dashboard", "menu")
@@ -535,7 +535,9 @@ def test_a_mapping_names_the_members(manage: Manage, client: Any, refusals: list
     assert {refusal.field for refusal in refusals} == {"member_id"}
 
 
-def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, refusals: list[RecordNotImported]):
+def test_a_service_is_asked_for_members_that_are_not_named(
+    manage: Manage, client: Any, refusals: list[RecordNotImported]
+):
     """A look-up is made only for records without a member; if it fails, the record is reported."""
     asked: list[str] = []
     for number in (NUMBER, OTHER, "263771234569"):
@@ -557,7 +559,7 @@ def test_a_service_is_asked_for_who_is_not_named(manage: Manage, client: Any, re
     ]
 
 
-def test_a_service_is_asked_for_who_is_in_a_mapping(manage: Manage, client: Any, refusals: list[RecordNotImported]):
+def test_a_service_is_asked_for_members_of_a_mapping(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A look-up that contradicts the mapping is reported; a member in the record needs none."""
     third, fourth = "263771234569", "263771234570"
     for number, member_id in {NUMBER: None, OTHER: None, third: None, fourth: "m-70"}.items():

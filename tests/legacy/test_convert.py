@@ -89,7 +89,7 @@ def test_a_record_becomes_a_document(channel: bool):
     }  # fmt: skip
 
 
-def test_whoever_is_not_named_is_a_guest():
+def test_a_record_that_names_no_member_becomes_a_guest():
     """A record without a member id becomes a guest with the open flow."""
     document = converted(registering(NUMBER)).document
     assert (document.member_id, document.guest, document.channels) == (guest_id(document.channel), True, ())

@@ -270,7 +270,7 @@ def test_what_changes_nothing_is_only_verified():
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\0", b"{}", b"[]", b"null", b'{"member_id": "m-1"}'])
-def test_a_broken_document_is_set_aside_and_mended(data: bytes):
+def test_a_broken_document_is_quarantined_and_repaired(data: bytes):
     """A damaged document is quarantined whole, the member gets a notice, and the audit goes on without a gap."""
     chat = member_chat()
     chat.say("hi")
@@ -353,7 +353,7 @@ def test_a_key_of_a_wrong_type():
     chat.check()
 
 
-def test_somebody_else_mended_it_first():
+def test_another_worker_has_repaired_it_first():
     """If another worker has repaired the document, the message is decided on it without a notice."""
     chat = member_chat()
     chat.say("hi")
@@ -426,7 +426,7 @@ def test_a_store_that_answers_nonsense_is_named():
 # The channel ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_unlinked_channel_is_nobodys():
+def test_an_unlinked_channel_has_no_owner():
     """A cached owner of a channel that was unlinked since is not used (rule 10).
 
     Unlinking commits at the old member first, so a stale cache gets `Conflict`, and the owner is read again.

@@ -447,7 +447,7 @@ def test_a_token_that_ran_out_on_the_way_is_over():
     assert (adopted.authenticated, adopted.jwt_token) == (False, "t")
 
 
-def test_what_is_not_confirmed_calls_nobody():
+def test_a_merge_that_is_not_confirmed_makes_no_call():
     """A call is not made before the merge is confirmed; a worker makes it later."""
     office = Office()
     chat = Talking(a_bot(office))
@@ -545,7 +545,7 @@ def test_any_workers_at_once(order: list[int], same: bool):
     settled(chat, office)
 
 
-def test_an_answer_for_a_guest_whose_channel_is_somebody_elses_now():
+def test_an_answer_for_a_guest_whose_channel_has_another_owner_now():
     """The late result of a wiped guest is not given to the next guest on the channel."""
     chat, office = moving()
     dead = chat.begin(chat.message("hi"))

@@ -653,7 +653,7 @@ def test_what_waits_is_not_lost_by_a_message_that_changes_nothing():
     assert "Too slow." in words(chat.say("help").replies) + chat.words
 
 
-def test_what_waits_is_delivered_when_somebody_delivers():
+def test_waiting_replies_are_delivered_by_a_worker_that_delivers():
     """A worker with `deliver` delivers the outbox that a bot without `deliver` has filled."""
     chat = at_confirm().wait(60)
     chat.wake()
@@ -868,7 +868,7 @@ def test_an_answer_that_comes_home_to_a_damaged_document():
     assert chat.stored().document == b"{}"
 
 
-def test_nobody_is_woken():
+def test_an_unknown_member_is_not_woken():
     """A waking of an unknown member does nothing."""
     chat = Chat(fruit_bot())
     chat.wake("nobody")
@@ -980,7 +980,7 @@ def test_an_answer_whose_callback_raises_is_taken_when_it_no_longer_does(by: Lit
     assert len({key for _, key in bank.calls}) == 1
 
 
-def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
+def test_an_answer_whose_callback_raises_is_not_due_before_the_lease_ends():
     """A result whose callback raises is not due before the lease of its call has expired."""
     # A fault of an earlier release: the call was due before the end of its lease, and ignored 32 times a second.
     bank = Bank()
@@ -994,7 +994,7 @@ def test_an_answer_whose_callback_raises_under_a_long_lease_makes_nobody_spin():
     settled(chat)
 
 
-def test_a_call_that_is_given_up_while_the_callback_raises_makes_nobody_spin():
+def test_a_call_that_is_given_up_while_the_callback_raises_rests():
     """A call that is given up while the callback raises is tried again a minute later."""
     # A fault of an earlier release: the error used the token of the event, which was a `Duplicate` from then on.
     policy = CallPolicy(rounds=1)
@@ -1262,7 +1262,7 @@ def test_waking_the_unknown_and_the_damaged(kind: Literal["sync", "async"]):
 
 
 @pytest.mark.embedded
-def test_a_key_of_a_wrong_type_makes_nobody_spin(valkey_url: str):
+def test_a_key_of_a_wrong_type_is_not_woken_again(valkey_url: str):
     """A member with a key of a wrong type is not woken again."""
     import redis
 

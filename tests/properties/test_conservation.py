@@ -422,7 +422,7 @@ class Fading(SimulatedCredexCore):
 
 
 @pytest.mark.parametrize("lost", [1, 3], ids=["the next try", "the next round"])
-def test_nobody_hears_that_an_offer_was_not_made_because_the_core_is_down_by_now(lost: int):
+def test_an_offer_is_not_reported_as_not_made_because_the_core_is_down_by_now(lost: int):
     """After a lost reply, an attempt that does not reach credex-core leaves the outcome unknown."""
     core = Fading()
     core.left = lost

@@ -435,7 +435,7 @@ DAMAGED = {"authenticated without a token": with_field("jwt_token", None), **BRO
 
 
 @pytest.mark.parametrize("fault", DAMAGED)
-def test_a_broken_document_is_set_aside_whole(managed: Managed, client: Client, fault: str):
+def test_a_broken_document_is_quarantined_whole(managed: Managed, client: Client, fault: str):
     """A damaged document is quarantined whole, and the member goes on, logged in if the token is sound."""
     first = managed()
     before = say(first, "hi", "offer", "10").state
@@ -542,7 +542,9 @@ TYPES = {"state": "hash", "prev": "hash", "turns": "list", "audit": "list", "tok
 @pytest.mark.parametrize("kind", ["string", "list", "hash", "set", "zset"])
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "cold"])
-def test_a_key_of_another_type_is_set_aside_whole(managed: Managed, client: Client, name: str, kind: str, cached: bool):
+def test_a_key_of_another_type_is_quarantined_whole(
+    managed: Managed, client: Client, name: str, kind: str, cached: bool
+):
     """A key of a wrong type is quarantined whole, the member is answered, and the version goes on."""
     manager = managed()
     before = say(manager, "hi", "offer", "10").state
@@ -564,7 +566,7 @@ def test_a_key_of_another_type_is_set_aside_whole(managed: Managed, client: Clie
 
 
 @pytest.mark.parametrize("kind", ["string", "list", "set"])
-def test_state_of_another_type_is_damage_to_whoever_asks(managed: Managed, client: Client, kind: str):
+def test_a_state_of_another_type_is_damage_to_each_request(managed: Managed, client: Client, kind: str):
     """`state`, `update` and `save` raise `DamagedDocument` for a document of a wrong type, which stays."""
     manager = managed()
     before = say(manager, "hi", "offer").state
@@ -593,7 +595,7 @@ def test_a_channel_index_of_another_type_is_a_clear_error(managed: Managed, clie
 
 
 @pytest.mark.parametrize("value", ["nobody-stored", "}x", "\n"], ids=ascii)
-def test_a_channel_that_leads_to_nobody_is_answered(managed: Managed, client: Client, value: str):
+def test_a_channel_of_a_missing_member_is_answered(managed: Managed, client: Client, value: str):
     """A message on a channel whose index names no member is answered."""
     say(managed(), "hi", "offer")
     (key,) = client.keys("*:channel:*")

@@ -156,7 +156,7 @@ def test_a_worker_does_not_come_back_to_a_newer_member_at_once(caplog: pytest.Lo
     due.leave()
 
 
-def test_a_deploy_that_was_rolled_back_strands_nobody():
+def test_a_deploy_that_was_rolled_back_strands_no_member():
     """A newer document that is older than `NEWER_STATE_GRACE` is repaired like any other."""
     chat = newer()
     chat.wait(NEWER_STATE_GRACE)
@@ -387,7 +387,7 @@ def test_a_thousand_first_messages_ask_the_servers_once(valkey_server: Server, v
 
 
 @pytest.mark.embedded
-def test_who_gives_up_waiting_for_the_start_stops_nobody(valkey_url: str):
+def test_a_task_that_stops_waiting_for_the_start_stops_no_other(valkey_url: str):
     """A cancelled first message does not cancel the startup check of the others."""
 
     async def crowd() -> str:

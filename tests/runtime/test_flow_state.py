@@ -355,7 +355,7 @@ async def test_async_services_are_awaited_and_sync_ones_not(valkey_url: str, ser
 
 
 @pytest.mark.asyncio
-async def test_a_sync_service_holds_nobody_up(valkey_url: str):
+async def test_a_sync_service_delays_no_other_member(valkey_url: str):
     """A sync service of the async manager runs in a thread, so that other messages are handled meanwhile."""
     slow = Slow()
     async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": slow}) as manager:

@@ -129,7 +129,7 @@ class Gated(SimulatedCredexCore):
         return super().create_credex(**arguments)
 
 
-def test_neither_a_call_nor_who_waits_for_its_end_keeps_others_from_being_served(monkeypatch: pytest.MonkeyPatch):
+def test_neither_a_call_nor_messages_that_wait_for_it_delay_other_members(monkeypatch: pytest.MonkeyPatch):
     """Neither a call nor a message that waits for it takes up a slot."""
     monkeypatch.setattr(flow_state, "AT_ONCE", 1)
 

@@ -328,7 +328,7 @@ def test_conflicts_of_a_message_that_gave_up_are_counted(bench: Bench):
     assert bench.total("vimbiso.errors", error_type="Contended") == 1
 
 
-def test_a_channel_type_that_nobody_knows_is_no_attribute(bench: Bench):
+def test_an_unknown_channel_type_is_no_attribute(bench: Bench):
     """An unknown channel type is no attribute."""
     with pytest.raises(InvalidMessage):
         bench.handle(Message(Channel("pigeon-" + NUMBER, NUMBER), "wamid.1", "hi"))
@@ -526,7 +526,7 @@ def test_a_message_that_was_not_answered_is_a_line_with_the_reference_that_the_m
     assert caught.value.reply.endswith(f" Reference: {found['reference']}")
 
 
-def test_nobody_is_named_wherever_it_goes_wrong(bench: Bench):
+def test_no_member_is_named_after_any_failure(bench: Bench):
     """No number, name, token or text of a member is recorded after any failure.
 
     Spans, metrics, log lines, history and incidents are searched after logins, refusals, damage and failures.

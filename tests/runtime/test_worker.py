@@ -231,7 +231,7 @@ def test_the_time_is_the_stores(kind: Kind):
         fresh.run(worker.leave())
 
 
-def test_two_workers_share_the_shards_and_nobody_is_woken_by_both(kind: Kind):
+def test_two_workers_share_the_shards_and_no_member_is_woken_by_both(kind: Kind):
     """Two workers share the shards, and each member is woken once."""
     clock, heard = Clock(), Heard()
     store = MemoryStore(clock)
@@ -368,7 +368,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, OSError])
-def test_a_member_whose_waking_raises_rests_and_holds_up_nobody(kind: Kind, error: type[Exception]):
+def test_a_member_whose_waking_raises_rests_and_delays_no_other(kind: Kind, error: type[Exception]):
     """An unexpected exception at a member is logged and counted, and the member rests before the next try."""
     clock, heard = Clock(), Heard()
     store = Watched(MemoryStore(clock))
@@ -390,7 +390,7 @@ def test_a_member_whose_waking_raises_rests_and_holds_up_nobody(kind: Kind, erro
         shell.run(worker.leave())
 
 
-def test_slow_calls_hold_up_nobody_else(kind: Kind):
+def test_slow_calls_delay_no_other_member(kind: Kind):
     """During a slow call of one member the timers of others fire, and that member is not woken again."""
     clock, heard, waiter = Clock(), Heard(), Waiter()
     store = MemoryStore(clock)

@@ -690,7 +690,7 @@ def test_a_node_that_is_killed(number: int, safe_nodes: Nodes):
     print(f"{writer.told()}; {len(kept)} kept")
 
 
-def test_many_who_find_nobody_ask_once_where_to():
+def test_clients_that_fail_together_read_the_topology_once():
     """If a whole cluster is gone, clients that fail together read the topology once."""
     failures: list[str] = []
     with cluster(valkey_program()) as gone, AtomicStateManager.from_url(gone.url) as store:
@@ -723,7 +723,7 @@ def test_many_who_find_nobody_ask_once_where_to():
     assert len(asked) <= 2 * ATTEMPTS  # not fifty times as often
 
 
-def test_nobody_there():
+def test_no_server_at_the_address():
     """Without any server the error is `StoreUnavailable` and quotes no password."""
     for kind in ("sync", "async"):
         for url in ("redis+cluster://:secret@127.0.0.1:1", f"redis+sentinel://:secret@127.0.0.1:1/{SERVICE}"):

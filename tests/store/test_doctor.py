@@ -314,7 +314,7 @@ def test_asking_is_the_same_awaited(program: str):
 @pytest.mark.parametrize(
     "kind", ["redis://127.0.0.1:{}", "redis+cluster://127.0.0.1:{}", "redis+sentinel://127.0.0.1:{}/x"]
 )
-def test_nobody_answers(ask: Callable[[str], object], kind: str):
+def test_no_server_answers(ask: Callable[[str], object], kind: str):
     """If no server answers, the error is `StoreUnavailable` and names the place."""
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1|the cluster|the master of x"):
         ask(kind.format(free_port()))

@@ -202,7 +202,7 @@ def test_closing_twice_is_closing_once(home: Path) -> None:
         assert call(other, "PING")
 
 
-def test_an_engine_nobody_holds_is_closed(home: Path) -> None:
+def test_a_server_object_that_is_collected_is_closed(home: Path) -> None:
     """A server object that is garbage collected is closed."""
     server = EmbeddedServer.start(home)
     pid = server.pid
@@ -290,7 +290,7 @@ def test_the_server_has_nothing_of_ours(home: Path) -> None:
             assert os.getsid(server.pid) != os.getsid(0)
 
 
-def test_the_server_is_nobodys_child(home: Path) -> None:
+def test_the_server_is_no_child_of_its_starter(home: Path) -> None:
     """The server is not a child of its starter."""
     with EmbeddedServer.start(home) as server:
         parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(server.pid)], capture_output=True, check=True)

@@ -307,7 +307,7 @@ class TestLostReplies:
         assert answer.head == Head(1, commit.entry.digest)
         assert (proxy.seen, client.llen(key("audit")), client.zcard(key("tokens"))) == (3, 1, 1)
 
-    def test_somebody_elses_turn_is_a_duplicate_though_a_reply_was_lost(self, kind: str, proxy: Proxy, server: Server):
+    def test_another_turn_is_a_duplicate_although_a_reply_was_lost(self, kind: str, proxy: Proxy, server: Server):
         """A duplicate with another head is not taken for the own commit whose reply was lost."""
         with AtomicStateManager.from_url(server.url) as other:
             made(other, turn(document=b"theirs"))
@@ -504,7 +504,9 @@ class TestWrongType:
         assert answer.head == head
         assert everything(client) == before
 
-    def test_it_is_set_aside_whole_and_the_next_commit_is_made(self, kind: str, name: str, server: Server, client: Any):
+    def test_it_is_quarantined_whole_and_the_next_commit_is_made(
+        self, kind: str, name: str, server: Server, client: Any
+    ):
         """A quarantine moves the key of a wrong type whole, and the next commit is made."""
         with AtomicStateManager.from_url(server.url) as manager:
             head = made(manager, turn(made(manager, turn(token="a")), token="b"))
@@ -600,7 +602,7 @@ class TestBroken:
         with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
             manager.perform(FindOwner(Channel("sms", "1")))
 
-    def test_a_document_set_aside_keeps_its_bytes(self, manager: AtomicStateManager, client: Any):
+    def test_a_quarantined_document_keeps_its_bytes(self, manager: AtomicStateManager, client: Any):
         """A quarantined document keeps its bytes, version and digest."""
         head = made(manager, turn(document=b"\x00 not json"))
         manager.perform(Quarantine("m", head))
@@ -774,7 +776,7 @@ class TestGroupCommit:
 
         assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
 
-    def test_a_loop_that_ends_leaves_nobody_in_line(self, proxy: Proxy):
+    def test_a_loop_that_ends_cancels_each_waiting_request(self, proxy: Proxy):
         """If sending is cancelled, every waiting request is cancelled too."""
         proxy.plan = ["hang"]
 
@@ -806,7 +808,7 @@ class TestGroupCommit:
                 thread.join()
         assert [type(answer) for answer in answers] == [Committed] * 50
 
-    def test_a_cancelled_waiter_hurts_nobody(self, server: Server):
+    def test_a_cancelled_request_does_not_affect_its_pipeline(self, server: Server):
         """A cancelled request does not affect the others of its pipeline."""
 
         async def cancel(after: int) -> list[Any]:

@@ -32,7 +32,7 @@ def test_every_transcript_has_its_script() -> None:
         assert sorted(path.stem for path in SCRIPTS.with_name(channel).glob("*.txt")) == NAMES
 
 
-def test_every_state_where_somebody_waits_is_met() -> None:
+def test_every_question_is_met() -> None:
     """The scripts reach each question of each flow."""
     written = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.with_name("whatsapp").glob("*.txt"))
     asked = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.asks}

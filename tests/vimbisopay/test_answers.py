@@ -372,7 +372,7 @@ def test_an_upgrade_is_paid_once_and_the_limit_is_gone():
     talk.core.check_conservation()
 
 
-def test_an_upgrade_that_somebody_made_elsewhere_is_not_made_again():
+def test_an_upgrade_that_was_made_elsewhere_is_not_made_again():
     """An upgrade of a member who has the tier already is refused and costs nothing."""
     talk = known(ADA)
     talk.say("upgrade")

@@ -53,7 +53,7 @@ SAID = [place for place in PLACES if place != "login.unavailable"]
 
 
 @pytest.mark.parametrize("place", SAID)
-def test_what_is_no_answer_costs_nobody_their_place(place: str) -> None:
+def test_a_text_that_is_no_answer_keeps_the_state(place: str) -> None:
     """A text that is not an answer is refused with a reason and the same question, without a call."""
     talk = talking(place)
     asked, before, calls = talk.said[-1], kept(talk), len(talk.core.calls)

@@ -68,7 +68,7 @@ def test_it_says_where_it_is_serves_and_ends_in_order(tmp_path: Path, number: in
     assert (process.returncode, out, err) == (0, b"", b"")
 
 
-def test_it_ends_at_once_while_somebody_is_connected(tmp_path: Path):
+def test_it_ends_at_once_in_spite_of_a_connection(tmp_path: Path):
     """The command ends at once, in spite of an open connection and a slow call."""
     with running("--fault", "slow=1:login", cwd=tmp_path) as (process, url), HttpCredexCore(url, read=0.2) as client:
         client.get_account_by_handle("ada")

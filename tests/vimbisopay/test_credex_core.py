@@ -393,7 +393,7 @@ def test_a_token_says_whose_it_is_and_how_long_it_lives(core):
     assert first.token != second.token
 
 
-def test_whoever_has_no_token_is_not_served(core):
+def test_a_call_without_a_token_is_refused(core):
     """A call without a valid token is unauthorised and has no effect."""
     ran_out = Refused("core.unauthorised")
     assert core.get_account_by_handle("ada") == ran_out

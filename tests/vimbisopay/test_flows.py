@@ -136,7 +136,7 @@ def test_a_limit_is_of_dollars_and_of_tier_1():
 
 
 @pytest.mark.parametrize("handle", ["katherine", "shop_one", "shop_two"])
-def test_nobody_offers_to_themselves(handle):
+def test_an_offer_to_an_own_account_is_refused(handle):
     """An offer to one of the member's own accounts is refused."""
     fired = fire(offer, "handle", "answer", who=member(KATHERINE), answer=handle)
     assert (fired.to, codes(fired)) == (None, ["handle.own"])
@@ -249,7 +249,7 @@ def test_onboarding_makes_the_guest_a_member():
 @pytest.mark.parametrize(
     ("phone", "to"), [(ADA, "known"), (ALAN, "known"), (KATHERINE, "choosing"), (STRANGER, "onboarding")]
 )
-def test_login_tells_members_from_strangers(phone, to):
+def test_login_tells_members_from_guests(phone, to):
     """A login identifies a member; a guest without a membership goes to onboarding."""
     fired = fire(login, "asking", "done", answer=SimulatedCredexCore().login(phone=phone))
     assert fired.to == to
@@ -473,7 +473,7 @@ def known(phone, **rest):
 ONE = [("ada", "alan", "10.00 USD", "pending")]
 
 
-def test_somebody_new_becomes_a_member_and_offers():
+def test_a_guest_becomes_a_member_and_offers():
     """A guest becomes a member and makes an offer; the history of the member holds the guest's entries."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", "Emmy", "Noether")
@@ -741,7 +741,7 @@ def test_names_can_be_written_again():
     assert talk.said == ["You are Emmy Noether. Is that right?"]
 
 
-def test_somebody_who_became_a_member_elsewhere_is_logged_in():
+def test_a_guest_who_became_a_member_elsewhere_is_logged_in():
     """A registration of a number that has a member already leads to the login."""
     talk = Talk(STRANGER)
     talk.say("hi", "become_member", "Emmy", "Noether")

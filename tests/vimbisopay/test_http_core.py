@@ -669,7 +669,7 @@ def test_a_success_with_the_status_of_a_refusal_leaves_it_open():
         (http(message("ERROR_VALIDATION", {"reason": f"{PHONE} is bad"}), status="400 Bad Request"), "… is bad"),
     ],
 )
-def test_only_credex_core_says_that_somebody_is_unknown(answer, meaning):
+def test_only_credex_core_reports_an_unknown_member(answer, meaning):
     """A login reports an unknown member only if credex-core says so, and not after a 404 of another server."""
     with Wrong(answer) as core, HttpCredexCore(core.url) as client:
         said = client.login(caller=CALLER)
@@ -911,7 +911,7 @@ class Talk:
         return "\n".join(reply.text for reply in self.outcome.replies)
 
 
-def test_somebody_new_becomes_a_member_and_their_offer_is_accepted(client, core):
+def test_a_guest_becomes_a_member_and_their_offer_is_accepted(client, core):
     """A guest becomes a member over HTTP, and their offer is accepted."""
     emmy = Talk(client, core, "263770000001")
     assert "Welcome, Emmy!" in emmy.say("hi", "become_member", "Emmy", "Noether", "yes")

@@ -132,7 +132,7 @@ def test_everything_that_is_said_is_in_it() -> None:
     assert person.say("HONGU")[0] == "Zvapera."
 
 
-def test_what_nobody_asked_for_is_in_it() -> None:
+def test_texts_of_timers_are_in_it() -> None:
     """Texts of timers are in the member's language, delivered or waiting."""
     heard: list[str] = []
 

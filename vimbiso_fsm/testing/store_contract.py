@@ -177,7 +177,7 @@ def law_1_a_commit_writes_all(store: requests.Store) -> None:
     second = is_answer(requests.Committed, store.perform(two), "a second commit")
     _same(first.head, two.expected, "the head a commit answers")
     stored = trial.load()
-    _same((stored.document, stored.previous, stored.head), (b"two", b"one", second.head), "what is stored")
+    _same((stored.document, stored.previous, stored.head), (b"two", b"one", second.head), "the stored data")
     _same(store.perform(requests.ReadAudit(trial.member_id)), (one.entry, two.entry), "the audit")
     _same(store.perform(requests.ReadAudit(trial.member_id, last=1)), (two.entry,), "the latest entry")
     _same(store.perform(requests.ReadAudit(trial.member_id, last=0)), (), "no entries, when none are asked for")
@@ -189,7 +189,7 @@ def law_1_a_commit_writes_all(store: requests.Store) -> None:
     _same(dict(inherited.tokens), {"a": first.at, "b": second.at}, "the tokens")
     _same(inherited.records, records, "the records to be inherited")
     plain = is_answer(requests.Stored, store.perform(requests.Load(trial.member_id)), "a load")
-    _same((plain.document, plain.previous), (b"two", None), "what a load that did not ask for the previous one gives")
+    _same((plain.document, plain.previous), (b"two", None), "a load without `previous`")
 
 
 def law_1_a_commit_may_forget(store: requests.Store) -> None:
@@ -198,7 +198,7 @@ def law_1_a_commit_may_forget(store: requests.Store) -> None:
     head = trial.advance(trial.advance(requests.NO_HEAD, b"one"), b"secret")
     head = trial.advance(head, b"three", forgets=True)
     stored = trial.load()
-    _same((stored.document, stored.previous, stored.head), (b"three", None, head), "what is stored")
+    _same((stored.document, stored.previous, stored.head), (b"three", None, head), "the stored data")
     _same(len(store.perform(requests.ReadAudit(trial.member_id))), 3, "the audit")
     trial.advance(head, b"four")
     _same(trial.load().previous, b"three", "the document before the next one")
@@ -226,7 +226,7 @@ def law_1_a_refused_commit_writes_nothing(store: requests.Store) -> None:
         expected = given.pop("expected", head)
         answer = trial.commit(expected, b"two", wake_at=now, inherited=inherited, **given)
         current = is_answer(kind, answer, "a commit that must be refused").current
-        _same((current.head, current.document), (head, b"one"), f"what {kind.__name__} says is stored")
+        _same((current.head, current.document), (head, b"one"), f"the stored data in {kind.__name__}")
         _same(trial.kept(), before, f"all that is kept, after {kind.__name__}")
 
 
@@ -237,7 +237,7 @@ def law_2_size_before_token(store: requests.Store) -> None:
     try:
         answer = trial.commit(head, b"x" * (MAX_DOCUMENT + 1), token="used")
     except DocumentTooLarge as error:
-        _same((error.size, error.limit), (MAX_DOCUMENT + 1, MAX_DOCUMENT), "what the error says")
+        _same((error.size, error.limit), (MAX_DOCUMENT + 1, MAX_DOCUMENT), "the size and the limit of the error")
     else:
         raise AssertionError(f"a document over the limit must raise DocumentTooLarge, it answered {answer}")
     _same(trial.load().document, b"x" * MAX_DOCUMENT, "the document at the limit")
@@ -286,7 +286,7 @@ def law_3_a_token_works_once(store: requests.Store) -> None:
     later = requests.Record("answer", "root", "said", answer.record)
     again = is_answer(requests.Duplicate, store.perform(commit), "the same commit later")
     _same(again.records, (record, later), "every record under the root token, in order")
-    _same(again.current.document, b"three", "what is stored now")
+    _same(again.current.document, b"three", "the stored data in the answer")
     again = is_answer(requests.Duplicate, store.perform(answer), "the answer's commit again")
     _same(again.records, (later,), "the record of the answer alone")
 
@@ -298,7 +298,7 @@ def law_3_a_token_belongs_to_its_content(store: requests.Store) -> None:
     answer = is_answer(
         requests.Mismatch, trial.commit(requests.NO_HEAD, b"two", token="root", content="else"), "other content"
     )
-    _same(answer.current.document, b"{}", "what is stored")
+    _same(answer.current.document, b"{}", "the stored data")
 
 
 def law_3_inherited_tokens_are_used(store: requests.Store) -> None:
@@ -344,7 +344,7 @@ def law_4_the_head_is_compared(store: requests.Store) -> None:
         requests.Head(2),
     ):
         current = is_answer(requests.Conflict, trial.commit(stale, b"stale"), f"a commit on {stale}").current
-        _same((current.head, current.document), (head, b"two"), "what the conflict brings")
+        _same((current.head, current.document), (head, b"two"), "the stored data in the conflict")
     is_answer(requests.Conflict, _Trial(store).commit(head), "a commit of a member who has no document")
 
 
@@ -367,7 +367,7 @@ def law_4_versions_outlive_the_document(store: requests.Store) -> None:
     head = is_answer(requests.Committed, store.perform(first), "a commit").head
     head = trial.advance(head, b"two", shift=-DOCUMENT_LIFE - HOUR)
     stored = trial.load()
-    _same((stored.document, stored.previous, stored.head), (None, None, head), "what is left of an expired document")
+    _same((stored.document, stored.previous, stored.head), (None, None, head), "the rest of an expired document")
     is_answer(requests.Conflict, trial.commit(requests.NO_HEAD, b"stale"), "a commit on no head")
     is_answer(requests.Conflict, trial.commit(first.expected, b"stale"), "a commit on an older head")
     _same(trial.advance(head, b"three").version, 3, "the version after the document expired")
@@ -381,7 +381,7 @@ def law_5_a_late_commit_is_not_made(store: requests.Store) -> None:
     answer = is_answer(
         requests.Late, trial.commit(head, b"two", not_after=now + HOUR, shift=2 * HOUR), "a commit after its deadline"
     )
-    _same((answer.current.head, answer.current.document), (head, b"one"), "what is stored")
+    _same((answer.current.head, answer.current.document), (head, b"one"), "the stored data")
     holds(now + 2 * HOUR <= answer.current.at < now + 3 * HOUR, f"the shifted clock shows {answer.current.at}")
     made = is_answer(
         requests.Committed, trial.commit(head, b"two", not_after=now - HOUR, shift=-2 * HOUR), "one on a clock set back"
@@ -494,7 +494,7 @@ def law_8_bytes_come_back_as_they_went(store: requests.Store) -> None:
     _same(_records(trial), (requests.Record("a token\n", "root é", "", every),), "the record")
     _same(store.perform(requests.ReadAudit(trial.member_id)), (entry,), "the audit entry")
     is_answer(requests.Duplicate, store.perform(commit), "the commit again")
-    _same(neighbour.kept()[1:4], ((), (), requests.Inherited()), "what is kept of a member with a similar id")
+    _same(neighbour.kept()[1:4], ((), (), requests.Inherited()), "the data of a member with a similar id")
     empty = trial.advance(head, b"", record=b"", entry=requests.Entry(2, "dated", b"@1.5 @2.5 "))
     _same(
         store.perform(requests.ReadAudit(trial.member_id, 1)),
@@ -541,13 +541,13 @@ def law_10_a_broken_document_is_quarantined(store: requests.Store) -> None:
     head = trial.advance(trial.advance(requests.NO_HEAD, b"good"), b"broken")
     older = requests.Quarantine(trial.member_id, requests.Head(1, head.digest))
     kept = is_answer(requests.Conflict, store.perform(older), "the quarantine of a document of an older head").current
-    _same((kept.head, kept.document), (head, b"broken"), "what is stored after that")
+    _same((kept.head, kept.document), (head, b"broken"), "the stored data after that")
     for _ in range(2):
         moved = is_answer(
             requests.Stored, store.perform(requests.Quarantine(trial.member_id, head)), "the quarantine of a document"
         )
-        _same((moved.head, moved.document), (head, None), "what is stored after the quarantine")
-    _same((trial.load().document, trial.load().previous), (None, b"good"), "what is left")
+        _same((moved.head, moved.document), (head, None), "the stored data after the quarantine")
+    _same((trial.load().document, trial.load().previous), (None, b"good"), "the remaining data")
     _same(len(_records(trial)), 2, "the records left")
     head = trial.advance(head, b"new")
     _same((head.version, trial.load().previous), (3, b"good"), "the version and the previous document")
@@ -568,7 +568,7 @@ def law_10_the_quarantine_can_be_read(store: requests.Store) -> None:
     _same(found, (requests.Quarantined(2, "state", ""), requests.Quarantined(3, "state", "")), "the quarantine")
     for one, wanted in zip(found, (b"broken \x00\xff", b"broken again"), strict=True):
         shown = store.perform(requests.ShowQuarantined(trial.member_id, one))
-        _same(shown[shown.index(b"d") + 1], wanted, "what is shown of it")
+        _same(shown[shown.index(b"d") + 1], wanted, "the quarantined value")
 
 
 def law_12_a_wiped_member_is_gone(store: requests.Store) -> None:
@@ -589,14 +589,16 @@ def law_12_a_wiped_member_is_gone(store: requests.Store) -> None:
     for wipe in refused:
         what = f"{wipe}, on another head or without a quarantined key,"
         is_answer(requests.Conflict, store.perform(wipe), what)
-    _same((trial.kept(), _quarantine(trial)), (before, quarantine), "what is kept after a wipe that was not made")
+    _same((trial.kept(), _quarantine(trial)), (before, quarantine), "the data after a wipe that was not made")
     done = is_answer(
         requests.Committed, store.perform(requests.Wipe(trial.member_id, head, wiped, quarantine)), "a wipe"
     )
     _same(done.head, requests.Head(wiped.version, wiped.digest), "the head after a wipe")
     left = trial.load()
-    _same((left.document, left.previous, left.head), (None, None, done.head), "what is stored after a wipe")
-    _same((_records(trial), _quarantine(trial), trial.wakes(float("inf"))), ((), (), False), "what else is left")
+    _same((left.document, left.previous, left.head), (None, None, done.head), "the stored data after a wipe")
+    _same(
+        (_records(trial), _quarantine(trial), trial.wakes(float("inf"))), ((), (), False), "the other data after a wipe"
+    )
     for one in quarantine:
         _same(store.perform(requests.ShowQuarantined(trial.member_id, one)), (), "a quarantined key after a wipe")
     audit = store.perform(requests.ReadAudit(trial.member_id))
@@ -622,13 +624,13 @@ def law_11_a_shard_has_one_worker(store: requests.Store) -> None:
     def held(worker: str, seconds: float) -> str | None:
         return is_answer(requests.Leased, store.perform(requests.Lease(shard, worker, seconds)), "a lease").worker
 
-    _same(held(one, HOUR), one, "who holds a free shard")
-    _same(held(two, HOUR), one, "who holds a shard that another asks for")
-    _same(held(two, 0), one, "who holds a shard that another gives back")
-    _same(held(one, HOUR), one, "who holds a shard on")
-    _same(held(one, 0), None, "who holds a shard that was given back")
-    _same(held(two, HOUR), two, "who holds it next")
-    _same(held(two, 0), None, "who holds it then")
+    _same(held(one, HOUR), one, "the holder of a free shard")
+    _same(held(two, HOUR), one, "the holder of a shard that another worker requests")
+    _same(held(two, 0), one, "the holder of a shard that another worker returns")
+    _same(held(one, HOUR), one, "the holder that renews its lease")
+    _same(held(one, 0), None, "the holder of a shard that was returned")
+    _same(held(two, HOUR), two, "the next holder")
+    _same(held(two, 0), None, "the holder after the last return")
 
     def present(worker: str, seconds: float) -> set[str]:
         workers = store.perform(requests.Heartbeat(worker, seconds))
@@ -649,7 +651,7 @@ def law_7_incidents_are_kept_beside_the_chain(store: requests.Store) -> None:
     _same(store.perform(requests.ReadIncidents(trial.member_id)), bodies, "the incidents")
     _same(store.perform(requests.ReadIncidents(trial.member_id, 2)), bodies[1:], "the latest two")
     _same(store.perform(requests.ReadIncidents(trial.member_id, 0)), (), "the latest none")
-    _same(trial.kept(), before, "what else is kept")
+    _same(trial.kept(), before, "the other data")
     mark = token_hex(8).encode()
     store.perform(requests.RecordIncident(None, mark))
     _same(store.perform(requests.ReadIncidents(None, 1)), (mark,), "the store's own latest")
@@ -695,7 +697,7 @@ def law_a_tolerant_read_gives_sound_entries(store: requests.Store) -> None:
     trial.advance(trial.advance(requests.NO_HEAD))
     entries = store.perform(requests.ReadAudit(trial.member_id))
     _same(len(entries), 2, "the number of entries")
-    _same(store.perform(requests.ReadAudit(trial.member_id, tolerant=True)), entries, "what a tolerant read gives")
+    _same(store.perform(requests.ReadAudit(trial.member_id, tolerant=True)), entries, "a tolerant read")
     latest = store.perform(requests.ReadAudit(trial.member_id, 1, tolerant=True))
     _same(latest, entries[1:], "the latest that a tolerant read gives")
 
