@@ -104,9 +104,11 @@ def answering(
             State("refreshing", flow=refresh),
             State("refreshed"),
             State("over",       final=True),
+            State("none",       say=Text("offers.none"), final=True),
         ],
         transitions=[
             Transition("answer",    "list",       "confirm"),
+            Transition("empty",     "list",       "none"),
             *more,
             Transition("yes",       "confirm",    "answering"),
             Transition("no",        "confirm",    "list"),

@@ -46,8 +46,10 @@ choose_account = Flow(
     states=[
         State("choosing", ask=Text("choose_account.choosing"), rows=accounts, into="handle"),
         State("chosen",   final=True, output=chosen),
+        State("none",     say=Text("choose_account.none"), final=True, cancels=True),
     ],
     transitions=[
         Transition("answer", "choosing", "chosen"),
+        Transition("empty",  "choosing", "none"),
     ],
 )  # fmt: skip

@@ -30,6 +30,7 @@ ENGLISH: Final[Templates] = {
     "account.about": "@{handle}: {balances}",
     "choose_account.choosing": "Which account do you want to use?",
     "choose_account.choosing.help": "Tap an account, or send its handle or its number on the list.",
+    "choose_account.none": "None of your accounts can be used for this.",
     "choose_account.title": "choosing an account",
     "refresh.asking": "One moment, we are looking at your account.",
     # onboard
@@ -82,6 +83,7 @@ ENGLISH: Final[Templates] = {
     "offer.unsure": "Please look at your open offers before you offer it again.",
     "offer.dropped": "Nothing was sent.",
     # offers that wait
+    "offers.none": "There is no such offer open any more.",
     "offers.row": "{amount} @{handle}",
     "offers.row.name": "{name}",
     # accept

@@ -30,6 +30,7 @@ SHONA: Final[Templates] = {
     "account.about": "@{handle}: {balances}",
     "choose_account.choosing": "Munoda kushandisa akaundi ipi?",
     "choose_account.choosing.help": "Dzvanyai akaundi, kana kutumira handle yayo kana nhamba yayo iri parondedzero.",
+    "choose_account.none": "Hapana akaundi yenyu ingashandiswa pane izvi.",
     "refresh.asking": "Mirai zvishoma, tiri kutarisa akaundi yenyu.",
     # onboard
     "onboard.welcome": "Mauya kuVimbisoPay! Neakaundi munogona kupa vamwe credex nekugamuchira dzavo.",
@@ -81,6 +82,7 @@ SHONA: Final[Templates] = {
     "offer.unsure": "Ndapota tarisai maofa enyu akavhurika musati mapa zvakare.",
     "offer.dropped": "Hapana chatumirwa.",
     # offers that wait
+    "offers.none": "Hapachina ofa yakadaro yakavhurika.",
     "offers.row": "{amount} @{handle}",
     "offers.row.name": "{name}",
     # accept
@@ -205,6 +207,10 @@ SHONA: Final[Templates] = {
     "call.waiting": "Tichiri kushanda pamhinduro yenyu yekupedzisira; tichakuzivisai.",
     "choice.closed": "Mubvunzo iwoyo wavharwa.",
     "choice.late": "Izvozvo zvasvika mubvunzo wekutanga wapera; hezvino zvamuri zvino.",
+    "choice.menu": "Menu",
+    "choice.none": "Hapana zvekusarudza pano parizvino. Itii menu kuti muone zvimwe zvamungaita.",
+    "choice.several": "Izvozvo zvinogona kureva zvinopfuura chimwe cheizvi; ndapota sarudzai chimwe.",
+    "choice.typed": "Mhinduro yangu: {answer}",
     "carry_on.ask": "Hamuna kupedza: {flow}. Moenderera mberi here?",
     "carry_on.dropped": "Tazvisiya ipapo; hapana chatumirwa.",
     "carry_on.offered.help": "Itii hongu kuti muenderere mberi pamanga muri, kwete kuti muzvisiye.",

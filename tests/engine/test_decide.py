@@ -946,6 +946,44 @@ def test_a_double_press_is_closed():
     assert len(bank.calls) == 1
 
 
+def test_a_press_without_an_open_flow_is_closed():
+    """A press of a question that is over starts nothing: the member reads so, with the words that always work."""
+    closing = ["That question is closed.", "You can always say: menu, back, cancel, help."]
+    end = State[Any]("end", say=Text("Bye."), final=True)
+    talk = one(State("ask", ask=Text("?")), end, ways=[Transition("go", "ask", "end")])
+    button = talk.shown["one.ask.go"]
+    before = talk.press("one.ask.go").state
+    assert before.run is None
+    for _ in range(2):
+        talk.send(choice=button)
+        assert (talk.words, talk.last.status, talk.last.changed) == (closing, "ignored", False)
+    assert talk.state == before
+    assert talk.say("hi").place == "one.ask"
+    assert Talk(fruit_bot()).send(choice=button).words == closing
+
+
+def test_a_press_on_a_question_that_has_timed_out_is_closed():
+    """A press that comes after the timeout of its question is reported as closed, also if the timeout says nothing."""
+    talk = one(
+        State("ask", ask=Text("Sure?"), timeout=60),
+        State("end", ask=Text("Next.")),
+        ways=[Transition(["yes", "timeout"], "ask", "end"), Transition("go", "end", "ask")],
+    )
+    talk.wait(61).press("one.ask.yes")
+    assert talk.words == ["That question is closed.", "Next."]
+
+
+def test_a_press_after_the_end_of_a_session_is_closed():
+    """Where a session has ended, a press is reported as closed before the flow is offered back."""
+    talk = member().says("order", "ada", "1234")
+    button = talk.shown["A fruit02"]
+    talk.wait(301).wake()
+    assert talk.state.run is None
+    assert talk.state.suspended
+    talk.send(choice=button)
+    assert talk.words[2:] == ["That question is closed.", "You have not finished: pick. Carry on with it?"]
+
+
 def test_the_session_ends():
     """After the end of a session, the member is told of it and of the answers that were not sent.
 

@@ -99,9 +99,14 @@ def titles(choices: Sequence[Option], limit: int) -> list[str]:
     If two of them would look the same, all are numbered; the numbers are those that the member may type as well.
     """
     short = [shorten(choice.title, limit) for choice in choices]
-    if len({title.casefold() for title in short}) == len(short):
+    if not alike(choices, limit):
         return short
     return [shorten(f"{number}. {choice.title}", limit) for number, choice in enumerate(choices, 1)]
+
+
+def alike(choices: Sequence[Option], limit: int) -> bool:
+    """Return whether two titles look the same in at most `limit` UTF-16 units, so that they are numbered."""
+    return len({shorten(choice.title, limit).casefold() for choice in choices}) < len(choices)
 
 
 def shorten(text: str, limit: int, size: Size = utf16, mark: str = ELLIPSIS) -> str:

@@ -130,10 +130,25 @@ def render(channel: Channel, replies: Iterable[Reply]) -> list[Payload]:
     return [{"chat_id": channel.identifier, **content} for reply in replies for content in _contents(reply)]
 
 
+def writes_numbers(reply: Reply) -> bool:
+    """Return whether `render` writes the numbers of the options."""
+    choices = plain.options(reply)
+    return _is_numbered(reply, choices) or plain.alike(choices, TITLE_LENGTH)
+
+
+def _is_numbered(reply: Reply, choices: Sequence[plain.Option]) -> bool:
+    """Whether the options stand in the text: their keyboard is not possible, or they have descriptions."""
+    return not (plain.question(reply) and _has_keyboard(choices)) or any(choice.description for choice in choices)
+
+
+def _has_keyboard(choices: Sequence[plain.Option]) -> bool:
+    return plain.pressable(choices, KEYBOARD_BUTTONS, CALLBACK_BYTES, _utf8)
+
+
 def _contents(reply: Reply) -> Iterator[Payload]:
     body, choices = plain.question(reply), plain.options(reply)
-    keys = plain.pressable(choices, KEYBOARD_BUTTONS, CALLBACK_BYTES, _utf8)
-    if not body or not keys or any(choice.description for choice in choices):
+    keys = _has_keyboard(choices)
+    if _is_numbered(reply, choices):
         body = plain.numbered(body, choices)
     ahead, last = plain.split_off_end(body, MESSAGE_LENGTH) if keys else (body, "")
     yield from ({"text": piece} for piece in plain.split(ahead, MESSAGE_LENGTH))

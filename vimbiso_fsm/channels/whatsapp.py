@@ -181,13 +181,29 @@ def render(channel: Channel, replies: Iterable[Reply], *, list_button: str = "Me
     return [{**head, **content} for reply in replies for content in _contents(reply, list_button)]
 
 
+def writes_numbers(reply: Reply) -> bool:
+    """Return whether `render` writes the numbers of the options."""
+    choices = plain.options(reply)
+    limit = BUTTON_TITLE_LENGTH if _are_buttons(reply, choices) else ROW_TITLE_LENGTH
+    return not _is_interactive(reply, choices) or plain.alike(choices, limit)
+
+
+def _are_buttons(reply: Reply, choices: Sequence[plain.Option]) -> bool:
+    return isinstance(reply, Buttons) and len(choices) <= BUTTONS
+
+
+def _is_interactive(reply: Reply, choices: Sequence[plain.Option]) -> bool:
+    """Whether the options are buttons or a list, rather than numbered text."""
+    most, id_limit = (BUTTONS, BUTTON_ID_LENGTH) if _are_buttons(reply, choices) else (ROWS, ROW_ID_LENGTH)
+    return bool(plain.question(reply)) and plain.pressable(choices, most, id_limit, plain.utf16)
+
+
 def _contents(reply: Reply, list_button: str) -> Iterator[Payload]:
     body, choices = plain.question(reply), plain.options(reply)
-    buttons = isinstance(reply, Buttons) and len(choices) <= BUTTONS
-    most, id_limit = (BUTTONS, BUTTON_ID_LENGTH) if buttons else (ROWS, ROW_ID_LENGTH)
-    if not body or not plain.pressable(choices, most, id_limit, plain.utf16):
+    if not _is_interactive(reply, choices):
         yield from _texts(plain.numbered(body, choices))
         return
+    buttons = _are_buttons(reply, choices)
     ahead, asked = plain.split_off_end(body, BODY_LENGTH)
     yield from _texts(ahead)
     kind, action = ("button", _buttons(choices)) if buttons else ("list", _list(choices, list_button))

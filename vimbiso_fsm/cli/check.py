@@ -13,6 +13,7 @@ from vimbiso_fsm.cli.display import print_table, progress_bar
 from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, opened
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.checks import may_be_empty
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
 from vimbiso_fsm.operations.census import Census, Place
 from vimbiso_fsm.store.requests import Broken, Load, Store
@@ -30,7 +31,8 @@ def check(
     """Check a bot before it is deployed.
 
     The texts that the bot uses are searched for in its flows and in the code of its callbacks and services, and are
-    compared between languages. With --live or --data, the open runs of members are counted by flow, version and step,
+    compared between languages. A question that may have nothing to choose from, without a transition `empty`, is named;
+    it is no fault. With --live or --data, the open runs of members are counted by flow, version and step,
     with what the deployment would do to them; this only reads, and is safe beside live traffic. Exit code 1 when a text
     has a fault, or when the bot cannot continue a run; damaged documents are only counted.
     """
@@ -44,7 +46,12 @@ def check(
             census = _census(bot, live_bot.store)
     texts = text_faults(bot)
     if json:
-        report = {"flows": _declared(bot), "texts": [attrs.asdict(fault) for fault in texts], "live": _raw(census)}
+        report = {
+            "flows": _declared(bot),
+            "may_be_empty": [{"flow": flow, "state": state} for flow, state in _may_be_empty(bot)],
+            "texts": [attrs.asdict(fault) for fault in texts],
+            "live": _raw(census),
+        }
         print(as_json(report, indent=2))
     else:
         _print_report(bot, texts, census)
@@ -67,6 +74,10 @@ def _census(bot: Bot, store: Store) -> Census:
 
 def _declared(bot: Bot) -> list[dict[str, Any]]:
     return [{"flow": flow.name, "version": flow.version, "fingerprint": flow.fingerprint} for flow in bot.flows]
+
+
+def _may_be_empty(bot: Bot) -> list[tuple[str, str]]:
+    return [(flow.name, state) for flow in bot.flows for state in may_be_empty(flow)]
 
 
 def _raw(census: Census | None) -> dict[str, Any] | None:
@@ -98,6 +109,8 @@ def _print_report(bot: Bot, texts: tuple[TextFault, ...], census: Census | None)
     print(f"{len(bot.flows)} flows in {languages}" + ("" if texts else "; no text has a fault"))
     for text in texts:
         print(f"text {clean(str(text))}")
+    for flow, state in _may_be_empty(bot):
+        print(f"flow {flow!r}, state {state!r}: it may have nothing to choose from; say where 'empty' leads")
     if census is None:
         return
     names = ("flow", "version", "step", "standing", "runs", "calls", "after the deploy")

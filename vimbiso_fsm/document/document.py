@@ -6,7 +6,7 @@ data stands in `StepData.fields`. Everything that the framework adds to the seed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeAlias, cast
@@ -429,9 +429,9 @@ def language_of(profile: object) -> str | None:
     return language if isinstance(language, str) else None
 
 
-_UNASKED, FINISHING = "unasked", "finishing"
+_UNASKED, FINISHING, NARROWED = "unasked", "finishing", "which"
 """Marks in a run's validation context: the run's question must be asked before an answer is read; the run finishes on
-an old definition of its flow."""
+an old definition of its flow; the question is asked with these choices only."""
 
 
 def finishing(run: Run) -> Run:
@@ -449,18 +449,42 @@ def asked(run: Run) -> Run:
     """Return the run with its question asked."""
     if not needs_asking(run):
         return run
-    return _with_context(run, {name: v for name, v in run.flow_data.data.context.items() if name != _UNASKED})
+    return _with_context(run, _without(run.flow_data.data.context, _UNASKED))
+
+
+def narrowed_to(run: Run) -> tuple[str, ...]:
+    """Return the choices to which the run's question is narrowed; none if it is asked whole."""
+    choices = run.flow_data.data.context.get(NARROWED)
+    if not isinstance(choices, list | tuple):
+        return ()
+    return tuple(choice for choice in cast("Sequence[object]", choices) if isinstance(choice, str))
+
+
+def narrowed(run: Run, choices: Iterable[str]) -> Run:
+    """Return the run with its question narrowed to some choices."""
+    return _with_context(run, {**run.flow_data.data.context, NARROWED: [*choices]})
+
+
+def whole(run: Run) -> Run:
+    """Return the run with its question asked whole."""
+    if NARROWED not in run.flow_data.data.context:
+        return run
+    return _with_context(run, _without(run.flow_data.data.context, NARROWED))
 
 
 def to_be_asked(run: Run) -> Run:
     """Return the run with its question to be asked, without the choices and the timer of its previous question."""
-    context = {name: value for name, value in run.flow_data.data.context.items() if name != "attempts"}
+    context = _without(run.flow_data.data.context, "attempts", NARROWED)
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)
 
 
 def with_step_data(run: Run, data: StepData) -> Run:
     """Return the run with other data."""
     return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+
+
+def _without(context: Fields, *names: str) -> Fields:
+    return {name: value for name, value in context.items() if name not in names}
 
 
 def _with_context(run: Run, context: Fields) -> Run:

@@ -5,10 +5,11 @@ list, which import-linter checks:
 
     events          the events that a turn is decided on, and the token of each
     schedule        the events that become due without a message, and the next wake-up
-    question        a question with its visible buttons, rows and pages, and the choice that an answer means
+    question        a question with its visible buttons, rows and pages
     upgrade         upgrade of stored runs to the current flows
     reading         reading of a stored document
     draft           the working copy of one document for one turn
+    meaning         the choices that a typed text can mean
     refusals        reasons: said, counted, and answered with help
     pending         calls: proposed, taken up again, given a new login token
     outbox          replies that answer no message

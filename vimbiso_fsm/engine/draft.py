@@ -163,7 +163,7 @@ class Draft:
         return self.bot.say(self.replies, self.member.stored_profile, self.channel)
 
     def ask(self) -> None:
-        """Ask the current state's question."""
+        """Ask the current state's question. If the member can answer nothing, say so first."""
         if self.run is None:
             return
         run = asked(self.run)
@@ -171,6 +171,8 @@ class Draft:
         if (built.shown, built.page) != (run.shown, run.page):
             run = attrs.evolve(run, shown=built.shown, page=built.page)
         self.run = run
+        if built.empty:
+            self.say(Text("choice.none"))
         self.replies.append(built.reply)
 
     def ignore(self) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 
 import attrs
 
+from vimbiso_fsm.document.document import narrowed_to, whole
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.interpreter import abandon, enter, fire, go_home, offer_back, run_to_completion
+from vimbiso_fsm.engine.interpreter import abandon, ask_question, enter, fire, go_home, offer_back, run_to_completion
 from vimbiso_fsm.engine.refusals import say_help
 from vimbiso_fsm.flow.carry_on import CARRY_ON
-from vimbiso_fsm.flow.commands import normalise
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.words import normalise
 
 
 def global_word(draft: Draft, message: Message) -> str:
@@ -59,18 +60,22 @@ def _cancel(draft: Draft) -> None:
 def _back(draft: Draft) -> None:
     """Ask the previous question again, with its earlier answer. Later answers are kept until they are changed.
 
+    From a question that was narrowed, the way back is the whole question.
     The latest question of the calling flow precedes the first question of a sub-flow. A sub-flow that has ended counts
     as one question and begins again.
     """
     if draft.run is None:
         return go_home(draft)
+    if narrowed_to(draft.run):
+        draft.run = whole(draft.run)
+        return ask_question(draft)
     chain = draft.called_by(draft.run)
     left = next((place for place, run in enumerate(chain) if run.trail or run.made), 0)
     run = chain[left]
     if not run.trail:
         crosses = run.made and run.step != draft.bot.definition(run).initial
         draft.say(Text("back.made" if crosses else "back.nowhere"))
-        return draft.ask()
+        return ask_question(draft)
     for _ in range(left):
         draft.pop()
     enter(draft, attrs.evolve(run, waits=""), run.trail[-1])
@@ -79,7 +84,7 @@ def _back(draft: Draft) -> None:
         draft.say(Text("back.earlier", answer=earlier))
     if draft.state.flow:
         return run_to_completion(draft)
-    draft.ask()
+    ask_question(draft)
 
 
 def _earlier_answer(draft: Draft) -> Any:
@@ -109,7 +114,7 @@ def _help(draft: Draft) -> None:
     if draft.run is None:
         return go_home(draft)
     say_help(draft)
-    draft.ask()
+    ask_question(draft)
 
 
 _COMMANDS = {"menu": _menu, "cancel": _cancel, "back": _back, "help": _help}

@@ -5,8 +5,8 @@ A message is compared with these cases, in this order; the first that applies de
     each message    too old, a pending call, a parked session, a question to be asked again, a state that has timed
                     out, a button of an earlier question, the end of the session
     a press         a choice of the question
-    a typed text    a global word, a shortcut, an answer that was sent too early, a choice of the question, and last
-                    the reader of the state
+    a typed text    a global word, a shortcut, an answer that was sent too early, the choices of the question, and
+                    last the reader of the state; of several choices, the member is asked which
 
 A refused answer leaves the member in the state. The reason is said, the question is asked again, and the refusal is
 counted.
@@ -19,13 +19,14 @@ from datetime import datetime
 
 import attrs
 
-from vimbiso_fsm.document.document import Suspended, needs_asking
+from vimbiso_fsm.document.document import Suspended, narrowed, needs_asking, whole
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
 from vimbiso_fsm.engine.draft import Draft, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
-from vimbiso_fsm.engine.interpreter import allowed, enter, fire, go_home, run_to_completion, start
+from vimbiso_fsm.engine.interpreter import allowed, ask_question, enter, fire, go_home, run_to_completion, start
+from vimbiso_fsm.engine.meaning import meanings, pressed_bare
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_session_over, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out
@@ -51,15 +52,21 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
         return wait_for_call(draft, draft.pending, message)
+    stale = message.choice is not None and recovered is None and _is_stale(draft, message.choice)
     if draft.run is None and draft.suspended:
         draft.kind = "session"
+        if stale:
+            draft.say(Text("choice.closed"))
         return reopen(draft)
     if needs_asking(draft.run) and not is_session_over(draft):
         return _ask_again(draft, message)
+    told = len(draft.replies)
     if is_timeout_due(draft) and time_out(draft):
+        if message.choice is not None and question.pressed(message.choice) is not None:
+            draft.replies.insert(told, Text("choice.closed"))
         if not is_session_over(draft):
             return take_too_late(draft, message)
-    elif message.choice is not None and recovered is None and _is_stale(draft, message.choice):
+    elif stale:
         return _closed(draft)
     if is_session_over(draft):
         end_session(draft)
@@ -99,10 +106,8 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
         return _closed(draft, "choice.late")
     if _is_unseen(draft):
         return _show(draft)
-    choice = question.chosen(draft.bot, flow, draft.run, text)
-    if choice:
-        return _choose(draft, choice)
-    _read(draft, text)
+    if not _take(draft, meanings(draft, text)):
+        _read(draft, text)
 
 
 def _is_unseen(draft: Draft) -> bool:
@@ -127,31 +132,47 @@ def _show(draft: Draft) -> None:
 
 def _press(draft: Draft, choice: str) -> None:
     """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
-    run = draft.run
     pressed = question.pressed(choice)
-    if run is None:
+    if draft.run is None:
         draft.kind = "start"
         return go_home(draft)
-    if pressed is not None:
-        return _choose(draft, pressed.choice)
-    known = question.chosen(draft.bot, draft.flow, run, choice)
-    if known:
-        return _choose(draft, known)
-    _refuse(draft, [Refused("choice.unknown")])
+    if not _take(draft, pressed_bare(draft, choice) if pressed is None else (pressed.choice,)):
+        _refuse(draft, [Refused("choice.unknown")])
+
+
+def _take(draft: Draft, choices: Sequence[str]) -> bool:
+    """Take the one choice that a message means. Of several, ask which; with none, return False.
+
+    More choices than a question shows are asked with the whole question.
+    """
+    draft.run = run = whole(draft.standing)
+    if len(choices) == 1:
+        _choose(draft, choices[0])
+    elif choices:
+        if len(choices) <= draft.bot.limits.rows:
+            draft.run = narrowed(run, choices)
+        _refuse(draft, [Refused("choice.several")])
+    return bool(choices)
 
 
 def _is_stale(draft: Draft, choice: str) -> bool:
-    """Whether a press belongs to an earlier question."""
+    """Whether a press belongs to another question than the current one."""
     run, pressed = draft.run, question.pressed(choice)
-    return run is not None and pressed is not None and (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
+    if pressed is None:
+        return False
+    return run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
 
 
 def _closed(draft: Draft, words: str = "choice.closed") -> None:
     """Say that the message answers an earlier question, and ask the current one again.
 
+    Where no flow is open, the global words are the way on.
+
     Nothing is stored, so that the session is not renewed either.
     """
     draft.say(Text(words))
+    if draft.run is None and words == "choice.closed":
+        draft.say(Text("help.words"))
     if draft.pending is None:
         draft.ask()
     draft.ignore()
@@ -163,7 +184,11 @@ def _choose(draft: Draft, choice: str) -> None:
     if choice in (question.NEXT, question.PREV):
         draft.kind = "page"
         draft.run = attrs.evolve(run, page=run.page + (1 if choice == question.NEXT else -1))
-        return draft.ask()
+        return ask_question(draft)
+    if choice == question.MENU:
+        return follow_global_word(draft, "menu")
+    if choice.startswith(question.TYPED):
+        return _read(draft, choice[len(question.TYPED) :])
     if choice in draft.flow.buttons.get(run.step, ()):
         return _try(draft, choice)
     if choice.startswith(question.ROW):
@@ -198,7 +223,7 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
     if draft.run is None:
         return go_home(draft)
     count_refusal(draft, reasons[0], draft.run.flow_data.data.attempts)
-    draft.ask()
+    ask_question(draft)
 
 
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
@@ -237,7 +262,7 @@ def _ask_after_repair(draft: Draft, message: Message) -> None:
     command = global_word(draft, message)
     if command:
         return follow_global_word(draft, command)
-    draft.ask()
+    ask_question(draft)
 
 
 def _ask_again(draft: Draft, message: Message) -> None:
@@ -274,5 +299,5 @@ def _enter(draft: Draft, message: Message) -> None:
     if text and not command and draft.state.reads is not None:
         run = draft.run = with_answers(run, [text])
     if allowed(draft, run):
-        draft.ask()
+        ask_question(draft)
         give_queued_answers(draft)

@@ -9,6 +9,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditStep
 from vimbiso_fsm.document.document import (
+    NARROWED,
     Address,
     FlowData,
     Run,
@@ -18,6 +19,7 @@ from vimbiso_fsm.document.document import (
     finishing,
     needs_asking,
     trail_before,
+    whole,
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.typed_data import unstructure
@@ -32,8 +34,8 @@ from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 
-_COUNTED: Final = frozenset({"attempts", "tries"})
-"""The counters of a run in its state. Refusals are also counted while a call checks the answer."""
+_OF_A_STATE: Final = frozenset({"attempts", "tries", NARROWED})
+"""The marks of a run in its state. Refusals are also counted while a call checks the answer."""
 
 
 def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
@@ -89,7 +91,7 @@ def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
     """Whether the member has answered the state's question; a sub-flow counts as one question."""
     if state.flow:
         return trigger == "done" and draft.ended is not None and bool(draft.ended.trail)
-    return state.is_question and trigger != "timeout"
+    return state.is_question and trigger not in ("timeout", "empty")
 
 
 def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None) -> bool:
@@ -120,7 +122,7 @@ def enter(
     state = flow[step]
     data = data or asked(run).flow_data.data
     if data.context:
-        over = _COUNTED - {"attempts"} if state.call else _COUNTED
+        over = _OF_A_STATE - {"attempts"} if state.call else _OF_A_STATE
         if over & data.context.keys():
             kept = {name: value for name, value in data.context.items() if name not in over}
             data = attrs.evolve(data, context=kept)
@@ -152,7 +154,24 @@ def run_to_completion(draft: Draft) -> None:
     elif state.idle:
         pass_on(draft, run)
     else:
-        draft.ask()
+        draft.run = whole(run)
+        ask_question(draft)
+
+
+def ask_question(draft: Draft) -> None:
+    """Ask the current question. If the member can answer nothing, take the `empty` transition instead.
+
+    Raises:
+        Stuck: Too many states were passed in this turn.
+    """
+    run = draft.run
+    if run is not None and draft.flow.ways(run.step, "empty"):
+        machine = draft.bot.machine(run)
+        if question.is_empty(machine, draft.turn(run)):
+            _count_passed(draft, run)
+            if fire(draft, "empty").to is not None:
+                return
+    draft.ask()
 
 
 def pass_on(draft: Draft, run: Run) -> None:
@@ -161,12 +180,16 @@ def pass_on(draft: Draft, run: Run) -> None:
     Raises:
         Stuck: No transition accepts, or too many states were passed in this turn.
     """
+    _count_passed(draft, run)
+    if fire(draft, "auto").to is None:
+        raise Stuck(run.flow, run.step, "no 'auto' transition accepts", "declare one without guards")
+
+
+def _count_passed(draft: Draft, run: Run) -> None:
     draft.passed += 1
     if draft.passed > draft.bot.limits.autos:
         fault = f"more than {draft.bot.limits.autos} states without a question in one turn"
         raise Stuck(run.flow, run.step, fault, "let one of them ask, or raise Limits.autos")
-    if fire(draft, "auto").to is None:
-        raise Stuck(run.flow, run.step, "no 'auto' transition accepts", "declare one without guards")
 
 
 def fail(draft: Draft, reason: Refused) -> None:

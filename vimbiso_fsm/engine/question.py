@@ -1,23 +1,25 @@
-"""Build the question of a state, and find the choice that an answer means.
+"""Build the question of a state.
 
 `visible_buttons` decides which buttons a member sees. A button is hidden if its guards decline without a reason. It is
 shown if they refuse with a reason, which is said when the button is pressed.
 
-A choice is the trigger of a button, `=` and the id of a row, or `#next` or `#prev` of a long list. On the wire it
-follows the end of the run's id and the version at which the state was entered, so that a press on an old message is
-recognised. At most ten choices are shown at once, including the rows that page.
+A choice is the trigger of a button, `=` and the id of a row, `#next` or `#prev` of a long list, `#menu` where there is
+nothing to choose from, or `~` and a typed answer. On the wire it follows the end of the run's id and the version at
+which the state was entered, so that a press on an old message is recognised. At most ten choices are shown at once,
+including the rows that page.
+
+A question is narrowed when a typed text can mean several of its choices: it is asked again with these choices only.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.document.document import Run, Shown
+from vimbiso_fsm.document.document import Run, Shown, narrowed_to
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.commands import normalise
-from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.state import State
 from vimbiso_fsm.flow.turn import Turn
@@ -25,7 +27,12 @@ from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 
 NEXT: Final = "#next"
 PREV: Final = "#prev"
+MENU: Final = "#menu"
 ROW: Final = "="
+TYPED: Final = "~"
+
+_Offer: TypeAlias = tuple[str, Text, Text | None]
+"""A choice, its title and more words."""
 
 
 @attrs.frozen
@@ -36,11 +43,13 @@ class Question:
         reply: The reply that asks it.
         shown: The choices, in order.
         page: The page of a long list, counted from 0.
+        empty: Whether the member can answer nothing; the menu is then the only choice.
     """
 
     reply: Reply
     shown: tuple[Shown, ...]
     page: int
+    empty: bool = False
 
 
 @attrs.frozen
@@ -82,29 +91,52 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     state = flow[run.step]
     language = bot.language(turn.member.stored_profile, turn.channel)
     body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
-    choices: list[tuple[str, Text, Text | None]] = [
+    buttons: list[_Offer] = [
         (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in visible_buttons(machine, turn)
     ]
-    page = 0
-    if state.rows is not None:
-        rows, page, pages = _page(rows_of(state, turn), run.page, bot.limits.rows - len(choices))
-        paging = [PREV] * (page > 0) + [NEXT] * (page < pages - 1)
-        choices = [
-            *((ROW + row.id, row.title, row.description) for row in rows),
-            *((way, Text(f"pages.{way[1:]}"), None) for way in paging),
-            *choices,
-        ]
+    rows = rows_of(state, turn)
+    empty = not (rows or buttons) and _needs_a_choice(machine, state)
+    if empty:
+        buttons = [(MENU, Text("choice.menu"), None)]
+    on_page, page, pages = _page(rows, run.page, bot.limits.rows - len(buttons))
+    paging = [PREV] * (page > 0) + [NEXT] * (page < pages - 1)
+    ways: list[_Offer] = [(way, Text(f"pages.{way[1:]}"), None) for way in paging]
+    few = narrowed_to(run)
+    choices = _narrow([*map(_offer, rows), *ways, *buttons], few) if few else []
+    choices = choices or [*map(_offer, on_page), *ways, *buttons]
     say = bot.catalogue.say
     said = [(choice, say(title, language), about and say(about, language)) for choice, title, about in choices]
     shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
     prefix = f"{run.id[-8:]}.{run.entered}."
-    if state.rows is not None and said:
+    if state.rows is not None and said and not empty:
         reply: Reply = Menu(body, tuple(Row(prefix + choice, title, about) for choice, title, about in said))
     elif said:
         reply = Buttons(body, tuple(Button(prefix + choice, title) for choice, title, _ in said))
     else:
         reply = body
-    return Question(reply, shown, page)
+    return Question(reply, shown, page, empty)
+
+
+def is_empty(machine: Machine[Any], turn: Turn[Any]) -> bool:
+    """Return whether the member can answer nothing: there is no row and no button, and nothing is read."""
+    state = machine.flow[turn.state]
+    return _needs_a_choice(machine, state) and not (rows_of(state, turn) or visible_buttons(machine, turn))
+
+
+def _needs_a_choice(machine: Machine[Any], state: State[Any]) -> bool:
+    """Whether only a choice answers the question. A question without any choice waits for its timeout."""
+    return state.reads is None and (state.rows is not None or state.name in machine.flow.buttons)
+
+
+def _offer(row: Row) -> _Offer:
+    return ROW + row.id, row.title, row.description
+
+
+def _narrow(offers: Sequence[_Offer], choices: Sequence[str]) -> list[_Offer]:
+    """Return the offers to which a question is narrowed; none if there are fewer than two of them."""
+    found = [offer for offer in offers if offer[0] in choices]
+    found += [(choice, Text("choice.typed", answer=choice[1:]), None) for choice in choices if choice[:1] == TYPED]
+    return found if len(found) > 1 else []
 
 
 def visible_buttons(machine: Machine[Any], turn: Turn[Any]) -> list[str]:
@@ -137,25 +169,3 @@ def pressed(choice: str) -> Pressed | None:
     if not (dot and choice and entered.isascii() and entered.isdigit() and len(entered) < 16):
         return None
     return Pressed(run, int(entered), choice)
-
-
-def chosen(bot: Bot, flow: Flow[Any], run: Run, text: str) -> str:
-    """Return the shown choice that a typed text means; "" if it means none.
-
-    The text may be a number, an id, a title, one of the button's own words or a word for yes or no.
-    """
-    word = normalise(text)
-    if not word:
-        return ""
-    if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= len(run.shown):
-        return run.shown[int(word) - 1].choice
-    for shown in run.shown:
-        bare = shown.choice[shown.choice[:1] in (ROW, "#") :]
-        if word in (normalise(bare), normalise(shown.title)):
-            return shown.choice
-    choices = {shown.choice for shown in run.shown}
-    for trigger in flow.buttons.get(run.step, ()):
-        if trigger in choices and any(word in map(normalise, way.words) for way in flow.ways(run.step, trigger)):
-            return trigger
-    button = bot.commands.button(word)
-    return button if button in choices else ""

@@ -253,6 +253,7 @@ def _state_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
         yield "it is a dead end", "give it a transition or say final=True"
     yield from _trigger_faults(state, triggers)
     yield from _timeout_faults(state, triggers)
+    yield from _empty_faults(flow, state)
     yield from _policy_faults(state)
 
 
@@ -316,7 +317,7 @@ def _trigger_faults(state: AnyState, triggers: set[str]) -> Iterator[tuple[str, 
             yield "it waits for an answer but asks no question", "give it ask=Text(…)"
     for trigger in sorted(needed - triggers):
         yield f"it has no transition {trigger!r}", f"say where {trigger!r} leads"
-    allowed = needed or {"answer", "timeout", *(t for t in triggers if t not in RESERVED_TRIGGERS)}
+    allowed = needed or {"answer", "timeout", "empty", *_buttons(triggers)}
     for trigger in sorted(triggers - allowed - {"timeout"}):
         yield f"trigger {trigger!r} can never come here", "remove the transition"
     if "answer" in triggers and not (state.reads or state.rows):
@@ -336,6 +337,50 @@ def _timeout_faults(state: AnyState, triggers: set[str]) -> Iterator[tuple[str, 
         yield "timeout= and a transition 'timeout' belong together", "add the missing one"
     if state.timeout is not None and not state.timeout > 0:
         yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
+
+
+def _empty_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
+    ways = flow.by_trigger.get((state.name, "empty"), ()) if state.is_question else ()
+    if not ways:
+        return
+    if state.reads is not None:
+        yield "trigger 'empty' can never come here, because an answer can be typed", "remove the transition"
+    for button in _always_shown(flow, state):
+        yield f"trigger 'empty' can never come here, because button {button!r} is always shown", "remove one of the two"
+    if state.rows is None and not _buttons(trigger for source, trigger in flow.by_trigger if source == state.name):
+        yield (
+            "it has nothing to choose from, so it is always empty",
+            "give it rows or buttons, or remove the transition",
+        )
+    if any(way.dest == state.name for way in ways):
+        yield "transition 'empty' leads back to the state that is empty", "let it lead to another state"
+
+
+def may_be_empty(flow: Declared) -> Iterator[str]:
+    """Yield the questions that may have nothing to choose from and do not say where that leads.
+
+    Such a question is only answered by a choice, each of its buttons has a guard that may hide it, and it has neither
+    a transition `empty` nor a timeout. A member who meets it empty is told so and is given a button to the menu.
+    """
+    for state in flow.states:
+        if not state.is_question or state.reads is not None or state.timeout is not None:
+            continue
+        triggers = {trigger for source, trigger in flow.by_trigger if source == state.name}
+        if "empty" not in triggers and not _always_shown(flow, state):
+            yield state.name
+
+
+def _buttons(triggers: Iterable[str]) -> list[str]:
+    return [trigger for trigger in triggers if trigger not in RESERVED_TRIGGERS]
+
+
+def _always_shown(flow: Declared, state: AnyState) -> list[str]:
+    """Return the buttons of a state that no guard can hide."""
+    return [
+        trigger
+        for (source, trigger), ways in flow.by_trigger.items()
+        if source == state.name and trigger not in RESERVED_TRIGGERS and any(not way.guards for way in ways)
+    ]
 
 
 def _policy_faults(state: AnyState) -> Iterator[tuple[str, str]]:

@@ -7,24 +7,13 @@ read as a global word.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import attrs
 
 from vimbiso_fsm.flow.flow import AnyFlow
-
-
-def normalise(text: str) -> str:
-    """Return a message in the form in which words are compared.
-
-    The text is in NFKC, without invisible format characters, trimmed, case-folded and with single spaces.
-    """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    return " ".join(text.split()).casefold()
+from vimbiso_fsm.messages.words import normalise
 
 
 def _words(words: str | Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,8 @@ A flow is a value. Its terms are those of the library `transitions`: states, tra
     final=True           the run ends here
     call=…               an effect on the outside world; goes on by `done` or `failed`
     flow=…               a sub-flow; goes on by `done` or `cancelled`
-    ask=… (and rows=…)   a question; goes on by `answer` (with `reads` or `rows`), by buttons, by `timeout`
+    ask=… (and rows=…)   a question; goes on by `answer` (with `reads` or `rows`), by buttons, by `timeout`, and by
+                         `empty` if there is nothing to choose from
     none of these        nothing to do; goes on by `auto`
 
 A trigger that is not reserved is a button of its source state.

@@ -14,7 +14,7 @@ from vimbiso_fsm.messages.replies import Row, Text
 D_contra = TypeVar("D_contra", contravariant=True)
 T = TypeVar("T")
 
-RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "timeout", "auto"})
+RESERVED_TRIGGERS: Final = frozenset({"answer", "done", "failed", "cancelled", "timeout", "auto", "empty"})
 """Triggers that the framework fires. Any other trigger is a button."""
 
 
@@ -28,7 +28,8 @@ class State(Generic[D_contra]):
         say: A text that is said when the state is entered.
         reads: Parses typed text: `str -> value | Refused`.
         into: The data field that takes the answer, the result of the call or the output of the sub-flow.
-        rows: The list to choose from, of any length.
+        rows: The list to choose from, of any length. If there is nothing to choose from, neither a row nor a button,
+            and nothing can be typed, trigger `empty` is fired.
         call: Proposes the effect on the outside world.
         policy: The retry policy of the call.
         flow: The sub-flow.

@@ -2,7 +2,8 @@
 
 `handle` is a reader. The others make one: `amount({"USD": 2})`, `name()`, `date(latest=…)`, `choice("red", "blue")`,
 `free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in the text. Control and
-direction characters are refused, because with them the stored text differs from the text that is shown.
+direction characters are refused, because with them the stored text differs from the text that is shown; `choice`, which
+returns a word of the author, ignores the characters that cannot be seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.words import BLANK, is_selector, normalise, without_stop
 
 T = TypeVar("T")
 
@@ -106,19 +108,8 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
 _DIRECTION: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Invisible characters without which several languages, and emoji, cannot be written."""
-_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
-"""Letters and marks that are blank."""
 _MARKS_IN_A_ROW: Final = 30
 """Combining marks in a row (Unicode's stream-safe format); normalisation of longer rows takes quadratic time."""
-
-
-def _selector(character: str) -> bool:
-    """Return whether a character only selects a variant of the one before it."""
-    return (
-        "\ufe00" <= character <= "\ufe0f"
-        or "\u180b" <= character <= "\u180f"
-        or "\U000e0100" <= character <= "\U000e01ef"
-    )
 
 
 _SPACE: Final = re.compile("[ \\t\\r\\n\\u00a0\\u1680\\u2000-\\u200a\\u202f\\u205f\\u3000]+")
@@ -162,7 +153,7 @@ def _is_name(text: str) -> bool:
     after_letter = letters = False
     for character in text:
         kind = unicodedata.category(character)
-        if character in _BLANK or _selector(character):
+        if character in BLANK or is_selector(character):
             return False
         if kind[0] == "L":
             after_letter = letters = True
@@ -194,26 +185,23 @@ def handle(text: str) -> str | Refused:
 def choice(*options: str) -> Reader[str]:
     """Make a reader of one of a few words, which returns the option as it is declared.
 
-    White space around the word and its case do not matter.
+    The word is compared in the form of `words.normalise`: case, white space, invisible characters and the script of
+    digits do not matter. A full stop at its end is left out, unless an option ends in one.
 
     Raises:
-        ValueError: An option is empty, or two of them differ in case only.
+        ValueError: An option is empty, or two of them are the same word.
     """
-    known = {_folded(option): option for option in options}
-    longest = max(map(len, known), default=0)
+    known = {normalise(option): option for option in options}
     if len(known) < len(options) or "" in known:
         raise ValueError("choice() needs options that differ in more than case and are not empty")
+    longest = 4 * max(map(len, options), default=0)
 
     def read_choice(text: str) -> str | Refused:
-        text = _collapse(text)
-        option = known.get(_folded(text)) if len(text) <= 4 * longest else None
+        word = normalise(text) if len(text) <= longest else ""
+        option = known.get(word) or known.get(without_stop(word))
         return Refused("choice.unknown") if option is None else option
 
     return read_choice
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", _collapse(text).casefold())
 
 
 # Dates -------------------------------------------------------------------------------------------------------------
@@ -296,7 +284,7 @@ def _is_clean(text: str) -> bool:
         hidden = kind in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS and character not in "\t\n"
         if hidden or character in _DIRECTION or marks > _MARKS_IN_A_ROW:
             return False
-        seen = seen or not (kind[0] in "CZ" or character in _BLANK)
+        seen = seen or not (kind[0] in "CZ" or character in BLANK)
     return seen
 
 

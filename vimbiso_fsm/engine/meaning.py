@@ -1,0 +1,167 @@
+"""Find the choices that a typed text can mean at the current question.
+
+A text is compared with all of these, in the form of `messages.words.normalise`:
+
+    names       the titles, ids and words of the choices that are shown, and of the rows of the other pages
+    answer      a text that the state's reader accepts
+    place       the number of a choice in the list that is shown
+
+The first that applies is the meaning. The place competes with the others where the member may have read it, because the
+channel wrote numbers beside the choices, and with an id, which no member reads. It also competes with a number that
+only stands in a title, as in "3 guests".
+
+The answer to a question that was narrowed is compared with the choices of that question first, and its place comes
+before the names, so that a number always decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+import attrs
+
+from vimbiso_fsm.channels.numbering import writes_numbers
+from vimbiso_fsm.document.document import narrowed_to
+from vimbiso_fsm.engine import question
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.words import normalise, number, numbers_in, without_stop
+
+
+@attrs.frozen
+class _Name:
+    """A name of a choice.
+
+    Attributes:
+        choice: The choice.
+        word: The name, normalised.
+        is_read: Whether members read it: a title, or a word of the author. An id is not read.
+        is_gone: Whether the choice was shown and is there no more.
+    """
+
+    choice: str
+    word: str
+    is_read: bool = True
+    is_gone: bool = False
+
+
+def meanings(draft: Draft, text: str) -> tuple[str, ...]:
+    """Return the choices that a typed text can mean, in the order of the list.
+
+    Returns:
+        One choice is the meaning. Of several, the member is asked which. None leaves the text to the state's reader.
+    """
+    word = normalise(text)
+    if not word:
+        return ()
+    names, place = [*_names(draft)], _place(draft, word)
+    few = narrowed_to(draft.standing)
+    if few:
+        among = [place] if place else _choices(_named([name for name in names if name.choice in few], word))
+        if among:
+            return tuple(among)
+    named = _named(names, word)
+    if not place or not named:
+        return _place_or_answer(draft, names, place, text) if place else tuple(_choices(named))
+    competes = not any(name.is_read for name in named) or _numbers_were_written(draft)
+    return _in_order(names, {*_choices(named), place} if competes else _choices(named))
+
+
+def pressed_bare(draft: Draft, choice: str) -> tuple[str, ...]:
+    """Return the choices that a pressed id without run and version can mean.
+
+    An id is compared as it stands. Only one that is no choice counts as a typed text.
+    """
+    known = {name.choice for name in _names(draft)}
+    exact = [each for each in (choice, question.ROW + choice) if each in known and each[:1] != "#"]
+    return tuple(exact[:1]) or meanings(draft, choice)
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def _names(draft: Draft) -> Iterator[_Name]:
+    """Yield the names of every choice, in the order of the list."""
+    run, flow, commands = draft.standing, draft.flow, draft.bot.commands
+    shown = {entry.choice: (place, entry.title) for place, entry in enumerate(run.shown, 1)}
+    rows = {question.ROW + row.id: row for row in question.rows_of(draft.state, draft.turn(run))}
+    language = draft.bot.language(draft.member.stored_profile, draft.channel)
+    for choice, row in rows.items():
+        yield _Name(choice, normalise(draft.bot.catalogue.say(row.title, language).text))
+        yield _Name(choice, normalise(row.id), is_read=False)
+    for choice, (place, title) in shown.items():
+        is_gone = choice.startswith(question.ROW) and choice not in rows
+        yield _Name(choice, normalise(title), is_gone=is_gone)
+        yield _Name(choice, normalise(f"{place}. {title}"), is_gone=is_gone)
+        if choice.startswith(question.ROW):
+            yield _Name(choice, normalise(choice[1:]), is_read=False, is_gone=is_gone)
+            continue
+        yield _Name(choice, normalise(choice.removeprefix("#")))
+        for way in flow.ways(run.step, choice):
+            yield from (_Name(choice, normalise(word)) for word in way.words)
+        if choice in ("yes", "no"):
+            yield from (_Name(choice, word) for word in getattr(commands, choice))
+
+
+def _named(names: Sequence[_Name], word: str) -> list[_Name]:
+    """Return the names that a word is, or that it is but for a full stop or the spelling of a number.
+
+    Those of choices that are there no more count only if there are no others.
+    """
+    forms: tuple[Callable[[str], object], ...] = (str, without_stop, _number_or_word)
+    for form in forms:
+        found = [name for name in names if form(name.word) == form(word)]
+        if found:
+            return [name for name in found if not name.is_gone] or found
+    return []
+
+
+def _number_or_word(word: str) -> int | str:
+    value = number(word)
+    return word if value is None else value
+
+
+def _choices(names: Iterable[_Name]) -> list[str]:
+    return list(dict.fromkeys(name.choice for name in names))
+
+
+def _in_order(names: Iterable[_Name], choices: Collection[str]) -> tuple[str, ...]:
+    return tuple(choice for choice in _choices(names) if choice in choices)
+
+
+# Places -----------------------------------------------------------------------------------------------------------
+
+
+def _place(draft: Draft, word: str) -> str:
+    """Return the choice that is shown at the place of this number; "" without one."""
+    shown, place = draft.standing.shown, number(word)
+    return shown[place - 1].choice if place is not None and 1 <= place <= len(shown) else ""
+
+
+def _place_or_answer(draft: Draft, names: Sequence[_Name], place: str, text: str) -> tuple[str, ...]:
+    """Return the meanings of a number that is a place and no name."""
+    value = number(normalise(text))
+    hinted = {shown.choice for shown in draft.standing.shown if value in numbers_in(normalise(shown.title))}
+    places = _in_order(names, {*hinted, place})
+    answer = _accepted(draft, [text.strip(), str(value)])
+    if answer is None:
+        return places
+    # A secret answer must not be quoted back, so that the member is not asked.
+    if draft.state.into in draft.flow.secrets or not _numbers_were_written(draft):
+        return ()
+    return (*places, question.TYPED + answer)
+
+
+def _accepted(draft: Draft, answers: Iterable[str]) -> str | None:
+    """Return the first of these answers that the state's reader accepts; None without one."""
+    reads = draft.state.reads
+    if reads is None:
+        return None
+    return next((answer for answer in answers if not isinstance(reads(answer), Refused)), None)
+
+
+def _numbers_were_written(draft: Draft) -> bool:
+    """Whether the member may have read numbers beside the choices, on the channel of this turn or of the one before."""
+    run = draft.standing
+    reply = question.build(draft.bot, draft.bot.machine(run), run, draft.turn(run)).reply
+    return any(writes_numbers(channel.type, reply) for channel in (draft.before.channel, draft.channel))
