@@ -14,7 +14,7 @@ import pytest
 from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.cli_runs import embedded, invoke, run
 from tests.engines import Server
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, ReplacedBy
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, ReplacedBy, State, Text, Transition
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.store.script import keys_of
 
@@ -152,6 +152,24 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 1
     assert "text errand.gift.no in 'en': there is none; members would read the key" in out
     assert json.loads(invoke("check", "--flows", "wordless_flows", "--json")[1])["live"] is None
+
+
+def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that may have no rows is named with its place, as text and as JSON, and fails no deploy."""
+    goods = Flow(
+        "goods",
+        initial="list",
+        states=[State("list", ask=Text("Which?"), rows=lambda turn: []), State("end", final=True)],
+        transitions=[Transition("answer", "list", "end")],
+    )
+    module = ModuleType("goods_flows")
+    module.bot = Bot(goods)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "goods_flows", module)
+    code, out, err = invoke("check", "--flows", "goods_flows")
+    assert (code, err) == (0, "")
+    assert "flow 'goods', state 'list': it may have nothing to choose from; say where 'empty' leads" in out.splitlines()
+    code, out, _ = invoke("check", "--flows", "goods_flows", "--json")
+    assert (code, json.loads(out)["may_be_empty"]) == (0, [{"flow": "goods", "state": "list"}])
 
 
 def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

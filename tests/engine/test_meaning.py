@@ -311,6 +311,16 @@ def test_a_choice_that_is_gone_is_asked_no_more():
     assert talk.say("same").words[0] == SEVERAL
 
 
+def test_a_row_that_was_replaced_does_not_compete():
+    """A title that was shown on a row that is gone means the row that has it now, and is refused where none has it."""
+    rows = [Row("a", "Same"), Row("b", "Other")]
+    talk = talking(listing(rows))
+    rows[0] = Row("d", "Same")
+    assert meanings(draft_of(talk), "same") == ("=d",)
+    del rows[0]
+    assert talk.say("same").words == ["That is not one of the choices.", "Which?"]
+
+
 def test_more_meanings_than_a_question_shows_are_asked_with_the_whole_question():
     """Eleven rows with one title are asked with the whole list, in which a number decides."""
     talk = talking(listing([Row(f"r{n}", "Same") for n in range(25)])).say("same")
