@@ -14,7 +14,7 @@ import pytest
 from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.cli_runs import embedded, invoke, run
 from tests.engines import Server
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, ReplacedBy, State, Text, Transition
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, ReplacedBy, State, Text, Transition
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.store.script import keys_of
 
@@ -156,7 +156,7 @@ def test_the_bot_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_question_that_may_be_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that may have no rows is named with its place, as text and as JSON, and fails no deploy."""
-    goods = Flow(
+    goods: Flow[NoData] = Flow(
         "goods",
         initial="list",
         states=[State("list", ask=Text("Which?"), rows=lambda turn: []), State("end", final=True)],
