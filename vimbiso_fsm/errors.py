@@ -20,10 +20,10 @@ class VimbisoError(Exception):
 
 
 class FlowError(VimbisoError, ValueError):
-    """The declaration of a flow or a bot is wrong. It is raised when the flow or the bot is made.
+    """The declaration of a flow, a bot or one of their parts is wrong. It is raised when the part is made.
 
     Attributes:
-        flow: The name of the flow.
+        flow: The name of the flow; empty if the fault is in no single flow.
         place: The state, transition or argument at fault; empty if it is the flow as a whole.
         fault: What is wrong.
         remedy: What to do; may be empty.
@@ -36,7 +36,7 @@ class FlowError(VimbisoError, ValueError):
 
     def __init__(self, flow: str, place: str, fault: str, remedy: str = "") -> None:
         self.flow, self.place, self.fault, self.remedy = flow, place, fault, remedy
-        where = f"flow {flow!r}" + (f", {place}" if place else "")
+        where = ", ".join(part for part in (f"flow {flow!r}" if flow else "", place) if part)
         super().__init__(f"{where}: {fault}" + (f"; {remedy}" if remedy else ""))
 
 

@@ -263,6 +263,7 @@ SHONA: Final[Templates] = {
         one="Hurukuro yenyu inopera mukati mesekondi {seconds}; zvamusina kusimbisa ({flow}) hazvizotumirwa.",
         other="Hurukuro yenyu inopera mukati memasekondi {seconds}; zvamusina kusimbisa ({flow}) hazvizotumirwa.",
     ),
+    "session.kept": "Izvi zvichiri zvakavhurika: {flow}.",
     "session.limit": "Hurukuro yenyu yapera, nokuti yanga yavhurika kwenguva refu.",
     "session.lost": "Hurukuro yenyu yapera. Zvamanga musati masimbisa hazvina kutumirwa.",
     "session.unsent": "Zvamanga musati masimbisa ({flow}) hazvina kutumirwa.",

@@ -18,7 +18,7 @@ from tests.flow.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.document.document import Document, TokenLife
 from vimbiso_fsm.engine.events import SessionEnding, SessionExpired
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due
-from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.errors import FlowError, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.session import Limits, SessionLife
@@ -57,7 +57,7 @@ def ordering(**options: Any) -> Talk:
 )
 def test_bounds_that_are_none_are_refused(life: dict[str, Any]):
     """The bounds of a session are finite, more than 0, and fit each other."""
-    with pytest.raises(ValueError, match="idle is more than 0"):
+    with pytest.raises(FlowError, match=r"SessionLife: (idle|warning) is"):
         SessionLife(**life)
 
 

@@ -497,12 +497,15 @@ def test_a_question_that_has_become_a_call_is_damage():
 
 
 def test_what_belonged_to_the_old_question_is_gone_with_it():
-    """The choices and the timer of a replaced question are removed, and the replacement is not on its own trail."""
+    """The choices of a replaced question are removed, its timer holds, and the new one is not on its own trail."""
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": ReplacedBy("given")})])
+    before = standing("handle").document().run
     found, _ = faults(bot_of(flow), encode(standing("handle").document()))
     assert found is not None
     assert found.run is not None
-    assert (found.run.due, found.run.since, found.run.shown) == (None, None, ())
+    assert before is not None
+    assert before.due is not None
+    assert (found.run.due, found.run.since, found.run.shown) == (before.due, None, ())
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "colour": ReplacedBy("recipient")})])
     found, _ = faults(bot_of(flow), encode(standing("colour").document()))
     assert found is not None

@@ -131,7 +131,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("button of a call", lambda: made([State("a", call=no_call), END], [Transition("done", "a", "end"), Transition("failed", "a", "end"), GO]), "trigger 'go' can never come here; remove the transition"),
     ("timeout alone", lambda: made([State("a", ask=ASK, timeout=5), END], [GO]), "timeout= and a transition 'timeout' belong together; add the missing one"),
     ("timeout transition alone", lambda: made([A, END], [GO, Transition("timeout", "a", "end")]), "timeout= and a transition 'timeout' belong together"),
-    ("timeout of nothing", lambda: made([State("a", ask=ASK, timeout=0), END], [GO, Transition("timeout", "a", "end")]), "timeout is 0; give seconds, more than 0"),
+    ("timeout of nothing", lambda: made([State("a", ask=ASK, timeout=0), END], [GO, Transition("timeout", "a", "end")]), "timeout is 0; give seconds or a timedelta, more than 0"),
     ("cancels not final", lambda: made([State("a", ask=ASK, cancels=True), END], [GO]), "cancels and output belong to final states; say final=True or remove them"),
     ("output not final", lambda: made([State("a", ask=ASK, output=guard), END], [GO]), "cancels and output belong to final states"),
     ("call and flow", lambda: made([State("a", call=no_call, flow=pick), END], [Transition("done", "a", "end"), Transition("failed", "a", "end"), Transition("cancelled", "a", "end")]), "flow 'offer', state 'a': it has more than one role: call, flow; split the state"),

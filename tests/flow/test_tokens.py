@@ -19,7 +19,7 @@ from tests.bots import member_document, one_flow
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Member, TokenLife
-from vimbiso_fsm.errors import BadToken
+from vimbiso_fsm.errors import BadToken, FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, call
 from vimbiso_fsm.flow.flow import Flow, NoData
@@ -283,8 +283,8 @@ def test_the_issuers_clock_may_be_off_by_the_leeway(seconds: float):
     "options", [{"algorithms": ()}, {"algorithms": ("HS256", "None")}, {"leeway": -1}, {"margin": float("nan")}]
 )
 def test_settings_that_are_none_are_refused(options: dict[str, Any]):
-    """Settings out of range raise `ValueError`."""
-    with pytest.raises(ValueError, match=r"algorithms|leeway"):
+    """Settings out of range raise `FlowError`."""
+    with pytest.raises(FlowError, match=r"Tokens: (algorithms|leeway|margin)"):
         Tokens(log_in, logged_in, **options)
 
 

@@ -205,21 +205,31 @@ def test_leaving_the_state_does():
     settled(chat)
 
 
-def test_the_timer_of_a_suspended_run_stands_still():
-    """The timer of a suspended run does not fire, and begins again when the run is resumed."""
+def test_the_timer_of_a_suspended_run_goes_on():
+    """The timer of a suspended run keeps its instant, and does not interrupt the member in another flow."""
     chat = at_confirm()
-    chat.wait(50).say("menu")
+    chat.wait(30).say("menu")
+    chat.wait(10).wake()
     assert step(chat.document()) == "carry_on.offered"
-    chat.wait(200).wake()
-    assert step(chat.document()) == "carry_on.offered"
-    settled(chat)
     chat.say("yes")
     assert step(chat.document()) == "order.confirm"
-    chat.wait(59).wake()
+    chat.wait(19).wake()
     assert step(chat.document()) == "order.confirm"
     chat.wait(1).wake()
     assert step(chat.document()) == "home.menu"
     settled(chat)
+
+
+def test_a_timer_that_is_over_fires_when_its_run_is_resumed():
+    """A run that is resumed after its instant has timed out, and asks nothing."""
+    chat = at_confirm()
+    chat.wait(50).say("menu")
+    chat.wait(200).wake()
+    assert step(chat.document()) == "carry_on.offered"
+    settled(chat)
+    chat.say("yes")
+    assert chat.words == ["Too slow.", "What now?"]
+    chat.check()
 
 
 def never(turn: Turn[Any]) -> bool:

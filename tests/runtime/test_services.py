@@ -16,7 +16,7 @@ from tests.bots import Bank, fruit_bot, member_document
 from tests.shells import Shell, Watched
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import PendingCall
-from vimbiso_fsm.errors import ServiceError, Unreadable
+from vimbiso_fsm.errors import FlowError, ServiceError, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, READ_ONLY, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow
@@ -190,7 +190,7 @@ def test_a_missing_method_is_a_failed_call(kind: Kind):
 )
 def test_a_bound_that_is_none(bounds: dict[str, Any]):
     """A policy with an invalid bound is refused."""
-    with pytest.raises(ValueError, match="timeout is more than 0"):
+    with pytest.raises(FlowError, match=f"CallPolicy: {next(iter(bounds))} is"):
         CallPolicy(**bounds)
 
 

@@ -6,6 +6,7 @@ an operator's, an imported one, or a guest's that is merged into a member's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -22,7 +23,7 @@ from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
-from vimbiso_fsm.engine.schedule import wake_at
+from vimbiso_fsm.engine.schedule import held_until, wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import WrongMember
@@ -32,6 +33,7 @@ from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, TIMER_GRACE
 
 _RECORDED: Final = ("version", "fingerprint", "trail", "made", "waits")
 """The fields of a run that a turn record keeps, because `back` and the login need them."""
@@ -100,8 +102,16 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         record=decision.record,
         not_after=decision.not_after.timestamp() if decision.not_after else None,
         wake_at=wake.timestamp() if wake else None,
+        life=_life(document),
         forgets=decision.forgets,
     )
+
+
+def _life(document: Document) -> int:
+    """Return the seconds that a document is kept: longer than usual if a timer is far ahead."""
+    held = held_until(document)
+    ahead = 0.0 if held is None else (held - document.last_updated).total_seconds()
+    return max(DOCUMENT_LIFE, math.ceil(ahead) + TIMER_GRACE)
 
 
 def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:

@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.codec import is_intact, restored
-from vimbiso_fsm.document.document import Document, first_document, needs_asking
+from vimbiso_fsm.document.document import Document, Run, first_document, needs_asking
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
@@ -130,15 +130,21 @@ def _postponed(document: Document, event: Event, now: datetime) -> Document:
 
     The event is a timer, also one that was due when a message came in, the answer of a call, or the end of the session.
     """
-    run, call, deadline, until = document.run, document.call, document.deadline, now + POSTPONED
-    if run and run.due and run.due <= now:
-        run = attrs.evolve(run, due=until)
+    call, deadline, until = document.call, document.deadline, now + POSTPONED
+    run = _with_later_timer(document.run, now, until) if document.run else None
+    suspended = document.suspended
+    if any(each.due for each in suspended):
+        suspended = tuple(_with_later_timer(each, now, until) for each in suspended)
     if call and isinstance(event, CallReturned | LeaseExpired):
         call = attrs.evolve(call, leased_until=now, again_at=until)
     if isinstance(event, SessionExpired):
         deadline = until
     warn_at = None if isinstance(event, SessionEnding) else document.warn_at
-    return attrs.evolve(document, run=run, call=call, deadline=deadline, warn_at=warn_at)
+    return attrs.evolve(document, run=run, suspended=suspended, call=call, deadline=deadline, warn_at=warn_at)
+
+
+def _with_later_timer(run: Run, now: datetime, until: datetime) -> Run:
+    return attrs.evolve(run, due=until) if run.due is not None and run.due <= now else run
 
 
 def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply, ...]:
@@ -160,7 +166,9 @@ def _open(bot: Bot, document: Document, event: Event, now: datetime) -> Draft:
     """A draft for the turn of an event."""
     token = turn_token(event)
     root = event.root if isinstance(event, CallReturned | LeaseExpired) else token
-    return Draft(bot, document, _channel(document.channel, event), now, token, root)
+    draft = Draft(bot, document, _channel(document.channel, event), now, token, root)
+    draft.off_session = document.session_since is None and not isinstance(event, Message)
+    return draft
 
 
 def _channel(stored: Channel, event: Event) -> Channel:

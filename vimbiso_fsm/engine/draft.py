@@ -27,6 +27,7 @@ from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
+from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
@@ -51,6 +52,7 @@ class Draft:
         pending: The call on its way.
         outbox: The replies that wait for delivery.
         session_since: The instant at which the session began.
+        off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
         call: The call to make once the turn is stored.
         renews: Whether the call asks for a new login token, before the call itself.
         delivery: The replies to deliver once the turn is stored.
@@ -82,6 +84,7 @@ class Draft:
         self.pending: PendingCall | None = document.call
         self.outbox: tuple[Undelivered, ...] = document.outbox
         self.session_since: datetime | None = document.session_since
+        self.off_session: bool = False
         self.call: Call[Any] | None = None
         self.renews: bool = False
         self.delivery: Undelivered | None = None
@@ -149,7 +152,7 @@ class Draft:
 
     def turn(self, run: Run) -> Turn[Any]:
         """Return the turn as a callback of the run sees it."""
-        return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step)
+        return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step, zone_of=self.bot.zone_for)
 
     # The replies --------------------------------------------------------------------------------------------------
 
@@ -184,6 +187,11 @@ class Draft:
     def holds_answers(self, run: Run) -> bool:
         """Return whether the run, or a run that waits for it, holds answers that would be lost."""
         return holds_answers(self.bot, run, self.suspended)
+
+    def keeps(self, run: Run) -> bool:
+        """Return whether the run outlives the session: it has a timer, or answers that would be lost with it."""
+        entry = self.bot.entry.name if self.bot.entry else ""
+        return run.due is not None or (run.flow not in (CARRY_ON.name, entry) and self.holds_answers(run))
 
     def called_by(self, run: Run) -> tuple[Run, ...]:
         """Return the run, then the runs that wait for it as their sub-flow, up to home."""
@@ -221,6 +229,20 @@ def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
             break
         chain.append(below)
     return tuple(chain)
+
+
+def held_runs(document: Document) -> tuple[Run, ...]:
+    """Return the runs that have a timer, each with the runs that wait for it, suspended as if interrupted."""
+    runs = (*document.suspended, *([document.run] if document.run else []))
+    found: list[Run] = []
+    for place, run in enumerate(runs):
+        if run.due is None:
+            continue
+        first = place
+        while first and runs[first - 1].waits == Suspended.SUBFLOW:
+            first -= 1
+        found += [*runs[first:place], attrs.evolve(run, waits=Suspended.INTERRUPTED)]
+    return tuple(found)
 
 
 def with_answers(run: Run, answers: Sequence[str]) -> Run:

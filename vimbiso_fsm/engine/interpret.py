@@ -25,11 +25,20 @@ from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.calls import wait_for_call
 from vimbiso_fsm.engine.draft import Draft, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
-from vimbiso_fsm.engine.interpreter import allowed, ask_question, enter, fire, go_home, run_to_completion, start
+from vimbiso_fsm.engine.interpreter import (
+    allowed,
+    ask_question,
+    enter,
+    fire,
+    go_home,
+    run_to_completion,
+    start,
+    time_out,
+)
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
-from vimbiso_fsm.engine.session import end_session, is_session_over, reopen
-from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out
+from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
+from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
 from vimbiso_fsm.flow.commands import Shortcut
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
@@ -52,7 +61,14 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
         return wait_for_call(draft, draft.pending, message)
+    if is_login_over(draft):
+        log_out(draft)
     stale = message.choice is not None and recovered is None and _is_stale(draft, message.choice)
+    told = len(draft.replies)
+    if draft.session_since is None and time_out_overdue(draft):
+        if stale:
+            draft.replies.insert(told, Text("choice.closed"))
+        return take_too_late(draft, message)
     if draft.run is None and draft.suspended:
         draft.kind = "session"
         if stale:
@@ -70,7 +86,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _closed(draft)
     if is_session_over(draft):
         end_session(draft)
-        return reopen(draft)
+        return None if time_out_overdue(draft) else reopen(draft)
     if draft.run is not None and draft.run.waits == Suspended.LOGIN:
         return _enter(draft, message)
     if recovered is not None and draft.run is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, Final
 
 import attrs
@@ -31,6 +30,7 @@ from vimbiso_fsm.errors import Stuck
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import Fired
 from vimbiso_fsm.flow.state import Declared, State
+from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -56,7 +56,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     data = draft.data(run)
     if state.into and trigger in ("answer", "done"):
         data = flow.data_with(data, state.into, answer)
-    turn = Turn(data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason)
+    member, channel, zones = draft.member, draft.channel, draft.bot.zone_for
+    turn = Turn(data, member, channel, draft.now, flow.name, state.name, trigger, answer, reason, zone_of=zones)
     fired = machine.fire(turn)
     _note_step(draft, flow, run.id, state.name, fired.to, trigger, fired.verdicts)
     if fired.to is not None:
@@ -110,6 +111,7 @@ def enter(
     """Enter a state.
 
     A question that is on the trail cuts the trail there. Refusals are counted anew, unless a call checks the answer.
+    The timer of the state is set when its question is asked, see `set_timer`.
 
     Args:
         draft: The draft of the turn.
@@ -126,7 +128,6 @@ def enter(
         if over & data.context.keys():
             kept = {name: value for name, value in data.context.items() if name not in over}
             data = attrs.evolve(data, context=kept)
-    timeout = state.timeout
     draft.run = Run(
         FlowData(run.id, step, data),
         flow.version,
@@ -134,15 +135,55 @@ def enter(
         draft.version,
         trail_before(run.trail if trail is None else trail, step),
         made=run.made,
-        since=draft.now,
-        due=draft.now + timedelta(seconds=timeout) if timeout else None,
+        since=draft.now if state.timeout is None else None,
     )
+
+
+def set_timer(draft: Draft) -> None:
+    """Set the timer of the current state, unless it was set or has fired since the state was entered."""
+    run = draft.standing
+    timeout = draft.state.timeout if run.since is None else None
+    if timeout is not None:
+        draft.run = attrs.evolve(run, since=draft.now, due=fires_at(timeout, draft.turn(run)))
+
+
+def time_out(draft: Draft) -> bool:
+    """Fire `timeout` in the current state, and return whether a transition accepted it.
+
+    If none did, the timer is cleared.
+    """
+    run = draft.standing
+    if fire(draft, "timeout").to is None:
+        draft.run = attrs.evolve(run, due=None)
+        return False
+    draft.kind = "timer"
+    return True
+
+
+def _times_out_at_once(draft: Draft) -> bool:
+    """Whether the current state is a question whose timer is due, and has fired.
+
+    Raises:
+        Stuck: Too many states were passed in this turn.
+    """
+    set_timer(draft)
+    run = draft.standing
+    if run.due is None or run.due > draft.now:
+        return False
+    _count_passed(draft, run)
+    return time_out(draft)
 
 
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
     run = draft.standing
     state = draft.bot.definition(run)[run.step]
+    if state.is_question and (draft.off_session or state.timeout is not None or run.due is not None):
+        if draft.off_session and (_rests_at_home(draft, run) or not allowed(draft, run)):
+            return
+        if _times_out_at_once(draft):
+            return
+        run = draft.standing
     if state.say is not None:
         draft.say(question.text_of(state.say, draft.turn(run)))
     if state.final:
@@ -164,6 +205,8 @@ def ask_question(draft: Draft) -> None:
     Raises:
         Stuck: Too many states were passed in this turn.
     """
+    if draft.run is not None and draft.run.since is None:
+        set_timer(draft)
     run = draft.run
     if run is not None and draft.flow.ways(run.step, "empty"):
         machine = draft.bot.machine(run)
@@ -190,6 +233,14 @@ def _count_passed(draft: Draft, run: Run) -> None:
     if draft.passed > draft.bot.limits.autos:
         fault = f"more than {draft.bot.limits.autos} states without a question in one turn"
         raise Stuck(run.flow, run.step, fault, "let one of them ask, or raise Limits.autos")
+
+
+def _rests_at_home(draft: Draft, run: Run) -> bool:
+    """Whether only home is left, without a session; its run is dropped then, because the next message leads home."""
+    rests = draft.off_session and draft.ended is not None and run.flow == draft.bot.home.name and not draft.keeps(run)
+    if rests:
+        draft.run = None
+    return rests
 
 
 def fail(draft: Draft, reason: Refused) -> None:
@@ -302,7 +353,12 @@ def leave(draft: Draft, *, cancelled: bool, output: Any = None) -> None:
     ended, draft.run = draft.run, None
     draft.ended = ended
     below = draft.pop()
-    if below is None:
+    if draft.off_session and (below is None or below.waits in (Suspended.INTERRUPTED, Suspended.OFFERED_BACK)):
+        # The member is away. Their next message leads home, and offers the suspended run back.
+        while below is not None and below.flow == draft.bot.home.name and not draft.keeps(below):
+            below = draft.pop()
+        draft.suspended = (*draft.suspended, *([below] if below else []))
+    elif below is None:
         if ended is None or cancelled or ended.flow != draft.bot.home.name:
             go_home(draft)
         # Home has reached its end. The next message starts it again.
@@ -315,18 +371,15 @@ def leave(draft: Draft, *, cancelled: bool, output: Any = None) -> None:
         draft.run = below
         abandon(draft)
     else:
-        _resume(draft, attrs.evolve(below, waits=""), entered=below.waits == Suspended.LOGIN)
+        resume(draft, attrs.evolve(below, waits=""), entered=below.waits == Suspended.LOGIN)
 
 
-def _resume(draft: Draft, run: Run, *, entered: bool) -> None:
-    """Go on with a suspended run.
+def resume(draft: Draft, run: Run, *, entered: bool) -> None:
+    """Go on with a suspended run. Its timer has gone on meanwhile, and fires if it is due.
 
     If the entry flow has just ended (`entered`) and `requires` still refuses, the run is dropped, because another login
     would lead to the same refusal.
     """
-    if run.due:  # the timer stood still while the run was suspended
-        timeout = draft.bot.definition(run)[run.step].timeout
-        run = attrs.evolve(run, due=draft.now + timedelta(seconds=timeout) if timeout else None)
     draft.run = run
     if needs_asking(run):
         enter(draft, run, run.step)
@@ -365,6 +418,8 @@ def allowed(draft: Draft, run: Run) -> bool:
     refusals = unmet_requirements(draft, run)
     if not refusals:
         return True
+    if _rests_at_home(draft, run):
+        return False
     entry = draft.bot.entry
     known = draft.member.authenticated or token_ends(draft)
     if entry is not None and not known and run.flow != entry.name:

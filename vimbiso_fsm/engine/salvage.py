@@ -257,7 +257,7 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
 def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Document:
     """Return the document with its run to be asked again, and with a session that ends.
 
-    The member has said nothing, so an open session is not prolonged.
+    The member has said nothing, so an open session is not prolonged. A timer that has not passed holds.
     """
     run, session = document.run, document.session
     if run is None:
@@ -266,7 +266,8 @@ def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Docume
     fresh = renewed(session.since, session.deadline, flow, bot.session, now, warns=warns)
     if session.deadline is None or fresh.deadline is None or fresh.deadline < session.deadline:
         session = fresh
-    document = attrs.evolve(document, run=to_be_asked(attrs.evolve(run, entered=version)))
+    due = run.due if run.due is not None and run.due > now else None
+    document = attrs.evolve(document, run=attrs.evolve(to_be_asked(attrs.evolve(run, entered=version)), due=due))
     return document.with_session(session)
 
 

@@ -16,27 +16,35 @@ DELIVERY_TRIES: Final = 8
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
     """Return the events that become due without a message, with their instants, the earliest first.
 
-    A pending call suspends the end of the session and the timer of the state.
+    A pending call suspends the end of the session and the timers. While a session is open, the timer of a suspended
+    run waits, because the member is in another flow. It fires when the run is resumed, or after the end of the session.
 
     Args:
         document: The member's document.
         delivers: Whether the worker that asks can deliver replies.
     """
     found: list[tuple[datetime, Event]] = []
-    run, call = document.run, document.call
+    call = document.call
     if call:
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
     waiting = next_delivery(document.outbox)
     if waiting and delivers:
         found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
-    if run and run.due and not call:
-        found.append((run.due, StateTimeout(run.id, run.entered, run.due)))
+    if not call:
+        runs = (document.run, *(document.suspended if document.session_since is None else ()))
+        found += [(run.due, StateTimeout(run.id, run.entered, run.due)) for run in runs if run and run.due]
     if document.deadline and not call:
         found.append((document.deadline, SessionExpired(document.deadline)))
         if document.warn_at and delivers:
             found.append((document.warn_at, SessionEnding(document.deadline)))
     return sorted(found, key=lambda item: item[0])
+
+
+def held_until(document: Document) -> datetime | None:
+    """Return the latest instant of a timer, up to which the document must be kept; None without timers."""
+    runs = (document.run, *document.suspended)
+    return max((run.due for run in runs if run is not None and run.due is not None), default=None)
 
 
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:

@@ -1,5 +1,9 @@
 """The life of a session: its renewal, its end, and the warning before the end.
 
+A session is the member's: their message opens it. A run with a timer outlives it. What the timer leads to goes on
+without a session, up to the next question, which stays open until the member answers it or its own timer fires. If a
+login is made on the way, it lapses after the idle time as in a session; such a deadline has no `since`.
+
 `renewed` is the one formula for the end of a session. A turn, an operator who puts a member back and the import of a
 record of the previous release all use it.
 """
@@ -11,11 +15,10 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.document.document import Session
+from vimbiso_fsm.document.document import Run, Session
 from vimbiso_fsm.engine.draft import Draft
-from vimbiso_fsm.engine.events import CallReturned, Event, SessionEnding, SessionExpired
-from vimbiso_fsm.engine.interpreter import go_home, offer_back, park
-from vimbiso_fsm.flow.carry_on import CARRY_ON
+from vimbiso_fsm.engine.events import CallReturned, Event, SessionEnding, SessionExpired, StateTimeout
+from vimbiso_fsm.engine.interpreter import go_home, offer_back, park, resume
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.session import SessionLife
 from vimbiso_fsm.messages.message import Message
@@ -26,6 +29,9 @@ def take_session_expired(draft: Draft, event: SessionExpired) -> None:
     """End the session, unless the member has been active since."""
     if draft.pending or draft.before.deadline != event.deadline or event.deadline > draft.now:
         return draft.ignore()
+    if draft.session_since is None:
+        draft.kind = "session"
+        return log_out(draft)
     end_session(draft)
 
 
@@ -72,16 +78,22 @@ def renewed(
 
 
 def session_after(draft: Draft, event: Event) -> Session:
-    """Return the session after an event. A message or the answer of a call renews it; no other event does."""
+    """Return the session after an event. A message or the answer of a call renews it; no other event does.
+
+    Only a message opens one. Without a session, a login that a timer has led to has an end all the same.
+    """
     before = draft.before
     if isinstance(event, SessionExpired):
         return Session()
     if isinstance(event, SessionEnding):
         return Session(before.deadline, before.session_since)
-    if not isinstance(event, Message | CallReturned):
-        return before.session
     run = draft.run
     flow, life = draft.bot.definition(run) if run else None, draft.bot.session
+    if draft.off_session and isinstance(event, StateTimeout | CallReturned):
+        login = draft.member.jwt_token is not None
+        return Session(renewed(None, None, flow, life, draft.now, warns=False).deadline if login else None)
+    if not isinstance(event, Message | CallReturned):
+        return before.session
     warns = life.warning > 0 and run is not None and draft.holds_answers(run)
     return renewed(draft.session_since, before.deadline, flow, life, draft.now, warns=warns)
 
@@ -100,14 +112,28 @@ def session_bound(draft: Draft, event: Event) -> datetime | None:
 
 def is_session_over(draft: Draft) -> bool:
     """Return whether the session has ended. A pending call suspends the end, also one that was just proposed."""
+    return draft.before.session_since is not None and _is_deadline_over(draft)
+
+
+def is_login_over(draft: Draft) -> bool:
+    """Return whether a login that was made without a session has lapsed."""
+    return draft.before.session_since is None and _is_deadline_over(draft)
+
+
+def _is_deadline_over(draft: Draft) -> bool:
     deadline = draft.before.deadline
     return draft.pending is None and deadline is not None and draft.now > deadline
 
 
-def end_session(draft: Draft) -> None:
-    """End the session: say so, drop the login token, and park an open flow that holds answers.
+def log_out(draft: Draft) -> None:
+    """Drop the login token."""
+    draft.member = attrs.evolve(draft.member, authenticated=False, jwt_token=None)
 
-    The member is told that these answers were not sent.
+
+def end_session(draft: Draft) -> None:
+    """End the session: say so, drop the login token, and park an open flow that holds answers or has a timer.
+
+    The member is told that the answers were not sent, and that a flow with a timer stays open.
     """
     run, since = draft.run, draft.session_since
     draft.kind, draft.session_since = "session", None
@@ -115,22 +141,35 @@ def end_session(draft: Draft) -> None:
         limit = timedelta(seconds=draft.bot.session.limit)
         long = since is not None and draft.before.deadline is not None and since + limit <= draft.before.deadline
         draft.say(Text("session.limit" if long else "session.ended"))
-    draft.member = attrs.evolve(draft.member, authenticated=False, jwt_token=None)
-    entry = draft.bot.entry.name if draft.bot.entry else ""
-    while run is not None and (run.flow in (CARRY_ON.name, entry) or not draft.holds_answers(run)):
+    log_out(draft)
+    while run is not None and not draft.keeps(run):
         run = draft.pop()
     draft.run = None
     if run is not None:
-        draft.say(Text("session.unsent", flow=Text(f"{run.flow}.title")))
+        title = Text(f"{run.flow}.title")
+        if draft.holds_answers(run):
+            draft.say(Text("session.unsent", flow=title))
+        if run.due is not None and not is_on_the_way(draft, run):
+            draft.say(Text("session.kept", flow=title))
         park(draft, run)
 
 
 def reopen(draft: Draft) -> None:
     """Go home after the end of a session, through the entry flow, and offer a parked flow back.
 
-    The message itself is not interpreted, because it answers a question of the old session.
+    The message itself is not interpreted, because it answers a question of the old session. A question on the way home
+    is asked again without an offer.
     """
     parked = draft.pop()
     if parked is None:
-        return go_home(draft)
-    offer_back(draft, parked)
+        go_home(draft)
+    elif is_on_the_way(draft, parked):
+        resume(draft, attrs.evolve(parked, waits=""), entered=False)
+    else:
+        offer_back(draft, parked)
+
+
+def is_on_the_way(draft: Draft, run: Run) -> bool:
+    """Return whether a run without answers is of a flow that the member's next message leads to anyway."""
+    entry = draft.bot.entry.name if draft.bot.entry else ""
+    return run.flow in (draft.bot.home.name, entry) and not draft.holds_answers(run)

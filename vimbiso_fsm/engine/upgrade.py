@@ -283,7 +283,11 @@ def _call(flow: Flow[Any], migration: Migration, name: str, function: Callable[[
 
 
 def _moved(flow: Declared, run: Run, place: _Place) -> Run:
-    """Return the run at its new place. A renamed question keeps its choices and its timeout."""
+    """Return the run at its new place. A renamed question keeps its choices.
+
+    The timer that was set holds for the new state, also if the question is another one or its timeout has changed. It
+    ends if the new state has none.
+    """
     data = run.flow_data.data
     verdict = {**data.verdict, "step": place.judged} if "step" in data.verdict else data.verdict
     trail = [name for name in dict.fromkeys(place.trail) if name in flow.by_name and _can_be_gone_back_to(flow, name)]
@@ -296,7 +300,9 @@ def _moved(flow: Declared, run: Run, place: _Place) -> Run:
         fingerprint=flow.fingerprint,
         trail=trail_before(trail, place.step),
     )
-    return to_be_asked(moved) if place.anew else moved
+    state = flow.by_name.get(place.step)
+    due = run.due if state is not None and state.timeout is not None else None
+    return attrs.evolve(to_be_asked(moved) if place.anew else moved, due=due)
 
 
 def _restarted(flow: Flow[Any], run: Run) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
@@ -18,6 +19,7 @@ from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.machine import AnyMachine, Machine
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
+from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, member_zone
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.message import Channel
@@ -99,13 +101,17 @@ class Bot:
         dropped: The names of flows that earlier releases of this bot had. A stored run of one ends, and the member is
             told. A run of a flow that the bot neither has nor names here is another bot's, or a newer release's, and
             is left alone.
+        zone: The time zone of members for whom `zone_of` names none: a `tzinfo`, or a name such as "Africa/Harare".
+        zone_of: Returns the time zone of a member, or its name, for example from the profile; None for `zone`. It
+            decides `Turn.zone`, `Turn.today` and `Turn.instant`.
         importer: What imports the data that another system has stored of a new member.
         profile: The class of the member's profile, `P` in `Turn[D, P]`. All its fields have defaults. A profile that
             cannot be structured as this class is not stored, and a stored one is damage.
         limits: Bounds of a conversation.
 
     Raises:
-        FlowError: Two flows share a name, a flow is not a `Flow`, or a dropped flow is among the flows.
+        FlowError: Two flows share a name, a flow is not a `Flow`, a dropped flow is among the flows, or a setting is
+            out of range.
     """
 
     flows: tuple[AnyFlow, ...] = attrs.field(converter=_flows)
@@ -119,6 +125,8 @@ class Bot:
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
     dropped: frozenset[str] = attrs.field(default=frozenset(), converter=_dropped, kw_only=True)
+    zone: tzinfo = attrs.field(default=UTC, converter=declared_zone, kw_only=True)
+    zone_of: ZoneOf | None = attrs.field(default=None, kw_only=True)
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
@@ -183,6 +191,14 @@ class Bot:
         if self.profile is None or isinstance(member._profile, StoredProfile):
             return member
         return attrs.evolve(member, profile=StoredProfile(member.stored_profile, self.profile, structure))
+
+    def zone_for(self, member: Member[Any]) -> tzinfo:
+        """Return the time zone of a member.
+
+        Raises:
+            WrongCallback: `zone_of` names no time zone.
+        """
+        return member_zone(self.zone_of, self.zone, member)
 
     def language(self, profile: Mapping[str, object], channel: Channel) -> str:
         """Return the language of a member's replies, as far as the catalogue has it.

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overloa
 
 import attrs
 
+from vimbiso_fsm.messages.bounds import check_count, check_seconds
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -22,6 +23,12 @@ LONGEST_PAUSE: Final = 1.0
 
 LONGEST_REST: Final = 60.0
 """The longest rest between two rounds, in seconds."""
+
+LONGEST_ATTEMPT: Final = 3600.0
+"""The longest time of one attempt that can be declared, in seconds. No other worker makes the call meanwhile."""
+
+MOST_ATTEMPTS: Final = 100
+"""The largest number of attempts in a round that can be declared."""
 
 
 @attrs.frozen
@@ -75,7 +82,7 @@ class CallPolicy:
         effect: Whether the call changes anything. False for a call that only reads.
 
     Raises:
-        ValueError: A bound is out of range.
+        FlowError: A bound is no number or out of range.
     """
 
     timeout: float = 8.0
@@ -85,10 +92,10 @@ class CallPolicy:
     effect: bool = True
 
     def __attrs_post_init__(self) -> None:
-        if not (self.timeout > 0 and self.pause >= 0 and self.attempts >= 1 and self.rounds >= 1):
-            raise ValueError(
-                f"{self}: timeout is more than 0 seconds, pause at least 0; attempts and rounds are at least 1"
-            )
+        check_seconds("CallPolicy", "timeout", self.timeout, most=LONGEST_ATTEMPT)
+        check_seconds("CallPolicy", "pause", self.pause, more=False)
+        check_count("CallPolicy", "attempts", self.attempts, most=MOST_ATTEMPTS)
+        check_count("CallPolicy", "rounds", self.rounds)
 
     @property
     def lease(self) -> float:

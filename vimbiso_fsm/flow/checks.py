@@ -19,6 +19,8 @@ from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
 from vimbiso_fsm.flow.passages import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
+from vimbiso_fsm.flow.timeouts import timeout_fault
+from vimbiso_fsm.messages.bounds import check_seconds
 from vimbiso_fsm.messages.replies import Text
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -34,6 +36,8 @@ def check_data(flow: Declared) -> None:
         raise FlowError(flow.name, "", f"version is {flow.version!r}", "versions count 1, 2, 3 …")
     if flow.late_text not in ("decide", "close"):
         raise FlowError(flow.name, "late_text", f"it is {flow.late_text!r}", 'give "decide" or "close"')
+    if flow.session is not None:
+        check_seconds(f"flow {flow.name!r}", "session", flow.session)
     if not _is_data_class(flow.data):
         raise FlowError(flow.name, "data", "it is not an attrs class", "decorate it with @attrs.frozen")
     for field in attrs.fields(flow.data):
@@ -335,8 +339,9 @@ def _timeout_faults(state: AnyState, triggers: set[str]) -> Iterator[tuple[str, 
         yield "a sub-flow has no timeout", "give its own questions a timeout"
     if (state.timeout is not None) != ("timeout" in triggers):
         yield "timeout= and a transition 'timeout' belong together", "add the missing one"
-    if state.timeout is not None and not state.timeout > 0:
-        yield f"timeout is {state.timeout!r}", "give seconds, more than 0"
+    if state.timeout is not None and (fault := timeout_fault(state.timeout)):
+        times = "seconds or a timedelta, more than 0 and at most ten years, or a datetime with a time zone"
+        yield fault, f"give {times}, or a function of the turn that returns one of these"
 
 
 def _empty_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:

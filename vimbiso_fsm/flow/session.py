@@ -6,6 +6,9 @@ from typing import Final
 
 import attrs
 
+from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.messages.bounds import check_count, check_seconds
+
 LONGEST_SESSION: Final = 8 * 3600.0
 """Seconds after which a session ends even if the member stays active, unless the bot sets another limit."""
 
@@ -23,7 +26,7 @@ class SessionLife:
             the reply to the member's next message announces it.
 
     Raises:
-        ValueError: A bound is out of range.
+        FlowError: A bound is no number or out of range, or the bounds do not fit each other.
     """
 
     idle: float = 300.0
@@ -32,13 +35,24 @@ class SessionLife:
     announced: bool = True
 
     def __attrs_post_init__(self) -> None:
-        if not (0 < self.idle <= self.limit and 0 <= self.warning < self.idle):
-            raise ValueError(f"{self}: idle is more than 0 seconds, at most limit; warning is less than idle")
+        check_seconds("SessionLife", "idle", self.idle)
+        check_seconds("SessionLife", "limit", self.limit)
+        check_seconds("SessionLife", "warning", self.warning, more=False)
+        if self.idle > self.limit:
+            raise FlowError(
+                "", "SessionLife", f"idle is {self.idle!r} and limit {self.limit!r}", "idle is at most limit"
+            )
+        if self.warning >= self.idle:
+            fault = f"warning is {self.warning!r} and idle {self.idle!r}"
+            raise FlowError("", "SessionLife", fault, "warning is less than idle")
 
 
 def session_life(given: SessionLife | float) -> SessionLife:
     """Return the value of a bot's `session=`, which may be given as the seconds without a message."""
-    return given if isinstance(given, SessionLife) else SessionLife(given, max(given, LONGEST_SESSION))
+    if isinstance(given, SessionLife):
+        return given
+    check_seconds("bot", "session", given)
+    return SessionLife(given, max(given, LONGEST_SESSION))
 
 
 @attrs.frozen
@@ -52,6 +66,9 @@ class Limits:
         autos: States that one turn may pass without asking a question.
         rows: Rows of a list that are shown at once.
         age: Seconds since a message was sent, by its channel's clock, after which it is ignored; None for no bound.
+
+    Raises:
+        FlowError: A bound is no number or out of range.
     """
 
     text: int = 4096
@@ -60,3 +77,9 @@ class Limits:
     autos: int = 16
     rows: int = 10
     age: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("text", "help", "menu", "autos", "rows"):
+            check_count("Limits", name, getattr(self, name))
+        if self.age is not None:
+            check_seconds("Limits", "age", self.age)

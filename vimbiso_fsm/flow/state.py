@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 import attrs
 
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
+from vimbiso_fsm.flow.timeouts import Timeout
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard
 from vimbiso_fsm.messages.replies import Row, Text
 
@@ -34,7 +35,9 @@ class State(Generic[D_contra]):
         policy: The retry policy of the call.
         flow: The sub-flow.
         input: Makes the sub-flow's data from this flow's turn. Without it the sub-flow starts with its defaults.
-        timeout: Seconds in the state after which trigger `timeout` is fired.
+        timeout: When trigger `timeout` is fired: after so many seconds or a `timedelta` in the state, or at an
+            instant, a `datetime` with a time zone. A function of the turn that enters the state may return each of
+            these. An instant that has passed fires at once. It is kept with the run, also after the end of the session.
         final: Whether the run ends here.
         cancels: Whether the end means `cancelled`, rather than `done`, to the flow that waits for this one.
         output: In a final state, makes the value that the waiting flow receives.
@@ -50,7 +53,7 @@ class State(Generic[D_contra]):
     policy: CallPolicy | None = attrs.field(default=None, kw_only=True)
     flow: Declared | None = attrs.field(default=None, kw_only=True)
     input: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
-    timeout: float | None = attrs.field(default=None, kw_only=True)
+    timeout: Timeout | Callback[D_contra, Timeout] | None = attrs.field(default=None, kw_only=True)
     final: bool = attrs.field(default=False, kw_only=True)
     cancels: bool = attrs.field(default=False, kw_only=True)
     output: Callback[D_contra, object] | None = attrs.field(default=None, kw_only=True)
@@ -163,6 +166,11 @@ class Declared(Protocol):
     @property
     def transitions(self) -> Sequence[AnyTransition]:
         """The transitions, in the order of declaration."""
+        ...
+
+    @property
+    def session(self) -> float | None:
+        """Seconds without a message after which the session ends; None for those of the bot."""
         ...
 
     @property

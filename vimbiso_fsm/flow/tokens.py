@@ -19,9 +19,10 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.document.document import Member, TokenLife
-from vimbiso_fsm.errors import BadToken
+from vimbiso_fsm.errors import BadToken, FlowError
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.turn import Callback, Changes
+from vimbiso_fsm.messages.bounds import check_seconds
 from vimbiso_fsm.messages.refusals import Refused
 
 LATEST: Final = 253_402_300_799
@@ -48,7 +49,7 @@ class Tokens:
         margin: Seconds before its end in which a token is renewed rather than used.
 
     Raises:
-        ValueError: A setting is out of range.
+        FlowError: A setting is out of range.
     """
 
     renew: Callback[Any, Call[object]]
@@ -62,9 +63,10 @@ class Tokens:
 
     def __attrs_post_init__(self) -> None:
         if not self.algorithms or "none" in [name.lower() for name in self.algorithms]:
-            raise ValueError("algorithms names none, or the algorithm 'none'; name those that the issuer signs with")
-        if not (self.leeway >= 0 and self.margin >= 0):
-            raise ValueError(f"leeway is {self.leeway!r} and margin {self.margin!r}; both are seconds, not negative")
+            fault = "algorithms names none, or the algorithm 'none'"
+            raise FlowError("", "Tokens", fault, "name those that the issuer signs with")
+        for name in ("leeway", "margin"):
+            check_seconds("Tokens", name, getattr(self, name), more=False)
 
     def life(self, token: str, member: Member, now: datetime) -> TokenLife:
         """Return the instants at which a token was issued and expires, as its claims say.

@@ -8,7 +8,7 @@ the turn is stored.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
@@ -21,6 +21,10 @@ from vimbiso_fsm.messages.refusals import Refused
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 R = TypeVar("R")
+
+
+def _utc(member: Member[Any]) -> tzinfo:
+    return UTC
 
 
 @attrs.frozen
@@ -63,6 +67,42 @@ class Turn(Generic[D_co, P_co]):
     trigger: str = ""
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
+    _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The member's time zone, by `Bot(zone_of=…)`, otherwise that of the bot.
+
+        Raises:
+            WrongCallback: `Bot.zone_of` names no time zone.
+        """
+        return self._zone_of(self.member)
+
+    @property
+    def local(self) -> datetime:
+        """The store's clock in the member's time zone."""
+        return self.now.astimezone(self.zone)
+
+    @property
+    def today(self) -> date:
+        """The date in the member's time zone."""
+        return self.local.date()
+
+    def instant(self, day: date, at: time = time()) -> datetime:
+        """Return the instant, in UTC, at which the member's clock shows a date and a time.
+
+        The result is in UTC so that a difference is one of elapsed time: `turn.instant(day, at) - timedelta(hours=2)`
+        is two hours before, also in the night in which the clocks change. Of a time that the clock shows twice, it is
+        the first. A time that the clock skips is read by the clock before the change.
+
+        Args:
+            day: The date.
+            at: The time of day, without a time zone; midnight if not given.
+
+        Raises:
+            WrongCallback: `Bot.zone_of` names no time zone.
+        """
+        return datetime.combine(day, at, self.zone).astimezone(UTC)
 
     def changes(self, *, data: D | None = None, member: Member[Any] | None = None) -> Changes[D]:
         """Return the result of a `prepare` that changes the member, at a login or a change of account for example.

@@ -17,7 +17,7 @@ An imported run resumes at a question without a login, which comes first (`Run.w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import takewhile
 from typing import Literal
 
@@ -31,6 +31,8 @@ from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.timeouts import fires_at
+from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
 from vimbiso_fsm.legacy.records import JSONObject, LegacyState, not_imported, read
 from vimbiso_fsm.operations.context import Context
@@ -107,7 +109,28 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
         run=run,
         channels=(Address(*old.channel.address),) if member_id else (),
     )
-    return Converted(_with_session(bot, document, now), old.shape, dropped, moved)
+    return Converted(_with_session(bot, _with_timer(bot, document, old, now), now), old.shape, dropped, moved)
+
+
+def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -> Document:
+    """Set the timer of the state in which an open flow stands.
+
+    Raises:
+        RecordNotImported: The function that the flow declares failed.
+    """
+    run = document.run
+    state = bot.flow(run.flow)[run.step] if run is not None else None
+    if run is None or state is None or state.timeout is None:
+        return document
+    data = structure(run.flow_data.data.fields, bot.flow(run.flow).data)
+    member = bot.typed(document.member)
+    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for)
+    try:
+        due = fires_at(state.timeout, turn)
+    except Exception as error:  # a function of the author, called with data of any shape
+        fault = f"leads to state {run.step!r}, whose timeout raised {type(error).__name__}"
+        raise not_imported(old.number, "flow_data.step", fault) from error
+    return attrs.evolve(document, run=attrs.evolve(run, due=due))
 
 
 def _with_session(bot: Bot, document: Document, now: datetime) -> Document:
@@ -163,7 +186,6 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
         raise not_imported(old.number, "flow_data.data", fault) from None
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
-    timeout = flow[step].timeout
     run = Run(
         FlowData(
             f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode())[:16]}",
@@ -175,7 +197,6 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
         1,
         trail,
         since=now,
-        due=now + timedelta(seconds=timeout) if timeout else None,
         waits=Suspended.LOGIN if bot.entry is not None and flow.required else "",
     )
     return run, str(old.step) if step != wanted else ""

@@ -116,6 +116,7 @@ ENGLISH: Final[Templates] = {
         one="Your session ends in {seconds} second; what you have not confirmed ({flow}) is then not sent.",
         other="Your session ends in {seconds} seconds; what you have not confirmed ({flow}) is then not sent.",
     ),
+    "session.kept": "This stays open: {flow}.",
     "session.limit": "Your session ended, for it had been open very long.",
     "session.lost": "Your session ended. What you had not confirmed was not sent.",
     "session.unsent": "What you had not confirmed ({flow}) was not sent.",

@@ -11,8 +11,8 @@ promoted guest repeats them from the first one.
 
 The member's document merges the guest's run, session and profile under a token made of the guest's id and version. A
 repeated merge is a duplicate for as long as tokens are kept, and an older guest is not merged any more. A run of the
-member that is open with answers, for example on another channel, stays, and the guest's run is dropped. Of the two
-sessions, that of the later activity goes on.
+member that is open with answers, for example on another channel, stays, and the guest's run is dropped. A run with a
+timer is never dropped: it stays suspended. Of the two sessions, that of the later activity goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Address, Document, Moved
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
-from vimbiso_fsm.engine.draft import has_answers
+from vimbiso_fsm.engine.draft import has_answers, held_runs
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
@@ -198,8 +198,12 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
     if member is not None:
         channels = (*(known for known in member.channels if known != address), address)
         merged = attrs.evolve(merged, channels=channels, outbox=(*member.outbox, *guest.outbox))
-        if _keeps_run(bot, guest, member):
+        keeps = _keeps_run(bot, guest, member)
+        if keeps:
             merged = attrs.evolve(merged, run=member.run, suspended=member.suspended, call=member.call)
+        held = held_runs(guest if keeps else member)
+        if held:
+            merged = attrs.evolve(merged, suspended=(*held, *merged.suspended))
         if member.last_updated > guest.last_updated:  # the later session goes on; a logout since is final
             merged = attrs.evolve(
                 merged, authenticated=member.authenticated, jwt_token=member.jwt_token, token=member.token

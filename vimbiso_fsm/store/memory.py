@@ -18,7 +18,6 @@ from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
     AUDIT_LIFE,
-    DOCUMENT_LIFE,
     EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
     QUARANTINE_LIFE,
@@ -250,7 +249,7 @@ class MemoryStore:
         member.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
         if commit.wake_at is not None:
             self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
-        member.documents_expire = at + DOCUMENT_LIFE
+        member.documents_expire = at + commit.life
         member.turns_expire = at + TOKEN_LIFE
 
     def _quarantine(self, member: _Member, expected: requests.Head) -> requests.Stored | requests.Conflict:

@@ -48,7 +48,7 @@ import attrs
 
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store.retention import MAX_DOCUMENT, SHARDS
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, SHARDS
 
 R = TypeVar("R")
 
@@ -282,6 +282,7 @@ class Commit(Effect["CommitResult"]):
         inherited: Tokens and records that the member takes over.
         forgets: Keep no previous document, because it holds what must be gone.
         shift: Seconds by which the store's clock is moved; 0 in production.
+        life: Seconds that the document and the one before it are kept after the commit.
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
@@ -302,6 +303,7 @@ class Commit(Effect["CommitResult"]):
     inherited: Inherited | None = None
     forgets: bool = False
     shift: float = 0.0
+    life: int = DOCUMENT_LIFE
 
 
 @attrs.frozen

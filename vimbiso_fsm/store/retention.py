@@ -3,6 +3,7 @@
 | what                           | bound                                | counted from                              |
 | ------------------------------ | ------------------------------------ | ----------------------------------------- |
 | document, document before it   | `DOCUMENT_LIFE`, `MAX_DOCUMENT`      | the member's latest commit                |
+|                                | `TIMER_GRACE`                        | the latest timer in the document          |
 | tokens                         | `TOKEN_LIFE`                         | the use of each token                     |
 | turn records                   | `TOKEN_LIFE`, `RECORDS_KEPT`         | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
@@ -28,7 +29,14 @@ DAY: Final = 86_400
 DOCUMENT_LIFE: Final = 30 * DAY
 """Seconds that a document and the one before it are kept after the member's latest commit.
 
-A member who is silent for a month starts anew. The audit and the tokens do not depend on it.
+A member who is silent for a month starts anew. The audit and the tokens do not depend on it. A document with a timer
+that is further ahead is kept longer, see `TIMER_GRACE`.
+"""
+TIMER_GRACE: Final = 8 * DAY
+"""Seconds that a document is kept after the instant of its latest timer.
+
+The timer of a state can be set months ahead. Meanwhile no commit may be made, and afterwards no worker may run for a
+week.
 """
 MAX_DOCUMENT: Final = 64 * 1024
 """Bytes of a stored document.

@@ -43,7 +43,6 @@ from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
     AUDIT_LIFE,
-    DOCUMENT_LIFE,
     EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
     QUARANTINE_LIFE,
@@ -55,7 +54,7 @@ from vimbiso_fsm.store.retention import (
 SCRIPT: Final = files("vimbiso_fsm.store").joinpath("script.lua").read_bytes()
 SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _AGES: Final = (AUDIT_LIFE, EXPIRED_PER_APPEND)
-_BOUNDS: Final = (DOCUMENT_LIFE, RECORDS_KEPT, AUDIT_KEPT, *_AGES)
+_BOUNDS: Final = (RECORDS_KEPT, AUDIT_KEPT, *_AGES)
 _DATED: Final = re.compile(rb"@\d+\.\d+ ")
 """The timestamp that the script writes before the body of an entry or an incident.
 
@@ -281,6 +280,7 @@ def _encode_commit(commit: requests.Commit) -> Command:
         entry.body,
         _instant(commit.wake_at),
         _raw(commit.member_id),
+        commit.life,
         *_BOUNDS,
         b"1" if commit.forgets else b"",
         *(_encode_inherited(inherited) if inherited else (0,)),

@@ -57,6 +57,7 @@ class _Step:
     wake: float | None
     inherits: bool
     forgets: bool
+    life: int = DOCUMENT_LIFE
 
 
 _STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
@@ -114,6 +115,7 @@ def _steps() -> SearchStrategy[_Step]:
         wake=st.sampled_from((None, 100.0, 200.5, 300.0)),
         inherits=st.sampled_from((False, False, True)),
         forgets=st.sampled_from((False, False, True)),
+        life=st.sampled_from((DOCUMENT_LIFE, DOCUMENT_LIFE, 2 * DOCUMENT_LIFE)),
     )
 
 
@@ -219,6 +221,7 @@ class _Pair:
             inherited,
             step.forgets,
             step.shift,
+            step.life,
         )
 
     def _wipe(self, step: _Step, member: str) -> requests.Wipe:

@@ -466,6 +466,23 @@ def law_7_each_thing_has_its_life(store: requests.Store) -> None:
         _same(found, wanted, f"document, previous, records, audit {age / 86_400:.2f} days after the latest commit")
 
 
+def law_7_a_commit_sets_the_life_of_its_document(store: requests.Store) -> None:
+    """A document whose commit asks for it is kept longer, and so is the one before it; the next commit sets it anew."""
+    long = 2 * DOCUMENT_LIFE
+    for age, kept in {DOCUMENT_LIFE + HOUR: True, long - HOUR: True, long + HOUR: False}.items():
+        trial = _Trial(store)
+        trial.advance(trial.advance(requests.NO_HEAD, b"one"), b"two", life=long, shift=-age)
+        stored = trial.load()
+        found = (stored.document is not None, stored.previous is not None)
+        _same(
+            found, (kept, kept), f"document and previous {age / 86_400:.2f} days after a commit of {long / 86_400} days"
+        )
+    trial = _Trial(store)
+    first = trial.advance(requests.NO_HEAD, b"one", life=long, shift=-DOCUMENT_LIFE - HOUR)
+    trial.advance(first, b"two", shift=-DOCUMENT_LIFE - HOUR)
+    _same(trial.load().document, None, "a document whose latest commit asks for no longer life")
+
+
 def law_7_audit_entries_end_one_by_one(store: requests.Store) -> None:
     """A commit drops expired audit entries: the oldest first, `EXPIRED_PER_APPEND` at most, never the latest."""
     trial = _Trial(store)
