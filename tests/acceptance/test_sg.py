@@ -1572,22 +1572,22 @@ def test_sg44_success_means_saved(own_server: Server):
         assert [details.entry.version for details in told] == [1, 2, 3]
 
 
-def test_sg44_one_failure_no_success(managed: Managed):
-    """A document that is too large to be stored leaves one failure and no success in the audit."""
+def test_sg44_one_refusal_no_success(managed: Managed):
+    """An answer that would make the document too large leaves one refusal and no success in the audit."""
     told: list[CommitEvent] = []
     chat = Chat(managed(note_bot(lambda turn: Text("x")), observers=[told.append]))
     member = chat.say("hi").state.member_id
-    chat.manager.update(member, with_profile("bulk", "x" * 62_000))
+    chat.manager.update(member, with_profile("bulk", "x" * 47_000))
     outcome = chat.say("y" * 4000)
-    assert outcome.status == "failed"
+    assert outcome.status == "refused"
     entries = managed().history(member)[2:]
-    assert [(entry.kind, entry.status, entry.detail["type"]) for entry in entries] == [
-        ("error", "failed", "DocumentTooLarge")
+    assert [(entry.kind, entry.status, entry.codes) for entry in entries] == [
+        ("refusal", "refused", ("message.too_much",))
     ]
     assert [(each.entry.kind, each.entry.status) for each in told] == [
         ("command", "advanced"),
         ("update", "advanced"),
-        ("error", "failed"),
+        ("refusal", "refused"),
     ]
     assert step(state_of(chat.manager, member)) == ("note", "text")
     assert chat.say("short").status == "advanced"

@@ -182,7 +182,6 @@ INTERNAL: dict[str, Callable[[], Bot]] = {
     "prepare raises": lambda: note_bot(prepare=explodes),
     "prepare gives nonsense": lambda: note_bot(prepare=nonsense),
     "prepare gives a live object": lambda: note_bot(prepare=live),
-    "prepare gives too much": lambda: note_bot(prepare=too_much),
     "a reader raises": lambda: note_bot(reads=explodes),
     "a reader gives nonsense": lambda: note_bot(reads=nonsense),
     "a question raises": lambda: note_bot(explodes),
@@ -302,14 +301,19 @@ def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valke
         assert "canary" not in str(entry) + words(outcome)
 
 
-def test_sg58_no_internals_of_too_large_a_document(valkey_url: str, caplog: pytest.LogCaptureFixture):
-    """A member is told in plain words when the document is too large."""
-    with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
+@pytest.mark.parametrize("prepare", [None, too_much])
+def test_sg58_no_internals_of_too_large_a_document(prepare: Callable[[Turn[Note]], Note] | None, valkey_url: str):
+    """A member is told in plain words when the document would become too large, and the audit knows the sizes."""
+    with FlowStateManager.from_url(valkey_url, note_bot(prepare=prepare)) as manager:
         chat = Chat(manager, HERE)
-        member = chat.say("hi").state.member_id
-        manager.update(member, lambda document: attrs.evolve(document, profile={"bulk": "x" * 62_500}))
+        before = chat.say("hi").state
+        manager.update(before.member_id, lambda document: attrs.evolve(document, profile={"bulk": "x" * 47_000}))
         outcome = chat.say("y" * 4000)
-        reference = reference_in(words(outcome))
-        assert logged(caplog, reference)
-        entry = manager.history(member)[-1]
-        assert (entry.detail["type"], entry.detail["reference"]) == ("DocumentTooLarge", reference)
+        assert outcome.status == "refused"
+        assert outcome.replies[0].text.startswith("That is too much for us to keep")
+        assert step(outcome.state) == step(before)
+        entry = manager.history(before.member_id)[-1]
+        assert (entry.kind, entry.codes) == ("refusal", ("message.too_much",))
+        assert entry.detail["size"] > entry.detail["limit"]
+        assert "canary" not in str(entry)
+        assert chat.say("menu").status == "advanced"

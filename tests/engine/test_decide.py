@@ -769,7 +769,7 @@ def test_menu_in_the_middle_and_no(word: str):
     """`no` to the offer drops the flow and leads home. A second "menu" does the same."""
     bank = Bank()
     talk = at_confirm(bank=bank).says("menu", word)
-    assert talk.words == ["Left it there; nothing was sent.", "What now?"]
+    assert talk.words == ["Left it there; nothing more was sent.", "What now?"]
     assert talk.place == "home.menu"
     assert bank.calls == []
     assert talk.state.suspended == ()
@@ -1535,7 +1535,8 @@ def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Docu
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
-    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "upgraded", "judged"}
+    made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
+    made |= {"upgraded", "judged"}
     session = {"deadline", "session_since", "warn_at"}
     assert {field.name for field in attrs.fields(Document)} == kept | made | session
     document = member_document(

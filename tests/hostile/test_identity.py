@@ -44,7 +44,6 @@ class RecycledNumber:
         return self.manager.handle(message(text, number=NUMBER))
 
 
-@known_fault("The account is opened, and its owner is told that nothing was changed.")
 def test_the_new_holder_of_a_number_is_told_that_their_account_was_opened():
     """When an account is opened from a number that had another member, no reply says that nothing was changed."""
     assert "nothing was changed" not in " ".join(replies(RecycledNumber().open_account()))

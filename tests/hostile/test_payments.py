@@ -29,7 +29,6 @@ def _fail(_: Turn[Pay]) -> Pay:
     raise ValueError("an error in the author's callback")
 
 
-@known_fault("The callback on `done` raises after the payment, and the reply says that nothing was changed.")
 def test_no_reply_after_a_payment_says_that_nothing_was_changed():
     """When a callback raises after a payment was made, no reply says that nothing was changed."""
     now = START

@@ -26,7 +26,6 @@ from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import (
     CommitUnknown,
     DamagedDocument,
-    DocumentTooLarge,
     InvalidMessage,
     InvalidState,
     MemberNotFound,
@@ -290,8 +289,10 @@ def test_a_turn_that_makes_the_document_too_large_fails(managed: Managed, valkey
     assert say(managed(), "?!").status == "refused"
 
 
-def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client: Client, valkey_url: str):
-    """A document of the maximum size to which not even an error can be added raises `DocumentTooLarge`."""
+def test_a_document_at_the_very_limit_can_be_left(
+    managed: Managed, client: Client, valkey_url: str, caplog: pytest.LogCaptureFixture
+):
+    """With a document of the maximum size, the member is told of a failure, nothing is stored, and cancel leads out."""
     member = say(managed(), "hi", "offer").state.member_id
 
     def fill(document: Document) -> Document:
@@ -306,9 +307,13 @@ def test_a_document_at_the_very_limit_is_a_clear_error(managed: Managed, client:
     with AtomicStateManager.from_url(valkey_url) as store:
         manager = FlowStateManager("flows", Bounded(store))
         held = everything(client)
-        with pytest.raises(DocumentTooLarge, match="nothing was stored"):
-            say(manager, "10")
+        outcome = say(manager, "10")
+        assert outcome.status == "failed"
+        assert "nothing was changed" in words(outcome)
+        assert "DocumentTooLarge" in caplog.text
         assert everything(client) == held
+        assert say(manager, "cancel").status == "advanced"
+        assert say(manager, "?!").status == "refused"
 
 
 # From the wire: what the member sent ---------------------------------------------------------------------------------

@@ -149,8 +149,24 @@ class Run:
 
 
 @attrs.frozen
+class Answer:
+    """The answer of a call on which the flow could not go on.
+
+    Attributes:
+        done: Whether the call had its effect. False for a refused call and for one that only reads; nothing is lost
+            with their answers, so they are made again.
+        value: The answer as `{"value": …}` in plain data; empty where it was not kept.
+        failures: How often the flow has failed to go on.
+    """
+
+    done: bool
+    value: Fields = attrs.field(factory=dict, repr=False)
+    failures: int = 1
+
+
+@attrs.frozen
 class PendingCall:
-    """A call that is stored and not answered yet.
+    """A call that is stored and whose answer the flow has not taken yet.
 
     Attributes:
         key: The idempotency key.
@@ -163,6 +179,7 @@ class PendingCall:
         again_at: The instant of the next try after an unknown outcome.
         renewed: Whether the login token was renewed for this try.
         again: The number of recoveries that went back to it.
+        answer: Its answer, where the flow could not go on from it; None while the call is made.
     """
 
     key: str
@@ -175,6 +192,12 @@ class PendingCall:
     again_at: datetime | None = None
     renewed: bool = False
     again: int = 0
+    answer: Answer | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it had its effect and is not to be made again; the flow has yet to go on from its answer."""
+        return self.answer is not None and self.answer.done
 
 
 @attrs.frozen
@@ -269,6 +292,7 @@ class Document:
         session_since: The instant at which the session began.
         warn_at: The instant at which the member is warned of the end of the session.
         channels: The linked channels.
+        effects: The states whose calls with an effect were made since the member's last word, as `flow.state`.
         moved: The promotion of the guest that this document belonged to.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
             entry records them.
@@ -293,6 +317,7 @@ class Document:
     session_since: datetime | None = None
     warn_at: datetime | None = None
     channels: tuple[Address, ...] = ()
+    effects: tuple[str, ...] = ()
     moved: Moved | None = None
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)

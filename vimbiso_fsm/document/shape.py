@@ -52,6 +52,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "session_since": "_session_since",
     "warn_at": "_warn_at",
     "channels": "_channels",
+    "effects": "_effects",
     "moved": "_moved",
     "suspended": "_suspended",
     "version": "_version",

@@ -12,6 +12,7 @@ list, which import-linter checks:
     meaning         the choices that a typed text can mean
     refusals        reasons: said, counted, and answered with help
     pending         calls: proposed, taken up again, given a new login token
+    kept_answer     the answer of a call on which the flow could not go on
     outbox          replies that answer no message
     interpreter     steps on the machine: fire a trigger, run to completion, start and leave flows
     global_words    menu, cancel, back and help
@@ -20,6 +21,7 @@ list, which import-linter checks:
     timers          the timeout of a state
     calls           the outcome of a call
     interpret       a message in the member's current state
+    room            the room that a turn may fill in a document
     commit          the decision of a turn, and the commit that stores it
     decide          the turn as a whole
 

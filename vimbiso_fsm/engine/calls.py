@@ -6,15 +6,18 @@ from datetime import timedelta
 
 import attrs
 
-from vimbiso_fsm.document.document import Member, PendingCall, with_step_data
+from vimbiso_fsm.document.document import Answer, Member, PendingCall, with_step_data
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
-from vimbiso_fsm.engine.pending import make, take_up, waiting_words, with_token
+from vimbiso_fsm.engine.kept_answer import kept_answer
+from vimbiso_fsm.engine.pending import make, place_of, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
+from vimbiso_fsm.errors import Stuck
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 
 
 def take_call_returned(draft: Draft, event: CallReturned, route: ReplyRoute) -> None:
@@ -30,13 +33,35 @@ def take_call_returned(draft: Draft, event: CallReturned, route: ReplyRoute) -> 
         return _take_renewal(draft, event, pending, route)
     if event.unknown:
         return _take_no_answer(draft, pending, route)
-    draft.pending = None
     if isinstance(event.result, Refused):
         fail(draft, event.result)
     else:
-        fired = fire(draft, "done", event.result)
-        if fired.to is None:  # no transition accepts the result, so the call counts as failed
-            fail(draft, fired.reasons[0] if fired.reasons else Refused("call.failed"))
+        _take_done(draft, event.result)
+
+
+def _take_done(draft: Draft, result: object) -> None:
+    """Fire `done`. A fact is never called failed, but a call that only reads fails if no transition takes its result.
+
+    Raises:
+        Stuck: No transition takes the result of a call that had its effect.
+    """
+    run = draft.standing
+    draft.pending, draft.from_effect = None, draft.policy.effect
+    fired = fire(draft, "done", result)
+    if fired.to is not None:
+        return
+    if draft.from_effect:
+        raise Stuck(run.flow, run.step, "no 'done' transition accepts", "declare one without guards")
+    fail(draft, fired.reasons[0] if fired.reasons else Refused("call.failed"))
+
+
+def _take_kept(draft: Draft, answer: Answer) -> None:
+    """Go on from the answer of a call that had its effect. Without its value there is nothing to go on from."""
+    draft.kind = "call"
+    if not answer.value:
+        return draft.ignore()
+    draft.from_effect = True  # also if the answer cannot be read
+    _take_done(draft, kept_answer(draft, answer))
 
 
 def _take_no_answer(draft: Draft, pending: PendingCall, route: ReplyRoute) -> None:
@@ -79,10 +104,22 @@ def take_lease_expired(draft: Draft, event: LeaseExpired) -> None:
     pending = draft.pending
     if pending is None or (pending.key, pending.tries) != (event.key, event.tries) or draft.now < pending.leased_until:
         return draft.ignore()
+    if pending.answer is not None and pending.answer.done:
+        return _take_kept(draft, pending.answer)
     if draft.tries >= draft.policy.take_ups:
         draft.kind = "call"
         return fail(draft, draft.policy.given_up)
     take_up(draft, pending)
+
+
+def _leave(draft: Draft, answer: Answer) -> None:
+    """Leave the flow whose call was answered; its effect stays."""
+    draft.kind, draft.pending, draft.leaves = "command", None, True
+    draft.hear()
+    if answer.done:
+        draft.codes.append("call.done")
+        draft.say(Text("call.done"))
+    abandon(draft)
 
 
 def _give_up(draft: Draft, message: Message) -> None:
@@ -96,7 +133,18 @@ def _give_up(draft: Draft, message: Message) -> None:
 
 
 def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
-    """Answer a message while a call is pending. Once its lease has expired, the call is taken up again."""
+    """Answer a message while a call is pending. Once its lease has expired, the call is taken up again.
+
+    A call that was answered keeps nobody: "menu" and "cancel" leave its flow at once.
+    """
+    answer = pending.answer
+    if answer is not None:
+        command = global_word(draft, message)
+        if command in ("menu", "cancel") or (answer.done and not answer.value):
+            draft.trigger = command
+            return _leave(draft, answer)
+        if answer.done:
+            return _take_kept(draft, answer)
     if draft.now < pending.leased_until:
         draft.say(waiting_words(draft))
         return draft.ignore()
@@ -111,9 +159,11 @@ def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
 
     A call in doubt is made in any case, to find out its outcome. After a login, the count of tries continues.
     """
-    in_doubt, run = draft.in_doubt, draft.standing
+    in_doubt, run, effects = draft.in_doubt, draft.standing, draft.effects
     draft.member, draft.pending = member, None
+    draft.effects = tuple(place for place in effects if place != place_of(run))  # the call was refused
     data = run.flow_data.data
     counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
     if in_doubt or allowed(draft, counted):
+        draft.effects = effects
         make(draft, attrs.evolve(pending, renewed=True))

@@ -23,6 +23,7 @@ from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
+from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import held_until, wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
@@ -118,6 +119,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     """Return the decision of a turn.
 
     Raises:
+        DocumentTooLarge: The new document is larger than the turn may make it.
         InvalidState: The new document breaks the rule book.
         NotStorable: A value in it cannot be written as JSON.
     """
@@ -135,6 +137,8 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     raw = document_to_raw(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
     rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None)
+    data = dumps_unstructured(raw)
+    check_room(draft, event, raw, len(data))
     keep_judged(document, raw, rules)
     return Decision(
         status=draft.status,
@@ -143,7 +147,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         token=draft.token,
         root=draft.root,
         content=content,
-        raw=dumps_unstructured(raw),
+        raw=data,
         record=record_of(draft.bot, draft.status, replies, document, raw),
         entry=_entry(draft, document),
         call=draft.call,
@@ -167,10 +171,12 @@ def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) ->
 
 
 def _document(draft: Draft, event: Event) -> Document:
-    """The new document. After an error, only its version and its instant are new."""
+    """The new document. After an error, only its version, its instant and the words in its outbox are new."""
     before, intact = draft.before, is_intact(draft.before)
     if draft.kind == "error":
-        return attrs.evolve(before, version=draft.version, last_updated=draft.now, upgraded=()).at(draft.now)
+        return attrs.evolve(before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=()).at(
+            draft.now
+        )
     member = draft.member
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)
@@ -194,6 +200,7 @@ def _document(draft: Draft, event: Event) -> Document:
         session_since=session.since,
         warn_at=session.warn_at,
         channels=before.channels,
+        effects=draft.effects,
         moved=_moved(draft),
     )
 

@@ -2,8 +2,8 @@
 
 The event is a message, the answer of a call, or an event that is due without a message. If a callback of an author
 raises, `failure` decides: the document stays as it was, the member reads a plain sentence with a reference, and the
-audit gets an error entry. Identifiers are hashes of the event's token, so that two decisions of the same turn are the
-same.
+audit gets an error entry. What a call has done is a fact even then: its answer is kept (`kept_answer.py`). Identifiers
+are hashes of the event's token, so that two decisions of the same turn are the same.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ from vimbiso_fsm.engine.events import (
     StateTimeout,
     turn_token,
 )
-from vimbiso_fsm.engine.interpret import give_queued_answers, interpret
+from vimbiso_fsm.engine.global_words import leave_all
+from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret
 from vimbiso_fsm.engine.interpreter import run_to_completion
+from vimbiso_fsm.engine.kept_answer import failed_again, with_answer, without_value
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
+from vimbiso_fsm.engine.room import refuse_for_size
 from vimbiso_fsm.engine.session import take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
-from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
@@ -57,7 +60,7 @@ def decide(
     arrived: datetime | None = None,
     route: ReplyRoute = "handle",
 ) -> Decision:
-    """Decide one turn. An exception of a callback becomes a decision.
+    """Decide one turn. An exception of a callback becomes a decision, and so does a document without room.
 
     Args:
         bot: The bot.
@@ -86,8 +89,7 @@ def decide(
                 draft.kind = draft.kind if recovered is None else "recovery"
             case CallReturned():
                 take_call_returned(draft, event, route)
-                if draft.changed and draft.pending is None:
-                    give_queued_answers(draft)
+                give_answers_after_call(draft)
             case StateTimeout():
                 take_state_timeout(draft, event)
             case SessionExpired():
@@ -96,13 +98,35 @@ def decide(
                 take_session_ending(draft, event)
             case LeaseExpired():
                 take_lease_expired(draft, event)
+                give_answers_after_call(draft)
             case DeliveryDue():
                 take_delivery_due(draft, event)
             case Delivered():
                 take_delivered(draft, event)
         return close(draft, event, route)
     except Exception as error:  # noqa: BLE001  # whatever an author's callback raises, the member keeps their place
-        return failure(bot, document, event, now, error, route=route)
+        return _without(bot, document, event, now, error, draft, route)
+
+
+def _without(
+    bot: Bot, document: Document, event: Event, now: datetime, error: Exception, draft: Draft, route: ReplyRoute
+) -> Decision:
+    """Return the decision after an error: the event goes another way, or the turn has failed.
+
+    A "menu" or "cancel" whose own way raises, or has no room, ends everything that is open. Another turn that has no
+    room is refused in words. The turn has failed if there is no other way, or if it raises too.
+    """
+    other = _open(bot, document if is_intact(document) else restored(document), event, now)
+    try:
+        if isinstance(event, Message) and leave_all(other, event):
+            other.detail = error_record(error, draft.token[:10])
+            return attrs.evolve(close(other, event, route), error=error)
+        if isinstance(error, DocumentTooLarge) and not draft.from_effect and refuse_for_size(other, event):
+            other.detail = {"size": error.size, "limit": error.limit}
+            return close(other, event, route)
+    except Exception as worse:  # noqa: BLE001  # the first error is the cause, and is reported
+        worse.__context__ = None
+    return failure(bot, document, event, now, error, route=route)
 
 
 def failure(
@@ -110,33 +134,71 @@ def failure(
 ) -> Decision:
     """Return the decision after an error: the document as before, and an error entry.
 
-    A change that a callback made in place is undone. The reply to a message is a plain sentence with a reference. An
-    event that was due without a message is decided again later.
+    A change that a callback made in place is undone. The reply to a message is a plain sentence with a reference. After
+    a call that had its effect, the sentence says so, and the answer is kept. An event that was due without a message is
+    decided again later.
+
+    Raises:
+        DocumentTooLarge: An event that answers no message cannot be stored.
     """
     document = document if is_intact(document) else restored(document)
-    draft = _open(bot, document, event, now)
-    reference = draft.token[:10]
+    before = _postponed(bot, document, event, max(now, document.last_updated))
+    try:
+        return _failed(bot, before, event, now, error, route)
+    except DocumentTooLarge:
+        if before.call is None or not before.call.done:
+            return _unstored(bot, document, event, now, error, route)
+    before = attrs.evolve(before, call=without_value(before.call, max(now, document.last_updated)))
+    try:
+        return _failed(bot, before, event, now, error, route)
+    except DocumentTooLarge:
+        return _unstored(bot, document, event, now, error, route)
+
+
+def _failed(
+    bot: Bot, before: Document, event: Event, now: datetime, error: BaseException, route: ReplyRoute
+) -> Decision:
+    draft = _open(bot, before, event, now)
+    reference, call = draft.token[:10], before.call
     draft.kind, draft.status, draft.detail = "error", "failed", error_record(error, reference)
-    if route == "handle":
-        draft.say(Text("failure", reference=reference))
-    draft.before = _postponed(document, event, draft.now)
+    done = call is not None and call.done
+    if call is not None and done:
+        draft.detail |= {"call": f"{call.service}.{call.method}", "outcome": "done"}
+    if route == "handle" or (done and isinstance(event, CallReturned)):  # the member waits for this answer
+        draft.say(Text("failure.done" if done else "failure", reference=reference))
     if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
         draft.token = hashed("failure", draft.token, str(draft.version))
     return attrs.evolve(close(draft, event, route), error=error)
 
 
-def _postponed(document: Document, event: Event, now: datetime) -> Document:
-    """The document with the event that raised due again later.
+def _unstored(
+    bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, route: ReplyRoute
+) -> Decision:
+    """The decision after an error that cannot be stored either: the member is told, and nothing else happens."""
+    if route != "handle":
+        raise error
+    draft = _open(bot, document, event, now)
+    draft.say(Text("failure", reference=draft.token[:10]))
+    draft.ignore()
+    return attrs.evolve(close(draft, event, route), status="failed", error=error)
+
+
+def _postponed(bot: Bot, document: Document, event: Event, now: datetime) -> Document:
+    """The document with the event that raised due again later, and the answer of a call kept.
 
     The event is a timer, also one that was due when a message came in, the answer of a call, or the end of the session.
     """
-    call, deadline, until = document.call, document.deadline, now + POSTPONED
-    run = _with_later_timer(document.run, now, until) if document.run else None
+    current, call, deadline, until = document.run, document.call, document.deadline, now + POSTPONED
+    if current and call and isinstance(event, CallReturned) and event.key == call.key and event.is_answer:
+        call = with_answer(bot, current, call, event.result, now)
+    elif call and call.done and isinstance(event, Message | LeaseExpired):
+        call = failed_again(call, now)
+    elif call and isinstance(event, CallReturned | LeaseExpired):
+        call = attrs.evolve(call, leased_until=now, again_at=until)
+    run = _with_later_timer(current, now, until) if current else None
     suspended = document.suspended
     if any(each.due for each in suspended):
         suspended = tuple(_with_later_timer(each, now, until) for each in suspended)
-    if call and isinstance(event, CallReturned | LeaseExpired):
-        call = attrs.evolve(call, leased_until=now, again_at=until)
     if isinstance(event, SessionExpired):
         deadline = until
     warn_at = None if isinstance(event, SessionEnding) else document.warn_at

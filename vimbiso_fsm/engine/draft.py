@@ -51,9 +51,12 @@ class Draft:
         suspended: The suspended runs, the next to go on last.
         pending: The call on its way.
         outbox: The replies that wait for delivery.
+        effects: The states whose calls with an effect were made since the member's last word, as `flow.state`.
         session_since: The instant at which the session began.
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
         call: The call to make once the turn is stored.
+        leaves: Whether the member leads the turn by a global word, which takes no answer in.
+        from_effect: Whether the turn goes on from the answer of a call that had its effect.
         renews: Whether the call asks for a new login token, before the call itself.
         delivery: The replies to deliver once the turn is stored.
         replies: The replies so far.
@@ -83,8 +86,11 @@ class Draft:
         self.suspended: tuple[Run, ...] = document.suspended
         self.pending: PendingCall | None = document.call
         self.outbox: tuple[Undelivered, ...] = document.outbox
+        self.effects: tuple[str, ...] = document.effects
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
+        self.leaves: bool = False
+        self.from_effect: bool = False
         self.call: Call[Any] | None = None
         self.renews: bool = False
         self.delivery: Undelivered | None = None
@@ -177,6 +183,10 @@ class Draft:
         if built.empty:
             self.say(Text("choice.none"))
         self.replies.append(built.reply)
+
+    def hear(self) -> None:
+        """Take a word of the member, after which each effect may be made again."""
+        self.effects = ()
 
     def ignore(self) -> None:
         """Store nothing of this turn."""

@@ -34,6 +34,11 @@ class CallReturned:
     renewal: Literal["", "needed", "done"] = ""
     again: int = 0
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the service answered the call itself."""
+        return not self.unknown and not self.renewal
+
 
 @attrs.frozen
 class StateTimeout:

@@ -32,7 +32,26 @@ def follow_global_word(draft: Draft, command: str) -> None:
     """Carry out a global word."""
     draft.trigger = command
     draft.kind = "command"
+    draft.leaves = True
+    if command != "help":
+        draft.hear()
     _COMMANDS[command](draft)
+
+
+def leave_all(draft: Draft, message: Message) -> bool:
+    """End everything that is open and start home, if the message is "menu" or "cancel"; return whether it is.
+
+    This way out runs no callback of the flows that it ends. A call whose outcome is not known keeps its flow.
+    """
+    command, call = global_word(draft, message), draft.pending
+    if command not in ("menu", "cancel") or (call is not None and call.answer is None):
+        return False
+    draft.trigger, draft.kind, draft.leaves = command, "command", True
+    draft.hear()
+    draft.say(Text("call.done" if call is not None and call.done else "menu.left"))
+    draft.pending = None
+    go_home(draft)
+    return True
 
 
 def _menu(draft: Draft) -> None:
@@ -53,7 +72,8 @@ def _cancel(draft: Draft) -> None:
     if draft.run is None or draft.at_home:
         return _menu(draft)
     if draft.run.flow != CARRY_ON.name:
-        draft.say(Text("cancel.done"))
+        made = any(run.made for run in draft.called_by(draft.run))
+        draft.say(Text("cancel.made" if made else "cancel.done"))
     abandon(draft)
 
 

@@ -60,7 +60,8 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if _is_too_old(draft, message):
         return _closed(draft, "message.too_late")
     if draft.pending is not None:
-        return wait_for_call(draft, draft.pending, message)
+        wait_for_call(draft, draft.pending, message)
+        return give_answers_after_call(draft)
     if is_login_over(draft):
         log_out(draft)
     stale = message.choice is not None and recovered is None and _is_stale(draft, message.choice)
@@ -71,6 +72,7 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return take_too_late(draft, message)
     if draft.run is None and draft.suspended:
         draft.kind = "session"
+        draft.hear()
         if stale:
             draft.say(Text("choice.closed"))
         return reopen(draft)
@@ -86,7 +88,10 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
         return _closed(draft)
     if is_session_over(draft):
         end_session(draft)
-        return None if time_out_overdue(draft) else reopen(draft)
+        if time_out_overdue(draft):
+            return None
+        draft.hear()
+        return reopen(draft)
     if draft.run is not None and draft.run.waits == Suspended.LOGIN:
         return _enter(draft, message)
     if recovered is not None and draft.run is not None:
@@ -115,8 +120,7 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
         if answers is not None:
             return _follow(draft, shortcut, answers)
     if draft.run is None:
-        draft.kind = "start"
-        return go_home(draft)
+        return _begin(draft)
     flow = draft.flow
     if flow.late_text == "close" and draft.run.since is not None and arrived < draft.run.since:
         return _closed(draft, "choice.late")
@@ -150,8 +154,7 @@ def _press(draft: Draft, choice: str) -> None:
     """Interpret a pressed button or row. A bare id counts as if it were typed, but never as a global word."""
     pressed = question.pressed(choice)
     if draft.run is None:
-        draft.kind = "start"
-        return go_home(draft)
+        return _begin(draft)
     if not _take(draft, pressed_bare(draft, choice) if pressed is None else (pressed.choice,)):
         _refuse(draft, [Refused("choice.unknown")])
 
@@ -169,6 +172,13 @@ def _take(draft: Draft, choices: Sequence[str]) -> bool:
             draft.run = narrowed(run, choices)
         _refuse(draft, [Refused("choice.several")])
     return bool(choices)
+
+
+def _begin(draft: Draft) -> None:
+    """Start the home flow."""
+    draft.kind = "start"
+    draft.hear()
+    go_home(draft)
 
 
 def _is_stale(draft: Draft, choice: str) -> bool:
@@ -225,8 +235,11 @@ def _read(draft: Draft, text: str) -> None:
 
 def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     """Fire a trigger. If no transition accepts it, say the reasons and ask again."""
+    effects = draft.effects
+    draft.hear()
     fired = fire(draft, trigger, answer)
     if fired.to is None:
+        draft.effects = effects
         _refuse(draft, fired.reasons or [Refused("choice.unknown")])
     elif draft.pending is None:
         give_queued_answers(draft)
@@ -245,11 +258,18 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:
     """Start the flow of a shortcut and answer its first questions, as far as the answers are accepted."""
     draft.kind = "command"
+    draft.hear()
     if start(draft, shortcut.flow):
         return _answer_all(draft, answers)
     waiting = draft.suspended[-1] if draft.suspended else None
     if waiting is not None and waiting.flow == shortcut.flow.name:  # it waits until the member has logged in
         draft.suspended = (*draft.suspended[:-1], with_answers(waiting, answers))
+
+
+def give_answers_after_call(draft: Draft) -> None:
+    """Give the queued answers once a call is over."""
+    if draft.changed and draft.before.call is not None and draft.pending is None and not draft.leaves:
+        give_queued_answers(draft)
 
 
 def give_queued_answers(draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -24,9 +25,10 @@ from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, kept_typed
-from vimbiso_fsm.engine.pending import propose, token_ends
+from vimbiso_fsm.engine.pending import place_of, propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import Stuck
+from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import Fired
 from vimbiso_fsm.flow.state import Declared, State
@@ -189,7 +191,8 @@ def run_to_completion(draft: Draft) -> None:
     if state.final:
         leave(draft, cancelled=state.cancels, output=state.output(draft.turn(run)) if state.output else None)
     elif state.call:
-        propose(draft, run, state.call(draft.turn(run)) if allowed(draft, run) else None)
+        if allowed(draft, run):
+            _call(draft, run, state.call)
     elif state.flow:
         start(draft, state.flow, state.input(draft.turn(run)) if state.input else None)
     elif state.idle:
@@ -215,6 +218,14 @@ def ask_question(draft: Draft) -> None:
             if fire(draft, "empty").to is not None:
                 return
     draft.ask()
+
+
+def _call(draft: Draft, run: Run, proposed: Callable[[Turn[Any]], Call[Any]]) -> None:
+    """Propose the call of the current state. A second effect there waits for a word of the member."""
+    if draft.policy.effect and place_of(run) in draft.effects:
+        fail(draft, Refused("call.again"))
+    else:
+        propose(draft, run, proposed(draft.turn(run)))
 
 
 def pass_on(draft: Draft, run: Run) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 import attrs
 
 from vimbiso_fsm.document.document import Undelivered
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.replies_codec import replies_from_raw, replies_to_keep
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import (
@@ -29,6 +31,9 @@ DELIVERY_LEASE: Final = timedelta(seconds=30)
 
 OUTBOX: Final = 16
 """The number of turns whose replies may wait. The oldest beyond it are dropped, which the audit records."""
+
+OUTBOX_BYTES: Final = 8 * 1024
+"""The bytes of the replies that may wait, but for the latest. The oldest beyond it are dropped likewise."""
 
 
 def take_delivery_due(draft: Draft, event: DeliveryDue) -> None:
@@ -81,9 +86,22 @@ def put_in_outbox(draft: Draft, event: Event, route: ReplyRoute) -> None:
     elif route == "deliver" and next_delivery(draft.outbox) is None:
         waiting = draft.delivery = attrs.evolve(waiting, leased_until=draft.now + DELIVERY_LEASE, tries=1)
     outbox = (*draft.outbox, waiting)
-    if len(outbox) > OUTBOX:
-        draft.detail = {**draft.detail, "dropped_from_outbox": len(outbox) - OUTBOX}
-    draft.outbox = outbox[-OUTBOX:]
+    kept = _latest(outbox)
+    if len(outbox) > len(kept):
+        draft.detail = {**draft.detail, "dropped_from_outbox": len(outbox) - len(kept)}
+    draft.outbox = kept
+
+
+def _latest(outbox: Sequence[Undelivered]) -> tuple[Undelivered, ...]:
+    """The latest replies within the bounds of the outbox; the very latest in any case."""
+    kept: list[Undelivered] = []
+    room = OUTBOX_BYTES
+    for waiting in reversed(outbox[-OUTBOX:]):
+        room -= len(dumps(waiting.replies, "outbox"))
+        if kept and room < 0:
+            break
+        kept.append(waiting)
+    return tuple(reversed(kept))
 
 
 def _waiting(draft: Draft, id: str) -> Undelivered | None:

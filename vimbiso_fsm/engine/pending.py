@@ -28,10 +28,10 @@ def waiting_words(draft: Draft) -> Text:
     return Text("call.waiting") if run is None or ask is None else question.text_of(ask, draft.turn(run))
 
 
-def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
+def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
     """Store a call with the turn. The worker that commits the turn holds the lease and makes the call afterwards."""
-    if proposed is None:
-        return
+    if draft.policy.effect:
+        draft.effects = (*draft.effects, place_of(run))
     pending = PendingCall(
         key=hashed("call", run.id, run.step, str(run.entered)),
         service=proposed.service,
@@ -45,10 +45,15 @@ def propose(draft: Draft, run: Run, proposed: Call[Any] | None) -> None:
     make(draft, pending, proposed)
 
 
+def place_of(run: Run) -> str:
+    """Return the state in which a run stands, as `flow.state`."""
+    return f"{run.flow}.{run.step}"
+
+
 def take_up(draft: Draft, pending: PendingCall) -> None:
     """Take a call up again, with the same key and a new lease."""
     draft.kind = "call"
-    make(draft, attrs.evolve(pending, again_at=None, tries=pending.tries + 1, renewed=False))
+    make(draft, attrs.evolve(pending, again_at=None, answer=None, tries=pending.tries + 1, renewed=False))
 
 
 def with_token(draft: Draft, answer: Any) -> Member:

@@ -373,7 +373,7 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     if isinstance(before, str):
         return before
     old, raw = document_to_raw(before), document_to_raw(core.document)
-    kept = [name for name in ("flow_data", "_run", "_suspended", "_call") if old.get(name)]
+    kept = [name for name in ("flow_data", "_run", "_suspended", "_call", "_effects") if old.get(name)]
     document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
     if document is None:
         return "it does not fit the newer fields"

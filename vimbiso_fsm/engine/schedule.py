@@ -16,8 +16,9 @@ DELIVERY_TRIES: Final = 8
 def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Event]]:
     """Return the events that become due without a message, with their instants, the earliest first.
 
-    A pending call suspends the end of the session and the timers. While a session is open, the timer of a suspended
-    run waits, because the member is in another flow. It fires when the run is resumed, or after the end of the session.
+    A pending call suspends the end of the session and the timers. One that had its effect suspends only the timers,
+    because it is the flow that cannot go on. While a session is open, the timer of a suspended run waits, because the
+    member is in another flow. It fires when the run is resumed, or after the end of the session.
 
     Args:
         document: The member's document.
@@ -25,7 +26,7 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     """
     found: list[tuple[datetime, Event]] = []
     call = document.call
-    if call:
+    if call and (call.again_at or not call.done):
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
     waiting = next_delivery(document.outbox)
@@ -34,9 +35,9 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if not call:
         runs = (document.run, *(document.suspended if document.session_since is None else ()))
         found += [(run.due, StateTimeout(run.id, run.entered, run.due)) for run in runs if run and run.due]
-    if document.deadline and not call:
+    if document.deadline and (not call or call.done):
         found.append((document.deadline, SessionExpired(document.deadline)))
-        if document.warn_at and delivers:
+        if document.warn_at and delivers and not call:
             found.append((document.warn_at, SessionEnding(document.deadline)))
     return sorted(found, key=lambda item: item[0])
 

@@ -26,13 +26,17 @@ from vimbiso_fsm.messages.replies import Text
 
 
 def take_session_expired(draft: Draft, event: SessionExpired) -> None:
-    """End the session, unless the member has been active since."""
-    if draft.pending or draft.before.deadline != event.deadline or event.deadline > draft.now:
+    """End the session, unless the member has been active since.
+
+    While a flow waits to go on from the answer of a call that had its effect, only the login ends.
+    """
+    pending = draft.pending
+    if draft.before.deadline != event.deadline or event.deadline > draft.now or (pending and not pending.done):
         return draft.ignore()
-    if draft.session_since is None:
-        draft.kind = "session"
-        return log_out(draft)
-    end_session(draft)
+    if pending is None and draft.session_since is not None:
+        return end_session(draft)
+    draft.kind, draft.session_since = "session", None
+    log_out(draft)
 
 
 def take_session_ending(draft: Draft, event: SessionEnding) -> None:

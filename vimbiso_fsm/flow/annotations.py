@@ -6,6 +6,8 @@ field. A callback without annotations, or with annotations that are not classes,
 
 from __future__ import annotations
 
+import functools
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -25,6 +27,12 @@ def called(callback: Callable[..., object]) -> object:
     proposed = returned(callback)
     arguments = typing.get_args(proposed)
     return arguments[0] if typing.get_origin(proposed) is Call and arguments else Any
+
+
+def result_type(callback: Callable[..., object]) -> Any:
+    """Return the annotated result of the call that a callback proposes, `Refused` aside; `Any` if it is unknown."""
+    parts = [part for part in _parts(called(callback)) if not _is_refused(part)]
+    return functools.reduce(operator.or_, parts) if parts else Any
 
 
 def field_type(data: type, name: str) -> object:

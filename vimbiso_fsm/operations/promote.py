@@ -200,7 +200,9 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         merged = attrs.evolve(merged, channels=channels, outbox=(*member.outbox, *guest.outbox))
         keeps = _keeps_run(bot, guest, member)
         if keeps:
-            merged = attrs.evolve(merged, run=member.run, suspended=member.suspended, call=member.call)
+            merged = attrs.evolve(
+                merged, run=member.run, suspended=member.suspended, call=member.call, effects=member.effects
+            )
         held = held_runs(guest if keeps else member)
         if held:
             merged = attrs.evolve(merged, suspended=(*held, *merged.suspended))

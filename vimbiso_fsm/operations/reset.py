@@ -54,9 +54,10 @@ async def reset(context: Context, member_id: str) -> Reset:
         if not runs and not ended.call:
             return ended
         token = hashed("reset", member_id, str(stored.head.version), stored.head.digest)
-        after = attrs.evolve(before, run=None, suspended=(), call=None)
+        after = attrs.evolve(before, run=None, suspended=(), call=None, effects=())
         if ended.call:
-            after = with_notice(context.bot, after, Text("call.unsure"), token)
+            known = before.call is not None and before.call.done
+            after = with_notice(context.bot, after, Text("call.done" if known else "call.unsure"), token)
         decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
         assert decision.entry is not None
         detail = {**decision.entry.detail, "flows": ended.flows, "call": ended.call, "by": BY}
