@@ -412,6 +412,16 @@ TO_ITS_END = [("step", (number, 40)) for number in (1, 0)]
 @example(
     first="late", moves=[*TO_ITS_END, ("login", "401"), ("wait", 400), ("begin", ""), TO_ITS_END[0]], session=300.0
 )
+@example(  # a refusal of the first attempt is stored after the second attempt has been taken up
+    first="down",
+    moves=[("step", (0, 2)), ("pay", "ok"), ("wait", 30), ("begin", "yes"), ("step", (1, 1))],
+    session=300.0,
+)
+@example(  # the first attempt is begun after the second one was refused
+    first="down",
+    moves=[("step", (0, 1)), ("wait", 30), ("begin", "yes"), ("step", (1, 40)), ("pay", "ok"), ("step", (0, 40))],
+    session=300.0,
+)
 @settings(max_examples=400, deadline=None)
 def test_whatever_happens_each_payment_is_known_of(first: str, moves: list[tuple[str, Any]], session: float):
     """Before a second payment is made, the member was told of the first or that its outcome is unknown.

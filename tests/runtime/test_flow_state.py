@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 import pytest
@@ -19,6 +19,7 @@ import pytest
 import flows as vimbisopay
 from flows.credex_core import Fault, Receipt, SimulatedCredexCore
 from tests.engines import Server
+from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import document_to_raw
@@ -37,8 +38,10 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Broken, Commit, ReadAudit, Request, Store, Stored
+from vimbiso_fsm.store.requests import Broken, Commit, Effect, ReadAudit, Request, Store, Stored
+from vimbiso_fsm.testing.chat import CHANNEL
 
 pytestmark = pytest.mark.embedded
 
@@ -54,6 +57,8 @@ OFFERING = ("offer", "10 USD", "alan", "yes")
 EVERYTHING = (*ONBOARDING, "menu", *OFFERING)
 
 NOBODY = Caller()
+
+R = TypeVar("R")
 
 Client: TypeAlias = Any
 """A `redis.Redis`, whose answers redis-py types for sync and async at once."""
@@ -367,6 +372,45 @@ async def test_a_sync_service_delays_no_other_member(valkey_url: str):
         assert not held.done()
         slow.go_on.set()
         assert words(await held)[0] == "Did WAIT."
+
+
+class Stopping(MemoryStore):
+    """A store after whose next commit the process stands still for `seconds`, once."""
+
+    def __init__(self) -> None:
+        self.at, self.seconds = 1_800_000_000.0, 0.0
+        super().__init__(lambda: self.at)
+
+    def perform(self, request: Effect[R], /) -> R:
+        """Perform a request."""
+        result = super().perform(request)
+        if isinstance(request, Commit):
+            self.at, self.seconds = self.at + self.seconds, 0.0
+        return result
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_call_is_not_begun_after_its_lease(kind: Literal["sync", "async"]):
+    """A process that stood still between a commit and its call leaves the call to the next attempt."""
+    asked: list[str] = []
+
+    class Counting:
+        def work(self, what: str, *, caller: Caller = NOBODY) -> str:
+            asked.append(what)
+            return what
+
+    store, member_id = Stopping(), guest_id(CHANNEL)
+    with Shell(kind, JOB.with_services({"service": Counting()}), store) as shell:
+        shell.manager._base.clock.follow(lambda: store.at)
+        shell.say("hi")
+        store.seconds = 100.0
+        shell.say("dig")
+        assert asked == []
+        assert shell.state(member_id).call is not None
+        store.at += 100
+        shell.wake(member_id)
+        assert asked == ["dig"]
+        assert shell.state(member_id).call is None
 
 
 def test_a_missing_service_is_a_failed_call():

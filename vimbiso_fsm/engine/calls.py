@@ -25,9 +25,8 @@ def take_call_returned(draft: Draft, event: CallReturned, route: ReplyRoute) -> 
     pending = draft.pending
     if pending is None or pending.key != event.key or draft.run is None:
         return draft.ignore()
-    tokens = draft.bot.tokens
-    without_result = event.unknown or (tokens is not None and tokens.is_refusal(event.result))
-    if without_result and event.tries != pending.tries:  # another worker has taken it over since
+    had_no_effect = event.unknown or isinstance(event.result, Refused)
+    if had_no_effect and event.tries != pending.tries:  # the attempt of the worker that has taken it over decides
         return draft.ignore()
     if event.renewal:
         return _take_renewal(draft, event, pending, route)

@@ -177,6 +177,17 @@ async def run_awaited(operation: Operation[R], perform: Callable[[Request], Awai
         operation.close()
 
 
+def lease_over(step: RunCall, now: float) -> TimeoutError | None:
+    """Return the answer of a call that is not begun, because another worker may have taken it up; None to begin it.
+
+    Args:
+        step: The call.
+        now: Seconds since the epoch, on the store's clock.
+    """
+    over = now >= step.pending.leased_until.timestamp()
+    return TimeoutError("the lease of the call was over before the call began") if over else None
+
+
 def answered(step: RunCall, result: object) -> CallReturned:
     """Return the event of a call that has ended with `result`, its return value or its exception."""
     pending, refused = step.pending, step.refuses(result)

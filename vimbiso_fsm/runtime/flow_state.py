@@ -37,6 +37,7 @@ from vimbiso_fsm.operations.effects import (
     ReadLegacy,
     RunCall,
     answered,
+    lease_over,
     run,
     run_awaited,
 )
@@ -362,6 +363,9 @@ class FlowStateManager:
 
     def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
         """Make a call, and wait for its result for `wait` seconds, or without a time limit."""
+        over = lease_over(step, self.now())
+        if over is not None:
+            return over
         try:
             future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
@@ -757,6 +761,9 @@ class AsyncFlowStateManager:
     async def _call(self, step: RunCall, wait: float | None, place: AsyncMemberLock) -> object:
         import asyncio
 
+        over = lease_over(step, self.now())
+        if over is not None:
+            return over
         try:
             method = bind(self.bot.services, step)
         except Unreadable as error:
