@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.cases.small_flows import YOU, gift, seat
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Refused, Reply, State, Text, Transition
+from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, Reply, State, Text, Transition
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.readers import date
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -95,21 +95,31 @@ def test_a_timeout_that_cannot_be_kept_is_refused(timeout: Any):
     assert made(timeout) in {"refused", "advanced"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="The bounds of date() are fixed when the bot starts; a bound that is asked each time cannot be given.",
-)
 def test_the_earliest_day_moves_with_the_calendar():
     """A bound that is a function is read at each answer, so it refuses a date that is too early by now (Case 42)."""
-    today = dt.date(2026, 9, 20)
-    reads = date(earliest=cast(Any, lambda: today))
-    today = dt.date(2026, 9, 25)
-    try:
-        answer = reads("2026-09-21")
-    except TypeError as error:
-        raise AssertionError("there is no bound that is asked each time") from error
-    assert isinstance(answer, Refused)
+    flow: Flow[NoData] = Flow(
+        "visit", initial="day",
+        states=[
+            State("day", ask=Text("Which day?"), reads=date(earliest=lambda turn: turn.today)),
+            State("end", say=Text("Noted."), final=True),
+        ],
+        transitions=[Transition("answer", "day", "end")],
+    )  # fmt: skip
+    clock = Clock()
+    manager = FlowStateManager.in_memory(Bot(flow, zone="Africa/Harare"), clock=clock)
+    clock.at = dt.datetime(2026, 9, 20, 12, tzinfo=dt.UTC).timestamp()
+    manager.handle(Message(YOU, "m1", "hi"))
+    assert words(manager.handle(Message(YOU, "m2", "2026-09-21")).replies)[0] == "Noted."
+    manager.handle(Message(YOU, "m3", "hi"))
+    clock.at = dt.datetime(2026, 9, 21, 21, 59, tzinfo=dt.UTC).timestamp()
+    manager.handle(Message(YOU, "m4", "hi"))
+    assert words(manager.handle(Message(YOU, "m5", "2026-09-20")).replies)[0] == (
+        "That is too early; the first possible day is 2026-09-21."
+    )
+    clock.at += 120
+    assert words(manager.handle(Message(YOU, "m6", "2026-09-21")).replies)[0] == (
+        "That is too early; the first possible day is 2026-09-22."
+    )
 
 
 def test_the_time_of_a_caller_stands_still_during_its_sub_flow():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -632,6 +632,12 @@ def test_a_zone_that_is_none_is_refused(name: Any):
     """A bot with a time zone that the database does not know is refused, with the remedy."""
     with pytest.raises(FlowError, match=r"bot: zone is .*, which names no time zone; give a name such as"):
         Bot(home, zone=name)
+
+
+def test_a_function_of_time_zones_is_a_function():
+    """A bot whose `zone_of` is a time zone is refused, and pointed to `zone`."""
+    with pytest.raises(FlowError, match=r"bot: zone_of is 'Africa/Harare'; give a function of the member; zone="):
+        Bot(home, zone_of=cast(Any, "Africa/Harare"))
 
 
 def test_a_zone_of_a_member_that_is_none_is_named():

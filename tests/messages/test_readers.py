@@ -6,6 +6,7 @@ import threading
 import time
 import unicodedata
 from decimal import Context, Decimal, localcontext
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,9 +14,23 @@ from hypothesis import strategies as st
 
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.errors import FlowError, WrongCallback
 from vimbiso_fsm.messages.catalogue import Catalogue
 from vimbiso_fsm.messages.money import Money
-from vimbiso_fsm.messages.readers import ANSWER_TEXTS, amount, choice, date, free_text, handle, name, phone
+from vimbiso_fsm.messages.readers import (
+    AMOUNT_DIGITS,
+    ANSWER_TEXTS,
+    TurnReader,
+    amount,
+    choice,
+    date,
+    free_text,
+    handle,
+    name,
+    number,
+    of_turn,
+    phone,
+)
 from vimbiso_fsm.messages.refusals import Refused
 
 DECIMALS = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "CXX": 3}
@@ -342,6 +357,7 @@ READERS = {
     "handle": handle,
     "choice": choice("red", "blue"),
     "date": date(),
+    "number": number(),
     "free_text": free_text(),
     "free_text_long": free_text(2_000_000),
 }
@@ -415,7 +431,13 @@ def test_every_reason_has_words_that_need_no_more_than_it_gives():
     catalogue = Catalogue.of({"en": dict(ANSWER_TEXTS)})
     typed = ["", "0", "1.001", "1 EUR", "9" * 20, "x" * 99, "2026-02-30", "\x00", "x" * 2000]
     typed += ["2000-01-01", "2030-01-01"]
-    readers = [*READERS.values(), date(earliest=dt.date(2026, 1, 1), latest=dt.date(2026, 12, 31))]
+    readers = [
+        *READERS.values(),
+        date(earliest=dt.date(2026, 1, 1), latest=dt.date(2026, 12, 31)),
+        number(least=1, most=5),
+        amount({"USD": 2}, least=usd(5), most=usd(10)),
+    ]
+    typed += ["7", "1 USD", "20 USD"]
     reasons = {r for reader in readers for r in map(reader, typed) if isinstance(r, Refused)}
     assert {reason.code for reason in reasons} == {key for key in ANSWER_TEXTS if not key.startswith("phone.")}
     for reason in reasons:
@@ -423,6 +445,138 @@ def test_every_reason_has_words_that_need_no_more_than_it_gives():
         assert said
         assert "{" not in said
         assert said != reason.code
+
+
+# Bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("typed", "read"), [("0", 0), ("7", 7), (" 12 ", 12), ("007", 7), ("9" * 15, 10**15 - 1)])
+def test_a_whole_number(typed, read):
+    """A whole number consists of ASCII digits."""
+    assert number()(typed) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("", "number.format"), ("1.0", "number.format"), ("1,000", "number.format"), ("+1", "number.format"),
+        ("٣", "number.format"), ("²", "number.format"), ("one", "number.format"), ("1 2", "number.format"),
+        ("9" * 16, "number.digits"), ("-1", "number.least"), ("--1", "number.format"),
+    ],
+)  # fmt: skip
+def test_any_other_number_is_refused(typed, wanted):
+    """Other characters, too many digits and a number out of its bounds are refused."""
+    assert code(number()(typed)) == wanted
+
+
+def test_a_number_may_be_negative():
+    """A reader without a lower bound, or with a negative one, reads negative numbers."""
+    assert number(least=None)("-5") == -5
+    assert number(least=-5, most=-1)("-5") == -5
+    assert code(number(least=-5, most=-1)("0")) == "number.most"
+
+
+@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(-25, 25))
+def test_bounds_are_included(least, most, value):
+    """A number, an amount and a date are read if and only if they are between their bounds, which are included."""
+    first = dt.date(2026, 6, 1)
+    if least > most:
+        with pytest.raises(FlowError, match=r"number\(\): least is .* and most .*; least is at most most"):
+            number(least=least, most=most)
+        return
+    inside = least <= value <= most
+    assert (number(least=least, most=most)(str(value)) == value) is inside
+    days = [first + dt.timedelta(days=days) for days in (least, most, value)]
+    assert (date(earliest=days[0], latest=days[1])(str(days[2])) == days[2]) is inside
+    moving = date(earliest=lambda turn: days[0], latest=lambda turn: days[1])
+    assert isinstance(moving, TurnReader)
+    assert (moving.at(None)(str(days[2])) == days[2]) is inside
+    if value > 0:
+        bounded = amount({"USD": 2}, least=usd(least), most=usd(most))
+        assert (bounded(str(value)) == Money(Decimal(f"{value}.00"), "USD")) is inside
+
+
+@pytest.mark.parametrize(
+    ("make", "bounds", "named"),
+    [
+        (date, {"earliest": "2026-01-01"}, r"date\(\): earliest is '2026-01-01'; give a date"),
+        (date, {"latest": dt.datetime(2026, 1, 1)}, r"date\(\): latest is datetime.*; give a date; of an instant"),  # noqa: DTZ001  # any datetime
+        (date, {"latest": 0}, r"date\(\): latest is 0"),
+        (date, {"earliest": dt.date(2026, 2, 1), "latest": dt.date(2026, 1, 1)}, "earliest is at most latest"),
+        (number, {"least": 1.5}, r"number\(\): least is 1.5; give a whole number"),
+        (number, {"most": True}, r"number\(\): most is True"),
+        (number, {"most": float("nan")}, r"number\(\): most is nan"),
+        (number, {"least": 3, "most": 2}, "least is at most most"),
+        (name, {"shortest": 0}, r"name\(\): shortest is 0; give a whole number from 1"),
+        (name, {"shortest": 5, "longest": 4}, r"name\(\): shortest is 5 and longest 4"),
+        (name, {"longest": float("inf")}, r"name\(\): longest is inf"),
+        (name, {"shortest": "2"}, r"name\(\): shortest is '2'"),
+        (free_text, {"limit": 0}, r"free_text\(\): limit is 0"),
+        (free_text, {"limit": -1}, r"free_text\(\): limit is -1"),
+        (free_text, {"limit": float("nan")}, r"free_text\(\): limit is nan"),
+        (amount, {"decimals": {}}, r"amount\(\): the currencies are none"),
+        (amount, {"decimals": {"usd": 2}}, r"amount\(\): the currencies are usd"),
+        (amount, {"decimals": {"USD": 2}, "default": "EUR"}, "the default is 'EUR'"),
+        (amount, {"decimals": {"USD": -1}}, r"amount\(\): the decimals of USD is -1"),
+        (amount, {"decimals": {"USD": 2.0}}, r"the decimals of USD is 2\.0"),
+        (amount, {"decimals": {"USD": AMOUNT_DIGITS + 1}}, "the decimals of USD is 16"),
+        (amount, {"decimals": {"USD": 2}, "most": 100}, r"amount\(\): most is 100; give an amount in USD"),
+        (amount, {"decimals": {"USD": 2}, "most": Money(Decimal(1), "EUR")}, "give an amount in USD"),
+        (amount, {"decimals": DECIMALS, "most": usd(1)}, "make a reader for each currency"),
+    ],
+)
+def test_a_bound_that_is_none_is_refused(make: Any, bounds: dict[str, Any], named: str):
+    """A reader with a bound of a wrong type, out of range or above the other one is refused when it is made."""
+    with pytest.raises(FlowError, match=named):
+        make(**bounds)
+
+
+def test_choices_that_are_one_word_are_refused():
+    """A reader of choices that cannot be told apart is refused when it is made."""
+    with pytest.raises(FlowError, match=r"choice\(\): an option is empty, or two of them differ in case only; give"):
+        choice("a", "A")
+
+
+def test_a_bound_is_asked_of_each_turn():
+    """A function is asked for its bound at each answer, beside a fixed bound, and by `of_turn` for a whole reader."""
+    reader = date(earliest=lambda turn: turn, latest=dt.date(2026, 12, 31))
+    assert isinstance(reader, TurnReader)
+    assert reader.at(dt.date(2026, 1, 1))("2026-01-01") == dt.date(2026, 1, 1)
+    assert code(reader.at(dt.date(2026, 1, 2))("2026-01-01")) == "date.early"
+    assert code(reader.at(dt.date(2026, 1, 2))("2027-01-01")) == "date.late"
+    whole = of_turn(lambda turn: choice(*turn))
+    assert isinstance(whole, TurnReader)
+    assert whole.at(["red"])("Red") == "red"
+    assert code(whole.at(["blue"])("red")) == "choice.unknown"
+    with pytest.raises(TypeError, match=r"reader\.at\(turn\)"):
+        whole("red")
+
+
+def gives(value: Any) -> Any:
+    """Return a function of the turn that returns the value, whatever its type."""
+    return lambda turn: value
+
+
+@pytest.mark.parametrize(
+    ("reader", "named"),
+    [
+        (date(earliest=gives(None)), r"date\(earliest=…\) returned a NoneType; it must return a date"),
+        (date(latest=gives("today")), r"date\(latest=…\) returned a str"),
+        (date(latest=gives(dt.datetime(2026, 1, 1))), "returned a datetime"),  # noqa: DTZ001
+        (
+            date(earliest=dt.date(2026, 1, 2), latest=lambda turn: dt.date(2026, 1, 1)),
+            r"date\(earliest=…, latest=…\) returned a lower bound above the upper one",
+        ),
+        (number(most=gives(1.5)), r"number\(most=…\) returned a float; it must return a whole number"),
+        (amount({"USD": 2}, most=gives(5)), r"amount\(most=…\) returned a int"),
+        (of_turn(gives(None)), r"of_turn\(…\) returned a NoneType; it must return a reader"),
+        (of_turn(lambda turn: date(earliest=gives(None))), r"of_turn\(…\) returned a TurnReader"),
+    ],
+)
+def test_a_function_that_returns_no_bound_is_named(reader, named):
+    """A function that returns no bound, or one above the other, is an error of the author that names it."""
+    with pytest.raises(WrongCallback, match=named):
+        reader.at(None)
 
 
 def test_readers_can_be_shared_between_threads():

@@ -6,7 +6,7 @@ A run stands in a state. Runs form a stack: below the current run are those that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.replies import Reply, Text
 
 
@@ -125,6 +126,12 @@ class Draft:
         """The current run's state."""
         run = self.standing
         return self.bot.definition(run)[run.step]
+
+    @property
+    def reader(self) -> Callable[[str], object] | None:
+        """The reader of the current state in this turn."""
+        reads = self.state.reads
+        return reads.at(self.turn(self.standing)) if isinstance(reads, TurnReader) else reads
 
     @property
     def policy(self) -> CallPolicy:

@@ -226,7 +226,7 @@ def _choose(draft: Draft, choice: str) -> None:
 
 def _read(draft: Draft, text: str) -> None:
     """Read a typed answer with the state's reader."""
-    reads = draft.state.reads
+    reads = draft.reader
     answer = Refused("choice.unknown") if reads is None else reads(text)
     if isinstance(answer, Refused):
         return _refuse(draft, [answer])

@@ -154,7 +154,7 @@ def _place_or_answer(draft: Draft, names: Sequence[_Name], place: str, text: str
 
 def _accepted(draft: Draft, answers: Iterable[str]) -> str | None:
     """Return the first of these answers that the state's reader accepts; None without one."""
-    reads = draft.state.reads
+    reads = draft.reader
     if reads is None:
         return None
     return next((answer for answer in answers if not isinstance(reads(answer), Refused)), None)

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vimbiso_fsm.flow.calls import Call
+from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 
 
 def returned(callback: Callable[..., object]) -> object:
     """Return the annotated result of a callback; `Any` if it is unknown. The result of a class is the class."""
+    if isinstance(callback, TurnReader):
+        return callback.returns
     return callback if isinstance(callback, type) else _hints(callback).get("return", Any)
 
 

@@ -19,7 +19,7 @@ from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.machine import AnyMachine, Machine
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
-from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, member_zone
+from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
 from vimbiso_fsm.messages.message import Channel
@@ -126,7 +126,7 @@ class Bot:
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
     dropped: frozenset[str] = attrs.field(default=frozenset(), converter=_dropped, kw_only=True)
     zone: tzinfo = attrs.field(default=UTC, converter=declared_zone, kw_only=True)
-    zone_of: ZoneOf | None = attrs.field(default=None, kw_only=True)
+    zone_of: ZoneOf | None = attrs.field(default=None, converter=declared_zone_of, kw_only=True)
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)

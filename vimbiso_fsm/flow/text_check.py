@@ -23,6 +23,7 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
+from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 
@@ -127,6 +128,8 @@ def _callbacks(bot: Bot) -> Iterator[object]:
         yield from flow.required
         for state in flow.states:
             yield from (state.ask, state.say, state.reads, state.rows, state.call, state.input, state.output)
+            if isinstance(state.reads, TurnReader):
+                yield state.reads.make
         for transition in flow.transitions:
             yield from (transition.prepare, *transition.guards)
     yield from map(type, bot.services.values())

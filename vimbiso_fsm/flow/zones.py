@@ -30,6 +30,17 @@ def declared_zone(given: object) -> tzinfo:
     return found
 
 
+def declared_zone_of(given: ZoneOf | None) -> ZoneOf | None:
+    """Return the function that a bot declares for the time zones of members.
+
+    Raises:
+        FlowError: It is no function.
+    """
+    if given is not None and not callable(given):
+        raise FlowError("", "bot", f"zone_of is {given!r}", "give a function of the member; zone= takes a time zone")
+    return given
+
+
 def member_zone(zone_of: ZoneOf | None, default: tzinfo, member: Member[Any]) -> tzinfo:
     """Return the time zone of a member.
 

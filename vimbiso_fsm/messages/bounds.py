@@ -13,7 +13,7 @@ LONGEST_WAIT: Final = 3660 * 86_400.0
 A longer one is a slip, of milliseconds for seconds for example, and the sum of an instant and an unbounded time is no
 instant.
 """
-LARGEST_COUNT: Final = 1_000_000
+LARGEST_COUNT: Final = 1_000_000_000
 """The largest count that can be declared."""
 
 

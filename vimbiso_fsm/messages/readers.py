@@ -4,6 +4,9 @@
 `free_text(500)`, `phone("ZW")`. A reader knows nothing of the member and takes time linear in the text. Control and
 direction characters are refused, because with them the stored text differs from the text that is shown; `choice`, which
 returns a word of the author, ignores the characters that cannot be seen.
+
+A bound may depend on the turn: `date(earliest=today)` with a function `today` of the turn, or `of_turn(f)` for a reader
+that `f` makes of the turn. Such a reader is made anew for each answer.
 """
 
 from __future__ import annotations
@@ -13,21 +16,31 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+import attrs
+
+from vimbiso_fsm.errors import FlowError, WrongCallback
+from vimbiso_fsm.messages.bounds import check_count, check_range
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.words import BLANK, is_selector, normalise, without_stop
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 Reader: TypeAlias = Callable[[str], T | Refused]
 """Reads a typed answer: returns its value, or the reason why it is refused."""
+
+Bound: TypeAlias = T | Callable[[Any], T] | None
+"""A bound of a reader: a value, a function of the turn that returns one, or None for no bound."""
 
 ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "amount.currency": "We do not know {currency}. You can use {known}.",
     "amount.decimals": "{currency} has at most {decimals} digits after the point.",
     "amount.digits": "That number is too long; please keep it to {limit} digits.",
+    "amount.least": "That is too little; the least amount is {least}.",
+    "amount.most": "That is too much; the largest amount is {most}.",
     "amount.format": "Please write an amount like 10 or 10.50 {currency}, without commas.",
     "amount.zero": "The amount must be more than 0.",
     "choice.unknown": "That is not one of the choices.",
@@ -38,6 +51,10 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "handle.format": "A handle has only letters, digits and _ and at most {limit} of them; for example shop_one.",
     "name.format": "A name has only letters, spaces, hyphens, apostrophes and full stops.",
     "name.length": "Please write between {shortest} and {longest} characters.",
+    "number.digits": "That number is too long; please keep it to {limit} digits.",
+    "number.format": "Please write a whole number, like 12.",
+    "number.least": "That is too few; the smallest number is {least}.",
+    "number.most": "That is too many; the largest number is {most}.",
     "phone.format": "Please write the number with its country code, like +263 77 123 4567.",
     "phone.unknown": "There is no such telephone number.",
     "text.empty": "Please write something.",
@@ -45,6 +62,98 @@ ANSWER_TEXTS: Final[Mapping[str, str]] = {
     "text.length": "That is too long; please keep it to {limit} characters.",
 }
 """The words of every refusal of this module; the texts of a bot may replace any of them."""
+
+
+# Readers of the turn ------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class TurnReader(Generic[T]):
+    """A reader that is made anew for each answer, because its bounds are functions of the turn.
+
+    Attributes:
+        make: Makes the reader of a turn. It is pure.
+        returns: The type of the values that it returns, to compare with the field that takes them; `Any` if unknown.
+    """
+
+    make: Callable[[Any], Reader[T]]
+    returns: object = Any
+
+    def at(self, turn: object) -> Reader[T]:
+        """Return the reader of a turn.
+
+        Raises:
+            WrongCallback: The function of `of_turn` returned no reader, or one of a bound no bound.
+        """
+        made: object = self.make(turn)
+        if not callable(made) or isinstance(made, TurnReader):
+            raise WrongCallback("of_turn(…)", type(made).__name__, "a reader of texts")
+        return made
+
+    def __call__(self, text: str) -> T | Refused:
+        """Raise `TypeError`: without a turn, nothing can be read."""
+        raise TypeError("the bounds of this reader are functions of the turn; read with reader.at(turn)(text)")
+
+
+def of_turn(make: Callable[[Any], Reader[T]]) -> Reader[T]:
+    """Make a reader that depends on the turn: `of_turn(lambda turn: date(earliest=turn.today))`.
+
+    Args:
+        make: Makes the reader of a turn. It is pure, and is called for each answer.
+    """
+    return TurnReader(make)
+
+
+def _bounded(
+    name: str,
+    kind: type[R],
+    bounds: Mapping[str, Any],
+    make: Callable[..., Reader[R]],
+    fault: Callable[[Any], str | None],
+) -> Reader[R]:
+    """Make a reader with two bounds, at once if both are fixed, otherwise of each turn.
+
+    Args:
+        name: The name of the reader, for errors.
+        kind: The type of its values.
+        bounds: The lower bound and the upper one, by name; None for no bound.
+        make: Makes the reader of fixed bounds, by name.
+        fault: Returns what a bound must be, None if the value is one.
+
+    Raises:
+        FlowError: A fixed bound is none, or the lower one is above the upper one.
+    """
+    low, high = bounds
+    fixed = {key: bound for key, bound in bounds.items() if bound is not None and not callable(bound)}
+    for key, bound in fixed.items():
+        if wanted := fault(bound):
+            raise FlowError("", f"{name}()", f"{key} is {bound!r}", f"give {wanted}, or a function of the turn")
+    check_range(f"{name}()", (low, fixed.get(low)), (high, fixed.get(high)))
+    if not any(map(callable, bounds.values())):
+        return make(**bounds)
+
+    def at_turn(turn: object) -> Reader[R]:
+        found: dict[str, Any] = {low: None, high: None, **fixed}
+        for key, bound in bounds.items():
+            if callable(bound):
+                value = found[key] = bound(turn)
+                if wanted := fault(value):
+                    raise WrongCallback(f"{name}({key}=…)", type(value).__name__, wanted)
+        if found[low] is not None and found[high] is not None and found[low] > found[high]:
+            raise WrongCallback(f"{name}({low}=…, {high}=…)", "lower bound above the upper one", "bounds in order")
+        return make(**found)
+
+    return TurnReader(at_turn, kind)
+
+
+def _no_date(bound: object) -> str | None:
+    return (
+        None if isinstance(bound, dt.date) and not isinstance(bound, dt.datetime) else "a date; of an instant, .date()"
+    )
+
+
+def _no_number(bound: object) -> str | None:
+    return None if type(bound) is int else "a whole number"
 
 
 # Money -------------------------------------------------------------------------------------------------------------
@@ -62,7 +171,13 @@ _AMOUNT: Final = re.compile(
 )
 
 
-def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
+def amount(
+    decimals: Mapping[str, int],
+    *,
+    default: str = "",
+    least: Bound[Money] = None,
+    most: Bound[Money] = None,
+) -> Reader[Money]:
     """Make a reader of amounts: one number and at most one currency.
 
     They may stand in either order and any case, with or without a space, the currency in parentheses or not: `100`,
@@ -73,13 +188,34 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
     Args:
         decimals: The known currencies, and how many digits each has after the point.
         default: The currency of an amount without one; by default the first of `decimals`.
+        least: The smallest amount, or a function of the turn that returns it. With a bound, there is one currency.
+        most: The largest amount, in the same way.
 
     Raises:
-        ValueError: A currency is not in capital letters, or `default` is not among them.
+        FlowError: A currency is not in capital letters, `default` is not among them, or a bound is none.
     """
     default = default or next(iter(decimals), "")
     if default not in decimals or not all(re.fullmatch("[A-Z]+", currency) for currency in decimals):
-        raise ValueError(f"amount() needs currencies in capital letters, the default {default!r} among them")
+        fault = f"the currencies are {', '.join(map(str, decimals)) or 'none'}, and the default is {default!r}"
+        raise FlowError("", "amount()", fault, "give currencies in capital letters, the default among them")
+    for currency, digits in decimals.items():
+        check_count("amount()", f"the decimals of {currency}", digits, least=0, most=AMOUNT_DIGITS)
+    if least is None and most is None:
+        return _amount(decimals, default, None, None)
+    if len(decimals) > 1:  # an amount of another currency would have no bound
+        fault = f"it has bounds and the currencies {', '.join(decimals)}"
+        raise FlowError("", "amount()", fault, "make a reader for each currency, or check the amount with a guard")
+
+    def no_amount(bound: object) -> str | None:
+        return None if isinstance(bound, Money) and bound.currency == default else f"an amount in {default}"
+
+    def of(least: Money | None, most: Money | None) -> Reader[Money]:
+        return _amount(decimals, default, least, most)
+
+    return _bounded("amount", Money, {"least": least, "most": most}, of, no_amount)
+
+
+def _amount(decimals: Mapping[str, int], default: str, least: Money | None, most: Money | None) -> Reader[Money]:
 
     def read_amount(text: str) -> Money | Refused:
         text = _collapse(text)
@@ -98,9 +234,48 @@ def amount(decimals: Mapping[str, int], *, default: str = "") -> Reader[Money]:
             return Refused("amount.decimals", currency=currency, decimals=decimals[currency])
         # Built from its digits: arithmetic would use the thread's decimal context.
         money = Money(Decimal(f"{whole}.{part.ljust(decimals[currency], '0')}"), currency)
-        return money or Refused("amount.zero")
+        if not money:
+            return Refused("amount.zero")
+        if least is not None and money < least:
+            return Refused("amount.least", least=least)
+        return money if most is None or money <= most else Refused("amount.most", most=most)
 
     return read_amount
+
+
+# Numbers -----------------------------------------------------------------------------------------------------------
+
+_NUMBER: Final = re.compile("-?[0-9]+")
+
+
+def number(*, least: Bound[int] = 0, most: Bound[int] = None) -> Reader[int]:
+    """Make a reader of whole numbers: ASCII digits without separators, with a minus sign for a negative one.
+
+    A number has at most `AMOUNT_DIGITS` digits.
+
+    Args:
+        least: The smallest number, or a function of the turn that returns it; None for no bound.
+        most: The largest number, in the same way.
+
+    Raises:
+        FlowError: A bound is no whole number, or the lower one is above the upper one.
+    """
+    return _bounded("number", int, {"least": least, "most": most}, _number, _no_number)
+
+
+def _number(least: int | None, most: int | None) -> Reader[int]:
+    def read_number(text: str) -> int | Refused:
+        text = _collapse(text) if len(text) <= 1000 else ""
+        if _NUMBER.fullmatch(text) is None:
+            return Refused("number.format")
+        if len(text.lstrip("-")) > AMOUNT_DIGITS:
+            return Refused("number.digits", limit=AMOUNT_DIGITS)
+        value = int(text)
+        if least is not None and value < least:
+            return Refused("number.least", least=least)
+        return value if most is None or value <= most else Refused("number.most", most=most)
+
+    return read_number
 
 
 # Characters --------------------------------------------------------------------------------------------------------
@@ -134,7 +309,13 @@ def name(shortest: int = 2, longest: int = 50) -> Reader[str]:
     Args:
         shortest: The number of characters at least.
         longest: The number of characters at most.
+
+    Raises:
+        FlowError: A bound is no count, or the lower one is above the upper one.
     """
+    check_count("name()", "shortest", shortest)
+    check_count("name()", "longest", longest)
+    check_range("name()", ("shortest", shortest), ("longest", longest))
 
     def read_name(text: str) -> str | Refused:
         too_long = Refused("name.length", shortest=shortest, longest=longest)
@@ -189,11 +370,12 @@ def choice(*options: str) -> Reader[str]:
     digits do not matter. A full stop at its end is left out, unless an option ends in one.
 
     Raises:
-        ValueError: An option is empty, or two of them are the same word.
+        FlowError: An option is empty, or two of them are the same word.
     """
     known = {normalise(option): option for option in options}
     if len(known) < len(options) or "" in known:
-        raise ValueError("choice() needs options that differ in more than case and are not empty")
+        fault = "an option is empty, or two of them differ in case only"
+        raise FlowError("", "choice()", fault, "give options that differ in more than case and are not empty")
     longest = 4 * max(map(len, options), default=0)
 
     def read_choice(text: str) -> str | Refused:
@@ -214,15 +396,22 @@ _MONTHS: Final = (
 )  # fmt: skip
 
 
-def date(*, earliest: dt.date | None = None, latest: dt.date | None = None) -> Reader[dt.date]:
+def date(*, earliest: Bound[dt.date] = None, latest: Bound[dt.date] = None) -> Reader[dt.date]:
     """Make a reader of dates that mean the same everywhere: `2026-11-22`, `22 November 2026`, `22 nov 2026`.
 
     Nothing is guessed: `1/2/2026` is refused.
 
     Args:
-        earliest: The first possible day.
-        latest: The last possible day.
+        earliest: The first possible day, or a function of the turn that returns it.
+        latest: The last possible day, in the same way.
+
+    Raises:
+        FlowError: A bound is no date, or the first day is after the last one.
     """
+    return _bounded("date", dt.date, {"earliest": earliest, "latest": latest}, _date, _no_date)
+
+
+def _date(earliest: dt.date | None, latest: dt.date | None) -> Reader[dt.date]:
 
     def read_date(text: str) -> dt.date | Refused:
         numbers = _numbers(_collapse(text) if len(text) <= 1000 else "")
@@ -260,7 +449,11 @@ def free_text(limit: int = 1000) -> Reader[str]:
     """Make a reader of any text of 1 to `limit` characters, trimmed and in Unicode form NFC.
 
     Tabs and line breaks are kept. Other control characters, direction characters and invisible ones are refused.
+
+    Raises:
+        FlowError: `limit` is no count.
     """
+    check_count("free_text()", "limit", limit)
 
     def read_text(text: str) -> str | Refused:
         text = text.replace("\r\n", "\n").strip(" \t\r\n")
