@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.document.document import Address, Document
+from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
 from vimbiso_fsm.flow.commands import Shortcut
@@ -328,6 +328,6 @@ def one_flow(
 
 def member_document(**changes: Any) -> Document:
     """Make the document of a member who is signed in and has sent no message."""
-    address = Address(*CHANNEL.address)
+    address = CHANNEL.address
     known = Document("m-1", CHANNEL, START, guest=False, jwt_token="token-0", authenticated=True, channels=(address,))
     return attrs.evolve(known, **changes)

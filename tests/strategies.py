@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tests.bots import Bank, fruit_bot
 from vimbiso_fsm.document.document import (
-    Address,
     Document,
     FlowData,
     Moved,
@@ -31,7 +30,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START

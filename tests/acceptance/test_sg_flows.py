@@ -139,7 +139,7 @@ def test_sg32_one_member_two_channels(ada: Chat, valkey_url: str) -> None:
         assert greeted.replies[-1].text == begun.replies[-1].text == ada.say("help").replies[-1].text
         done = sms.say("yes")
     assert "was made" in done.replies[0].text
-    assert done.state.channel.address == ("sms", ADA)
+    assert done.state.channel.address == Channel("sms", ADA).address
     assert {(address.type, address.identifier) for address in done.state.channels} == {("sms", ADA), ("whatsapp", ADA)}
     assert place(ada.say("menu")) == "dashboard.menu"
     assert [offer.amount for offer in ada.core.offers[2:]] == [10]

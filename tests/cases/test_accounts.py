@@ -29,11 +29,6 @@ def asking(name: str) -> Bot:
 
 
 @pytest.mark.embedded
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Two bots on one Redis use the same keys; the second repairs the run of the first as damaged.",
-)
 def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
     """Two bots that share a server and a member each keep their own run of that member (Case 05)."""
     with (
@@ -47,11 +42,6 @@ def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
     assert (outcome.status, words(outcome.replies)) == ("advanced", ["bank done"])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="The account of a message is not compared with that of the question, so a yes counts from any of them.",
-)
 def test_a_yes_to_one_account_confirms_nothing_of_another():
     """A confirmation on one number of the bot does not answer the question of another of its numbers (Case 06)."""
     manager = FlowStateManager.in_memory(Bot(gift))
@@ -60,9 +50,6 @@ def test_a_yes_to_one_account_confirms_nothing_of_another():
     assert "Given." not in words(manager.handle(Message(YOU, "m3", "yes", account="2002")).replies)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="deliver() is not told to which account the member wrote."
-)
 def test_a_delivery_knows_the_account_it_leaves_from():
     """A function that delivers a timer's reply can read the number to which the member wrote (Case 07)."""
     clock, delivered = Clock(), list[tuple[Channel, str | None]]()

@@ -36,7 +36,7 @@ def body(**changes: str | None) -> bytes:
 def test_a_text():
     """A text message has the sender's digits, Twilio's id and the bot's number."""
     (said,) = sms.parse(body(Body="10 USD für alan ✓"), now=NOW).messages
-    assert (said.channel, said.id, said.text) == (ADA, "SM9f", "10 USD für alan ✓")
+    assert (said.channel, said.id, said.text) == (ADA.with_account(said.account), "SM9f", "10 USD für alan ✓")
     assert (said.account, said.sent_at, said.kind) == ("+263780000000", None, "text")
 
 

@@ -63,7 +63,7 @@ def test_a_typed_text():
     """A text message has the sender's number and name, the id, the account and the time."""
     (message,) = parsed(webhook(HI)).messages
     assert (message.channel, message.id, message.text, message.choice) == (
-        Channel("whatsapp", "263771000001", {"name": "Ada L."}),
+        Channel("whatsapp", "263771000001", {"name": "Ada L.", "account": message.account}),
         "wamid.1",
         "hi",
         None,
@@ -195,14 +195,14 @@ def test_a_change_of_something_else_is_ignored(field, named):
 def test_a_message_needs_no_name_of_its_sender(contacts):
     """A message without contacts, or with broken ones, is read without a name."""
     (message,) = parsed(webhook(HI, contacts=contacts)).messages
-    assert message.channel.metadata == {}
+    assert message.channel.metadata == {"account": message.account}
 
 
 def test_a_broken_contact_removes_no_other_name():
     """A broken contact does not remove the names of the others."""
     contacts = [{"wa_id": "1"}, {"profile": {"name": "A" * 200 + "\ud800"}, "wa_id": ADA.identifier}]
     (message,) = parsed(webhook(HI, contacts=contacts)).messages
-    assert message.channel.metadata == {"name": "A" * 99 + "…"}
+    assert message.channel.metadata == {"name": "A" * 99 + "…", "account": message.account}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from tests.bots import fruit_bot, member_document
 from tests.strategies import documents, json_values
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
-    Address,
     Document,
     FlowData,
     Moved,
@@ -33,6 +32,7 @@ from vimbiso_fsm.document.shape import SEED
 from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.errors import InvalidState
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.testing.chat import CHANNEL, START
 
 BOT = fruit_bot()

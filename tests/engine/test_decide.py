@@ -23,7 +23,7 @@ from tests.strategies import actions, documents, messages
 from tests.strategies import bots as any_bots
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, document_to_raw, encode
-from vimbiso_fsm.document.document import Address, Document, Undelivered
+from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
@@ -47,7 +47,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START, Talk, check_decision, words

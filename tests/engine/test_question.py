@@ -11,13 +11,14 @@ import attrs
 import pytest
 
 from tests.bots import one_flow
-from vimbiso_fsm.document.document import Address, FlowData, Member, Run, StepData
+from vimbiso_fsm.document.document import FlowData, Member, Run, StepData
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.question import Pressed, Question
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START, choices

@@ -18,7 +18,6 @@ from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, 
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import (
-    Address,
     Document,
     FlowData,
     Moved,
@@ -418,7 +417,7 @@ def test_a_changed_declaration_of_the_same_version_is_believed():
 
 def test_a_run_without_a_version_counts_as_current():
     """A run without a version, as in the seed's document, counts as current if no migration leads from version 1."""
-    run = Run(FlowData("errand:1", "confirm", StepData("errand", Address(*CHANNEL.address))))
+    run = Run(FlowData("errand:1", "confirm", StepData("errand", CHANNEL.address)))
     chat = Chat(bot_of(errand([])))
     chat.plant(member_document(version=1, run=run))
     chat.say("help", "yes")
@@ -685,7 +684,7 @@ def old_documents(draw: st.DrawFn) -> Document:
     fields = draw(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, values)))
     step = draw(st.sampled_from(OLD_STEPS))
     trail = draw(st.lists(st.sampled_from(OLD_STEPS), unique=True, max_size=4))
-    address = Address(*CHANNEL.address)
+    address = CHANNEL.address
     run = Run(
         FlowData("errand:0123456789abcdef", step, StepData("errand", address, fields=fields)),
         draw(st.sampled_from([1, 1, 1, 1, 2, 3])),

@@ -23,6 +23,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.legacy import Legacy, LegacyFlow
 from vimbiso_fsm.legacy.convert import Converted, Imported, ImportRecord, convert, import_token
 from vimbiso_fsm.legacy.records import LARGEST, is_number, masked, read, record_digest
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -62,7 +63,7 @@ def test_both_shapes_are_read(channel: bool, member_id: str | None):
     """Number, member, channel, flow, step and answers are read from both shapes."""
     old = read(LegacyRecord(NUMBER, text(offered(NUMBER, member_id, channel=channel))))
     assert (old.shape, old.member_id) == ("channel" if channel else "phone", member_id)
-    assert old.channel.address == ("whatsapp", NUMBER)
+    assert old.channel.address == Channel("whatsapp", NUMBER).address
     assert (old.flow[0], old.step) == ("offer", 1)
 
 
@@ -73,7 +74,7 @@ def test_a_record_becomes_a_document(channel: bool):
     document = found.document
     assert flows.bot.validator.validate(document).valid
     assert (document.member_id, document.guest) == ("m-42", False)
-    assert document.channel.address == ("whatsapp", NUMBER)
+    assert document.channel.address == Channel("whatsapp", NUMBER).address
     assert [address.identifier for address in document.channels] == [NUMBER]
     assert (document.jwt_token, document.authenticated) == (None, False)
     assert document.profile["firstname"] == "Ada"

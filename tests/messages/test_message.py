@@ -14,7 +14,7 @@ from tests.strategies import channels, json_values, messages, texts
 from vimbiso_fsm.document.document import first_document
 from vimbiso_fsm.engine.events import content_digest, turn_token
 from vimbiso_fsm.errors import InvalidMessage
-from vimbiso_fsm.messages.message import MAX_ID, Channel, Message
+from vimbiso_fsm.messages.message import MAX_ID, Address, Channel, Message
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START
 
@@ -113,7 +113,7 @@ def test_any_json_is_metadata(metadata: dict[str, Any]):
 
 def test_what_makes_two_channels_the_same():
     """Type and identifier; what is known of the member does not count."""
-    assert Channel("sms", "1", {"a": 1}).address == Channel("sms", "1").address == ("sms", "1")
+    assert Channel("sms", "1", {"a": 1}).address == Channel("sms", "1").address == Address("sms", "1")
     assert Channel("sms", "1").address != Channel("whatsapp", "1").address
 
 

@@ -27,7 +27,7 @@ from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord, Pause, RunCall
@@ -744,13 +744,13 @@ def test_the_cache_makes_room():
     cache = Cache(2)
     for name in ("a", "b", "c"):
         cache.keep(name, Head(), member_document(member_id=name))
-        cache.linked((name, name), name)
+        cache.linked(Address(name, name), name)
     assert cache.document("a") is None
-    assert cache.member(("a", "a")) is None
+    assert cache.member(Address("a", "a")) is None
     assert cache.document("c") is not None
-    cache.forget("c", ("c", "c"))
+    cache.forget("c", Address("c", "c"))
     assert cache.document("c") is None
-    assert cache.member(("c", "c")) is None
+    assert cache.member(Address("c", "c")) is None
     nothing = Cache(0)
     nothing.keep("a", Head(), member_document())
     assert nothing.document("a") is None

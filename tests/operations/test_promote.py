@@ -20,7 +20,7 @@ from tests.flow.test_tokens import Office, a_bot, a_token
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
-from vimbiso_fsm.document.document import Address, Document, Moved, PendingCall, TokenLife, first_document
+from vimbiso_fsm.document.document import Document, Moved, PendingCall, TokenLife, first_document
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.errors import Contended, DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.refusals import Refused
@@ -122,9 +122,7 @@ def test_a_channel_taken_away_is_a_guests_again():
     chat = Chat()
     member = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi")
-    chat.manager.update(
-        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
-    )
+    chat.manager.update(member, lambda document: attrs.evolve(document, channels=(WHATSAPP.address,), channel=WHATSAPP))
     chat.store.perform(Unlink(SMS, member))
     outcome = chat.say(SMS, "help")
     assert outcome.replies
@@ -151,9 +149,7 @@ def test_a_channel_taken_away_stays_away(days: int):
     chat = Chat()
     member = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi", "offer", "10")
-    chat.manager.update(
-        member, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
-    )
+    chat.manager.update(member, lambda document: attrs.evolve(document, channels=(WHATSAPP.address,), channel=WHATSAPP))
     chat.store.perform(Unlink(SMS, member))
     chat.at += days * 86_400
     chat.core.faults = [Fault("down", call="login")]
@@ -306,7 +302,7 @@ def test_another_writer_of_the_member_was_faster(result: Any):
 def test_merged_before():
     """A merge that was committed before is completed without a second report to observers."""
     held, _ = at_commit()
-    adopted = member(version=5, channels=(Address(*SMS.address),))
+    adopted = member(version=5, channels=(SMS.address,))
     held.take(Duplicate((), stored(adopted)))
     assert held.request == Link(SMS, "m-1")
     assert not held.told
@@ -575,9 +571,7 @@ def test_history_follows_a_guest_only_for_as_long_as_they_were_theirs():
     chat = Chat()
     ada = chat.say(WHATSAPP, "hi").state.member_id
     chat.say(SMS, "hi")
-    chat.manager.update(
-        ada, lambda document: attrs.evolve(document, channels=(Address(*WHATSAPP.address),), channel=WHATSAPP)
-    )
+    chat.manager.update(ada, lambda document: attrs.evolve(document, channels=(WHATSAPP.address,), channel=WHATSAPP))
     chat.store.perform(Unlink(SMS, ada))
     chat.manager = chat.worker()
     again = chat.say(SMS, "hi", "hi")

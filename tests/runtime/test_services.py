@@ -73,7 +73,7 @@ def request(service: str = "bank", method: str = "pay", *, stored: bool = False,
     """Return a call with a key."""
     proposed: Call[Any] = Call(service, method, arguments or {"name": "ada", "fruit": "apple"}, stored)
     pending = PendingCall("key-1", service, method, {}, "root", START)
-    return RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
+    return RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending, MEMBER)
 
 
 @pytest.mark.parametrize("error", [OSError, TimeoutError, ValueError, RuntimeError, KeyError])
@@ -510,7 +510,7 @@ def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
     """A call that may have had an effect does not fail because its method does not exist any more."""
     proposed: Call[Any] = Call("bank", "pay", {})
     pending = PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
-    request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending)
+    request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending, MEMBER)
     with pytest.raises(Unreadable, match="any more"):
         bind({}, request)
     assert bind({}, attrs.evolve(request, policy=READ_ONLY))() == Refused("call.failed")

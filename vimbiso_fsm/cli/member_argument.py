@@ -1,4 +1,4 @@
-"""The argument that names a member: a member id, or a channel as `TYPE:IDENTIFIER`."""
+"""The argument that names a member: a member id, or a channel as `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from vimbiso_fsm.store.requests import FindOwner
 EXAMPLE: Final = "whatsapp:263771234567"
 
 MemberArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="MEMBER", help=f"A member id, or a channel as TYPE:IDENTIFIER, e.g. {EXAMPLE}.")
+    str,
+    typer.Argument(
+        metavar="MEMBER",
+        help=f"A member id, or a channel as TYPE:IDENTIFIER, e.g. {EXAMPLE}; with the bot's own account as "
+        "TYPE/ACCOUNT:IDENTIFIER.",
+    ),
 ]
 
 
 def channel_of(address: str, language: str = "") -> Channel:
-    """Read a channel from `TYPE:IDENTIFIER`.
+    """Read a channel from `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`.
 
     Args:
         address: The text.
@@ -32,11 +37,13 @@ def channel_of(address: str, language: str = "") -> Channel:
     Raises:
         typer.BadParameter: The text names no channel.
     """
-    type, _, identifier = address.partition(":")
+    route, _, identifier = address.partition(":")
+    type, _, account = route.partition("/")
     try:
-        return Channel(type, identifier, {"language": language} if language else {})
+        return Channel(type, identifier, {"language": language} if language else {}).with_account(account)
     except InvalidMessage as error:
-        raise typer.BadParameter(f"a channel is TYPE:IDENTIFIER, e.g. {EXAMPLE}; {error.field} {error.fault}") from None
+        form = f"a channel is TYPE:IDENTIFIER, e.g. {EXAMPLE}, or TYPE/ACCOUNT:IDENTIFIER"
+        raise typer.BadParameter(f"{form}; {error.field} {error.fault}") from None
 
 
 def member_id_of(at: OpenStore, member: str) -> str:
@@ -49,8 +56,8 @@ def member_id_of(at: OpenStore, member: str) -> str:
     Returns:
         The id of the member that owns the channel, of the channel's guest, or the id as it was given.
     """
-    type, colon, _ = member.partition(":")
-    if not colon or type not in at.channel_types:
+    route, colon, _ = member.partition(":")
+    if not colon or route.partition("/")[0] not in at.channel_types:
         return member
     channel = channel_of(member)
     return at.store.perform(FindOwner(channel)).member_id or guest_id(channel)

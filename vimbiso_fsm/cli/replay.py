@@ -34,7 +34,7 @@ from vimbiso_fsm.errors import (
     StoreUnavailable,
     VimbisoError,
 )
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Address, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 
@@ -119,7 +119,7 @@ class _Run:
     broken: int = 0
     errors: int = 0
     outcomes: Counter[str] = attrs.field(factory=Counter[str])
-    members: dict[tuple[str, str], str] = attrs.field(factory=dict[tuple[str, str], str])
+    members: dict[Address, str] = attrs.field(factory=dict[Address, str])
     notes: Console = attrs.field(factory=lambda: Console(stderr=True, highlight=False))
     begun: float = attrs.field(factory=time.monotonic)
 

@@ -27,6 +27,7 @@ from vimbiso_fsm.document.json_codec import dumps, loads, snapshot
 from vimbiso_fsm.document.shape import WIRE_NAMES, parts_of, wire_name
 from vimbiso_fsm.document.typed_data import converter, object_writer
 from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.messages.message import Address
 
 
 def encode(document: Document) -> bytes:
@@ -187,7 +188,7 @@ def _step_data(data: StepData) -> dict[str, Any]:
 
 converter.register_unstructure_hook(StepData, _step_data)
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
-for _class in (Run, Answer, PendingCall, Undelivered):
+for _class in (Address, Run, Answer, PendingCall, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)

@@ -14,19 +14,11 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 import attrs
 from typing_extensions import TypeVar
 
-from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.document.ids import guest_id, person_of
+from vimbiso_fsm.messages.message import Address, Channel
 
 Fields: TypeAlias = Mapping[str, Any]
 """Plain data by name, as JSON holds it: texts, numbers, true, false, null, lists and objects."""
-
-
-@attrs.frozen
-class Address:
-    """The type and the identifier of a channel, without its metadata."""
-
-    type: str
-    identifier: str = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -35,7 +27,7 @@ class StepData:
 
     Attributes:
         flow_type: The name of the flow.
-        channel: The address of the member when the run began.
+        channel: The address of the member when the run began, without the account.
         context: Counts and marks of the framework.
         verdict: The latest verdict on an answer, with `step`, `ok` and `code`; empty before the first.
         fields: The flow's data as plain data.
@@ -274,7 +266,8 @@ class Document:
     """The stored state of a member.
 
     Attributes:
-        member_id: The member.
+        member_id: The id under which the document is stored. It is the member's id, unless the member has another
+            conversation with another account of the bot (`person`).
         channel: The channel of the latest turn.
         last_updated: The instant of the latest commit; it never goes back.
         version: The number of commits.
@@ -330,6 +323,26 @@ class Document:
         object.__setattr__(self, "judged", judged)
 
     @property
+    def person(self) -> str:
+        """The id of the member, which all conversations of the member with accounts of the bot have in common."""
+        return (
+            person_of(self.member_id, (self.channel.address, *self.channels))
+            if "@" in self.member_id
+            else self.member_id
+        )
+
+    def speaks_to(self, address: Address) -> bool:
+        """Return whether this is the conversation with the account of an address.
+
+        An address without an account is that of any, and a document that knows no account of the member's address takes
+        that of the next message.
+        """
+        here = (self.channel.address,) if self.guest else self.channels
+        bare = address.without_account
+        accounts = {known.account for known in here if known.without_account == bare}
+        return not (address.account and accounts) or bool(accounts & {address.account, ""})
+
+    @property
     def flow_data(self) -> FlowData | None:
         """The current run's state and data; None when no flow is open."""
         return self.run.flow_data if self.run else None
@@ -352,7 +365,7 @@ class Document:
     def member(self) -> Member:
         """The member, as callbacks see them."""
         return Member(
-            self.member_id,
+            self.person,
             self.guest,
             self.authenticated,
             self.jwt_token,
@@ -372,16 +385,35 @@ def trail_before(trail: Sequence[str], step: str) -> tuple[str, ...]:
     return (*trail[: trail.index(step)],) if step in trail else (*trail,)
 
 
-def first_document(channel: Channel, now: datetime, *, member_id: str = "", version: int = 0) -> Document:
-    """Return the document of a new member of a channel: a guest, unless `member_id` names the owner."""
+def first_document(
+    channel: Channel, now: datetime, *, address: Address | None = None, member_id: str = "", version: int = 0
+) -> Document:
+    """Return the document of a new member of a channel.
+
+    Args:
+        channel: The channel.
+        now: The store's clock.
+        address: The address by which the bot tells the channel from others; by default that of the channel.
+        member_id: The owner of the channel; empty for a guest.
+        version: The version of the head on which the document is stored.
+    """
+    address = address or channel.address
     return Document(
-        member_id=member_id or guest_id(channel),
+        member_id=member_id or guest_id(address),
         channel=channel,
         last_updated=now,
         version=version,
         guest=not member_id,
-        channels=(Address(*channel.address),) if member_id else (),
+        channels=(address,) if member_id else (),
     )
+
+
+def with_address(channels: Sequence[Address], address: Address) -> tuple[Address, ...]:
+    """Return linked channels with an address that is known now, in place of the same one without its account."""
+    if address in channels:
+        return (*channels,)
+    replaced = (known for known in channels if known != address.without_account)
+    return (*replaced, address)
 
 
 P_co = TypeVar("P_co", covariant=True, default=Fields)

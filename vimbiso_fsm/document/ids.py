@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Address, Channel
 
 
 def hashed(*parts: str) -> str:
@@ -24,14 +27,44 @@ def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
     return type, hashlib.sha256(f"{len(type)}:{type}:{identifier}".encode()).hexdigest()[:16]
 
 
-def guest_id(channel: Channel) -> str:
-    """Return the id of the guest on a channel, which is a digest, so that no key shows a phone number."""
-    return _guest_id(channel.type, channel.identifier)
+def guest_id(channel: Channel | Address) -> str:
+    """Return the id of the guest on a channel, which is a digest, so that no key shows a phone number.
+
+    Guests on two accounts of the bot are two guests.
+    """
+    return _guest_id(channel.type, channel.identifier, channel.account)
 
 
 @lru_cache(maxsize=4096)
-def _guest_id(type: str, identifier: str) -> str:
-    return "guest-" + hashlib.sha256(f"{len(type)}:{type}:{identifier}".encode()).hexdigest()[:24]
+def _guest_id(type: str, identifier: str, account: str) -> str:
+    reached = f":{len(identifier)}:{account}" if account else ""
+    return "guest-" + hashlib.sha256(f"{len(type)}:{type}:{identifier}{reached}".encode()).hexdigest()[:24]
+
+
+_GUEST: Final = re.compile(r"guest-[0-9a-f]{24}")
+
+
+def is_guest_id(member_id: str) -> bool:
+    """Return whether an id is that of a guest."""
+    return _GUEST.fullmatch(member_id) is not None
+
+
+def conversation_id(person: str, address: Address) -> str:
+    """Return the id of a member's conversation with one account, where another account has that of the member."""
+    return f"{person}@{address.type}:{address.account}"
+
+
+def person_of(member_id: str, addresses: Iterable[Address]) -> str:
+    """Return the member of a conversation.
+
+    Args:
+        member_id: The id of the conversation.
+        addresses: The channels of the conversation.
+    """
+    for address in addresses:
+        if address.account and member_id.endswith(suffix := conversation_id("", address)):
+            return member_id.removesuffix(suffix)
+    return member_id
 
 
 def instant(at: float) -> datetime:

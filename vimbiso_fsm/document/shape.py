@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Address, Document, Fields, Run, StepData, Suspended
+from vimbiso_fsm.document.document import Document, Fields, Run, StepData, Suspended
 from vimbiso_fsm.document.typed_data import (
     READ_ERRORS,
     Misshapen,
@@ -25,7 +25,7 @@ from vimbiso_fsm.document.typed_data import (
     new_converter,
 )
 from vimbiso_fsm.errors import Fault
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Address, Channel
 
 SEED: Final = frozenset(
     {

@@ -25,12 +25,12 @@ from typing import Any, Final
 import attrs
 
 from vimbiso_fsm.document.codec import document_to_raw
-from vimbiso_fsm.document.document import Address, Document, Fields, Run
+from vimbiso_fsm.document.document import Document, Fields, Run
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.document.shape import parts_of
 from vimbiso_fsm.document.typed_data import is_object, kind_of, structure
 from vimbiso_fsm.errors import Fault, InvalidState, Unreadable
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import Address, Channel
 
 CHANNEL_TYPES: Final = frozenset(
     {

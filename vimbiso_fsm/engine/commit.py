@@ -16,7 +16,15 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
-from vimbiso_fsm.document.document import Document, Member, Moved, PendingCall, TokenLife, Undelivered
+from vimbiso_fsm.document.document import (
+    Document,
+    Member,
+    Moved,
+    PendingCall,
+    TokenLife,
+    Undelivered,
+    with_address,
+)
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.document.typed_data import unstructure
@@ -31,7 +39,7 @@ from vimbiso_fsm.errors import WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, TIMER_GRACE
@@ -83,7 +91,7 @@ class Decision:
 
 def caller(document: Document, pending: PendingCall) -> Caller:
     """Return the caller on whose behalf a pending call acts."""
-    return Caller(pending.key, document.member_id, document.jwt_token, document.channel)
+    return Caller(pending.key, document.person, document.jwt_token, document.channel)
 
 
 def commit_of(decision: Decision, head: Head) -> Commit:
@@ -199,10 +207,16 @@ def _document(draft: Draft, event: Event) -> Document:
         deadline=session.deadline,
         session_since=session.since,
         warn_at=session.warn_at,
-        channels=before.channels,
+        channels=_channels(draft, channel),
         effects=draft.effects,
         moved=_moved(draft),
     )
+
+
+def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
+    """The linked channels. One that was linked before its account was known takes the account of the message."""
+    channels, address = draft.before.channels, draft.bot.route(channel).address
+    return with_address(channels, address) if address.account and address.without_account in channels else channels
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:
@@ -213,10 +227,10 @@ def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, i
 def _moved(draft: Draft) -> Moved | None:
     """The member that a guest has become in this turn or an earlier one."""
     before = draft.before
-    if draft.member.id == before.member_id:
+    if draft.member.id == before.person:
         return before.moved
     if not before.guest:
-        raise WrongMember(before.member_id)
+        raise WrongMember(before.person)
     return Moved(draft.member.id, draft.version)
 
 

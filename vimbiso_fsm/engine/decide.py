@@ -80,7 +80,7 @@ def decide(
     if document is None:
         if not isinstance(event, Message):
             raise TypeError("only a message can be the first event of a conversation")
-        document = first_document(event.channel, now)
+        document = first_document(event.channel, now, address=bot.route(event.channel).address)
     draft = _open(bot, document, event, now)
     try:
         match event:
@@ -237,7 +237,7 @@ def _channel(stored: Channel, event: Event) -> Channel:
     """The channel of the turn. Known metadata is kept, as long as there is room."""
     if not isinstance(event, Message) or event.channel == stored:
         return stored
-    if event.channel.address != stored.address:
+    if event.channel.address.without_account != stored.address.without_account:
         return event.channel
     try:
         return attrs.evolve(stored, metadata={**stored.metadata, **event.channel.metadata})

@@ -10,7 +10,6 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditStep
 from vimbiso_fsm.document.document import (
     NARROWED,
-    Address,
     FlowData,
     Run,
     StepData,
@@ -309,7 +308,7 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
         raise Stuck(flow.name, flow.initial, fault, "let one of them ask, or raise Limits.autos")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
     step_data = StepData(
-        flow.name, Address(*draft.channel.address), fields=unstructure(data), typed=kept_typed(flow, data)
+        flow.name, draft.channel.address.without_account, fields=unstructure(data), typed=kept_typed(flow, data)
     )
     draft.typed[run_id] = data
     _note_step(draft, flow, run_id, "", flow.initial, "start")

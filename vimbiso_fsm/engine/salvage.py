@@ -25,7 +25,6 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import (
-    Address,
     Document,
     FlowData,
     Run,
@@ -463,7 +462,7 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
     if not flow[flow.initial].is_question:
         return f"flow {name!r} does not begin with a question"
     fields = unstructure(flow.data())
-    data = StepData(flow.name, Address(*document.channel.address), fields=fields)
+    data = StepData(flow.name, document.channel.address.without_account, fields=fields)
     run_id = f"{flow.name}:{hashed('restart', document.member_id, str(document.version))[:16]}"
     run = Run(FlowData(run_id, flow.initial, data), flow.version, flow.fingerprint, document.version)
     return attrs.evolve(document, run=run), document.version, ()

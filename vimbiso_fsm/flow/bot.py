@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import attrs
 
@@ -45,6 +45,11 @@ def _profile_class(given: type | None) -> type | None:
             fault = f"field {field.name!r} of profile class {name_of(given)} has no default"
             raise FlowError("", "bot", fault, "give it one: the profile of a new member is empty")
     return given
+
+
+def _check_accounts(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("separate", "shared"):
+        raise FlowError("", "bot", f"accounts is {value!r}", "give 'separate' or 'shared'")
 
 
 def _dropped(given: Iterable[str]) -> frozenset[str]:
@@ -95,6 +100,8 @@ class Bot:
             otherwise in the one that the channel reports.
         services: The services that calls are made to, by the name of the port in snake case.
         channels: Channel types beyond the built-in ones.
+        accounts: Whether a member's conversations with two accounts of the bot on a channel (phone-number ids, bots'
+            names) are "separate" or one ("shared").
         session: The lifetime of a session, or the seconds without a message after which it ends.
         tokens: The settings for members' login tokens. Without them a token is opaque and lives until a flow
             removes it.
@@ -122,6 +129,7 @@ class Bot:
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
+    accounts: Literal["separate", "shared"] = attrs.field(default="separate", validator=_check_accounts, kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
     dropped: frozenset[str] = attrs.field(default=frozenset(), converter=_dropped, kw_only=True)
@@ -181,6 +189,10 @@ class Bot:
         """Return the current flow with that name, if there is one, and the older definitions that are kept."""
         current = [self.machines[name].flow] if name in self.machines else []
         return (*current, *(machine.flow for (flow, _), machine in self.kept.items() if flow == name))
+
+    def route(self, channel: Channel) -> Channel:
+        """Return a channel as the bot tells it from others: without the account if all accounts are one."""
+        return channel if self.accounts == "separate" else channel.with_account("")
 
     def button_title(self, flow: str, state: str, trigger: str) -> Text:
         """Return the title of a button: the text with the key `<flow>.<state>.<trigger>`."""

@@ -23,7 +23,7 @@ from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Address, Document, FlowData, Run, StepData, Suspended
+from vimbiso_fsm.document.document import Document, FlowData, Run, StepData, Suspended
 from vimbiso_fsm.document.ids import guest_id, hashed, instant
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
@@ -107,7 +107,7 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
         profile=_kept(old, "profile", legacy.profile),
         current_account=_kept(old, "current_account", legacy.account),
         run=run,
-        channels=(Address(*old.channel.address),) if member_id else (),
+        channels=(old.channel.address,) if member_id else (),
     )
     return Converted(_with_session(bot, _with_timer(bot, document, old, now), now), old.shape, dropped, moved)
 
@@ -190,7 +190,7 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
         FlowData(
             f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode())[:16]}",
             step,
-            StepData(flow.name, Address(*old.channel.address), fields=fields),
+            StepData(flow.name, old.channel.address, fields=fields),
         ),
         flow.version,
         flow.fingerprint,

@@ -46,7 +46,7 @@ class Legacy(Declaration):
             return False
         try:
             importing = ImportRecord(context.bot, record)
-            if importing.state.channel.address != channel.address:
+            if importing.state.channel.address != channel.address.without_account:
                 return False
             await importing.run(context)
         except RecordNotImported as refusal:

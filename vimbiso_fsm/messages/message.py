@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -75,13 +75,38 @@ def _metadata(value: object) -> Mapping[str, Any]:
 
 
 @attrs.frozen
+class Address:
+    """A channel without its metadata.
+
+    Attributes:
+        type: The type of the channel.
+        identifier: The address of the member on the channel.
+        account: The bot's address on the channel; empty if the channel does not tell it.
+    """
+
+    type: str
+    identifier: str = attrs.field(repr=False)
+    account: str = ""
+
+    @property
+    def without_account(self) -> Address:
+        """The member's address alone, whichever account of the bot it is reached from."""
+        return attrs.evolve(self, account="") if self.account else self
+
+
+ACCOUNT: Final = "account"
+"""The name in the metadata of a channel under which the bot's address on the channel stands."""
+
+
+@attrs.frozen
 class Channel:
     """A way to reach a member.
 
     Attributes:
         type: "whatsapp", "telegram", "sms", "terminal" …
         identifier: The address of the member on the channel: a phone number, a chat id.
-        metadata: What the channel knows of the member, as storable values.
+        metadata: What the channel knows of the member, as storable values. The text `account` in it is the bot's own
+            address on the channel.
 
     Raises:
         InvalidMessage: A field is empty, too long, of the wrong type or not storable.
@@ -92,9 +117,22 @@ class Channel:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, converter=_metadata, hash=False, repr=False)
 
     @property
-    def address(self) -> tuple[str, str]:
-        """Type and identifier; two channels with the same address are the same channel."""
-        return self.type, self.identifier
+    def account(self) -> str:
+        """The bot's address on the channel (a phone-number id, a bot's name); empty if the channel does not tell it."""
+        account = self.metadata.get(ACCOUNT)
+        return account if isinstance(account, str) else ""
+
+    @property
+    def address(self) -> Address:
+        """Type, identifier and account; two channels with the same address are the same channel."""
+        return Address(self.type, self.identifier, self.account)
+
+    def with_account(self, account: str) -> Channel:
+        """Return the channel with another account of the bot, or without one if it is empty."""
+        if account == self.account:
+            return self
+        rest = {name: value for name, value in self.metadata.items() if name != ACCOUNT}
+        return Channel(self.type, self.identifier, {**rest, ACCOUNT: account} if account else rest)
 
 
 def _check_instant(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -115,11 +153,13 @@ class Message:
         text: The text that was typed.
         choice: The id of the button or row that was pressed.
         kind: The kind of content; "text" for text and choices, else "image", "sticker" …
-        account: The bot's address on the channel (a phone-number id, a bot's name); part of the message's identity.
+        account: The bot's address on the channel (a phone-number id, a bot's name); part of the message's identity. It
+            stands in the metadata of the channel too, and may be given in either place.
         sent_at: When the message was sent, with a time zone; never later than it was received.
 
     Raises:
-        InvalidMessage: A field is empty, too long or of the wrong type, or both `text` and `choice` are given.
+        InvalidMessage: A field is empty, too long or of the wrong type, both `text` and `choice` are given, or two
+            accounts are.
     """
 
     channel: Channel
@@ -131,9 +171,17 @@ class Message:
     sent_at: datetime | None = attrs.field(default=None, kw_only=True, validator=_check_instant)
 
     def __attrs_post_init__(self) -> None:
+        if not isinstance(self.channel, Channel):
+            raise InvalidMessage("channel", f"must be a Channel, not a {type(self.channel).__name__}")
         if self.text is not None and self.choice is not None:
             raise InvalidMessage("text", "was given together with choice; a message is one or the other")
         for name in ("text", "choice", "kind", "account"):
             value = getattr(self, name)
             if value is not None and not value.isascii():
                 object.__setattr__(self, name, plain(value))
+        known = self.channel.account
+        if self.account != known:
+            if self.account and known:
+                raise InvalidMessage("account", "is not the one in the metadata of the channel; give it once")
+            object.__setattr__(self, "account", self.account or known)
+            object.__setattr__(self, "channel", self.channel.with_account(self.account))

@@ -7,6 +7,7 @@ from typing import TypeVar
 import attrs
 
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.store.requests import Head
 
 K = TypeVar("K")
@@ -31,13 +32,13 @@ class Cache:
         """Keep up to `size` members; 0 keeps none."""
         self._size = size
         self._documents: dict[str, Known] = {}
-        self._members: dict[tuple[str, str], str] = {}
+        self._members: dict[Address, str] = {}
 
     def document(self, member_id: str) -> Known | None:
         """Return the latest known document of a member."""
         return self._documents.get(member_id)
 
-    def member(self, address: tuple[str, str]) -> str | None:
+    def member(self, address: Address) -> str | None:
         """Return the latest known owner of a channel."""
         return self._members.get(address)
 
@@ -45,11 +46,11 @@ class Cache:
         """Remember a document, in place of the one that was remembered the longest ago if the cache is full."""
         self._put(self._documents, member_id, Known(head, document))
 
-    def linked(self, address: tuple[str, str], member_id: str) -> None:
+    def linked(self, address: Address, member_id: str) -> None:
         """Remember the owner of a channel."""
         self._put(self._members, address, member_id)
 
-    def forget(self, member_id: str, address: tuple[str, str] | None = None) -> None:
+    def forget(self, member_id: str, address: Address | None = None) -> None:
         """Forget a member, and the owner of a channel; the store is asked next time."""
         self._documents.pop(member_id, None)
         if address is not None:

@@ -83,6 +83,7 @@ class RunCall(Effect[object]):
         caller: The member on whose behalf the call is made.
         policy: The retry policy.
         pending: The call as the member's document holds it.
+        member_id: The id under which that document is stored, where the result belongs.
         renews: Whether the call renews the login token, before the call of the flow is made.
         refuses: Returns whether an answer says that the service did not accept the login token.
         renewable: Whether the login token may be renewed if the service does not accept it.
@@ -93,6 +94,7 @@ class RunCall(Effect[object]):
     caller: Caller
     policy: CallPolicy
     pending: PendingCall
+    member_id: str
     renews: bool = False
     refuses: Callable[[object], bool] = attrs.field(default=never, eq=False, repr=False)
     renewable: bool = False
@@ -108,7 +110,7 @@ class Deliver(Effect["BaseException | None"]):
     """Send replies to the member. The answer is None on success, else the exception that was raised.
 
     Attributes:
-        channel: The member's channel.
+        channel: The member's channel; its account is the one to send from.
         replies: The replies to send.
         key: A text that is the same in every attempt to send these replies.
     """

@@ -18,7 +18,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.codec import decode, encode
-from vimbiso_fsm.document.document import Address, Document, first_document
+from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
@@ -91,6 +91,9 @@ class _Handling:
     def __init__(self, context: Context, message: Message, imports: bool) -> None:
         self._context = context
         self._message = message
+        self._place = context.bot.route(message.channel)
+        self._elsewhere = False
+        self._looked_before = False
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message
         self._turns = MemberTurns(context)
@@ -106,10 +109,10 @@ class _Handling:
 
     def is_cached(self) -> bool:
         """Take the owner of the channel and the document from the cache; return whether the document is there."""
-        message, turns, cache = self._message, self._turns, self._context.cache
-        member_id = cache.member(message.channel.address)
+        turns, cache = self._turns, self._context.cache
+        member_id = cache.member(self._place.address)
         self._owner_is_cached = self._linked = member_id is not None
-        turns.member_id = member_id or guest_id(message.channel)
+        turns.member_id = member_id or guest_id(self._place)
         known = cache.document(turns.member_id)
         if known is None:
             return False
@@ -123,20 +126,26 @@ class _Handling:
         return await self._find_owner()
 
     async def _find_owner(self) -> Outcome | None:
-        return await self._go_to(await requests.FindOwner(self._message.channel))
+        return await self._go_to(await requests.FindOwner(self._place))
 
     async def _go_to(self, owner: requests.Linked) -> Outcome | None:
         """Read the document of the channel's owner, or of the guest on a channel that has none."""
-        turns, cache, channel = self._turns, self._context.cache, self._message.channel
+        turns, cache, place = self._turns, self._context.cache, self._place
         self._owner_is_cached, self._linked = False, bool(owner.member_id)
-        turns.member_id = owner.member_id or guest_id(channel)
+        turns.member_id = owner.member_id or guest_id(place)
         if owner.member_id:
-            cache.linked(channel.address, owner.member_id)
+            cache.linked(place.address, owner.member_id)
         known = cache.document(turns.member_id)
         if known is None:
             return await self._read(await requests.Load(turns.member_id))
         turns.head, turns.document = known.head, known.document
-        return None
+        return None if known.document.speaks_to(place.address) else await self._go_elsewhere()
+
+    async def _go_elsewhere(self) -> Outcome | None:
+        """Leave a conversation with another account of the bot alone, and read that of the guest on this one."""
+        self._context.cache.forget(self._turns.member_id, self._place.address)
+        self._elsewhere = True
+        return await self._go_to(requests.Linked(None))
 
     async def _read(self, stored: requests.Stored | requests.Broken) -> Outcome | None:
         """Read the stored data, and repair it if it is damaged, until there is a document to decide on."""
@@ -146,11 +155,11 @@ class _Handling:
             match open_document(context.bot, turns.member_id, stored, instant(max(stored.at, context.now))):
                 case Sound(document):
                     turns.document, self._salvage = document, None
-                    address = self._message.channel.address
-                    if self._owner_is_cached and Address(*address) not in document.channels:
+                    address = self._place.address
+                    if self._owner_is_cached and not {address, address.without_account} & {*document.channels}:
                         context.cache.forget(turns.member_id, address)
                         return await self._find_owner()
-                    return None
+                    return None if document.speaks_to(address) else await self._go_elsewhere()
                 case Absent():
                     return await self._begin(stored.at)
                 case Newer(error) | Foreign(error):
@@ -173,6 +182,9 @@ class _Handling:
         if self._salvage is not None:
             return None
         if not turns.head.version:
+            earlier = await self._guest_without_account()
+            if earlier is not None:
+                return await self._read(earlier)
             importer, self._imports = context.bot.importer if self._imports else None, False
             if importer is not None and await importer.import_record(context, turns.member_id, self._message.channel):
                 return await self._find_owner()
@@ -185,23 +197,44 @@ class _Handling:
             self._salvage = Salvage(turns.document, (), ("document",), Text("session.lost"))
         return None
 
+    async def _guest_without_account(self) -> requests.Stored | requests.Broken | None:
+        """Return the data of a guest of the time before accounts were told apart, if this account may take it over.
+
+        It is looked for once a message, and only where nothing was ever stored under the guest's own id.
+        """
+        turns, address = self._turns, self._place.address
+        if self._linked or self._looked_before or not address.account:
+            return None
+        self._looked_before = True
+        member_id = guest_id(address.without_account)
+        stored = await requests.Load(member_id)
+        if isinstance(stored, requests.Stored) and stored.document is None:
+            return None
+        reading = open_document(self._context.bot, member_id, stored, instant(self._context.now))
+        if isinstance(reading, Sound) and not reading.document.speaks_to(address):
+            return None
+        turns.member_id = member_id
+        return stored
+
     async def _owner_after_promotion(self) -> requests.Linked | None:
         """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a message."""
-        if self._linked or self._owner_asked_again:
+        if self._linked or self._owner_asked_again or self._elsewhere:
             return None
         self._owner_asked_again = True
         self._context.cache.forget(self._turns.member_id)
-        owner = await requests.FindOwner(self._message.channel)
+        owner = await requests.FindOwner(self._place)
         return owner if owner.member_id else None
 
     def _new_document(self) -> Document:
         turns = self._turns
-        return first_document(
+        document = first_document(
             self._message.channel,
             instant(self._context.now),
+            address=self._place.address,
             member_id=turns.member_id if self._linked else "",
             version=turns.head.version,
         )
+        return attrs.evolve(document, member_id=turns.member_id)
 
     # Repair -------------------------------------------------------------------------------------------------------
 
@@ -382,8 +415,8 @@ class _Handling:
     async def _follow_on(self, guest: Document) -> Outcome | None:
         """Go on at the member that the guest has become."""
         self._turns.document = guest
-        owner = await requests.FindOwner(self._message.channel)
-        if owner.member_id is None:
+        owner = await requests.FindOwner(self._place)
+        if owner.member_id is None or not owner.own:
             return await self._promote(guest, None)
         self._context.cache.forget(guest.member_id)
         return await self._go_to(owner)

@@ -23,14 +23,15 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Address, Document, Moved
-from vimbiso_fsm.document.ids import hashed, instant
+from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_LIFE
@@ -85,33 +86,40 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
     """
     merged = await _merge_at_member(context, guest)
     if merged is None:
-        await _delete(context, guest, head)
+        assert guest.moved is not None
+        await _delete(context, guest, head, guest.moved.to)
         return Unlinked()
-    assert guest.moved is not None
+    member_id = merged.document.member_id
     context.confirmed = context.confirmed and merged.confirmed
-    linked = await requests.Link(guest.channel, guest.moved.to)
+    linked = await requests.Link(context.bot.route(guest.channel), member_id)
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
-        await _delete(context, guest, head)
-    return merged if linked.member_id == guest.moved.to else Unlinked(linked.member_id)
+        await _delete(context, guest, head, member_id)
+    return merged if linked.member_id == member_id else Unlinked(linked.member_id)
 
 
 async def _merge_at_member(context: Context, guest: Document) -> Promoted | None:
     """Merge the guest into the member's stored document.
+
+    Where that is the conversation with another account of the bot, the guest becomes a conversation of its own, under
+    an id of its own (`conversation_id`).
 
     Returns:
         The member's document. None when the guest is too old to be merged, or when it was merged and the channel was
         taken from the member since.
     """
     assert guest.moved is not None
-    bot, member_id = context.bot, guest.moved.to
+    bot, address = context.bot, context.bot.route(guest.channel).address
     inherited = await requests.ReadInherited(guest.member_id)
-    stored: requests.Stored | requests.Broken = await requests.Load(member_id)
+    member_id, stored = await _find_conversation(context, guest.moved.to, address)
     conflicts = 0
     while True:
         now = instant(context.now)
         if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
             return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
+            case Sound(document) if _is_with_another(document, address):  # that account was faster
+                member_id, stored = await _find_conversation(context, guest.moved.to, address)
+                continue
             case Sound(document):
                 member: Document | None = document
             case Absent():
@@ -122,7 +130,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 moved = await requests.Quarantine(member_id, stored.head)
                 stored = moved.current if isinstance(moved, requests.Conflict) else moved
                 continue
-        decision = merge(bot, guest, member, now, version=stored.head.version)
+        decision = merge(bot, guest, member, now, version=stored.head.version, member_id=member_id)
         result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
         match result:
             case requests.Committed():
@@ -141,17 +149,48 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
 
 
+async def _find_conversation(
+    context: Context, person: str, address: Address
+) -> tuple[str, requests.Stored | requests.Broken]:
+    """Return the id of the member's conversation with an account of the bot, and its stored data.
+
+    It is the member's id, unless that is the conversation with another account, or such an id was given out before.
+    """
+    stored = await requests.Load(person)
+    if not address.account:
+        return person, stored
+    match open_document(context.bot, person, stored, instant(context.now)):
+        case Sound(document):
+            if not _is_with_another(document, address):
+                return person, stored
+            given = True
+        case Absent():
+            given = False
+        case _:
+            return person, stored
+    member_id = conversation_id(person, address)
+    found = await requests.Load(member_id)
+    return (member_id, found) if given or found.head.version else (person, stored)
+
+
+def _is_with_another(document: Document, address: Address) -> bool:
+    """Whether a member's document is the conversation with another account of the bot on that type of channel."""
+    accounts = {known.account for known in document.channels if known.type == address.type and known.account}
+    return bool(address.account and accounts) and address.account not in accounts
+
+
 def _merged_before(context: Context, guest: Document, member_id: str, current: requests.Stored) -> Promoted | None:
     """Return the member's document, if the channel is still linked to the member."""
     reading = open_document(context.bot, member_id, current, instant(context.now))
-    if isinstance(reading, Sound) and Address(*guest.channel.address) in reading.document.channels:
+    address = context.bot.route(guest.channel).address
+    if isinstance(reading, Sound) and {address, address.without_account} & {*reading.document.channels}:
         return Promoted(current.head, reading.document)
     return None
 
 
-async def _delete(context: Context, guest: Document, head: requests.Head) -> None:
-    """Delete the guest's data, and keep the tokens and the audit."""
-    entry = _last_entry(guest, head, instant(context.now))
+async def _delete(context: Context, guest: Document, head: requests.Head, member_id: str) -> None:
+    """Delete the guest's data, and keep the tokens and the audit, whose last entry names the member."""
+    entry = _last_entry(guest, head, instant(context.now), member_id)
     sealed = seal(entry, b"", head.digest)
     wiped = await requests.Wipe(guest.member_id, head, sealed)
     if isinstance(wiped, requests.Committed):
@@ -160,7 +199,9 @@ async def _delete(context: Context, guest: Document, head: requests.Head) -> Non
         await requests.SetWakeUp(guest.member_id, head)
 
 
-def merge(bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int) -> Decision:
+def merge(
+    bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int, member_id: str = ""
+) -> Decision:
     """Merge a guest's state into the member's document.
 
     Args:
@@ -169,25 +210,29 @@ def merge(bot: Bot, guest: Document, member: Document | None, now: datetime, *, 
         member: The member's document; None when there is none.
         now: The time of the merge.
         version: The version of the member's head.
+        member_id: The id of the member's conversation; by default the member's id.
 
     Raises:
         InvalidState: The merged document is invalid.
     """
     moved = guest.moved
     assert moved is not None
-    document, data = as_stored(bot, _merged(bot, guest, member, moved, max(now, guest.last_updated), version))
+    now = max(now, guest.last_updated)
+    document, data = as_stored(bot, _merged(bot, guest, member, member_id or moved.to, now, version))
     token = promotion_token(guest.member_id, moved.version)
     return decision_of(bot, document, data, _entry(guest, member, document, token))
 
 
-def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, now: datetime, version: int) -> Document:
+def _merged(
+    bot: Bot, guest: Document, member: Document | None, member_id: str, now: datetime, version: int
+) -> Document:
     """Return the guest's document with those fields of the member's that stay."""
-    address = Address(*guest.channel.address)
+    address = bot.route(guest.channel).address
     if member is not None:
         now = max(now, member.last_updated)
     merged = attrs.evolve(
         guest,
-        member_id=moved.to,
+        member_id=member_id,
         guest=False,
         moved=None,
         version=version + 1,
@@ -196,7 +241,7 @@ def _merged(bot: Bot, guest: Document, member: Document | None, moved: Moved, no
         upgraded=(),
     )
     if member is not None:
-        channels = (*(known for known in member.channels if known != address), address)
+        channels = (*(known for known in member.channels if known not in (address, address.without_account)), address)
         merged = attrs.evolve(merged, channels=channels, outbox=(*member.outbox, *guest.outbox))
         keeps = _keeps_run(bot, guest, member)
         if keeps:
@@ -220,9 +265,8 @@ def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
-def _last_entry(guest: Document, head: requests.Head, now: datetime) -> AuditEntry:
+def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: str) -> AuditEntry:
     """Return the last audit entry of a guest, which names the member."""
-    assert guest.moved is not None
     return entry_for(
         "wipe",
         hashed("farewell", guest.member_id, str(head.version)),
@@ -230,7 +274,7 @@ def _last_entry(guest: Document, head: requests.Head, now: datetime) -> AuditEnt
         version=head.version + 1,
         at=max(now, guest.last_updated),
         channel=guest.channel,
-        detail={"moved_to": guest.moved.to},
+        detail={"moved_to": member_id},
     )
 
 

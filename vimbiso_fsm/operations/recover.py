@@ -7,20 +7,20 @@ was read, its audit entry names an operator, and it is tried again when another 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
 
 from vimbiso_fsm.document.document import Document, Run, needs_asking
-from vimbiso_fsm.document.ids import guest_id, hashed, instant
+from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine import salvage as salvaging
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
 from vimbiso_fsm.errors import InvalidMessage, MemberNotFound, NotRecovered, Unreadable
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.message import ACCOUNT, Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.mend import read_remains, refuse_others, resumed_with_notice, store_recovery
@@ -239,7 +239,7 @@ def _core(bot: Bot, member_id: str, found: _Found) -> Salvage:
     if channel is None:
         fault = "no stored data names a channel of theirs"
         raise NotRecovered(member_id, None, fault, remedy="their next message repairs the document")
-    guest = member_id == guest_id(channel)
+    guest = is_guest_id(member_id)
     return salvaging.salvage(
         bot, found.data, channel, instant(found.at), member_id=member_id, guest=guest, version=version
     )
@@ -252,16 +252,23 @@ def _channel(bot: Bot, found: _Found) -> Channel | None:
     """Return a channel of the member, from the first source that names a valid one."""
     before = faults(bot, found.remains.previous)[0] if found.remains.previous is not None else None
     kept: list[Any] = [_part(found.data, "channel")]
-    kept += [{"type": before.channel.type, "identifier": before.channel.identifier}] if before is not None else []
+    kept += [attrs.asdict(before.channel)] if before is not None else []
     kept += [_part(record.body, "flow_data", "data", "channel") for record in reversed(found.remains.records)]
     for raw in kept:
         try:
-            channel = Channel(raw["type"], raw["identifier"])
+            channel = Channel(raw["type"], raw["identifier"]).with_account(_account(raw))
         except (TypeError, KeyError, InvalidMessage):
             continue
         if channel.type in bot.validator.channel_types:
             return channel
     return None
+
+
+def _account(raw: Mapping[str, Any]) -> str:
+    """Return the account of the bot that a stored channel names; empty when it names none."""
+    metadata = raw.get("metadata")
+    account = metadata.get(ACCOUNT) if isinstance(metadata, Mapping) else None
+    return account if isinstance(account, str) else ""
 
 
 def _part(data: bytes, *names: str) -> Any:

@@ -147,7 +147,7 @@ class MemberTurns:
         context.cache.forget(guest.member_id)
         if isinstance(result, Promoted):
             self.member_id = result.document.member_id
-            context.cache.linked(guest.channel.address, self.member_id)
+            context.cache.linked(context.bot.route(guest.channel).address, self.member_id)
             context.cache.keep(self.member_id, result.head, result.document)
             self.head, self.document = result.head, result.document
         return result
@@ -175,7 +175,7 @@ class MemberTurns:
         on_behalf, tokens = caller(document, pending), bot.tokens
         if decision.renews:
             on_behalf = attrs.evolve(on_behalf, key=hashed("renewal", pending.key, str(pending.tries)))
-            return RunCall(decision.call, on_behalf, READ_ONLY, pending, renews=True)
+            return RunCall(decision.call, on_behalf, READ_ONLY, pending, document.member_id, renews=True)
         policy = bot.definition(document.run)[document.run.step].call_policy
         entering = is_entering(bot, document.run, document.suspended)
         return RunCall(
@@ -183,6 +183,7 @@ class MemberTurns:
             on_behalf,
             policy,
             pending,
+            document.member_id,
             refuses=tokens.is_refusal if tokens is not None else never,
             renewable=on_behalf.token is not None and not pending.renewed and not entering,
             in_doubt=policy.effect and document.tries > 1,

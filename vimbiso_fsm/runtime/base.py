@@ -17,7 +17,7 @@ from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Message
+from vimbiso_fsm.messages.message import Address, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -112,9 +112,9 @@ class BaseManager:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
         return partial(wake, member_id=member_id, delivers=self.deliver is not None, answer=answer)
 
-    def queue(self, message: Message) -> tuple[str, str] | str:
+    def queue(self, message: Message) -> Address | str:
         """Return the key of the queue in which a message waits: the member, or the channel of one not cached."""
-        address = message.channel.address
+        address = self.bot.route(message.channel).address
         return self.cache.member(address) or address
 
     def report(self, context: Context) -> None:
@@ -134,8 +134,8 @@ class BaseManager:
         The audit has the same reference once the message has been handled again.
         """
         error.reference = turn_token(message)[:10]
-        channel = message.channel
-        known = self.cache.document(self.cache.member(channel.address) or guest_id(channel))
+        channel, place = message.channel, self.bot.route(message.channel)
+        known = self.cache.document(self.cache.member(place.address) or guest_id(place))
         language = self.bot.language(known.document.profile if known else {}, channel)
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
         _log.error("a message was not answered: %s", error_record(error, error.reference))

@@ -101,8 +101,9 @@ _OUTSIDE: Final = (RunCall, Deliver)
 class Delivery(Protocol):
     """A function that sends proactive replies: of timers, session expiry and late results.
 
-    A delivery that raises is tried again later. A parameter `key` of the function is filled with a text that is the
-    same in each attempt to send the same replies, for channels that recognise repeats.
+    A delivery that raises is tried again later. The account of the bot to send from is `channel.account`. A parameter
+    `account` of the function is filled with it too, and a parameter `key` with a text that is the same in each attempt
+    to send the same replies, for channels that recognise repeats.
     """
 
     def __call__(self, channel: Channel, replies: Sequence[Reply], /) -> None:
@@ -385,7 +386,7 @@ class FlowStateManager:
     def _store_late_result(self, step: RunCall, stored: Future[None], future: Future[object]) -> None:
         """Store the result of a call that took longer than `handle` waited."""
         try:
-            member_id, answer = step.caller.member_id, answered(step, future.result())
+            member_id, answer = step.member_id, answered(step, future.result())
             self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._base.late_result_lost(error)
@@ -447,8 +448,12 @@ class FlowStateManager:
         return self._operate(lambda _: read_incidents(member_id, filters))
 
     def member_of(self, channel: Channel) -> str | None:
-        """Return the member to whom a channel is linked; None if it is a guest's or unknown."""
-        return self.ask(FindOwner(channel)).member_id
+        """Return the member to whom a channel is linked; None if it is a guest's or unknown.
+
+        Args:
+            channel: The channel. Its account counts, unless the bot's accounts are shared.
+        """
+        return self.ask(FindOwner(self.bot.route(channel))).member_id
 
     def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a turn.
@@ -785,7 +790,7 @@ class AsyncFlowStateManager:
 
     async def _store_late_result(self, step: RunCall, call: asyncio.Future[object]) -> None:
         """Store the result of a call that took longer than `handle` waited."""
-        member_id, answer = step.caller.member_id, answered(step, await call)
+        member_id, answer = step.member_id, answered(step, await call)
         try:
             await self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
@@ -819,7 +824,7 @@ class AsyncFlowStateManager:
 
     async def member_of(self, channel: Channel) -> str | None:
         """Return the member to whom a channel is linked. See `FlowStateManager.member_of`."""
-        return (await self.ask(FindOwner(channel))).member_id
+        return (await self.ask(FindOwner(self.bot.route(channel)))).member_id
 
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a turn. See `FlowStateManager.update`."""

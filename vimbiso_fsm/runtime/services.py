@@ -63,9 +63,10 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], objec
 
 
 def bind_delivery(deliver: Callable[..., object], request: Deliver) -> Callable[[], object]:
-    """Return the delivery, ready to be called. A parameter `key` of the function is filled."""
+    """Return the delivery, ready to be called. The parameters `key` and `account` of the function are filled."""
     names = inspect.signature(deliver).parameters  # not cached: a callable need not be hashable
-    arguments = {"key": request.key} if "key" in names else {}
+    known = {"key": request.key, "account": request.channel.account}
+    arguments = {name: value for name, value in known.items() if name in names}
     return functools.partial(deliver, request.channel, request.replies, **arguments)
 
 

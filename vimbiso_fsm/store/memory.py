@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 import attrs
 
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
@@ -122,7 +123,7 @@ class MemoryStore:
         self._clock = clock
         self._lock: Final = Lock()
         self._members: dict[str, _Member] = {}
-        self._channels: dict[tuple[str, str], str] = {}
+        self._channels: dict[Address, str] = {}
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
@@ -162,13 +163,14 @@ class MemoryStore:
                 by_age = sorted(member.tokens.items(), key=lambda item: (item[1], item[0]))
                 return requests.Inherited(tuple(by_age), member.records)
             case requests.FindOwner(channel):
-                return requests.Linked(self._channels.get(channel.address))
+                return self._owner(channel.address)
             case requests.Link(channel, member_id):
                 return requests.Linked(self._channels.setdefault(channel.address, member_id))
             case requests.Unlink(channel, member_id):
-                if self._channels.get(channel.address) == member_id:
-                    del self._channels[channel.address]
-                return requests.Linked(self._channels.get(channel.address))
+                for address in {channel.address, channel.address.without_account}:
+                    if self._channels.get(address) == member_id:
+                        del self._channels[address]
+                return self._owner(channel.address)
             case requests.SetWakeUp(member_id, expected, wake_at):
                 if self._member(member_id).head == expected:
                     self._due.pop(member_id, None)
@@ -194,6 +196,13 @@ class MemoryStore:
                 return _latest(self._incidents_of(member_id), last)
             case _:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
+
+    def _owner(self, address: Address) -> requests.Linked:
+        owner = self._channels.get(address)
+        if owner is not None or not address.account:
+            return requests.Linked(owner)
+        owner = self._channels.get(address.without_account)
+        return requests.Linked(owner, own=owner is None)
 
     def _incidents_of(self, member_id: str | None) -> _Dated[bytes]:
         return _living(self._incidents.get(member_id, ()), self._at())

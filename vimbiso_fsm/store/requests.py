@@ -237,9 +237,16 @@ class Broken:
 
 @attrs.frozen
 class Linked:
-    """The owner of a channel; `member_id` is None if the channel has no owner."""
+    """The owner of a channel.
+
+    Attributes:
+        member_id: The owner; None if the channel has none.
+        own: Whether the channel's own entry says so. An entry of the time before accounts of the bot were told apart
+            has no account; it answers for every account that has no entry of its own.
+    """
 
     member_id: str | None
+    own: bool = True
 
 
 @attrs.frozen
@@ -397,7 +404,7 @@ class ReadInherited(Effect["Inherited"]):
 
 @attrs.frozen
 class FindOwner(Effect["Linked"]):
-    """Find the owner of a channel."""
+    """Find the owner of a channel. Its account counts; see `Linked.own`."""
 
     channel: Channel
 
@@ -415,7 +422,10 @@ class Link(Effect["Linked"]):
 
 @attrs.frozen
 class Unlink(Effect["Linked"]):
-    """Take a channel from a member, if the member still owns it; the answer names the owner after that."""
+    """Take a channel from a member, if the member still owns it; the answer names the owner after that.
+
+    An entry without an account that names the member is taken too, since it would answer for this account.
+    """
 
     channel: Channel
     member_id: str

@@ -114,19 +114,28 @@ if mode == 'inherit' then
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
 end
 
--- The only key of these modes is that of a channel in the index, a due set or lease of a shard, or the set of workers.
-if mode == 'look_up' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
+-- KEYS  1 the entry of a channel in the index  2 the entry of its address without an account, for an account without one
+local function owner()
+  local own = call('GET', KEYS[1])
+  if own or not KEYS[2] then return {KEYS[1], token, 'read', at, own} end
+  local other = call('GET', KEYS[2])
+  return {KEYS[1], token, 'read', at, other, other and 0 or 1}
+end
+
+if mode == 'look_up' then return owner() end
 if mode == 'link' then -- ARGV 4 member
-  local owner = call('GET', KEYS[1])
-  if not owner then call('SET', KEYS[1], ARGV[4]) end
-  return {KEYS[1], token, 'read', at, owner or ARGV[4]}
+  local found = call('GET', KEYS[1])
+  if not found then call('SET', KEYS[1], ARGV[4]) end
+  return {KEYS[1], token, 'read', at, found or ARGV[4]}
 end
 if mode == 'unlink' then -- ARGV 4 member
-  local owner = call('GET', KEYS[1])
-  if owner ~= ARGV[4] then return {KEYS[1], token, 'read', at, owner} end
-  call('DEL', KEYS[1])
-  return {KEYS[1], token, 'read', at, false}
+  for _, key in ipairs(KEYS) do
+    if call('GET', key) == ARGV[4] then call('DEL', key) end
+  end
+  return owner()
 end
+
+-- The only key of these modes is a due set or lease of a shard, or the set of workers.
 if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
   local last = ARGV[4] == '' and at or ARGV[4]
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}

@@ -18,7 +18,8 @@ no id can close a tag or equal another member's key.
     vimbiso:{17}:lease                        worker that holds the shard                   as leased
     vimbiso:workers                           sorted set: worker by the end of its presence no end
     vimbiso:incidents                         list of incidents of the whole store          AUDIT_LIFE each
-    vimbiso:{5}:channel:whatsapp:2637…        id of the owner; shard of the channel         no end
+    vimbiso:{5}:channel:whatsapp:2637…        id of the owner; shard of the address         no end
+    vimbiso:{5}:channel:whatsapp:2637…:1001   the same for one account of the bot           no end
 
 Lifetimes run from the latest commit, in the server's time. "each": list items expire one by one, by the timestamp in
 their frame (rule 7 of `requests.py`).
@@ -152,9 +153,12 @@ def incidents_key(member_id: str | None) -> bytes:
     return keys_of(member_id)[0].removesuffix(b"state") + b"incidents"
 
 
-def _index(channel: Channel) -> bytes:
+def _index(channel: Channel) -> tuple[bytes, ...]:
+    """Return the key of a channel's entry, and that of its address without an account if it has one."""
     words = b"%b:%b" % (_word(channel.type), _word(channel.identifier))
-    return b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
+    key = b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
+    account = channel.account
+    return (b"%b:%b" % (key, _word(account)), key) if account else (key,)
 
 
 def _quarantine_key(member_id: str) -> bytes:
@@ -222,11 +226,11 @@ def _encode(request: requests.Request) -> Command:
         case requests.ReadInherited(member_id):
             return _command(keys_of(member_id), b"inherit")
         case requests.FindOwner(channel):
-            return _command((_index(channel),), b"look_up")
+            return _command(_index(channel), b"look_up")
         case requests.Link(channel, member_id):
-            return _command((_index(channel),), b"link", _raw(member_id))
+            return _command(_index(channel)[:1], b"link", _raw(member_id))
         case requests.Unlink(channel, member_id):
-            return _command((_index(channel),), b"unlink", _raw(member_id))
+            return _command(_index(channel), b"unlink", _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys_of(member_id), b"settle", *settled)
@@ -350,7 +354,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             tokens = tuple((unword(token), float(instant)) for token, instant in used)
             return requests.Inherited(tokens, _unframed(member_id, _record, reply[4]))
         case requests.FindOwner() | requests.Link() | requests.Unlink():
-            return requests.Linked(None if reply[4] is None else _text(reply[4]))
+            own = len(reply) < 6 or reply[5] == 1
+            return requests.Linked(None if reply[4] is None else _text(reply[4]), own)
         case requests.SetWakeUp() | requests.RecordIncident():
             return None
         case requests.ReadDue() | requests.Heartbeat():

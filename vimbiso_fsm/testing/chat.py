@@ -229,10 +229,11 @@ class Talk:
 
     def answer(self, route: ReplyRoute = "handle") -> None:
         """Run the call that the latest decision proposed, and decide its answer."""
-        pending, proposed = self.state.call, self.last.call
+        state, proposed = self.state, self.last.call
+        pending = state.call
         assert pending is not None, "no call is pending"
         assert proposed is not None, "the latest decision proposed no call"
-        result = _run_call(self.bot, RunCall(proposed, caller(self.state, pending), CallPolicy(), pending))
+        result = _run_call(self.bot, RunCall(proposed, caller(state, pending), CallPolicy(), pending, state.member_id))
         unknown = isinstance(result, BaseException)
         self._turn(CallReturned(pending.key, pending.root, None if unknown else result, unknown, pending.tries), route)
 
@@ -521,7 +522,8 @@ class Chat:
 
     def member_id(self) -> str:
         """Return the id of the member or guest on the channel."""
-        return self.store.perform(FindOwner(self.channel)).member_id or guest_id(self.channel)
+        place = self.bot.route(self.channel)
+        return self.store.perform(FindOwner(place)).member_id or guest_id(place)
 
     def stored(self, member_id: str = "") -> Stored:
         """Return what the store keeps of a member."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 _MEMBERS: Final = ("m", "m:state", "}x{1} \n", "é")
+_ACCOUNTS: Final = ("", "1001", "é: {2}")
 _TOKENS: Final = ("t0", "t1", "t2", "t3", "a token\n")
 _SHIFTS: Final = (
     *(0.0,) * 6,
@@ -158,7 +159,7 @@ class _Pair:
 
     def _request(self, step: _Step) -> requests.Request:
         member = self._member(step.member)
-        channel = Channel("sms", self._member(step.other).replace("\n", " "))
+        channel = Channel("sms", self._member(step.other).replace("\n", " ")).with_account(_ACCOUNTS[step.head % 3])
         match step.kind:
             case "commit" | "verify":
                 return self._commit(step, member)

@@ -694,6 +694,30 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
 
 
+def law_an_account_has_owners_of_its_own(store: requests.Store) -> None:
+    """A link is one account's; one without an account answers for every account that has none, and says so."""
+    bare = Channel("sms", f"}}x {token_hex(8)}")
+    ours, theirs = bare.with_account("1001"), bare.with_account("2: {é}")
+    owners: list[tuple[requests.Request, requests.Linked]] = [
+        (requests.FindOwner(ours), requests.Linked(None)),
+        (requests.Link(theirs, "m-1"), requests.Linked("m-1")),
+        (requests.FindOwner(ours), requests.Linked(None)),
+        (requests.FindOwner(bare), requests.Linked(None)),
+        (requests.Link(bare, "m-2"), requests.Linked("m-2")),
+        (requests.FindOwner(ours), requests.Linked("m-2", own=False)),
+        (requests.FindOwner(theirs), requests.Linked("m-1")),
+        (requests.Link(ours, "m-3"), requests.Linked("m-3")),
+        (requests.Unlink(ours, "m-1"), requests.Linked("m-3")),
+        (requests.Unlink(ours, "m-3"), requests.Linked("m-2", own=False)),
+        (requests.Unlink(ours, "m-2"), requests.Linked(None)),
+        (requests.FindOwner(bare), requests.Linked(None)),
+        (requests.FindOwner(theirs), requests.Linked("m-1")),
+        (requests.Unlink(theirs, "m-1"), requests.Linked(None)),
+    ]
+    for request, owner in owners:
+        _same(store.perform(request), owner, f"the answer to {request}")
+
+
 def law_a_scan_finds_every_member(store: requests.Store) -> None:
     """A member is found by a document, by an audit, also after a wipe, and by incidents; no other member is."""
     kept, told, wiped, absent = trials = [_Trial(store) for _ in range(4)]
@@ -759,6 +783,7 @@ LAWS: Final[tuple[Law, ...]] = (
     law_11_a_shard_has_one_worker,
     law_12_a_wiped_member_is_gone,
     law_a_channel_has_one_owner,
+    law_an_account_has_owners_of_its_own,
     law_a_scan_finds_every_member,
     law_a_tolerant_read_gives_sound_entries,
 )
