@@ -130,6 +130,8 @@ class World:
             FlowStateManager(flows.bot, self.store, services={"credex_core": self.core}, call_wait=call_wait)
             for _ in range(2)
         ]
+        for worker in self.workers:  # else a cached turn is decided at the time before the clock was turned
+            worker._base.clock.follow(self.now)
 
     def now(self) -> float:
         return self.at
