@@ -234,6 +234,10 @@ SHONA: Final[Templates] = {
         "Zvaitwa, asi pane chakanganisika kwatiri uye hatisati takwanisa kukuratidzai mhedzisiro yacho. Hamufaniri "
         "kuzvitumira zvakare; itii menu kuti mupfuurire nezvimwe. Referensi: {reference}"
     ),
+    "failure.unsure": (
+        "Pane chakanganisika kwatiri, uye hatina kukwanisa kuziva kana chikumbiro chenyu chekupedzisira chakaitwa. "
+        "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"
+    ),
     "help.words": "Nguva dzose munogona kuti: menu, dzokera, kanzura, rubatsiro.",
     "limits.menu": "Zvinoita sezvisiri kushanda. Itii menu kuti mubude muone zvimwe zvamungaita.",
     "member.login": "Ndapota pindai kutanga.",

@@ -538,3 +538,66 @@ def test_a_message_is_decided_the_same_on_the_document_of_an_earlier_release():
     assert b"_effects" not in talk.last.raw
     decision = decide(talk.bot, document, Message(talk.channel, "x", "yes"), talk.now)
     assert decision.document.effects == ("pay.paying",)
+
+
+# Calls whose outcome is not known -------------------------------------------------------------------------------------
+
+
+def unsure(till: Till, policy: CallPolicy) -> Bot:
+    """A flow whose `failed` raises, in a home whose `cancelled` raises too."""
+    flow: Flow[Pay] = Flow(
+        "pay", data=Pay, initial="sure",
+        states=[State("sure", ask=Text("Pay?")), State("paying", call=pays, policy=policy), State("end", final=True)],
+        transitions=[
+            Transition("yes", "sure", "paying"), Transition("done", "paying", "end"),
+            Transition("failed", "paying", "sure", prepare=raises),
+        ],
+    )  # fmt: skip
+    home: Flow[Any] = Flow(
+        "home", initial="menu",
+        states=[State("menu", ask=Text("Home.")), State("paying", flow=flow)],
+        transitions=[
+            Transition("pay", "menu", "paying"), Transition("done", "paying", "menu"),
+            Transition("cancelled", "paying", "menu", prepare=raises),
+        ],
+    )  # fmt: skip
+    return Bot([home, flow], home=home, services={"till": till})
+
+
+def lost(number: int) -> Any:
+    """Lose the reply."""
+    raise ConnectionError
+
+
+@pytest.mark.parametrize("policy", [CallPolicy(attempts=1, rounds=1), CallPolicy(attempts=1, rounds=3)])
+def test_a_mistake_while_the_outcome_is_unknown_does_not_say_that_nothing_was_changed(policy: CallPolicy):
+    """When `failed` raises after an unknown outcome, the words leave open whether it was done, and menu leads out."""
+    till = Till(lost)
+    talk = Talk(unsure(till, policy)).says("hi", "pay", "yes")
+    said = list(talk.words)
+    for _ in range(6):
+        talk.wait(7200).wake().say("well?")
+        said += talk.words
+    assert not [words for words in said if "nothing was changed" in words]
+    assert "could not find out whether" in said[-1]
+    assert len(till.book) == 1
+    assert talk.wait(7200).say("menu").words[-2:] == [
+        "We could not find out whether that was done. Please check before you try again.",
+        "Home.",
+    ]
+    assert talk.state.call is None
+
+
+def test_the_tries_of_a_worker_end_although_each_raises():
+    """A worker's tries that raise count, and their rests grow: no call is tried every minute without an end."""
+    talk = Talk(unsure(Till(lost), CallPolicy(attempts=1, rounds=1))).says("hi", "pay", "yes")
+    rests: list[float] = []
+    for _ in range(12):
+        pending = talk.state.call
+        assert pending is not None
+        assert pending.again_at is not None
+        rests.append((pending.again_at - talk.now).total_seconds())
+        talk.now = pending.again_at
+        talk.take(LeaseExpired(pending.key, pending.root, pending.tries), "keep")
+    assert rests == sorted(rests)
+    assert rests[-1] == 3600

@@ -35,7 +35,7 @@ from vimbiso_fsm.engine.events import (
 from vimbiso_fsm.engine.global_words import leave_all
 from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret
 from vimbiso_fsm.engine.interpreter import run_to_completion
-from vimbiso_fsm.engine.kept_answer import failed_again, with_answer, without_value
+from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
 from vimbiso_fsm.engine.room import refuse_for_size
@@ -165,10 +165,19 @@ def _failed(
     if call is not None and done:
         draft.detail |= {"call": f"{call.service}.{call.method}", "outcome": "done"}
     if route == "handle" or (done and isinstance(event, CallReturned)):  # the member waits for this answer
-        draft.say(Text("failure.done" if done else "failure", reference=reference))
+        draft.say(_failure_words(draft, reference))
     if not isinstance(event, Message):  # the event comes again, and must not count as a repetition of its failure
         draft.token = hashed("failure", draft.token, str(draft.version))
     return attrs.evolve(close(draft, event, route), error=error)
+
+
+def _failure_words(draft: Draft, reference: str) -> Text:
+    """What the member reads after an error. It is true of a call that had its effect, or may have had it."""
+    call = draft.pending
+    if call is not None and call.done:
+        return Text("failure.done", reference=reference)
+    unsure = call is not None and call.answer is None and draft.run is not None and draft.policy.effect
+    return Text("failure.unsure" if unsure else "failure", reference=reference)
 
 
 def _unstored(
@@ -178,7 +187,7 @@ def _unstored(
     if route != "handle":
         raise error
     draft = _open(bot, document, event, now)
-    draft.say(Text("failure", reference=draft.token[:10]))
+    draft.say(_failure_words(draft, draft.token[:10]))
     draft.ignore()
     return attrs.evolve(close(draft, event, route), status="failed", error=error)
 
@@ -193,8 +202,12 @@ def _postponed(bot: Bot, document: Document, event: Event, now: datetime) -> Doc
         call = with_answer(bot, current, call, event.result, now)
     elif call and call.done and isinstance(event, Message | LeaseExpired):
         call = failed_again(call, now)
-    elif call and isinstance(event, CallReturned | LeaseExpired):
+    elif call and isinstance(event, CallReturned):
         call = attrs.evolve(call, leased_until=now, again_at=until)
+    elif call and isinstance(event, LeaseExpired):  # it counts as a try, so that the tries end and their rests grow
+        most = bot.definition(current)[current.step].call_policy.take_ups if current else call.tries
+        rest = rest_after(max(call.tries - most, 0) + 1)
+        call = attrs.evolve(call, leased_until=now, again_at=now + rest, tries=call.tries + 1)
     run = _with_later_timer(current, now, until) if current else None
     suspended = document.suspended
     if any(each.due for each in suspended):

@@ -14,6 +14,7 @@ from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.interpreter import abandon, ask_question, enter, fire, go_home, offer_back, run_to_completion
 from vimbiso_fsm.engine.refusals import say_help
+from vimbiso_fsm.flow.calls import STANDARD
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
@@ -41,14 +42,22 @@ def follow_global_word(draft: Draft, command: str) -> None:
 def leave_all(draft: Draft, message: Message) -> bool:
     """End everything that is open and start home, if the message is "menu" or "cancel"; return whether it is.
 
-    This way out runs no callback of the flows that it ends. A call whose outcome is not known keeps its flow.
+    This way out runs no callback of the flows that it ends. A call whose outcome may still be found out keeps its flow.
     """
     command, call = global_word(draft, message), draft.pending
-    if command not in ("menu", "cancel") or (call is not None and call.answer is None):
+    words = Text("menu.left")
+    if call is not None and call.answer is None:
+        policy = draft.policy if draft.run is not None else STANDARD  # without a run nothing waits for the answer
+        if draft.run is not None and (draft.now < call.leased_until or draft.tries < policy.take_ups):
+            return False
+        words = policy.given_up.words
+    elif call is not None and call.done:
+        words = Text("call.done")
+    if command not in ("menu", "cancel"):
         return False
     draft.trigger, draft.kind, draft.leaves = command, "command", True
     draft.hear()
-    draft.say(Text("call.done" if call is not None and call.done else "menu.left"))
+    draft.say(words)
     draft.pending = None
     go_home(draft)
     return True

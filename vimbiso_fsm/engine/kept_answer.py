@@ -27,6 +27,11 @@ LONGEST_REST: Final = timedelta(hours=1)
 """The longest rest between two tries to go on from an answer."""
 
 
+def rest_after(failures: int) -> timedelta:
+    """Return the rest after that many failures."""
+    return min(FIRST_REST * (1 << min(failures - 1, 10)), LONGEST_REST)
+
+
 def with_answer(bot: Bot, run: Run, pending: PendingCall, result: object, now: datetime) -> PendingCall:
     """Return a call with the answer on which the flow could not go on. A call that had its effect is not made again."""
     state = bot.definition(run)[run.step]
@@ -51,8 +56,7 @@ def failed_again(pending: PendingCall, now: datetime) -> PendingCall:
 
 def _resting(pending: PendingCall, answer: Answer, now: datetime) -> PendingCall:
     """The call after a failure to go on from its answer. Without the answer of an effect there is no next try."""
-    rest = min(FIRST_REST * (1 << min(answer.failures - 1, 10)), LONGEST_REST)
-    again_at = now + rest if answer.value or not answer.done else None
+    again_at = now + rest_after(answer.failures) if answer.value or not answer.done else None
     return attrs.evolve(pending, answer=answer, leased_until=now, again_at=again_at)
 
 

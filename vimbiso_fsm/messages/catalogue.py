@@ -88,6 +88,10 @@ ENGLISH: Final[Templates] = {
         "That was done, but something went wrong on our side and we cannot show you the result yet. You need not send "
         "it again; say menu to go on with something else. Reference: {reference}"
     ),
+    "failure.unsure": (
+        "Something went wrong on our side, and we could not find out whether your last request was done. Please check "
+        "before you send it again. Reference: {reference}"
+    ),
     "help.words": "You can always say: menu, back, cancel, help.",
     "limits.menu": "This does not seem to work. Say menu to leave it and see what else you can do.",
     "member.login": "Please log in first.",
