@@ -13,6 +13,7 @@ from typing import Any
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm import AsyncFlowStateManager, Bot, FlowStateManager
+from vimbiso_fsm.store.index import Index
 from vimbiso_fsm.store.requests import (
     Commit,
     Entry,
@@ -89,7 +90,7 @@ def tapped(kind: str, bot: Bot, clock: Callable[[], float], **options: Any) -> t
 
 def words_of(request: Any) -> tuple[list[bytes], list[bytes]]:
     """Return the keys and the arguments of the script call that performs a request."""
-    name, sha, count, *rest = encode(request).words
+    name, sha, count, *rest = encode(request, Index((b"golden",))).words
     assert (name, sha) == ("EVALSHA", hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest())
     words = [word if isinstance(word, bytes) else str(word).encode() for word in rest]
     return words[: int(count)], words[int(count) :]

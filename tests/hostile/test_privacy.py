@@ -30,7 +30,6 @@ def test_a_telephone_number_is_not_found_by_trying_all_of_them():
 
 
 @pytest.mark.embedded
-@known_fault("The number stands in the key of the channel's index, which stays without an end.")
 def test_no_telephone_number_is_kept_of_a_member_that_was_wiped(valkey_url: str):
     """When a member is wiped, no key of the store holds their telephone number."""
     with FlowStateManager.from_url(valkey_url, flows.bot, services={"credex_core": SimulatedCredexCore()}) as manager:

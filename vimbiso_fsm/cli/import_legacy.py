@@ -18,7 +18,7 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.services import Services, with_async_services
-from vimbiso_fsm.cli.store_options import Data, Redis, require_store
+from vimbiso_fsm.cli.store_options import Data, Redis, require_store, secrets_of_environment
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store.requests import AsyncStore
@@ -175,9 +175,9 @@ async def _import(options: _Options, bot: Bot) -> bool:
 async def _open_store(options: _Options, closing: AsyncExitStack) -> AsyncStore:
     from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
+    url, secret = str(options.redis), secrets_of_environment()
     if options.data is not None:
         from vimbiso_fsm.store.embedded import EmbeddedServer
 
-        server = closing.enter_context(EmbeddedServer.start(options.data))
-        return await closing.enter_async_context(AsyncAtomicStateManager.from_url(server.url))
-    return await closing.enter_async_context(AsyncAtomicStateManager.from_url(str(options.redis)))
+        url = closing.enter_context(EmbeddedServer.start(options.data)).url
+    return await closing.enter_async_context(AsyncAtomicStateManager.from_url(url, secret=secret))

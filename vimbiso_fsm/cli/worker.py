@@ -14,7 +14,7 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import Services, with_async_services
-from vimbiso_fsm.cli.store_options import Data, Redis, require_store
+from vimbiso_fsm.cli.store_options import Data, Redis, require_store, secrets_of_environment
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
@@ -58,14 +58,14 @@ def worker(
     same loop in its own process. The worker ends in order, with exit code 0, on SIGTERM and on Ctrl-C.
     """
     require_store(redis, data)
-    promised, bot = level(durability), import_bot(flows)
+    promised, bot, secret = level(durability), import_bot(flows), secrets_of_environment()
     sender = None if deliver is None else import_function("--deliver", deliver)
 
     def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
-            return AsyncFlowStateManager.embedded(data, bot, deliver=sender)
+            return AsyncFlowStateManager.embedded(data, bot, secret=secret, deliver=sender)
         return AsyncFlowStateManager.from_url(
-            str(redis), bot, durability=promised, unsafe_store=unsafe_store, deliver=sender
+            str(redis), bot, durability=promised, unsafe_store=unsafe_store, secret=secret, deliver=sender
         )
 
     try:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from vimbiso_fsm.messages.digests import address_digest
 from vimbiso_fsm.messages.message import Address, Channel
 
 
@@ -24,7 +25,7 @@ def channel_digest(channel: Channel) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
-    return type, hashlib.sha256(f"{len(type)}:{type}:{identifier}".encode()).hexdigest()[:16]
+    return type, address_digest(type, identifier)[:16]
 
 
 def guest_id(channel: Channel | Address) -> str:
@@ -37,8 +38,7 @@ def guest_id(channel: Channel | Address) -> str:
 
 @lru_cache(maxsize=4096)
 def _guest_id(type: str, identifier: str, account: str) -> str:
-    reached = f":{len(identifier)}:{account}" if account else ""
-    return "guest-" + hashlib.sha256(f"{len(type)}:{type}:{identifier}{reached}".encode()).hexdigest()[:24]
+    return "guest-" + address_digest(type, identifier, account)[:24]
 
 
 _GUEST: Final = re.compile(r"guest-[0-9a-f]{24}")

@@ -62,6 +62,7 @@ from vimbiso_fsm.runtime.services import (
 )
 from vimbiso_fsm.runtime.startup import StartupCheck
 from vimbiso_fsm.store.doctor import Durability
+from vimbiso_fsm.store.index import Secret
 from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
@@ -177,6 +178,7 @@ class FlowStateManager:
         durability: Durability | None = None,
         unsafe_store: bool = False,
         legacy: LegacyReader | str | bool | None = None,
+        secret: Secret | None = None,
         **options: Any,
     ) -> Self:
         """Make a manager on Redis-compatible servers.
@@ -190,16 +192,19 @@ class FlowStateManager:
             unsafe_store: Start in spite of the check. An incident of the store records the waiver.
             legacy: A reader of the records of the previous release, the URL of their server, or True if they are on the
                 same server and database.
+            secret: A random text of at least 16 characters that keys the digests of channels, or the current one and
+                the earlier ones. Every manager of the store needs it. Without one, the store keeps a random key.
             **options: As of the class.
 
         Raises:
             StoreUnavailable: The URL is invalid.
+            ValueError: A secret is too short.
             UnsafeStore: At the first use, if the servers cannot promise the durability.
         """
         from vimbiso_fsm.store.health import ask_nodes
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
-        store = AtomicStateManager.from_url(url, durability=durability or "local")
+        store = AtomicStateManager.from_url(url, durability=durability or "local", secret=secret)
         closing = ExitStack()
         closing.callback(store.close)
         if isinstance(legacy, str | bool):
@@ -218,17 +223,26 @@ class FlowStateManager:
         return manager
 
     @classmethod
-    def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
+    def embedded(
+        cls, path: str | PathLike[str], flows: Bot | str, *, secret: Secret | None = None, **options: Any
+    ) -> Self:
         """Make a manager on a server that runs beside this process and keeps its files under `path`.
+
+        Args:
+            path: The folder of the server.
+            flows: A bot, or the name of a package that exports one as `bot`.
+            secret: As of `from_url`.
+            **options: As of the class.
 
         Raises:
             EmbeddedServerError: The server cannot be started or joined.
+            ValueError: A secret is too short.
         """
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
         server = EmbeddedServer.start(path)
-        store = AtomicStateManager.from_url(server.url)
+        store = AtomicStateManager.from_url(server.url, secret=secret)
 
         def close() -> None:
             store.close()
@@ -606,13 +620,14 @@ class AsyncFlowStateManager:
         durability: Durability | None = None,
         unsafe_store: bool = False,
         legacy: AsyncLegacyReader | str | bool | None = None,
+        secret: Secret | None = None,
         **options: Any,
     ) -> Self:
         """Make a manager on Redis-compatible servers. See `FlowStateManager.from_url`."""
         from vimbiso_fsm.store.health import ask_nodes_awaited
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
-        store = AsyncAtomicStateManager.from_url(url, durability=durability or "local")
+        store = AsyncAtomicStateManager.from_url(url, durability=durability or "local", secret=secret)
         closing = AsyncExitStack()
         closing.push_async_callback(store.close)
         if isinstance(legacy, str | bool):
@@ -634,13 +649,15 @@ class AsyncFlowStateManager:
         return manager
 
     @classmethod
-    def embedded(cls, path: str | PathLike[str], flows: Bot | str, **options: Any) -> Self:
+    def embedded(
+        cls, path: str | PathLike[str], flows: Bot | str, *, secret: Secret | None = None, **options: Any
+    ) -> Self:
         """Make a manager on a server that runs beside this process. See `FlowStateManager.embedded`."""
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
         server = EmbeddedServer.start(path)
-        store = AsyncAtomicStateManager.from_url(server.url)
+        store = AsyncAtomicStateManager.from_url(server.url, secret=secret)
 
         async def close() -> None:
             await store.close()

@@ -36,6 +36,7 @@ from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
+from vimbiso_fsm.store.index import Index, Secret, index_of, record_of, secrets_of
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
@@ -46,9 +47,11 @@ from vimbiso_fsm.store.script import (
     Words,
     decode,
     encode,
+    index_record,
     inspected,
     inspection,
     members_of,
+    recorded,
 )
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
@@ -89,6 +92,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
+        secret: Secret | None = None,
     ) -> None:
         """Make a manager from a client of redis-py, which the caller closes.
 
@@ -98,15 +102,17 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             durability: How durable an answered commit is; see the module.
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
             shift: Seconds by which the store's clock is moved; for tests.
+            secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
 
         Raises:
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
+            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, or a secret is too short.
         """
         self.servers: ServersT = self._servers_of(client)
         self._confirm = _confirm(durability, confirm_timeout, timeout)
         self._timeout = timeout
         self._shift = shift
-        self._checked = False
+        self._secrets = secrets_of(secret)
+        self._index: Index | None = None
 
     @classmethod
     def from_url(
@@ -119,6 +125,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
+        secret: Secret | None = None,
     ) -> Self:
         """Make a manager that connects to a URL when it is first used.
 
@@ -130,10 +137,11 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             durability: How durable an answered commit is; see the module.
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
             shift: Seconds by which the store's clock is moved; for tests.
+            secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
 
         Raises:
             StoreUnavailable: The URL is malformed.
-            ValueError: `durability` is unknown, or `confirm_timeout` is not below `timeout`.
+            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, or a secret is too short.
         """
         servers = cls._servers_at(
             url,
@@ -141,7 +149,14 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
             connections=connections,
         )
-        return cls(servers, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
+        return cls(
+            servers,
+            timeout=timeout,
+            durability=durability,
+            confirm_timeout=confirm_timeout,
+            shift=shift,
+            secret=secret,
+        )
 
     @staticmethod
     @abstractmethod
@@ -154,9 +169,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     async def _perform(self, request: Effect[R]) -> R:
         if type(request) is requests.Scan:
             return cast(R, await self._scan())
-        command = encode(request, self._shift)
-        if not self._checked:
-            await self._check()
+        index = self._index or await self._check()
+        command = encode(request, index, self._shift)
         attempts = self._attempts(request)
         try:
             try:
@@ -183,8 +197,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
         return Attempts(request, self.servers.place, self._timeout)
 
-    async def _check(self) -> None:
-        """Record the number of shards, or refuse a store that has another."""
+    async def _check(self) -> Index:
+        """Record the number of shards and the keys of the index, or refuse a store that has others."""
         for words in RECORD_SHARDS:
             found, _ = await self._repeat(words, self._attempts())
             if found is not None and found != b"%d" % SHARDS:
@@ -194,7 +208,19 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
                 )
             if found is not None:
                 break
-        self._checked = True
+        self._index = index = await self._open_index()
+        return index
+
+    async def _open_index(self) -> Index:
+        """Make this manager's key the current one of the index, if it has the other keys."""
+        found, record = "", record_of(self._secrets, "")
+        while found != record:
+            command = index_record(found, record)
+            reply, _ = await self._repeat(command.words, self._attempts())
+            found = recorded(command, reply)
+            index_of(self._secrets, found, self.servers.place)  # a manager that is refused leaves the record alone
+            record = record_of(self._secrets, found)
+        return index_of(self._secrets, record, self.servers.place)
 
     async def _repeat(self, words: Words, attempts: Attempts) -> Answer:
         """Send a command until it is answered or given up."""
@@ -362,9 +388,17 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
         shift: float = 0.0,
+        secret: Secret | None = None,
     ) -> None:
         """Make a manager; see `AtomicStateManager`."""
-        super().__init__(client, timeout=timeout, durability=durability, confirm_timeout=confirm_timeout, shift=shift)
+        super().__init__(
+            client,
+            timeout=timeout,
+            durability=durability,
+            confirm_timeout=confirm_timeout,
+            shift=shift,
+            secret=secret,
+        )
         self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # the pools of a cluster change
         self._sending: set[asyncio.Task[None]] = set()
 

@@ -114,25 +114,42 @@ if mode == 'inherit' then
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
 end
 
--- KEYS  1 the entry of a channel in the index  2 the entry of its address without an account, for an account without one
-local function owner()
-  local own = call('GET', KEYS[1])
-  if own or not KEYS[2] then return {KEYS[1], token, 'read', at, own} end
-  local other = call('GET', KEYS[2])
+-- KEYS of these modes: the names of a channel's entry in the index, the current one first, then those of the entry of its
+-- address without an account, for a channel with one. An entry under an earlier name is moved to the current one; RENAME
+-- is not refused for lack of memory.
+local function entry(first, last)
+  for i = first, last do
+    local found = call('GET', KEYS[i])
+    if found and i > first then call('RENAME', KEYS[i], KEYS[first]) end
+    if found then return found end
+  end
+  return false
+end
+
+local function owner(names)
+  local own = entry(1, names)
+  if own or names == #KEYS then return {KEYS[1], token, 'read', at, own} end
+  local other = entry(names + 1, #KEYS)
   return {KEYS[1], token, 'read', at, other, other and 0 or 1}
 end
 
-if mode == 'look_up' then return owner() end
-if mode == 'link' then -- ARGV 4 member
-  local found = call('GET', KEYS[1])
+if mode == 'look_up' then return owner(tonumber(ARGV[4])) end -- ARGV 4 number of names of the channel's own entry
+if mode == 'link' then -- ARGV 4 member; KEYS are the names of the channel's own entry
+  local found = entry(1, #KEYS)
   if not found then call('SET', KEYS[1], ARGV[4]) end
   return {KEYS[1], token, 'read', at, found or ARGV[4]}
 end
-if mode == 'unlink' then -- ARGV 4 member
-  for _, key in ipairs(KEYS) do
-    if call('GET', key) == ARGV[4] then call('DEL', key) end
+if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5 member
+  for i = 1, #KEYS do
+    if call('GET', KEYS[i]) == ARGV[5] then call('DEL', KEYS[i]) end
   end
-  return owner()
+  return owner(tonumber(ARGV[4]))
+end
+if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new record
+  local found = call('GET', KEYS[1]) or ''
+  if found ~= ARGV[4] then return {KEYS[1], token, 'read', at, found} end
+  if found ~= ARGV[5] then call('SET', KEYS[1], ARGV[5]) end
+  return {KEYS[1], token, 'read', at, ARGV[5]}
 end
 
 -- The only key of these modes is a due set or lease of a shard, or the set of workers.

@@ -18,8 +18,11 @@ no id can close a tag or equal another member's key.
     vimbiso:{17}:lease                        worker that holds the shard                   as leased
     vimbiso:workers                           sorted set: worker by the end of its presence no end
     vimbiso:incidents                         list of incidents of the whole store          AUDIT_LIFE each
-    vimbiso:{5}:channel:whatsapp:2637…        id of the owner; shard of the address         no end
-    vimbiso:{5}:channel:whatsapp:2637…:1001   the same for one account of the bot           no end
+    vimbiso:{5}:channel:9f2c…                 id of the owner, by a keyed digest of the     no end
+                                              address (`index.py`); shard of the address
+    vimbiso:{5}:channel:whatsapp:2637…        the same of older releases, moved when met,   no end
+    vimbiso:{5}:channel:whatsapp:2637…:1001   and with an account of the bot                no end
+    vimbiso:index                             the keys of these digests                     no end
 
 Lifetimes run from the latest commit, in the server's time. "each": list items expire one by one, by the timestamp in
 their frame (rule 7 of `requests.py`).
@@ -40,6 +43,7 @@ from zlib import crc32
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
+from vimbiso_fsm.store.index import Index
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -153,12 +157,47 @@ def incidents_key(member_id: str | None) -> bytes:
     return keys_of(member_id)[0].removesuffix(b"state") + b"incidents"
 
 
-def _index(channel: Channel) -> tuple[bytes, ...]:
-    """Return the key of a channel's entry, and that of its address without an account if it has one."""
-    words = b"%b:%b" % (_word(channel.type), _word(channel.identifier))
-    key = b"vimbiso:{%d}:channel:%b" % (crc32(words) % SHARDS, words)
-    account = channel.account
-    return (b"%b:%b" % (key, _word(account)), key) if account else (key,)
+INDEX_KEYS: Final = b"vimbiso:*:channel:*"
+"""The pattern of the keys of channels in the index."""
+_RECORD: Final = b"vimbiso:index"
+"""The key that records the keys of the index."""
+
+
+def _entry(channel: Channel, index: Index) -> tuple[bytes, ...]:
+    """Return the keys under which the own entry of a channel may stand in the index, the current one first.
+
+    The shard is that of the address without an account, so all of them are in one slot: one call of the script finds
+    an entry under an earlier name too, and moves it. The number of the shard says little: many channels share it.
+    """
+    address = channel.address
+    words = b"%b:%b" % (_word(address.type), _word(address.identifier))
+    plain = b"%b:%b" % (words, _word(address.account)) if address.account else words  # the name of older releases
+    shard = crc32(words) % SHARDS
+    names = (*(name.encode() for name in index.names(address)), plain)
+    return tuple(b"vimbiso:{%d}:channel:%b" % (shard, name) for name in names)
+
+
+def _entries(mode: bytes, channel: Channel, index: Index, *more: bytes) -> Command:
+    """Encode a request about the entry of a channel and, if it has an account, that of its address without one."""
+    own = _entry(channel, index)
+    other = _entry(channel.with_account(""), index) if channel.account else ()
+    return _command((*own, *other), mode, len(own), *more)
+
+
+def index_record(found: str, record: str) -> Command:
+    """Encode the replacement of the record of the index's keys, if it is still `found`; the reply holds that after it.
+
+    Args:
+        found: The record to be replaced; "" for none.
+        record: The new record.
+    """
+    return _command((_RECORD,), b"index", found, record)
+
+
+def recorded(command: Command, reply: object) -> str:
+    """Decode the reply to an `index_record`: the record that the store keeps."""
+    found: bytes = _tagged(command, reply)[4]
+    return found.decode("ascii")
 
 
 def _quarantine_key(member_id: str) -> bytes:
@@ -181,18 +220,19 @@ def _quarantine_keys(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
 # What is sent ------------------------------------------------------------------------------------------------
 
 
-def encode(request: requests.Request, shift: float = 0.0) -> Command:
+def encode(request: requests.Request, index: Index, shift: float = 0.0) -> Command:
     """Encode a request as one command.
 
     Args:
         request: The request.
+        index: The names of channels in the index.
         shift: Seconds by which the store's clock is moved; for tests.
 
     Raises:
         DocumentTooLarge: The document of a commit is over the limit.
         ValueError: A commit has a document and no audit entry of its version.
     """
-    command = _encode(request)
+    command = _encode(request, index)
     if not shift:
         return command
     words = list(command.words)
@@ -201,7 +241,7 @@ def encode(request: requests.Request, shift: float = 0.0) -> Command:
     return command._replace(words=tuple(words))
 
 
-def _encode(request: requests.Request) -> Command:
+def _encode(request: requests.Request, index: Index) -> Command:
     match request:
         case requests.Commit():
             return _encode_commit(request)
@@ -226,11 +266,11 @@ def _encode(request: requests.Request) -> Command:
         case requests.ReadInherited(member_id):
             return _command(keys_of(member_id), b"inherit")
         case requests.FindOwner(channel):
-            return _command(_index(channel), b"look_up")
+            return _entries(b"look_up", channel, index)
         case requests.Link(channel, member_id):
-            return _command(_index(channel)[:1], b"link", _raw(member_id))
+            return _command(_entry(channel, index), b"link", _raw(member_id))
         case requests.Unlink(channel, member_id):
-            return _command(_index(channel), b"unlink", _raw(member_id))
+            return _entries(b"unlink", channel, index, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys_of(member_id), b"settle", *settled)
