@@ -199,6 +199,45 @@ class NotStorable(VimbisoError, TypeError):
         )
 
 
+class UnstorableType(VimbisoError, TypeError):
+    """Values of a type cannot be stored and read back equal.
+
+    Attributes:
+        type_name: The type.
+        path: The field of the type at fault, and the fields that it stands in; empty for the type itself.
+        fault: What is wrong.
+        remedy: What to do.
+    """
+
+    type_name: str
+    path: str
+    fault: str
+    remedy: str
+
+    def __init__(self, type_name: str, path: str, fault: str, remedy: str) -> None:
+        self.type_name, self.path, self.fault, self.remedy = type_name, path, fault, remedy
+        super().__init__(f"type {type_name}{f', field {path!r}' if path else ''} {fault}; {remedy}")
+
+
+class Misfit(VimbisoError, TypeError):
+    """A value does not fit the type that it is stored as, so that the value read back would be another one.
+
+    Attributes:
+        place: What was to be stored, such as "data of flow 'order'".
+        path: The field at fault; empty if it is the value as a whole.
+        fault: What is wrong. No value is quoted.
+    """
+
+    place: str
+    path: str
+    fault: str
+
+    def __init__(self, place: str, path: str, fault: str) -> None:
+        self.place, self.path, self.fault = place, path, fault
+        where = f"{place}, field {path!r}" if path else place
+        super().__init__(f"{where}: {fault}; give a value of the declared type, or declare the type of the value")
+
+
 class Unreadable(VimbisoError, ValueError):
     """Stored data is not of the wanted shape.
 

@@ -35,9 +35,6 @@ def sure(turn: Turn[Order]) -> Text:
     return Text("{count} {size}?", count=turn.data.count, size=turn.data.size.name)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="A StrEnum in the data is stored as a text, and the turn fails."
-)
 @pytest.mark.parametrize("cache", [pytest.param(100, id="cached"), pytest.param(0, id="restarted")])
 def test_a_str_enum_may_stand_in_the_data(cache: int):
     """A `StrEnum` in the data is read as a member of its enum, also by another worker (Case 10)."""

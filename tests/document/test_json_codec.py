@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -127,7 +125,7 @@ def test_bytes_of_nothing_known_are_nothing():
 BIG = st.integers(-(2**70), 2**70)
 
 
-FOREIGN = st.sampled_from([float("nan"), float("inf"), -float("inf"), UUID(int=7), dt.time(9, 15, 2), b"bytes".hex, 1j])
+FOREIGN = st.sampled_from([float("nan"), float("inf"), -float("inf"), b"bytes".hex, 1j])
 """What JSON cannot say, though orjson writes most of it."""
 
 

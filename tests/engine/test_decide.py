@@ -39,7 +39,7 @@ from vimbiso_fsm.engine.events import (
     turn_token,
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, due, wake_at
-from vimbiso_fsm.errors import InvalidState, NotStorable
+from vimbiso_fsm.errors import InvalidState, Misfit, NotStorable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import STANDARD, Call, call
 from vimbiso_fsm.flow.commands import Shortcut
@@ -1434,11 +1434,19 @@ def test_a_profile_that_was_changed_in_place_is_stored_only_where_it_can_be(valu
 
 
 def test_a_sound_change_in_place_is_stored_as_it_will_be_read():
-    """A valid change in place is stored. A callback should rather return `turn.changes(member=…)`."""
-    _, decision = changing(lambda profile: profile.update(name=START, sizes=(1, 2)))
+    """A change in place is stored, but a callback should rather return `turn.changes(member=…)`."""
+    _, decision = changing(lambda profile: profile.update(name="Eve", sizes=(1, 2)))
     assert decision.error is None
-    assert decision.document.profile == {"accounts": ["a"], "name": START.isoformat(), "sizes": [1, 2]}
+    assert decision.document.profile == {"accounts": ["a"], "name": "Eve", "sizes": [1, 2]}
     assert decode(decision.raw) == decision.document
+
+
+def test_a_value_of_an_untyped_profile_that_is_not_read_back_fails_the_turn():
+    """An instant in a profile without a class would be a text for the next turn, so that this turn fails."""
+    _, decision = changing(lambda profile: profile.update(born=START))
+    assert isinstance(decision.error, Misfit)
+    assert (decision.error.place, decision.error.path) == ("profile.born", "")
+    assert decision.document.profile == {"accounts": ["a"], "name": "Ada"}
 
 
 def test_a_change_in_place_does_not_outlast_a_failure():
@@ -1494,10 +1502,9 @@ def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
 def test_typed_data_that_cannot_change_is_kept():
     """Immutable typed data is kept for the next turn of the same worker, which need not read it again."""
     bot, _ = listening(Word)
-    document = Talk(bot, member_document()).say("hi").document
-    assert document is not None
-    assert document.run is not None
-    assert document.run.flow_data.data.typed == Word()
+    run = Talk(bot, member_document()).say("hi").last.document.run
+    assert run is not None
+    assert run.flow_data.data.typed == Word()
 
 
 @attrs.frozen

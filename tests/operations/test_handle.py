@@ -56,7 +56,8 @@ MEMBER = "m-1"
 
 
 def member_chat(bank: Bank | None = None, **options: Any) -> Chat:
-    """Return a chat of a member who is logged in."""
+    """Return a chat of a member who is logged in. Unless told otherwise it has a cache, as a manager has."""
+    options.setdefault("cached", True)
     chat = Chat(fruit_bot(bank), **options)
     chat.plant(member_document(version=1))
     return chat

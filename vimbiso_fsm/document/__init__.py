@@ -6,7 +6,7 @@ Its modules:
     document          the document as attrs classes
     json_codec        plain data as JSON, and back
     typed_data        typed data as plain data, and back
-    stable            typed data that may be kept in place of being read again
+    data_types        the types that stored data may have, proven by their round trip
     shape             the shape of a stored document
     codec             documents as plain data and bytes, and back
     replies_codec     replies as plain data, and back

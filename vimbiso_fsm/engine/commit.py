@@ -16,6 +16,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
+from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import (
     Document,
     Member,
@@ -44,6 +45,8 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, TIMER_GRACE
 
+_ANY: Final = data_type(Any)
+_PLAIN: Final = data_type(dict[str, Any])
 _RECORDED: Final = ("version", "fingerprint", "trail", "made", "waits")
 """The fields of a run that a turn record keeps, because `back` and the login need them."""
 
@@ -220,8 +223,17 @@ def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
 
 
 def _as_stored(before: Mapping[str, Any], after: Mapping[str, Any], name: str, intact: bool) -> Mapping[str, Any]:
-    """A field as it will be read back. If `intact`, the old value was not changed in place."""
-    return before if after is before and intact else loads(dumps(unstructure(after), name))
+    """A field as it will be read back. If `intact`, the old value was not changed in place.
+
+    Raises:
+        Misfit: A value of it would be read back as another one.
+    """
+    if after is before and intact:
+        return before
+    for key, value in after.items():
+        _ANY.settled(value, f"{name}.{key}")
+    stored: dict[str, Any] = loads(dumps(_PLAIN.settled(after, name), name))
+    return stored
 
 
 def _moved(draft: Draft) -> Moved | None:

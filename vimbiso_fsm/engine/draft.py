@@ -15,6 +15,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditStep
 from vimbiso_fsm.document.document import (
     Document,
+    Fields,
     Member,
     PendingCall,
     Run,
@@ -23,7 +24,7 @@ from vimbiso_fsm.document.document import (
     asked,
     with_step_data,
 )
-from vimbiso_fsm.document.typed_data import structure
+from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
@@ -269,9 +270,19 @@ def with_answers(run: Run, answers: Sequence[str]) -> Run:
     return with_step_data(run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context))
 
 
-def kept_typed(flow: Declared, data: Any) -> Any:
-    """Return typed data that may stay with the run; None if a callback could change it later."""
-    return data if flow.stable(data) else None
+def settle(flow: Declared, data: Any) -> tuple[Any, Fields, Any]:
+    """Return typed data as it will be read back, its plain data, and the typed data that may stay with the run.
+
+    Typed data that a callback could change later does not stay.
+
+    Raises:
+        Misfit: A value does not fit its field.
+    """
+    kind = flow.data_type
+    if kind.stable(data):
+        return data, unstructure(data), data
+    data = kind.settled(data, f"data of flow {flow.name!r}")
+    return data, unstructure(data), data if kind.stable(data) else None
 
 
 def _known(bot: Bot, document: Document, now: datetime) -> Member:

@@ -21,9 +21,8 @@ from vimbiso_fsm.document.document import (
     whole,
 )
 from vimbiso_fsm.document.ids import hashed
-from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Draft, kept_typed
+from vimbiso_fsm.engine.draft import Draft, settle
 from vimbiso_fsm.engine.pending import place_of, propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import Stuck
@@ -74,14 +73,13 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 
 def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
-    draft.typed[run.id] = fired.data
     draft.member = fired.member
     state, data = flow[run.step], run.flow_data.data
     verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
     if fired.data is data.typed:
         fields, typed = data.fields, data.typed
     else:
-        fields, typed = unstructure(fired.data), kept_typed(flow, fired.data)
+        draft.typed[run.id], fields, typed = settle(flow, fired.data)
     data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
     if _was_made(draft, run, state, turn.reason):
         return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
@@ -307,10 +305,8 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
         fault = f"more than {draft.bot.limits.autos} flows were begun in one turn"
         raise Stuck(flow.name, flow.initial, fault, "let one of them ask, or raise Limits.autos")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
-    step_data = StepData(
-        flow.name, draft.channel.address.without_account, fields=unstructure(data), typed=kept_typed(flow, data)
-    )
-    draft.typed[run_id] = data
+    draft.typed[run_id], fields, typed = settle(flow, data)
+    step_data = StepData(flow.name, draft.channel.address.without_account, fields=fields, typed=typed)
     _note_step(draft, flow, run_id, "", flow.initial, "start")
     fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, draft.version)
     enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), flow.initial)

@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 
+from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, PendingCall, Run
 from vimbiso_fsm.document.ids import hashed
-from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.document.typed_data import write
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.errors import WrongCallback
@@ -32,11 +33,12 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
     """Store a call with the turn. The worker that commits the turn holds the lease and makes the call afterwards."""
     if draft.policy.effect:
         draft.effects = (*draft.effects, place_of(run))
+    proposed, arguments = _settled_arguments(proposed)
     pending = PendingCall(
         key=hashed("call", run.id, run.step, str(run.entered)),
         service=proposed.service,
         method=proposed.method,
-        arguments={name: unstructure(value) for name, value in proposed.arguments.items()},
+        arguments=arguments,
         root=draft.root,
         leased_until=draft.now,
         tries=run.flow_data.data.tries + 1,
@@ -48,6 +50,27 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
 def place_of(run: Run) -> str:
     """Return the state in which a run stands, as `flow.state`."""
     return f"{run.flow}.{run.step}"
+
+
+def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:
+    """Return the call with its arguments as another worker would read them, and these as plain data.
+
+    Raises:
+        Misfit: An argument is not of the type that the method declares.
+        UnstorableType: The method declares a type that is not stored.
+    """
+    typed: dict[str, object] = {}
+    plain: dict[str, Any] = {}
+    same = True
+    for name, value in proposed.arguments.items():
+        if type(value) in (str, int, bool) and proposed.types.get(name) is type(value):
+            typed[name] = plain[name] = value
+            continue
+        kind = data_type(proposed.types.get(name, Any))
+        typed[name] = kind.settled(value, f"argument {name!r} of {proposed.service}.{proposed.method}")
+        plain[name] = write(typed[name], kind.kind)
+        same = same and typed[name] is value
+    return proposed if same else attrs.evolve(proposed, arguments=typed), plain
 
 
 def take_up(draft: Draft, pending: PendingCall) -> None:

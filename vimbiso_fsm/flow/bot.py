@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import attrs
 
+from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, Run, StoredProfile
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
 from vimbiso_fsm.document.typed_data import structure
-from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.annotations import name_of
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
@@ -44,6 +46,11 @@ def _profile_class(given: type | None) -> type | None:
         if field.init and field.default is attrs.NOTHING:
             fault = f"field {field.name!r} of profile class {name_of(given)} has no default"
             raise FlowError("", "bot", fault, "give it one: the profile of a new member is empty")
+    try:
+        data_type(given or NoneType)
+    except UnstorableType as error:
+        place = f"field {error.path!r} of profile class" if error.path else "profile class"
+        raise FlowError("", "bot", f"{place} {error.type_name} {error.fault}", error.remedy) from None
     return given
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+from types import SimpleNamespace
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
 import attrs
 
@@ -57,12 +59,14 @@ class Call(Generic[R_co]):
         method: The name of its method.
         arguments: The arguments by name. Storable.
         stored: Whether the arguments are plain values that were read from a document.
+        types: The annotations of the arguments by name, in the method of the port.
     """
 
     service: str
     method: str
     arguments: Mapping[str, object] = attrs.field(hash=False, repr=False)
     stored: bool = False
+    types: Mapping[str, Any] = attrs.field(factory=dict, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -146,8 +150,8 @@ def call(method: Callable[..., object], /, *args: object, **kwargs: object) -> C
 
     Args:
         method: A method of the port, which is a class.
-        *args: Arguments of the method. Storable.
-        **kwargs: Arguments of the method by name. Storable.
+        *args: Arguments of the method. Each is of the type that the method declares, and is stored as that type.
+        **kwargs: Arguments of the method by name.
 
     Raises:
         TypeError: `method` is not a method of a class, or the arguments do not fit its signature.
@@ -157,7 +161,19 @@ def call(method: Callable[..., object], /, *args: object, **kwargs: object) -> C
     if not port or port == "<locals>":
         raise TypeError(f"call() takes a method of a port, a class; {method.__qualname__!r} is a plain function")
     arguments = _signature(method).bind(None, *args, **kwargs).arguments
-    return Call(snake_case(port), name, dict(list(arguments.items())[1:]))
+    return Call(snake_case(port), name, dict(list(arguments.items())[1:]), types=parameter_types(method))
+
+
+@functools.cache
+def parameter_types(method: Callable[..., object]) -> Mapping[str, Any]:
+    """Return the annotations of the parameters of a method by name, without those whose names cannot be found."""
+    found: dict[str, Any] = {}
+    names: dict[str, Any] = getattr(inspect.unwrap(method), "__globals__", {})
+    for name, annotation in getattr(method, "__annotations__", {}).items():
+        annotated: Any = SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(NameError):
+            found |= get_type_hints(annotated, globalns=names)
+    return found
 
 
 @functools.cache

@@ -10,12 +10,13 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
+from vimbiso_fsm.document.data_types import DataType, data_type
 from vimbiso_fsm.document.shape import RESERVED
-from vimbiso_fsm.errors import FlowError
+from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.annotations import called, field_type, fits, name_of, returned
 from vimbiso_fsm.flow.passages import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
@@ -47,6 +48,19 @@ def check_data(flow: Declared) -> None:
             raise FlowError(
                 flow.name, "data", f"field {field.name!r} has no default", "give it one: a run starts with no answers"
             )
+
+
+def proven_data(flow: Declared) -> DataType[Any]:
+    """Return the data class of a flow, proven to be read back equal.
+
+    Raises:
+        FlowError: A field has a type whose values cannot be stored and read back.
+    """
+    try:
+        return data_type(flow.data)
+    except UnstorableType as error:
+        place = f"field {error.path!r}" if error.path else flow.data.__name__
+        raise FlowError(flow.name, "data", f"{place} {error.fault}", error.remedy) from None
 
 
 def check_depends(flow: Declared) -> None:

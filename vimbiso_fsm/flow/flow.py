@@ -18,12 +18,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
-from vimbiso_fsm.document.stable import stable
+from vimbiso_fsm.document.data_types import DataType
 from vimbiso_fsm.flow.checks import (
     check_data,
     check_depends,
@@ -35,6 +35,7 @@ from vimbiso_fsm.flow.checks import (
     check_states,
     check_transitions,
     made_from,
+    proven_data,
 )
 from vimbiso_fsm.flow.migrations import Migration, check_migrations
 from vimbiso_fsm.flow.privacy import public_names, secret_names
@@ -90,7 +91,7 @@ class Flow(Generic[D]):
     by_trigger: Mapping[tuple[str, str], tuple[Transition[D], ...]] = attrs.field(init=False)
     buttons: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     fields: Mapping[str, attrs.Attribute[object]] = attrs.field(init=False)
-    stable: Callable[[Any], bool] = attrs.field(init=False)
+    data_type: DataType[D] = attrs.field(init=False)
     public: frozenset[str] = attrs.field(init=False)
     secrets: frozenset[str] = attrs.field(init=False)
     dependents: Mapping[str, frozenset[str]] = attrs.field(init=False)
@@ -103,7 +104,7 @@ class Flow(Generic[D]):
         fill("transitions", tuple(self.transitions))
         check_data(self)
         fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
-        fill("stable", stable(self.data))
+        fill("data_type", proven_data(self))
         fill("public", public_names(self.fields.values()))
         fill("secrets", secret_names(self.fields.values()))
         check_depends(self)

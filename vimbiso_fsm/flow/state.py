@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 import attrs
 
+from vimbiso_fsm.document.data_types import DataType
 from vimbiso_fsm.flow.calls import STANDARD, Call, CallPolicy
 from vimbiso_fsm.flow.timeouts import Timeout
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard
@@ -209,8 +210,8 @@ class Declared(Protocol):
         ...
 
     @property
-    def stable(self) -> Callable[[Any], bool]:
-        """A test of values of the data class: whether a value survives storage unchanged."""
+    def data_type(self) -> DataType[Any]:
+        """The data class, whose values were proven to be read back equal."""
         ...
 
     def __getitem__(self, name: str, /) -> AnyState: ...

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 
+from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel
@@ -126,6 +127,9 @@ def settled(before: Member[Any], after: Member[Any]) -> Member[Any]:
 
     A profile that is an instance of the profile class replaces the fields of that class; fields of the stored profile
     that the class does not have are kept.
+
+    Raises:
+        Misfit: A value of the profile is not of its field's type.
     """
     given, kept = after._profile, before._profile
     if given is kept and after.language == before.language:
@@ -133,7 +137,9 @@ def settled(before: Member[Any], after: Member[Any]) -> Member[Any]:
     fields: Any = given.fields if isinstance(given, StoredProfile) else given
     typed = None
     if isinstance(kept, StoredProfile) and isinstance(given, kept.kind):
-        typed, fields = given, {**kept.fields, **unstructure(given)}
+        kind: Any = kept.kind
+        typed = data_type(kind).settled(given, "profile")
+        fields = {**kept.fields, **unstructure(typed)}
     if after.language != before.language:
         typed, fields = None, {**fields, "language": after.language}
     profile = StoredProfile(fields, kept.kind, kept.read, typed) if isinstance(kept, StoredProfile) else fields

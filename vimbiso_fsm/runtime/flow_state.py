@@ -257,10 +257,11 @@ class FlowStateManager:
         Args:
             flows: A bot, or the name of a package that exports one as `bot`.
             clock: Returns seconds since the epoch. A test can set it.
-            **options: As of the class.
+            **options: As of the class; `cache` is 0 if it is not given, so that each turn reads what was stored.
         """
         from vimbiso_fsm.store.memory import MemoryStore
 
+        options.setdefault("cache", 0)
         manager = cls(flows, MemoryStore(clock), **options)
         manager._base.clock.follow(clock)
         return manager
@@ -670,6 +671,7 @@ class AsyncFlowStateManager:
         """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
+        options.setdefault("cache", 0)
         manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
         manager._base.clock.follow(clock)
         return manager

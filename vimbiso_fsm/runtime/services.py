@@ -14,11 +14,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vimbiso_fsm.document.typed_data import structure
-from vimbiso_fsm.errors import ServiceError, Unreadable
-from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
+from vimbiso_fsm.errors import ServiceError, Unreadable, UnstorableType
+from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy, parameter_types
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.operations.effects import Deliver, RunCall, never
 
@@ -46,17 +46,20 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], objec
         Unreadable: Stored arguments no longer fit the method, or the method of an earlier attempt no longer exists.
     """
     call = request.call
-    method = getattr(services.get(call.service), call.method, None)
+    service: Any = services.get(call.service)
+    method = getattr(service, call.method, None)
     if not callable(method) and request.policy.effect and request.pending.tries > 1:
         raise Unreadable([f"service {call.service!r} has no {call.method!r} any more"])
     if not callable(method):
         return lambda: Refused("call.failed")
     arguments = dict(call.arguments)
     if call.stored:
-        hints = _hints(getattr(method, "__func__", method))
-        arguments = {
-            name: structure(value, hints[name]) if name in hints else value for name, value in arguments.items()
-        }
+        owner: Any = type(service)
+        types = _types(getattr(method, "__func__", method), owner, call.method)
+        try:
+            arguments = {name: structure(value, types.get(name, Any)) for name, value in arguments.items()}
+        except UnstorableType as error:
+            raise Unreadable([str(error)]) from None
     if "caller" in _parameters(getattr(method, "__func__", method)):
         arguments["caller"] = request.caller
     return functools.partial(method, **arguments)
@@ -76,8 +79,13 @@ def _parameters(method: Callable[..., object]) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _hints(method: Callable[..., object]) -> Mapping[str, Any]:
-    return get_type_hints(method)
+def _types(method: Callable[..., object], service: type[Any], name: str) -> Mapping[str, Any]:
+    """Return the annotations of a service's method; those that it lacks are those of the port that it extends."""
+    found: dict[str, Any] = {}
+    for base in reversed(service.__mro__):
+        if name in vars(base):
+            found |= parameter_types(getattr(base, name))
+    return {**found, **parameter_types(method)}
 
 
 def only_sync(services: Mapping[str, object], deliver: object = None) -> None:

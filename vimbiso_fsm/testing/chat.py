@@ -25,6 +25,7 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, caller
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute
+from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
@@ -248,7 +249,9 @@ class Talk:
             previous = self.sealed[-1].digest if self.sealed else ""
             self.sealed.append(seal(decision.entry, decision.raw, previous))
             assert FlowAuditLogger.faults(self.sealed) == ()
-        if decision.changed or before is None:
+            self.document, wrong = faults(self.bot, decision.raw)
+            assert not wrong, f"what was stored cannot be read: {wrong}"
+        elif before is None:
             self.document = decision.document
 
     def _words(self, raw: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -388,13 +391,13 @@ class Chat:
         plan: What the next deliveries raise; None is a success, and so is each delivery after the end of the plan.
     """
 
-    def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = True) -> None:
+    def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = False) -> None:
         """Begin with an empty store.
 
         Args:
             bot: The bot.
             channel: The channel of the messages.
-            cached: Whether documents are cached.
+            cached: Whether documents are cached. Otherwise each operation reads what was stored.
         """
         self.bot = bot
         self.clock: Clock = Clock()

@@ -1,0 +1,654 @@
+"""The types that stored data may have, proven by their round trip.
+
+`data_type` takes a type apart and proves it: sample values are written, read and compared. A type without a round trip
+is refused with a remedy. The result tests values: one that fits will be read back equal, and one that is stable can
+also never change. A value that does not fit by its classes alone is written and read, in `DataType.settled`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+)
+from collections.abc import (
+    Set as AbstractSet,
+)
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import EnumMeta, Flag
+from functools import lru_cache
+from os import PathLike
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+from uuid import UUID
+
+import attrs
+
+from vimbiso_fsm.document.json_codec import dumps, loads
+from vimbiso_fsm.document.typed_data import (
+    READ_ERRORS,
+    faults_in,
+    keys_of_typed_dict,
+    name_of,
+    read,
+    unstructure,
+    write,
+    write_members_of,
+)
+from vimbiso_fsm.errors import Misfit, NotStorable, UnstorableType, VimbisoError
+
+Test: TypeAlias = Callable[[object], bool]
+T = TypeVar("T")
+
+_WRITE_ERRORS: Final[tuple[type[Exception], ...]] = (*READ_ERRORS, IndexError)
+_SAMPLES_OF_A_CLASS: Final = 16
+_KINDS_KEPT: Final = 4096
+
+
+@attrs.frozen(eq=False)
+class DataType(Generic[T]):
+    """A type that was proven.
+
+    Attributes:
+        kind: The type.
+        fits: Tests whether a value is of exactly this type, so that an equal one will be read back.
+        stable: Tests whether a value fits and can never change, so that it may be kept in place of being read again.
+    """
+
+    kind: type[T]
+    fits: Test
+    stable: Test
+
+    def settled(self, value: Any, place: str) -> T:
+        """Return a value as it will be read back.
+
+        An integer becomes a float, a list a tuple, and an instance of `str` a plain text, where the type says so.
+
+        Args:
+            value: The value.
+            place: The name of what is stored, for the error.
+
+        Raises:
+            Misfit: The value that would be read back is another one.
+            NotStorable: JSON cannot hold a value.
+        """
+        try:
+            return value if self.fits(value) else self._read_back(value, place)  # type: ignore[no-any-return]  # as found
+        except RecursionError:
+            raise NotStorable(place, f"{type(value).__name__} nested too deep") from None
+
+    def _read_back(self, value: Any, place: str) -> Any:
+        try:
+            back = read(loads(dumps(self._written(value), place)), self.kind)
+        except READ_ERRORS as error:
+            if isinstance(error, VimbisoError):
+                raise
+            path, fault = next(faults_in(error))
+            if not path and fault == "cannot be read":
+                fault = f"is of type {type(value).__name__}, not {name_of(self.kind)}"
+            path, *_ = re.split("['\"]", path)  # a key of a mapping may be the member's
+            raise Misfit(place, path.strip("."), fault) from None
+        for path, fault in _differences(value, back, _settles):
+            raise Misfit(place, path.removeprefix("."), fault)
+        return back
+
+    def _written(self, value: Any) -> Any:
+        """Return a value as plain data of the type, or of its fields' own types, so that reading names the field."""
+        try:
+            return write(value, self.kind)
+        except _WRITE_ERRORS as error:
+            kind: Any = type(value)
+            fields = attrs.fields(kind) if attrs.has(kind) else ()
+            if fields and issubclass(kind, get_origin(self.kind) or self.kind):
+                return {field.name: unstructure(getattr(value, field.name)) for field in fields}
+            raise TypeError from error
+
+
+@lru_cache(_KINDS_KEPT)
+def data_type(kind: type[T]) -> DataType[T]:
+    """Prove a type.
+
+    Args:
+        kind: The type: a class or another annotation.
+
+    Raises:
+        UnstorableType: Its values cannot be stored and read back equal. The error names the field and the remedy.
+    """
+    try:
+        node = _Proof().of(kind)
+    except _Refused as error:
+        raise UnstorableType(name_of(kind), ".".join(error.path), error.fault, error.remedy) from None
+    return DataType(kind, node.fits, node.stable)
+
+
+# The proof -----------------------------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """A type is refused.
+
+    Attributes:
+        path: The names of the fields that lead to it.
+    """
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        self.path: tuple[str, ...] = ()
+        self.fault, self.remedy = fault, remedy
+
+
+class _Node(NamedTuple):
+    """A type that was taken apart.
+
+    Attributes:
+        samples: Values of the type.
+    """
+
+    fits: Test
+    stable: Test
+    samples: Sequence[Any]
+
+
+class _Field(NamedTuple):
+    """A field of a class.
+
+    Attributes:
+        name: Its name.
+        alias: Its name as an argument.
+        node: Its type.
+        optional: Whether it has a default.
+    """
+
+    name: str
+    alias: str
+    node: _Node
+    optional: bool
+
+
+def _never(_: object) -> bool:
+    return False
+
+
+def _all_pass(value: object, fields: Iterable[tuple[str, Test]]) -> bool:
+    for name, test in fields:  # noqa: SIM110  # each turn runs this, and a generator takes two thirds more time
+        if not test(getattr(value, name)):
+            return False
+    return True
+
+
+def _passes_one(value: object, tests: Iterable[Test]) -> bool:
+    for test in tests:  # noqa: SIM110  # as above
+        if test(value):
+            return True
+    return False
+
+
+def _plain(value: object) -> bool:
+    """Whether JSON holds a value as it is."""
+    if type(value) is list:
+        return all(map(_plain, value))
+    if type(value) is dict:
+        return all(type(key) is str and _plain(item) for key, item in value.items())
+    return value is None or type(value) in (str, int, bool, float)
+
+
+def _exactly(kind: type) -> Test:
+    return lambda value: type(value) is kind
+
+
+def _is_instant(value: object) -> bool:
+    """Whether a value is an instant as its text says it: without `fold`, and with no zone or an offset."""
+    return type(value) is datetime and type(value.tzinfo) in (timezone, NoneType) and not value.fold
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is time and value.tzinfo is None and not value.fold
+
+
+_INSTANT: Final = datetime.fromisoformat("2026-03-04T05:06:07.000891")
+_SCALARS: Final[Mapping[object, tuple[Test, Sequence[object]]]] = {
+    str: (_exactly(str), ("", "zwölf · 12")),
+    int: (_exactly(int), (0, -7, 1 << 70)),
+    bool: (_exactly(bool), (False, True)),
+    float: (_exactly(float), (0.0, -2.5, 1e300)),
+    NoneType: (_exactly(NoneType), (None,)),
+    Decimal: (_exactly(Decimal), (Decimal("0.00"), Decimal("-12.50"))),
+    bytes: (_exactly(bytes), (b"", b"\xff\x00a")),
+    date: (_exactly(date), (date(2026, 3, 4), date.min)),
+    datetime: (_is_instant, (_INSTANT, _INSTANT.replace(tzinfo=UTC))),
+    time: (_is_time, (time(0), time(5, 6, 7, 891))),
+    timedelta: (_exactly(timedelta), (timedelta(0), timedelta(-1, 2, 3))),
+    UUID: (_exactly(UUID), (UUID(int=0), UUID(int=1 << 100))),
+}
+"""Tests and samples of scalars. They can never change."""
+_ANY: Final = _Node(_plain, _never, (None, 1, "a", [1, {"a": None}]))
+_LISTS: Final[Mapping[object, Callable[[Iterable[Any]], Any]]] = {
+    **{kind: kind for kind in (list, set, frozenset, deque)},
+    Sequence: tuple,
+    MutableSequence: list,
+    AbstractSet: frozenset,
+    MutableSet: set,
+}
+_MAPPINGS: Final[Mapping[object, Callable[[Mapping[Any, Any]], Any]]] = {
+    **{kind: kind for kind in (dict, OrderedDict, Counter)},
+    defaultdict: lambda items: defaultdict(None, items),
+    Mapping: dict,
+    MutableMapping: dict,
+}
+_BARE_TUPLES: Final[tuple[object, ...]] = (tuple, typing.Tuple)  # noqa: UP006  # an author may have written it
+_PATHS: Final[Any] = PathLike
+_REMEDIES: Final[Mapping[object, str]] = {
+    bytearray: "use bytes",
+    complex: "use a tuple of two floats",
+    range: "use a tuple of its bounds",
+}
+_REMEDY: Final = "keep a text, a number or an attrs class that it can be made from"
+
+
+class _Proof:
+    """The proof of one type."""
+
+    def __init__(self) -> None:
+        self._begun: dict[object, _Node | None] = {}
+
+    def of(self, kind: Any, within: str = "") -> _Node:
+        """Take a type apart and prove it; `within` is the field that it stands in."""
+        try:
+            return self._of(NoneType if kind is None else kind)
+        except _Refused as error:
+            if within:
+                error.path = (within, *error.path)
+            raise
+
+    def _of(self, kind: Any) -> _Node:  # a table of the kinds of types
+        origin, inner = get_origin(kind) or kind, get_args(kind)
+        if kind in (Any, object):
+            return _ANY
+        if isinstance(kind, NewType):
+            return self.of(kind.__supertype__)
+        if origin is Annotated or origin is Final:
+            return self.of(inner[0])
+        if hasattr(kind, "__value__") and not isinstance(kind, type):  # `type Name = …`
+            return self.of(kind.__value__)
+        if isinstance(kind, str):
+            raise _Refused(f"is {kind!r}, a text that names no type", "name a class of the module")
+        if isinstance(kind, TypeVar):
+            raise _Refused(f"is the type variable {kind}, for which no type is given", "give one, as in Page[int]")
+        if kind in _SCALARS:
+            fits, samples = _SCALARS[kind]
+            return _Node(fits, fits, samples)
+        node = self._class(kind, origin) if _has_fields(origin) else self._made_of(kind, origin, inner)
+        if node is None:
+            raise _Refused(f"is of type {name_of(kind)}, which is not stored", _REMEDIES.get(origin, _REMEDY))
+        for sample in node.samples:
+            _check_round_trip(kind, sample, "a value")
+        return node
+
+    def _made_of(self, kind: Any, origin: Any, inner: tuple[Any, ...]) -> _Node | None:
+        """Take apart a type that is made of other types."""
+        if isinstance(kind, EnumMeta):
+            return _enum(kind)
+        if origin is Literal:
+            return _literal(inner)
+        if origin in (Union, UnionType):
+            return self._union(kind, inner)
+        if is_typeddict(origin):
+            return self._typed_dict(origin)
+        if isinstance(origin, type) and issubclass(origin, tuple):
+            return self._tuple(kind, origin, inner)
+        if origin in _LISTS:
+            return self._list(_LISTS[origin], inner)
+        if origin in _MAPPINGS:
+            return self._mapping(origin, inner)
+        if isinstance(origin, type) and issubclass(origin, _PATHS):
+            return _path(origin)
+        return None
+
+    def _union(self, kind: object, inner: tuple[Any, ...]) -> _Node:
+        nodes = [self.of(each) for each in inner]
+        for one, node in zip(inner, nodes, strict=True):
+            for other in inner:
+                if other is not one:
+                    _check_told_apart(kind, one, other, node.samples)
+        fits, stable = tuple(node.fits for node in nodes), tuple(node.stable for node in nodes)
+        samples = [sample for node in nodes for sample in node.samples]
+        return _Node(lambda value: _passes_one(value, fits), lambda value: _passes_one(value, stable), samples)
+
+    def _tuple(self, kind: Any, origin: Any, inner: tuple[Any, ...]) -> _Node | None:
+        if hasattr(origin, "_fields"):
+            hints = _hints(origin)
+            return _fixed_tuple(origin, origin._make, [self.of(hints[name], name) for name in origin._fields])
+        if origin is not tuple:
+            return None
+        if inner[1:] == (...,) or kind in _BARE_TUPLES:
+            return self._list(tuple, inner[:1])
+        return _fixed_tuple(tuple, tuple, [self.of(each) for each in inner if each != ()])
+
+    def _list(self, make: Any, inner: tuple[Any, ...]) -> _Node:
+        node = self.of(inner[0]) if inner else _ANY
+        samples = node.samples
+        if make in (set, frozenset):
+            samples = [sample for sample in samples if _is_hashable(sample)]
+            if len(samples) < len(node.samples) and inner:
+                fault = f"is a set of {name_of(inner[0])}, whose values can change"
+                raise _Refused(fault, "use a tuple or a frozen class in it")
+
+        def fits(value: Any) -> bool:
+            return type(value) is make and all(map(node.fits, value))
+
+        def stable(value: Any) -> bool:
+            return type(value) is make and all(map(node.stable, value))
+
+        frozen = make in (tuple, frozenset) and node.stable is not _never
+        return _Node(fits, stable if frozen else _never, (make(()), make(samples)))
+
+    def _mapping(self, origin: Any, inner: tuple[Any, ...]) -> _Node:
+        make = _MAPPINGS[origin]
+        keys = self.of(inner[0]) if inner and inner[0] not in (Any, object) else _Node(_exactly(str), _never, ("a",))
+        items = self.of(inner[1]) if inner[1:] else self.of(int) if origin is Counter else _ANY
+        if not all(map(_is_hashable, keys.samples)):
+            fault = f"is a mapping with keys of {name_of(inner[0])}, whose values can change"
+            raise _Refused(fault, "use a tuple or a frozen class as the key")
+        kind = type(make({}))
+        samples = [make({key: items.samples[place % len(items.samples)] for place, key in enumerate(keys.samples)})]
+
+        def fits(value: Any) -> bool:
+            return type(value) is kind and all(map(keys.fits, value)) and all(map(items.fits, value.values()))
+
+        return _Node(fits, _never, (make({}), *samples) if items.samples else (make({}),))
+
+    def _typed_dict(self, origin: Any) -> _Node:
+        keys = {name: (self.of(hint, name), needed) for name, (hint, needed) in keys_of_typed_dict(origin).items()}
+
+        def fits(value: object) -> bool:
+            return (
+                type(value) is dict
+                and value.keys() <= keys.keys()
+                and all(
+                    node.fits(value[name]) if name in value else not needed for name, (node, needed) in keys.items()
+                )
+            )
+
+        whole = {name: node.samples[-1] for name, (node, _) in keys.items() if node.samples}
+        return _Node(fits, _never, (whole, {name: item for name, item in whole.items() if keys[name][1]}))
+
+    # Classes of fields ------------------------------------------------------------------------------------------------
+
+    def _class(self, kind: Any, origin: Any) -> _Node:
+        """Take apart a class of fields. Inside itself it is taken by its name, and never stable."""
+        if kind in self._begun:
+            return _Node(lambda value: (node := self._begun[kind]) is not None and node.fits(value), _never, ())
+        self._begun[kind] = None
+        fields = list(self._fields(kind, origin))
+        names = [(field.name, field.node.fits) for field in fields]
+        values = [(field.name, field.node.stable) for field in fields]
+
+        def fits(value: object) -> bool:
+            return type(value) is origin and _all_pass(value, names)
+
+        def stable(value: object) -> bool:
+            return type(value) is origin and _all_pass(value, values)
+
+        if all(field.optional for field in fields):
+            for sample in _made(origin, {}):
+                _check_round_trip(kind, sample, "the default")
+        kept = _is_as_given(origin)
+        frozen = kept and _is_frozen(origin) and not any(test is _never for _, test in values)
+        node = _Node(fits if kept else _never, stable if frozen else _never, list(_instances(origin, fields)))
+        self._begun[kind] = node
+        return node
+
+    def _fields(self, kind: Any, origin: Any) -> Iterator[_Field]:
+        hints, variables = _hints(origin), _variables(kind)
+        for field in attrs.fields(origin) if attrs.has(origin) else dataclasses.fields(origin):
+            if field.init:
+                hint = hints.get(field.name, Any if field.type is None else field.type)
+                default = field.default, getattr(field, "default_factory", dataclasses.MISSING)
+                yield _Field(
+                    field.name,
+                    getattr(field, "alias", field.name),
+                    self.of(_substituted(hint, variables), field.name),
+                    default not in ((attrs.NOTHING, dataclasses.MISSING), (dataclasses.MISSING, dataclasses.MISSING)),
+                )
+
+
+def _has_fields(origin: object) -> bool:
+    return isinstance(origin, type) and (attrs.has(origin) or dataclasses.is_dataclass(origin))
+
+
+def _hints(origin: Any) -> dict[str, Any]:
+    """Return the annotations of a class, without names in texts.
+
+    They are not resolved by `attrs.resolve_types`, which would change the fields of an author's class.
+    """
+    try:
+        return get_type_hints(origin)
+    except NameError as error:
+        fault = f"names {error.name!r} in an annotation, which is not found in module {origin.__module__}"
+        raise _Refused(fault, "define or import it at the top of that module, not under TYPE_CHECKING") from None
+    except Exception as error:  # noqa: BLE001  # a text is evaluated, and whatever is in it may raise
+        raise _Refused(f"has an annotation that raises {type(error).__name__}", "correct the annotation") from None
+
+
+def _variables(kind: Any) -> dict[Any, Any]:
+    """Return the types that a class and its base classes give to type variables."""
+    origin = get_origin(kind) or kind
+    table = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=False))
+    for base in getattr(origin, "__orig_bases__", ()):
+        if get_origin(base) not in (None, Generic):
+            table = {**_variables(_substituted(base, table)), **table}
+    return table
+
+
+def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
+    """Return an annotation with types in place of type variables."""
+    if isinstance(hint, TypeVar):
+        return variables.get(hint, hint)
+    parameters = getattr(hint, "__parameters__", ())
+    if not variables or not parameters or isinstance(hint, type):
+        return hint
+    return hint[tuple(variables.get(each, each) for each in parameters)]
+
+
+def _is_as_given(origin: Any) -> bool:
+    """Whether an instance holds what it was made from: no converters, and no fields that are not stored."""
+    if attrs.has(origin):
+        return all(field.init and field.converter is None for field in attrs.fields(origin))
+    return all(field.init for field in dataclasses.fields(origin))
+
+
+def _is_frozen(origin: Any) -> bool:
+    if not attrs.has(origin):
+        return bool(origin.__dataclass_params__.frozen)
+    try:
+        object.__new__(origin).__setattr__("", None)
+    except Exception as error:  # noqa: BLE001 – a slot or a `__setattr__` of the class's own may refuse it as well
+        return isinstance(error, attrs.exceptions.FrozenInstanceError)
+    return False
+
+
+def _instances(origin: Any, fields: Sequence[_Field]) -> Iterator[Any]:
+    """Yield instances of a class: that of its defaults, and some of samples. Its validators may refuse all of them."""
+    if all(field.optional for field in fields):
+        yield from _made(origin, {})
+    count = min(max((len(field.node.samples) for field in fields), default=0), _SAMPLES_OF_A_CLASS)
+    for place in range(count):
+        given = {
+            field.alias: field.node.samples[place % len(field.node.samples)] for field in fields if field.node.samples
+        }
+        yield from _made(origin, given)
+
+
+def _made(origin: Any, given: Mapping[str, Any]) -> Iterator[Any]:
+    try:
+        yield origin(**given)
+    except Exception:  # noqa: BLE001  # a validator of the author may raise anything
+        return
+
+
+# Parts of types ------------------------------------------------------------------------------------------------------
+
+
+def _enum(kind: EnumMeta) -> _Node:
+    write_members_of(kind)
+    members: list[Any] = list(kind.__members__.values())
+    if issubclass(kind, Flag) and members:
+        members += [kind(0), ~kind(0)]
+    fits = _exactly(kind)
+    return _Node(fits, fits, members)
+
+
+def _path(kind: Any) -> _Node:
+    sample = kind("a/b")
+    fits = _exactly(type(sample))
+    return _Node(fits, fits, (sample,))
+
+
+def _literal(values: tuple[Any, ...]) -> _Node:
+    allowed = {(type(each), each) for each in values}
+
+    def fits(value: object) -> bool:
+        return _is_hashable(value) and (type(value), value) in allowed
+
+    return _Node(fits, fits, values)
+
+
+def _fixed_tuple(kind: Any, make: Callable[[Iterable[Any]], Any], nodes: Sequence[_Node]) -> _Node:
+    def fits(value: Any) -> bool:
+        return (
+            type(value) is kind
+            and len(value) == len(nodes)
+            and all(node.fits(each) for node, each in zip(nodes, value, strict=True))
+        )
+
+    def stable(value: Any) -> bool:
+        return (
+            type(value) is kind
+            and len(value) == len(nodes)
+            and all(node.stable(each) for node, each in zip(nodes, value, strict=True))
+        )
+
+    frozen = not any(node.stable is _never for node in nodes)
+    count = max((len(node.samples) for node in nodes), default=1) if all(node.samples for node in nodes) else 0
+    samples = [make(node.samples[place % len(node.samples)] for node in nodes) for place in range(count)]
+    return _Node(fits, stable if frozen else _never, samples)
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+# Comparison ----------------------------------------------------------------------------------------------------------
+
+
+def _check_round_trip(kind: Any, sample: object, name: str) -> None:
+    """Write and read a sample, which `name` names.
+
+    Raises:
+        _Refused: Another value is read.
+    """
+    try:
+        back = read(loads(dumps(write(sample, kind))), kind)
+    except READ_ERRORS as error:
+        path, fault = next(faults_in(error))
+    except Exception as error:  # noqa: BLE001  # cattrs and the classes of the author may raise anything
+        path, fault = "", f"cannot be read back ({type(error).__name__})"
+    else:
+        path, fault = next(_differences(sample, back, _never_settles), ("", ""))
+    if fault:
+        place = f" in {path.removeprefix('.')!r}" if path else ""
+        remedy = "give all keys one type" if path == ".key" else _REMEDY
+        remedy = "give a default of the type" if name == "the default" else remedy
+        raise _Refused(f"is of type {name_of(kind)}, of which {name}{place} {fault}", remedy)
+
+
+def _check_told_apart(kind: object, one: Any, other: Any, samples: Iterable[object]) -> None:
+    """Check that the stored form of one type of a union is not that of a value of another.
+
+    Raises:
+        _Refused: It is.
+    """
+    for sample in samples:
+        raw = write(sample, one)
+        try:
+            back = read(raw, other)
+            same = dumps(write(back, other)) == dumps(raw)
+        except Exception:  # noqa: BLE001, S112  # that it cannot be read as the other type is what is wanted
+            continue
+        if same and any(_differences(sample, back, _never_settles)):
+            raise _Refused(
+                f"is of type {name_of(kind)}, in which {name_of(one)} and {name_of(other)} are stored alike",
+                "keep them in two fields, or in attrs classes whose fields have different names",
+            )
+
+
+def _never_settles(_: object, __: object) -> bool:
+    return False
+
+
+def _settles(given: Any, back: Any) -> bool:
+    """Whether a value may become one of another class when it is read back, because both mean the same."""
+    if isinstance(given, AbstractSet) and isinstance(back, AbstractSet):
+        return True
+    if isinstance(back, list | tuple | deque):
+        return isinstance(given, list | tuple | deque) and not hasattr(given, "_fields")
+    if isinstance(back, Mapping):
+        return isinstance(given, Mapping)
+    if type(back) is float:
+        return type(given) is int
+    return type(back) in _SCALARS and isinstance(given, type(back))
+
+
+def _differences(given: Any, back: Any, settles: Callable[[Any, Any], bool]) -> Iterator[tuple[str, str]]:
+    """Yield the places where the value that is read back is another one than was given, and how it differs."""
+    if type(given) is not type(back) and not settles(given, back):
+        yield "", f"is of type {type(given).__name__}, and would be read back as {type(back).__name__}"
+    elif _has_fields(type(back)):
+        for field in attrs.fields(type(back)) if attrs.has(type(back)) else dataclasses.fields(back):
+            parts = _differences(getattr(given, field.name, None), getattr(back, field.name, None), settles)
+            yield from ((f".{field.name}{path}", fault) for path, fault in parts)
+    elif isinstance(back, Mapping):
+        if len(given) != len(back):
+            yield "", "has keys that are stored alike"
+        for place, ((key, one), (other, again)) in enumerate(zip(given.items(), back.items(), strict=False)):
+            yield from ((f".key{path}", fault) for path, fault in _differences(key, other, settles))
+            yield from ((f".{place}{path}", fault) for path, fault in _differences(one, again, settles))
+    elif isinstance(back, list | tuple | deque):
+        if len(given) != len(back):
+            yield "", "would be read back with another length"
+        for place, (one, again) in enumerate(zip(given, back, strict=False)):
+            yield from ((f".{place}{path}", fault) for path, fault in _differences(one, again, settles))
+    elif isinstance(back, datetime | time):
+        if given.isoformat() != back.isoformat():  # two instants may be unequal only because their zones differ
+            yield "", "would be read back as another time"
+    elif given != back and (given == given or back == back):  # noqa: PLR0124  # NaN is not equal to itself
+        yield "", "would be read back as another value"
