@@ -11,8 +11,9 @@ import pytest
 
 from tests.bots import Bank, member_document, sign_in, stock
 from vimbiso_fsm.audit.entries import unseal
-from vimbiso_fsm.document.document import Document, Suspended
+from vimbiso_fsm.document.document import Document, Moved, Suspended
 from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.salvage import resumed
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import FlowError, WrongCallback
 from vimbiso_fsm.flow.bot import Bot
@@ -22,6 +23,7 @@ from vimbiso_fsm.flow.flow import Flow, NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn, authenticated
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.operations.promote import merge
 from vimbiso_fsm.store.requests import Load, Stored
 from vimbiso_fsm.store.retention import DAY, DOCUMENT_LIFE
 from vimbiso_fsm.testing.chat import START, Chat, Talk
@@ -669,3 +671,39 @@ def test_two_hours_are_two_hours_when_the_clocks_change():
     instant = zoned("America/New_York").instant(date(2026, 3, 8), time(4))
     assert instant - timedelta(hours=2) == datetime(2026, 3, 8, 6, tzinfo=UTC)
     assert (instant - timedelta(hours=2)).astimezone(ZoneInfo("America/New_York")).hour == 1
+
+
+# Promotion and repair ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_promotion_keeps_each_run_with_a_timer(busy: bool):
+    """A guest who becomes a member drops no run with a timer, whichever of the two runs goes on."""
+    seat, table, visit = seat_flow(HOUR), seat_flow(2 * HOUR, "table"), visit_flow()
+    bot = talking(seat, table, visit).bot
+    guest = Talk(bot).says("hi", "table").state
+    member = Talk(bot, member_document()).says("hi", "seat").state
+    if busy:  # the member's own run has answers, and stays
+        ordering = Talk(bot, member_document()).says("hi", "visit", "ada").state
+        assert member.run is not None
+        held = attrs.evolve(member.run, waits=Suspended.INTERRUPTED)
+        member = attrs.evolve(ordering, suspended=(*ordering.suspended, held))
+    merged = merge(bot, attrs.evolve(guest, moved=Moved("m-1", guest.version)), member, START, version=9).document
+    runs = (*merged.suspended, *([merged.run] if merged.run else []))
+    assert {run.flow for run in runs if run.due} == {"seat", "table", *(["visit"] if busy else [])}
+    later = Talk(bot, attrs.evolve(merged, deadline=None, session_since=None, jwt_token=None, authenticated=False))
+    later.wait(2 * HOUR + 1).wake(delivers=True)
+    assert {"The seat is gone.", "The table is gone."} <= {*later.delivered}
+
+
+def test_a_repair_keeps_the_instant_that_has_not_passed():
+    """A run that is put in place again keeps its timer; one that is over is set anew when the question is asked."""
+    document = talking(seat_flow(HOUR)).say("seat").state
+    assert document.run is not None
+    bot = talking(seat_flow(HOUR)).bot
+    kept = resumed(bot, document, 7, START + timedelta(minutes=30)).run
+    assert kept is not None
+    assert (kept.due, kept.entered) == (document.run.due, 7)
+    over = resumed(bot, document, 7, START + timedelta(hours=2)).run
+    assert over is not None
+    assert over.due is None
