@@ -543,7 +543,7 @@ def place_after(chat: Chat, flow: Flow[Any]) -> str:
         ([Migration(0)], "migration from 0"),
         ([Migration(True)], "migration from True"),
         ([Migration(1), Migration(1)], "declared twice"),
-        ([Migration(1, steps={"handle": "recipent"})], "step 'handle': it leads to 'recipent', which is no state"),
+        ([Migration(1, steps={"handle": "recipent"})], "step 'handle': it leads to 'recipent', which is not a state"),
         ([Migration(1, steps={"colour": ReplacedBy("colour")})], "it leads to 'colour'"),
         ([Migration(1, steps={"name": ReplacedBy(str, steps=["given", "x"])})], "it leads to 'x'"),
         ([Migration(1, steps={"name": ReplacedBy(str, steps=["given"])})], "by a function with 1 steps"),
@@ -563,7 +563,7 @@ def place_after(chat: Chat, flow: Flow[Any]) -> str:
         ),
         (
             [Migration(1, steps={"wrap": FinishOnOld(errand_1)})],
-            "step 'colour': it leads to 'colour', which is no state",
+            "step 'colour': it leads to 'colour', which is not a state",
         ),
     ],
 )
