@@ -530,6 +530,22 @@ def test_deciding_the_answer_twice_keeps_it_once():
     assert talk.last.status == "ignored"
 
 
+@pytest.mark.parametrize("late", [{"unknown": True}, {"result": Refused("core.no")}, {"renewal": "needed"}])
+def test_no_other_attempt_undoes_a_kept_answer(late: dict[str, Any]):
+    """An attempt of another worker that raises, is refused or needs a token changes nothing once one was answered."""
+    prepare = Switch(same)
+    talk = Talk(pay_bot(Till(), prepare=prepare, policy=CallPolicy(rounds=1))).says("hi", "pay")
+    talk.hold_calls = True
+    talk.say("yes")
+    pending = talk.state.call
+    assert pending is not None
+    talk.take(CallReturned(pending.key, pending.root, "receipt 1"), "keep")
+    talk.take(CallReturned(pending.key, pending.root, **late), "keep")
+    assert talk.last.status == "ignored"
+    prepare.mended = True
+    assert talk.say("well?").words[-1] == "Paid: receipt 1"
+
+
 def test_a_message_is_decided_the_same_on_the_document_of_an_earlier_release():
     """A document without the new fields is read, and has no effects and no kept answer."""
     talk = Talk(pay_bot(Till())).says("hi", "pay")

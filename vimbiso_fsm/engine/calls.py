@@ -28,6 +28,8 @@ def take_call_returned(draft: Draft, event: CallReturned, route: ReplyRoute) -> 
     had_no_effect = event.unknown or isinstance(event.result, Refused)
     if had_no_effect and event.tries != pending.tries:  # the attempt of the worker that has taken it over decides
         return draft.ignore()
+    if pending.done and (had_no_effect or event.renewal):  # another attempt was answered, and its answer is kept
+        return draft.ignore()
     if event.renewal:
         return _take_renewal(draft, event, pending, route)
     if event.unknown:
