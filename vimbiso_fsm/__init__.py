@@ -71,6 +71,7 @@ from vimbiso_fsm.errors import (
     UnstorableType,
     VersionConflict,
     VimbisoError,
+    WrongArgument,
     WrongCallback,
     WrongMember,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "VersionConflict",
     "VimbisoError",
     "Worker",
+    "WrongArgument",
     "WrongCallback",
     "WrongMember",
     "authenticated",

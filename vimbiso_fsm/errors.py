@@ -113,6 +113,22 @@ class ServiceError(VimbisoError):
 # Given values ---------------------------------------------------------------------------------------------------------
 
 
+class WrongArgument(VimbisoError, TypeError):
+    """A method of a manager was given a value of a wrong type. Nothing was done.
+
+    Attributes:
+        argument: The name of the argument.
+        fault: What is wrong with it, and what to give. The value is not quoted.
+    """
+
+    argument: str
+    fault: str
+
+    def __init__(self, argument: str, fault: str) -> None:
+        self.argument, self.fault = argument, fault
+        super().__init__(f"argument {argument!r} {fault}")
+
+
 class BadToken(VimbisoError, ValueError):
     """A login token was not accepted. The message does not quote the token.
 

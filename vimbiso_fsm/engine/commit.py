@@ -36,7 +36,7 @@ from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import held_until, wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import WrongMember
+from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller
 from vimbiso_fsm.flow.privacy import without
@@ -287,7 +287,12 @@ def as_stored(bot: Bot, document: Document) -> tuple[Document, bytes]:
         InvalidState: It breaks the rule book.
         NotStorable: A value in it cannot be written as JSON.
     """
-    raw = document_to_raw(document)
+    try:
+        raw = document_to_raw(document)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        if isinstance(error, VimbisoError):
+            raise
+        raise InvalidState((Fault("document", "has a part of a wrong type"),)) from None
     data = dumps(raw)
     bot.validator.check(raw)
     return document_from_raw(loads(data)), data

@@ -19,7 +19,7 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
-from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict
+from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict, WrongCallback
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Head, Load, Stored
@@ -150,10 +150,13 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
         version: The version of the head on which the change is made.
 
     Raises:
+        WrongCallback: The change returned no document.
         InvalidState: The changed document is invalid, or another member's.
         NotStorable: A value of it cannot be stored.
         BadToken: Its token cannot be read.
     """
+    if not isinstance(after, Document):
+        raise WrongCallback("the change", type(after).__name__, "a Document")
     if before is not None and after.member_id != before.member_id:
         raise InvalidState((Fault("member_id", "is another than that of the document to be changed"),))
     now = instant(at)

@@ -47,6 +47,7 @@ from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
 from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
+from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
@@ -294,6 +295,7 @@ class FlowStateManager:
             base.not_answered(message, error)
             raise
 
+    @checked
     def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work, and return the audit entries of the turns made.
 
@@ -424,6 +426,7 @@ class FlowStateManager:
 
     # Members ------------------------------------------------------------------------------------------------------
 
+    @checked
     def state(self, member_id: str) -> Document | None:
         """Return the member's stored document, or None when there is none.
 
@@ -435,6 +438,7 @@ class FlowStateManager:
         """
         return read(self.bot, member_id, self.ask(Load(member_id)))
 
+    @checked
     def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
         """Return the member's audit entries, oldest first, with those of the guests promoted to the member.
 
@@ -449,6 +453,7 @@ class FlowStateManager:
         """
         return self._operate(lambda _: read_history(member_id, filters))
 
+    @checked
     def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
         """Return the incidents of a member or of the store as a whole, oldest first.
 
@@ -462,6 +467,7 @@ class FlowStateManager:
         """
         return self._operate(lambda _: read_incidents(member_id, filters))
 
+    @checked
     def member_of(self, channel: Channel) -> str | None:
         """Return the member to whom a channel is linked; None if it is a guest's or unknown.
 
@@ -470,6 +476,7 @@ class FlowStateManager:
         """
         return self.ask(FindOwner(self.bot.route(channel))).member_id
 
+    @checked
     def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a turn.
 
@@ -487,6 +494,7 @@ class FlowStateManager:
         new_token = partial(secrets.token_hex, 16)
         return self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
+    @checked
     def save(self, document: Document) -> Document:
         """Store a document that was read earlier, if the member is still at its version. A new one has version 0.
 
@@ -497,6 +505,7 @@ class FlowStateManager:
         token = secrets.token_hex(16)
         return self._operate(lambda context: save(context, document, token), document.member_id)
 
+    @checked
     def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
         """Repair a member's damaged document, or put the member back to an earlier state.
 
@@ -516,6 +525,7 @@ class FlowStateManager:
         """
         return self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
+    @checked
     def reset(self, member_id: str) -> Reset:
         """End every open flow of a member, and keep the profile, the channels, the token and the session.
 
@@ -528,6 +538,7 @@ class FlowStateManager:
         """
         return self._operate(lambda context: reset(context, member_id), member_id)
 
+    @checked
     def wipe(self, member_id: str) -> Wiped:
         """Remove a member's document, damaged or not, the previous one, the turn records and the quarantined data.
 
@@ -540,6 +551,7 @@ class FlowStateManager:
         """
         return self._operate(lambda context: wipe(context, member_id), member_id)
 
+    @checked
     def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
         """Return the list of a member's quarantined data, oldest first. `ask(ShowQuarantined(…))` returns one of them.
 
@@ -548,6 +560,7 @@ class FlowStateManager:
         """
         return self.ask(ReadQuarantine(member_id))
 
+    @checked
     def ask(self, request: Effect[R]) -> R:
         """Return the store's answer to a request. See the class of the request."""
         if self._start is not None:
@@ -694,6 +707,7 @@ class AsyncFlowStateManager:
             base.not_answered(message, error)
             raise
 
+    @checked
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work. See `FlowStateManager.wake`."""
         return await self._run(self._base.wake(member_id), member_id)
@@ -829,48 +843,59 @@ class AsyncFlowStateManager:
 
     # Members ------------------------------------------------------------------------------------------------------
 
+    @checked
     async def state(self, member_id: str) -> Document | None:
         """Return the member's stored document. See `FlowStateManager.state`."""
         return read(self.bot, member_id, await self.ask(Load(member_id)))
 
+    @checked
     async def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
         """Return the member's audit entries, oldest first. See `FlowStateManager.history`."""
         return await self._operate(lambda _: read_history(member_id, filters))
 
+    @checked
     async def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
         """Return the incidents of a member, or of the store as a whole. See `FlowStateManager.incidents`."""
         return await self._operate(lambda _: read_incidents(member_id, filters))
 
+    @checked
     async def member_of(self, channel: Channel) -> str | None:
         """Return the member to whom a channel is linked. See `FlowStateManager.member_of`."""
         return (await self.ask(FindOwner(self.bot.route(channel)))).member_id
 
+    @checked
     async def update(self, member_id: str, change: Change) -> Document:
         """Change a stored document outside a turn. See `FlowStateManager.update`."""
         new_token = partial(secrets.token_hex, 16)
         return await self._operate(lambda context: update(context, member_id, change, new_token), member_id)
 
+    @checked
     async def save(self, document: Document) -> Document:
         """Store a document that was read earlier. See `FlowStateManager.save`."""
         token = secrets.token_hex(16)
         return await self._operate(lambda context: save(context, document, token), document.member_id)
 
+    @checked
     async def recover(self, member_id: str, *, to: int | None = None, dry_run: bool = False) -> Recovery:
         """Repair a member's damaged document, or put them back to an earlier state. See `FlowStateManager.recover`."""
         return await self._operate(lambda context: recover(context, member_id, to=to, dry_run=dry_run), member_id)
 
+    @checked
     async def reset(self, member_id: str) -> Reset:
         """End every open flow of a member. See `FlowStateManager.reset`."""
         return await self._operate(lambda context: reset(context, member_id), member_id)
 
+    @checked
     async def wipe(self, member_id: str) -> Wiped:
         """Remove a member's data but the tokens and the audit. See `FlowStateManager.wipe`."""
         return await self._operate(lambda context: wipe(context, member_id), member_id)
 
+    @checked
     async def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
         """Return the list of a member's quarantined data. See `FlowStateManager.quarantined`."""
         return await self.ask(ReadQuarantine(member_id))
 
+    @checked
     async def ask(self, request: Effect[R]) -> R:
         """Return the store's answer to a request. See the class of the request."""
         if self._start is not None:
