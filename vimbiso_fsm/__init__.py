@@ -47,6 +47,8 @@ from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 
 # Fail: every error that the managers raise
 from vimbiso_fsm.errors import (
+    AnotherBotsStore,
+    UnknownLayout,
     BadToken,
     CommitUnknown,
     Contended,
@@ -80,6 +82,7 @@ __all__ = [
     "PUBLIC",
     "READ_ONLY",
     "SECRET",
+    "AnotherBotsStore",
     "AsyncFlowStateManager",
     "AsyncWorker",
     "AuditEntry",
@@ -143,6 +146,7 @@ __all__ = [
     "Tokens",
     "Transition",
     "Turn",
+    "UnknownLayout",
     "Unreachable",
     "Unreadable",
     "UnsafeStore",

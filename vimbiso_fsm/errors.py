@@ -493,6 +493,57 @@ class UnsafeStore(StoreUnavailable):
         super().__init__(f"it would lose data ({waiver}):{lines}\nuntil then it is not used")
 
 
+class AnotherBotsStore(StoreUnavailable):
+    """The store belongs to another bot. Nothing was read of its members, and nothing was stored.
+
+    Attributes:
+        owner: The owner of the store, in words.
+        bot: The bot that asked, in words.
+        flows: The flows of the owner that the bot neither has nor declares as dropped.
+    """
+
+    owner: str
+    bot: str
+    flows: tuple[str, ...]
+
+    def __init__(self, owner: str, bot: str, flows: tuple[str, ...]) -> None:
+        self.owner, self.bot, self.flows = owner, bot, flows
+        same = f"Bot(dropped={[*flows]})" if flows else "the same Bot(name=…)"
+        super().__init__(
+            f"it belongs to {owner}, and {bot} asks for it; give each bot a namespace of its own "
+            f"(namespace=…, --namespace); if the two are one bot, declare {same}, or free the store with "
+            "`vimbiso owner --release`"
+        )
+
+
+class UnknownLayout(StoreUnavailable):
+    """The store has a layout that this release cannot use. Nothing was stored.
+
+    Attributes:
+        layout: The layout of the store; 0 if its record cannot be read.
+        known: The newest layout that this release knows.
+    """
+
+    layout: int
+    known: int
+
+    def __init__(self, layout: int, known: int) -> None:
+        self.layout, self.known = layout, known
+        if not layout:
+            fault = "the record of its owner cannot be read; free the store with `vimbiso owner --release`"
+        elif layout > known:
+            fault = (
+                f"it has layout {layout} of a newer release, and this release knows layouts up to {known}; use the "
+                "newer release, or another namespace"
+            )
+        else:
+            fault = (
+                f"it has layout {layout}, which this release does not convert any more; start a release between the "
+                "two first, or use another namespace"
+            )
+        super().__init__(fault)
+
+
 class CommitUnknown(NotAnswered):
     """A commit was sent, and its reply was lost, also after repetition. It may have been stored.
 

@@ -39,7 +39,7 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManag
 from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.retention import AUDIT_KEPT, AUDIT_LIFE, EXPIRED_PER_APPEND
-from vimbiso_fsm.store.script import keys_of
+from vimbiso_fsm.store.script import DEFAULT_KEYS
 from vimbiso_fsm.testing.chat import START
 
 pytestmark = pytest.mark.embedded
@@ -100,7 +100,7 @@ def old_audit(server: Server, member_id: str, count: int, ends: float | None = N
         dated = b"" if ends is None else b"@%.6f " % (ends - 60 * (count + 1 - version))
         frames.append(b"%d %b %b%b" % (version, previous.encode(), dated, sealed.body))
     with server.client() as client:
-        client.rpush(keys_of(member_id)[3], *frames)
+        client.rpush(DEFAULT_KEYS.member(member_id)[3], *frames)
 
 
 def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
@@ -125,7 +125,7 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
         assert [entry.version for entry in two.history(member, last=3)] == versions[-3:]
         assert (len(trail.entries), faults(trail)) == (AUDIT_KEPT, ())
     with valkey_server.client() as client:
-        assert client.llen(keys_of(member)[3]) == AUDIT_KEPT
+        assert client.llen(DEFAULT_KEYS.member(member)[3]) == AUDIT_KEPT
 
 
 def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
@@ -290,7 +290,7 @@ def test_sg58_no_internals_of_damage(damage: bytes, valkey_server: Server, valke
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         member = Chat(manager, HERE).say("hi", "an answer").state.member_id
     with valkey_server.client() as client:
-        client.hset(keys_of(member)[0], "d", damage)
+        client.hset(DEFAULT_KEYS.member(member)[0], "d", damage)
     with FlowStateManager.from_url(valkey_url, note_bot()) as manager:
         outcome: Outcome = Chat(manager, HERE).say("what is my name")
         told = outcome.replies[0].text

@@ -45,7 +45,7 @@ from vimbiso_fsm.errors import EntryNotFound, StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
-from vimbiso_fsm.store.script import incidents_key, keys_of
+from vimbiso_fsm.store.script import DEFAULT_KEYS
 from vimbiso_fsm.testing.chat import CHANNEL, START
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -126,7 +126,7 @@ def test_all_that_is_broken_is_said_and_nothing_raised(store, valkey_url):
     """Each kind of damage is one fault of its member; no value is quoted and nothing is raised."""
     for member_id in ("frame", "text", "gap", "document", "gone", "kind", "head", "incidents", "well"):
         commit(store, member_id, 4)
-    redis, key = store.servers.client, lambda member_id, place=3: keys_of(member_id)[place]
+    redis, key = store.servers.client, lambda member_id, place=3: DEFAULT_KEYS.member(member_id)[place]
     redis.lset(key("frame"), 1, b"\xff")
     redis.lset(key("text"), 2, b"3 %b {}" % digest(b"{}").encode())
     redis.lrem(key("gap"), 1, redis.lindex(key("gap"), 1))
@@ -135,8 +135,8 @@ def test_all_that_is_broken_is_said_and_nothing_raised(store, valkey_url):
     redis.delete(key("kind"))
     redis.set(key("kind"), b"SECRET")
     redis.hset(key("head", 0), "h", b"SECRET")
-    redis.set(incidents_key("incidents"), b"SECRET")
-    redis.rpush(incidents_key("well"), incident(), b"[]")
+    redis.set(DEFAULT_KEYS.incidents("incidents"), b"SECRET")
+    redis.rpush(DEFAULT_KEYS.incidents("well"), incident(), b"[]")
     code, out, err = invoke("audit", "verify", "--all", "--redis", valkey_url)
     assert (code, err) == (1, "")
     lines = out.splitlines()
@@ -211,7 +211,7 @@ def test_the_guest_a_member_was_is_checked_too(monkeypatch, store, valkey_url, t
     assert invoke("audit", "verify", who, *where)[:2] == (0, "checked 2, entries 9, faults 0\n")
     assert invoke("audit", "export", who, *where, "--to", tmp_path / "x")[0] == 0
     assert {line["member"] for line in read_lines(tmp_path / "x")} == {guest, member}
-    store.servers.client.lset(keys_of(guest)[3], 0, b"?")
+    store.servers.client.lset(DEFAULT_KEYS.member(guest)[3], 0, b"?")
     code, out, _ = invoke("audit", "verify", member, *where)
     assert code == 1
     assert out.startswith(f"{guest}: place 1 of the audit holds no entry\n")
@@ -328,7 +328,7 @@ def test_filters_that_are_none(valkey_url, command):
 def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
     """The commands show all readable entries, report each damaged one on a line, and quote nothing."""
     entries = commit(store, "m-1", 5)
-    redis, key = store.servers.client, keys_of("m-1")[3]
+    redis, key = store.servers.client, DEFAULT_KEYS.member("m-1")[3]
     redis.lset(key, 1, b"SECRET")
     redis.lset(key, 2, b"3 %b [1]" % entries[2].digest.encode())
     for body in (incident(1), b"SECRET", incident(2)):
@@ -348,7 +348,7 @@ def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
         assert "SECRET" not in err
         assert len(err.splitlines()) == 1
     redis.set(key, b"SECRET")
-    redis.set(incidents_key("m-1"), b"SECRET")
+    redis.set(DEFAULT_KEYS.incidents("m-1"), b"SECRET")
     for command in ("history", "incidents"):
         code, out, err = invoke(command, "m-1", *where)
         assert (code, out) == (1, "")
@@ -450,7 +450,7 @@ def test_damaged_entries_are_not_exported():
 def test_the_export_reports_faults(store, valkey_url, tmp_path):
     """An export verifies the trails that it writes; what is readable is written, and each fault is a line."""
     commit(store, "m-1", 6)
-    redis, key = store.servers.client, keys_of("m-1")[3]
+    redis, key = store.servers.client, DEFAULT_KEYS.member("m-1")[3]
     redis.lrem(key, 1, redis.lindex(key, 2))
     code, out, err = invoke("audit", "export", "--all", "--redis", valkey_url, "--to", tmp_path / "x")
     assert (code, out) == (1, f"5 lines written to {tmp_path / 'x'}\n")
@@ -469,10 +469,10 @@ def test_on_a_cluster(tmp_path):
             store.perform(RecordIncident(name, incident(member_id=name)))
         store.perform(RecordIncident(None, incident(9)))
         servers: Any = store.servers.client
-        holders = {servers.get_node_from_key(keys_of(name)[3]).port for name in names}
+        holders = {servers.get_node_from_key(DEFAULT_KEYS.member(name)[3]).port for name in names}
         assert len(holders) == 3
         assert members(store) == tuple(sorted(names))
-        servers.lset(keys_of(names[0])[3], 1, b"no entry")
+        servers.lset(DEFAULT_KEYS.member(names[0])[3], 1, b"no entry")
         kept = read_trail(store, names[0])
         assert (len(kept.entries), kept.damaged) == (1, ("place 2 of the audit holds no entry",))
         code, out, _ = invoke("audit", "verify", "--all", "--redis", nodes.url)
@@ -503,7 +503,7 @@ def test_a_bar_at_a_terminal_and_none_elsewhere(store, valkey_url, tmp_path):
 def test_faults_go_where_the_output_goes(store, valkey_url, tmp_path):
     """Beside a progress bar at a terminal, the output of `verify` still goes to the file that it is redirected to."""
     commit(store, "m-1", 2)
-    store.servers.client.delete(keys_of("m-1")[3])
+    store.servers.client.delete(DEFAULT_KEYS.member("m-1")[3])
     ours, theirs = pty.openpty()
     words = [*COMMAND, "audit", "verify", "--all", "--redis", valkey_url]
     with (tmp_path / "out").open("wb") as file:
@@ -679,7 +679,7 @@ def test_explain_as_a_command(monkeypatch, store, valkey_url):
     assert invoke("audit", "explain", who, "99", *where)[2].endswith("has no entry of version 99: the latest is 6\n")
     assert invoke("audit", "explain", "m-0", "1", *where)[2].endswith("has no entry of version 1: no entry is kept\n")
     (guest,) = members(store)
-    store.servers.client.lset(keys_of(guest)[3], 1, b"2 x []")
+    store.servers.client.lset(DEFAULT_KEYS.member(guest)[3], 1, b"2 x []")
     code, _, err = invoke("audit", "explain", who, "2", *where)
     assert code == 1
     assert err.startswith(f"error: entry 2 of {who} cannot be read: ")

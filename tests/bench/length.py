@@ -21,7 +21,7 @@ from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text,
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.readers import free_text
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
-from vimbiso_fsm.store.script import keys_of
+from vimbiso_fsm.store.script import DEFAULT_KEYS
 
 __all__ = ["CASES", "EARLY", "HEADING", "NOTES", "Stage", "line", "stages"]
 
@@ -171,7 +171,7 @@ def _timed(script: Script, manager: FlowStateManager, member: _Member, rounds: i
 
 
 def _sizes(client: redis.Redis, member_id: str) -> tuple[int, int, int, int, int, int]:
-    state, previous, records, audit, tokens, *_ = keys_of(member_id)
+    state, previous, records, audit, tokens, *_ = DEFAULT_KEYS.member(member_id)
     entries: list[bytes] = client.lrange(audit, 0, -1)  # type: ignore[assignment]  # redis-py types sync and async at once
     kept: list[bytes] = client.lrange(records, 0, -1)  # type: ignore[assignment]
     return (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.cases.small_flows import YOU, Answer, gift, seat
-from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, Reply, State, Text, Transition
+from vimbiso_fsm import AnotherBotsStore, Bot, Channel, Flow, FlowStateManager, Message, Reply, State, Text, Transition
 from vimbiso_fsm.testing.chat import Clock, words
 
 
@@ -33,12 +33,27 @@ def test_two_bots_on_one_redis_leave_each_other_alone(valkey_url: str):
     """Two bots that share a server and a member each keep their own run of that member (Case 05)."""
     with (
         FlowStateManager.from_url(valkey_url, asking("bank")) as bank,
+        FlowStateManager.from_url(valkey_url, asking("clinic"), namespace="clinic") as clinic,
+    ):
+        bank.handle(Message(YOU, "m1", "hi"))
+        bank.handle(Message(YOU, "m2", "500"))
+        assert words(clinic.handle(Message(YOU, "m3", "hi")).replies) == ["clinic?"]
+        outcome = bank.handle(Message(YOU, "m4", "yes"))
+    assert (outcome.status, words(outcome.replies)) == ("advanced", ["bank done"])
+
+
+@pytest.mark.embedded
+def test_two_bots_without_a_namespace_are_not_mixed(valkey_url: str):
+    """The second of two bots with default settings is refused, and the member's run of the first goes on (Case 05)."""
+    with (
+        FlowStateManager.from_url(valkey_url, asking("bank")) as bank,
         FlowStateManager.from_url(valkey_url, asking("clinic")) as clinic,
     ):
-        bank.handle(Message(YOU, "m1", "hi", account="bank"))
-        bank.handle(Message(YOU, "m2", "500", account="bank"))
-        clinic.handle(Message(YOU, "m3", "hi", account="clinic"))
-        outcome = bank.handle(Message(YOU, "m4", "yes", account="bank"))
+        bank.handle(Message(YOU, "m1", "hi"))
+        bank.handle(Message(YOU, "m2", "500"))
+        with pytest.raises(AnotherBotsStore, match="with the flows bank"):
+            clinic.handle(Message(YOU, "m3", "hi"))
+        outcome = bank.handle(Message(YOU, "m4", "yes"))
     assert (outcome.status, words(outcome.replies)) == ("advanced", ["bank done"])
 
 

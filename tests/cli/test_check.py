@@ -16,7 +16,7 @@ from tests.cli_runs import embedded, invoke, run
 from tests.engines import Server
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, ReplacedBy, State, Text, Transition
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.store.script import keys_of
+from vimbiso_fsm.store.script import DEFAULT_KEYS
 
 pytestmark = [pytest.mark.embedded, embedded]
 
@@ -115,8 +115,8 @@ def test_broken_documents_are_counted_without_personal_data(
     """Damaged documents are counted by fault, without personal data, and do not fail a deploy."""
     channels = begin(valkey_url, "handle", "name", "colour")
     with valkey_server.client() as client:
-        client.hset(keys_of(guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
-        key = keys_of(guest_id(channels["name"]))[0]
+        client.hset(DEFAULT_KEYS.member(guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
+        key = DEFAULT_KEYS.member(guest_id(channels["name"]))[0]
         client.delete(key)
         client.set(key, "no hash")
     code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))

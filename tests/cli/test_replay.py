@@ -62,7 +62,7 @@ def said(file: Path) -> list[dict[str, object]]:
 
 def stored(phone: str, *where: str | Path) -> dict[str, object]:
     """Return the stored document of the member with a phone number."""
-    code, out, err = invoke("state", f"whatsapp:{phone}", *where)
+    code, out, err = invoke("state", f"whatsapp/{PHONE_NUMBER_ID}:{phone}", *where)
     assert (code, err) == (0, "")
     return dict(json.loads(out))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli_runs import LIMIT, embedded, invoke, start
-from tests.engines import Server
 
 BOT = r"""
 from vimbiso_fsm import Bot, Flow, State, Text, Transition
@@ -62,17 +61,17 @@ def test_a_worker_fires_a_timer_and_stops_when_told(tmp_path: Path):
 
 @pytest.mark.embedded
 @embedded
-def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_server: Server, tmp_path: Path):
+def test_a_worker_refuses_a_store_that_would_lose_turns(valkey_url: str, tmp_path: Path):
     """A worker refuses a server that the doctor refuses; `--unsafe-store` waives it, and an incident records that."""
     (tmp_path / "seats.py").write_text(BOT)
-    words = ("--redis", valkey_server.url, "--flows", "seats")
+    words = ("--redis", valkey_url, "--flows", "seats")
     refused = start("worker", *words, cwd=tmp_path)
     assert refused.communicate(timeout=LIMIT)[1].startswith(b"error: ")
     assert refused.returncode == 1
     waived = start("worker", *words, "--unsafe-store", cwd=tmp_path)
     until(waived, "started")
     assert ended(waived)[0] == 0
-    code, out, _ = invoke("incidents", "--redis", valkey_server.url)
+    code, out, _ = invoke("incidents", "--redis", valkey_url)
     assert code == 0
     assert '"waiver"' in out
 

@@ -18,6 +18,7 @@ PARTS: Final = (
     "servers",
     "deployments",
     "sessions",
+    "neighbours",
     "teeth",
 )
 

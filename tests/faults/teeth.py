@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from tests.faults.mutants import mutated
+from tests.faults.neighbours import neighbours
 from tests.faults.proxy import Plan
 from tests.faults.repeats import restored_store
 from tests.faults.replies import lost_replies
@@ -50,3 +51,15 @@ def no_digest(profile: Profile, seed: int) -> Report:
             return restored_store(profile.of(50, 200), seed)
 
     return _bitten(broken, "does not continue|were counted of")
+
+
+@row("teeth-one-namespace", "two bots under one name in one namespace", "found out")
+def one_namespace(profile: Profile, seed: int) -> Report:
+    """The bots share each member, and each replies with what the member told the other."""
+    return _bitten(lambda: neighbours(profile.of(4, 20), seed, namespaces=("", "")), "has words of another")
+
+
+@row("teeth-shared-accounts", "two accounts of a bot that count as one", "found out")
+def shared_accounts(profile: Profile, seed: int) -> Report:
+    """A confirmation at one account is taken for the question of the other."""
+    return _bitten(lambda: neighbours(profile.of(4, 20), seed, accounts="shared"), "has words of another")

@@ -250,14 +250,14 @@ def test_a_timer_replies_from_the_account_that_asked(kind: Literal["sync", "asyn
     def deliver(channel: Channel, replies: Sequence[Reply], account: str, key: str) -> None:
         sent.append((channel.account, account, words(replies)))
 
-    shell = Shell(kind, bot(), MemoryStore(clock), deliver=deliver)
-    shell.manager._base.clock.follow(clock)
-    here, members = Channel("whatsapp", PHONE), set[str]()
-    for account, text in [(SHOP, "hi"), (DESK, "hi"), (SHOP, "42"), (DESK, "42"), (SHOP, "5"), (DESK, "7")]:
-        members.add(shell.do("handle", shell.message(text, channel=here, account=account)).state.member_id)
-    clock.at += 101
-    for member in sorted(members):
-        shell.do("wake", member)
+    with Shell(kind, bot(), MemoryStore(clock), deliver=deliver) as shell:
+        shell.manager._base.clock.follow(clock)
+        here, members = Channel("whatsapp", PHONE), set[str]()
+        for account, text in [(SHOP, "hi"), (DESK, "hi"), (SHOP, "42"), (DESK, "42"), (SHOP, "5"), (DESK, "7")]:
+            members.add(shell.do("handle", shell.message(text, channel=here, account=account)).state.member_id)
+        clock.at += 101
+        for member in sorted(members):
+            shell.do("wake", member)
     assert sent == [(SHOP, SHOP, ["How much?"]), (DESK, DESK, ["How much?"])]
 
 

@@ -42,7 +42,7 @@ from vimbiso_fsm.store.requests import (
 )
 from vimbiso_fsm.store.retention import AUDIT_LIFE
 from vimbiso_fsm.testing.store_agreement import check_agreement
-from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_store, waiting
+from vimbiso_fsm.testing.store_contract import LAWS, Law, Make, check_namespaces, check_store, waiting
 
 
 def sync_manager(url: str) -> Make:
@@ -342,3 +342,26 @@ def test_the_model_keeps_to_its_clock():
     assert answer == Stored(Head(), None, 1_000.0)
     now[0] += 0.5
     assert store.perform(Load("m")) == Stored(Head(), None, 1_000.5)
+
+
+@pytest.mark.embedded
+def test_two_namespaces_of_a_server_do_not_see_each_other(valkey_url: str):
+    """A store of one namespace answers as if the other were not there, by both managers."""
+    check_namespaces(lambda namespace: AtomicStateManager.from_url(valkey_url, namespace=namespace))
+    check_namespaces(
+        lambda namespace: waiting(lambda: AsyncAtomicStateManager.from_url(valkey_url, namespace=namespace))
+    )
+
+
+@pytest.mark.embedded
+def test_a_store_without_namespaces_is_found_out(valkey_url: str):
+    """The check fails on stores that use one namespace for both."""
+    with pytest.raises(AssertionError, match="other"):
+        check_namespaces(lambda _: AtomicStateManager.from_url(valkey_url))
+
+
+@pytest.mark.embedded
+def test_the_laws_hold_in_a_namespace(valkey_url: str):
+    """A namespace is a store like any other."""
+    check_store(lambda: AtomicStateManager.from_url(valkey_url, namespace="bank"))
+    check_agreement(lambda: AtomicStateManager.from_url(valkey_url, namespace="bank"), examples=10)

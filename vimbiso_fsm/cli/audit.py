@@ -23,7 +23,7 @@ from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line, shown
-from vimbiso_fsm.cli.store_options import Data, OpenStore, Redis, opened, opened_store
+from vimbiso_fsm.cli.store_options import Data, Namespace, OpenStore, Redis, opened, opened_store
 from vimbiso_fsm.errors import Unreadable
 
 Members: TypeAlias = Annotated[
@@ -59,7 +59,12 @@ def audit_commands(epilog: str) -> typer.Typer:
 
 
 def verify(
-    named: Members = None, all_members: All = False, redis: Redis = None, data: Data = None, flows: OptionalFlows = None
+    named: Members = None,
+    all_members: All = False,
+    redis: Redis = None,
+    data: Data = None,
+    namespace: Namespace = "",
+    flows: OptionalFlows = None,
 ) -> None:
     """Verify the audit chain of members.
 
@@ -68,7 +73,7 @@ def verify(
     """
     _require_members(named, all_members)
     checked = entries = broken = 0
-    with opened_store(redis, data, flows) as at:
+    with opened_store(redis, data, namespace, flows) as at:
         for trail in _trails(at, named):
             found = faults(trail)
             checked, entries, broken = checked + 1, entries + len(trail.entries), broken + len(found)
@@ -93,6 +98,7 @@ def export(
     ] = None,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: OptionalFlows = None,
 ) -> None:
     """Export audit entries and incidents as JSON Lines.
@@ -103,7 +109,7 @@ def export(
     _require_members(named, all_members)
     wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
     written = broken = 0
-    with opened_store(redis, data, flows) as at, _output(to) as file:
+    with opened_store(redis, data, namespace, flows) as at, _output(to) as file:
         for trail in _trails(at, named):
             for line in export_lines(trail, wanted):
                 print(line, file=file)
@@ -122,6 +128,7 @@ def explain_entry(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="The version of the entry, as in the history.")],
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
 ) -> None:
     """Explain how an audit entry came about.
@@ -129,7 +136,7 @@ def explain_entry(
     The transitions that were candidates, the answer of each guard and the commit are printed. Exit code 1 when the
     entry is not kept.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         trail = read_trail(bot.store, member_id_of(bot, member))
         try:
             explanation = explain(bot.manager.bot, trail, version)

@@ -20,7 +20,7 @@ from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, OpenBot, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, Redis, opened
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
@@ -36,6 +36,7 @@ NOT_KNOWN: Final = Text("Sorry, we do not know whether that was saved. Say menu 
 def chat(
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,
     channel: Annotated[
@@ -52,7 +53,7 @@ def chat(
     code 1 when a message could not be saved. Without --redis and --data, nothing is kept after the command.
     """
     address = channel_of(channel, language)
-    with opened(redis, data, flows, services, fresh=True) as bot:
+    with opened(redis, data, namespace, flows, services, fresh=True) as bot:
         if address.type not in bot.channel_types:
             raise typer.BadParameter(
                 f"--channel: {address.type!r} is not a channel type of the bot; add it to Bot(channels=[…])"

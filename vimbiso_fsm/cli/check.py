@@ -11,7 +11,7 @@ from vimbiso_fsm.audit.trail import members
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.display import print_table, progress_bar
 from vimbiso_fsm.cli.plain_text import as_json, clean
-from vimbiso_fsm.cli.store_options import Data, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, opened
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.checks import may_be_empty
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
@@ -25,6 +25,7 @@ def check(
         typer.Option("--live", metavar="URL", help="Count the open runs of the members on this server."),
     ] = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> None:
@@ -41,7 +42,7 @@ def check(
     if live is None and data is None:
         bot, census = import_bot(flows), None
     else:
-        with opened(live, data, flows) as live_bot:
+        with opened(live, data, namespace, flows) as live_bot:
             bot = live_bot.manager.bot
             census = _census(bot, live_bot.store)
     texts = text_faults(bot)

@@ -20,7 +20,7 @@ from vimbiso_fsm.cli.display import print_table
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
-from vimbiso_fsm.cli.store_options import Data, Redis, opened_store
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened_store
 from vimbiso_fsm.document.typed_data import unstructure
 
 _T = TypeVar("_T")
@@ -45,6 +45,7 @@ def history(
     member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: OptionalFlows = None,
     last: Last = None,
     since: Since = None,
@@ -60,7 +61,7 @@ def history(
     error. Exit code 1 in that case, and when no entry is stored.
     """
     wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
-    with opened_store(redis, data, flows) as at:
+    with opened_store(redis, data, namespace, flows) as at:
         trail = read_trail(at.store, member_id_of(at, member))
         trails = (*earlier(at.store, trail), trail)
         entries = _latest(filter(wanted, chain.from_iterable(read_entries(each)[0] for each in trails)), last)
@@ -82,6 +83,7 @@ def incidents(
     ] = None,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: OptionalFlows = None,
     last: Last = None,
     since: Since = None,
@@ -97,7 +99,7 @@ def incidents(
     reported on standard error.
     """
     wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
-    with opened_store(redis, data, flows) as at:
+    with opened_store(redis, data, namespace, flows) as at:
         trail = read_trail(at.store, None if member is None else member_id_of(at, member))
         found, faults = read_incidents(trail)
         for incident in _latest(filter(wanted, found), last):

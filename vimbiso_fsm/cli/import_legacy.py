@@ -18,9 +18,11 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.services import Services, with_async_services
-from vimbiso_fsm.cli.store_options import Data, Redis, require_store, secrets_of_environment
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.operations.claim import claim
+from vimbiso_fsm.operations.effects import run_awaited
 from vimbiso_fsm.store.requests import AsyncStore
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class _Options:
 
     redis: str | None
     data: Path | None
+    namespace: str
     services: str | None
     source: str
     mapping: Path | None
@@ -50,6 +53,7 @@ def import_legacy(
     ] = None,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,
     mapping: Annotated[
@@ -87,7 +91,9 @@ def import_legacy(
     require_store(redis, data)
     if dry_run and purge:
         raise typer.BadParameter("--dry-run deletes nothing; leave out --dry-run or --purge")
-    options = _Options(redis, data, services, source or str(redis), mapping, look_up, dry_run, purge, rate, report)
+    options = _Options(
+        redis, data, namespace, services, source or str(redis), mapping, look_up, dry_run, purge, rate, report
+    )
     try:
         sound = asyncio.run(
             _find(options.source, find) if find is not None else _import(options, _bot_of(flows, look_up))
@@ -149,6 +155,8 @@ async def _import(options: _Options, bot: Bot) -> bool:
         bar = closing.enter_context(progress_bar("{task.completed} of {task.total} keys"))
         task = bar.add_task("keys", total=total)
         store = await _open_store(options, closing)
+        if not options.dry_run:
+            await run_awaited(claim(bot), store.perform)
         bulk = BulkImport(
             bot,
             store,
@@ -180,4 +188,6 @@ async def _open_store(options: _Options, closing: AsyncExitStack) -> AsyncStore:
         from vimbiso_fsm.store.embedded import EmbeddedServer
 
         url = closing.enter_context(EmbeddedServer.start(options.data)).url
-    return await closing.enter_async_context(AsyncAtomicStateManager.from_url(url, secret=secret))
+    return await closing.enter_async_context(
+        AsyncAtomicStateManager.from_url(url, namespace=options.namespace, secret=secret)
+    )

@@ -11,7 +11,7 @@ from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import one_line, shown
-from vimbiso_fsm.cli.store_options import Data, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
 from vimbiso_fsm.store.requests import Quarantined, ShowQuarantined
 
 
@@ -19,6 +19,7 @@ def recover(
     member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     to: Annotated[
         int | None,
@@ -32,30 +33,34 @@ def recover(
     the member returns to an earlier state that is still kept, unless a call with an effect was made since, because it
     would be made again. Exit code 1 in that case, and when nothing is stored.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         for line in bot.manager.recover(member_id_of(bot, member), to=to, dry_run=dry_run).lines:
             print(one_line(line))
 
 
-def reset(member: MemberArgument, redis: Redis = None, data: Data = None, flows: Flows = None) -> None:
+def reset(
+    member: MemberArgument, redis: Redis = None, data: Data = None, namespace: Namespace = "", flows: Flows = None
+) -> None:
     """End all open flows of a member.
 
     The profile, the channels, the token and the session stay. Exit code 1 when nothing is stored, or when the document
     is damaged.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         done = bot.manager.reset(member_id_of(bot, member))
         print(one_line(f"ended: {', '.join(done.flows) or 'no flow was open'}"))
         _report_call(done.call)
 
 
-def wipe(member: MemberArgument, redis: Redis = None, data: Data = None, flows: Flows = None) -> None:
+def wipe(
+    member: MemberArgument, redis: Redis = None, data: Data = None, namespace: Namespace = "", flows: Flows = None
+) -> None:
     """Delete the stored data of a member.
 
     The document and the quarantine are deleted, damaged or not; the audit and the message tokens stay. Exit code 1 when
     nothing was ever stored of the member.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         done = bot.manager.wipe(member_id_of(bot, member))
         print(one_line(f"removed: {', '.join(done.removed) or 'nothing was left'}"))
         _report_call(done.call)
@@ -65,6 +70,7 @@ def quarantine(
     member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     unmasked: Annotated[
         int | None,
@@ -76,7 +82,7 @@ def quarantine(
     The oldest comes first. With --unmasked, one of them is printed byte for byte, one stored value per line; it may
     contain a token and answers of the member. Exit code 1 when there is none.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         member_id = member_id_of(bot, member)
         found: tuple[Quarantined, ...] = bot.manager.quarantined(member_id)
         if not found:

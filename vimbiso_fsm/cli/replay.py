@@ -24,7 +24,7 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
 from vimbiso_fsm.errors import (
     CommitUnknown,
     Contended,
@@ -47,6 +47,7 @@ def replay(
     ],
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,
     replies: Annotated[
@@ -64,7 +65,7 @@ def replay(
     """
     with ExitStack() as closing:
         source = _open(file, closing)
-        bot = closing.enter_context(opened(redis, data, flows, services, fresh=True))
+        bot = closing.enter_context(opened(redis, data, namespace, flows, services, fresh=True))
         run = _Run(bot.manager, _create(replies, file, closing))
         try:
             run.read(source)

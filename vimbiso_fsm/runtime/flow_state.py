@@ -28,6 +28,7 @@ from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoErr
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
+from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
     STILL_RUNNING,
     AsyncLegacyReader,
@@ -166,7 +167,7 @@ class FlowStateManager:
         self._legacy = legacy
         self._queue = Queue()
         self._late: set[Future[None]] = set()
-        self._start: Callable[[], None] | None = None
+        self._start: Callable[[], None] | None = self._claim
         self._starting = threading.Lock()
         self._on_close = on_close
 
@@ -178,6 +179,7 @@ class FlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
+        namespace: str = "",
         legacy: LegacyReader | str | bool | None = None,
         secret: Secret | None = None,
         **options: Any,
@@ -191,6 +193,8 @@ class FlowStateManager:
                 a server). The manager checks at its start whether the servers can promise that, and refuses to start if
                 they cannot. Without a durability it only logs a warning.
             unsafe_store: Start in spite of the check. An incident of the store records the waiver.
+            namespace: The namespace of all keys. Give each bot on a server one of its own, of at most 40 letters and
+                digits of ASCII, "_", "." and "-".
             legacy: A reader of the records of the previous release, the URL of their server, or True if they are on the
                 same server and database.
             secret: A random text of at least 16 characters that keys the digests of channels, or the current one and
@@ -199,13 +203,14 @@ class FlowStateManager:
 
         Raises:
             StoreUnavailable: The URL is invalid.
-            ValueError: A secret is too short.
+            ValueError: A secret is too short, or the namespace has no valid form.
             UnsafeStore: At the first use, if the servers cannot promise the durability.
+            AnotherBotsStore: At the first use, if the store belongs to another bot.
         """
         from vimbiso_fsm.store.health import ask_nodes
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
-        store = AtomicStateManager.from_url(url, durability=durability or "local", secret=secret)
+        store = AtomicStateManager.from_url(url, durability=durability or "local", namespace=namespace, secret=secret)
         closing = ExitStack()
         closing.callback(store.close)
         if isinstance(legacy, str | bool):
@@ -217,6 +222,7 @@ class FlowStateManager:
 
         def start() -> None:
             incident = startup.incident(ask_nodes(store.servers), manager.now())
+            manager._claim()
             if incident is not None:
                 store.perform(RecordIncident(None, incident.body))
 
@@ -225,25 +231,32 @@ class FlowStateManager:
 
     @classmethod
     def embedded(
-        cls, path: str | PathLike[str], flows: Bot | str, *, secret: Secret | None = None, **options: Any
+        cls,
+        path: str | PathLike[str],
+        flows: Bot | str,
+        *,
+        namespace: str = "",
+        secret: Secret | None = None,
+        **options: Any,
     ) -> Self:
         """Make a manager on a server that runs beside this process and keeps its files under `path`.
 
         Args:
             path: The folder of the server.
             flows: A bot, or the name of a package that exports one as `bot`.
+            namespace: As of `from_url`.
             secret: As of `from_url`.
             **options: As of the class.
 
         Raises:
             EmbeddedServerError: The server cannot be started or joined.
-            ValueError: A secret is too short.
+            ValueError: A secret is too short, or the namespace has no valid form.
         """
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
         server = EmbeddedServer.start(path)
-        store = AtomicStateManager.from_url(server.url, secret=secret)
+        store = AtomicStateManager.from_url(server.url, namespace=namespace, secret=secret)
 
         def close() -> None:
             store.close()
@@ -305,6 +318,10 @@ class FlowStateManager:
             StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState: Call it again later.
         """
         return self._run(self._base.wake(member_id), member_id)
+
+    def _claim(self) -> None:
+        """Record the bot as the owner of the store, or check that it is."""
+        run(claim(self.bot), self._store.perform)
 
     def _ready(self) -> None:
         """Check before the first use whether this manager may start on its servers."""
@@ -570,10 +587,12 @@ class FlowStateManager:
     # Start and end ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Check the servers now, and not only at the first use. It may be called again.
+        """Check the servers and the owner of the store now, and not only at the first use. It may be called again.
 
         Raises:
             UnsafeStore: The servers cannot promise the durability.
+            AnotherBotsStore: The store belongs to another bot.
+            UnknownLayout: The store has a layout that this release cannot use.
             StoreUnavailable: A server cannot be reached.
         """
         self._ready()
@@ -621,7 +640,7 @@ class AsyncFlowStateManager:
         self._legacy = legacy
         self._queue = AsyncQueue(AT_ONCE)
         self._late: set[asyncio.Task[None]] = set()
-        self._start: Callable[[], Awaitable[None]] | None = None
+        self._start: Callable[[], Awaitable[None]] | None = self._claim
         self._starting: asyncio.Future[None] | None = None
         self._on_close = on_close
 
@@ -633,6 +652,7 @@ class AsyncFlowStateManager:
         *,
         durability: Durability | None = None,
         unsafe_store: bool = False,
+        namespace: str = "",
         legacy: AsyncLegacyReader | str | bool | None = None,
         secret: Secret | None = None,
         **options: Any,
@@ -641,7 +661,9 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.health import ask_nodes_awaited
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
-        store = AsyncAtomicStateManager.from_url(url, durability=durability or "local", secret=secret)
+        store = AsyncAtomicStateManager.from_url(
+            url, durability=durability or "local", namespace=namespace, secret=secret
+        )
         closing = AsyncExitStack()
         closing.push_async_callback(store.close)
         if isinstance(legacy, str | bool):
@@ -656,6 +678,7 @@ class AsyncFlowStateManager:
 
         async def start() -> None:
             incident = startup.incident(await ask_nodes_awaited(store.servers), manager.now())
+            await manager._claim()
             if incident is not None:
                 await store.perform(RecordIncident(None, incident.body))
 
@@ -664,14 +687,20 @@ class AsyncFlowStateManager:
 
     @classmethod
     def embedded(
-        cls, path: str | PathLike[str], flows: Bot | str, *, secret: Secret | None = None, **options: Any
+        cls,
+        path: str | PathLike[str],
+        flows: Bot | str,
+        *,
+        namespace: str = "",
+        secret: Secret | None = None,
+        **options: Any,
     ) -> Self:
         """Make a manager on a server that runs beside this process. See `FlowStateManager.embedded`."""
         from vimbiso_fsm.store.embedded import EmbeddedServer
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
         server = EmbeddedServer.start(path)
-        store = AsyncAtomicStateManager.from_url(server.url, secret=secret)
+        store = AsyncAtomicStateManager.from_url(server.url, namespace=namespace, secret=secret)
 
         async def close() -> None:
             await store.close()
@@ -711,6 +740,10 @@ class AsyncFlowStateManager:
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work. See `FlowStateManager.wake`."""
         return await self._run(self._base.wake(member_id), member_id)
+
+    async def _claim(self) -> None:
+        """Record the bot as the owner of the store, or check that it is."""
+        await run_awaited(claim(self.bot), self._store.perform)
 
     async def _ready(self) -> None:
         """Check before the first use whether this manager may start on its servers.

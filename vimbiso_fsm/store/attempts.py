@@ -53,6 +53,7 @@ _WRITES: Final = (
     requests.SetWakeUp,
     requests.RecordIncident,
     requests.Wipe,
+    requests.Claim,
 )
 """Requests that write something lasting, without `Commit`, which writes nothing lasting if it has no document."""
 
@@ -155,7 +156,7 @@ class Attempts:
         if self._unknown and isinstance(request, requests.Commit) and self.lasting:
             return CommitUnknown(request.member_id, request.token, fault)
         if self._unknown and isinstance(request, _WRITES):
-            return CommitUnknown(request.member_id or "", type(request).__name__, fault)
+            return CommitUnknown(getattr(request, "member_id", None) or "", type(request).__name__, fault)
         return StoreUnavailable(fault)
 
 

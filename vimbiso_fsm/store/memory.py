@@ -127,6 +127,7 @@ class MemoryStore:
         self._due: dict[str, float] = {}
         self._workers: dict[str, float] = {}
         self._leases: dict[int, tuple[str, float]] = {}
+        self._owner_record: bytes | None = None
         self._incidents: dict[str | None, _Dated[bytes]] = {}
 
     def perform(self, request: Effect[_R], /) -> _R:
@@ -194,6 +195,12 @@ class MemoryStore:
                 return None
             case requests.ReadIncidents(member_id, last):
                 return _latest(self._incidents_of(member_id), last)
+            case requests.ReadOwner():
+                return self._owner_record
+            case requests.Claim(owner, instead_of):
+                if self._owner_record == instead_of:
+                    self._owner_record = owner
+                return self._owner_record
             case _:
                 raise TypeError(f"{type(request).__name__} is not a request of a store")
 

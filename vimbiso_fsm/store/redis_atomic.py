@@ -37,12 +37,11 @@ from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_else
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.index import Index, Secret, index_of, record_of, secrets_of
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
-    MEMBER_KEYS,
-    RECORD_SHARDS,
     MisplacedReply,
     Words,
     decode,
@@ -50,7 +49,7 @@ from vimbiso_fsm.store.script import (
     index_record,
     inspected,
     inspection,
-    members_of,
+    record_shards,
     recorded,
 )
 from vimbiso_fsm.store.servers import (
@@ -91,6 +90,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         timeout: float = REPLY_TIMEOUT,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
+        namespace: str = "",
         shift: float = 0.0,
         secret: Secret | None = None,
     ) -> None:
@@ -101,16 +101,19 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             timeout: Seconds that the client waits for a reply. They bound the repeats too.
             durability: How durable an answered commit is; see the module.
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            namespace: The namespace of all keys. Stores of two namespaces on one server do not see each other.
             shift: Seconds by which the store's clock is moved; for tests.
             secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
 
         Raises:
-            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, or a secret is too short.
+            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, a secret is too short, or
+                `namespace` has no valid form.
         """
         self.servers: ServersT = self._servers_of(client)
         self._confirm = _confirm(durability, confirm_timeout, timeout)
         self._timeout = timeout
         self._shift = shift
+        self._keys = Keys(namespace)
         self._secrets = secrets_of(secret)
         self._index: Index | None = None
 
@@ -124,6 +127,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         connections: int = CONNECTIONS,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
+        namespace: str = "",
         shift: float = 0.0,
         secret: Secret | None = None,
     ) -> Self:
@@ -136,12 +140,14 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             connections: Connections to one server at most. A request waits for a free one.
             durability: How durable an answered commit is; see the module.
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
+            namespace: The namespace of all keys. Stores of two namespaces on one server do not see each other.
             shift: Seconds by which the store's clock is moved; for tests.
             secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
 
         Raises:
             StoreUnavailable: The URL is malformed.
-            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, or a secret is too short.
+            ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, a secret is too short, or
+                `namespace` has no valid form.
         """
         servers = cls._servers_at(
             url,
@@ -154,6 +160,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             timeout=timeout,
             durability=durability,
             confirm_timeout=confirm_timeout,
+            namespace=namespace,
             shift=shift,
             secret=secret,
         )
@@ -170,14 +177,14 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         if type(request) is requests.Scan:
             return cast(R, await self._scan())
         index = self._index or await self._check()
-        command = encode(request, index, self._shift)
+        command = encode(request, index, self._shift, self._keys)
         attempts = self._attempts(request)
         try:
             try:
                 reply, confirmed = await self._repeat(command.words, attempts)
                 return attempts.result(decode(request, command, reply), confirmed)
             except WrongType as wrong:
-                question = inspection(wrong.member_id)
+                question = inspection(wrong.member_id, self._keys)
                 reply, _ = await self._repeat(question.words, self._attempts())
                 return cast(R, inspected(request, wrong.member_id, question, reply, self.servers.place))
         except MisplacedReply as error:
@@ -190,7 +197,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         Nothing is recorded on a server that has no store yet.
         """
         try:
-            return members_of(await self._keys())
+            return self._keys.members_of(await self._scanned())
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self.servers.place}: {error}") from error
 
@@ -199,7 +206,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     async def _check(self) -> Index:
         """Record the number of shards and the keys of the index, or refuse a store that has others."""
-        for words in RECORD_SHARDS:
+        for words in record_shards(self._keys):
             found, _ = await self._repeat(words, self._attempts())
             if found is not None and found != b"%d" % SHARDS:
                 raise StoreUnavailable(
@@ -215,7 +222,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """Make this manager's key the current one of the index, if it has the other keys."""
         found, record = "", record_of(self._secrets, "")
         while found != record:
-            command = index_record(found, record)
+            command = index_record(found, record, self._keys)
             reply, _ = await self._repeat(command.words, self._attempts())
             found = recorded(command, reply)
             index_of(self._secrets, found, self.servers.place)  # a manager that is refused leaves the record alone
@@ -243,7 +250,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """
 
     @abstractmethod
-    async def _keys(self) -> Iterable[bytes]: ...
+    async def _scanned(self) -> Iterable[bytes]: ...
 
     @abstractmethod
     async def _refresh(self, seen: int) -> None: ...
@@ -323,8 +330,8 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster, Servers]):
             raise answer.reply
         return answer
 
-    async def _keys(self) -> Iterable[bytes]:
-        found: Iterable[bytes] = self.servers.client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)
+    async def _scanned(self) -> Iterable[bytes]:
+        found: Iterable[bytes] = self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)
         return found
 
     async def _refresh(self, seen: int) -> None:
@@ -387,6 +394,7 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         timeout: float = REPLY_TIMEOUT,
         durability: Durability = "local",
         confirm_timeout: float = CONFIRM_TIMEOUT,
+        namespace: str = "",
         shift: float = 0.0,
         secret: Secret | None = None,
     ) -> None:
@@ -396,6 +404,7 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
             timeout=timeout,
             durability=durability,
             confirm_timeout=confirm_timeout,
+            namespace=namespace,
             shift=shift,
             secret=secret,
         )
@@ -443,8 +452,8 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         queue.waiting.append(_Waiting(Sent(words, attempts.asking, attempts.lasting), answer))
         return await answer
 
-    async def _keys(self) -> Iterable[bytes]:
-        return [key async for key in self.servers.client.scan_iter(match=MEMBER_KEYS, count=SCANNED_AT_ONCE)]
+    async def _scanned(self) -> Iterable[bytes]:
+        return [key async for key in self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)]
 
     async def _refresh(self, seen: int) -> None:
         await self.servers.refresh(seen)

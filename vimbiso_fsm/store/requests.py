@@ -494,6 +494,22 @@ class ReadIncidents(Effect["tuple[bytes, ...]"]):
     last: int | None = None
 
 
+@attrs.frozen
+class ReadOwner(Effect["bytes | None"]):
+    """Read the record of the store's owner; None if there is none."""
+
+
+@attrs.frozen
+class Claim(Effect["bytes | None"]):
+    """Record the owner of the store, or with None that it has none, if the record is still `instead_of`.
+
+    The answer is the record after that, which may be another one. Repeatable.
+    """
+
+    owner: bytes | None
+    instead_of: bytes | None
+
+
 def check_commit(commit: Commit) -> Entry:
     """Check the size of the document and the audit entry, as every store does before anything else.
 

@@ -1,6 +1,6 @@
 -- The script of the store. Each request that must be atomic is one of its modes. requests.py has the rules.
 --
--- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (script.py has the table of keys)
+-- KEYS  1 state  2 prev  3 turns  4 audit  5 tokens  6 due     (layout.py has the table of keys)
 --       7-12 their places in quarantine, 13 the list of these places (set_aside only)
 -- ARGV  1 mode  2 token (of a commit; else the name of the mode)  3 shift of the clock in seconds  4- of the mode
 --
@@ -150,6 +150,17 @@ if mode == 'index' then -- ARGV 4 the record that is replaced, or ''  5 the new 
   if found ~= ARGV[4] then return {KEYS[1], token, 'read', at, found} end
   if found ~= ARGV[5] then call('SET', KEYS[1], ARGV[5]) end
   return {KEYS[1], token, 'read', at, ARGV[5]}
+end
+
+-- The only key of these modes is that of the owner of the store.
+if mode == 'owner' then return {KEYS[1], token, 'read', at, call('GET', KEYS[1])} end
+if mode == 'claim' then -- ARGV 4 the owner to replace or ''  5 the owner or '' for none
+  local found = call('GET', KEYS[1])
+  if (found or '') == ARGV[4] then
+    found = ARGV[5] ~= '' and ARGV[5]
+    if found then call('SET', KEYS[1], found) else call('DEL', KEYS[1]) end
+  end
+  return {KEYS[1], token, 'read', at, found}
 end
 
 -- The only key of these modes is a due set or lease of a shard, or the set of workers.

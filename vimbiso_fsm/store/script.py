@@ -2,30 +2,7 @@
 
 `encode` and `decode` are pure; `redis_atomic.py` moves the bytes.
 
-Keys. The number of a member's shard is the hash tag, so all keys of a member are in one slot. Ids are percent-encoded:
-no id can close a tag or equal another member's key.
-
-    vimbiso:shards                            number of shards, written once                no end
-    vimbiso:{17}:member:m-42:state            hash v, h, d: version, digest, document       DOCUMENT_LIFE
-    vimbiso:{17}:member:m-42:prev             the same for the document before              DOCUMENT_LIFE
-    vimbiso:{17}:member:m-42:turns            list of records, RECORDS_KEPT                 TOKEN_LIFE
-    vimbiso:{17}:member:m-42:audit            list of entries, AUDIT_KEPT                   AUDIT_LIFE each
-    vimbiso:{17}:member:m-42:tokens           sorted set: token by the instant of its use   TOKEN_LIFE
-    vimbiso:{17}:member:m-42:aside:7:<ns>:…   key quarantined at version 7                  QUARANTINE_LIFE
-    vimbiso:{17}:member:m-42:asides           sorted set: those keys by their expiry        QUARANTINE_LIFE
-    vimbiso:{17}:member:m-42:incidents        list of incidents, INCIDENTS_KEPT             AUDIT_LIFE each
-    vimbiso:{17}:due                          sorted set: member id by earliest wake-up     no end
-    vimbiso:{17}:lease                        worker that holds the shard                   as leased
-    vimbiso:workers                           sorted set: worker by the end of its presence no end
-    vimbiso:incidents                         list of incidents of the whole store          AUDIT_LIFE each
-    vimbiso:{5}:channel:9f2c…                 id of the owner, by a keyed digest of the     no end
-                                              address (`index.py`); shard of the address
-    vimbiso:{5}:channel:whatsapp:2637…        the same of older releases, moved when met,   no end
-    vimbiso:{5}:channel:whatsapp:2637…:1001   and with an account of the bot                no end
-    vimbiso:index                             the keys of these digests                     no end
-
-Lifetimes run from the latest commit, in the server's time. "each": list items expire one by one, by the timestamp in
-their frame (rule 7 of `requests.py`).
+`layout.py` makes the keys.
 """
 
 from __future__ import annotations
@@ -33,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
-from urllib.parse import quote, unquote
-from zlib import crc32
 
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.index import Index
+from vimbiso_fsm.store.layout import Keys, unword, word
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -75,10 +50,8 @@ Inspected: TypeAlias = (
 _R = TypeVar("_R")
 _Framed = TypeVar("_Framed", requests.Record, requests.Entry)
 
-RECORD_SHARDS: Final[tuple[Words, ...]] = (
-    ("GET", b"vimbiso:shards"),  # a full server still answers this
-    ("SET", b"vimbiso:shards", SHARDS, "NX", "GET"),
-)
+DEFAULT_KEYS: Final = Keys()
+"""The keys of the default namespace."""
 
 
 class Command(NamedTuple):
@@ -93,21 +66,6 @@ class MisplacedReply(Exception):
     """A reply carries the tag of another request: the connection is out of step and its replies cannot be used."""
 
 
-# Keys --------------------------------------------------------------------------------------------------------
-
-
-def _word(text: str) -> bytes:
-    """Encode `text` as one word that is safe in a key and in a frame; hashes and plain ids stay as they are."""
-    if text.isalnum() and text.isascii():
-        return text.encode()
-    return quote(text, safe="", errors="surrogatepass").encode()
-
-
-def unword(word: bytes) -> str:
-    """Decode a word that `_word` encoded."""
-    return unquote(word.decode("ascii"), errors="surrogatepass")
-
-
 def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
@@ -116,82 +74,33 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-@lru_cache(maxsize=4096)
-def keys_of(member_id: str) -> tuple[bytes, ...]:
-    """Return the keys state, prev, turns, audit, tokens and due: KEYS of the script, in its order."""
-    shard = requests.shard_of(member_id)
-    member = b"vimbiso:{%d}:member:%b" % (shard, _word(member_id))
-    return *(b"%b:%b" % (member, name) for name in (b"state", b"prev", b"turns", b"audit", b"tokens")), _due(shard)
+def record_shards(keys: Keys) -> tuple[Words, ...]:
+    """Return the commands that record the number of shards, unless it is recorded. Each answers the recorded number."""
+    key = keys.one("shards")
+    return ("GET", key), ("SET", key, SHARDS, "NX", "GET")  # a full server still answers the first
 
 
-def _due(shard: int) -> bytes:
-    return b"vimbiso:{%d}:due" % shard
-
-
-MEMBER_KEYS: Final = b"vimbiso:*:member:*"
-"""The pattern of the keys of members."""
-_MEMBER_KEY: Final = re.compile(rb"vimbiso:\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
-
-
-def members_of(keys: Iterable[bytes]) -> tuple[str, ...]:
-    """Return the members whose documents, audits or incidents stand under these keys, in the order of their ids.
-
-    Keys that the store would not have written are left out.
-    """
-    return tuple(sorted({member_id for member_id in map(_member_of, keys) if member_id}))
-
-
-def _member_of(key: bytes) -> str:
-    match = _MEMBER_KEY.fullmatch(key)
-    try:
-        member_id = unword(match[1]) if match else ""
-    except UnicodeError:
-        return ""
-    return member_id if key in (*keys_of(member_id), incidents_key(member_id)) else ""
-
-
-def incidents_key(member_id: str | None) -> bytes:
-    """Return the key of a member's incidents, or of the whole store's if `member_id` is None."""
-    if member_id is None:
-        return b"vimbiso:incidents"
-    return keys_of(member_id)[0].removesuffix(b"state") + b"incidents"
-
-
-INDEX_KEYS: Final = b"vimbiso:*:channel:*"
-"""The pattern of the keys of channels in the index."""
-_RECORD: Final = b"vimbiso:index"
-"""The key that records the keys of the index."""
-
-
-def _entry(channel: Channel, index: Index) -> tuple[bytes, ...]:
-    """Return the keys under which the own entry of a channel may stand in the index, the current one first.
-
-    The shard is that of the address without an account, so all of them are in one slot: one call of the script finds
-    an entry under an earlier name too, and moves it. The number of the shard says little: many channels share it.
-    """
+def _entry(channel: Channel, index: Index, keys: Keys) -> tuple[bytes, ...]:
     address = channel.address
-    words = b"%b:%b" % (_word(address.type), _word(address.identifier))
-    plain = b"%b:%b" % (words, _word(address.account)) if address.account else words  # the name of older releases
-    shard = crc32(words) % SHARDS
-    names = (*(name.encode() for name in index.names(address)), plain)
-    return tuple(b"vimbiso:{%d}:channel:%b" % (shard, name) for name in names)
+    return keys.channel(address, index.names(address))
 
 
-def _entries(mode: bytes, channel: Channel, index: Index, *more: bytes) -> Command:
+def _entries(mode: bytes, channel: Channel, index: Index, keys: Keys, *more: bytes) -> Command:
     """Encode a request about the entry of a channel and, if it has an account, that of its address without one."""
-    own = _entry(channel, index)
-    other = _entry(channel.with_account(""), index) if channel.account else ()
+    own = _entry(channel, index, keys)
+    other = _entry(channel.with_account(""), index, keys) if channel.account else ()
     return _command((*own, *other), mode, len(own), *more)
 
 
-def index_record(found: str, record: str) -> Command:
+def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode the replacement of the record of the index's keys, if it is still `found`; the reply holds that after it.
 
     Args:
         found: The record to be replaced; "" for none.
         record: The new record.
+        keys: The keys of the namespace.
     """
-    return _command((_RECORD,), b"index", found, record)
+    return _command((keys.one("index"),), b"index", found, record)
 
 
 def recorded(command: Command, reply: object) -> str:
@@ -200,39 +109,28 @@ def recorded(command: Command, reply: object) -> str:
     return found.decode("ascii")
 
 
-def _quarantine_key(member_id: str) -> bytes:
-    """Return the key that lists the quarantined keys of a member."""
-    return keys_of(member_id)[0].removesuffix(b"state") + b"asides"
-
-
 def _read_quarantined(key: bytes) -> requests.Quarantined:
     *_, version, _, what = key.split(b":")
     return requests.Quarantined(int(version), what.decode(), key.decode())
 
 
-def _quarantine_keys(keys: tuple[bytes, ...], version: int) -> Iterator[bytes]:
-    member = keys[0].removesuffix(b":state")
-    nanoseconds = time.time_ns()
-    for key in keys:
-        yield b"%b:aside:%d:%d:%b" % (member, version, nanoseconds, key.rpartition(b":")[2])
-
-
 # What is sent ------------------------------------------------------------------------------------------------
 
 
-def encode(request: requests.Request, index: Index, shift: float = 0.0) -> Command:
+def encode(request: requests.Request, index: Index, shift: float = 0.0, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode a request as one command.
 
     Args:
         request: The request.
         index: The names of channels in the index.
         shift: Seconds by which the store's clock is moved; for tests.
+        keys: The keys of the namespace.
 
     Raises:
         DocumentTooLarge: The document of a commit is over the limit.
         ValueError: A commit has a document and no audit entry of its version.
     """
-    command = _encode(request, index)
+    command = _encode(request, index, keys)
     if not shift:
         return command
     words = list(command.words)
@@ -241,49 +139,57 @@ def encode(request: requests.Request, index: Index, shift: float = 0.0) -> Comma
     return command._replace(words=tuple(words))
 
 
-def _encode(request: requests.Request, index: Index) -> Command:
+def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
     match request:
         case requests.Commit():
-            return _encode_commit(request)
+            return _encode_commit(request, keys.member(request.member_id))
         case requests.Load(member_id, previous):
-            return _command(keys_of(member_id), b"load_previous" if previous else b"load")
+            return _command(keys.member(member_id), b"load_previous" if previous else b"load")
         case requests.Quarantine(member_id, expected):
-            keys = keys_of(member_id)
-            keys_to = (*keys, *_quarantine_keys(keys, expected.version), _quarantine_key(member_id))
-            return _command(keys_to, b"set_aside", expected.version, _word(expected.digest), QUARANTINE_LIFE)
+            aside = keys.quarantined(member_id, expected.version, time.time_ns())
+            keys_to = (*keys.member(member_id), *aside, keys.of_member("asides", member_id))
+            return _command(keys_to, b"set_aside", expected.version, word(expected.digest), QUARANTINE_LIFE)
         case requests.ReadQuarantine(member_id):
-            return _command((_quarantine_key(member_id),), b"asides")
+            return _command((keys.of_member("asides", member_id),), b"asides")
         case requests.ShowQuarantined(_, quarantined):
             return _command((quarantined.key.encode(),), b"aside")
         case requests.Wipe(member_id, expected, entry, quarantined):
-            keys_to = (*keys_of(member_id), _quarantine_key(member_id), *(key.key.encode() for key in quarantined))
-            heads = (expected.version, _word(expected.digest), entry.version, _word(entry.digest))
+            keys_to = (
+                *keys.member(member_id),
+                keys.of_member("asides", member_id),
+                *(key.key.encode() for key in quarantined),
+            )
+            heads = (expected.version, word(expected.digest), entry.version, word(entry.digest))
             return _command(keys_to, b"wipe", *heads, entry.body, AUDIT_KEPT, *_AGES, _raw(member_id))
         case requests.ReadAudit(member_id, last):
-            return _command(keys_of(member_id), b"audit", *_latest(last, AUDIT_KEPT))
+            return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case requests.ReadRecords(member_id):
-            return _command(keys_of(member_id), b"records")
+            return _command(keys.member(member_id), b"records")
         case requests.ReadInherited(member_id):
-            return _command(keys_of(member_id), b"inherit")
+            return _command(keys.member(member_id), b"inherit")
         case requests.FindOwner(channel):
-            return _entries(b"look_up", channel, index)
+            return _entries(b"look_up", channel, index, keys)
         case requests.Link(channel, member_id):
-            return _command(_entry(channel, index), b"link", _raw(member_id))
+            return _command(_entry(channel, index, keys), b"link", _raw(member_id))
         case requests.Unlink(channel, member_id):
-            return _entries(b"unlink", channel, index, _raw(member_id))
+            return _entries(b"unlink", channel, index, keys, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):
-            settled = (head.version, _word(head.digest), _instant(wake_at), _raw(member_id))
-            return _command(keys_of(member_id), b"settle", *settled)
+            settled = (head.version, word(head.digest), _instant(wake_at), _raw(member_id))
+            return _command(keys.member(member_id), b"settle", *settled)
         case requests.ReadDue(shard, until, limit):
-            return _command((_due(shard),), b"wake_ups", _instant(until), limit)
+            return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
         case requests.Heartbeat(worker, seconds):
-            return _command((b"vimbiso:workers",), b"attend", _raw(worker), _instant(seconds))
+            return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
-            return _command((b"vimbiso:{%d}:lease" % shard,), b"lease", _raw(worker), round(seconds * 1000))
+            return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
         case requests.RecordIncident(member_id, body):
-            return _command((incidents_key(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
+            return _command((keys.incidents(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
         case requests.ReadIncidents(member_id, last):
-            return _command((incidents_key(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
+            return _command((keys.incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
+        case requests.ReadOwner():
+            return _command((keys.one("owner"),), b"owner")
+        case requests.Claim(owner, instead_of):
+            return _command((keys.one("owner"),), b"claim", instead_of or b"", owner or b"")
         case _:
             raise TypeError(f"{type(request).__name__} is not a request of a store")
 
@@ -292,11 +198,10 @@ def _command(keys: tuple[bytes, ...], mode: bytes, *more: bytes | str | int) -> 
     return Command(("EVALSHA", SHA, len(keys), *keys, mode, mode, 0, *more), keys[0], mode)
 
 
-def _encode_commit(commit: requests.Commit) -> Command:
-    keys = keys_of(commit.member_id)
+def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
     expected = commit.expected
     document = commit.document
-    token = _word(commit.token)
+    token = word(commit.token)
     checked: Words = (
         "EVALSHA",
         SHA,
@@ -306,14 +211,14 @@ def _encode_commit(commit: requests.Commit) -> Command:
         token,
         repr(commit.shift),
         expected.version,
-        _word(expected.digest),
+        word(expected.digest),
         _instant(commit.not_after),
         TOKEN_LIFE,
     )
     if document is None:
         return Command(checked, keys[0], token)
     entry = requests.check_commit(commit)
-    digest = _word(entry.digest)
+    digest = word(entry.digest)
     inherited = commit.inherited
     words: Words = (
         *checked,
@@ -335,7 +240,7 @@ def _encode_commit(commit: requests.Commit) -> Command:
 def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:
     yield len(inherited.tokens)
     for token, used in inherited.tokens:
-        yield from (_word(token), _instant(used))
+        yield from (word(token), _instant(used))
     for record in inherited.records:
         yield _frame(record.token, record.root, record.content, record.body)
 
@@ -350,7 +255,7 @@ def _instant(seconds: float | None) -> str:
 
 
 def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
-    return b"%b %b %b %b" % (_word(token), _word(root), _word(content), body)
+    return b"%b %b %b %b" % (word(token), word(root), word(content), body)
 
 
 # What is received --------------------------------------------------------------------------------------------
@@ -398,6 +303,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             return requests.Linked(None if reply[4] is None else _text(reply[4]), own)
         case requests.SetWakeUp() | requests.RecordIncident():
             return None
+        case requests.ReadOwner() | requests.Claim():
+            return reply[4]
         case requests.ReadDue() | requests.Heartbeat():
             return tuple(map(_text, reply[4]))
         case requests.Lease():
@@ -471,9 +378,9 @@ def _undated(body: bytes) -> bytes:
     return body[dated.end() :] if dated else body
 
 
-def inspection(member_id: str) -> Command:
+def inspection(member_id: str, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode the question which of a member's keys has a wrong type."""
-    return _command(keys_of(member_id), b"inspect")
+    return _command(keys.member(member_id), b"inspect")
 
 
 def inspected(

@@ -54,6 +54,54 @@ def check_store(make: Make, laws: Sequence[Law] | None = None) -> None:
             law(store)
 
 
+def check_namespaces(make: Callable[[str], requests.Store | AbstractContextManager[requests.Store]]) -> None:
+    """Check that two namespaces of one server do not see each other: no member, link, lease, due work or owner.
+
+    Args:
+        make: Makes a store on the server, or a context manager of it, for a namespace.
+
+    Raises:
+        AssertionError: One store answers with what the other was given.
+    """
+    one, other = (f"n{token_hex(8)}" for _ in range(2))
+    with opened(lambda: make(one)) as here, opened(lambda: make(other)) as there:
+        trial, channel = _Trial(here), Channel("sms", token_hex(8)).with_account("1001")
+        shard = requests.shard_of(trial.member_id)
+        questions: list[requests.Request] = [
+            requests.Load(trial.member_id),
+            requests.ReadAudit(trial.member_id),
+            requests.ReadRecords(trial.member_id),
+            requests.ReadInherited(trial.member_id),
+            requests.ReadIncidents(trial.member_id),
+            requests.ReadIncidents(None),
+            requests.ReadDue(shard, until=9e12),
+            requests.FindOwner(channel),
+            requests.Scan(),
+            requests.ReadOwner(),
+        ]
+        before = [_without_instant(there.perform(question)) for question in questions]
+        head = trial.advance(requests.NO_HEAD)
+        here.perform(requests.SetWakeUp(trial.member_id, head, 1.0))
+        given: list[requests.Request] = [
+            requests.Link(channel, trial.member_id),
+            requests.RecordIncident(trial.member_id, b"incident"),
+            requests.RecordIncident(None, b"incident"),
+            requests.Claim(b"owner", None),
+            requests.Lease(shard, "here", HOUR),
+            requests.Heartbeat("here", HOUR),
+        ]
+        for request in given:
+            here.perform(request)
+        _same(there.perform(requests.Lease(shard, "there", HOUR)), requests.Leased("there"), "a lease of the other")
+        _same(there.perform(requests.Heartbeat("there", HOUR)), ("there",), "the workers of the other")
+        after = [_without_instant(there.perform(question)) for question in questions]
+        _same(after, before, "what the other namespace answers")
+
+
+def _without_instant(answer: object) -> object:
+    return attrs.evolve(answer, at=0.0) if isinstance(answer, requests.Stored) else answer
+
+
 @contextmanager
 def waiting(make: Callable[[], requests.AsyncStore]) -> Generator[requests.Store, None, None]:
     """Present an async store as a sync one, on an event loop of its own.
@@ -718,6 +766,25 @@ def law_an_account_has_owners_of_its_own(store: requests.Store) -> None:
         _same(store.perform(request), owner, f"the answer to {request}")
 
 
+def law_a_store_has_one_owner(store: requests.Store) -> None:
+    """A claim counts only in place of the record that was read; the record is opaque, and can be taken away."""
+    before = store.perform(requests.ReadOwner())
+    first, second = b'{"owner": "\xc3\xa9"}', b"two\n"
+    owners: list[tuple[requests.Request, bytes | None]] = [
+        (requests.Claim(first, before), first),
+        (requests.ReadOwner(), first),
+        (requests.Claim(first, before), first),
+        (requests.Claim(second, b"other"), first),
+        (requests.Claim(second, first), second),
+        (requests.Claim(None, first), second),
+        (requests.Claim(None, second), None),
+        (requests.ReadOwner(), None),
+        (requests.Claim(before, None), before),
+    ]
+    for request, owner in owners:
+        _same(store.perform(request), owner, f"the answer to {request}")
+
+
 def law_a_scan_finds_every_member(store: requests.Store) -> None:
     """A member is found by a document, by an audit, also after a wipe, and by incidents; no other member is."""
     kept, told, wiped, absent = trials = [_Trial(store) for _ in range(4)]
@@ -784,6 +851,7 @@ LAWS: Final[tuple[Law, ...]] = (
     law_12_a_wiped_member_is_gone,
     law_a_channel_has_one_owner,
     law_an_account_has_owners_of_its_own,
+    law_a_store_has_one_owner,
     law_a_scan_finds_every_member,
     law_a_tolerant_read_gives_sound_entries,
 )

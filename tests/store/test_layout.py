@@ -1,0 +1,111 @@
+"""The table of keys, namespaces, and the number that a store's layout has."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import texts
+from vimbiso_fsm.document import document
+from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
+from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.store.index import Index
+from vimbiso_fsm.store.layout import LAYOUT, LAYOUTS, OLDEST_LAYOUT, TABLE, Keys, table_digest
+from vimbiso_fsm.store.requests import NO_HEAD, Claim, Heartbeat, Lease, Link, Load, Quarantine, ReadIncidents, Request
+from vimbiso_fsm.store.script import encode
+
+STORED: list[type[Any]] = [
+    Address,
+    *(kind for kind in vars(document).values() if isinstance(kind, type) and kind.__module__ == document.__name__),
+]
+NAMESPACES = st.text("abAB09_.-", min_size=1, max_size=40)
+
+
+def fields() -> list[str]:
+    """Return every field of a document on the wire, and of the classes in it."""
+    named = [
+        f"{kind.__name__}.{field.name}"
+        for kind in STORED
+        if attrs.has(kind)
+        for field in attrs.fields(kind)
+        if field.init
+    ]
+    return [*named, *SEED, *BOOKKEEPING]
+
+
+def test_a_change_of_keys_or_fields_raises_the_layout():
+    """An older release that met such keys or fields would take them for damage, so it has to be refused."""
+    assert table_digest(fields()) == LAYOUTS[-1].digest, (
+        f"the keys or the fields of documents have changed: the digest is {table_digest(fields())!r}. If the last of "
+        "LAYOUTS in store/layout.py was released, add a layout with this digest that says what becomes of older "
+        "stores; else give the last one this digest"
+    )
+
+
+def test_layouts_are_counted_without_gaps():
+    """Each layout has the next number, and the range of those that are converted ends at the last one."""
+    assert [layout.number for layout in LAYOUTS] == list(range(1, len(LAYOUTS) + 1))
+    assert 1 <= OLDEST_LAYOUT <= LAYOUT == LAYOUTS[-1].number
+    assert all(layout.change for layout in LAYOUTS)
+
+
+def requests_of(member: str, channel: Channel) -> list[Request]:
+    """Return requests that name keys of every kind."""
+    return [
+        Load(member),
+        Quarantine(member, NO_HEAD),
+        ReadIncidents(member),
+        ReadIncidents(None),
+        Link(channel, member),
+        Link(channel.with_account("1001"), member),
+        Lease(7, "w", 1.0),
+        Heartbeat("w", 1.0),
+        Claim(b"{}", None),
+    ]
+
+
+def keys_of(request: Request, namespace: str) -> set[bytes]:
+    """Return the keys of the command of a request."""
+    words = encode(request, Index((b"k",)), 0.0, Keys(namespace)).words
+    return {key for key in words[3 : 3 + int(words[2])] if isinstance(key, bytes)}
+
+
+@given(NAMESPACES, NAMESPACES, texts, texts)
+def test_two_namespaces_share_no_key(one: str, other: str, member: str, identifier: str):
+    """Whatever the ids: no key of one is a key of the other, and each ACL pattern matches its own keys alone."""
+    if one == other or not identifier.strip() or not identifier.isprintable():
+        return
+    asked = requests_of(member, Channel("sms", identifier[:100]))
+    spaces = {name: {key for request in asked for key in keys_of(request, name)} for name in ("", one, other)}
+    for name, keys in spaces.items():
+        pattern = Keys(name).acl_pattern.removeprefix("~")
+        assert all(fnmatchcase(key.decode(), pattern) for key in keys)
+        assert not any(fnmatchcase(key.decode(), pattern) for rest in spaces if rest != name for key in spaces[rest])
+
+
+def test_every_kind_of_key_is_used():
+    """The table lists no key that the store does not write, and the store writes none beside it."""
+    asked = requests_of("m-42", Channel("sms", "263"))
+    made = {key.decode() for request in asked for key in keys_of(request, "")} | {"vimbiso:shards", "vimbiso:index"}
+    any_word = dict.fromkeys(
+        ("shard", "member", "version", "nanoseconds", "name", "type", "identifier", "account", "digest"), "~"
+    )
+    patterns = {
+        name: re.compile(re.escape(kind.pattern.format(space="vimbiso", **any_word)).replace(r"\~", "[^:]+"))
+        for name, kind in TABLE.items()
+    }
+    assert {name for name in patterns if any(patterns[name].fullmatch(key) for key in made)} == TABLE.keys()
+    assert all(any(pattern.fullmatch(key) for pattern in patterns.values()) for key in made)
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a/b", "{a}", "*", "é", "a" * 41, "a\n"])
+def test_a_namespace_of_another_form_is_refused(name: str):
+    """A name that could close a tag, match more keys, or equal another one is refused in a sentence."""
+    with pytest.raises(ValueError, match="it is a part of every key"):
+        Keys(name)
