@@ -17,12 +17,12 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.handle import handle
 from vimbiso_fsm.runtime import flow_state
-from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
+from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Linked, Stored
 from vimbiso_fsm.testing.chat import Held
 
-ADA, ALAN = "263771000001", "263771000002"
+ADA, ALAN, NEW = "263771000001", "263771000002", "263771234567"
 
 
 def said(phone: str, id: str, text: str) -> Message:
@@ -151,6 +151,23 @@ def test_neither_a_call_nor_messages_that_wait_for_it_delay_other_members(monkey
     greeted, statuses = asyncio.run(talk())
     assert greeted.startswith("Alan Turing")
     assert statuses == ["advanced", "advanced"]
+
+
+@pytest.mark.parametrize("kind", ["guest", "member"])
+def test_a_member_is_woken_in_turn_with_their_messages(kind: str):
+    """A message waits while its member, or the guest of its channel, is woken: both wait by the same id."""
+    service = SimulatedCredexCore()
+    manager = FlowStateManager.in_memory("flows", cache=10, patience=0.0, services={"credex_core": service})
+    first = said(ADA if kind == "member" else NEW, "1", "hi")
+    state = manager.handle(first).state
+    assert state.guest == (kind == "guest")
+    with MemberLock(manager._queue, state.member_id, 0.0):
+        for act in (
+            lambda: manager.wake(state.member_id),
+            lambda: manager.handle(said(first.channel.identifier, "2", "hi")),
+        ):
+            with pytest.raises(Contended):
+                act()
 
 
 # What has waited ---------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
     """
     if run is None:
         return {}
-    public = bot.definition(run).public
+    public = bot.machine(run).flow.public
     return {
         name: value if name in public else None if value is None or value in _EMPTY else MASK
         for name, value in run.flow_data.data.fields.items()

@@ -33,7 +33,7 @@ from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.room import check_room
-from vimbiso_fsm.engine.schedule import held_until, wake_at
+from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
@@ -121,9 +121,9 @@ def commit_of(decision: Decision, head: Head) -> Commit:
 
 def _life(document: Document) -> int:
     """Return the seconds that a document is kept: longer than usual if a timer is far ahead."""
-    held = held_until(document)
-    ahead = 0.0 if held is None else (held - document.last_updated).total_seconds()
-    return max(DOCUMENT_LIFE, math.ceil(ahead) + TIMER_GRACE)
+    due = [run.due for run in (document.run, *document.suspended) if run is not None and run.due is not None]
+    ahead = max(due, default=document.last_updated) - document.last_updated
+    return max(DOCUMENT_LIFE, math.ceil(ahead.total_seconds()) + TIMER_GRACE)
 
 
 def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
@@ -218,7 +218,10 @@ def _document(draft: Draft, event: Event) -> Document:
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
     """The linked channels. One that was linked before its account was known takes the account of the message."""
-    channels, address = draft.before.channels, draft.bot.route(channel).address
+    channels = draft.before.channels
+    if not channels or not channel.account:
+        return channels
+    address = draft.bot.route(channel).address
     return with_address(channels, address) if address.account and address.without_account in channels else channels
 
 
@@ -268,7 +271,7 @@ def record_of(
     if document.run is not None:
         run = {name: getattr(document.run, name) for name in _RECORDED}
         flow_data = unstructure(document.run.flow_data) if raw is None else raw["flow_data"]
-        if secrets := bot.definition(document.run).secrets:
+        if secrets := bot.machine(document.run).flow.secrets:
             flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
     record = {
         "status": status,

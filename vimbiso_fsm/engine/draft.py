@@ -120,13 +120,13 @@ class Draft:
     @property
     def flow(self) -> Flow[Any]:
         """The definition of the flow by which the current run is stepped."""
-        return self.bot.definition(self.standing)
+        return self.bot.machine(self.standing).flow
 
     @property
     def state(self) -> State[Any]:
         """The current run's state."""
         run = self.standing
-        return self.bot.definition(run)[run.step]
+        return self.bot.machine(run).flow[run.step]
 
     @property
     def reader(self) -> Callable[[str], object] | None:
@@ -158,7 +158,7 @@ class Draft:
         """The run's typed data."""
         data = self.typed.get(run.id)
         if data is None:
-            kept, kind = run.flow_data.data.typed, self.bot.definition(run).data
+            kept, kind = run.flow_data.data.typed, self.bot.machine(run).flow.data
             # The data may have been kept by another definition of the flow.
             data = kept if type(kept) is kind else structure(run.flow_data.data.fields, kind)
             self.typed[run.id] = data

@@ -62,14 +62,15 @@ def interpret(draft: Draft, message: Message, *, recovered: Text | None, arrived
     if draft.pending is not None:
         wait_for_call(draft, draft.pending, message)
         return give_answers_after_call(draft)
-    if is_login_over(draft):
-        log_out(draft)
     stale = message.choice is not None and recovered is None and _is_stale(draft, message.choice)
     told = len(draft.replies)
-    if draft.session_since is None and time_out_overdue(draft):
-        if stale:
-            draft.replies.insert(told, Text("choice.closed"))
-        return take_too_late(draft, message)
+    if draft.session_since is None:
+        if is_login_over(draft):
+            log_out(draft)
+        if time_out_overdue(draft):
+            if stale:
+                draft.replies.insert(told, Text("choice.closed"))
+            return take_too_late(draft, message)
     if draft.run is None and draft.suspended:
         draft.kind = "session"
         draft.hear()
@@ -119,14 +120,16 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
         answers = shortcut.reads(text)
         if answers is not None:
             return _follow(draft, shortcut, answers)
-    if draft.run is None:
+    run = draft.run
+    if run is None:
         return _begin(draft)
     flow = draft.flow
-    if flow.late_text == "close" and draft.run.since is not None and arrived < draft.run.since:
+    if flow.late_text == "close" and run.since is not None and arrived < run.since:
         return _closed(draft, "choice.late")
     if _is_unseen(draft):
         return _show(draft)
-    if not _take(draft, meanings(draft, text)):
+    has_choices = run.shown or flow[run.step].rows
+    if not (has_choices and _take(draft, meanings(draft, text))):
         _read(draft, text)
 
 

@@ -74,8 +74,9 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
     draft.member = fired.member
-    state, data = flow[run.step], run.flow_data.data
-    verdict = {"step": run.step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
+    step, data = run.step, run.flow_data.data
+    state = flow[step]
+    verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
     if fired.data is data.typed:
         fields, typed = data.fields, data.typed
     else:
@@ -84,7 +85,7 @@ def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: st
     if _was_made(draft, run, state, turn.reason):
         return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
     answered = _was_answered(draft, state, turn.trigger)
-    enter(draft, run, to, data, (*trail_before(run.trail, run.step), run.step) if answered else run.trail)
+    enter(draft, run, to, data, (*trail_before(run.trail, step), step) if answered else run.trail)
 
 
 def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
@@ -119,7 +120,7 @@ def enter(
         data: The data of the run; by default, as it is.
         trail: The questions that were answered so far; by default, those of the run.
     """
-    flow = draft.bot.definition(run)
+    flow = draft.bot.machine(run).flow
     state = flow[step]
     data = data or asked(run).flow_data.data
     if data.context:
@@ -176,7 +177,7 @@ def _times_out_at_once(draft: Draft) -> bool:
 def run_to_completion(draft: Draft) -> None:
     """Carry out the current state, and go on until a state waits for the member or for a call."""
     run = draft.standing
-    state = draft.bot.definition(run)[run.step]
+    state = draft.bot.machine(run).flow[run.step]
     if state.is_question and (draft.off_session or state.timeout is not None or run.due is not None):
         if draft.off_session and (_rests_at_home(draft, run) or not allowed(draft, run)):
             return
@@ -208,9 +209,9 @@ def ask_question(draft: Draft) -> None:
     if draft.run is not None and draft.run.since is None:
         set_timer(draft)
     run = draft.run
-    if run is not None and draft.flow.ways(run.step, "empty"):
+    if run is not None:
         machine = draft.bot.machine(run)
-        if question.is_empty(machine, draft.turn(run)):
+        if machine.flow.ways(run.step, "empty") and question.is_empty(machine, draft.turn(run)):
             _count_passed(draft, run)
             if fire(draft, "empty").to is not None:
                 return

@@ -91,6 +91,8 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     state = flow[run.step]
     language = bot.language(turn.member.stored_profile, turn.channel)
     body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
+    if state.rows is None and state.name not in flow.buttons:
+        return Question(body, (), 0)
     buttons: list[_Offer] = [
         (trigger, bot.button_title(flow.name, state.name, trigger), None) for trigger in visible_buttons(machine, turn)
     ]

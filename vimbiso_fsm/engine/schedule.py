@@ -42,12 +42,6 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     return sorted(found, key=lambda item: item[0])
 
 
-def held_until(document: Document) -> datetime | None:
-    """Return the latest instant of a timer, up to which the document must be kept; None without timers."""
-    runs = (document.run, *document.suspended)
-    return max((run.due for run in runs if run is not None and run.due is not None), default=None)
-
-
 def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
     """Return the replies to deliver next. No replies overtake others."""
     return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)

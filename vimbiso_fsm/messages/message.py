@@ -9,6 +9,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
 from math import isfinite
 from typing import Any, Final
 
@@ -122,7 +123,7 @@ class Channel:
         account = self.metadata.get(ACCOUNT)
         return account if isinstance(account, str) else ""
 
-    @property
+    @cached_property
     def address(self) -> Address:
         """Type, identifier and account; two channels with the same address are the same channel."""
         return Address(self.type, self.identifier, self.account)

@@ -112,7 +112,7 @@ class _Handling:
         turns, cache = self._turns, self._context.cache
         member_id = cache.member(self._place.address)
         self._owner_is_cached = self._linked = member_id is not None
-        turns.member_id = member_id or guest_id(self._place)
+        turns.member_id = member_id or guest_id(self._place.address)
         known = cache.document(turns.member_id)
         if known is None:
             return False

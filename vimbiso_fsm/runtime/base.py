@@ -17,7 +17,7 @@ from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Address, Message
+from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
@@ -112,10 +112,10 @@ class BaseManager:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
         return partial(wake, member_id=member_id, delivers=self.deliver is not None, answer=answer)
 
-    def queue(self, message: Message) -> Address | str:
-        """Return the key of the queue in which a message waits: the member, or the channel of one not cached."""
+    def queue(self, message: Message) -> str:
+        """Return the id by which a message waits in a queue: the member's, or the guest's if no member is cached."""
         address = self.bot.route(message.channel).address
-        return self.cache.member(address) or address
+        return self.cache.member(address) or guest_id(address)
 
     def report(self, context: Context) -> None:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
