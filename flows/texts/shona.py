@@ -259,7 +259,7 @@ SHONA: Final[Templates] = {
         "chenyu chekupedzisira chakaitwa. Ndapota tarisai musati maedza zvakare. Referensi: {reference}"
     ),
     "store.newer": (
-        "Tiri kuvandudzwa parizvino; hapana chachengetwa. Ndapota itumirei zvakare mushure mechinguva. "
+        "Basa redu riri kuvandudzwa parizvino; hapana chachengetwa. Ndapota itumirei zvakare mushure mechinguva. "
         "Referensi: {reference}"
     ),
     "store.foreign": (

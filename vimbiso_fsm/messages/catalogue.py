@@ -111,8 +111,10 @@ ENGLISH: Final[Templates] = {
         "We had to tidy up our notes about this conversation, and could not find out whether your last request was "
         "done. Please check before you try again. Reference: {reference}"
     ),
-    "store.newer": "We are being renewed just now; nothing was saved. Please send that again in a moment. "
-    "Reference: {reference}",
+    "store.newer": (
+        "Our service is being updated just now; nothing was saved. Please send that again in a moment. "
+        "Reference: {reference}"
+    ),
     "store.foreign": (
         "Your last conversation here belongs to a part of our service that is not running just now, so we could not "
         "take that message. Nothing was changed. Please try again later. Reference: {reference}"

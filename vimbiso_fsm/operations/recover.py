@@ -1,4 +1,4 @@
-"""Recovery of a member by an operator: mend a damaged document, or put the member back to an earlier state.
+"""Recovery of a member by an operator: repair a damaged document, or put the member back to an earlier state.
 
 A damaged document is repaired in the same way as by the member's next message. The change is a commit on the head that
 was read, its audit entry names an operator, and it is tried again when another writer was faster.
