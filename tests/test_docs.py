@@ -141,7 +141,7 @@ def test_quoted_code_stands_in_the_file(page: Path, source: str, code: str) -> N
         assert piece in text, f"{page.name} quotes what {source} does not say: {piece[:80]}"
 
 
-def test_the_readme_shows_what_its_commands_print() -> None:
+def test_the_readme_shows_the_output_of_its_commands() -> None:
     """The conversation at the top of the README is printed as shown there."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     said = re.search(r"^printf '(.*)' \| make -s chat$", readme, re.MULTILINE)

@@ -205,7 +205,7 @@ async def test_a_visit_is_booked_through_aiogram():
 
 
 @pytest.mark.asyncio
-async def test_what_is_said_in_a_group_is_none_of_its_business():
+async def test_messages_in_groups_are_ignored():
     """The example ignores messages in groups."""
     pytest.importorskip("aiogram")
     with loaded(AIOGRAM) as example:

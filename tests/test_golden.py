@@ -31,7 +31,7 @@ def assert_golden(name: str, found: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("name", pages())
-def test_what_is_written_is_what_was_written(name: str, kind: str) -> None:
+def test_each_manager_writes_the_golden_files(name: str, kind: str) -> None:
     """Each manager sends, calls and stores what the golden file contains, to the byte."""
     assert_golden(name, page(name, kind))
 

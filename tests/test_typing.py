@@ -66,7 +66,7 @@ def pyright(place: Path) -> dict[str, set[int]]:
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
-def test_what_type_checkers_accept_and_reject(checker, tmp_path):
+def test_the_checkers_accept_and_reject_the_examples(checker, tmp_path):
     """The checkers accept the correct examples, and reject each marked line of the others and no other line."""
     found = checker(tmp_path)
     assert found.get("accepted.py", set()) == set()

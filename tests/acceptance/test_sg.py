@@ -508,7 +508,7 @@ def test_sg05_the_callers_object_is_its_own(managed: Managed):
     assert (mine.version, saved.version) == (7, 8)
 
 
-def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
+def test_sg05_later_changes_of_the_caller_are_not_stored(managed: Managed):
     """A later change of the caller to its own object reaches no document."""
     manager = managed()
     chat = Chat(manager)
@@ -522,7 +522,7 @@ def test_sg05_what_the_caller_changes_later_is_not_stored(managed: Managed):
     assert outcome.state.profile == {"list": [1]}
 
 
-def test_sg05_what_the_caller_does_to_an_outcome_is_not_stored(managed: Managed):
+def test_sg05_changes_to_an_outcome_are_not_stored(managed: Managed):
     """A change to the state of an outcome, or to an object that a callback has returned, reaches no document."""
     given: dict[str, Any] = {"list": [1]}
 
@@ -1001,7 +1001,7 @@ def test_sg16_one_rule_book(managed: Managed, client: Client):
         assert encode(outcome.state) in hashes(client, "state").values()
 
 
-def test_sg16_one_rule_book_for_what_is_wrong(managed: Managed, client: Client):
+def test_sg16_all_components_refuse_the_same_states(managed: Managed, client: Client):
     """A state that one component refuses is refused by each of them."""
     manager = managed("flows", services=core())
     good = Chat(manager).say("hi", "offer").state
@@ -1538,7 +1538,7 @@ def test_sg38_bounded_record(managed: Managed, client: Client):
 # Audit ---------------------------------------------------------------------------------------------------------------
 
 
-def test_sg43_the_audit_reads_back_what_it_wrote(managed: Managed):
+def test_sg43_the_audit_returns_each_stored_event(managed: Managed):
     """The audit returns each event that it stored.
 
     Given an event whose text contains " - ", when the history is read, then the event is there. The original system
@@ -1789,7 +1789,7 @@ def test_sg47_an_event_that_cannot_be_serialised(managed: Managed):
     assert [entry.version for entry in chat.manager.history(member)] == [1, 2, 3, 4]
 
 
-def test_sg48_who_and_where(managed: Managed):
+def test_sg48_events_are_found_by_member_and_by_channel(managed: Managed):
     """Each event is found by its member and by its channel.
 
     In the original system 0 of 7 records had either.

@@ -178,7 +178,7 @@ def test_an_error_record_quotes_nothing():
     assert error_record(InvalidMessage("id", "is empty"), "")["message"] == "message id: is empty"
 
 
-def test_what_members_write_is_not_in_the_audit():
+def test_the_audit_holds_no_words_of_members():
     """The audit shows public fields by value, other fields by the mask, and an address by a digest."""
     talk = Talk(fruit_bot(), member_document()).says("hi", "order", "ada", "1234", "fruit02", "yes")
     text = b"\n".join(entry.body for entry in talk.sealed).decode()

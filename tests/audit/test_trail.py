@@ -173,7 +173,7 @@ def test_an_entry_of_another_member_or_version():
     assert faults(Trail("m-1", None, (naive,))) == ()
 
 
-def test_who_is_checked(valkey_url):
+def test_verify_takes_members_or_all(valkey_url):
     """`verify` takes either members or `--all`, and a member without data is a fault."""
     assert invoke("audit", "verify", "--redis", valkey_url)[0] == 2
     assert invoke("audit", "verify", "m-1", "--all", "--redis", valkey_url)[0] == 2
@@ -325,7 +325,7 @@ def test_filters_that_are_none(valkey_url, command):
         assert said in err
 
 
-def test_what_is_damaged_is_said_and_the_rest_is_shown(store, valkey_url):
+def test_damaged_entries_are_reported_and_the_others_shown(store, valkey_url):
     """The commands show all readable entries, report each damaged one on a line, and quote nothing."""
     entries = commit(store, "m-1", 5)
     redis, key = store.servers.client, DEFAULT_KEYS.member("m-1")[3]
@@ -562,7 +562,7 @@ def _asked(bot: Bot, *texts: str) -> Trail:
         return read_trail(store, outcome.state.member_id)
 
 
-def test_what_was_tried_is_explained():
+def test_an_explanation_shows_each_candidate():
     """An explanation shows each candidate in order, with the verdicts of its guards and its outcome."""
     bot = Bot([_shop(rich, poor)])
     kept = _asked(bot, "2")
@@ -620,7 +620,7 @@ def test_the_declaration_that_decided_is_named(today, said):
     assert bool(tried.candidates) == bool(said)
 
 
-def test_a_declaration_that_is_kept_explains_what_it_decided():
+def test_a_kept_declaration_explains_its_own_steps():
     """A step is explained by the old declaration that decided it, as long as the bot contains it."""
     was = _shop(rich, poor)
     swapped = [*was.transitions[1::-1], was.transitions[2]]
@@ -685,7 +685,7 @@ def test_explain_as_a_command(monkeypatch, store, valkey_url):
     assert err.startswith(f"error: entry 2 of {who} cannot be read: ")
 
 
-def test_what_is_exported_holds_nothing_that_was_written(monkeypatch, valkey_url, tmp_path):
+def test_an_export_holds_no_words_of_members(monkeypatch, valkey_url, tmp_path):
     """An export contains nothing that a member wrote, and no identifier of a channel."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)

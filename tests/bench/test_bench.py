@@ -64,7 +64,7 @@ def test_members_in_the_middle_of_their_conversations_all_at_once():
     assert int(made[1]) >= 30
 
 
-def test_what_goes_wrong_with_the_members_is_found(monkeypatch: pytest.MonkeyPatch):
+def test_faults_of_the_measured_members_are_found(monkeypatch: pytest.MonkeyPatch):
     """An offer that the core makes and denies is found, and so is the member who does not end at the dashboard."""
     broken = iter([True])
 

@@ -75,7 +75,7 @@ def test_the_caption_of_a_picture_is_read():
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="The response_json of a submitted form is dropped.")
-def test_what_was_filled_into_a_form_is_read():
+def test_the_values_of_a_form_are_read():
     """The values of a WhatsApp Flow that the member filled in are part of the message (Case 21)."""
     (message,) = parsed("whatsapp/submitted-form").messages
     assert "12.50" in everything(message)

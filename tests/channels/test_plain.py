@@ -120,7 +120,7 @@ def test_numbered_text():
 
 
 @pytest.mark.parametrize("ids", [[], [""], [" a"], ["a", "a"], ["a", "b", "c", "d"], ["12345"], ["\ud800"]])
-def test_what_no_button_can_carry(ids):
+def test_options_that_are_no_buttons(ids):
     """Too many options, equal ids, and ids that are empty, too long or not returned unchanged are no buttons."""
     assert not pressable([Option(id, "title") for id in ids], limit=3, id_limit=4, size=len)
     assert pressable([Option("1234", "title")], limit=3, id_limit=4, size=len)

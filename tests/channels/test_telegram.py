@@ -82,7 +82,7 @@ def test_a_pressed_button():
         ({"new_chat_title": "x"}, "unsupported"),
     ],
 )
-def test_what_is_no_text_has_a_kind(content, kind):
+def test_a_message_without_text_has_a_kind(content, kind):
     """A message without text is of the kind of its content."""
     (said,) = parsed(message(**content)).messages
     assert (said.kind, said.text, said.choice) == (kind, None, None)
@@ -97,7 +97,7 @@ def test_what_is_no_text_has_a_kind(content, kind):
         callback(data="yes", message={"chat": {"id": -5, "type": "supergroup"}}),
     ],
 )
-def test_what_is_not_meant_for_the_bot_is_ignored(update):
+def test_other_updates_and_groups_are_ignored(update):
     """Updates of other kinds and of groups are ignored with a reason."""
     delivery = parsed(update)
     assert not delivery.messages

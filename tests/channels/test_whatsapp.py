@@ -105,7 +105,7 @@ def test_a_pressed_button_or_row(content, choice):
         "interactive",
     ],
 )
-def test_what_is_no_text_has_a_kind(kind):
+def test_a_message_without_text_has_a_kind(kind):
     """A message without text is of the kind that WhatsApp names."""
     (message,) = parsed(webhook(said(type=kind, **{kind: {"type": "nfm_reply"}}))).messages
     assert (message.kind, message.text, message.choice) == (kind, None, None)
@@ -165,7 +165,7 @@ def test_statuses_are_counted():
         ),
     ],
 )
-def test_what_is_no_message_is_ignored_with_a_reason(body, note):
+def test_a_part_that_is_no_message_is_ignored_with_a_reason(body, note):
     """A part that is no message is ignored with a reason."""
     delivery = parsed(body)
     assert (delivery.messages, delivery.ignored, delivery.faults) == ((), (note,), ())
@@ -252,7 +252,7 @@ def test_no_time_is_believed_without_a_clock():
         (b'{"object": "whatsapp_business_account", "entry": {}}', "entry"),
     ],
 )
-def test_what_is_no_webhook_is_refused(body, field):
+def test_a_body_that_is_no_webhook_is_refused(body, field):
     """A body that is no WhatsApp webhook is refused."""
     with pytest.raises(InvalidMessage) as raised:
         whatsapp.parse(body)
@@ -286,7 +286,7 @@ def test_any_broken_webhook_is_read_or_refused(body):
     assert len(delivery.messages) <= 2
 
 
-def test_an_error_does_not_quote_what_the_member_wrote():
+def test_an_error_does_not_quote_the_member():
     """Faults and errors do not quote the words of a member."""
     with pytest.raises(InvalidMessage) as raised:
         whatsapp.parse(b'{"body": "my secret"')
@@ -475,7 +475,7 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in make_whatsapp.FILE.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_transcript_is_what_its_script_writes(tmp_path, monkeypatch, capsys):
+def test_the_stored_transcript_is_that_of_its_script(tmp_path, monkeypatch, capsys):
     """The stored transcript is what its script generates."""
     assert make_whatsapp.main(["--check"]) == 0
     monkeypatch.setattr(make_whatsapp, "FILE", tmp_path / "other.jsonl")

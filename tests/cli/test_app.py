@@ -261,7 +261,7 @@ def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
     assert "Traceback" not in terminal.shown
 
 
-def test_a_terminal_is_told_what_was_not_saved(tmp_path, data):
+def test_a_message_that_was_not_saved_gets_an_apology(tmp_path, data):
     """A message that could not be saved gets an apology, and makes the exit code 1."""
     with Terminal(*CHAT, "--data", data, cwd=tmp_path) as terminal:
         terminal.until("> ")
@@ -305,7 +305,7 @@ def test_a_server_that_goes_away_in_the_middle(tmp_path, data):
         (Contended("m-1", 5.0, 9), "Sorry, that could not be saved."),
     ],
 )
-def test_what_is_not_known_to_be_saved_is_not_said_to_be(monkeypatch, error, said):
+def test_the_apology_says_whether_the_outcome_is_known(monkeypatch, error, said):
     """The apology says whether a message was not saved, or whether that is unknown."""
 
     def handle(self, message):
@@ -499,7 +499,7 @@ class _Pin:
     name: str = ""
 
 
-def test_what_is_secret_is_masked():
+def test_secrets_are_masked():
     """The token, secret fields and the arguments of a call are masked, also in suspended runs."""
     from vimbiso_fsm.cli.state import _masked
 
@@ -561,7 +561,7 @@ def test_an_unknown_member(data, command, who):
     assert re.fullmatch(r"error: no (document|history) of [^\n\x1b]+ is stored\n", err)
 
 
-def test_json_shows_what_a_terminal_would_obey():
+def test_json_escapes_the_characters_that_a_terminal_obeys():
     """JSON escapes the characters that a terminal obeys or hides, and no others."""
     text = plain_text.as_json({"a": "é\x1b\x9b\u202e🧮\u2028"})
     assert text == '{"a": "é\\u001b\\u009b\\u202e🧮\\u2028"}'
@@ -599,7 +599,7 @@ def test_its_version(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_its_extra_it_says_what_to_install(missing):
+def test_without_its_extra_the_command_names_the_remedy(missing):
     """Without the extra `cli`, the command names the missing package and the remedy."""
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['--help']; import vimbiso_fsm.cli as c; c.main()"

@@ -43,7 +43,7 @@ def at(url: str) -> tuple[str, ...]:
     return ("import-legacy", "--redis", url, *BOT)
 
 
-def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_path: Path):
+def test_records_are_imported_and_counted(valkey_url: str, client: Any, tmp_path: Path):
     """Records are imported and counted; a second run imports none and ends with exit code 0 too."""
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}")))
     code, out, err = invoke(*at(valkey_url))
@@ -55,7 +55,7 @@ def test_it_converts_and_says_what_came_of_it(valkey_url: str, client: Any, tmp_
         assert manager.member_of(Channel("whatsapp", NUMBER)) == f"m-{NUMBER}"
 
 
-def test_what_is_left_over_is_listed(valkey_url: str, client: Any, tmp_path: Path):
+def test_records_that_are_not_imported_are_listed(valkey_url: str, client: Any, tmp_path: Path):
     """A record that is not imported is listed on standard error or in the report, and makes the exit code 1.
 
     Its number is printed only for `--find`.
@@ -108,7 +108,7 @@ def test_a_mapping_with_faults_is_used_as_far_as_it_goes(valkey_url: str, client
     assert err.startswith("error: ")
 
 
-def test_the_bot_is_asked_whose_a_number_is(valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_service_names_the_member_of_a_number(valkey_url: str, client: Any, monkeypatch: pytest.MonkeyPatch):
     """With `--look-up`, the bot's service names the member of a number."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     assert invoke(*at(valkey_url), "--look-up")[0] == 0
@@ -142,7 +142,7 @@ def test_wrong_usage(words: tuple[str, ...]):
     assert invoke("import-legacy", *BOT, *words)[0] == 2
 
 
-def test_what_cannot_be_begun(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_fault_before_the_first_record_is_one_line(valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A fault before the first record is one line that says what is missing, with exit code 1."""
 
     def package(name: str, legacy: Legacy | None) -> tuple[str, str]:

@@ -249,7 +249,7 @@ def test_a_recovery_is_logged(both: Both, caplog: pytest.LogCaptureFixture, oper
 
 
 @pytest.mark.parametrize(("wiped", "why"), [(True, "it was wiped"), (False, "its time was over")])
-def test_what_is_gone_by_right_is_no_damage(both: Both, wiped: bool, why: str):
+def test_an_expired_or_wiped_document_is_no_damage(both: Both, wiped: bool, why: str):
     """A document that expired or was wiped is not damage."""
     both.say("hi", "order")
     if wiped:

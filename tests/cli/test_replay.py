@@ -110,7 +110,7 @@ def test_from_another_process_as_well(data, tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_what_is_older_than_sixteen_turns_is_answered_with_the_question_of_now(data, tmp_path):
+def test_a_duplicate_without_its_record_gets_the_current_question(data, tmp_path):
     """A duplicate whose turn record is gone is answered with the current question."""
     file = tmp_path / "long.jsonl"
     texts = ["hi", "become_member", *(f"{number}" for number in range(2, 22))]

@@ -191,7 +191,7 @@ class Tree:
 
 
 @given(st.from_type(Fixed))
-def test_stable_data_is_what_would_be_read_back(data: Fixed):
+def test_stable_data_is_equal_to_its_round_trip(data: Fixed):
     """Stable data is equal to what would be read back, and of the same types."""
     assume(isfinite(data.share) and data.price.amount.is_finite() and (data.amount is None or data.amount.is_finite()))
     assert data_type(Fixed).stable(data)
@@ -356,7 +356,7 @@ def test_a_value_that_does_not_fit_is_a_misfit(kind: Any, value: Any, path: str)
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", [float("inf")]])
-def test_what_json_cannot_hold_is_not_storable(value: Any):
+def test_a_value_that_no_json_holds_is_not_storable(value: Any):
     """A value that no JSON can hold is `NotStorable`, whatever the type."""
     with pytest.raises(NotStorable):
         dumps_unstructured(unstructure(data_type(Any).settled(value, "data")))

@@ -47,7 +47,7 @@ class Live:
         ({"a": {(1, 2): 3}}, "document.a", "key of type tuple"),
     ],
 )
-def test_what_cannot_be_stored_is_named(value: Any, path: str, kind: str):
+def test_the_error_names_the_place_and_the_type(value: Any, path: str, kind: str):
     """The error for a value that cannot be stored names its place and its type, and does not quote it."""
     with pytest.raises(NotStorable) as caught:
         dumps(value)
@@ -84,7 +84,7 @@ objects = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), objects, min_size=1), st.integers(0, 10**6), st.integers(0, 255))
-def test_what_one_spoilt_byte_leaves_is_read_field_by_field(raw: dict[str, Any], place: int, byte: int):
+def test_a_damaged_byte_costs_one_field(raw: dict[str, Any], place: int, byte: int):
     """One damaged byte costs at most the field in which it stands.
 
     Fields of inner objects are never taken for it, though they have the same names. A byte between two fields may turn
@@ -106,7 +106,7 @@ def test_what_one_spoilt_byte_leaves_is_read_field_by_field(raw: dict[str, Any],
 
 
 @pytest.mark.parametrize("inner", [1, {"channel": 1}, {"channel": {"_run": {}}}])
-def test_what_is_cut_off_is_read_up_to_there(inner: Any):
+def test_the_fields_before_a_cut_are_read(inner: Any):
     """Of an object that was cut off, the fields before the cut are read, and nothing of the field that it hit."""
     raw = {"n": 12, "profile": {"channel": inner}, "channel": {"n": inner}, "last": {}}
     data = dumps(raw)
@@ -160,7 +160,7 @@ def test_plain_data_has_the_bytes_of_the_standard_library(value: Any):
 
 
 @given(FOREIGN, st.lists(storable, max_size=2), st.booleans())
-def test_what_json_cannot_say_is_named_and_not_written(value: Any, others: list[Any], in_object: bool):
+def test_a_value_that_json_cannot_hold_is_refused_by_name(value: Any, others: list[Any], in_object: bool):
     """A value that JSON cannot hold is refused by name, where orjson alone would write `null` or a text."""
     whole: Any = {"a": others, "b": {"c": value}} if in_object else [*others, value]
     found = written(lambda: dumps_unstructured(unstructure(whole), "it"))

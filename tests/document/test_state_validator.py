@@ -77,7 +77,7 @@ def _verdict(raw: Any) -> tuple[str, ...]:
 
 
 @given(documents())
-def test_what_the_framework_makes_is_valid(document: Document):
+def test_documents_of_the_framework_are_valid(document: Document):
     """A document of the framework is valid as objects and as plain data, and validating changes nothing."""
     raw = document_to_raw(document)
     before = copy.deepcopy(raw)
@@ -212,7 +212,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "fault"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_each_rule_says_what_is_wrong(changes: dict[str, Any], fault: str):
+def test_the_fault_of_each_rule_names_its_place(changes: dict[str, Any], fault: str):
     """The fault of each rule names the place and what is wrong there."""
     found = _verdict(document_to_raw(FULL) | changes)
     assert any(fault in each for each in found), found
@@ -324,7 +324,7 @@ class Person:
     age: int = 0
 
 
-def test_a_profile_is_what_the_flows_read_it_as():
+def test_a_profile_fits_its_class():
     """A profile is empty or can be read as the profile class; further fields are allowed, and no value is quoted."""
     validator = StateValidator(profile=Person)
     for profile in ({}, {"name": "Ada"}, {"age": 36, "language": "sn"}):

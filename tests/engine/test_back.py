@@ -291,7 +291,7 @@ def test_the_barrier_outlives_a_detour():
     chat.check()
 
 
-def test_what_was_sent_is_not_said_to_be_unsent():
+def test_sent_answers_are_not_offered_back():
     """Answers that a call has sent are not offered back by the menu."""
     home: Flow[Any] = Flow(
         "home", initial="menu",
@@ -413,7 +413,7 @@ def traded(flow: Flow[Trade]) -> Talk:
     return Talk(Bot([flow])).says("hi", "5", "2", "1", "11", "a note", "again")
 
 
-def test_a_changed_answer_takes_with_it_what_was_made_from_it():
+def test_a_changed_answer_resets_the_fields_that_depend_on_it():
     """A changed answer resets the fields that depend on it, directly or through others.
 
     The audit names each changed field.
@@ -439,7 +439,7 @@ def test_an_answer_that_is_gone_is_not_shown_as_one():
 
 
 @pytest.mark.parametrize("fee", [1, 3, 0])
-def test_what_the_same_step_sets_anew_stays(fee: int):
+def test_a_field_that_the_same_step_sets_stays(fee: int):
     """A field that the same step sets stays; the fields that depend on it are reset only if it differs."""
 
     def priced(turn: Turn[Trade]) -> Trade:
@@ -450,7 +450,7 @@ def test_what_the_same_step_sets_anew_stays(fee: int):
     assert (talk.fields["total"], talk.fields["note"]) == (0, "none")
 
 
-def test_a_prepare_that_changes_a_source_and_sets_what_is_made_from_it():
+def test_a_prepare_that_sets_a_field_with_its_source():
     """A field that `prepare` sets together with its source stays, even if its value is the same as before."""
 
     def doubled(turn: Turn[Trade]) -> Trade:
@@ -463,7 +463,7 @@ def test_a_prepare_that_changes_a_source_and_sets_what_is_made_from_it():
     assert talk.fields == {**before, "rate": before["rate"] + 1, "fee": 1, "total": 0, "note": "none"}
 
 
-def test_a_prepare_that_goes_on_from_what_it_changes():
+def test_a_prepare_that_computes_a_field_from_its_earlier_value():
     """`prepare` may compute a field from its earlier value."""
 
     def dearer(turn: Turn[Trade]) -> Trade:
@@ -553,7 +553,9 @@ def questions(depends: Mapping[str, tuple[str, ...]], order: Sequence[int]) -> F
     st.permutations(range(5)),
     st.lists(st.one_of(st.just("back"), st.just("help"), st.integers(0, 2).map(str)), max_size=40),
 )
-def test_any_walk_keeps_what_still_holds(depends: dict[str, tuple[str, ...]], order: list[int], said: list[str]):
+def test_any_walk_keeps_each_answer_until_its_source_changes(
+    depends: dict[str, tuple[str, ...]], order: list[int], said: list[str]
+):
     """Each field holds its latest answer, or its default if a field that it depends on has changed since.
 
     `back` leads to the previous question, as far as the first.

@@ -217,7 +217,7 @@ def test_rule_rows_any_number():
     assert talk.fields["fruit"] == "pear"
 
 
-def test_rule_rows_are_checked_against_what_is_there_now():
+def test_rule_rows_are_checked_against_the_current_rows():
     """A row that is gone or never was is refused, and the list is shown again."""
     offered = ["a", "b"]
     talk = one(
@@ -689,7 +689,7 @@ def test_an_exception_in_done_strands_no_member():
     assert talk.place == "one.ask"
 
 
-def test_what_cannot_be_stored_fails_the_turn():
+def test_data_that_cannot_be_stored_fails_the_turn():
     """A live object in the data, or an invalid member id, fails the turn, and the member stays in the state."""
 
     @attrs.frozen
@@ -775,7 +775,7 @@ def test_menu_in_the_middle_and_no(word: str):
     assert talk.state.suspended == ()
 
 
-def test_menu_in_a_sub_flow_offers_back_what_its_parents_gathered():
+def test_menu_in_a_sub_flow_offers_its_caller_back():
     """`menu` in a sub-flow offers back the flow that called it, if that one holds answers."""
     talk = at_pin().say("1234")
     assert talk.place == "pick.list"
@@ -841,7 +841,7 @@ def test_records_hold_no_secret():
             assert b'"1234"' not in decision.record
 
 
-def test_help_says_what_can_be_said_and_asks_again():
+def test_help_says_the_global_words_and_asks_again():
     """`help` says the state's help and the global words, asks again, and changes nothing else."""
     talk = member().says("order", "?")
     assert talk.words == ["One word, for example: ada", "You can always say: menu, back, cancel, help.", "Your name?"]
@@ -855,7 +855,7 @@ def test_a_typed_word_beats_a_reader_and_at_home_gets_through():
     assert talk.fields["name"] == "home"
 
 
-def test_what_is_pressed_is_never_a_command():
+def test_a_press_is_never_a_global_word():
     """A pressed button is never a global word. A bare id is a choice of the question or none."""
     flow = one_flow(
         [State("ask", ask=Text("?")), State("end", ask=Text("!"))],
@@ -1192,7 +1192,7 @@ def test_tokens():
     assert turn_token(CallReturned("k", "r", 1)) == turn_token(CallReturned("k", "r", 2))
 
 
-def test_what_becomes_of_a_member_is_read_back_equal():
+def test_any_profile_is_read_back_equal():
     """Any storable profile is read back equal, so that each worker goes on from the same document."""
 
     def becomes(turn: Turn[Any]) -> Any:
@@ -1343,7 +1343,7 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
 
 
 @given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "keep"]))
-def test_any_document_and_what_is_due(document: Document, later: int, route: ReplyRoute):
+def test_a_due_event_on_any_document_never_raises(document: Document, later: int, route: ReplyRoute):
     """Deciding a due event on any valid document never raises.
 
     The decision is valid and repeatable, and a due event acts.
@@ -1406,7 +1406,7 @@ def changing(change: Callable[[dict[str, Any]], object], *, fails: bool = False)
     return before, decide(bot, before, Message(CHANNEL, "m", "go"), START)
 
 
-def test_a_document_is_judged_by_what_is_new_in_it():
+def test_a_decision_keeps_the_parts_to_compare():
     """A decision keeps the parts with which the next document is compared."""
     before, decision = changing(dict.copy)
     assert before.judged is not None
@@ -1524,7 +1524,7 @@ def test_a_document_of_another_bot_is_judged_as_a_whole():
 
 
 @given(documents(), documents())
-def test_what_is_known_to_be_valid_changes_no_verdict(one: Document, other: Document):
+def test_known_valid_parts_change_no_verdict(one: Document, other: Document):
     """A document that shares parts with a valid one has the same faults as without that knowledge."""
     rules = fruit_bot().validator
     before, after = document_to_raw(one), document_to_raw(other)

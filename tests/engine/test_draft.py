@@ -212,7 +212,7 @@ def test_a_service_that_never_answers_is_asked_with_one_key():
     assert outcome.state.run.step == "ask"
 
 
-def test_what_a_channel_knows_does_not_grow_without_end():
+def test_the_metadata_of_a_channel_is_bounded():
     """New metadata of a channel replaces the old if both together are too large."""
     bot = Bot([office(Transition("done", "stamping", "end"), Transition("failed", "stamping", "ask"))])
     document = None

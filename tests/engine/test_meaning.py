@@ -340,7 +340,7 @@ def test_several_pages_are_asked_in_one_list():
     assert talk.say("2").fields["value"] == "z"
 
 
-def test_what_is_asked_does_not_follow_the_run_to_another_question():
+def test_narrowed_choices_belong_to_one_question():
     """The narrowed choices belong to one question: they are gone when the run moves on, or is left and resumed."""
     bot = listing([Row("a", "Same"), Row("b", "same"), Row("c", "Other")])
     talk = talking(bot).say("same")

@@ -96,7 +96,7 @@ def test_a_row_that_is_there_twice_counts_once():
     assert [entry.choice for entry in asked(bot).shown] == ["=a", "=b"]
 
 
-def test_what_is_shown_carries_run_and_version():
+def test_the_id_of_a_choice_names_run_and_version():
     """The id of a choice names the run and the version, so that a press on an old message is recognised."""
     reply = asked(listing([Row("a", "One", "About")], "yes")).reply
     assert isinstance(reply, Menu)

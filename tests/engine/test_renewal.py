@@ -139,7 +139,7 @@ def test_repeated_401s_after_an_unknown_outcome_end_in_doubt():
     assert document.run.step == "unsure"
 
 
-def test_what_is_required_is_not_asked_of_what_may_have_been_made():
+def test_requires_does_not_stop_the_question_about_a_call_in_doubt():
     """The outcome of a call in doubt is asked for with its key, even if the flow's `requires` no longer holds."""
     office = PaysAndLoses()
 

@@ -87,7 +87,7 @@ def filled(size: int, desk: Desk | None = None, **member: Any) -> Talk:
     return talk
 
 
-def test_what_is_gathered_may_fill_its_room_and_no_more():
+def test_typed_answers_may_fill_their_room_and_no_more():
     """A typed answer is taken while there is room; beyond it, it is refused, and the question is asked again."""
     talk = filled(GATHERED_ROOM - 1000).say("y" * 500)
     assert talk.words == ["More?"]
@@ -107,7 +107,7 @@ def test_several_answers_that_are_too_much_lead_to_the_menu():
     assert "Say menu" in said[5][1]
 
 
-def test_an_effect_has_room_beyond_what_is_gathered():
+def test_the_answer_of_an_effect_has_room_of_its_own():
     """The answer of an effect is taken into the room that answers of the member may not fill."""
     desk = Desk()
     desk.size = 4000

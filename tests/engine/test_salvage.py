@@ -50,7 +50,7 @@ def saved(data: bytes, *, guest: bool = False, version: int = 4) -> Salvage:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[]", b"5", b"null", b'"x"', b"[" * 9999])
-def test_what_is_no_document_is_lost_whole(data: bytes):
+def test_bytes_that_are_no_document_give_a_fresh_one(data: bytes):
     """Bytes that are no document give a fresh document of the member."""
     found = saved(data)
     assert (found.kept, found.lost) == ((), ("document",))
@@ -155,7 +155,7 @@ def test_the_document_before_is_gone_back_to():
     chat.check()
 
 
-def test_what_is_newer_in_the_broken_document_is_kept():
+def test_newer_core_fields_of_the_damaged_document_are_kept():
     """A valid core field of the damaged document is kept, although the previous document has an older one."""
     chat = member_chat()
     chat.say("hi", "order", "ada")

@@ -284,7 +284,7 @@ def test_a_member_whose_flow_was_reset_is_not_warned():
     assert chat.document().deadline is None
 
 
-def test_who_has_nothing_to_lose_any_more_is_not_warned():
+def test_a_member_with_nothing_to_lose_is_not_warned():
     """After a timeout that led home, no warning is sent."""
     talk = ordering(session=WARNED).says("1234", "1").wait(60).wake(delivers=True)
     assert talk.place == "home.menu"
@@ -365,7 +365,7 @@ def test_a_member_put_off_by_a_failure_is_not_authenticated_for_it():
     assert (talk.state.authenticated, talk.state.jwt_token) == (False, "token-0")
 
 
-def test_what_is_shown_of_an_ignored_message_is_as_it_is_now():
+def test_the_outcome_of_an_ignored_message_shows_the_member_now():
     """The outcome of an ignored message shows the member as of now: an expired token does not authenticate."""
     life = TokenLife(START, START + timedelta(seconds=100))
     flow = one_flow([State("ask", ask=Text("Well?"), reads=str)], [Transition("answer", "ask", "ask")])

@@ -156,7 +156,7 @@ def test_without_a_worker_the_next_message_meets_the_timeout_first():
     assert talk.place == "home.menu"
 
 
-def test_what_a_timer_asks_waits_for_the_member():
+def test_the_question_of_a_timer_waits_for_the_member():
     """The question that a timer leads to stays open without a session, and the answer of a later day is taken."""
     talk = talking(visit_flow(timeout=2 * DAY)).say("visit ada").wait(301).wake(delivers=True)
     talk.wait(2 * DAY).wake(delivers=True)
@@ -167,7 +167,7 @@ def test_what_a_timer_asks_waits_for_the_member():
     assert talk.state.session_since == talk.now
 
 
-def test_a_question_that_nobody_delivered_is_no_question_yet():
+def test_an_undelivered_question_is_not_answered():
     """Without a worker, the message after the timer is shown the question, and does not answer it."""
     talk = talking(visit_flow(timeout=2 * DAY)).say("visit ada").wait(3 * DAY).say("yes")
     assert talk.words[-1:] == ["Are you coming?"]
@@ -235,7 +235,7 @@ def with_entry(**options: Any) -> Talk:
     return Talk(bot, member_document()).says("hi", "visit ada").wait(301).wake(delivers=True)
 
 
-def test_what_a_timer_leads_to_asks_for_the_login_that_it_requires():
+def test_the_question_of_a_timer_comes_after_the_login_it_requires():
     """Without a login, the entry flow comes before the question of the timer; the question follows the login."""
     talk = with_entry()
     assert sleeping(talk)

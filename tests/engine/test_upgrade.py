@@ -113,7 +113,7 @@ def test_a_button_of_an_unchanged_question_is_still_understood():
 
 
 @pytest.mark.parametrize("text", ["yes", "red", "1", "pear"])
-def test_what_answered_a_question_that_is_gone_answers_no_other(text: str):
+def test_a_text_for_a_removed_question_answers_no_other(text: str):
     """A text for a removed question is not taken as the answer to its replacement."""
     chat = deploy(standing("colour"), errand())
     chat.say(text)
@@ -317,7 +317,7 @@ def test_an_old_button_presses_nothing_in_a_run_that_was_carried_on():
     assert chat.words == ["That question is closed.", "Pay it?"]
 
 
-def test_a_sub_flow_that_begins_again_is_given_what_its_caller_gives():
+def test_a_restarted_sub_flow_gets_its_input_again():
     """A restarted sub-flow gets its input from its caller again, and the member is told."""
     fresh = attrs.evolve(pick, version=2, migrations=[Migration(1, others=Restart())])
     states = [attrs.evolve(state, flow=fresh) if state.flow else state for state in errand_1.states]
@@ -495,7 +495,7 @@ def test_a_question_that_has_become_a_call_is_damage():
     ]
 
 
-def test_what_belonged_to_the_old_question_is_gone_with_it():
+def test_the_choices_of_a_replaced_question_are_removed():
     """The choices of a replaced question are removed, its timer holds, and the new one is not on its own trail."""
     flow = errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "handle": ReplacedBy("given")})])
     before = standing("handle").document().run
@@ -731,7 +731,7 @@ def test_any_run_of_an_older_version_is_upgraded_or_a_named_fault(document: Docu
 
 
 @given(plain_values)
-def test_what_is_no_document_is_left_to_the_rule_book(raw: Any):
+def test_data_that_is_no_document_is_returned_unchanged(raw: Any):
     """Data that is no document is returned unchanged."""
     bot = bot_of(errand())
     assert upgrade(bot, raw) == (raw, ())

@@ -15,7 +15,7 @@ SEED = int(os.environ.get("FAULTS_SEED", "1"))
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_must_hold_holds(name: str):
+def test_everything_holds_after_each_fault(name: str):
     """After the fault of each row, everything that must hold does."""
     report = ROWS[name].run(Profile(short=True), SEED)
     again = f"python -m tests.faults --short --row {name} --seed {SEED}"

@@ -101,7 +101,7 @@ def test_deliver_may_be_any_callable(tmp_path: Path):
     assert delivering.told
 
 
-def test_what_is_decided_after_a_pause_is_decided_on_what_is_stored_then():
+def test_a_turn_after_a_pause_is_decided_on_the_stored_document():
     """After lost races and a pause, a turn is decided on the document that is stored then."""
     store = MemoryStore(time.time)
     other = FlowStateManager(TALLY, store)

@@ -142,7 +142,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
 
 
 @pytest.mark.parametrize(("make", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_is_wrong_is_said_when_the_flow_is_made(make: Callable[[], object], message: str):
+def test_each_fault_is_raised_when_the_flow_is_made(make: Callable[[], object], message: str):
     """Each fault of a declaration raises a `FlowError` when the flow is made."""
     with pytest.raises(FlowError) as caught:
         make()
@@ -194,7 +194,7 @@ def test_a_fingerprint_does_not_depend_on_whether_annotations_were_resolved():
     assert made([A, END], [GO], data=Once).fingerprint == before
 
 
-def test_the_fingerprint_is_of_what_runs_depend_on():
+def test_the_fingerprint_is_of_states_transitions_and_fields():
     """The fingerprint depends on states, transitions and fields, not on texts and code."""
     same = made([State("a", ask=Text("other words")), END], [Transition("go", "a", "end", conditions=guard)])
     assert made([A, END], [GO]).fingerprint == same.fingerprint
@@ -366,7 +366,7 @@ def test_an_answer_that_its_field_cannot_hold(into: str, answer: dict[str, Any],
         filling(into, **answer)
 
 
-def test_what_a_sub_flow_is_given_is_its_data():
+def test_the_input_of_a_sub_flow_is_its_data_class():
     """The annotated result of `input` must be the data class of the sub-flow."""
 
     def gives_count(turn: Turn[Basket]) -> int:

@@ -107,7 +107,7 @@ def test_no_unless_may_accept():
     assert refused.reasons == (Refused("no", n=0),)
 
 
-def test_guards_see_what_prepare_made():
+def test_prepare_comes_before_the_guards():
     """`prepare` comes before the conditions, and the new state gets its data."""
 
     def is_one(turn: Turn[Data]) -> bool:
@@ -173,7 +173,7 @@ def test_prepare_answers_with_data(wrong: Any):
         fire(go("one", prepare=careless))
 
 
-def test_what_a_callback_raises_comes_out():
+def test_exceptions_of_callbacks_are_passed_on():
     """The machine passes exceptions of callbacks on."""
 
     def breaks(turn: Turn[Data]) -> bool:
@@ -262,7 +262,7 @@ def outcome(step: Callable[[Machine[Data], Turn[Data]], tuple[Any, ...]], machin
 
 
 @given(st.lists(ways, min_size=1, max_size=4))
-def test_a_step_is_what_a_trigger_does(tried: list[Transition[Data]]):
+def test_fire_has_the_effect_of_a_trigger(tried: list[Transition[Data]]):
     """`Machine.fire` has the effect of `Event.trigger`."""
     try:
         flow: Flow[Data] = one_flow(

@@ -27,7 +27,7 @@ def test_vimbisopay_lacks_no_text() -> None:
     assert text_faults(flows.bot) == ()
 
 
-def test_what_is_declared_is_looked_for() -> None:
+def test_declared_keys_and_titles_are_looked_up() -> None:
     """Keys and titles of buttons in declarations are looked up, in kept definitions too; plain texts are not."""
     assert missing(bot_of(errand())) == [
         "errand.colour.yes",
@@ -158,7 +158,7 @@ def faults(english: Templates, other: Templates, language: str = "sn") -> list[T
     return list(text_faults(Bot([flow], texts=catalogue)))
 
 
-def test_a_second_language_must_have_what_the_first_has() -> None:
+def test_a_second_language_needs_each_text_of_the_first() -> None:
     """A second language needs each text of the first, those of the framework included."""
     flow: Flow[Any] = Flow("f", initial="a", states=[State("a", final=True)], transitions=[])
     lacking = missing(Bot([flow], texts={"en": {"one": "1"}, "sn": {}}), "sn")

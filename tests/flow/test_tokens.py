@@ -230,7 +230,7 @@ LATER, EARLIER = START + timedelta(hours=1), START - timedelta(hours=1)
         ("." * 1000, "", "cannot be read"),
     ],
 )
-def test_what_is_no_token_is_not_taken(token: str, claim: str, fault: str):
+def test_an_invalid_token_is_refused_without_a_quote(token: str, claim: str, fault: str):
     """The error names the member, the claim and the fault, and quotes nothing of the token."""
     with pytest.raises(BadToken, match=fault) as caught:
         TOKENS.life(token, MEMBER, START)
@@ -376,7 +376,7 @@ def test_a_token_that_lasts_is_not_renewed():
     assert office.asked == ["pay"]
 
 
-def test_what_needs_no_call_renews_nothing():
+def test_messages_without_a_call_renew_no_token():
     """Messages without a call renew no token, even in a flow that requires a login."""
     chat, office = shopping()
     for _ in range(10):
@@ -481,7 +481,7 @@ def test_a_call_is_not_reported_as_not_done_while_an_earlier_try_may_have_done_i
     assert len({key for name, key, _ in office.calls if name == "pay"}) == 1
 
 
-def test_what_is_required_is_asked_again_with_the_new_token():
+def test_requires_is_evaluated_again_after_a_renewal():
     """`requires` is evaluated again after a renewal, and a refusal prevents the call."""
 
     def renewed(turn: Turn[Any]) -> Changes[Any]:

@@ -33,7 +33,7 @@ def test_a_refusal_is_false_and_carries_its_words():
     assert hash(refused) == hash(Refused("amount.balance", "amount"))
 
 
-def test_a_turn_becomes_what_is_named():
+def test_changes_keep_the_other_fields():
     """`turn.changes` keeps what is not named."""
     before, other = turn(), Member("n")
     assert before.changes() == Changes("d", Member("m"))

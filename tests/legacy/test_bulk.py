@@ -132,7 +132,7 @@ def test_sg69_a_record_of_the_old_shape_survives(manage: Manage, client: Any, co
     assert client.get(NUMBER) == old, "the original stays until it is purged"
 
 
-def test_sg69_what_was_kept_is_what_stood_there(manage: Manage, client: Any):
+def test_sg69_the_stored_document_has_the_values_of_the_record(manage: Manage, client: Any):
     """The stored document has the step, the answers, the profile and the account of the record."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     migrate(manage.url)
@@ -312,7 +312,7 @@ def test_without_a_login_the_place_and_the_answer_are_kept(manage: Manage, clien
     assert fields(outcome.state)["handle"] == "alan_turing"
 
 
-def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, client: Any):
+def test_a_question_after_the_login_does_not_lose_the_message(manage: Manage, client: Any):
     """A question between the login and the flow does not lose the message before it."""
     number, core = "263771000005", SimulatedCredexCore()
     client.set(number, text(offered(number, None)))
@@ -324,7 +324,7 @@ def test_who_must_choose_an_account_first_goes_on_after_that(manage: Manage, cli
     assert outcome.state.current_account["handle"] == "shop_one"
 
 
-def test_who_is_not_named_is_known_after_the_login(manage: Manage, client: Any):
+def test_a_record_without_a_member_id_goes_to_the_login(manage: Manage, client: Any):
     """A record without a member id is a guest's, and its flow goes to the member that the login names."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     outcome = say(manage(), "help")
@@ -342,7 +342,7 @@ def test_a_registration_goes_on(manage: Manage, client: Any):
 
 
 @pytest.mark.parametrize("name", ["cut off", "a step of 999", "too long", "two members"])
-def test_what_cannot_be_converted_begins_anew_and_an_incident_says_why(manage: Manage, client: Any, name: str):
+def test_a_record_that_cannot_be_converted_is_an_incident(manage: Manage, client: Any, name: str):
     """A record that cannot be converted stays, an incident has the reason, and the member begins anew."""
     make, words = BROKEN[name]
     client.set(NUMBER, make(NUMBER))
@@ -458,7 +458,7 @@ def test_a_dry_run_deletes_nothing(manage: Manage):
         migrate(manage.url, dry_run=True, purge=True)
 
 
-def test_who_has_begun_is_not_overwritten(manage: Manage, client: Any, refusals: list[RecordNotImported]):
+def test_a_live_document_is_not_overwritten(manage: Manage, client: Any, refusals: list[RecordNotImported]):
     """A live document of the member or of the guest on the channel stays, and the record is reported."""
     members = manage(legacy=None)
     member = say(members, "hi").state
@@ -651,7 +651,7 @@ def test_long_forgotten_tokens_of_a_guest_too(manage: Manage, client: Any):
     assert (counts.already, counts.purged) == (1, 1)
 
 
-def test_purge_removes_what_is_proven_converted(manage: Manage, client: Any):
+def test_purge_removes_converted_records_only(manage: Manage, client: Any):
     """A purge deletes converted records and the keys beside them, and nothing else."""
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     for name in SIDE_KEYS:

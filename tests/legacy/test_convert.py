@@ -199,7 +199,7 @@ def importing_of(data: bytes) -> Held[Imported]:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_refused_with_a_sentence(name: str):
+def test_a_refusal_names_the_record_the_field_and_the_fault(name: str):
     """A refusal names the masked record, the field and the fault."""
     make, words = BROKEN[name]
     with pytest.raises(RecordNotImported) as raised:  # noqa: PT012  # a record is refused when it is read, or a step later
@@ -277,7 +277,7 @@ def test_any_bytes_are_refused_or_read(data: bytes):
         (f"{NUMBER}_stage", False), ("+263771234567", False), ("٢٦٣٧٧١٢٣٤٥٦٧", False), ("", False),
     ],
 )  # fmt: skip
-def test_what_is_a_number(name: str, expected: bool):
+def test_a_number_has_seven_to_fifteen_digits(name: str, expected: bool):
     """A number is 7 to 15 digits with the country code, without other characters."""
     assert is_number(name) is expected
 
@@ -375,7 +375,7 @@ def fussy(instance: object, attribute: object, value: str) -> None:
         raise Fussy(value) if value == "my secret" else ValueError(f"no word: {value}")
 
 
-def test_what_an_authors_check_says_of_an_answer_is_not_repeated():
+def test_a_refusal_does_not_repeat_an_authors_exception():
     """A refusal has the type of an author's exception and not its message, which may quote the answer."""
 
     @attrs.frozen
@@ -402,7 +402,7 @@ def test_profile_and_account_are_kept_as_they_are_unless_it_is_said_how():
     assert (document.profile, document.current_account) == ({"name": "Ada"}, {"account_id": "a"})
 
 
-def test_what_cannot_be_stored_is_refused():
+def test_a_lone_surrogate_is_refused():
     """A lone surrogate, which UTF-8 cannot hold, is refused."""
     flow = small()
     record = {**offered(NUMBER, "m"), "profile": {"name": "\ud800"}}

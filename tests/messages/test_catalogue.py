@@ -43,7 +43,7 @@ def test_of_a_list_each_is_on_a_line_of_its_own():
     assert said("{a}.{b}", a=(Decimal("1.0"), "x"), b=[]) == "1.0\nx."
 
 
-def test_what_a_member_wrote_is_never_a_template():
+def test_the_words_of_a_member_are_never_a_template():
     """Braces in a parameter stay braces; no attribute of a parameter is reached."""
     assert said("Hello {name}", name="{secret}") == "Hello {secret}"
     assert said("Hello {name.__class__}", name="x") == "Hello {name.__class__}"

@@ -29,7 +29,7 @@ def test_the_profile_comes_before_the_channel():
 
 
 @given(st.lists(st.text(max_size=12)), st.lists(st.text(max_size=6)))
-def test_only_what_is_available_is_looked_up(tags: list[str], available: list[str]):
+def test_any_tag_finds_an_available_language_or_none(tags: list[str], available: list[str]):
     """Any tag at all is answered with a language that there is, or with none."""
     assert looked_up(tags, available) in {None, *available}
 

@@ -111,7 +111,7 @@ def test_any_json_is_metadata(metadata: dict[str, Any]):
     assert decode(encode(document)) == document
 
 
-def test_what_makes_two_channels_the_same():
+def test_channels_are_equal_by_type_and_identifier():
     """Type and identifier; what is known of the member does not count."""
     assert Channel("sms", "1", {"a": 1}).address == Channel("sms", "1").address == Address("sms", "1")
     assert Channel("sms", "1").address != Channel("whatsapp", "1").address

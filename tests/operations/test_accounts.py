@@ -324,7 +324,7 @@ def test_metadata_of_the_channel_outlives_the_account():
 
 
 def test_an_operator_recovers_the_conversation_of_an_account():
-    """A damaged guest of an account is mended as a guest of that account."""
+    """A damaged guest of an account is repaired as a guest of that account."""
     desk = Desk(bot())
     desk.say(DESK, "hi")
     member_id = desk.state.member_id

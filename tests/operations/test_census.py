@@ -143,7 +143,7 @@ def test_broken_documents_are_counted_and_quote_nothing():
 
 
 @given(old_documents())
-def test_what_the_census_says_is_what_happens(document: Document):
+def test_the_census_agrees_with_reading(document: Document):
     """A document without a lost run or a fault is read by the bot, and any other is not.
 
     The exception is a pending call in a version that is declared otherwise, whose result could not be taken.

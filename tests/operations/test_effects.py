@@ -115,7 +115,7 @@ class FailsAt:
         return self._store.perform(request)
 
 
-def test_observers_are_told_of_what_was_stored_before_an_error():
+def test_commits_before_an_error_are_reported_to_observers():
     """Commits before an error of the store are reported to observers.
 
     The member's next message still sees the turn that proposed the call.

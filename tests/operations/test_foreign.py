@@ -99,7 +99,7 @@ def test_any_sound_document_of_another_bot_is_left_alone(document: Document):
         assert document.moved or {place.how for place in census.lost} == {"foreign"}
 
 
-def test_what_the_member_hears_is_true():
+def test_the_reply_says_that_nothing_was_changed():
     """The reply says that nothing was changed, and the sentence for the operator says what to do."""
     chat = stranger(standing("confirm"))
     with FlowStateManager(chat.bot, chat.store) as manager, pytest.raises(ForeignState) as error:
@@ -259,7 +259,7 @@ def test_dropping_strands_no_document(document: Document):
 
 
 @pytest.mark.parametrize("waits", [Suspended.SUBFLOW, Suspended.OFFERED_BACK, Suspended.LOGIN])
-def test_what_was_begun_for_a_dropped_flow_ends_with_it(waits: Suspended):
+def test_a_run_begun_for_a_dropped_flow_ends_with_it(waits: Suspended):
     """A run above a dropped one, which was begun for it, ends too; only one that interrupted it stays."""
     document = standing("picking").document()
     home, dropped = document.suspended

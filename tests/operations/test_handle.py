@@ -130,7 +130,7 @@ def test_observers_and_errors_are_gathered():
 # Conflict, Late, Mismatch, Duplicate ------------------------------------------------------------------------------------
 
 
-def test_a_conflict_is_decided_again_on_what_came_back():
+def test_a_conflict_is_decided_again_on_its_document():
     """After a conflict the message is decided again on the document that the other worker stored."""
     chat = member_chat()
     chat.say("hi")
@@ -250,7 +250,7 @@ def test_an_id_used_for_other_words_is_refused():
     assert chat.stored().document == before
 
 
-def test_what_changes_nothing_is_only_verified():
+def test_a_press_of_an_old_button_commits_no_document():
     """A press of an old button commits no document, and is decided again on a stale copy."""
     chat = member_chat()
     chat.say("hi")
@@ -757,7 +757,7 @@ def test_the_cache_makes_room():
     assert nothing.document("a") is None
 
 
-def test_the_results_are_what_they_say():
+def test_the_results_of_a_store_compare_equal():
     """The results of a store are values that compare equal."""
     stored = Stored(Head(), None, START.timestamp())
     assert Mismatch(stored) == Mismatch(stored)
@@ -767,7 +767,7 @@ def test_the_results_are_what_they_say():
 
 
 @pytest.mark.parametrize("said", ["again", "reused", "stale"])
-def test_what_was_saved_is_kept_whatever_is_said_next(said: str):
+def test_a_salvaged_document_is_stored_by_any_message(said: str):
     """A salvaged document is stored even if the message itself stores nothing."""
     chat = member_chat()
     first = chat.message("hi")

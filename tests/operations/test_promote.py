@@ -248,7 +248,7 @@ def promoted(held: Promotion) -> Document:
     return held.outcome.document
 
 
-def test_what_was_quarantined_of_a_guest_stays():
+def test_a_guest_with_quarantined_data_is_kept():
     """A guest with quarantined data is kept for an operator, without a wake-up."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
@@ -269,7 +269,7 @@ def test_a_guest_stays_until_the_merger_is_confirmed():
     assert promoted(held).member_id == "m-1"
 
 
-def test_what_was_committed_before_an_error_is_reported():
+def test_a_merge_before_an_error_is_reported():
     """A committed merge is reported to observers even if the store fails before the promotion ends."""
     held, _ = at_commit()
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
@@ -393,7 +393,7 @@ def test_time_never_goes_back():
     assert decision(guest(), member(last_updated=later)).document.last_updated == later
 
 
-def test_who_is_looked_up_first():
+def test_a_promoted_channel_reads_its_owner_first():
     """A message on the channel of a promoted guest reads the owner, and does not merge again."""
     chat = Chat()
     chat.say(SMS, "hi")

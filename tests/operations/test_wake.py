@@ -646,7 +646,7 @@ def test_a_late_known_answer_of_an_older_try_is_taken():
 # The outbox ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_precedes_the_next_reply_once():
+def test_the_outbox_precedes_the_next_reply_once():
     """Replies in the outbox precede the next reply once, also when that message is redelivered or decided twice."""
     chat = at_confirm().wait(60)
     chat.wake()
@@ -659,7 +659,7 @@ def test_what_waits_precedes_the_next_reply_once():
     assert "Too slow." not in words(chat.say("help").replies)
 
 
-def test_what_waits_is_not_lost_by_a_message_that_changes_nothing():
+def test_a_message_that_stores_nothing_leaves_the_outbox():
     """A message that stores nothing leaves the outbox as it is."""
     chat = at_confirm().wait(60)
     chat.wake()
@@ -1139,7 +1139,7 @@ class Life:
 
 
 @given(happenings)
-def test_nothing_said_is_lost_and_waking_is_idempotent(happened: list[tuple[str, Any]]):
+def test_no_reply_is_lost_and_waking_is_idempotent(happened: list[tuple[str, Any]]):
     """No reply is lost and a second waking changes nothing, whatever happens.
 
     A reply of a turn without a message is delivered, precedes another reply, or is still in the outbox. After a waking
@@ -1219,7 +1219,7 @@ def managed_member(kind: Literal["sync", "async"], **options: Any) -> tuple[Shel
     return shell, clock, store
 
 
-def test_wake_gives_the_entries_of_what_was_done(kind: Literal["sync", "async"]):
+def test_wake_returns_the_entries_of_its_turns(kind: Literal["sync", "async"]):
     """`wake` returns the entries of its turns; a second call returns none; the store has the next wake-up."""
     delivered = Delivered()
     shell, clock, store = managed_member(kind, deliver=delivered)
@@ -1236,7 +1236,7 @@ def test_wake_gives_the_entries_of_what_was_done(kind: Literal["sync", "async"])
         assert store._due[MEMBER] == document.deadline.timestamp()
 
 
-def test_a_new_process_wakes_whom_the_old_one_left(kind: Literal["sync", "async"]):
+def test_a_new_process_wakes_the_members_of_an_earlier_one(kind: Literal["sync", "async"]):
     """A new process wakes a member whose work an earlier process has left."""
     shell, clock, store = managed_member(kind)
     with shell:
@@ -1511,7 +1511,7 @@ def test_a_text_that_queued_in_the_process(kind: Literal["sync", "async"], late_
         assert step(outcomes[1].state) == ("one.pin" if late_text == "close" else "one.end")
 
 
-def test_what_is_due_though_it_was_done_is_left_for_a_while():
+def test_a_due_event_under_a_used_token_is_left_for_a_while():
     """An event that is due under a used token is left for `RETRY_DELAY`."""
     chat = at_confirm(delivers=True)
     deadline = chat.document().deadline

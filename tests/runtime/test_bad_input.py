@@ -166,7 +166,7 @@ def serve(manager: FlowStateManager, body: bytes) -> list[Outcome]:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_no_webhook_is_refused_whole(managed: Managed, client: Client, body: bytes, fault: str):
+def test_a_body_that_is_no_webhook_stores_nothing(managed: Managed, client: Client, body: bytes, fault: str):
     """A body that is no webhook raises `InvalidMessage`, and nothing is stored."""
     manager = managed()
     say(manager, "hi", "offer")
@@ -229,7 +229,7 @@ def test_a_message_made_wrongly_is_the_callers_mistake(parts: dict[str, Any]):
         Channel(*made["channel"]) if isinstance(made["channel"], tuple) else Message(**made)
 
 
-def test_what_is_no_message_is_the_callers_mistake(managed: Managed, client: Client):
+def test_handle_refuses_a_value_that_is_no_message(managed: Managed, client: Client):
     """`handle` refuses a value that is no `Message`, and a channel type that the bot does not know."""
     wrong: list[Any] = ["hi", None, {"text": "hi"}]
     for value in wrong:
@@ -474,7 +474,7 @@ def test_a_broken_document_is_quarantined_whole(managed: Managed, client: Client
 
 
 @pytest.mark.parametrize("fault", ["unknown step", "data of another shape", "stray field", "suspended no list"])
-def test_what_is_sound_in_a_broken_document_is_kept(managed: Managed, client: Client, fault: str):
+def test_the_valid_fields_of_a_damaged_document_are_kept(managed: Managed, client: Client, fault: str):
     """The valid core fields of a damaged document are kept."""
     before = say(managed(), "hi", "offer", "10").state
     key = key_of(client, before, "state")

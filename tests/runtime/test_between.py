@@ -133,7 +133,7 @@ def test_a_guest_is_not_moved_into_a_newer_document():
     assert held.request is None
 
 
-def test_what_is_damaged_before_a_newer_release_can_mend_it_is_left_to_it():
+def test_damage_of_a_newer_release_is_left_to_it():
     """A damaged document whose previous one is newer is left to the newer release."""
     chat = newer()
     spoil(chat, previous=chat.stored().document)
@@ -248,7 +248,7 @@ def test_put_back_to_before_a_deploy_in_which_a_step_was_removed():
 
 
 @pytest.mark.parametrize("step", ["handle", "name", "colour", "wrap", "gift"])
-def test_what_was_taken_over_from_an_old_record_before_a_deploy_comes_to_its_end(step: str):
+def test_an_imported_run_is_upgraded_and_comes_to_its_end(step: str):
     """An imported run that waits for the login is upgraded by a deploy and comes to its end."""
     chat = standing(step)
     document = chat.document()
@@ -303,7 +303,7 @@ def test_a_secret_that_no_record_keeps_is_asked_for_again(flow: Flow[Vault]):
     assert last(chat).detail["from"] == "turns"
 
 
-def test_what_was_answered_before_a_damage_can_be_walked_back_to():
+def test_a_repaired_run_keeps_its_trail():
     """A repaired run keeps its trail, so it is offered back after an interruption."""
     chat = standing("colour")
     spoil(chat)

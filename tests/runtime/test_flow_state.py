@@ -444,7 +444,7 @@ def test_context_managers_close_what_they_opened_awaited(tmp_path: Path):
     assert step(asyncio.run(talk(["10"]))) == ("offer", "handle")
 
 
-def test_what_was_not_opened_is_not_closed(valkey_url: str):
+def test_a_manager_does_not_close_a_given_store(valkey_url: str):
     """A manager does not close a store that it was given."""
     with AtomicStateManager.from_url(valkey_url) as store:
         with FlowStateManager(JOB, store, services={"service": Quick()}) as manager:
@@ -512,7 +512,7 @@ def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client
     assert of_ours(asyncio.run(talk())) == ["EVALSHA"] * 20
 
 
-def test_a_cold_start_asks_who_and_what(managed: Managed, client: Client):
+def test_a_cold_start_finds_loads_and_commits(managed: Managed, client: Client):
     """The first message of a new manager finds the owner, loads and commits.
 
     Before it, the manager makes the startup check and reads the number of shards, the keys of the index and whose the
@@ -1014,7 +1014,7 @@ def test_two_workers_finish_one_move(store: AtomicStateManager, client: Client):
         assert kinds.count("move") == 1
 
 
-def test_state_of_what_is_damaged(managed: Managed, client: Client):
+def test_state_raises_for_a_damaged_document(managed: Managed, client: Client):
     """`state` raises `DamagedDocument` for a damaged document."""
     manager = managed(services=core())
     member = say(manager, "hi").state.member_id

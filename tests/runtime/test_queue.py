@@ -55,7 +55,7 @@ def test_no_more_than_there_are_slots():
     assert (len(most), max(most)) == (50, 3)
 
 
-def test_who_rises_lets_another_sit():
+def test_a_message_that_gives_up_its_slot_lets_another_in():
     """A message that gives up its slot lets another one be handled, and waits for a slot again."""
 
     async def two() -> list[str]:
@@ -83,7 +83,7 @@ def test_who_rises_lets_another_sit():
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_who_gives_up_takes_no_seat_along(steps: int):
+def test_a_cancelled_message_returns_its_slot_and_its_lock(steps: int):
     """A cancelled message returns its slot and its lock, wherever it waits."""
 
     async def leave() -> None:

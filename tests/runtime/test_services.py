@@ -84,7 +84,7 @@ def test_attempts_go_on_until_one_answers_each_with_the_same_key(kind: Kind, err
     assert flaky.keys == ["key-1"] * 3
 
 
-def test_the_last_attempts_exception_is_what_the_call_came_to(kind: Kind):
+def test_the_last_exception_is_the_result_of_a_call(kind: Kind):
     """The result of a call whose attempts all raise is the last exception, as a value."""
     flaky = Flaky(OSError("first"), OSError("second"), ValueError("third"), OSError("never"))
     found = made(kind, bind({"bank": flaky}, request()), QUICK)
@@ -113,7 +113,7 @@ def test_a_refusal_is_an_answer(kind: Kind):
 
 def test_a_method_that_hangs_is_left_behind(kind: Kind):
     """An attempt of a sync method that takes too long is given up, and its thread goes on."""
-    # BUG (async): the abandoned thread sets the result of a cancelled Future, InvalidStateError in that thread.
+    # The future of the attempt is cancelled by then; setting its result would raise InvalidStateError in the thread.
     go_on, ended = threading.Event(), threading.Event()
     failed: list[Any] = []
     hook, threading.excepthook = threading.excepthook, failed.append
@@ -327,7 +327,7 @@ def test_a_duplicate_while_the_call_goes_on(kind: Kind):
 
 def test_close_waits_until_late_answers_are_stored(kind: Kind):
     """`close` waits until the results of late calls are stored."""
-    # BUG (sync): close() waits for the call's own Future, which is done before its answer is brought home.
+    # The future of the call is done before its answer is stored, so that waiting for the future would not be enough.
     gate = Gate()
     store = Watched(MemoryStore(Clock()))
     calls_left: list[bool] = []

@@ -223,7 +223,7 @@ def test_recoveries_are_counted(bench: Bench):
     assert bench.total("vimbiso.turns", status="recovered") == 1
 
 
-def test_calls_are_counted_by_what_became_of_them(bench: Bench):
+def test_calls_are_counted_by_outcome(bench: Bench):
     """Calls are counted by outcome, flow and state."""
     bench.say("hi", "offer", "10 USD", phone=ADA)
     bench.core.faults = [Fault("down")]
@@ -281,7 +281,7 @@ def test_how_long_it_took_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPa
         assert tuple(point.explicit_bounds) == SECONDS
 
 
-def test_what_a_replica_did_not_confirm_is_counted(bench: Bench):
+def test_messages_that_no_replica_confirmed_are_counted(bench: Bench):
     """Messages that no replica has confirmed in time are counted."""
 
     def unconfirmed(request: Request, result: Any) -> Any:
@@ -610,7 +610,7 @@ def test_hostile_text_is_one_line(text: str):
     line("x %s", {"type": text, "where": [text] * 1000, "codes": text, "unknown": text, "attempts": 10**5000})
 
 
-def test_what_cannot_be_said_is_a_line_all_the_same():
+def test_a_record_that_cannot_be_formatted_is_a_line():
     """A record whose arguments cannot be formatted is a line all the same."""
 
     class Mute:

@@ -61,7 +61,7 @@ def test_each_shard_falls_to_exactly_one(names: list[str]):
 
 @settings(max_examples=15)
 @given(workers, st.text(max_size=12))
-def test_who_comes_or_goes_moves_only_their_own_part(names: list[str], new: str):
+def test_a_worker_that_starts_or_stops_moves_its_own_shards(names: list[str], new: str):
     """A worker that starts or stops moves only its own shards."""
     for name in names:
         if name != new:

@@ -264,7 +264,7 @@ class TestReplicated:
         ],
         ids=lambda value: type(value).__name__ if attrs.has(type(value)) else str(value),
     )
-    def test_only_what_writes_is_waited_for(self, kind: str, request_: Request, waits: int, servers: Pair):
+    def test_only_requests_that_write_are_waited_for(self, kind: str, request_: Request, waits: int, servers: Pair):
         """A WAIT follows requests that write, and no other."""
         with manager(kind, servers.first.url, **REPLICATED) as store:
             store.perform(Load("m"))
@@ -733,7 +733,7 @@ def test_no_server_at_the_address():
 
 
 @KINDS
-def test_a_node_of_a_cluster_is_named_as_what_it_is(kind: str, nodes: Nodes):
+def test_the_url_of_a_node_of_a_cluster_is_refused(kind: str, nodes: Nodes):
     """The URL of a single node of a cluster is refused with the URL scheme to use."""
     url = f"redis://127.0.0.1:{nodes.nodes[0].port}"
     member = next(m for m in map(str, range(1000)) if nodes.owner(slot_of(m)) is nodes.nodes[1])
@@ -775,7 +775,7 @@ def test_a_password_behind_the_question_mark_is_not_quoted():
     assert "secret" not in str(caught.value)
 
 
-def test_what_sentinels_are_told():
+def test_sentinels_have_credentials_of_their_own():
     """Connections to Sentinels use their own credentials and the same TLS options."""
     url = "rediss+sentinel://:d@a/bots?sentinel_username=s&sentinel_password=p&ssl_ca_certs=/ca"
     place = connecting._place_at(url)

@@ -123,7 +123,7 @@ def test_nothing_is_found_where_all_is_well():
         ("the role", {"role": "slave", "master_host": "db0", "master_port": "6380"}),
     ],
 )
-def test_what_is_refused_at_both_levels(level: Durability, setting: str, changed: dict[str, str]):
+def test_findings_that_are_serious_at_both_levels(level: Durability, setting: str, changed: dict[str, str]):
     """Each of these settings and states is serious at both levels."""
     basis = REPLICATED if level == "replicated" else {**FOLLOWED, "min_replicas_to_write": "1"}
     findings = examine([node(**{**basis, **changed})], level)
@@ -168,14 +168,14 @@ def test_a_replica_is_judged_as_the_primary_it_will_be():
         ("aof-load-truncated", {"aof_load_truncated": "no"}),
     ],
 )
-def test_what_is_warned_of(setting: str, changed: dict[str, str]):
+def test_findings_that_are_warnings(setting: str, changed: dict[str, str]):
     """A state that loses no answered turn is a warning, and the server is accepted."""
     findings = examine([node(**changed)], "local")
     assert (serious(findings), warned(findings)) == (set(), {setting})
     insist(findings)
 
 
-def test_what_config_does_not_say_info_may():
+def test_info_is_used_without_the_right_to_config():
     """Without the right to CONFIG, INFO is used, and the remedy for the rest is no command that is forbidden too."""
     assert warned(examine([node(forbidden=True)], "local")) == {"CONFIG GET or INFO"}
     found = examine([node(forbidden=True, aof_enabled="0", maxmemory_policy="allkeys-lru")], "local")
@@ -215,7 +215,7 @@ def test_answers_may_have_been_parsed_by_a_client():
     assert examine([Node("db:6379", parsed)], "replicated") == ()
 
 
-def test_what_is_refused_says_all_of_it():
+def test_the_error_holds_every_serious_finding():
     """The error holds every serious finding and the waiver."""
     found = examine([node(appendonly="no", appendfsync="no")], "local")
     with pytest.raises(UnsafeStore) as error:

@@ -322,7 +322,7 @@ def test_the_stricter_fsync_holds(home: Path, first: Fsync, second: Fsync, then:
             assert setting(other, "appendfsync") == then
 
 
-def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_waits_while_the_last_one_stops(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user that arrives while the last one stops the server waits for the lock."""
     clock = stop_clock(monkeypatch)
     with contextlib.ExitStack() as stopping:
@@ -332,7 +332,7 @@ def test_who_comes_while_the_last_is_stopping_waits(home: Path, monkeypatch: pyt
     os.close(user)
 
 
-def test_who_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_that_never_ends_stopping_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user that never ends stopping the server is reported to the next one."""
     stop_clock(monkeypatch)
     with (

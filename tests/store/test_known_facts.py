@@ -227,7 +227,7 @@ def test_an_acknowledged_write_is_lost_with_the_primary(servers: Pair):
     assert not lost(servers.replica, "kept")
 
 
-def test_min_replicas_ends_what_a_cut_off_primary_acknowledges(servers: Pair):
+def test_min_replicas_stops_a_primary_that_is_cut_off(servers: Pair):
     """A primary that is cut off refuses writes after `min-replicas-max-lag` at most, and not at once."""
     with servers.primary.client() as client:
         client.config_set("min-replicas-to-write", 1)
@@ -333,7 +333,7 @@ async def test_a_blocking_pool_waits(server: Server):
     assert sorted(await calls(pool)) == list(range(1, CALLS + 1))
 
 
-def test_the_client_repeats_what_must_not_be_repeated(server: Server):
+def test_the_client_repeats_a_command_whose_reply_was_lost(server: Server):
     """redis-py repeats a command whose reply was lost, so the managers switch that off and repeat under one token."""
     with Proxy(server.socket) as proxy, closing(redis.Redis(unix_socket_path=proxy.url[7:], protocol=2)) as client:
         proxy.plan = ["lose"]

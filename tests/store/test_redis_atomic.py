@@ -342,7 +342,7 @@ class TestLostReplies:
         assert isinstance(perform(kind, proxy.url, commit)[0], Duplicate)
 
     @pytest.mark.parametrize("request_", [Load("m"), ReadAudit("m"), attrs.evolve(turn(), document=None)])
-    def test_what_writes_nothing_is_never_half_known(self, kind: str, request_: Request, proxy: Proxy):
+    def test_a_request_that_writes_nothing_is_never_in_doubt(self, kind: str, request_: Request, proxy: Proxy):
         """A request that writes nothing raises `StoreUnavailable` when its replies were lost."""
         proxy.plan = ["lose"] * ATTEMPTS
         assert isinstance(perform(kind, proxy.url, request_)[0], StoreUnavailable)
@@ -773,7 +773,7 @@ class TestGroupCommit:
         assert all(isinstance(answer, Committed) for answer in asyncio.run(flood()))
         assert client.info("stats")["total_connections_received"] - before == 2
 
-    def test_who_waits_in_line_never_gives_up_while_the_server_answers(self, server: Server):
+    def test_a_request_waits_for_a_connection_without_a_limit(self, server: Server):
         """A request waits for a connection without a time limit, because thousands at once are no fault."""
 
         async def flood() -> list[Any]:
@@ -838,7 +838,7 @@ class TestGroupCommit:
             answers = asyncio.run(cancel(after))
             assert all(isinstance(answer, Committed) for answer in answers[1::2])
 
-    def test_closing_waits_for_what_is_being_sent(self, server: Server, client: Any):
+    def test_closing_waits_for_the_requests_on_their_way(self, server: Server, client: Any):
         """`close` waits for the requests that are being sent, also for a cancelled one."""
 
         async def leave() -> None:
@@ -871,7 +871,7 @@ class TestGroupCommit:
 
         asyncio.run(leave())
 
-    def test_a_pipeline_that_is_cut_gives_what_arrived(self, proxy: Proxy, client: Any):
+    def test_the_requests_of_a_pipeline_that_is_cut_are_repeated(self, proxy: Proxy, client: Any):
         """Requests of a pipeline that is cut are repeated, and each commit is made once."""
 
         async def cut() -> list[Any]:
@@ -987,7 +987,7 @@ class TestEngineFacts:
         assert 90 < client.ttl("l") <= 100
 
 
-def test_a_command_says_what_its_reply_must_carry():
+def test_a_command_carries_the_tag_of_its_reply():
     """A command carries the tag and the token with which its reply must start."""
     commit = turn(token="a token")
     assert encode(commit)[1:] == Command((), key("state"), b"a%20token")[1:]

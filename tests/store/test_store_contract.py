@@ -313,13 +313,13 @@ def appended(at: Callable[[float], Store]) -> tuple[Any, Any]:
 LEFT = ((Entry(2, "d2", b"body"), Entry(3, "d3", b"wiped")), (b"incident 2", b"incident 3"))
 
 
-def test_a_wipe_and_a_report_drop_what_is_too_old(server: Server):
+def test_a_wipe_and_an_incident_drop_expired_entries(server: Server):
     """A wipe and an incident drop expired entries as a commit does."""
     with ExitStack() as closing:
         assert appended(lambda by: closing.enter_context(AtomicStateManager.from_url(server.url, shift=by))) == LEFT
 
 
-def test_a_wipe_and_a_report_drop_what_is_too_old_in_memory():
+def test_a_wipe_and_an_incident_drop_expired_entries_in_memory():
     """In memory, a wipe and an incident drop expired entries as a commit does."""
     now = [0.0]
     store = MemoryStore(lambda: 1_000.0 + now[0])

@@ -16,7 +16,7 @@ NAMES = sorted(path.stem for path in SCRIPTS.glob("*.txt"))
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_transcript_is_what_happens(name: str, channel: str, request: pytest.FixtureRequest) -> None:
+def test_each_step_is_as_in_the_transcript(name: str, channel: str, request: pytest.FixtureRequest) -> None:
     """Each reply, state and call is as the transcript says."""
     written = SCRIPTS.with_name(channel) / f"{name}.txt"
     played = play((SCRIPTS / f"{name}.txt").read_text(encoding="utf-8"), channel)

@@ -55,7 +55,7 @@ def test_the_list_comes_again_while_offers_remain(flow, phone):
     assert fire(flow, "answered", "auto", who=member(GRACE)).to == "over"
 
 
-def test_what_each_face_sends():
+def test_each_flow_proposes_its_own_call():
     """Each of the flows proposes its own call; several offers are accepted by the bulk call."""
     for flow, method in (
         (accept, CredexCore.accept_credex),
@@ -99,7 +99,7 @@ def test_all_are_accepted_when_there_are_several():
         ("switch_account", ADA, None),
     ],
 )
-def test_the_dashboard_lets_through_what_the_member_may_do(trigger, phone, to):
+def test_a_row_of_the_dashboard_needs_the_right_to_use_it(trigger, phone, to):
     """A row of the dashboard is available only to a member who can use it."""
     assert fire(dashboard, "menu", trigger, who=member(phone)).to == to
 

@@ -75,7 +75,7 @@ def test_a_text_that_is_no_answer_keeps_the_state(place: str) -> None:
 
 @pytest.mark.parametrize("kind", ["image", "sticker", "audio", "location", "unknown"])
 @pytest.mark.parametrize("place", PLACES)
-def test_what_cannot_be_read_is_answered_in_words(place: str, kind: str) -> None:
+def test_a_message_without_text_is_refused(place: str, kind: str) -> None:
     """A message without text, such as an image, is refused and not read as an empty text."""
     talk = talking(place)
     asked, before = talk.said[-1], kept(talk)
@@ -252,7 +252,7 @@ def test_a_reply_that_is_lost_does_it_once(name: str, lost: int) -> None:
 
 
 @pytest.mark.parametrize("name", EFFECTS)
-def test_what_stays_unknown_is_told_and_not_done_again(name: str) -> None:
+def test_an_unknown_outcome_is_told_and_not_confirmed_again(name: str) -> None:
     """If no reply arrives, the member reads that the outcome is unknown and cannot confirm it again."""
     talk = CALLS[name].talk()
     talk.core.faults = [Fault("lost", call=name)]

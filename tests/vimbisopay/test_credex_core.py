@@ -384,7 +384,7 @@ def test_a_token_is_not_accepted_once_it_has_run_out(core):
     assert core.get_account_by_handle("alan", caller=renewed.caller()) == ran_out
 
 
-def test_a_token_says_whose_it_is_and_how_long_it_lives(core):
+def test_a_token_has_a_subject_and_a_lifetime(core):
     """A token is a JSON Web Token with subject and lifetime, and two tokens of one second differ."""
     core.clock = lambda: 1_700_000_000.0
     first, second = core.login(phone=ADA), core.login(phone=ADA)

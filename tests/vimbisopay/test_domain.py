@@ -135,7 +135,7 @@ def test_cancel_ends_it_everywhere_and_sends_nothing(place: str, word: str) -> N
 
 @pytest.mark.parametrize("word", ["help", " HELP ", "?"])
 @pytest.mark.parametrize("place", PLACES)
-def test_help_says_what_can_be_said_and_asks_again(place: str, word: str) -> None:
+def test_help_says_the_global_words_and_asks_again(place: str, word: str) -> None:
     """The word "help" replies with the help of the question, the global words and the question."""
     talk = talking(place)
     asked, before = talk.said[-1], kept(talk)
@@ -225,7 +225,7 @@ def test_after_three_refusals_help_after_six_the_menu(place: str) -> None:
     assert met == [(number == 3, number == 6) for number in range(1, 8)]
 
 
-def test_what_credex_core_refuses_counts_as_refused_too() -> None:
+def test_a_refusal_of_credex_core_counts() -> None:
     """An unknown handle counts as a refusal, and an outage does not."""
     talk = talking("offer.handle")
     met = []
@@ -299,7 +299,7 @@ def test_the_rows_of_the_dashboard(tier: int, came_in: bool, went_out: bool, sev
     assert len(talk.core.calls) == calls
 
 
-def test_who_greets_sees_what_has_happened_meanwhile() -> None:
+def test_a_greeting_requests_the_dashboard_again() -> None:
     """A greeting requests the dashboard again, unless it is current."""
     clock = [1_760_000_000.0]
     core = SimulatedCredexCore(clock=lambda: clock[0])
@@ -317,7 +317,7 @@ def test_who_greets_sees_what_has_happened_meanwhile() -> None:
         core.check_conservation()
 
 
-def test_who_greets_while_the_network_is_down_hears_so_and_keeps_what_they_have() -> None:
+def test_a_greeting_during_an_outage_shows_the_stored_dashboard() -> None:
     """A greeting during an outage shows an apology and the stored dashboard, and keeps the login."""
     clock = [1_760_000_000.0]
     core = SimulatedCredexCore(clock=lambda: clock[0])

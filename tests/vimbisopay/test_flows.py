@@ -168,7 +168,7 @@ def test_the_ways_of_an_offer(state, trigger, reason, to):
     assert (fired.to, fired.data) == (to, TEN)
 
 
-def test_what_is_said_of_one_account_leaves_the_others_as_they_were():
+def test_a_receipt_keeps_the_other_accounts():
     """A receipt updates the accounts that it names and keeps the others."""
     core = SimulatedCredexCore()
     katherine = member(KATHERINE, core)
@@ -300,7 +300,7 @@ def test_the_dashboard_leads_to_an_offer_and_back():
         assert fire(dashboard, state, trigger, who=member(ADA)).to == to
 
 
-def test_the_dashboard_says_what_the_member_has():
+def test_the_dashboard_shows_balances_and_open_offers():
     """The dashboard shows balances and open offers, and the daily limit up to tier 2."""
     summary = dashboard["menu"].ask
     assert callable(summary)
@@ -585,7 +585,7 @@ def test_cancel_ends_the_offer_and_sends_nothing(lines, word):
     [([], "amount"), (["10"], "handle"), (["10", "alan"], "confirm")],
     ids=["amount", "handle", "confirm"],
 )
-def test_help_says_what_can_be_said_and_asks_again(lines, place):
+def test_help_replies_with_the_question(lines, place):
     """The word "help" replies with the help of the question, and the question."""
     talk = known(ADA)
     talk.say("offer", *lines)
@@ -627,7 +627,7 @@ def test_the_quick_command_goes_to_the_account_check():
         ("1=>a b", "offer.handle"),
     ],
 )
-def test_a_quick_command_that_is_refused_asks_what_is_missing(typed, place):
+def test_a_shortcut_with_a_refused_answer_asks_for_it(typed, place):
     """A shortcut with a refused answer asks for that answer."""
     talk = known(ADA)
     talk.say(typed)
@@ -794,7 +794,7 @@ def test_a_token_that_ran_out_is_renewed_unnoticed():
     assert talk.core.calls[-1].key == talk.core.calls[-3].key != ""
 
 
-def test_what_core_rejects_is_said_and_can_be_confirmed_again():
+def test_an_offer_that_the_core_rejects_can_be_corrected():
     """The reply gives credex-core's reason, and the member can correct the offer."""
     talk = known(ALAN)
     talk.say("500=>grace", "yes", "500=>grace")
@@ -843,7 +843,7 @@ FAULTS = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(LINES, FAULTS, st.sampled_from([ADA, ALAN, KATHERINE, STRANGER]))
-def test_no_conversation_fails_or_offers_what_was_not_confirmed(lines, faults, phone):
+def test_no_conversation_fails_and_each_offer_is_confirmed(lines, faults, phone):
     """No conversation fails, and each offer has a confirmation, whatever the texts and the faults."""
     talk = Talk(phone)
     talk.core.faults = faults

@@ -142,7 +142,7 @@ def came_to(call):
 
 @settings(max_examples=25)
 @given(steps=STEPS, faults=FAULTS, seed=st.integers(0, 5))
-def test_the_client_says_what_the_simulator_says(site, steps, faults, seed):
+def test_the_client_agrees_with_the_simulator(site, steps, faults, seed):
     """Any program of calls has the results of the simulator, or `ReplyLost` if the core was down."""
     here, there = (SimulatedCredexCore(seed, clock=lambda: NOW) for _ in range(2))
     site[0].state.core = there
@@ -424,7 +424,7 @@ def test_no_cookie_of_one_member_goes_out_with_another():
 
 
 @pytest.mark.parametrize("token", ["a\r\nb: c", "ä", "\0", "", None])
-def test_what_is_no_header_is_not_sent(token):
+def test_a_token_that_is_no_header_is_not_sent(token):
     """A token that cannot be a header is not sent."""
     with Wrong(http(status="401 Unauthorized")) as core, HttpCredexCore(core.url) as client:
         assert client.accept_credex("c", caller=Caller(token=token)) == UNAUTHORISED
@@ -556,7 +556,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("row", UNKNOWN)
-def test_what_says_nothing_leaves_it_open(row):
+def test_an_unreadable_response_leaves_the_outcome_open(row):
     """After an unreadable response an effect raises `ReplyLost`, and a call that only reads is `Unreachable`."""
     with Wrong(UNKNOWN[row]) as core, HttpCredexCore(core.url, read=0.3 if row == "drop by drop" else 5.0) as client:
         with pytest.raises(ReplyLost, match="the reply to acceptCredex") as raised:
@@ -567,7 +567,7 @@ def test_what_says_nothing_leaves_it_open(row):
     assert len(core.got) == 3, "it was asked more than once, or somewhere else"
 
 
-def test_what_was_done_is_done_though_no_dashboard_comes_with_it():
+def test_a_success_without_a_dashboard_is_a_receipt():
     """A success without a dashboard is a receipt with an empty one; a login needs it."""
     with Wrong(http(message("CREDEX_ACCEPTED", dashboard={}))) as core, HttpCredexCore(core.url) as client:
         receipt = client.accept_credex("c", caller=CALLER)
@@ -641,7 +641,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("row", REFUSED)
-def test_what_was_refused_was_not_done(row):
+def test_a_refusal_is_returned_with_its_reason(row):
     """A refusal of credex-core is returned with its reason."""
     answer, meaning = REFUSED[row]
     with Wrong(answer) as core, HttpCredexCore(core.url, api_key=API_KEY) as client:
@@ -687,7 +687,7 @@ def test_only_credex_core_reports_an_unknown_member(answer, meaning):
         ({"memberTier": 2, "remainingAvailableUSD": 7}, 2, "7.00 USD"),
     ],
 )
-def test_a_member_of_whom_little_is_said(member, tier, remaining):
+def test_a_missing_tier_or_limit_has_a_default(member, tier, remaining):
     """A missing tier counts as 1, and a missing limit as 0."""
     dashboard = {"member": {"memberID": "m", **member}, "accounts": []}
     with Wrong(http(message("CREDEX_ACCEPTED", dashboard=dashboard))) as core, HttpCredexCore(core.url) as client:
@@ -834,7 +834,7 @@ def test_nothing_that_was_confided_gets_out(row, caplog):
         assert not [line for line in [*shown, caplog.text] if secret in line]
 
 
-def test_httpx_is_loaded_for_those_who_want_it():
+def test_httpx_is_imported_when_a_client_is_used():
     """The library httpx is imported when a client is first used, not with the flows."""
     code = (
         "import sys, flows, flows.credex_core as core; print('httpx' in sys.modules); "

@@ -169,7 +169,7 @@ def test_an_error_is_said_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert raised.value.reply == "Hazvina kuchengetwa."
 
 
-def test_further_words_do_what_the_known_ones_do() -> None:
+def test_further_words_of_a_command_work() -> None:
     """Further words of a command work beside the known ones; an unknown command is refused."""
     commands = Commands().also(back="Dzokera", yes=["hongu", "ehe"])
     assert [commands.command(word) for word in ("back", "dzokera")] == ["back", "back"]
