@@ -2,7 +2,7 @@
 
 `python -m tests.cases.many_loops URL`.
 
-It is a separate program, because the connections of an event loop that has ended cannot be closed any more.
+It is a separate program, so that nothing but the manager ends what a loop leaves.
 """
 
 from __future__ import annotations

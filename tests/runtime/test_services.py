@@ -368,7 +368,7 @@ def test_a_cancelled_handle_leaves_its_call_going():
             await task
         gate.go_on.set()
         async with asyncio.timeout(LIMIT):
-            await asyncio.wait(tuple(manager._late))
+            await asyncio.wait(tuple(manager._loops.get().late))
         document = await manager.state(MEMBER)
         assert document is not None
         assert document.call is None

@@ -23,6 +23,7 @@ from tests.engines import Proxy, Server
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
+from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import servers as connecting
 from vimbiso_fsm.store.attempts import ATTEMPTS, Attempts
 from vimbiso_fsm.store.index import Index
@@ -784,22 +785,76 @@ class TestGroupCommit:
 
         assert all(isinstance(answer, Stored) for answer in asyncio.run(flood()))
 
-    def test_a_loop_that_ends_cancels_each_waiting_request(self, proxy: Proxy):
-        """If sending is cancelled, every waiting request is cancelled too."""
+    def test_a_pipeline_that_is_cancelled_is_sent_again(self, proxy: Proxy):
+        """If the task that sends is cancelled, its requests are sent again, and those that wait behind it follow."""
         proxy.plan = ["hang"]
 
         async def leave() -> list[Any]:
             async with AsyncAtomicStateManager.from_url(proxy.url, connections=1) as manager:
-                tasks = [asyncio.create_task(manager.load("m")) for _ in range(REQUESTS_PER_PIPELINE + 1)]
-                while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
-                    await asyncio.sleep(0.001)
-                for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
-                    await asyncio.sleep(0)
-                [sending] = manager._sending
+                tasks = [
+                    asyncio.create_task(manager.commit(turn(member=f"m{n}"))) for n in range(REQUESTS_PER_PIPELINE + 1)
+                ]
+                [sending] = await self._sending(proxy, manager)
                 sending.cancel()
-                return await asyncio.gather(*tasks, return_exceptions=True)
+                return await asyncio.gather(*tasks)
 
-        assert {type(answer) for answer in asyncio.run(leave())} == {asyncio.CancelledError}
+        assert [type(answer) for answer in asyncio.run(leave())] == [Committed] * (REQUESTS_PER_PIPELINE + 1)
+
+    @pytest.mark.parametrize(("request_", "error"), [(turn(), CommitUnknown), (Load("m"), StoreUnavailable)])
+    def test_a_pipeline_that_is_cancelled_each_time_is_an_error_of_the_store(
+        self, proxy: Proxy, request_: Any, error: type[Exception]
+    ):
+        """If each task that sends is cancelled, a commit is unknown and a load unavailable; nothing is cancelled."""
+        proxy.plan = ["hang"] * ATTEMPTS
+
+        async def leave() -> None:
+            async with AsyncAtomicStateManager.from_url(proxy.url, timeout=30) as manager:
+                task = asyncio.create_task(manager.perform(request_))
+                for attempt in range(ATTEMPTS):
+                    [sending] = await self._sending(proxy, manager, attempt)
+                    sending.cancel()
+                with pytest.raises(error, match="given up before the reply"):
+                    await task
+
+        asyncio.run(leave())
+
+    async def _sending(
+        self, proxy: Proxy, manager: AsyncAtomicStateManager, attempt: int = 0
+    ) -> list[asyncio.Task[None]]:
+        """Return the tasks that send, once the proxy has seen an attempt."""
+        while proxy.seen <= attempt:  # noqa: ASYNC110 – it is counted in a thread
+            await asyncio.sleep(0.001)
+        for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
+            await asyncio.sleep(0)
+        return list(manager._loops.get()._sending)
+
+    @pytest.mark.parametrize(
+        ("place", "commit", "load"),
+        [
+            ("get_connection", StoreUnavailable, StoreUnavailable),
+            ("release", Committed, Stored),
+            ("converse", CommitUnknown, StoreUnavailable),
+        ],
+    )
+    @pytest.mark.parametrize("fault", [RuntimeError, asyncio.CancelledError, TypeError])
+    def test_whatever_ends_the_sending_is_an_error_of_the_store(
+        self, server: Server, monkeypatch: Any, place: str, commit: type, load: type, fault: type[BaseException]
+    ):
+        """Any failure of the task that sends reaches each waiter as an error of the store that says what is known."""
+
+        async def fails(*_: object, **__: object) -> Any:
+            raise fault
+
+        async def both() -> list[Any]:
+            async with AsyncAtomicStateManager.from_url(server.url) as manager:
+                await manager.load("m")
+                client: Any = manager.servers.client
+                where = redis_atomic if place == "converse" else client.connection_pool
+                with monkeypatch.context() as patch:
+                    patch.setattr(where, place, fails)
+                    return [*await asyncio.gather(manager.commit(turn()), manager.load("m"), return_exceptions=True)]
+
+        assert [type(answer) for answer in asyncio.run(both())] == [commit, load]
 
     def test_threads_wait_for_a_connection_of_the_pool(self, server: Server):
         """Threads wait for a free connection instead of failing."""
@@ -851,25 +906,6 @@ class TestGroupCommit:
 
         asyncio.run(leave())
         assert client.hget(key("state"), "v") == b"1"
-
-    def test_a_loop_that_ends_leaves_nothing_waiting(self, proxy: Proxy):
-        """If sending is cancelled, its requests are cancelled and `close` returns."""
-        proxy.plan = ["hang"]
-
-        async def leave() -> None:
-            manager = AsyncAtomicStateManager.from_url(proxy.url)
-            tasks = [asyncio.create_task(manager.load("m"))]
-            while not proxy.seen:  # noqa: ASYNC110 – it is counted in a thread
-                await asyncio.sleep(0.001)
-            for _ in range(20):  # let it come to wait for the reply: 3.11's wait_for may swallow what comes before
-                await asyncio.sleep(0)
-            [sending] = manager._sending
-            sending.cancel()
-            answers = await asyncio.gather(*tasks, return_exceptions=True)
-            assert [type(answer) for answer in answers] == [asyncio.CancelledError]
-            await manager.close()
-
-        asyncio.run(leave())
 
     def test_the_requests_of_a_pipeline_that_is_cut_are_repeated(self, proxy: Proxy, client: Any):
         """Requests of a pipeline that is cut are repeated, and each commit is made once."""

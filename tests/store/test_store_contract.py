@@ -128,11 +128,10 @@ class TestCluster:
 
         @contextmanager
         def make() -> Generator[Store, None, None]:
-            with waiting(
-                lambda: AsyncAtomicStateManager(redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port))
-            ) as store:
+            client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port)
+            with waiting(lambda: AsyncAtomicStateManager(client)) as store:
                 yield store
-                store.runner.run(store.store.servers.client.aclose())  # type: ignore[attr-defined]  # the client is ours
+                store.runner.run(client.aclose())  # type: ignore[attr-defined]  # the runner of `waiting`
 
         with closing(redis.cluster.RedisCluster(host="127.0.0.1", port=cluster_port)) as client:
             client.script_flush()

@@ -13,7 +13,8 @@ from typing import Any, Final, Self
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.legacy.records import LARGEST, SIDE_KEYS, is_nearly_number, is_number
 from vimbiso_fsm.operations.effects import LegacyRecord
-from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, Cluster, async_servers_at, servers_at
+from vimbiso_fsm.store.loops import PerLoop
+from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, AsyncServer, Cluster, async_servers_at, servers_at
 
 REPLY_TIMEOUT: Final = 5.0
 """Seconds to wait for a reply."""
@@ -72,10 +73,15 @@ class AsyncLegacySource:
 
     def __init__(self, url: str) -> None:
         """Make a source on one server. See `LegacySource`."""
-        servers = async_servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=20)
-        if isinstance(servers, AsyncCluster):
-            raise StoreUnavailable(_NO_CLUSTER)
-        self._servers = servers
+
+        def make() -> AsyncServer:
+            servers = async_servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=20)
+            if isinstance(servers, AsyncCluster):
+                raise StoreUnavailable(_NO_CLUSTER)
+            return servers
+
+        self._place = make().place
+        self._loops = PerLoop(make)
 
     async def read(self, number: str, /) -> LegacyRecord | None:
         """Return the record under a number, or None.
@@ -93,14 +99,14 @@ class AsyncLegacySource:
             StoreUnavailable: The server cannot be reached.
         """
         try:
-            pipe: Any = self._servers.client.pipeline()
+            pipe: Any = self._loops.get().client.pipeline()
             for number in numbers:
                 _ask(pipe, number)
             replies = await pipe.execute(raise_on_error=False)
             found = map(_record, numbers, replies[::2], replies[1::2])
             return [record for record in found if record is not None]
         except UNREACHABLE as error:
-            raise _unavailable(self._servers.place, error) from error
+            raise _unavailable(self._place, error) from error
 
     async def pages(self) -> AsyncIterator[tuple[int, list[str]]]:
         """Yield pages of the numbers that are keys, each with the number of keys scanned for it.
@@ -110,7 +116,7 @@ class AsyncLegacySource:
         Raises:
             StoreUnavailable: The server cannot be reached.
         """
-        client: Any = self._servers.client
+        client: Any = self._loops.get().client
         page: list[str] = []
         seen = 0
         try:
@@ -124,7 +130,7 @@ class AsyncLegacySource:
                     page, seen = [], 0
             yield seen, page
         except UNREACHABLE as error:
-            raise _unavailable(self._servers.place, error) from error
+            raise _unavailable(self._place, error) from error
 
     async def count(self) -> int:
         """Return the number of keys on the server, an upper bound of the number of records.
@@ -133,11 +139,11 @@ class AsyncLegacySource:
             StoreUnavailable: The server cannot be reached.
         """
         try:
-            client: Any = self._servers.client
+            client: Any = self._loops.get().client
             found = await client.dbsize()
             return int(found)
         except UNREACHABLE as error:
-            raise _unavailable(self._servers.place, error) from error
+            raise _unavailable(self._place, error) from error
 
     async def delete(self, records: Sequence[LegacyRecord]) -> int:
         """Delete the records that have not changed, with the keys beside them, and return their number.
@@ -146,22 +152,22 @@ class AsyncLegacySource:
             StoreUnavailable: The server cannot be reached.
         """
         try:
-            pipe: Any = self._servers.client.pipeline(transaction=False)
+            pipe: Any = self._loops.get().client.pipeline(transaction=False)
             for record in records:
                 pipe.eval(_DELETE, 1, record.number, record.data)
             deleted = [bool(reply) for reply in await pipe.execute()]
-            beside: Any = self._servers.client.pipeline(transaction=False)
+            beside: Any = self._loops.get().client.pipeline(transaction=False)
             for record, gone in zip(records, deleted, strict=True):
                 for name in SIDE_KEYS if gone else ():
                     beside.delete(record.number + name)
             await beside.execute()
             return sum(deleted)
         except UNREACHABLE as error:
-            raise _unavailable(self._servers.place, error) from error
+            raise _unavailable(self._place, error) from error
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""
-        await self._servers.close()
+        await self._loops.close()
 
     async def __aenter__(self) -> Self:
         return self

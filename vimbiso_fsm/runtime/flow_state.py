@@ -616,8 +616,10 @@ class FlowStateManager:
 class AsyncFlowStateManager:
     """Handles messages on a store, for asyncio. See `FlowStateManager`.
 
-    A manager can be shared between the tasks of one event loop. Services may be sync or async; a sync one runs in a
-    thread of its own. Messages beyond `AT_ONCE` wait in the order of arrival, without a time limit.
+    A manager can be shared between the tasks of an event loop, and between event loops, one after the other or in
+    several threads; each loop has connections and queues of its own. Services may be sync or async; a sync one runs in
+    a thread of its own, and an async one must work in each of the loops. In each loop, messages beyond `AT_ONCE` wait
+    in the order of arrival, without a time limit.
     """
 
     def __init__(
@@ -635,13 +637,13 @@ class AsyncFlowStateManager:
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a manager. See `FlowStateManager`."""
+        from vimbiso_fsm.store.loops import PerLoop
+
         self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
         self._store = store
         self._legacy = legacy
-        self._queue = AsyncQueue(AT_ONCE)
-        self._late: set[asyncio.Task[None]] = set()
+        self._loops = PerLoop(_LoopState)
         self._start: Callable[[], Awaitable[None]] | None = self._claim
-        self._starting: asyncio.Future[None] | None = None
         self._on_close = on_close
 
     @classmethod
@@ -752,28 +754,23 @@ class AsyncFlowStateManager:
         """
         import asyncio
 
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self._begin())
-            self._starting.add_done_callback(self._begun)
-        await asyncio.shield(self._starting)
+        state = self._loops.get()
+        if state.starting is None:
+            state.starting = asyncio.ensure_future(self._begin())
+            state.starting.add_done_callback(state.started)
+        await asyncio.shield(state.starting)
 
     async def _begin(self) -> None:
-        if self._start is not None:
-            await self._start()
+        if (start := self._start) is not None:
+            await start()
             self._start = None
-
-    def _begun(self, starting: asyncio.Future[None]) -> None:
-        """Let the next use check again after a failure."""
-        self._starting = None
-        if not starting.cancelled():
-            starting.exception()  # retrieved here, because the tasks that waited may all be cancelled
 
     async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
         """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
         if self._start is not None:
             await self._ready()
         began = time.monotonic()
-        async with AsyncMemberLock(self._queue, key, self._base.patience) as place:
+        async with AsyncMemberLock(self._loops.get().queue, key, self._base.patience) as place:
             return await self._drive(begin, began, place, call_wait)
 
     async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
@@ -850,8 +847,9 @@ class AsyncFlowStateManager:
         finally:  # the call goes on, also when the task that waits is cancelled
             if not done:
                 late = asyncio.ensure_future(self._store_late_result(step, call))
-                self._late.add(late)
-                late.add_done_callback(self._late.discard)
+                running = self._loops.get().late
+                running.add(late)
+                late.add_done_callback(running.discard)
         return call.result() if done else STILL_RUNNING
 
     async def _store_late_result(self, step: RunCall, call: asyncio.Future[object]) -> None:
@@ -946,13 +944,8 @@ class AsyncFlowStateManager:
         return self._base.clock.now()
 
     async def close(self) -> None:
-        """Wait for late results, then close the connections. See `FlowStateManager.close`."""
-        import asyncio
-
-        if self._late:
-            _, slow = await asyncio.wait(tuple(self._late), timeout=CALL_WAIT)
-            for task in slow:
-                task.cancel()
+        """Wait for late results, then close the connections, of all event loops. See `FlowStateManager.close`."""
+        await self._loops.close()
         closed = self._on_close()
         if inspect.isawaitable(closed):
             await closed
@@ -964,6 +957,39 @@ class AsyncFlowStateManager:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class _LoopState:
+    """The parts of an async manager that serve one event loop.
+
+    Attributes:
+        queue: The queues of the members.
+        late: The tasks that store late results of calls.
+        starting: The startup check while it runs.
+    """
+
+    def __init__(self) -> None:
+        self.queue = AsyncQueue(AT_ONCE)
+        self.late: set[asyncio.Task[None]] = set()
+        self.starting: asyncio.Future[None] | None = None
+
+    def started(self, starting: asyncio.Future[None]) -> None:
+        """Let the next use check again after a failure."""
+        self.starting = None
+        if not starting.cancelled():
+            starting.exception()  # retrieved here, because the tasks that waited may all be cancelled
+
+    async def close(self) -> None:
+        """Wait for late results, at most `CALL_WAIT` seconds."""
+        import asyncio
+
+        if self.late:
+            _, slow = await asyncio.wait(tuple(self.late), timeout=CALL_WAIT)
+            for task in slow:
+                task.cancel()
+
+    def abandon(self) -> None:
+        """Do nothing: the state has no resources outside its loop."""
 
 
 async def _sleep(seconds: float) -> None:

@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import redis
-from redis.exceptions import RedisError
 
 WAIT: Final = 5.0
 """Seconds that a thread waits for a connection of a pool that has no `timeout`."""
@@ -186,10 +185,11 @@ class Connections:
 
 def _checked(connection: Connection) -> Connection:
     """Return the connection, connected anew if it has ended or if a reply was left on it."""
-    connection.connect()  # does nothing while it is connected
+    if not getattr(connection, "is_connected", False):  # redis-py 6 does not tell; `connect` does nothing then
+        connection.connect()
     try:
         usable = not connection.can_read()
-    except (RedisError, OSError):
+    except Exception:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
         usable = False
     if not usable:
         connection.disconnect()

@@ -63,10 +63,6 @@ async def converse(
         batch: The commands.
         confirm: The words of a WAIT, which ends each pipeline that writes something lasting; None for none.
     """
-    if len(batch) == 1 and confirm is None and not batch[0].asking:  # the usual case
-        [reply] = await exchange(connection, [batch[0].words])
-        if not isinstance(reply, NoScriptError):
-            return [Answer(reply, True)]
     commands: list[Words] = []
     for sent in batch:
         if sent.asking:
@@ -79,8 +75,8 @@ async def converse(
         answers = [Answer(reply, True) for reply in replies]
     else:
         answers = _answers(batch, confirm, replies)
-    places = [place for place, answer in enumerate(answers) if isinstance(answer.reply, NoScriptError)]
-    if places:
+    if NoScriptError in map(type, replies):
+        places = [place for place, answer in enumerate(answers) if isinstance(answer.reply, NoScriptError)]
         again: list[Sent] = [batch[place] for place in places]
         again[0] = again[0]._replace(words=("EVAL", SCRIPT, *again[0].words[2:]))  # EVAL brings the script along
         for place, answer in zip(places, await converse(connection, exchange, again, confirm), strict=True):
@@ -108,17 +104,18 @@ def _answers(batch: Sequence[Sent], confirm: Words | None, replies: Sequence[Any
 
 async def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
     """Send the commands together and return a reply, or the error in its place, for each. It never suspends."""
+    packed = b"".join(map(_pack, commands))
     replies: list[Any] = []
     usable = False
     try:
-        connection.send_packed_command((b"".join(map(_pack, commands)),))
+        connection.send_packed_command((packed,))
         for _ in commands:
             try:
                 replies.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 replies.append(error)
         usable = _leaves_usable(replies)
-    except (RedisError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
         _fill(replies, error, len(commands))
     finally:
         if not usable:
@@ -128,10 +125,11 @@ async def exchange(connection: Connection, commands: list[Words]) -> list[Any]:
 
 async def exchange_awaited(connection: AsyncConnection, commands: list[Words]) -> list[Any]:
     """Send the commands and return the replies; see `exchange`."""
+    packed = b"".join(map(_pack, commands))
     replies: list[Any] = []
     usable = False
     try:
-        await connection.send_packed_command(b"".join(map(_pack, commands)))
+        await connection.send_packed_command(packed)
         # A reply that has already arrived is read from the parser without a coroutine. In protocol 3, push messages may
         # stand among the replies, and only redis-py tells them apart.
         reader = getattr(connection._parser, "_reader", None) if str(connection.protocol) == "2" else None
@@ -143,10 +141,10 @@ async def exchange_awaited(connection: AsyncConnection, commands: list[Words]) -
             except ResponseError as error:
                 reply = error
             if isinstance(reply, redis.ConnectionError):
-                raise reply
+                raise reply  # noqa: TRY301  # the parser returns it, where redis-py would raise it
             replies.append(reply)
         usable = _leaves_usable(replies)
-    except (RedisError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # a connection that another thread closes raises whatever it meets
         _fill(replies, error, len(commands))
     finally:
         if not usable:
@@ -161,5 +159,7 @@ def _leaves_usable(replies: Sequence[Any]) -> bool:
 
 def _fill(replies: list[Any], error: Exception, due: int) -> None:
     """Report a failure for the command that it met, and the remaining replies as lost."""
-    replies.append(error)
-    replies += [redis.ConnectionError(f"the connection ended: {error}")] * (due - len(replies))
+    lost = redis.ConnectionError(f"the connection ended: {str(error) or type(error).__name__}")
+    lost.__cause__ = error
+    replies.append(error if isinstance(error, RedisError | OSError) else lost)
+    replies += [lost] * (due - len(replies))

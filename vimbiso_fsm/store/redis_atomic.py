@@ -21,8 +21,9 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
+from itertools import chain, repeat
 from types import TracebackType
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -31,13 +32,14 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.index import Index, Secret, index_of, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
+from vimbiso_fsm.store.loops import PerLoop
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
@@ -85,7 +87,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     def __init__(
         self,
-        client: ClientT | ServersT,
+        client: ClientT,
         *,
         timeout: float = REPLY_TIMEOUT,
         durability: Durability = "local",
@@ -109,8 +111,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, a secret is too short, or
                 `namespace` has no valid form.
         """
-        self.servers: ServersT = self._servers_of(client)
         self._confirm = _confirm(durability, confirm_timeout, timeout)
+        self._place = self._take(client)
         self._timeout = timeout
         self._shift = shift
         self._keys = Keys(namespace)
@@ -149,14 +151,9 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, a secret is too short, or
                 `namespace` has no valid form.
         """
-        servers = cls._servers_at(
-            url,
-            timeout=timeout,
-            connect_timeout=timeout / 2 if connect_timeout is None else connect_timeout,
-            connections=connections,
-        )
+        client = cls._client_at(url, timeout, timeout / 2 if connect_timeout is None else connect_timeout, connections)
         return cls(
-            servers,
+            client,
             timeout=timeout,
             durability=durability,
             confirm_timeout=confirm_timeout,
@@ -167,11 +164,16 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
     @staticmethod
     @abstractmethod
-    def _servers_of(client: ClientT | ServersT) -> ServersT: ...
+    def _client_at(url: str, timeout: float, connect_timeout: float, connections: int) -> ClientT: ...
 
-    @staticmethod
     @abstractmethod
-    def _servers_at(url: str, *, timeout: float, connect_timeout: float, connections: int) -> ServersT: ...
+    def _take(self, client: ClientT) -> str:
+        """Keep the client; return the address of its servers, for errors."""
+
+    @property
+    @abstractmethod
+    def servers(self) -> ServersT:
+        """The servers; those of the running event loop if the manager is async."""
 
     async def _perform(self, request: Effect[R]) -> R:
         if type(request) is requests.Scan:
@@ -186,7 +188,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             except WrongType as wrong:
                 question = inspection(wrong.member_id, self._keys)
                 reply, _ = await self._repeat(question.words, self._attempts())
-                return cast(R, inspected(request, wrong.member_id, question, reply, self.servers.place))
+                return cast(R, inspected(request, wrong.member_id, question, reply, self._place))
         except MisplacedReply as error:
             await self._disconnect()
             raise attempts.misplaced() from error
@@ -199,10 +201,10 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         try:
             return self._keys.members_of(await self._scanned())
         except UNREACHABLE as error:
-            raise StoreUnavailable(f"{self.servers.place}: {error}") from error
+            raise StoreUnavailable(f"{self._place}: {error}") from error
 
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
-        return Attempts(request, self.servers.place, self._timeout)
+        return Attempts(request, self._place, self._timeout)
 
     async def _check(self) -> Index:
         """Record the number of shards and the keys of the index, or refuse a store that has others."""
@@ -210,7 +212,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             found, _ = await self._repeat(words, self._attempts())
             if found is not None and found != b"%d" % SHARDS:
                 raise StoreUnavailable(
-                    f"{self.servers.place}: its members are spread over {found.decode()} shards, this release uses "
+                    f"{self._place}: its members are spread over {found.decode()} shards, this release uses "
                     f"{SHARDS}; use the release that filled it, or another database"
                 )
             if found is not None:
@@ -280,15 +282,17 @@ def _first_key(words: Words) -> bytes:
     return cast(bytes, words[3] if words[0] == "EVALSHA" else words[1])
 
 
-class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster, Servers]):
+class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Servers]):
     """A `Store` on one server, a service or a cluster. It may be shared between threads.
 
     Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
     `CommitUnknown` (a write was sent, and its answer was lost on every attempt).
     """
 
-    _servers_of = staticmethod(servers_of)
-    _servers_at = staticmethod(servers_at)
+    @property
+    def servers(self) -> Servers:
+        """The servers."""
+        return self._servers
 
     def perform(self, request: Effect[R], /) -> R:
         """Perform a request; its class documents the answer and the errors."""
@@ -314,12 +318,22 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster, Servers]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
+    @staticmethod
+    def _client_at(url: str, timeout: float, connect_timeout: float, connections: int) -> Servers:
+        return servers_at(url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+
+    def _take(self, client: redis.Redis | redis.RedisCluster | Servers) -> str:
+        self._servers = servers_of(client)
+        return self._servers.place
+
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
         try:
-            pool = self.servers.pool(_first_key(words), attempts.redirect)
+            pool = self._servers.pool(_first_key(words), attempts.redirect)
             connections = connections_of(pool)
             connection = connections.take(pool)
-        except UNREACHABLE as error:
+        except VimbisoError:
+            raise
+        except Exception as error:  # a connection that another thread closes raises whatever it meets
             raise NotSent from error
         try:
             batch = [Sent(words, attempts.asking, attempts.lasting)]
@@ -373,74 +387,25 @@ class _Queue:
         return [waiting for waiting in taken if not waiting.answer.done()]
 
 
-class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.RedisCluster, AsyncServers]):
-    """An `AsyncStore` on one server, a service or a cluster, for one event loop.
+class _LoopConnections:
+    """The servers of one event loop, and the commands that wait for a connection to one of them."""
 
-    Requests that are made at the same moment go out in one pipeline. While all connections are in use, requests wait
-    as long as it takes; each connection that becomes free takes the next ones.
-
-    Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
-    `CommitUnknown` (a write was sent, and its answer was lost on every attempt). A request that is cancelled after it
-    was sent may still be performed; the requests that share its pipeline are not affected.
-    """
-
-    _servers_of = staticmethod(async_servers_of)
-    _servers_at = staticmethod(async_servers_at)
-
-    def __init__(
-        self,
-        client: redis.asyncio.Redis | redis.asyncio.RedisCluster | AsyncServers,
-        *,
-        timeout: float = REPLY_TIMEOUT,
-        durability: Durability = "local",
-        confirm_timeout: float = CONFIRM_TIMEOUT,
-        namespace: str = "",
-        shift: float = 0.0,
-        secret: Secret | None = None,
-    ) -> None:
-        """Make a manager; see `AtomicStateManager`."""
-        super().__init__(
-            client,
-            timeout=timeout,
-            durability=durability,
-            confirm_timeout=confirm_timeout,
-            namespace=namespace,
-            shift=shift,
-            secret=secret,
-        )
+    def __init__(self, servers: AsyncServers, confirm: Words | None) -> None:
+        self.servers = servers
+        self._confirm = confirm
         self._queues: WeakKeyDictionary[AsyncPool, _Queue] = WeakKeyDictionary()  # the pools of a cluster change
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def perform(self, request: Effect[R], /) -> R:
-        """Perform a request; its class documents the answer and the errors."""
-        return await self._perform(request)
+    async def answer(self, words: Words, attempts: Attempts) -> Answer:
+        """Send a command together with the others of the moment, and return its answer.
 
-    async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
-        """Read what is stored of a member; with `previous`, also the document before."""
-        return await self.perform(requests.Load(member_id, previous))
-
-    async def commit(self, commit: requests.Commit) -> requests.CommitResult:
-        """Write one turn atomically."""
-        return await self.perform(commit)
-
-    async def close(self) -> None:
-        """Wait for the requests that are being sent, then close as `AtomicStateManager.close` does."""
-        while self._sending:
-            await asyncio.wait(self._sending)
-        await self.servers.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _call(self, words: Words, attempts: Attempts) -> Answer:
+        Raises whatever took the place of the answer: an error of redis-py, or `NotSent`.
+        """
         try:
             pool = await self.servers.pool(_first_key(words), attempts.redirect)
-        except UNREACHABLE as error:
+        except VimbisoError:
+            raise
+        except Exception as error:  # redis-py raises more than its own errors
             raise NotSent from error
         loop = asyncio.get_running_loop()
         queue = self._queues.get(pool)
@@ -452,17 +417,15 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         queue.waiting.append(_Waiting(Sent(words, attempts.asking, attempts.lasting), answer))
         return await answer
 
-    async def _scanned(self) -> Iterable[bytes]:
-        return [key async for key in self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)]
+    async def close(self) -> None:
+        """Wait for the requests that are being sent, then close the connections."""
+        while self._sending:
+            await asyncio.wait(self._sending)
+        await self.servers.close()
 
-    async def _refresh(self, seen: int) -> None:
-        await self.servers.refresh(seen)
-
-    async def _disconnect(self) -> None:
-        await self.servers.disconnect()
-
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    def abandon(self) -> None:
+        """Close the sockets. The event loop does not run, so what was being sent has no answer."""
+        self.servers.abandon()
 
     def _send_waiting(self, pool: AsyncPool, queue: _Queue) -> None:
         """Send the waiting commands, as far as there are connections.
@@ -481,20 +444,26 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
         """Give the connection of a finished pipeline to the next commands."""
         self._sending.discard(task)
         queue.out -= 1
-        if task.cancelled():  # the loop is being shut down
-            for waiting in queue.waiting:
-                waiting.answer.cancel()
         self._send_waiting(pool, queue)
 
     async def _send(self, pool: AsyncPool, group: list[_Waiting]) -> None:
-        """Send one pipeline. It is a separate task, so that no caller's cancellation reaches it."""
+        """Send one pipeline, and give each command its answer.
+
+        It is a task of its own: no waiter's cancellation reaches the connection. Whatever ends it, also its own
+        cancellation, reaches the waiters as an error of the connection, after which they may send again.
+        """
+        answers: list[Answer] = []
+        failure: Exception = NotSent()
         try:
-            answers = await self._exchange(pool, [waiting.sent for waiting in group])
-        except BaseException:  # the loop is being shut down
-            for waiting in group:
-                waiting.answer.cancel()
-            raise
-        for waiting, answer in zip(group, answers, strict=True):
+            connection = await pool.get_connection()
+            failure = redis.ConnectionError("the connection was given up before the reply arrived")
+            try:
+                answers = await converse(connection, exchange_awaited, [each.sent for each in group], self._confirm)
+            finally:
+                await pool.release(connection)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # redis-py raises more than its own errors
+            failure.__cause__ = error
+        for waiting, answer in zip(group, answers or repeat(Answer(failure, False))):  # noqa: B905  # one is endless
             if waiting.answer.done():
                 continue
             if isinstance(answer.reply, Exception):
@@ -502,14 +471,84 @@ class AsyncAtomicStateManager(_Manager[redis.asyncio.Redis | redis.asyncio.Redis
             else:
                 waiting.answer.set_result(answer)
 
-    async def _exchange(self, pool: AsyncPool, batch: list[Sent]) -> list[Answer]:
-        try:
-            connection = await pool.get_connection()
-        except UNREACHABLE as error:
-            failure = NotSent()
-            failure.__cause__ = error
-            return [Answer(failure, False)] * len(batch)
-        try:
-            return await converse(connection, exchange_awaited, batch, self._confirm)
-        finally:
-            await pool.release(connection)
+
+class AsyncAtomicStateManager(
+    _Manager[redis.asyncio.Redis | redis.asyncio.RedisCluster | Callable[[], AsyncServers], AsyncServers]
+):
+    """An `AsyncStore` on one server, a service or a cluster.
+
+    It may be shared between the tasks of an event loop and between event loops, also of several threads. Each loop has
+    connections of its own, which are closed when it ends. Only a client of redis-py that was given to the manager
+    serves the one loop in which it is first used.
+
+    Requests that are made at the same moment in one loop go out in one pipeline. While all connections are in use,
+    requests wait as long as it takes; each connection that becomes free takes the next ones.
+
+    Every method that performs a request raises `DocumentTooLarge`, `StoreUnavailable` (nothing was stored) or
+    `CommitUnknown` (a write was sent, and its answer was lost on every attempt). A request that is cancelled after it
+    was sent may still be performed; the requests that share its pipeline are not affected.
+    """
+
+    @property
+    def servers(self) -> AsyncServers:
+        """The servers of the running event loop."""
+        return self._loops.get().servers
+
+    async def perform(self, request: Effect[R], /) -> R:
+        """Perform a request; its class documents the answer and the errors."""
+        return await self._perform(request)
+
+    async def load(self, member_id: str, *, previous: bool = False) -> requests.Stored | requests.Broken:
+        """Read what is stored of a member; with `previous`, also the document before."""
+        return await self.perform(requests.Load(member_id, previous))
+
+    async def commit(self, commit: requests.Commit) -> requests.CommitResult:
+        """Write one turn atomically."""
+        return await self.perform(commit)
+
+    async def close(self) -> None:
+        """Wait for the requests that are being sent, then close as `AtomicStateManager.close` does.
+
+        The connections of event loops in other threads are closed there. May be called in any event loop.
+        """
+        await self._loops.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @staticmethod
+    def _client_at(url: str, timeout: float, connect_timeout: float, connections: int) -> Callable[[], AsyncServers]:
+        return partial(async_servers_at, url, timeout=timeout, connect_timeout=connect_timeout, connections=connections)
+
+    def _take(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster | Callable[[], AsyncServers]) -> str:
+        first, make = (client(), client) if callable(client) else (async_servers_of(client), _no_second_loop)
+        servers: Iterator[AsyncServers] = chain([first], iter(make, None))  # one for each loop
+        self._loops = PerLoop(lambda: _LoopConnections(next(servers), self._confirm))
+        return first.place
+
+    async def _call(self, words: Words, attempts: Attempts) -> Answer:
+        return await self._loops.get().answer(words, attempts)
+
+    async def _scanned(self) -> Iterable[bytes]:
+        return [key async for key in self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)]
+
+    async def _refresh(self, seen: int) -> None:
+        await self.servers.refresh(seen)
+
+    async def _disconnect(self) -> None:
+        await self.servers.disconnect()
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _no_second_loop() -> AsyncServers:
+    raise StoreUnavailable(
+        "the client that this manager was given serves one event loop, and another one has used it; make the manager "
+        "with from_url(), or one manager for each event loop"
+    )

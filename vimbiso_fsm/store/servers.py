@@ -214,6 +214,29 @@ class AsyncServer(_SingleServer[redis.asyncio.Redis, AsyncPool]):
         for client in self._owned:
             await client.aclose()
 
+    def abandon(self) -> None:
+        """Close the sockets of the owned clients, whose event loop does not run any more."""
+        for client in self._owned:
+            _abandon(client.connection_pool)
+
+
+def _abandon(*pools: Any) -> None:
+    """Close the sockets of asyncio pools. Their event loop does not run, so redis-py cannot close them."""
+    for pool in pools:
+        for name in ("_available_connections", "_in_use_connections", "_connections"):
+            for connection in tuple(getattr(pool, name, ())):
+                writer, connection._reader, connection._writer = connection._writer, None, None
+                if writer is not None:
+                    _abandon_transport(writer.transport)
+
+
+def _abandon_transport(transport: Any) -> None:
+    with suppress(RuntimeError):  # the loop is closed and takes no callback, which would close the socket
+        transport.abort()
+        return
+    with suppress(Exception):  # private, and not the same in each kind of loop; without it, the collector closes it
+        transport._call_connection_lost(None)
+
 
 class _Sentinels(redis.sentinel.Sentinel):
     """Sentinels whose error does not show their connections, which contain secrets."""
@@ -422,6 +445,14 @@ class AsyncCluster(_Nodes[AsyncPool]):
         if self._owned:
             await self.client.aclose()
 
+    def abandon(self) -> None:
+        """Close the sockets; see `AsyncServer.abandon`."""
+        _abandon(*self.pools)
+        if self._owned:
+            client: Any = self.client
+            _abandon(*client.nodes_manager.nodes_cache.values(), *client.nodes_manager.startup_nodes.values())
+            client._initialize = True  # redis-py warns of a client that was not closed
+
 
 Servers: TypeAlias = Server | Cluster
 """The servers of a manager."""
@@ -439,10 +470,8 @@ def servers_of(client: redis.Redis | redis.RedisCluster | Servers) -> Servers:
     return Cluster(client) if isinstance(client, redis.RedisCluster) else Server(client)
 
 
-def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster | AsyncServers) -> AsyncServers:
+def async_servers_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncServers:
     """Return the servers of a client that the caller closes."""
-    if isinstance(client, AsyncServer | AsyncCluster):
-        return client
     return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncServer(client)
 
 
