@@ -8,12 +8,21 @@ wrote, a login token or a phone number.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Self
 
 import attrs
 
 
 class VimbisoError(Exception):
-    """The base class of all errors of this library."""
+    """The base class of all errors of this library. An error can be pickled and copied, with its attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception calls the class with its `args`, which here are the message and no arguments of `__init__`.
+        return type(self)._empty, (), {**vars(self), "args": self.args}
+
+    @classmethod
+    def _empty(cls) -> Self:
+        return cls.__new__(cls)
 
 
 # Declarations and callbacks -------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pytest
+import redis
 from redis.connection import AbstractConnection
 
 import flows
@@ -19,8 +21,11 @@ from tests.hostile.kit import client_of, foreign_error, known_fault, message, on
 from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Commit, Entry, Head, digest
 
 pytestmark = pytest.mark.embedded
+REDIS_PY = str(Path(redis.__file__).parent)
+"""The folder of redis-py's code."""
 
 
 # What is stored -------------------------------------------------------------------------------------------------------
@@ -68,13 +73,16 @@ def test_a_member_is_served_when_the_index_of_their_channel_is_damaged(valkey_ur
 
 
 class Interruption:
-    """Drops all connections while one of them is checked after it was taken from the pool.
+    """Drops all connections at one step of a request, as another thread may do at any time.
 
-    The drop comes after a given number of steps of the check, each a line of the client's code. Each moment at which
-    another thread may drop the connection can be met in this way, independent of the machine's load.
+    A step is a line of redis-py's code. The drop comes after a given number of them, so each moment can be met,
+    independent of the machine's load.
+
+    Attributes:
+        steps: The number of steps so far.
     """
 
-    def __init__(self, drop: Callable[[], None], after: int) -> None:
+    def __init__(self, drop: Callable[[], object], after: int) -> None:
         """Prepare the interruption.
 
         Args:
@@ -84,46 +92,55 @@ class Interruption:
         self._drop, self._after = drop, after
         self.steps = 0
 
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Interrupt each check from now on."""
-        check = AbstractConnection.can_read
+    def __enter__(self) -> Self:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
 
-        def can_read(connection: AbstractConnection, *args: Any, **options: Any) -> Any:
-            before = sys.gettrace()
-            sys.settrace(self._trace)
-            try:
-                return check(connection, *args, **options)
-            finally:
-                sys.settrace(before)
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
 
-        patch.setattr(AbstractConnection, "can_read", can_read)
-
-    def _trace(self, _: FrameType, event: str, __: object) -> Any:
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(REDIS_PY):
+            return self._trace if event == "call" and "vimbiso_fsm" in frame.f_code.co_filename else None
         if event == "line":
             self.steps += 1
             if self.steps == self._after:
+                sys.settrace(None)  # the drop itself is not interrupted
                 self._drop()
+                sys.settrace(self._trace)
         return self._trace
 
 
-@known_fault("A connection that is dropped while it is taken from the pool raises the client's TypeError.")
-def test_a_dropped_connection_raises_only_the_errors_of_the_store(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
-    """When one misplaced reply drops all connections, other threads go on or raise the store's documented errors."""
+@pytest.mark.parametrize("closes", ["store", "client"])
+def test_a_dropped_connection_raises_only_the_errors_of_the_store(valkey_url: str, closes: str):
+    """When all connections are dropped at any step of a request, it is answered, or raises a documented error.
+
+    The store drops them after a misplaced reply, and an embedder's client of the same pool may drop them at any time.
+    """
     raised: dict[int, str] = {}
-    with AtomicStateManager.from_url(valkey_url) as store:
-        load, drop = partial(store.load, "m-1"), store.servers.disconnect
-        load()
+    with client_of(valkey_url) as client, AtomicStateManager(client) as store:
+        drop = store.servers.disconnect if closes == "store" else client.connection_pool.disconnect
+        versions = 0
         for after in count(1):
-            interruption = Interruption(drop, after)
-            with monkeypatch.context() as patch:
-                interruption.install(patch)
-                error = foreign_error(load, TypeError, AttributeError, ValueError)
+            store.load("m-1")  # the connection is kept from one request to the next
+            head = store.load("m-1").head
+            commit = _commit(head, after)
+            with Interruption(drop, after) as interruption:
+                error = foreign_error(partial(store.commit, commit), TypeError, AttributeError, ValueError)
             if error:
                 raised[after] = error
+            assert store.load("m-1").head.version == (versions := versions + 1)
             if interruption.steps < after:
-                require(after > 3, "no connection was checked")
+                require(after > 20, "no request was interrupted")
                 break
     assert raised == {}
+
+
+def _commit(head: Head, number: int) -> Commit:
+    body = b"%d" % number
+    entry = Entry(head.version + 1, digest(body), body)
+    return Commit("m-1", head, f"t{number}", "content", "said", b"{}", entry, b"record")
 
 
 def _with_spoilt_instants(reply: Any) -> Any:

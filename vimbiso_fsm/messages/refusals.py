@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.messages.replies import NOTHING, Text
+from vimbiso_fsm.messages.replies import Text
 
 
 @attrs.frozen(init=False)
@@ -28,7 +28,7 @@ class Refused:
 
     def __init__(self, code: str, /, field: str | None = None, **params: Any) -> None:
         """Make a reason; `params` are the parameters of its words."""
-        for name, value in (("code", code), ("field", field), ("params", params or NOTHING)):
+        for name, value in (("code", code), ("field", field), ("params", params)):
             object.__setattr__(self, name, value)
 
     def __bool__(self) -> bool:

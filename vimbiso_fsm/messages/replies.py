@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""No parameters."""
 
 
 def plain(value: str) -> str:
@@ -54,7 +50,7 @@ class Text:
 
     def __init__(self, key: str, /, **params: Parameter) -> None:
         """Make a text without final words; see the class."""
-        _fill(self, key=key, params=params or NOTHING, text="")
+        _fill(self, key=key, params=params, text="")
 
     def said(self, words: str, params: Mapping[str, str | int]) -> Text:
         """Return this text with its final words, and its parameters as they were written."""
