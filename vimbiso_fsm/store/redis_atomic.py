@@ -528,7 +528,8 @@ class AsyncAtomicStateManager(
     def _take(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster | Callable[[], AsyncServers]) -> str:
         first, make = (client(), client) if callable(client) else (async_servers_of(client), _no_second_loop)
         servers: Iterator[AsyncServers] = chain([first], iter(make, None))  # one for each loop
-        self._loops = PerLoop(lambda: _LoopConnections(next(servers), self._confirm))
+        confirm = self._confirm
+        self._loops = PerLoop(lambda: _LoopConnections(next(servers), confirm))
         return first.place
 
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
