@@ -227,9 +227,9 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             command = index_record(found, record, self._keys)
             reply, _ = await self._repeat(command.words, self._attempts())
             found = recorded(command, reply)
-            index_of(self._secrets, found, self.servers.place)  # a manager that is refused leaves the record alone
+            index_of(self._secrets, found, self._place)  # a manager that is refused leaves the record alone
             record = record_of(self._secrets, found)
-        return index_of(self._secrets, record, self.servers.place)
+        return index_of(self._secrets, record, self._place)
 
     async def _repeat(self, words: Words, attempts: Attempts) -> Answer:
         """Send a command until it is answered or given up."""
