@@ -926,9 +926,9 @@ def test_sg13_an_invalid_first_state_is_not_stored(managed: Managed, client: Cli
         return turn.changes(member=attrs.evolve(turn.member, authenticated=True))
 
     with pytest.raises(InvalidMessage, match="pigeon"):
-        managed().handle(Message(Channel("pigeon", "7"), "1", "hi"))
+        managed(note_bot()).handle(Message(Channel("pigeon", "7"), "1", "hi"))
     with pytest.raises(InvalidState, match="member_id"):
-        managed().save(Document("", NEW, datetime.now(UTC)))
+        managed(note_bot()).save(Document("", NEW, datetime.now(UTC)))
     assert not client.keys("*:member:*")
     chat = Chat(managed(note_bot(prepare=nobody)))
     before = chat.say("hi").state
@@ -1547,9 +1547,9 @@ def test_sg43_the_audit_returns_each_stored_event(managed: Managed):
     chat = Chat(managed(note_bot()))
     nasty = 'a - b - c | "d"\n\t{e} - \\ %s 𝔘 - '
     member = chat.say("hi", nasty).state.member_id
-    entry = managed().history(member)[-1]
-    assert entry.after["text"] == nasty
-    assert [entry.version for entry in managed().history(member)] == [1, 2]
+    history = managed(note_bot()).history(member)
+    assert history[-1].after["text"] == nasty
+    assert [entry.version for entry in history] == [1, 2]
 
 
 def test_sg44_success_means_saved(own_server: Server):
@@ -1580,7 +1580,7 @@ def test_sg44_one_refusal_no_success(managed: Managed):
     chat.manager.update(member, with_profile("bulk", "x" * 47_000))
     outcome = chat.say("y" * 4000)
     assert outcome.status == "refused"
-    entries = managed().history(member)[2:]
+    entries = managed(note_bot()).history(member)[2:]
     assert [(entry.kind, entry.status, entry.codes) for entry in entries] == [
         ("refusal", "refused", ("message.too_much",))
     ]
@@ -1697,7 +1697,8 @@ def test_sg46_no_secrets(
     ada.say("hi", *OFFERING[:3])
     service.faults = [Fault("lost", "createCredex", times=3), Fault("401", "createCredex", times=1)]
     ada.say("yes", "yes")
-    exploding = Chat(managed(exploding_bot(), observers=[observe]), Channel("whatsapp", "263771987654"))
+    apart = managed(exploding_bot(), observers=[observe], namespace="exploding")
+    exploding = Chat(apart, Channel("whatsapp", "263771987654"))
     secrets.add(exploding.channel.identifier)
     exploding.say("hi", "bad zebra_canary", "guard zebra_canary", "call zebra_canary", "menu", "menu")
     documents = [chat.document for chat in (new, ada, katherine, exploding)]
