@@ -39,6 +39,7 @@ from typing import (
     NamedTuple,
     NewType,
     TypeAlias,
+    TypeGuard,
     TypeVar,
     Union,
     get_args,
@@ -103,7 +104,7 @@ class DataType(Generic[T]):
         except RecursionError:
             raise NotStorable(place, f"{type(value).__name__} nested too deep") from None
 
-    def _read_back(self, value: Any, place: str) -> Any:
+    def _read_back(self, value: object, place: str) -> Any:
         try:
             back = read(loads(dumps(self._written(value), place)), self.kind)
         except READ_ERRORS as error:
@@ -118,7 +119,7 @@ class DataType(Generic[T]):
             raise Misfit(place, path.removeprefix("."), fault)
         return back
 
-    def _written(self, value: Any) -> Any:
+    def _written(self, value: object) -> object:
         """Return a value as plain data of the type, or of its fields' own types, so that reading names the field."""
         try:
             return write(value, self.kind)
@@ -171,7 +172,7 @@ class _Node(NamedTuple):
 
     fits: Test
     stable: Test
-    samples: Sequence[Any]
+    samples: Sequence[object]
 
 
 class _Field(NamedTuple):
@@ -254,14 +255,14 @@ _SCALARS: Final[Mapping[object, tuple[Test, Sequence[object]]]] = {
 }
 """Tests and samples of scalars. They can never change."""
 _ANY: Final = _Node(_plain, _never, (None, 1, "a", [1, {"a": None}]))
-_LISTS: Final[Mapping[object, Callable[[Iterable[Any]], Any]]] = {
+_LISTS: Final[Mapping[object, Callable[[Iterable[object]], object]]] = {
     **{kind: kind for kind in (list, set, frozenset, deque)},
     Sequence: tuple,
     MutableSequence: list,
     AbstractSet: frozenset,
     MutableSet: set,
 }
-_MAPPINGS: Final[Mapping[object, Callable[[Mapping[Any, Any]], Any]]] = {
+_MAPPINGS: Final[Mapping[object, Callable[[Mapping[object, object]], Any]]] = {
     **{kind: kind for kind in (dict, OrderedDict, Counter)},
     defaultdict: lambda items: defaultdict(None, items),
     Mapping: dict,
@@ -283,7 +284,7 @@ class _Proof:
     def __init__(self) -> None:
         self._begun: dict[object, _Node | None] = {}
 
-    def of(self, kind: Any, within: str = "") -> _Node:
+    def of(self, kind: object, within: str = "") -> _Node:
         """Take a type apart and prove it; `within` is the field that it stands in."""
         try:
             return self._of(NoneType if kind is None else kind)
@@ -316,7 +317,7 @@ class _Proof:
             _check_round_trip(kind, sample, "a value")
         return node
 
-    def _made_of(self, kind: Any, origin: Any, inner: tuple[Any, ...]) -> _Node | None:
+    def _made_of(self, kind: object, origin: Any, inner: tuple[object, ...]) -> _Node | None:
         """Take apart a type that is made of other types."""
         if isinstance(kind, EnumMeta):
             return _enum(kind)
@@ -336,7 +337,7 @@ class _Proof:
             return _path(origin)
         return None
 
-    def _union(self, kind: object, inner: tuple[Any, ...]) -> _Node:
+    def _union(self, kind: object, inner: tuple[object, ...]) -> _Node:
         nodes = [self.of(each) for each in inner]
         for one, node in zip(inner, nodes, strict=True):
             for other in inner:
@@ -346,7 +347,7 @@ class _Proof:
         samples = [sample for node in nodes for sample in node.samples]
         return _Node(lambda value: _passes_one(value, fits), lambda value: _passes_one(value, stable), samples)
 
-    def _tuple(self, kind: Any, origin: Any, inner: tuple[Any, ...]) -> _Node | None:
+    def _tuple(self, kind: Any, origin: Any, inner: tuple[object, ...]) -> _Node | None:
         if hasattr(origin, "_fields"):
             hints = _hints(origin)
             return _fixed_tuple(origin, origin._make, [self.of(hints[name], name) for name in origin._fields])
@@ -389,7 +390,7 @@ class _Proof:
 
         return _Node(fits, _never, (make({}), *samples) if items.samples else (make({}),))
 
-    def _typed_dict(self, origin: Any) -> _Node:
+    def _typed_dict(self, origin: object) -> _Node:
         keys = {name: (self.of(hint, name), needed) for name, (hint, needed) in keys_of_typed_dict(origin).items()}
 
         def fits(value: object) -> bool:
@@ -406,7 +407,7 @@ class _Proof:
 
     # Classes of fields ------------------------------------------------------------------------------------------------
 
-    def _class(self, kind: Any, origin: Any) -> _Node:
+    def _class(self, kind: object, origin: type) -> _Node:
         """Take apart a class of fields. Inside itself it is taken by its name, and never stable."""
         if kind in self._begun:
             return _Node(lambda value: (node := self._begun[kind]) is not None and node.fits(value), _never, ())
@@ -423,7 +424,7 @@ class _Proof:
         self._begun[kind] = node
         return node
 
-    def _fields(self, kind: Any, origin: Any) -> Iterator[_Field]:
+    def _fields(self, kind: object, origin: Any) -> Iterator[_Field]:
         hints, variables = _hints(origin), _variables(kind)
         for field in attrs.fields(origin) if attrs.has(origin) else dataclasses.fields(origin):
             if field.init:
@@ -437,11 +438,11 @@ class _Proof:
                 )
 
 
-def _has_fields(origin: object) -> bool:
+def _has_fields(origin: object) -> TypeGuard[type]:
     return isinstance(origin, type) and (attrs.has(origin) or dataclasses.is_dataclass(origin))
 
 
-def _hints(origin: Any) -> dict[str, Any]:
+def _hints(origin: object) -> dict[str, object]:
     """Return the annotations of a class, without names in texts.
 
     They are not resolved by `attrs.resolve_types`, which would change the fields of an author's class.
@@ -455,7 +456,7 @@ def _hints(origin: Any) -> dict[str, Any]:
         raise _Refused(f"has an annotation that raises {type(error).__name__}", "correct the annotation") from None
 
 
-def _variables(kind: Any) -> dict[Any, Any]:
+def _variables(kind: object) -> dict[Any, object]:
     """Return the types that a class and its base classes give to type variables."""
     origin = get_origin(kind) or kind
     table = dict(zip(getattr(origin, "__parameters__", ()), get_args(kind), strict=False))
@@ -465,7 +466,7 @@ def _variables(kind: Any) -> dict[Any, Any]:
     return table
 
 
-def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
+def _substituted(hint: Any, variables: Mapping[Any, object]) -> object:
     """Return an annotation with types in place of type variables."""
     if isinstance(hint, TypeVar):
         return variables.get(hint, hint)
@@ -492,7 +493,7 @@ def _is_frozen(origin: Any) -> bool:
     return False
 
 
-def _instances(origin: Any, fields: Sequence[_Field]) -> Iterator[Any]:
+def _instances(origin: object, fields: Sequence[_Field]) -> Iterator[object]:
     """Yield instances of a class: that of its defaults, and some of samples. Its validators may refuse all of them."""
     if all(field.optional for field in fields):
         yield from _made(origin, {})
@@ -504,7 +505,7 @@ def _instances(origin: Any, fields: Sequence[_Field]) -> Iterator[Any]:
         yield from _made(origin, given)
 
 
-def _made(origin: Any, given: Mapping[str, Any]) -> Iterator[Any]:
+def _made(origin: Any, given: Mapping[str, object]) -> Iterator[object]:
     try:
         yield origin(**given)
     except Exception:  # noqa: BLE001  # a validator of the author may raise anything
@@ -516,7 +517,7 @@ def _made(origin: Any, given: Mapping[str, Any]) -> Iterator[Any]:
 
 def _enum(kind: EnumMeta) -> _Node:
     write_members_of(kind)
-    members: list[Any] = list(kind.__members__.values())
+    members: list[object] = list(kind.__members__.values())
     if issubclass(kind, Flag) and members:
         members += [kind(0), ~kind(0)]
     fits = _exactly(kind)
@@ -529,7 +530,7 @@ def _path(kind: Any) -> _Node:
     return _Node(fits, fits, (sample,))
 
 
-def _literal(values: tuple[Any, ...]) -> _Node:
+def _literal(values: tuple[object, ...]) -> _Node:
     allowed = {(type(each), each) for each in values}
 
     def fits(value: object) -> bool:
@@ -538,7 +539,7 @@ def _literal(values: tuple[Any, ...]) -> _Node:
     return _Node(fits, fits, values)
 
 
-def _fixed_tuple(kind: Any, make: Callable[[Iterable[Any]], Any], nodes: Sequence[_Node]) -> _Node:
+def _fixed_tuple(kind: object, make: Callable[[Iterable[object]], object], nodes: Sequence[_Node]) -> _Node:
     def fits(value: Any) -> bool:
         return (
             type(value) is kind
@@ -570,7 +571,7 @@ def _is_hashable(value: object) -> bool:
 # Comparison ----------------------------------------------------------------------------------------------------------
 
 
-def _check_round_trip(kind: Any, sample: object, name: str) -> None:
+def _check_round_trip(kind: object, sample: object, name: str) -> None:
     """Write and read a sample, which `name` names.
 
     Raises:
@@ -591,7 +592,7 @@ def _check_round_trip(kind: Any, sample: object, name: str) -> None:
         raise _Refused(f"is of type {name_of(kind)}, of which {name}{place} {fault}", remedy)
 
 
-def _check_told_apart(kind: object, one: Any, other: Any, samples: Iterable[object]) -> None:
+def _check_told_apart(kind: object, one: object, other: object, samples: Iterable[object]) -> None:
     """Check that the stored form of one type of a union is not that of a value of another.
 
     Raises:
@@ -615,7 +616,7 @@ def _never_settles(_: object, __: object) -> bool:
     return False
 
 
-def _settles(given: Any, back: Any) -> bool:
+def _settles(given: object, back: object) -> bool:
     """Whether a value may become one of another class when it is read back, because both mean the same."""
     if isinstance(given, AbstractSet) and isinstance(back, AbstractSet):
         return True
@@ -628,7 +629,7 @@ def _settles(given: Any, back: Any) -> bool:
     return type(back) in _SCALARS and isinstance(given, type(back))
 
 
-def _differences(given: Any, back: Any, settles: Callable[[Any, Any], bool]) -> Iterator[tuple[str, str]]:
+def _differences(given: Any, back: Any, settles: Callable[[object, object], bool]) -> Iterator[tuple[str, str]]:
     """Yield the places where the value that is read back is another one than was given, and how it differs."""
     if type(given) is not type(back) and not settles(given, back):
         yield "", f"is of type {type(given).__name__}, and would be read back as {type(back).__name__}"

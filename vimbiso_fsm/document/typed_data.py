@@ -73,7 +73,7 @@ def write(value: object, kind: object) -> Any:
     return converter.unstructure(value, unstructure_as=kind)
 
 
-def read(raw: object, kind: Any) -> Any:
+def read(raw: object, kind: Any) -> object:
     """Return plain data as a value of a type. Raises whatever cattrs and the classes of an author raise."""
     return converter.structure(raw, kind)
 
@@ -111,7 +111,7 @@ def kind_of(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
     """Return whether a value is an object of JSON."""
     return type(value) is dict or isinstance(value, Mapping)  # the check of an abstract class is slow
 
@@ -176,7 +176,7 @@ def new_converter(**options: Any) -> JsonConverter:
     return made
 
 
-def object_writer(kind: type[T], **written: Callable[[Any], object]) -> Callable[[T], dict[str, Any]]:
+def object_writer(kind: type[T], **written: Callable[[Any], object]) -> Callable[[T], dict[str, object]]:
     """Make a function that writes an attrs class as plain data, without the fields that have their default.
 
     Args:
@@ -191,7 +191,7 @@ def _is_object(kind: Any) -> bool:
     return attrs.has(kind) or dataclasses.is_dataclass(get_origin(kind) or kind)
 
 
-def _object_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _object_reader(kind: Any, converter: JsonConverter) -> Callable[[object, object], object]:
     """Make a function that reads a class of fields; without the check, no object would be read as one of defaults."""
     read = make_dict_structure_fn(kind, converter)
     return lambda value, target: read(mapping(value), target)
@@ -216,13 +216,13 @@ def _is_set(kind: object) -> bool:
     return isinstance(origin, type) and issubclass(origin, AbstractSet)
 
 
-def _set_writer(kind: Any) -> Callable[[AbstractSet[Any]], list[Any]]:
+def _set_writer(kind: object) -> Callable[[AbstractSet[object]], list[object]]:
     """Make a function that writes a set as a sorted list, so that equal sets are written alike in each process."""
     write = converter.get_unstructure_hook((*get_args(kind), Any)[0])
     return lambda value: sorted(map(write, value), key=dumps)
 
 
-def _list_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _list_reader(kind: object, converter: JsonConverter) -> Callable[[object, object], object]:
     """Make a function that reads a list, a tuple or a set."""
     inner = get_args(kind)
     make = _READ_AS[get_origin(kind) or kind]
@@ -230,10 +230,10 @@ def _list_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any],
     each: Any = inner[0] if inner and not several else Any
     read = list_structure_factory(list[each], converter)
 
-    def structure_list(value: object, target: Any) -> Any:
+    def structure_list(value: object, target: object) -> object:
         if not isinstance(value, list | tuple):
             raise Misshapen(f"must be a list, not {kind_of(value)}")
-        found: list[Any] = read(value, target)
+        found: list[object] = read(value, target)
         if several:
             found = [converter.structure(item, wanted) for item, wanted in zip(found, inner, strict=True)]
         return found if make is list else make(found)
@@ -315,12 +315,12 @@ def write_members_of(kind: EnumMeta) -> None:
 
 
 @cache
-def _enum_reader(kind: EnumMeta) -> Callable[[object, object], Any]:
+def _enum_reader(kind: EnumMeta) -> Callable[[object, object], object]:
     """Make a function that reads the members of an enum, and the combinations of flags."""
     members: list[Any] = list(kind.__members__.values())
     wires = {(type(wire), wire): member for member in members for wire in [_wire_of(member)]}
 
-    def structure_enum(value: object, _: object) -> Any:
+    def structure_enum(value: object, _: object) -> object:
         try:
             found = wires.get((type(value), value))
             if found is None and type(value) is not bool:
@@ -334,20 +334,20 @@ def _enum_reader(kind: EnumMeta) -> Callable[[object, object], Any]:
     return structure_enum
 
 
-def _is_literal(kind: Any) -> bool:
+def _is_literal(kind: object) -> bool:
     origin: object = get_origin(kind)
     return origin is Literal
 
 
-def _is_literal_of_members(kind: Any) -> bool:
+def _is_literal_of_members(kind: object) -> bool:
     return _is_literal(kind) and any(isinstance(each, Enum) for each in get_args(kind))
 
 
-def _literal_reader(kind: Any) -> Callable[[object, object], Any]:
+def _literal_reader(kind: object) -> Callable[[object, object], object]:
     """Make a function that reads the values of a `Literal`, which are told apart by their types: 1 is not True."""
     wires = {(type(wire), wire): each for each in get_args(kind) for wire in [_plain_of(each)]}
 
-    def structure_literal(value: object, _: object) -> Any:
+    def structure_literal(value: object, _: object) -> object:
         try:
             return wires[type(value), value]
         except (KeyError, TypeError):
@@ -360,10 +360,10 @@ def _plain_of(value: object) -> object:
     return _wire_of(value) if isinstance(value, Enum) else value
 
 
-def _unless_enum(read: Callable[[object, Any], Any]) -> Callable[[object, Any], Any]:
+def _unless_enum(read: Callable[[object, object], object]) -> Callable[[object, object], object]:
     """Return the reader of a class that also reads enums that extend the class; cattrs finds it for them as well."""
 
-    def structure_scalar(value: object, kind: object) -> Any:
+    def structure_scalar(value: object, kind: object) -> object:
         if isinstance(kind, EnumMeta):
             return _enum_reader(kind)(value, kind)
         return read(value, kind)
@@ -379,7 +379,7 @@ def _is_choice(kind: object) -> bool:
     return get_origin(kind) in (Union, UnionType) and len(set(get_args(kind)) - {NoneType}) > 1
 
 
-def _union_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _union_reader(kind: object, converter: JsonConverter) -> Callable[[object, object], object]:
     """Make a function that reads a value of a union.
 
     The value is read as the first type that would write the same plain data again. Where a class has changed since
@@ -388,10 +388,10 @@ def _union_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any]
     members = [(member, converter.get_structure_hook(member)) for member in get_args(kind) if member is not NoneType]
     optional = NoneType in get_args(kind)
 
-    def structure_union(value: object, _: object) -> Any:
+    def structure_union(value: object, _: object) -> object:
         if value is None and optional:
             return None
-        found: list[tuple[int, Any]] = []
+        found: list[tuple[int, object]] = []
         for member, read in members:
             try:
                 made = read(value, member)
@@ -422,7 +422,7 @@ def _keys_of(kind: object) -> object:
     return (*get_args(kind), Any)[0]
 
 
-def _mapping_writer(kind: Any, converter: JsonConverter) -> Callable[[Mapping[Any, Any]], Any]:
+def _mapping_writer(kind: object, converter: JsonConverter) -> Callable[[Mapping[object, object]], object]:
     """Make a function that writes a mapping with keys of any type. A key that is no text is written as JSON in one."""
     inner = get_args(kind)
     write = converter.get_unstructure_hook(inner[1]) if len(inner) > 1 else converter.unstructure
@@ -434,13 +434,13 @@ def _key(key: object) -> str:
     return wire if type(wire) is str else dumps(wire, "key").decode()
 
 
-def _mapping_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _mapping_reader(kind: Any, converter: JsonConverter) -> Callable[[object, object], object]:
     """Make a function that reads a mapping with keys of any type."""
     wanted, *inner = get_args(kind)
-    textual: Any = (get_origin(kind) or kind)[(str, *inner)]
+    textual: object = (get_origin(kind) or kind)[(str, *inner)]
     read, read_key = converter.get_structure_hook(textual), converter.get_structure_hook(wanted)
 
-    def structure_key(text: str) -> Any:
+    def structure_key(text: str) -> object:
         try:
             key = read_key(text, wanted)
             if _key(key) == text:
@@ -452,7 +452,7 @@ def _mapping_reader(kind: Any, converter: JsonConverter) -> Callable[[object, An
         except READ_ERRORS:
             raise Misshapen(f"has a key that is no {name_of(wanted)}") from None
 
-    def structure_mapping(value: object, _: object) -> Any:
+    def structure_mapping(value: object, _: object) -> object:
         made = read(mapping(value), textual)
         items = {structure_key(text): item for text, item in made.items()}
         made.clear()
@@ -470,13 +470,13 @@ def _is_named_tuple(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
-def _named_tuple_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _named_tuple_reader(kind: Any, converter: JsonConverter) -> Callable[[object, object], object]:
     hints = get_type_hints(kind)
     wanted = [hints[name] for name in kind._fields]
     readers = [converter.get_structure_hook(each) for each in wanted]
     least = len(wanted) - len(kind._field_defaults)
 
-    def structure_named_tuple(value: object, _: object) -> Any:
+    def structure_named_tuple(value: object, _: object) -> object:
         if not isinstance(value, list | tuple) or not least <= len(value) <= len(wanted):
             raise Misshapen(f"must be a list of {len(wanted)} values")
         return kind(*(read(item, each) for item, read, each in zip(value, readers, wanted, strict=False)))
@@ -484,7 +484,7 @@ def _named_tuple_reader(kind: Any, converter: JsonConverter) -> Callable[[object
     return structure_named_tuple
 
 
-def _named_tuple_writer(kind: Any, converter: JsonConverter) -> Callable[[Any], list[Any]]:
+def _named_tuple_writer(kind: Any, converter: JsonConverter) -> Callable[[Any], list[object]]:
     hints = get_type_hints(kind)
     writers = [converter.get_unstructure_hook(hints[name]) for name in kind._fields]
     return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
@@ -499,12 +499,12 @@ def keys_of_typed_dict(kind: Any) -> Mapping[str, tuple[object, bool]]:
     return {name: (plain[name], name in required and name not in optional) for name in hints}
 
 
-def _typed_dict_reader(kind: Any, converter: JsonConverter) -> Callable[[object, Any], Any]:
+def _typed_dict_reader(kind: object, converter: JsonConverter) -> Callable[[object, object], object]:
     keys = keys_of_typed_dict(kind)
     readers = {name: (converter.get_structure_hook(hint), hint) for name, (hint, _) in keys.items()}
     required = [name for name, (_, needed) in keys.items() if needed]
 
-    def structure_typed_dict(value: object, _: object) -> Any:
+    def structure_typed_dict(value: object, _: object) -> object:
         raw = mapping(value)
         if missing := [name for name in required if name not in raw]:
             raise Misshapen(f"lacks {', '.join(missing)}")
@@ -513,7 +513,7 @@ def _typed_dict_reader(kind: Any, converter: JsonConverter) -> Callable[[object,
     return structure_typed_dict
 
 
-def _typed_dict_writer(kind: Any, converter: JsonConverter) -> Callable[[Any], dict[str, Any]]:
+def _typed_dict_writer(kind: object, converter: JsonConverter) -> Callable[[Any], dict[str, Any]]:
     writers = {name: converter.get_unstructure_hook(hint) for name, (hint, _) in keys_of_typed_dict(kind).items()}
     return lambda value: {
         _key(name): writers[name](item) if name in writers else converter.unstructure(item)
@@ -526,7 +526,7 @@ def _typed_dict_writer(kind: Any, converter: JsonConverter) -> Callable[[Any], d
 converter: Final = new_converter(unstruct_collection_overrides={tuple: list, deque: list})
 """The converter of typed data. It also writes documents."""
 
-_SCALARS: Final[Mapping[type, Callable[[object, Any], Any]]] = {
+_SCALARS: Final[Mapping[type, Callable[[object, Any], object]]] = {
     **{kind: exactly(kind) for kind in (str, int, bool, NoneType)},
     float: _float,
     Decimal: _decimal,

@@ -49,11 +49,6 @@ def fits(given: object, wanted: object) -> bool:
     return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
 
 
-def name_of(annotation: object) -> str:
-    """Return an annotation as it stands in an error."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
-
-
 def _hints(annotated: object) -> dict[str, object]:
     try:
         return typing.get_type_hints(annotated)

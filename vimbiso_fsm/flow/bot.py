@@ -14,9 +14,8 @@ import attrs
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, Run, StoredProfile
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
-from vimbiso_fsm.document.typed_data import structure
+from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
-from vimbiso_fsm.flow.annotations import name_of
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
