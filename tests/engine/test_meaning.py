@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.bots import one_flow
 from tests.strategies import texts
 from vimbiso_fsm.channels import terminal
+from vimbiso_fsm.channels.numbering import writes_numbers
 from vimbiso_fsm.document.document import Document, narrowed_to
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
@@ -278,6 +279,29 @@ def test_the_place_decides_in_the_list_that_asks_which():
     assert talk.say("1").fields["value"] == "a"
 
 
+@pytest.mark.parametrize(
+    ("channel", "said", "value"),
+    [(CHANNEL, "2", ""), (CHANNEL, "4", "b"), (CHANNEL, "1", "a"), (CHANNEL, "2 guests", "a"), (SMS, "2", "b")],
+)
+def test_without_written_numbers_the_same_number_is_asked_again(channel: Channel, said: str, value: str):
+    """A member who repeats "2" beside "2 guests" and "4 guests" may mean the first, unless the list has numbers."""
+    talk = talking(listing([Row("a", "2 guests"), Row("b", "4 guests")]), channel).say("2")
+    assert list(talk.shown) == ["2 guests", "4 guests"]
+    talk.say(said)
+    assert talk.fields["value"] == value
+    assert value or talk.words == [SEVERAL, "Which?"]
+
+
+@pytest.mark.parametrize("channel", [CHANNEL, SMS])
+def test_an_id_that_is_a_number_decides_nothing_when_it_is_repeated(channel: Channel):
+    """A member who repeats a number that is the id of one choice was not shown that id, and is asked again."""
+    talk = talking(listing([Row("3", "Alpha"), Row("1", "Beta"), Row("2", "Gamma")]), channel)
+    for _ in range(2):
+        assert talk.say("3").words == [SEVERAL, "Which?"]
+        assert list(talk.shown) == ["Alpha", "Gamma"]
+    assert talk.say("2").fields["value"] == "2"
+
+
 def test_an_answer_that_is_none_of_them_asks_the_whole_question():
     """A text that means nothing, `back`, or a refusal leads back to the whole question; `help` does not."""
     rows = [Row("a", "Same"), Row("b", "same"), Row("c", "Other")]
@@ -469,7 +493,10 @@ def test_a_text_is_taken_only_if_nothing_else_has_it(bot: Bot, channel: Channel,
 
 @given(lists(), channels, st.integers(0, 99), st.integers(0, 20))
 def test_asked_which_is_answered_by_any_number_and_any_press(bot: Bot, channel: Channel, which: int, at: int):
-    """Whatever the member is asked back, each number of that list and each press ends it, and both mean the same."""
+    """Whatever the member is asked back, each number of that list and each press ends it, and both mean the same.
+
+    Where no numbers were written, a number that stands in a title or is a word does not end it; the press does.
+    """
     draft = draft_of(talking(bot, channel))
     several = [
         text for text in (*TITLES, *IDS, *map(str, range(13))) if 1 < len(meanings(draft, text)) <= bot.limits.rows
@@ -487,6 +514,13 @@ def test_asked_which_is_answered_by_any_number_and_any_press(bot: Bot, channel: 
     ends = []
     for text, choice in ((str(place + 1), None), (None, ids[place])):
         again = Talk(bot, talk.state, channel=channel).send(text, choice)
+        if text is not None and SEVERAL in again.words:
+            assert not writes_numbers(channel.type, reply)
+            names = [shown.title for shown in run.shown] + [
+                word for way in bot.flows[0].transitions for word in way.words
+            ]
+            assert any(text in name or number(normalise(name)) == place + 1 for name in names)
+            return
         assert SEVERAL not in again.words
         ends.append((again.place, again.fields, again.words))
     assert ends[0] == ends[1]

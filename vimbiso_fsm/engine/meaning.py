@@ -10,8 +10,9 @@ The first that applies is the meaning. The place competes with the others where 
 channel wrote numbers beside the choices, and with an id, which no member reads. It also competes with a number that
 only stands in a title, as in "3 guests".
 
-The answer to a question that was narrowed is compared with the choices of that question first, and its place comes
-before the names, so that a number always decides.
+The answer to a question that was narrowed is compared with the choices of that question first. Its place comes before
+the names where numbers were written, so that a number decides there. Elsewhere the member is asked again until the
+answer is plain; a button or a whole title always is.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def meanings(draft: Draft, text: str) -> tuple[str, ...]:
     names, place = [*_names(draft)], _place(draft, word)
     few = narrowed_to(draft.standing)
     if few:
-        among = [place] if place else _choices(_named([name for name in names if name.choice in few], word))
+        among = _among(draft, [name for name in names if name.choice in few], place, word)
         if among:
-            return tuple(among)
+            return among
     named = _named(names, word)
     if not place or not named:
         return _place_or_answer(draft, names, place, text) if place else tuple(_choices(named))
@@ -138,12 +139,29 @@ def _place(draft: Draft, word: str) -> str:
     return shown[place - 1].choice if place is not None and 1 <= place <= len(shown) else ""
 
 
+def _among(draft: Draft, names: Sequence[_Name], place: str, word: str) -> tuple[str, ...]:
+    """Return the meanings of a text among the choices of a question that was narrowed; these have the `names`."""
+    if place and _numbers_were_written(draft):
+        return (place,)
+    named = _named(names, word)
+    is_a_number = number(word) is not None
+    if is_a_number and not place and named and not any(name.is_read for name in named):
+        return tuple(_choices(names))  # the id of one of them, which no member has read
+    read = [name for name in named if name.is_read or not is_a_number]
+    return _in_order(names, {*_choices(read), *_hinted(draft, word), place})
+
+
+def _hinted(draft: Draft, word: str) -> set[str]:
+    """Return the choices in whose titles this number stands."""
+    value = number(word)
+    return {shown.choice for shown in draft.standing.shown if value in numbers_in(normalise(shown.title))}
+
+
 def _place_or_answer(draft: Draft, names: Sequence[_Name], place: str, text: str) -> tuple[str, ...]:
     """Return the meanings of a number that is a place and no name."""
-    value = number(normalise(text))
-    hinted = {shown.choice for shown in draft.standing.shown if value in numbers_in(normalise(shown.title))}
-    places = _in_order(names, {*hinted, place})
-    answer = _accepted(draft, [text.strip(), str(value)])
+    word = normalise(text)
+    places = _in_order(names, {*_hinted(draft, word), place})
+    answer = _accepted(draft, [text.strip(), str(number(word))])
     if answer is None:
         return places
     # A secret answer must not be quoted back, so that the member is not asked.
