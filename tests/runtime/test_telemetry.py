@@ -92,8 +92,11 @@ class Bench:
             **options,
         }
         if self._kind == "sync":
-            return ObservedManager(flows.bot, self.store, **options)
-        return AsyncObservedManager(flows.bot, AsyncMemoryStore(self.store), **options)  # type: ignore[arg-type]
+            manager: Any = ObservedManager(flows.bot, self.store, **options)
+        else:
+            manager = AsyncObservedManager(flows.bot, AsyncMemoryStore(self.store), **options)  # type: ignore[arg-type]
+        manager._base.clock.follow(lambda: self.store.at)  # a manager of its own clock would begin no call after a jump
+        return manager
 
     def _do(self, result: Any) -> Any:
         return self._runner.run(result) if asyncio.iscoroutine(result) else result
