@@ -27,6 +27,7 @@ from vimbiso_fsm import (
     Turn,
     call,
 )
+from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, SessionExpired
@@ -376,12 +377,15 @@ def test_cancel_after_an_effect_does_not_say_that_nothing_was_sent():
 # Effects are bounded between two words of the member ------------------------------------------------------------------
 
 
-def timed(seconds: float = 60) -> tuple[Bot, Till]:
+def timed(seconds: float = 60, answer: Any = "receipt") -> tuple[Bot, Till]:
     """A flow whose question times out into its effect, and whose effect leads back to the question."""
-    till = Till()
+    till = Till(lambda number: answer)
     flow: Flow[Pay] = Flow(
         "hold", data=Pay, initial="hold",
-        states=[State("hold", ask=Text("Hold?"), timeout=seconds), State("paying", call=pays, into="receipt")],
+        states=[
+            State("hold", ask=Text("Hold?"), timeout=lambda turn: seconds),
+            State("paying", call=pays, into="receipt"),
+        ],
         transitions=[
             Transition(["yes", "timeout"], "hold", "paying"), Transition(["done", "failed"], "paying", "hold"),
             Transition("no", "hold", "hold", conditions=lambda turn: Refused("hold.no")),
@@ -402,6 +406,35 @@ def test_timeouts_make_one_effect_between_two_words():
     talk.says("well?", "yes")  # the first is answered with the question that waits
     assert till.asked == 2
     talk.wait(61).wake()
+    assert till.asked == 2
+
+
+def test_a_timeout_that_is_refused_its_effect_is_not_repeated():
+    """Once a timeout has led to a second effect, its question waits for a word of the member, after which it is set."""
+    bot, till = timed()
+    talk = Talk(bot).say("hi")
+    for _ in range(9):
+        talk.wait(61).wake()
+    assert [unseal(entry).kind for entry in talk.sealed].count("timer") == 2
+    assert sum("say so" in words for words in talk.waiting) == 1
+    assert talk.state.run is not None
+    assert talk.state.run.due is None
+    talk.says("well?", "yes").wait(61).wake()
+    assert till.asked == 2
+    assert talk.entry.kind == "timer"
+
+
+@pytest.mark.parametrize("outcome", [7, Refused("seats.none")], ids=["done", "refused"])
+def test_an_instant_that_has_passed_leads_to_one_effect(outcome: Any):
+    """A question whose instant has passed and whose effect leads back to it is asked, in place of an error."""
+    bot, till = timed(0.0, outcome)
+    talk = Talk(bot).say("hi")
+    assert till.asked == 1
+    assert talk.last.status == "advanced"
+    assert talk.words[-1] == "Hold?"
+    talk.wait(61).wake()
+    assert till.asked == 1
+    assert talk.says("yes").last.status == "advanced"
     assert till.asked == 2
 
 
@@ -445,7 +478,34 @@ def test_new_runs_of_a_sub_flow_make_one_effect_between_two_words():
     for _ in range(4):
         talk.wait(61).wake()
     assert till.asked == 1
-    assert talk.says("well?", "no").wait(61).wake().state.effects == ("sub.paying",)
+    assert talk.says("well?", "no").wait(61).wake().state.effects == ("home.sub/sub.paying",)
+    assert till.asked == 2
+
+
+def test_a_sub_flow_of_two_states_makes_an_effect_for_each():
+    """One word may lead through two states with the same sub-flow; the effect of each is made once."""
+    till = Till()
+    pay: Flow[Pay] = Flow(
+        "pay", data=Pay, initial="paying",
+        states=[State("paying", call=pays), State("paid", final=True), State("lost", final=True, cancels=True)],
+        transitions=[Transition("done", "paying", "paid"), Transition("failed", "paying", "lost")],
+    )  # fmt: skip
+    shop: Flow[Pay] = Flow(
+        "shop", data=Pay, initial="sure",
+        states=[
+            State("sure", ask=Text("Both?")), State("rent", flow=pay), State("tip", flow=pay),
+            State("both", ask=Text("Both paid."), timeout=60), State("none", ask=Text("Not paid.")),
+        ],
+        transitions=[
+            Transition("yes", "sure", "rent"), Transition("done", "rent", "tip"), Transition("done", "tip", "both"),
+            Transition("cancelled", ["rent", "tip"], "none"), Transition(["again", "timeout"], "both", "rent"),
+            Transition("ok", "none", "sure"),
+        ],
+    )  # fmt: skip
+    talk = Talk(Bot([shop, pay], services={"till": till}, session=1e6)).says("hi", "yes")
+    assert talk.words == ["Both paid."]
+    assert till.asked == 2
+    assert talk.wait(61).wake().place == "shop.none"
     assert till.asked == 2
 
 
@@ -553,7 +613,7 @@ def test_a_message_is_decided_the_same_on_the_document_of_an_earlier_release():
     assert (document.effects, document.call) == ((), None)
     assert b"_effects" not in talk.last.raw
     decision = decide(talk.bot, document, Message(talk.channel, "x", "yes"), talk.now)
-    assert decision.document.effects == ("pay.paying",)
+    assert decision.document.effects == ("home.paying/pay.paying",)
 
 
 # Calls whose outcome is not known -------------------------------------------------------------------------------------

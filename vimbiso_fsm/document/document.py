@@ -285,7 +285,8 @@ class Document:
         session_since: The instant at which the session began.
         warn_at: The instant at which the member is warned of the end of the session.
         channels: The linked channels.
-        effects: The states whose calls with an effect were made since the member's last word, as `flow.state`.
+        effects: The places whose calls with an effect were made since the member's last word: a state as `flow.state`,
+            after those of the runs that wait for it as their sub-flow, as in "home.shopping/pay.paying".
         moved: The promotion of the guest that this document belonged to.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
             entry records them.

@@ -12,7 +12,7 @@ from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
 from vimbiso_fsm.engine.interpreter import abandon, allowed, fail, fire
 from vimbiso_fsm.engine.kept_answer import kept_answer
-from vimbiso_fsm.engine.pending import make, place_of, take_up, waiting_words, with_token
+from vimbiso_fsm.engine.pending import make, take_up, waiting_words, with_token
 from vimbiso_fsm.engine.refusals import say_reasons
 from vimbiso_fsm.errors import Stuck
 from vimbiso_fsm.messages.message import Message
@@ -162,7 +162,7 @@ def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
     """
     in_doubt, run, effects = draft.in_doubt, draft.standing, draft.effects
     draft.member, draft.pending = member, None
-    draft.effects = tuple(place for place in effects if place != place_of(run))  # the call was refused
+    draft.effects = tuple(place for place in effects if place != draft.place)  # the call was refused
     data = run.flow_data.data
     counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
     if in_doubt or allowed(draft, counted):

@@ -53,7 +53,7 @@ class Draft:
         suspended: The suspended runs, the next to go on last.
         pending: The call on its way.
         outbox: The replies that wait for delivery.
-        effects: The states whose calls with an effect were made since the member's last word, as `flow.state`.
+        effects: The places whose calls with an effect were made since the member's last word.
         session_since: The instant at which the session began.
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
         call: The call to make once the turn is stored.
@@ -127,6 +127,16 @@ class Draft:
         """The current run's state."""
         run = self.standing
         return self.bot.machine(run).flow[run.step]
+
+    @property
+    def place(self) -> str:
+        """The current state as `flow.state`, after those of the runs that wait for it as their sub-flow."""
+        runs = [self.standing]
+        for below in reversed(self.suspended):
+            if below.waits != Suspended.SUBFLOW:
+                break
+            runs.insert(0, below)
+        return "/".join(f"{run.flow}.{run.step}" for run in runs)
 
     @property
     def reader(self) -> Callable[[str], object] | None:

@@ -23,7 +23,7 @@ from vimbiso_fsm.document.document import (
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, settle
-from vimbiso_fsm.engine.pending import place_of, propose, token_ends
+from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import Stuck
 from vimbiso_fsm.flow.calls import Call
@@ -36,6 +36,8 @@ from vimbiso_fsm.messages.refusals import Refused
 
 _OF_A_STATE: Final = frozenset({"attempts", "tries", NARROWED})
 """The marks of a run in its state. Refusals are also counted while a call checks the answer."""
+AGAIN: Final = Refused("call.again")
+"""The reason of `failed` for an effect that is not made a second time without a word of the member."""
 
 
 def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | None = None) -> Fired[Any]:
@@ -140,11 +142,24 @@ def enter(
 
 
 def set_timer(draft: Draft) -> None:
-    """Set the timer of the current state, unless it was set or has fired since the state was entered."""
+    """Set the timer of the current state, unless it was set or has fired since the state was entered.
+
+    A timeout that has led to a second effect is not repeated before the member has said something.
+    """
     run = draft.standing
     timeout = draft.state.timeout if run.since is None else None
     if timeout is not None:
-        draft.run = attrs.evolve(run, since=draft.now, due=fires_at(timeout, draft.turn(run)))
+        due = None if _waits_for_a_word(draft, run) else fires_at(timeout, draft.turn(run))
+        draft.run = attrs.evolve(run, since=draft.now, due=due)
+
+
+def _waits_for_a_word(draft: Draft, run: Run) -> bool:
+    """Whether the run's state has timed out in this turn, and an effect was not made a second time since."""
+    timed_out = any(
+        (step.run, step.source, step.trigger) == (run.id, run.step, "timeout") and step.dest is not None
+        for step in draft.steps
+    )
+    return timed_out and AGAIN.code in draft.codes
 
 
 def time_out(draft: Draft) -> bool:
@@ -220,8 +235,8 @@ def ask_question(draft: Draft) -> None:
 
 def _call(draft: Draft, run: Run, proposed: Callable[[Turn[Any]], Call[Any]]) -> None:
     """Propose the call of the current state. A second effect there waits for a word of the member."""
-    if draft.policy.effect and place_of(run) in draft.effects:
-        fail(draft, Refused("call.again"))
+    if draft.policy.effect and draft.place in draft.effects:
+        fail(draft, AGAIN)
     else:
         propose(draft, run, proposed(draft.turn(run)))
 

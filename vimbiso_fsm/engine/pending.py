@@ -32,7 +32,7 @@ def waiting_words(draft: Draft) -> Text:
 def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
     """Store a call with the turn. The worker that commits the turn holds the lease and makes the call afterwards."""
     if draft.policy.effect:
-        draft.effects = (*draft.effects, place_of(run))
+        draft.effects = (*draft.effects, draft.place)
     proposed, arguments = _settled_arguments(proposed)
     pending = PendingCall(
         key=hashed("call", run.id, run.step, str(run.entered)),
@@ -45,11 +45,6 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
         renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # the token is new already
     )
     make(draft, pending, proposed)
-
-
-def place_of(run: Run) -> str:
-    """Return the state in which a run stands, as `flow.state`."""
-    return f"{run.flow}.{run.step}"
 
 
 def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:
