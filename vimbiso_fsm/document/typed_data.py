@@ -1,7 +1,7 @@
 """Typed data as plain data, and back. The only module that imports cattrs.
 
 Typed data are the data of flows, the arguments and results of calls, profiles, and the parts of a document. Scalars are
-never coerced: a text where a number belongs is a fault, not a number. `data_types` says which types have a round trip.
+never coerced: a text where a number belongs is a fault, not a number. `type_proof` says which types have a round trip.
 """
 
 from __future__ import annotations
