@@ -1,4 +1,4 @@
-"""`vimbiso owner`: whose a store is."""
+"""`vimbiso owner`: the bot that a store belongs to."""
 
 from __future__ import annotations
 

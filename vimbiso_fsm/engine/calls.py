@@ -136,7 +136,7 @@ def _give_up(draft: Draft, message: Message) -> None:
 def wait_for_call(draft: Draft, pending: PendingCall, message: Message) -> None:
     """Answer a message while a call is pending. Once its lease has expired, the call is taken up again.
 
-    A call that was answered keeps nobody: "menu" and "cancel" leave its flow at once.
+    A call that was answered does not hold the member: "menu" and "cancel" leave its flow at once.
     """
     answer = pending.answer
     if answer is not None:

@@ -172,7 +172,7 @@ def _failed(
 
 
 def _failure_words(draft: Draft, reference: str) -> Text:
-    """What the member reads after an error. It is true of a call that had its effect, or may have had it."""
+    """Return the text for the member after an error. It is true of a call that had its effect, or may have had it."""
     call = draft.pending
     if call is not None and call.done:
         return Text("failure.done", reference=reference)

@@ -1,8 +1,8 @@
 """The answer of a call on which the flow could not go on, because a callback raised or the document had no room.
 
-What the call did is a fact, whatever became of its turn. The answer of a call that had its effect is kept in place of
-the call's arguments. The call is not made again; the flow goes on from the answer once it can, and the member can leave
-at once. A refused call and one that only reads have left nothing behind, so they are made again.
+An effect stays, even if the turn of its answer fails. The answer of a call that had its effect is kept in place of the
+call's arguments. The call is not made again. The flow goes on from the answer as soon as it can, and the member can
+leave it at once. A refused call and a call that only reads have changed nothing, so they are made again.
 """
 
 from __future__ import annotations

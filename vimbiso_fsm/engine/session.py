@@ -1,6 +1,6 @@
 """The life of a session: its renewal, its end, and the warning before the end.
 
-A session is the member's: their message opens it. A run with a timer outlives it. What the timer leads to goes on
+A message of the member opens a session. A run with a timer outlives the session. When the timer fires, the run goes on
 without a session, up to the next question, which stays open until the member answers it or its own timer fires. If a
 login is made on the way, it lapses after the idle time as in a session; such a deadline has no `since`.
 

@@ -19,7 +19,7 @@ from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.document.typed_data import name_of
 from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.annotations import called, field_type, fits, returned
-from vimbiso_fsm.flow.passages import effect_loop
+from vimbiso_fsm.flow.effect_loops import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
 from vimbiso_fsm.flow.timeouts import timeout_fault
 from vimbiso_fsm.messages.bounds import check_seconds

@@ -1,4 +1,4 @@
-"""The claim of a store by a bot: a store says whose it is, and another bot is refused.
+"""The claim of a store by a bot: a store names its owner, and another bot is refused.
 
 The record of the owner has the layout of the store, the name of the bot, and the flows that it had. A bot with a name
 owns a store under this name. Where one of the two has no name, the flows decide: a bot that knows every flow of the

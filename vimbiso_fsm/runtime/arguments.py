@@ -1,4 +1,4 @@
-"""The check of what the methods of a manager are given, so that a wrong value is no error of a library below."""
+"""The check of the arguments of a manager's methods, so that a wrong value raises no error of a library below."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.audit.redaction import error_record
+from vimbiso_fsm.document.ids import instant
 
 FIELDS: Final[tuple[str, ...]] = (
     *("time", "level", "logger", "event"),
@@ -59,7 +59,7 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             facts = {**error_record(record.exc_info[1], ""), **facts}
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": instant(record.created).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": event,

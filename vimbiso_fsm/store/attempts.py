@@ -124,7 +124,7 @@ class Attempts:
         if self.redirect is not None and self._made == 1:
             wait = 0.0  # the error names the right node; only nodes that do not agree yet need time
         if is_final or self._made == ATTEMPTS or time.monotonic() + wait > self._last:
-            raise self.over(_fault(error)) from error
+            raise self.over(fault_of(error)) from error
         return wait
 
     def result(self, result: R, confirmed: bool) -> R:
@@ -181,7 +181,8 @@ def _is_temporary(refusal: BaseException) -> bool:
     return isinstance(refusal, _TEMPORARY) or str(refusal).startswith("NOREPLICAS")
 
 
-def _fault(error: Exception) -> str:
+def fault_of(error: BaseException) -> str:
+    """Return what an error of redis-py says, in words."""
     cause = error.__cause__ if isinstance(error, NotSent) else error
     if isinstance(cause, OutOfMemoryError):
         return "it is out of memory (maxmemory) and refused the write"

@@ -12,6 +12,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store.attempts import fault_of
 from vimbiso_fsm.store.doctor import QUESTIONS, Node
 from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, AsyncServers, Cluster, Servers, servers_at
 
@@ -106,7 +107,7 @@ def _ask(client: Any, place: str, replica: bool) -> Node:
     try:
         return Node(place, pipeline.execute(raise_on_error=False), replica)
     except UNREACHABLE as error:
-        return Node(place, (), replica, _fault(error))
+        return Node(place, (), replica, fault_of(error))
 
 
 async def _ask_awaited(client: Any, place: str, replica: bool) -> Node:
@@ -116,7 +117,7 @@ async def _ask_awaited(client: Any, place: str, replica: bool) -> Node:
     try:
         return Node(place, await pipeline.execute(raise_on_error=False), replica)
     except UNREACHABLE as error:
-        return Node(place, (), replica, _fault(error))
+        return Node(place, (), replica, fault_of(error))
 
 
 async def _ask_cluster_node(node: Any) -> Node:
@@ -129,7 +130,7 @@ async def _ask_cluster_node(node: Any) -> Node:
         except redis.ResponseError as error:
             answers.append(error)
         except UNREACHABLE as error:
-            return Node(place, (), replica, _fault(error))
+            return Node(place, (), replica, fault_of(error))
     return Node(place, answers, replica)
 
 
@@ -147,11 +148,7 @@ def _answered(nodes: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def _unreachable(place: str, error: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(f"{place}: {_fault(error)}")
-
-
-def _fault(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return StoreUnavailable(f"{place}: {fault_of(error)}")
 
 
 def _address(host: Any, port: int) -> str:

@@ -397,7 +397,7 @@ class ReadRecords(Effect["tuple[Record, ...]"]):
 
 @attrs.frozen
 class ReadInherited(Effect["Inherited"]):
-    """Read what the member that a guest becomes takes over."""
+    """Read the data that the member takes over from the guest."""
 
     member_id: str
 

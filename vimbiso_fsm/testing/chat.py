@@ -20,7 +20,7 @@ from vimbiso_fsm.audit.entries import AuditEntry, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.document.ids import guest_id, instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, caller
 from vimbiso_fsm.engine.decide import decide
@@ -547,7 +547,7 @@ class Chat:
     def wakes_at(self, member_id: str = "") -> datetime | None:
         """Return the instant of a member's wake-up; None without one."""
         at = self.store._due.get(member_id or self.member_id())
-        return None if at is None else datetime.fromtimestamp(at, UTC)
+        return None if at is None else instant(at)
 
     def plant(self, document: Document) -> None:
         """Store a document, and link the channel of a member to it."""

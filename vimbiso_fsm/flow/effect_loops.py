@@ -1,8 +1,8 @@
-"""Paths through a flow that need no word of the member: past calls, sub-flows and states with nothing to do.
+"""Loops by which an effect leads back to its own state without a word of the member.
 
-On such a path a state with an effect must not come twice. The table of a flow shows most of these loops, and
-`effect_loop` finds them when the flow is made. The others, which lead through a timeout or a new run, are stopped when
-they happen (`engine/interpreter.py`).
+Such a path leads past calls, sub-flows and states with nothing to do. `effect_loop` finds the loops that the
+declaration of a flow shows, when the flow is made. The others, which lead through a timeout or a new run, are stopped
+when they happen (`engine/interpreter.py`).
 """
 
 from __future__ import annotations
