@@ -11,7 +11,7 @@ import pytest
 
 from tests.bots import Bank, member_document, sign_in, stock
 from vimbiso_fsm.audit.entries import unseal
-from vimbiso_fsm.document.document import Document, Moved, Suspended
+from vimbiso_fsm.document.document import Document, Moved, Suspended, needs_asking
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.salvage import resumed
 from vimbiso_fsm.engine.schedule import due, wake_at
@@ -696,14 +696,70 @@ def test_a_promotion_keeps_each_run_with_a_timer(busy: bool):
     assert {"The seat is gone.", "The table is gone."} <= {*later.delivered}
 
 
+def test_a_promotion_keeps_what_the_member_has_not_finished():
+    """A flow of the member that is suspended with answers is offered back after the promotion of a guest."""
+    visit = visit_flow()
+    bot = talking(visit).bot
+    guest = Talk(bot).say("hi").state
+    member = Talk(bot, member_document()).says("hi", "visit", "ada", "menu").wait(400).wake().state
+    assert member.run is None
+    member = attrs.evolve(member, suspended=tuple(attrs.evolve(run, due=None) for run in member.suspended))
+    guest = attrs.evolve(guest, moved=Moved("m-1", guest.version), last_updated=member.last_updated)
+    merged = merge(bot, guest, member, START + timedelta(seconds=400), version=9).document
+    talk = Talk(bot, merged)
+    talk.now = START + timedelta(seconds=401)
+    talk.wait(400).wake().say("hello")
+    assert "You have not finished: visit. Carry on with it?" in talk.words
+
+
 def test_a_repair_keeps_the_instant_that_has_not_passed():
-    """A run that is put in place again keeps its timer; one that is over is set anew when the question is asked."""
+    """A run that is put in place again keeps its timer; one that is over is set anew."""
     document = talking(seat_flow(HOUR)).say("seat").state
     assert document.run is not None
     bot = talking(seat_flow(HOUR)).bot
     kept = resumed(bot, document, 7, START + timedelta(minutes=30)).run
     assert kept is not None
     assert (kept.due, kept.entered) == (document.run.due, 7)
-    over = resumed(bot, document, 7, START + timedelta(hours=2)).run
-    assert over is not None
-    assert over.due is None
+    late = START + timedelta(hours=2)
+    for run in (document.run, attrs.evolve(document.run, due=None)):  # a turn record keeps no instant
+        over = resumed(bot, attrs.evolve(document, run=run), 7, late).run
+        assert over is not None
+        assert over.due == late + timedelta(hours=1)
+
+
+def test_a_timer_of_a_run_that_is_put_back_fires_without_a_message():
+    """The timer of a run that was put back fires though the member stays away."""
+    talk = talking(seat_flow(HOUR)).say("seat")
+    assert talk.state.run is not None
+    lost = attrs.evolve(talk.state, run=attrs.evolve(talk.state.run, due=None), outbox=())
+    again = Talk(talk.bot, resumed(talk.bot, lost, 2, START))
+    again.wait(301).wake(delivers=True).wait(HOUR).wake(delivers=True)
+    assert "The seat is gone." in again.delivered
+
+
+def test_a_function_that_raises_does_not_hinder_a_repair():
+    """A run whose timeout cannot be found out is put back without a timer."""
+    document = talking(seat_flow(HOUR)).say("seat").state
+
+    def broken(turn: Turn[Any]) -> Any:
+        raise ValueError("a mistake of an author")
+
+    assert document.run is not None
+    lost = attrs.evolve(document, run=attrs.evolve(document.run, due=None))
+    run = resumed(talking(seat_flow(broken)).bot, lost, 7, START).run
+    assert run is not None
+    assert run.due is None
+
+
+@pytest.mark.parametrize("word", ["well?", "help"])
+def test_a_question_that_is_asked_again_does_not_prolong_its_timer(word: str):
+    """A run that was put back, or whose question was replaced, keeps its instant when the question is asked."""
+    document = talking(seat_flow(HOUR)).say("seat").state
+    bot = talking(seat_flow(HOUR)).bot
+    assert document.run is not None
+    talk = Talk(bot, resumed(bot, document, document.version, START + timedelta(seconds=60)))
+    talk.now = START + timedelta(seconds=100)
+    talk.say(word)
+    assert talk.state.run is not None
+    assert talk.state.run.due == document.run.due
+    assert not needs_asking(talk.state.run)

@@ -44,6 +44,7 @@ from vimbiso_fsm.store.requests import (
     Load,
     Mismatch,
     Quarantine,
+    ReadOwner,
     ReadRecords,
     Request,
     SetWakeUp,
@@ -406,7 +407,7 @@ def test_a_promoted_channel_reads_its_owner_first():
 
     chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
     chat.say(SMS, "menu")
-    assert asked == [FindOwner, Load, Commit]
+    assert asked == [ReadOwner, FindOwner, Load, Commit]
 
 
 # Whose session goes on ------------------------------------------------------------------------------------------------

@@ -218,8 +218,7 @@ class Draft:
 
     def keeps(self, run: Run) -> bool:
         """Return whether the run outlives the session: it has a timer, or answers that would be lost with it."""
-        entry = self.bot.entry.name if self.bot.entry else ""
-        return run.due is not None or (run.flow not in (CARRY_ON.name, entry) and self.holds_answers(run))
+        return outlives(self.bot, run, self.suspended)
 
     def called_by(self, run: Run) -> tuple[Run, ...]:
         """Return the run, then the runs that wait for it as their sub-flow, up to home."""
@@ -249,6 +248,12 @@ def holds_answers(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
     return any(has_answers(bot, each) for each in callers_of(bot, run, suspended))
 
 
+def outlives(bot: Bot, run: Run, suspended: Sequence[Run]) -> bool:
+    """Return whether a run outlives the session: it has a timer, or answers that would be lost with it."""
+    entry = bot.entry.name if bot.entry else ""
+    return run.due is not None or (run.flow not in (CARRY_ON.name, entry) and holds_answers(bot, run, suspended))
+
+
 def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
     """Return the run, then the runs that wait for it as their sub-flow, up to home."""
     chain = [run]
@@ -259,12 +264,18 @@ def callers_of(bot: Bot, run: Run, suspended: Sequence[Run]) -> tuple[Run, ...]:
     return tuple(chain)
 
 
-def held_runs(document: Document) -> tuple[Run, ...]:
-    """Return the runs that have a timer, each with the runs that wait for it, suspended as if interrupted."""
+def held_runs(bot: Bot, document: Document, *, answers: bool = False) -> tuple[Run, ...]:
+    """Return the runs that have a timer, each with the runs that wait for it, suspended as if interrupted.
+
+    Args:
+        bot: The bot.
+        document: The document whose runs they are.
+        answers: Whether to return those that hold answers, too.
+    """
     runs = (*document.suspended, *([document.run] if document.run else []))
     found: list[Run] = []
     for place, run in enumerate(runs):
-        if run.due is None:
+        if run.waits == Suspended.SUBFLOW or not (run.due or (answers and outlives(bot, run, runs[:place]))):
             continue
         first = place
         while first and runs[first - 1].waits == Suspended.SUBFLOW:

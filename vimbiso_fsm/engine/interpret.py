@@ -28,7 +28,7 @@ from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import (
     allowed,
     ask_question,
-    enter,
+    enter_again,
     fire,
     go_home,
     run_to_completion,
@@ -307,7 +307,7 @@ def _ask_after_repair(draft: Draft, message: Message) -> None:
 def _ask_again(draft: Draft, message: Message) -> None:
     """Ask a question that has not been shown yet. Only a global word counts."""
     run = draft.standing
-    enter(draft, run, run.step)
+    enter_again(draft, run)
     command = global_word(draft, message)
     if command == "help":
         say_help(draft)

@@ -141,6 +141,13 @@ def enter(
     )
 
 
+def enter_again(draft: Draft, run: Run) -> None:
+    """Enter a run's state again, because its question is to be asked. A timer that it has goes on."""
+    enter(draft, run, run.step)
+    if run.due is not None:
+        draft.run = attrs.evolve(draft.standing, since=draft.now, due=run.due)
+
+
 def set_timer(draft: Draft) -> None:
     """Set the timer of the current state, unless it was set or has fired since the state was entered.
 
@@ -404,7 +411,7 @@ def resume(draft: Draft, run: Run, *, entered: bool) -> None:
     """
     draft.run = run
     if needs_asking(run):
-        enter(draft, run, run.step)
+        enter_again(draft, run)
         run = draft.standing
     refusals = unmet_requirements(draft, run)
     if not refusals:

@@ -12,7 +12,8 @@ promoted guest repeats them from the first one.
 The member's document merges the guest's run, session and profile under a token made of the guest's id and version. A
 repeated merge is a duplicate for as long as tokens are kept, and an older guest is not merged any more. A run of the
 member that is open with answers, for example on another channel, stays, and the guest's run is dropped. A run with a
-timer is never dropped: it stays suspended. Of the two sessions, that of the later activity goes on.
+timer is never dropped, and neither is one of the member's that is suspended with answers: they stay suspended. Of the
+two sessions, that of the later activity goes on.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def _merged(
             merged = attrs.evolve(
                 merged, run=member.run, suspended=member.suspended, call=member.call, effects=member.effects
             )
-        held = held_runs(guest if keeps else member)
+        held = held_runs(bot, guest) if keeps else held_runs(bot, member, answers=True)
         if held:
             merged = attrs.evolve(merged, suspended=(*held, *merged.suspended))
         if member.last_updated > guest.last_updated:  # the later session goes on; a logout since is final
