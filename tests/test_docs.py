@@ -130,6 +130,7 @@ def test_a_command_on_a_page_has_the_options_of_the_command(line: str) -> None:
     named = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert named <= known.keys()
     needs_bot = {"chat", "worker", "replay", "state", "recover", "reset", "wipe", "quarantine", "check", "explain"}
+    needs_bot |= {"link", "unlink", "relink", "merge", "erase"}
     assert command.name not in needs_bot or "--flows" in named
 
 

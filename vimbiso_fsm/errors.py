@@ -331,6 +331,64 @@ class MemberNotFound(VimbisoError, LookupError):
         super().__init__(f"nothing is stored of member {member_id!r}; check the id")
 
 
+class NotAMember(VimbisoError, ValueError):
+    """An id names no member that channels can be linked to. Nothing was changed.
+
+    Attributes:
+        member_id: The id.
+        fault: Why it does not.
+        remedy: What to do.
+    """
+
+    member_id: str
+    fault: str
+    remedy: str
+
+    def __init__(self, member_id: str, fault: str, remedy: str) -> None:
+        self.member_id, self.fault, self.remedy = member_id, fault, remedy
+        super().__init__(f"{member_id!r} {fault}; nothing was changed; {remedy}")
+
+
+class ChannelTaken(VimbisoError):
+    """A channel is linked to another member than the one that was to get it. Nothing was changed.
+
+    Attributes:
+        channel_type: The type of the channel.
+        member_id: The member that was to get it.
+        owner: The member that it is linked to.
+    """
+
+    channel_type: str
+    member_id: str
+    owner: str
+
+    def __init__(self, channel_type: str, member_id: str, owner: str) -> None:
+        self.channel_type, self.member_id, self.owner = channel_type, member_id, owner
+        super().__init__(
+            f"the {channel_type} channel is linked to member {owner!r}, so it was not linked to {member_id!r}; "
+            "nothing was changed; relink it to take it from its member"
+        )
+
+
+class CallPending(VimbisoError):
+    """A member or guest cannot be merged now, because the outcome of a call is not known. Nothing was changed.
+
+    Attributes:
+        member_id: The member or guest.
+        call: The call, "service.method".
+    """
+
+    member_id: str
+    call: str
+
+    def __init__(self, member_id: str, call: str) -> None:
+        self.member_id, self.call = member_id, call
+        super().__init__(
+            f"{member_id!r} waits for the call {call}, whose outcome is not known and would be lost; nothing was "
+            "changed; do it again when the call is answered, or reset the member first"
+        )
+
+
 class NotRecovered(VimbisoError):
     """A member was not recovered. Nothing was changed.
 

@@ -1542,6 +1542,7 @@ def test_known_valid_parts_change_no_verdict(one: Document, other: Document):
 def test_every_attribute_of_a_document_outlasts_a_turn():
     """A decision keeps each attribute of the document."""
     kept = {"member_id", "guest", "jwt_token", "authenticated", "profile", "current_account", "channels", "moved"}
+    kept |= {"leaving"}
     made = {"channel", "last_updated", "version", "token", "run", "suspended", "call", "outbox", "effects"}
     made |= {"upgraded", "judged"}
     session = {"deadline", "session_since", "warn_at"}

@@ -15,6 +15,7 @@ from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.entry_points import add_commands
 from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
+from vimbiso_fsm.cli.link import link, merge, relink, unlink
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.replay import replay
@@ -38,6 +39,10 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "reset": reset,
     "wipe": wipe,
     "quarantine": quarantine,
+    "link": link,
+    "unlink": unlink,
+    "relink": relink,
+    "merge": merge,
     "owner": owner,
     "doctor": doctor,
     "import-legacy": import_legacy,

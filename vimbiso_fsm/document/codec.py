@@ -17,6 +17,7 @@ from vimbiso_fsm.document.document import (
     Document,
     Fields,
     Judged,
+    Moved,
     PendingCall,
     Run,
     StepData,
@@ -188,7 +189,7 @@ def _step_data(data: StepData) -> dict[str, Any]:
 
 converter.register_unstructure_hook(StepData, _step_data)
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
-for _class in (Address, Run, Answer, PendingCall, Undelivered):
+for _class in (Address, Run, Answer, Moved, PendingCall, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)

@@ -235,14 +235,32 @@ class Session:
 
 @attrs.frozen
 class Moved:
-    """The promotion of a guest.
+    """The end of a document: it is merged into that of a member.
 
     Attributes:
-        to: The id of the member that the guest became.
-        version: The guest's version at which it happened.
+        to: The id of the member that a guest became, or that it is joined to.
+        version: The version at which it happened.
+        joined: Whether an operator joined it to the member, whose own profile, login and run stay. A guest that became
+            the member by a flow hands them over.
     """
 
     to: str
+    version: int
+    joined: bool = False
+
+
+@attrs.frozen
+class Leaving:
+    """A channel that is on its way from a member to another one, or back to a guest.
+
+    Attributes:
+        address: The channel. The index may still lead to the member.
+        to: The member that gets it; None if it becomes a guest's.
+        version: The member's version at which it was unlinked.
+    """
+
+    address: Address
+    to: str | None
     version: int
 
 
@@ -287,7 +305,8 @@ class Document:
         channels: The linked channels.
         effects: The places whose calls with an effect were made since the member's last word: a state as `flow.state`,
             after those of the runs that wait for it as their sub-flow, as in "home.shopping/pay.paying".
-        moved: The promotion of the guest that this document belonged to.
+        leaving: Channels that were linked. The document is done with them, and the index may not be yet.
+        moved: The member that this document is merged into.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
             entry records them.
         judged: The note that the document was found valid. It is not stored.
@@ -312,6 +331,7 @@ class Document:
     warn_at: datetime | None = None
     channels: tuple[Address, ...] = ()
     effects: tuple[str, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
     moved: Moved | None = None
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
@@ -342,6 +362,23 @@ class Document:
         bare = address.without_account
         accounts = {known.account for known in here if known.without_account == bare}
         return not (address.account and accounts) or bool(accounts & {address.account, ""})
+
+    def has(self, address: Address) -> bool:
+        """Return whether a channel is linked to this member, by its address with or without the account."""
+        return not {address, address.without_account}.isdisjoint(self.channels)
+
+    def is_leaving(self, address: Address) -> bool:
+        """Return whether a channel was linked to this member, and the index may still lead here."""
+        names = {address, address.without_account}
+        return any(
+            leaving.address in names or (not address.account and leaving.address.without_account == address)
+            for leaving in self.leaving
+        )
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether replies may be sent to the channel of the latest turn: it was not unlinked since."""
+        return self.guest or bool(self.channels)
 
     @property
     def flow_data(self) -> FlowData | None:

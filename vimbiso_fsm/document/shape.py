@@ -53,6 +53,7 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
     "warn_at": "_warn_at",
     "channels": "_channels",
     "effects": "_effects",
+    "leaving": "_leaving",
     "moved": "_moved",
     "suspended": "_suspended",
     "version": "_version",

@@ -212,6 +212,7 @@ def _document(draft: Draft, event: Event) -> Document:
         warn_at=session.warn_at,
         channels=_channels(draft, channel),
         effects=draft.effects,
+        leaving=before.leaving,
         moved=_moved(draft),
     )
 

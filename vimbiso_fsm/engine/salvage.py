@@ -59,6 +59,7 @@ _TOKEN: Final = ("jwt_token", "authenticated", "_token")
 _CORE: Final = (
     ("_guest",),
     ("_channels",),
+    ("_leaving",),
     ("channel",),
     ("profile",),
     ("current_account",),

@@ -29,6 +29,7 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
     if call and (call.again_at or not call.done):
         lease = max(call.again_at or call.leased_until, call.leased_until)
         found.append((lease, LeaseExpired(call.key, call.root, call.tries)))
+    delivers = delivers and document.is_reachable
     waiting = next_delivery(document.outbox)
     if waiting and delivers:
         found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
@@ -49,7 +50,7 @@ def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
 
 def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
     """Return the instant of the next event that is due without a message; None if there is none."""
-    if document.moved:
+    if document.moved or document.leaving:
         return document.last_updated
     waiting = due(document, delivers=delivers)
     return waiting[0][0] if waiting else None

@@ -24,7 +24,7 @@ from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
-from vimbiso_fsm.engine.events import Event, LeaseExpired, content_digest, turn_token
+from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute, content_digest, turn_token
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.errors import DocumentTooLarge
@@ -33,6 +33,7 @@ from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause
 from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.turn import MemberTurns, TurnResult
@@ -100,6 +101,7 @@ class _Handling:
         self._linked = False
         self._owner_is_cached = False
         self._owner_asked_again = False
+        self._has_left = False
         self._salvage: Salvage | None = None
         self._repeating = False
         self._status = ""
@@ -136,7 +138,7 @@ class _Handling:
         if owner.member_id:
             cache.linked(place.address, owner.member_id)
         known = cache.document(turns.member_id)
-        if known is None:
+        if known is None or not self._leads_to(known.document):
             return await self._read(await requests.Load(turns.member_id))
         turns.head, turns.document = known.head, known.document
         return None if known.document.speaks_to(place.address) else await self._go_elsewhere()
@@ -155,11 +157,9 @@ class _Handling:
             match open_document(context.bot, turns.member_id, stored, instant(max(stored.at, context.now))):
                 case Sound(document):
                     turns.document, self._salvage = document, None
-                    address = self._place.address
-                    if self._owner_is_cached and not {address, address.without_account} & {*document.channels}:
-                        context.cache.forget(turns.member_id, address)
-                        return await self._find_owner()
-                    return None if document.speaks_to(address) else await self._go_elsewhere()
+                    if not self._leads_to(document) and (owner := await self._other_owner(document)) is not None:
+                        return await self._depart(owner)
+                    return None if document.speaks_to(self._place.address) else await self._go_elsewhere()
                 case Absent():
                     return await self._begin(stored.at)
                 case Newer(error) | Foreign(error):
@@ -181,6 +181,10 @@ class _Handling:
         turns.document = self._new_document()
         if self._salvage is not None:
             return None
+        if self._linked:
+            now = await requests.FindOwner(self._place)
+            if now.member_id != turns.member_id:  # the channel was taken from the member, whose document is gone
+                return await self._depart(now)
         if not turns.head.version:
             earlier = await self._guest_without_account()
             if earlier is not None:
@@ -236,6 +240,46 @@ class _Handling:
         )
         return attrs.evolve(document, member_id=turns.member_id)
 
+    # A channel that has left its member ---------------------------------------------------------------------------
+
+    def _leads_to(self, document: Document) -> bool:
+        """Return whether the document says that the channel leads to it; that of a guest has nothing to say."""
+        address = self._place.address
+        return not self._linked or (document.has(address) and not document.is_leaving(address))
+
+    async def _other_owner(self, document: Document) -> requests.Linked | None:
+        """Return the owner of a channel that is not linked in the document of the member that it has led to.
+
+        None if the index leads to the same member all the same: then the document has lost the channel, by a repair. It
+        was read before the index, so a commit on it loses against an unlink since.
+        """
+        if document.is_leaving(self._place.address):
+            await leave(self._context, document, self._turns.head)
+        owner = await requests.FindOwner(self._place)
+        return None if owner.member_id == document.member_id else owner
+
+    async def _depart(self, owner: requests.Linked) -> Outcome | None:
+        """Handle the message at the new owner of its channel, who hears nothing of what was said at the former one.
+
+        The result of a call is a fact of the former owner, and stored there first.
+        """
+        if isinstance(self._event, CallReturned) and not self._has_left:
+            self._has_left = True
+            return None
+        self._context.cache.forget(self._turns.member_id, self._place.address)
+        self._event, self._has_left = self._message, False
+        self._repeating, self._status, self._replies = False, "", []
+        return await self._go_to(owner)
+
+    async def _is_answered_elsewhere(self, current: requests.Stored) -> requests.Linked | None:
+        """Return the new owner of the channel, if the stored document of the former one has let it go."""
+        turns = self._turns
+        reading = open_document(self._context.bot, turns.member_id, current, instant(self._context.now))
+        if not isinstance(reading, Sound) or self._leads_to(reading.document):
+            return None
+        turns.head = current.head
+        return await self._other_owner(reading.document)
+
     # Repair -------------------------------------------------------------------------------------------------------
 
     async def _mend(self, stored: requests.Stored | requests.Broken) -> requests.Stored | requests.Broken | None:
@@ -277,16 +321,19 @@ class _Handling:
         now = context.now
         words = saved.words if saved is not None else None
         arrived = instant(now - context.waited)
-        decision = decide(context.bot, document, event, instant(now), recovered=words, arrived=arrived)
+        route: ReplyRoute = "keep" if self._has_left else "handle"
+        decision = decide(context.bot, document, event, instant(now), recovered=words, arrived=arrived, route=route)
         if saved is not None:
             if not decision.changed:
                 return await self._restore(saved)
             if decision.entry is not None:
                 detail = {**saved.detail, **decision.entry.detail}
                 decision = attrs.evolve(decision, entry=attrs.evolve(decision.entry, detail=detail))
-        result = await turns.commit(decision, event, "handle")
+        result = await turns.commit(decision, event, route)
         if not isinstance(result, requests.Committed):
             return await self._not_committed(result)
+        if self._has_left:
+            return await self._depart(await requests.FindOwner(self._place))
         stored = turns.decision
         self._salvage = None
         if not self._status or stored.status == "failed":
@@ -299,6 +346,11 @@ class _Handling:
         return await self._call(stored)
 
     async def _not_committed(self, result: TurnResult) -> Outcome | None:
+        if self._linked and isinstance(result, requests.Duplicate | requests.Mismatch):
+            owner = await self._is_answered_elsewhere(result.current)
+            if owner is not None:
+                self._event = self._message
+                return await self._depart(owner)
         match result:
             case requests.Duplicate() | requests.Mismatch() if self._salvage is not None:
                 return await self._restore(self._salvage)
@@ -416,7 +468,7 @@ class _Handling:
         """Go on at the member that the guest has become."""
         self._turns.document = guest
         owner = await requests.FindOwner(self._place)
-        if owner.member_id is None or not owner.own:
+        if owner.member_id in (None, guest.member_id) or not owner.own:
             return await self._promote(guest, None)
         self._context.cache.forget(guest.member_id)
         return await self._go_to(owner)
@@ -425,6 +477,8 @@ class _Handling:
         """Complete a promotion. `decision`: the decision that began it, if it was made on this message."""
         turns, context = self._turns, self._context
         result = await turns.promote(guest)
+        if not guest.guest:  # a member that was joined to another one; each of its channels has its own owner
+            return await self._find_owner()
         if isinstance(result, Unlinked):
             if result.owner is not None:
                 return await self._go_to(requests.Linked(result.owner))

@@ -1,5 +1,8 @@
 """Promotion of a guest to a member, and the merge of the guest's document into the member's.
 
+An operator joins a guest, or a second id of the same person, to a member in the same steps. The member's own profile,
+login and run stay then.
+
     ReadInherited   read the guest's tokens and turn records
     Load            read the member's document, if there is one
     Commit          store the guest's state, tokens and records at the member, in one
@@ -24,7 +27,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
@@ -32,7 +35,7 @@ from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_docum
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_LIFE
@@ -92,10 +95,31 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
         return Unlinked()
     member_id = merged.document.member_id
     context.confirmed = context.confirmed and merged.confirmed
-    linked = await requests.Link(context.bot.route(guest.channel), member_id)
+    owners = [await _link(guest, merged.document, address) for address in addresses_of(context.bot, guest)]
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
         await _delete(context, guest, head, member_id)
-    return merged if linked.member_id == member_id else Unlinked(linked.member_id)
+    others = [owner for owner in owners if owner != member_id]
+    return Unlinked(others[0]) if others else merged
+
+
+def addresses_of(bot: Bot, document: Document) -> tuple[Address, ...]:
+    """Return the channels that lead to a document: the linked ones of a member, or the one of a guest."""
+    return (bot.route(document.channel).address,) if document.guest else document.channels
+
+
+def channel_of(address: Address) -> Channel:
+    """Return the channel of an address, without what the channel knew of the member."""
+    return Channel(address.type, address.identifier).with_account(address.account)
+
+
+async def _link(source: Document, member: Document, address: Address) -> str | None:
+    """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
+    channel, own = channel_of(address), None if source.guest else source.member_id
+    if own is not None and not member.has(address):
+        linked = await requests.Unlink(channel, own)
+    else:
+        linked = await requests.Link(channel, member.member_id, own)
+    return linked.member_id
 
 
 async def _merge_at_member(context: Context, guest: Document) -> Promoted | None:
@@ -111,7 +135,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     assert guest.moved is not None
     bot, address = context.bot, context.bot.route(guest.channel).address
     inherited = await requests.ReadInherited(guest.member_id)
-    member_id, stored = await _find_conversation(context, guest.moved.to, address)
+    member_id, stored = await find_conversation(context, guest.moved.to, address)
     conflicts = 0
     while True:
         now = instant(context.now)
@@ -119,7 +143,13 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
             case Sound(document) if _is_with_another(document, address):  # that account was faster
-                member_id, stored = await _find_conversation(context, guest.moved.to, address)
+                member_id, stored = await find_conversation(context, guest.moved.to, address)
+                continue
+            case Sound(document) if document.moved is not None and _yields(guest, document):
+                await promote(context, document, stored.head)
+                if document.moved.to == guest.member_id:
+                    return None  # both were joined to each other; the member with the lower id stays
+                member_id, stored = await find_conversation(context, guest.moved.to, address)
                 continue
             case Sound(document):
                 member: Document | None = document
@@ -150,7 +180,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
 
 
-async def _find_conversation(
+async def find_conversation(
     context: Context, person: str, address: Address
 ) -> tuple[str, requests.Stored | requests.Broken]:
     """Return the id of the member's conversation with an account of the bot, and its stored data.
@@ -178,6 +208,12 @@ def _is_with_another(document: Document, address: Address) -> bool:
     """Whether a member's document is the conversation with another account of the bot on that type of channel."""
     accounts = {known.account for known in document.channels if known.type == address.type and known.account}
     return bool(address.account and accounts) and address.account not in accounts
+
+
+def _yields(source: Document, target: Document) -> bool:
+    """Return whether a document that ends itself ends before another is merged into it."""
+    assert target.moved is not None
+    return target.moved.to != source.member_id or source.member_id < target.member_id
 
 
 def _merged_before(context: Context, guest: Document, member_id: str, current: requests.Stored) -> Promoted | None:
@@ -228,6 +264,9 @@ def _merged(
     bot: Bot, guest: Document, member: Document | None, member_id: str, now: datetime, version: int
 ) -> Document:
     """Return the guest's document with those fields of the member's that stay."""
+    assert guest.moved is not None
+    if guest.moved.joined:
+        return _joined(bot, guest, member, member_id, now, version)
     address = bot.route(guest.channel).address
     if member is not None:
         now = max(now, member.last_updated)
@@ -257,6 +296,28 @@ def _merged(
                 merged, authenticated=member.authenticated, jwt_token=member.jwt_token, token=member.token
             ).with_session(member.session)
     return merged.at(now)
+
+
+def _joined(
+    bot: Bot, source: Document, member: Document | None, member_id: str, now: datetime, version: int
+) -> Document:
+    """Return the member's document with the channels of another one, its timers, and the replies that wait there."""
+    addresses = addresses_of(bot, source)
+    if member is None:
+        channel = channel_of(addresses[-1]) if addresses else source.channel
+        member = first_document(channel, now, address=channel.address, member_id=member_id)
+    known = {*addresses, *(address.without_account for address in addresses)}
+    return attrs.evolve(
+        member,
+        moved=None,
+        version=version + 1,
+        last_updated=max(now, member.last_updated),
+        channel=member.channel if member.channels or not addresses else channel_of(addresses[-1]),
+        channels=(*(address for address in member.channels if address not in known), *addresses),
+        outbox=(*member.outbox, *(() if source.guest else source.outbox)),
+        suspended=(*(() if source.guest else held_runs(source)), *member.suspended),
+        upgraded=(),
+    ).at(now)
 
 
 def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:

@@ -147,7 +147,8 @@ class MemberTurns:
         context.cache.forget(guest.member_id)
         if isinstance(result, Promoted):
             self.member_id = result.document.member_id
-            context.cache.linked(context.bot.route(guest.channel).address, self.member_id)
+            if guest.guest:
+                context.cache.linked(context.bot.route(guest.channel).address, self.member_id)
             context.cache.keep(self.member_id, result.head, result.document)
             self.head, self.document = result.head, result.document
         return result

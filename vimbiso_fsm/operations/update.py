@@ -22,7 +22,7 @@ from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict, WrongCallback
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Head, Load, Stored
+from vimbiso_fsm.store.requests import Broken, CommitResult, Committed, Conflict, Head, Inherited, Load, Stored
 
 Change: TypeAlias = Callable[[Document], Document]
 """A pure function from the stored document to the changed one."""
@@ -110,7 +110,9 @@ async def _store(
     return decision.document
 
 
-async def commit(context: Context, decision: Decision, head: Head, attempts: int = 1) -> CommitResult:
+async def commit(
+    context: Context, decision: Decision, head: Head, attempts: int = 1, *, inherited: Inherited | None = None
+) -> CommitResult:
     """Commit a decision outside a turn, and report it if it is stored.
 
     Args:
@@ -118,11 +120,12 @@ async def commit(context: Context, decision: Decision, head: Head, attempts: int
         decision: The decision, as `updated` returned it.
         head: The head on which the decision was made.
         attempts: The number of commits tried, this one included.
+        inherited: Tokens and records that the member takes over.
 
     Raises:
         DocumentTooLarge: The document does not fit.
     """
-    result = await commit_of(decision, head)
+    result = await attrs.evolve(commit_of(decision, head), inherited=inherited)
     if isinstance(result, Committed) and decision.entry is not None:
         context.told.append(CommitEvent(decision.entry, attempts, result.head.digest))
     return result

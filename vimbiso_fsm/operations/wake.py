@@ -24,6 +24,7 @@ from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver
 from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.turn import MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
@@ -115,6 +116,9 @@ class _Waking:
         document = turns.document
         if document.moved is not None:
             return await self._promote(document, None)
+        if document.leaving:
+            await leave(self._context, document, turns.head)
+            return await self.load(turns.member_id)
         self._made += 1
         if self._unstored is not None:
             event, self._unstored = self._unstored, None

@@ -20,6 +20,7 @@ _LARGEST: Final = (1 << 63) - 1
 """The largest number that a server takes as a count."""
 _KINDS: Final[Mapping[str, type]] = {
     "member_id": str,
+    "into": str,
     "channel": Channel,
     "document": Document,
     "request": Effect,

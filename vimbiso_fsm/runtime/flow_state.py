@@ -44,6 +44,7 @@ from vimbiso_fsm.operations.effects import (
 )
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
+from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
 from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
 from vimbiso_fsm.operations.update import Change, read, save, update
@@ -569,6 +570,65 @@ class FlowStateManager:
         return self._operate(lambda context: wipe(context, member_id), member_id)
 
     @checked
+    def link(self, member_id: str, channel: Channel) -> Linking:
+        """Link a channel to a member. The conversation of the guest on it ends; what it handled stays handled.
+
+        Args:
+            member_id: The member. The member's document, login and open flow stay as they are.
+            channel: The channel, which must not be linked to another member.
+
+        Raises:
+            ChannelTaken: It is linked to another member; `relink` takes it.
+            CallPending: The guest on the channel waits for the outcome of a call.
+            MemberNotFound: Nothing is stored of the member.
+            NotAMember: The id is a guest's, or the member was merged into another.
+            DamagedDocument: A document is damaged; recover it first.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        return self._operate(lambda context: link(context, member_id, channel), member_id)
+
+    @checked
+    def unlink(self, member_id: str, channel: Channel) -> Linking:
+        """Take a channel from a member. The next message on it is a guest's, who hears nothing of the member.
+
+        Raises:
+            MemberNotFound: Nothing is stored of the member.
+            NotAMember: The id is a guest's, or the member was merged into another.
+            DamagedDocument: The document is damaged; recover it first.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        return self._operate(lambda context: unlink(context, member_id, channel), member_id)
+
+    @checked
+    def relink(self, member_id: str, channel: Channel) -> Linking:
+        """Link a channel to a member, and take it from the member that has it, if another one does.
+
+        Raises:
+            CallPending, MemberNotFound, NotAMember, DamagedDocument: As of `link`.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        return self._operate(lambda context: link(context, member_id, channel, takes=True), member_id)
+
+    @checked
+    def merge(self, member_id: str, into: str) -> Merging:
+        """Merge a member, or a guest, into another member of the same person, and end it.
+
+        The channels and the history go over. The document, login and open flow of the other member stay.
+
+        Args:
+            member_id: The member that ends.
+            into: The member that goes on.
+
+        Raises:
+            CallPending: The member waits for the outcome of a call.
+            MemberNotFound: Nothing is stored of one of them.
+            NotAMember: The two are one, `into` is a guest's id, or one was merged into a third before.
+            DamagedDocument: A document is damaged; recover it first.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        return self._operate(lambda context: merge(context, member_id, into), member_id)
+
+    @checked
     def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:
         """Return the list of a member's quarantined data, oldest first. `ask(ShowQuarantined(…))` returns one of them.
 
@@ -920,6 +980,26 @@ class AsyncFlowStateManager:
     async def wipe(self, member_id: str) -> Wiped:
         """Remove a member's data but the tokens and the audit. See `FlowStateManager.wipe`."""
         return await self._operate(lambda context: wipe(context, member_id), member_id)
+
+    @checked
+    async def link(self, member_id: str, channel: Channel) -> Linking:
+        """Link a channel to a member. See `FlowStateManager.link`."""
+        return await self._operate(lambda context: link(context, member_id, channel), member_id)
+
+    @checked
+    async def unlink(self, member_id: str, channel: Channel) -> Linking:
+        """Take a channel from a member. See `FlowStateManager.unlink`."""
+        return await self._operate(lambda context: unlink(context, member_id, channel), member_id)
+
+    @checked
+    async def relink(self, member_id: str, channel: Channel) -> Linking:
+        """Link a channel to a member, and take it from another one. See `FlowStateManager.relink`."""
+        return await self._operate(lambda context: link(context, member_id, channel, takes=True), member_id)
+
+    @checked
+    async def merge(self, member_id: str, into: str) -> Merging:
+        """Merge a member, or a guest, into another member of the same person. See `FlowStateManager.merge`."""
+        return await self._operate(lambda context: merge(context, member_id, into), member_id)
 
     @checked
     async def quarantined(self, member_id: str) -> tuple[Quarantined, ...]:

@@ -165,8 +165,10 @@ class MemoryStore:
                 return requests.Inherited(tuple(by_age), member.records)
             case requests.FindOwner(channel):
                 return self._owner(channel.address)
-            case requests.Link(channel, member_id):
-                return requests.Linked(self._channels.setdefault(channel.address, member_id))
+            case requests.Link(channel, member_id, instead_of):
+                if self._channels.get(channel.address) in (None, instead_of):
+                    self._channels[channel.address] = member_id
+                return requests.Linked(self._channels[channel.address])
             case requests.Unlink(channel, member_id):
                 for address in {channel.address, channel.address.without_account}:
                     if self._channels.get(address) == member_id:

@@ -411,13 +411,14 @@ class FindOwner(Effect["Linked"]):
 
 @attrs.frozen
 class Link(Effect["Linked"]):
-    """Give a channel without an owner to a member.
+    """Give a channel to a member, if it has no owner or that of `instead_of`.
 
     The answer names the owner, which may be another member: a late repeat takes no channel away. Repeatable.
     """
 
     channel: Channel
     member_id: str
+    instead_of: str | None = None
 
 
 @attrs.frozen

@@ -134,10 +134,11 @@ local function owner(names)
 end
 
 if mode == 'look_up' then return owner(tonumber(ARGV[4])) end -- ARGV 4 number of names of the channel's own entry
-if mode == 'link' then -- ARGV 4 member; KEYS are the names of the channel's own entry
+if mode == 'link' then -- ARGV 4 member  5 the owner that it replaces, if any; KEYS: names of the channel's own entry
   local found = entry(1, #KEYS)
-  if not found then call('SET', KEYS[1], ARGV[4]) end
-  return {KEYS[1], token, 'read', at, found or ARGV[4]}
+  if found and found ~= ARGV[5] then return {KEYS[1], token, 'read', at, found} end
+  call('SET', KEYS[1], ARGV[4])
+  return {KEYS[1], token, 'read', at, ARGV[4]}
 end
 if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5 member
   for i = 1, #KEYS do

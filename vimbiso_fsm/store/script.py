@@ -169,8 +169,9 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             return _command(keys.member(member_id), b"inherit")
         case requests.FindOwner(channel):
             return _entries(b"look_up", channel, index, keys)
-        case requests.Link(channel, member_id):
-            return _command(_entry(channel, index, keys), b"link", _raw(member_id))
+        case requests.Link(channel, member_id, instead_of):
+            words = (_raw(member_id),) if instead_of is None else (_raw(member_id), _raw(instead_of))
+            return _command(_entry(channel, index, keys), b"link", *words)
         case requests.Unlink(channel, member_id):
             return _entries(b"unlink", channel, index, keys, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):

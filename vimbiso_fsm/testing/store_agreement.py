@@ -180,7 +180,7 @@ class _Pair:
             case "look_up":
                 return requests.FindOwner(channel)
             case "link":
-                return requests.Link(channel, member)
+                return requests.Link(channel, member, self._member(step.head) if step.inherits else None)
             case "unlink":
                 return requests.Unlink(channel, member)
             case "settle":

@@ -1,0 +1,225 @@
+"""The way of a channel from its member to another one, or back to a guest.
+
+    Commit          at the member: unlink the channel in the document, and note where it goes (`Document.leaving`)
+    ReadInherited   read the member's tokens
+    Commit          at the guest or the other member, which gets the tokens: what was handled stays handled
+    Unlink or Link  take the channel from the member in the index, or give it to the other one
+    Commit          at the member: clear the note
+
+The first commit decides: from then on no turn of the channel is stored at the member, also not by a worker with an old
+copy, whose commit is answered with the document that has the note. Each further step is idempotent, and whoever meets
+the note repeats them: a message, a worker, or the operator again. Only tokens are handed on, which are hashes; the next
+speaker on the channel gets nothing else of the member.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import attrs
+
+from vimbiso_fsm.document.document import Document, Leaving, first_document
+from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
+from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote
+from vimbiso_fsm.operations.recover import BY
+from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Committed,
+    Duplicate,
+    FindOwner,
+    Head,
+    Inherited,
+    Link,
+    Linked,
+    Load,
+    Quarantine,
+    ReadInherited,
+    Stored,
+    Unlink,
+)
+
+
+def without(document: Document, addresses: tuple[Address, ...], to: str | None = None) -> Document:
+    """Return a member's document without some of its channels, which leave for another member or for guests.
+
+    Replies that answer no message go to a channel that is left. Without any, they wait.
+    """
+    leaving = tuple(Leaving(address, to, document.version + 1) for address in addresses)
+    channels = tuple(known for known in document.channels if known not in addresses)
+    after = attrs.evolve(document, channels=channels, leaving=(*document.leaving, *leaving))
+    if channels and not after.has(after.channel.address):
+        after = attrs.evolve(after, channel=channel_of(channels[-1]))
+    return after
+
+
+async def part(
+    context: Context,
+    document: Document,
+    stored: Stored,
+    addresses: tuple[Address, ...],
+    *,
+    to: str | None = None,
+    kind: str = "unlink",
+    detail: Mapping[str, object] | None = None,
+) -> bool:
+    """Begin the way of channels in the document of their member, and complete it.
+
+    Args:
+        context: The context of the operation.
+        document: The member's document; a new one where it has expired.
+        stored: The stored data that it was read from.
+        addresses: The channels.
+        to: The member that gets them; None for guests.
+        kind: The kind of the audit entry.
+        detail: Further facts for the audit entry.
+
+    Returns:
+        Whether it was done. If not, another writer was faster, and nothing was changed.
+    """
+    member_id, head = document.member_id, stored.head
+    token = hashed("part", member_id, str(head.version), head.digest)
+    after = without(attrs.evolve(document, version=head.version), addresses, to)
+    decision = updated(context.bot, document, after, token, stored.at, version=head.version)
+    digests = [channel_digest(channel_of(address)) for address in addresses]
+    facts = {"channels": digests, **(detail or {}), "by": BY}
+    result = await commit(context, with_entry(decision, kind=kind, detail=facts), head)
+    refuse_broken(member_id, result)
+    if not isinstance(result, Committed):
+        return False
+    await leave(context, decision.document, result.head)
+    return True
+
+
+async def leave(context: Context, document: Document, head: Head) -> None:
+    """Complete the way of the channels that are leaving a member.
+
+    Args:
+        context: The context of the operation.
+        document: The member's document.
+        head: Its head.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        NewerState: A newer release has stored a document on the way.
+        ForeignState: A document on the way is of a flow that the bot never had.
+    """
+    member_id = document.member_id
+    for leaving in document.leaving:
+        context.cache.forget(member_id, leaving.address)
+        channel = channel_of(leaving.address)
+        owner: Linked = await FindOwner(channel)
+        if owner.member_id != member_id:
+            continue  # done before
+        tokens = attrs.evolve(await ReadInherited(member_id), records=())
+        if leaving.to is not None:
+            other = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
+            await Link(channel, other, instead_of=member_id)
+        else:
+            await _hand_to_guest(context, member_id, leaving, tokens)
+        await Unlink(channel, member_id)  # with an account, also the entry without one
+    await _clear(context, document, head)
+
+
+async def _clear(context: Context, document: Document, head: Head) -> None:
+    """Remove the notes of channels that have left."""
+    member_id, done = document.member_id, document.leaving
+    for attempt in itertools.count(1):
+        left = tuple(leaving for leaving in document.leaving if leaving not in done)
+        if left == document.leaving:
+            return
+        token = hashed("left", member_id, str(head.version), head.digest)
+        after = attrs.evolve(document, leaving=left)
+        decision = updated(context.bot, document, after, token, context.now, version=head.version)
+        result = await commit(context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": BY}), head)
+        refuse_broken(member_id, result)
+        if isinstance(result, Committed):
+            return
+        await context.pause(member_id, attempt)
+        stored = await Load(member_id)
+        current = read(context.bot, member_id, stored)
+        if current is None:
+            return
+        document, head = current, stored.head
+
+
+def _token(member_id: str, leaving: Leaving) -> str:
+    address = leaving.address
+    return hashed("leave", member_id, str(leaving.version), address.type, address.identifier, address.account)
+
+
+async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tokens: Inherited) -> None:
+    """Give the tokens to the guest on the channel, who may not exist yet."""
+    guest, token = guest_id(leaving.address), _token(member_id, leaving)
+    for attempt in itertools.count(1):
+        stored = await Load(guest)
+        match open_document(context.bot, guest, stored, instant(context.now)):
+            case Sound(document) if document.moved is not None:  # left over from the promotion to the member
+                await promote(context, document, stored.head)
+            case Sound(document):
+                if await _gave(context, document, stored, token, tokens, document):
+                    return
+            case Absent():
+                channel = channel_of(leaving.address)
+                first = first_document(
+                    channel, instant(context.now), address=leaving.address, version=stored.head.version
+                )
+                if await _gave(context, None, stored, token, tokens, first):
+                    return
+            case Newer(error) | Foreign(error):
+                raise error
+            case _:
+                await Quarantine(guest, stored.head)
+        await context.pause(guest, attempt)
+
+
+async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to: str, tokens: Inherited) -> str:
+    """Link the channel in the document of the member that gets it, with the tokens; return the id of the document."""
+    address, token = leaving.address, _token(member_id, leaving)
+    for attempt in itertools.count(1):
+        other, stored = await find_conversation(context, to, address)
+        match open_document(context.bot, other, stored, instant(context.now)):
+            case Sound(document) if document.moved is not None:
+                await promote(context, document, stored.head)
+            case Sound(document):
+                after = linked_to(document, (address,))
+                if await _gave(context, document, stored, token, tokens, after):
+                    return other
+            case Absent():
+                now = instant(context.now)
+                channel, version = channel_of(address), stored.head.version
+                first = first_document(channel, now, address=address, member_id=other, version=version)
+                if await _gave(context, None, stored, token, tokens, first):
+                    return other
+            case Newer(error) | Foreign(error):
+                raise error
+            case _:
+                await Quarantine(other, stored.head)
+        await context.pause(other, attempt)
+    raise AssertionError("unreachable")
+
+
+def linked_to(document: Document, addresses: tuple[Address, ...]) -> Document:
+    """Return a member's document with further channels."""
+    added = {*addresses, *(address.without_account for address in addresses)}
+    channels = (*(known for known in document.channels if known not in added), *addresses)
+    channel = document.channel if document.is_reachable else channel_of(addresses[-1])
+    return attrs.evolve(document, channels=channels, channel=channel)
+
+
+async def _gave(
+    context: Context, before: Document | None, stored: Stored | Broken, token: str, tokens: Inherited, after: Document
+) -> bool:
+    """Store tokens with a document; return whether they are stored."""
+    assert isinstance(stored, Stored)
+    decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
+    detail = {"channels": [channel_digest(after.channel)], "tokens": len(tokens.tokens), "by": BY}
+    decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)
+    result = await commit(context, decision, stored.head, inherited=tokens)
+    refuse_broken(after.member_id, result)
+    context.cache.forget(after.member_id)
+    return isinstance(result, Committed | Duplicate)
