@@ -315,7 +315,7 @@ def _joined(
         channel=member.channel if member.channels or not addresses else channel_of(addresses[-1]),
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
-        suspended=(*(() if source.guest else held_runs(source)), *member.suspended),
+        suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         upgraded=(),
     ).at(now)
 
