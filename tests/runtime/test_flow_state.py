@@ -22,7 +22,7 @@ from tests.engines import Server
 from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
-from vimbiso_fsm.document.codec import document_to_raw
+from vimbiso_fsm.document.codec import decode, document_to_raw
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DamagedDocument, InvalidState, MemberNotFound, ServiceError, VersionConflict
@@ -40,7 +40,7 @@ from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Broken, Claim, Commit, Effect, ReadAudit, ReadOwner, Request, Store, Stored
+from vimbiso_fsm.store.requests import Broken, Claim, Commit, Effect, Load, ReadAudit, ReadOwner, Request, Store, Stored
 from vimbiso_fsm.testing.chat import CHANNEL
 
 pytestmark = pytest.mark.embedded
@@ -375,42 +375,69 @@ async def test_a_sync_service_delays_no_other_member(valkey_url: str):
 
 
 class Stopping(MemoryStore):
-    """A store after whose next commit the process stands still for `seconds`, once."""
+    """A store after whose next commit the process stands still for `seconds`, once; `meanwhile` happens then."""
 
     def __init__(self) -> None:
         self.at, self.seconds = 1_800_000_000.0, 0.0
+        self.meanwhile: Callable[[], object] = lambda: None
         super().__init__(lambda: self.at)
 
     def perform(self, request: Effect[R], /) -> R:
         """Perform a request."""
         result = super().perform(request)
-        if isinstance(request, Commit):
+        if isinstance(request, Commit) and self.seconds:
             self.at, self.seconds = self.at + self.seconds, 0.0
+            self.meanwhile()
         return result
+
+
+class Leased:
+    """A service that notes the end of the lease under which it is asked, and how far ahead it is."""
+
+    def __init__(self, store: Stopping) -> None:
+        self.store = store
+        self.ahead: list[float] = []
+
+    def work(self, what: str, *, caller: Caller = NOBODY) -> str:
+        """Note the lease."""
+        stored = self.store.perform(Load(guest_id(CHANNEL)))
+        assert isinstance(stored, Stored)
+        document = decode(stored.document or b"")
+        assert document.call is not None
+        self.ahead.append(document.call.leased_until.timestamp() - self.store.at)
+        return what
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_call_is_not_begun_after_its_lease(kind: Literal["sync", "async"]):
-    """A process that stood still between a commit and its call leaves the call to the next attempt."""
-    asked: list[str] = []
-
-    class Counting:
-        def work(self, what: str, *, caller: Caller = NOBODY) -> str:
-            asked.append(what)
-            return what
-
-    store, member_id = Stopping(), guest_id(CHANNEL)
-    with Shell(kind, JOB.with_services({"service": Counting()}), store) as shell:
+    """A process that stood still between a commit and its call takes the call up again, with a new lease."""
+    store = Stopping()
+    service = Leased(store)
+    with Shell(kind, JOB.with_services({"service": service}), store) as shell:
         shell.manager._base.clock.follow(lambda: store.at)
         shell.say("hi")
         store.seconds = 100.0
+        outcome = shell.say("dig")
+        assert (outcome.status, words(outcome)) == ("advanced", ["Did dig."])
+        assert len(service.ahead) == 1
+        assert service.ahead[0] > 0
+        assert shell.state(guest_id(CHANNEL)).call is None
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_call_that_another_worker_has_taken_up_is_left_to_it(kind: Literal["sync", "async"]):
+    """A process that stood still does not make the call that another worker has made meanwhile."""
+    store = Stopping()
+    service = Leased(store)
+    bot = JOB.with_services({"service": service})
+    with Shell(kind, bot, store) as shell, Shell("sync", bot, store) as other:
+        for each in (shell, other):
+            each.manager._base.clock.follow(lambda: store.at)
+        shell.say("hi")
+        store.seconds, store.meanwhile = 100.0, lambda: other.wake(guest_id(CHANNEL))
         shell.say("dig")
-        assert asked == []
-        assert shell.state(member_id).call is not None
-        store.at += 100
-        shell.wake(member_id)
-        assert asked == ["dig"]
-        assert shell.state(member_id).call is None
+        assert len(service.ahead) == 1
+        assert shell.state(guest_id(CHANNEL)).call is None
 
 
 def test_a_missing_service_is_a_failed_call():

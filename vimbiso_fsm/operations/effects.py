@@ -75,8 +75,8 @@ def never(_: object) -> bool:
 class RunCall(Effect[object]):
     """Run a method of a service.
 
-    The answer is the result of the method, the exception that it raised, or `STILL_RUNNING` when it takes longer than
-    the shell waits. A late result is a turn of its own.
+    The answer is the result of the method, the exception that it raised, `STILL_RUNNING` when it takes longer than the
+    shell waits, or `LEASE_OVER` when it was not begun in time. A late result is a turn of its own.
 
     Attributes:
         call: The service, the method and its arguments.
@@ -103,6 +103,8 @@ class RunCall(Effect[object]):
 
 STILL_RUNNING: Final = object()
 """The answer of a `RunCall` that takes longer than the shell waits."""
+LEASE_OVER: Final = object()
+"""The answer of a `RunCall` that was not begun, because another worker may have taken it up."""
 
 
 @attrs.frozen
@@ -179,15 +181,14 @@ async def run_awaited(operation: Operation[R], perform: Callable[[Request], Awai
         operation.close()
 
 
-def lease_over(step: RunCall, now: float) -> TimeoutError | None:
-    """Return the answer of a call that is not begun, because another worker may have taken it up; None to begin it.
+def is_lease_over(step: RunCall, now: float) -> bool:
+    """Return whether the lease of a call is over, so that it must not be begun.
 
     Args:
         step: The call.
         now: Seconds since the epoch, on the store's clock.
     """
-    over = now >= step.pending.leased_until.timestamp()
-    return TimeoutError("the lease of the call was over before the call began") if over else None
+    return now >= step.pending.leased_until.timestamp()
 
 
 def answered(step: RunCall, result: object) -> CallReturned:

@@ -16,11 +16,11 @@ from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.commit import Decision, caller, commit_of
 from vimbiso_fsm.engine.decide import failure
 from vimbiso_fsm.engine.draft import is_entering
-from vimbiso_fsm.engine.events import CallReturned, Event, ReplyRoute
+from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.calls import READ_ONLY
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import RunCall, answered, never
+from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered, never
 from vimbiso_fsm.operations.promote import Promoted, Unlinked, promote
 from vimbiso_fsm.store import requests
 
@@ -190,8 +190,13 @@ class MemberTurns:
             in_doubt=policy.effect and document.tries > 1,
         )
 
-    def returned(self, step: RunCall, result: object) -> CallReturned:
-        """Return the event of a call that has ended, for the next turn under the same root; report an exception."""
+    def returned(self, step: RunCall, result: object) -> CallReturned | LeaseExpired:
+        """Return the event of a call that has ended, for the next turn under the same root; report an exception.
+
+        A call that was not begun within its lease is taken up again, unless another worker has done so.
+        """
+        if result is LEASE_OVER:
+            return LeaseExpired(step.pending.key, step.pending.root, step.pending.tries)
         if isinstance(result, BaseException):
             self.context.errors.append((step.pending.root[:10], result))
         return answered(step, result)

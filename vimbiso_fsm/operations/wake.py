@@ -18,7 +18,7 @@ from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute, turn_token
+from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, LeaseExpired, ReplyRoute, turn_token
 from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
@@ -70,7 +70,7 @@ class _Waking:
         self._delivers = delivers
         self._route: ReplyRoute = "deliver" if delivers else "keep"
         self._unstored: CallReturned | Delivered | None = answer
-        self._follow_up: CallReturned | Delivered | None = None
+        self._follow_up: CallReturned | LeaseExpired | Delivered | None = None
         self._announced: Decision | None = None
         self._made = 0
         self._used_tokens: set[str] = set()

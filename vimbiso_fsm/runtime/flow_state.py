@@ -30,6 +30,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
+    LEASE_OVER,
     STILL_RUNNING,
     AsyncLegacyReader,
     Deliver,
@@ -38,7 +39,7 @@ from vimbiso_fsm.operations.effects import (
     ReadLegacy,
     RunCall,
     answered,
-    lease_over,
+    is_lease_over,
     run,
     run_awaited,
 )
@@ -399,9 +400,8 @@ class FlowStateManager:
 
     def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
         """Make a call, and wait for its result for `wait` seconds, or without a time limit."""
-        over = lease_over(step, self.now())
-        if over is not None:
-            return over
+        if is_lease_over(step, self.now()):
+            return LEASE_OVER
         try:
             future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
@@ -889,9 +889,8 @@ class AsyncFlowStateManager:
     async def _call(self, step: RunCall, wait: float | None, place: AsyncMemberLock) -> object:
         import asyncio
 
-        over = lease_over(step, self.now())
-        if over is not None:
-            return over
+        if is_lease_over(step, self.now()):
+            return LEASE_OVER
         try:
             method = bind(self.bot.services, step)
         except Unreadable as error:

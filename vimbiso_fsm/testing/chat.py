@@ -34,7 +34,7 @@ from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Deliver, Operation, Pause, ReadLegacy, RunCall, lease_over
+from vimbiso_fsm.operations.effects import LEASE_OVER, Deliver, Operation, Pause, ReadLegacy, RunCall, is_lease_over
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.store.memory import MemoryStore
@@ -489,7 +489,7 @@ class Chat:
         """
         match effect:
             case RunCall():
-                return lease_over(effect, self.clock.at) or _run_call(self.bot, effect)
+                return LEASE_OVER if is_lease_over(effect, self.clock.at) else _run_call(self.bot, effect)
             case Deliver():
                 fault = self.plan.pop(0) if self.plan else None
                 if fault is None:
