@@ -115,6 +115,7 @@ CASES: list[tuple[str, Callable[[], object], str]] = [
     ("unreachable", lambda: made([A, State("b", ask=ASK), END], [GO, Transition("go", "b", "end")]), "flow 'offer', state 'b': no transition leads to it; add one or remove it"),
     ("dead end", lambda: made([A, State("b", ask=ASK)], [Transition("go", "a", "b")]), "flow 'offer', state 'b': it is a dead end; give it a transition or say final=True"),
     ("final with a way on", lambda: made([A, END], [GO, Transition("go", "end", "a")]), "flow 'offer', state 'end': it is final and has transition 'go'; remove one of the two"),
+    ("final with a timeout", lambda: made([A, State("end", final=True, timeout=60)], [GO]), "flow 'offer', state 'end': it is final and has a timeout, which would never fire; remove one of the two"),
     ("never told apart", lambda: made([A, END, State("x", final=True)], [GO, Transition("go", "a", "x")]), "flow 'offer', state 'a': transition 'go' to 'x' can never be told from the one to 'end'; give the earlier one a guard that can decline"),
     ("same guards", lambda: made([A, END, State("x", final=True)], [Transition("go", "a", "end", conditions=[guard, other]), Transition("go", "a", "x", conditions=[other, guard])]), "can never be told from the one to 'end'; give them different guards"),
     ("no question", lambda: made([State("a"), END], [GO]), "flow 'offer', state 'a': it waits for an answer but asks no question; give it ask=Text(…)"),

@@ -265,6 +265,8 @@ def _state_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
     if state.final:
         if triggers:
             yield f"it is final and has transition {min(triggers)!r}", "remove one of the two"
+        if state.timeout is not None:
+            yield "it is final and has a timeout, which would never fire", "remove one of the two"
         return
     if state.cancels or state.output is not None:
         yield "cancels and output belong to final states", "say final=True or remove them"
