@@ -18,6 +18,7 @@ from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, 
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import (
+    Answer,
     Document,
     FlowData,
     Moved,
@@ -372,6 +373,27 @@ def test_a_migration_that_would_lose_a_call_is_damage(rule: Any):
     for _ in range(3):
         chat.say("yes")
     assert len(till.asked) == 1
+
+
+@pytest.mark.parametrize("rule", [ReplacedBy("confirm"), Restart(), "confirm"])
+def test_a_call_whose_answer_is_kept_is_known_to_be_done(rule: Any):
+    """Where a migration leaves the step of a kept answer, the member is told that it was done, and it is not redone."""
+    till = Till()
+    chat = standing("paying", till=till)
+    document = chat.document()
+    assert document.call is not None
+    kept = attrs.evolve(document.call, answer=Answer(True, {"value": "receipt"}, 1))
+    chat.plant(attrs.evolve(document, version=document.version + 1, call=kept))
+    deploy(chat, errand([attrs.evolve(FROM_1, steps={**FROM_1.steps, "paying": rule})])).wait(5)
+    chat.say("and?")
+    assert chat.outcome is not None
+    assert chat.outcome.status == "advanced"
+    assert chat.words[0] == "That was done."
+    assert chat.document().call is None
+    assert chat.say("back").status != "failed"
+    assert "That was done." not in chat.words
+    assert len(till.asked) == 1
+    chat.check()
 
 
 # What is no version of today's -------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ step is gone, its data cannot be read, or its call would be lost. `operations/ce
 deploy, by the same function. A version that is newer than the flow is left to the newer release that stored it
 (`reading.py`), unless that release was rolled back.
 
+A call whose answer is kept, because its flow could not go on from it (`kept_answer.py`), is not lost: where its step is
+gone, the member is told that it was done.
+
 A run of a flow that `Bot(dropped=…)` names ends. A run of a flow that the bot never had is another bot's, or a newer
 release's, and is left alone (`reading.Foreign`).
 
@@ -40,6 +43,7 @@ from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
     FINISHING,
     Document,
+    PendingCall,
     Run,
     Suspended,
     Undelivered,
@@ -61,6 +65,7 @@ from vimbiso_fsm.messages.replies import Text
 
 _CALL_LOST: Final = "its call is on its way, and would be lost"
 _DROPPED: Final = Text("flow.dropped")
+_DONE: Final = Text("call.done")
 _STRANDED: Final = frozenset({"lost", "foreign"})
 
 
@@ -93,11 +98,12 @@ def plan(bot: Bot, document: Document) -> tuple[RunUpgrade, ...]:
     for run in (*document.suspended, document.run):
         if run is None:
             continue
-        called = document.call is not None and run is document.run
-        planned = _plan_run(bot, run, called=called, current=run is document.run)
+        current = run is document.run
+        call = document.call if current else None
+        planned = _plan_run(bot, run, call, current=current)
         unwanted = orphaned or (below is not None and _no_longer_waits(bot, found[below], planned))
         if unwanted and planned.how not in _STRANDED:
-            if called:
+            if _must_stay(call):
                 planned = RunUpgrade(run, "lost", fault=_CALL_LOST)
             else:
                 planned = RunUpgrade(run, "restarted" if planned.how == "restarted" else "dropped", say=planned.say)
@@ -137,9 +143,16 @@ def _no_longer_waits(bot: Bot, below: RunUpgrade, planned: RunUpgrade) -> bool:
     return planned.how == "restarted" and state.input is not None  # only the waiting run can make its input
 
 
-def _plan_run(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
+def _must_stay(call: PendingCall | None) -> bool:
+    """Whether a call must keep its state, because its outcome is not known yet."""
+    return call is not None and not call.done
+
+
+def _plan_run(bot: Bot, run: Run, call: PendingCall | None, *, current: bool) -> RunUpgrade:
+    """Plan the upgrade of a run, and of the call that it waits for."""
     if run.flow in bot.dropped:
-        return RunUpgrade(run, "lost", fault=_CALL_LOST) if called else RunUpgrade(run, "dropped", say=_DROPPED)
+        lost = _must_stay(call)
+        return RunUpgrade(run, "lost", fault=_CALL_LOST) if lost else RunUpgrade(run, "dropped", say=_DROPPED)
     if run.flow not in bot.machines:
         return RunUpgrade(run, "foreign", fault="this bot never had its flow; if it had, name it in Bot(dropped=…)")
     try:
@@ -154,9 +167,9 @@ def _plan_run(bot: Bot, run: Run, *, called: bool, current: bool) -> RunUpgrade:
         return RunUpgrade(run, "lost", fault="its step is gone")
     if planned.how == "unchanged":
         return planned
-    if called and (state.call is None or planned.how == "restarted"):
+    if _must_stay(call) and (state.call is None or planned.how == "restarted"):
         return RunUpgrade(run, "lost", fault=_CALL_LOST)
-    if planned.how == "migrated" and current and state.call is not None and not called:
+    if planned.how == "migrated" and current and state.call is not None and call is None:
         return RunUpgrade(run, "lost", fault="its step has become a call, and none is on its way")
     return planned
 
@@ -382,16 +395,28 @@ def newer(bot: Bot, raw: Any) -> tuple[str, int] | None:
 def _upgraded_document(bot: Bot, document: Document, found: Sequence[RunUpgrade]) -> Document:
     runs = [planned.after for planned in found if planned.after is not None]
     run = runs.pop() if document.run is not None and runs else None
-    told = [_notice(bot, document, planned) for planned in found if planned.say is not None]
-    return attrs.evolve(document, run=run, suspended=tuple(runs), outbox=(*document.outbox, *told))
+    told = [_notice(bot, document, planned, planned.say) for planned in found if planned.say is not None]
+    call = document.call
+    if call is not None and call.done and not _waits_for_call(bot, found[-1]):
+        call = None
+        told.insert(0, _notice(bot, document, found[-1], _DONE))
+        if run is not None and run.id == found[-1].before.id:
+            run = to_be_asked(attrs.evolve(run, made=True, trail=()))
+    return attrs.evolve(document, run=run, suspended=tuple(runs), call=call, outbox=(*document.outbox, *told))
 
 
-def _notice(bot: Bot, document: Document, planned: RunUpgrade) -> Undelivered:
-    """Return the notice of a restart. It waits in the outbox, so that it is said once."""
-    assert planned.say is not None
-    said = replies_to_keep(bot.say([planned.say], document.profile, document.channel))
+def _waits_for_call(bot: Bot, planned: RunUpgrade) -> bool:
+    """Whether a run still stands at the call whose answer is kept for it."""
+    run = planned.after
+    return run is not None and planned.how != "restarted" and bot.definition(run)[run.step].call is not None
+
+
+def _notice(bot: Bot, document: Document, planned: RunUpgrade, text: Text) -> Undelivered:
+    """Return a notice of an upgrade. It waits in the outbox, so that it is said once."""
+    said = replies_to_keep(bot.say([text], document.profile, document.channel))
     flow = bot.machines.get(planned.before.flow)
-    return Undelivered(f"{planned.before.id}.{flow.flow.version if flow else 'dropped'}", said)
+    done = ".done" if text is _DONE else ""
+    return Undelivered(f"{planned.before.id}.{flow.flow.version if flow else 'dropped'}{done}", said)
 
 
 def _notes(found: Sequence[RunUpgrade]) -> Iterator[dict[str, Any]]:
