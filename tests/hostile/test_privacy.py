@@ -56,7 +56,6 @@ class Purchase:
     name: str = ""
 
 
-@known_fault("SECRET has no effect on a field of a class inside the data, and no error says so.")
 def test_a_secret_inside_a_class_stands_in_no_turn_record():
     """The value of a field that is marked `SECRET` is in no turn record, also in a class inside the data."""
     flow = Flow(

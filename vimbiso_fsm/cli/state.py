@@ -76,15 +76,19 @@ def _from_document(bot: OpenBot, member_id: str, at: int) -> Mapping[str, Any] |
 
 
 def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
-    """Mask the token, the fields that a flow's author has marked `SECRET`, and the arguments of a call."""
+    """Mask the token, the fields that an author has marked `SECRET`, and the arguments and the answer of a call."""
     token = raw.get("jwt_token") and MASK
-    masked = {**raw, "jwt_token": token, "flow_data": _without_secrets(bot, raw["flow_data"])}
+    profile = privacy.masked(raw.get("profile", {}), bot.secrets, MASK)
+    masked = {**raw, "jwt_token": token, "profile": profile, "flow_data": _without_secrets(bot, raw["flow_data"])}
     if "_suspended" in raw:
         masked["_suspended"] = [
             {**run, "flow_data": _without_secrets(bot, run["flow_data"])} for run in raw["_suspended"]
         ]
     if "_call" in raw:
-        masked["_call"] = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
+        call = {**raw["_call"], "arguments": dict.fromkeys(raw["_call"]["arguments"], MASK)}
+        if "answer" in call:
+            call["answer"] = {**call["answer"], "value": dict.fromkeys(call["answer"].get("value", {}), MASK)}
+        masked["_call"] = call
     return masked
 
 
@@ -93,5 +97,4 @@ def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any
         return flow_data
     flows = bot.definitions(flow_data["data"]["flow_type"])
     secret = frozenset[str]().union(*(flow.secrets for flow in flows))
-    data = {name: MASK if name in secret and value else value for name, value in flow_data["data"].items()}
-    return {**flow_data, "data": data}
+    return {**flow_data, "data": privacy.masked(flow_data["data"], secret, MASK)}

@@ -36,11 +36,13 @@ class DataType(Generic[T]):
         kind: The type.
         fits: Tests whether a value is of exactly this type, so that an equal one will be read back.
         stable: Tests whether a value fits and can never change, so that it may be kept in place of being read again.
+        classes: The classes with named fields of which a value may hold an instance, however deep.
     """
 
     kind: type[T]
     fits: Test
     stable: Test
+    classes: tuple[type, ...] = attrs.field(repr=False)
 
     def settled(self, value: Any, place: str) -> T:
         """Return a value as it will be read back.
@@ -97,8 +99,8 @@ def data_type(kind: type[T]) -> DataType[T]:
     Raises:
         UnstorableType: Its values cannot be stored and read back equal. The error names the field and the remedy.
     """
-    node = prove(kind)
-    return DataType(kind, node.fits, node.stable)
+    node, classes = prove(kind)
+    return DataType(kind, node.fits, node.stable, classes)
 
 
 def _settles(given: object, back: object) -> bool:

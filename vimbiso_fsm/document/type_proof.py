@@ -91,14 +91,18 @@ class Node(NamedTuple):
     samples: Sequence[object]
 
 
-def prove(kind: object) -> Node:
+def prove(kind: object) -> tuple[Node, tuple[type, ...]]:
     """Prove a type.
+
+    Returns:
+        The proven type, and the classes with named fields of which a value may hold an instance.
 
     Raises:
         UnstorableType: Its values cannot be stored and read back equal. The error names the field and the remedy.
     """
+    proof = _Proof()
     try:
-        return _Proof().of(kind)
+        return proof.of(kind), tuple(proof.classes)
     except _Refused as error:
         raise UnstorableType(name_of(kind), ".".join(error.path), error.fault, error.remedy) from None
 
@@ -211,6 +215,7 @@ class _Proof:
 
     def __init__(self) -> None:
         self._begun: dict[object, Node | None] = {}
+        self.classes: list[type] = []
 
     def of(self, kind: object, within: str = "") -> Node:
         """Take a type apart and prove it; `within` is the field that it stands in."""
@@ -277,6 +282,7 @@ class _Proof:
 
     def _tuple(self, kind: Any, origin: Any, inner: tuple[object, ...]) -> Node | None:
         if hasattr(origin, "_fields"):
+            self.classes.append(origin)
             hints = _hints(origin)
             return _fixed_tuple(origin, origin._make, [self.of(hints[name], name) for name in origin._fields])
         if origin is not tuple:
@@ -318,7 +324,8 @@ class _Proof:
 
         return Node(fits, _never, (make({}), *samples) if items.samples else (make({}),))
 
-    def _typed_dict(self, origin: object) -> Node:
+    def _typed_dict(self, origin: Any) -> Node:
+        self.classes.append(origin)
         keys = {name: (self.of(hint, name), needed) for name, (hint, needed) in keys_of_typed_dict(origin).items()}
 
         def fits(value: object) -> bool:
@@ -353,17 +360,24 @@ class _Proof:
         return node
 
     def _fields(self, kind: object, origin: Any) -> Iterator[_Field]:
-        hints, variables = _hints(origin), _variables(kind)
-        for field in attrs.fields(origin) if attrs.has(origin) else dataclasses.fields(origin):
-            if field.init:
-                hint = hints.get(field.name, Any if field.type is None else field.type)
-                default = field.default, getattr(field, "default_factory", dataclasses.MISSING)
-                yield _Field(
-                    field.name,
-                    getattr(field, "alias", field.name),
-                    self.of(_substituted(hint, variables), field.name),
-                    default not in ((attrs.NOTHING, dataclasses.MISSING), (dataclasses.MISSING, dataclasses.MISSING)),
-                )
+        self.classes.append(origin)
+        for field, hint in stored_fields(kind):
+            default = field.default, getattr(field, "default_factory", dataclasses.MISSING)
+            yield _Field(
+                field.name,
+                getattr(field, "alias", field.name),
+                self.of(hint, field.name),
+                default not in ((attrs.NOTHING, dataclasses.MISSING), (dataclasses.MISSING, dataclasses.MISSING)),
+            )
+
+
+def stored_fields(kind: Any) -> Iterator[tuple[Any, object]]:
+    """Yield the fields of an attrs class or a dataclass that are stored, each with its type."""
+    origin = get_origin(kind) or kind
+    hints, variables = _hints(origin), _variables(kind)
+    for field in attrs.fields(origin) if attrs.has(origin) else dataclasses.fields(origin):
+        if field.init:
+            yield field, _substituted(hints.get(field.name, Any if field.type is None else field.type), variables)
 
 
 def _hints(origin: object) -> dict[str, object]:

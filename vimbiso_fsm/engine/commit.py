@@ -76,7 +76,7 @@ class Decision:
 
     status: str
     document: Document
-    replies: tuple[Reply, ...]
+    replies: tuple[Reply, ...] = attrs.field(repr=False)
     token: str
     root: str
     content: str

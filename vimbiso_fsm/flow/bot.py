@@ -13,6 +13,7 @@ import attrs
 
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, Run, StoredProfile
+from vimbiso_fsm.document.marks import marks_of_fields
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
 from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
@@ -20,6 +21,7 @@ from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
 from vimbiso_fsm.flow.machine import AnyMachine, Machine
+from vimbiso_fsm.flow.privacy import secret_names
 from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
@@ -131,7 +133,8 @@ class Bot:
             decides `Turn.zone`, `Turn.today` and `Turn.instant`.
         importer: What imports the data that another system has stored of a new member.
         profile: The class of the member's profile, `P` in `Turn[D, P]`. All its fields have defaults. A profile that
-            cannot be structured as this class is not stored, and a stored one is damage.
+            cannot be structured as this class is not stored, and a stored one is damage. Its fields may be marked
+            `SECRET`; `vimbiso state` then masks them.
         limits: Bounds of a conversation.
 
     Raises:
@@ -161,6 +164,7 @@ class Bot:
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
     kept: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
     validator: StateValidator = attrs.field(init=False, repr=False)
+    secrets: frozenset[str] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
@@ -175,6 +179,7 @@ class Bot:
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
         fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels)), kept, self.profile))
+        fill("secrets", secret_names(marks_of_fields(self.profile)))
 
     def __repr__(self) -> str:
         return f"Bot({[flow.name for flow in self.flows]})"

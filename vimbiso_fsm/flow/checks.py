@@ -64,6 +64,17 @@ def proven_data(flow: Declared) -> DataType[Any]:
         raise FlowError(flow.name, "data", f"{place} {error.fault}", error.remedy) from None
 
 
+def check_marks(flow: Declared, public: frozenset[str], secrets: frozenset[str]) -> None:
+    """Check that no field is to be shown that has a secret inside."""
+    for name in sorted(public & secrets):
+        raise FlowError(
+            flow.name,
+            "data",
+            f"field {name!r} is marked PUBLIC, and a field within it is marked SECRET",
+            "remove one of the marks",
+        )
+
+
 def check_depends(flow: Declared) -> None:
     """Check the fields of `depends`, and that no field depends on itself."""
     given: object = flow.depends

@@ -24,12 +24,14 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 import attrs
 
 from vimbiso_fsm.document.data_types import DataType
+from vimbiso_fsm.document.marks import marks_of_fields
 from vimbiso_fsm.flow.checks import (
     check_data,
     check_depends,
     check_effects,
     check_facts,
     check_guards_apart,
+    check_marks,
     check_reachable,
     check_state,
     check_states,
@@ -106,7 +108,8 @@ class Flow(Generic[D]):
         fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
         fill("data_type", proven_data(self))
         fill("public", public_names(self.fields.values()))
-        fill("secrets", secret_names(self.fields.values()))
+        fill("secrets", secret_names(marks_of_fields(self.data)))
+        check_marks(self, self.public, self.secrets)
         check_depends(self)
         depends: dict[str, tuple[str, ...]] = {name: sequence(sources) for name, sources in self.depends.items()}
         fill("depends", depends)

@@ -37,7 +37,7 @@ class Changes(Generic[D_co]):
         member: The new member.
     """
 
-    data: D_co
+    data: D_co = attrs.field(repr=False)
     member: Member[Any]
 
 
@@ -59,7 +59,7 @@ class Turn(Generic[D_co, P_co]):
         reason: Why a call failed; set on trigger `failed`.
     """
 
-    data: D_co
+    data: D_co = attrs.field(repr=False)
     member: Member[P_co]
     channel: Channel
     now: datetime

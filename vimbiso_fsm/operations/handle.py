@@ -52,7 +52,7 @@ class Outcome:
     """
 
     status: str
-    replies: tuple[Reply, ...]
+    replies: tuple[Reply, ...] = attrs.field(repr=False)
     _document: Document = attrs.field(repr=False)
     confirmed: bool = True
 
