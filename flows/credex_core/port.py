@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -98,6 +98,12 @@ class Account:
         return self.balance(amount.currency) >= amount
 
 
+def _check_zone(_: object, attribute: attrs.Attribute[Any], value: dt.datetime | None) -> None:
+    """Check that an instant has a time zone: one without cannot be compared with the store's clock."""
+    if value is not None and value.utcoffset() is None:
+        raise ValueError(f"{attribute.name} is an instant without a time zone; give it one")
+
+
 @attrs.frozen
 class Dashboard:
     """A member with their accounts, as each action returns it.
@@ -118,7 +124,7 @@ class Dashboard:
     tier: int = 1
     remaining_usd: Money = attrs.field(default=Money.zero("USD"))
     accounts: tuple[Account, ...] = ()
-    told: dt.datetime | None = None
+    told: dt.datetime | None = attrs.field(default=None, validator=_check_zone)
 
 
 @attrs.frozen

@@ -637,3 +637,32 @@ def test_signals_that_are_ignored_stay_so(monkeypatch):
 def test_the_bot_of_a_package_is_the_one_it_exports():
     """`--flows` takes the object `bot` of the package."""
     assert bot_options.import_bot("flows") is flows.bot
+
+
+@pytest.mark.parametrize("last", ["1", "9" * 20])
+@pytest.mark.parametrize("command", ["history", "incidents"])
+def test_last_takes_any_number(data, command, last):
+    """`--last` takes any whole number above 0, also one that no list can be as long as."""
+    invoke("chat", "--data", data, *FLOWS, stdin="hi\nhi\n")
+    code, _, err = invoke(command, GUEST, "--data", data, "--last", last)
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", [("state",), ("history",), ("incidents",), ("audit", "verify"), ("audit", "export"), ("wipe",)]
+)
+def test_a_member_that_is_no_text_is_a_usage_error(data, command):
+    """A member whose name is not valid UTF-8 is refused, because no member has such a name."""
+    data.mkdir()
+    code, out, err = invoke(*command, "\udc80", "--data", data, *(FLOWS if command[0] != "audit" else ()))
+    assert (code, out) == (2, "")
+    assert "is not valid UTF-8" in err
+
+
+def test_a_file_whose_name_is_no_text_is_written(data, tmp_path):
+    """A file may have any name that the system knows; what is printed of it is valid UTF-8."""
+    invoke("chat", "--data", data, *FLOWS, stdin="hi\n")
+    code, out, _ = invoke("audit", "export", GUEST, "--data", data, "--to", tmp_path / "\udc80")
+    assert code == 0
+    assert out.endswith("lines written to " + str(tmp_path / "�") + "\n")
+    assert (tmp_path / "\udc80").exists()

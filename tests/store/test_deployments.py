@@ -802,6 +802,31 @@ def test_sentinels_have_credentials_of_their_own():
         "redis+sentinel://a/bots/one",
         "http+sentinel://:secret@a/bots",
         "redis+proxy://:secret@a",
+        *(
+            scheme.format(host)
+            for scheme in (
+                "redis://:secret@{}",
+                "rediss://{}:1/0",
+                "redis+cluster://a,{}:1",
+                "redis+sentinel://{}/bots",
+            )
+            for host in ("a..b", ".", "-" * 64, "a\udc80")
+        ),
+        *(
+            f"{base}?{parameter}"
+            for base in ("redis://:secret@a", "rediss+cluster://:secret@a", "redis+sentinel://:secret@a/bots")
+            for parameter in (
+                "retry=5",
+                "protocol=3",
+                "decode_responses=1",
+                "timeout=-1",
+                "socket_timeout=x",
+                "credential_provider=secret",
+                "ssl_nothing=1",
+                "secret=1",
+            )
+        ),
+        "redis://a?ssl_ca_certs=/ca",
     ],
 )
 def test_urls_that_are_none(made: Any, url: str):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from flows.credex_core import Dashboard
 from tests.places import PLACES, Place
 from tests.strategies import json_values
 from tests.vimbisopay.test_flows import ALAN, Talk
+from vimbiso_fsm import InvalidState
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.typed_data import structure
@@ -91,6 +93,17 @@ def test_a_profile_that_holds_something_else(place: str) -> None:
         spoil(talk, changed(path, WRONG[number % len(WRONG)]))
         goes_on(talk)
         assert talk.outcome.state.profile["firstname"] == "Alan"
+
+
+@pytest.mark.parametrize("place", STANDING)
+def test_a_profile_with_an_instant_without_a_zone(place: str) -> None:
+    """An instant without a time zone is refused by an operator's update, and repaired where it is stored."""
+    talk = arrived(PLACES[place])
+    member, told = talk.outcome.state.member_id, "2026-01-01T00:00:00"
+    with pytest.raises(InvalidState, match="profile is no Dashboard"):
+        talk.manager.update(member, lambda found: attrs.evolve(found, profile={**found.profile, "told": told}))
+    spoil(talk, changed(("told",), told))
+    goes_on(talk)
 
 
 @given(st.sampled_from(STANDING), st.data(), json_values)

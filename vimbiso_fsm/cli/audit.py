@@ -118,7 +118,7 @@ def export(
                 broken += 1
                 print(f"{one_line(trail.name)}: {one_line(fault)}", file=sys.stderr)
     if to is not None:
-        print(f"{written} lines written to {to}")
+        print(one_line(f"{written} lines written to {to}"))
     if broken:
         raise typer.Exit(1)
 

@@ -146,7 +146,7 @@ def _time_of(text: str | None, option: str) -> datetime | None:
 
 
 def _latest(found: Iterable[_T], last: int | None) -> tuple[_T, ...]:
-    return tuple(deque(found, last))
+    return tuple(deque(found, None if last is None else min(last, sys.maxsize)))
 
 
 def _report(faults: Sequence[str]) -> None:

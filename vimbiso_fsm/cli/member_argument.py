@@ -6,10 +6,12 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.store_options import OpenStore
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import InvalidMessage
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.replies import plain
 from vimbiso_fsm.store.requests import FindOwner
 
 EXAMPLE: Final = "whatsapp:263771234567"
@@ -55,7 +57,12 @@ def member_id_of(at: OpenStore, member: str) -> str:
 
     Returns:
         The id of the member that owns the channel, of the channel's guest, or the id as it was given.
+
+    Raises:
+        typer.BadParameter: The argument is not valid UTF-8, so no member has it.
     """
+    if plain(member) != member:
+        raise typer.BadParameter(f"{shown(member)!r} is not valid UTF-8; give the member as `vimbiso` prints it")
     route, colon, _ = member.partition(":")
     if not colon or route.partition("/")[0] not in at.channel_types:
         return member

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from vimbiso_fsm.channels.terminal import CONTROLS
+from vimbiso_fsm.messages.replies import plain
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of a line that are read."""
@@ -35,8 +36,8 @@ def lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def clean(text: str) -> str:
-    """Remove control characters except tabs and line ends."""
-    return text.translate(CONTROLS)
+    """Remove control characters except tabs and line ends, and replace what is not valid UTF-8."""
+    return plain(text.translate(CONTROLS))
 
 
 def one_line(text: str) -> str:

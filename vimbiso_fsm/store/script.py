@@ -248,7 +248,7 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
 
 def _latest(last: int | None, kept: int) -> tuple[int, int]:
     """Return the first and the last place of the latest `last` items of a list; (1, 0), no place, for 0."""
-    return (1, 0) if last is not None and last <= 0 else (-(last or kept), -1)
+    return (1, 0) if last is not None and last <= 0 else (-min(last or kept, kept), -1)
 
 
 def _instant(seconds: float | None) -> str:

@@ -14,18 +14,19 @@ clients raise when they are full, and those of the async one cannot be used from
 
 `rediss` in place of `redis` means TLS, also to Sentinels. User and password are those of the servers that hold the
 data; Sentinels with their own take them from `?sentinel_username=…&sentinel_password=…`. Other parameters
-(`?ssl_ca_certs=…`) are those of redis-py.
+(`?ssl_ca_certs=…`) are those of redis-py, as far as a text can give them and the manager does not set them itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import redis
@@ -48,8 +49,9 @@ P = TypeVar("P")
 
 CONNECTIONS: Final = 20
 """Connections to one server at most. A request that finds none free waits for one."""
-UNREACHABLE: Final[tuple[type[Exception], ...]] = (RedisError, RedisClusterException, OSError)
-"""The errors that redis-py raises if it gets no connection. The second is no `RedisError`."""
+UNREACHABLE: Final[tuple[type[Exception], ...]] = (RedisError, RedisClusterException, OSError, UnicodeError)
+"""The errors that redis-py raises if it gets no connection. The second is no `RedisError`, and the last is that of a
+host name that cannot be one, as a Sentinel or a node of a cluster may name it."""
 
 _Address: TypeAlias = tuple[str, int]
 _parsed: Final[Callable[[str], dict[str, Any]]] = redis.connection.parse_url
@@ -65,6 +67,12 @@ _POOL: Final[dict[str, Any]] = {
 
 
 # URLs --------------------------------------------------------------------------------------------------------
+
+_PARAMETERS: Final = re.compile(
+    r"db|username|password|client_name|socket_(?:timeout|connect_timeout|keepalive)|max_connections"
+    r"|health_check_interval|sentinel_(?:username|password)|ssl_\w+"
+)
+"""The parameters of a URL. Each of redis-py's others is an object, or would override an option of `_POOL`."""
 
 
 @attrs.frozen
@@ -112,7 +120,20 @@ def _address(host: str, port: int) -> _Address:
     found = _parsed(f"redis://{host}")
     if not found.get("host"):
         raise ValueError
+    _check_host(found["host"])
     return found["host"], found.get("port", port)
+
+
+def _check_host(host: str) -> None:
+    """Check that a text can be the name of a host: no label is empty or too long. Raises ValueError."""
+    host.encode("idna")  # as the connection will
+
+
+def _check_parameters(url: str) -> None:
+    """Check the names of the parameters of a URL. Raises ValueError."""
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if not _PARAMETERS.fullmatch(name):
+            raise ValueError
 
 
 def _bad_url(url: str) -> StoreUnavailable:
@@ -489,12 +510,14 @@ def servers_at(url: str, *, timeout: float, connect_timeout: float, connections:
     """
     limits = _limits(timeout, connect_timeout, connections)
     try:
+        _check_parameters(url)
         place = _place_at(url)
         if place is None:
             return Server(*_one(redis, url, limits, Retry(NoBackoff(), 0)))
         if place.service is not None:
             return Server(*_service(redis, place, limits, _Sentinels, _ServicePool, Retry(NoBackoff(), 0)))
-    except ValueError:
+        _check_options(redis, place.tls, place.options)
+    except (ValueError, TypeError):
         raise _bad_url(url) from None
     return Cluster(lambda: _cluster(redis, redis.cluster.ClusterNode, place, limits), owned=True, **limits)
 
@@ -503,6 +526,7 @@ def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connec
     """Return the servers at a URL, without connecting to them; see `servers_at`."""
     limits = _limits(timeout, connect_timeout, connections)
     try:
+        _check_parameters(url)
         place = _place_at(url)
         if place is None:
             return AsyncServer(*_one(redis.asyncio, url, limits, AsyncRetry(NoBackoff(), 0)))
@@ -511,7 +535,7 @@ def async_servers_at(url: str, *, timeout: float, connect_timeout: float, connec
                 *_service(redis.asyncio, place, limits, _AsyncSentinels, _AsyncServicePool, AsyncRetry(NoBackoff(), 0))
             )
         client = _cluster(redis.asyncio, redis.asyncio.cluster.ClusterNode, place, limits)
-    except (ValueError, TypeError):  # TypeError: a parameter that a cluster does not have
+    except (ValueError, TypeError):
         raise _bad_url(url) from None
     return AsyncCluster(client, owned=True, **limits)
 
@@ -525,13 +549,22 @@ def _limits(timeout: float, connect_timeout: float, connections: int) -> dict[st
 
 
 def _one(kit: Any, url: str, limits: dict[str, Any], retry: Any) -> tuple[Any, tuple[Any, ...]]:
-    client = kit.Redis.from_pool(kit.BlockingConnectionPool.from_url(url, **_POOL, **limits, retry=retry))
+    pool = kit.BlockingConnectionPool.from_url(url, **_POOL, **limits, retry=retry)
+    _check_host(pool.connection_kwargs.get("host", ""))
+    pool.connection_class(**pool.connection_kwargs)  # as below
+    client = kit.Redis.from_pool(pool)
     return client, (client,)
+
+
+def _check_options(kit: Any, tls: bool, options: dict[str, Any]) -> None:
+    """Check that a connection has these options, which would otherwise be found when it is made. Raises TypeError."""
+    (kit.SSLConnection if tls else kit.Connection)(**options)
 
 
 def _service(
     kit: Any, place: _Place, limits: dict[str, Any], sentinels: Any, pool: Any, retry: Any
 ) -> tuple[Any, tuple[Any, ...]]:
+    _check_options(kit, place.tls, place.options)
     asking = {**place.asking, **_quick(limits), "ssl": place.tls, "retry": retry}
     asked = sentinels(place.hosts, sentinel_kwargs=asking)
     options = {**place.options, **_POOL, **limits, "ssl": place.tls, "retry": retry}
