@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from typing import Any, TypeAlias
-from zoneinfo import ZoneInfo
 
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import FlowError, WrongCallback
@@ -64,6 +63,8 @@ def _zone(given: object) -> tzinfo | None:
         return None
     if given == "UTC":
         return UTC
+    from zoneinfo import ZoneInfo  # it reads the configuration of the system, so only a bot with a zone pays for it
+
     try:
         return ZoneInfo(given)
     except (KeyError, ValueError, OSError):  # no such zone; a name that is no relative path; the name of a folder
