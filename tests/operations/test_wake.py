@@ -30,7 +30,7 @@ from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
 from vimbiso_fsm.engine.outbox import DELIVERY_LEASE, OUTBOX
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, wake_at
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import STANDARD, Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
@@ -42,7 +42,7 @@ from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, shard_of
-from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, words
+from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, Held, words
 
 MEMBER = "m-1"
 LOST = ConnectionError("lost")
@@ -564,6 +564,93 @@ def test_unknown_outcomes_rest_longer_each_time_and_are_given_up():
     assert waits(chat)[0] == "We could not find out whether that was done. Please check before you try again."
     assert step(chat.document()) == "order.confirm"
     settled(chat)
+
+
+@pytest.mark.parametrize("by", ["message", "waking"])
+def test_a_call_whose_lease_ended_before_it_began_is_made_under_a_new_lease(by: Literal["message", "waking"]):
+    """A worker that stood still between its commit and its call takes the call up again, and makes it once."""
+    bank = Bank()
+    chat = at_confirm(bank) if by == "message" else calling(bank)[0]
+    if by == "waking":
+        chat.wait(STANDARD.lease + 1)
+    work: Held[Any] = chat.begin(chat.message("yes")) if by == "message" else chat.waking(cache=Cache())
+    first = until(chat, work, RunCall).pending
+    chat.wait(STANDARD.lease + 1)
+    chat.step(work)
+    assert bank.calls == []
+    second = until(chat, work, RunCall).pending
+    assert (second.key, second.tries) == (first.key, first.tries + 1)
+    assert second.leased_until.timestamp() > chat.clock.at
+    result: Any = chat.finish(work)
+    assert bank.calls == [("pay", first.key)]
+    assert "Paid: receipt-1" in (words(result.replies) if by == "message" else waits(chat))
+    assert by == "waking" or result.status == "advanced"
+    assert chat.document().call is None
+    chat.check()
+
+
+def test_a_call_whose_lease_ended_before_it_began_is_left_to_the_worker_that_took_it_up():
+    """A worker whose call was taken up while it stood still makes no call, whatever the other one was answered."""
+    for answer in (Refused("bank.closed"), LOST, "receipt"):
+        for calls in (0, 1):
+            bank = Bank()
+            bank.script = [answer]
+            chat = at_confirm(bank)
+            stopped = chat.begin(chat.message("yes"))
+            until(chat, stopped, RunCall)
+            chat.wait(STANDARD.lease + 1)
+            other = chat.waking(cache=Cache())
+            until(chat, other, RunCall)
+            for _ in range(calls):
+                chat.end(other)
+            outcome = chat.finish(stopped)
+            assert len(bank.calls) == calls
+            assert outcome.status == "advanced"
+            assert outcome.replies
+            chat.end(other)
+            assert len(bank.calls) == 1
+            chat.check()
+
+
+def test_a_question_whose_lease_ended_before_it_was_asked_is_asked():
+    """A read-only call of one round is not given up because its worker stood still before it began."""
+    bank = Bank()
+
+    def stock(turn: Turn[NoData]) -> Call[int | Refused]:
+        return call(Bank.stock)
+
+    chat = one_chat(
+        State("ask", ask=Text("?")),
+        State("asking", call=stock, policy=READ_ONLY),
+        State("told", ask=Text("!")),
+        ways=[
+            Transition("go", "ask", "asking"),
+            Transition("done", "asking", "told"),
+            Transition("failed", "asking", "ask"),
+            Transition("go", "told", "ask"),
+        ],
+        bank=bank,
+    )  # fmt: skip
+    asking = chat.begin(chat.message("go"))
+    until(chat, asking, RunCall)
+    chat.wait(READ_ONLY.lease)
+    assert words(chat.finish(asking).replies) == ["!"]
+    assert [name for name, _ in bank.calls] == ["stock"]
+
+
+def test_a_worker_that_stands_still_before_each_call_gives_it_up():
+    """A worker that stands still before every call takes it up no more often than other workers may."""
+    bank = Bank()
+    chat = at_confirm(bank)
+    work = chat.begin(chat.message("yes"))
+    for _ in range(STANDARD.take_ups):
+        until(chat, work, RunCall)
+        chat.wait(STANDARD.lease + 1)
+        chat.step(work)
+    assert words(chat.finish(work).replies)[0].startswith("We could not find out")
+    assert bank.calls == []
+    assert step(chat.document()) == "order.confirm"
+    chat.check()
 
 
 def test_a_call_whose_makers_all_die_is_given_up():
