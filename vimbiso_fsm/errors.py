@@ -53,7 +53,7 @@ class WrongCallback(VimbisoError, TypeError):
     """A callback of a flow returned a value of a wrong type.
 
     Attributes:
-        callback: The kind and the name of the callback.
+        callback: The kind and the name of the callback, and its place.
         returned: The name of the type that it returned.
         wanted: What it must return.
     """
@@ -64,7 +64,36 @@ class WrongCallback(VimbisoError, TypeError):
 
     def __init__(self, callback: str, returned: str, wanted: str) -> None:
         self.callback, self.returned, self.wanted = callback, returned, wanted
-        super().__init__(f"{callback} returned a {returned}; it must return {wanted}")
+        article = "an" if returned[:1] in "aeiouAEIOU" else "a"
+        super().__init__(
+            f"{callback} returned {article} {returned}; it must return {wanted}" + _SLIPS.get(returned, "")
+        )
+
+
+_SLIPS = {
+    "NoneType": "; is a return missing?",
+    "coroutine": "; declare it with def, and leave what has to be awaited to a service",
+    "generator": "; return a list",
+}
+"""The probable slips of an author, by the name of the type that a callback returned."""
+
+
+class WrongCall(VimbisoError, TypeError):
+    """What `call(…)` was given fits no method of a service. No call was proposed.
+
+    Attributes:
+        method: The method, as `call` was given it.
+        fault: What is wrong.
+        remedy: What to do.
+    """
+
+    method: str
+    fault: str
+    remedy: str
+
+    def __init__(self, method: str, fault: str, remedy: str) -> None:
+        self.method, self.fault, self.remedy = method, fault, remedy
+        super().__init__(f"call({method}, …): {fault}; {remedy}")
 
 
 class Stuck(VimbisoError):
@@ -104,19 +133,35 @@ class WrongMember(VimbisoError):
 
 
 class ServiceError(VimbisoError):
-    """A service does not fit the manager.
+    """A service does not fit the bot or the manager. A call that meets it was not made.
 
     Attributes:
         service: The name of the service, or "deliver".
-        fault: What is wrong, and what to do.
+        fault: What is wrong.
+        remedy: What to do.
     """
 
     service: str
     fault: str
+    remedy: str
 
-    def __init__(self, service: str, fault: str) -> None:
-        self.service, self.fault = service, fault
-        super().__init__(f"service {service!r}: {fault}")
+    def __init__(self, service: str, fault: str, remedy: str) -> None:
+        self.service, self.fault, self.remedy = service, fault, remedy
+        super().__init__(f"service {service!r}: {fault}; {remedy}")
+
+
+class BotNotFound(VimbisoError, TypeError):
+    """`flows=` is no bot, and no package that exports one.
+
+    Attributes:
+        given: The name that was given, or that of the type of another value.
+    """
+
+    given: str
+
+    def __init__(self, given: str) -> None:
+        self.given = given
+        super().__init__(f"flows= is {given}; it takes a Bot, or the name of a package that exports one as 'bot'")
 
 
 # Given values ---------------------------------------------------------------------------------------------------------

@@ -1623,18 +1623,18 @@ class Exploding:
 def exploding_bot() -> Bot:
     """Make a bot whose guard, action or call raises, as the member's message asks."""
 
-    def guard(turn: Turn[Note]) -> bool | Refused:
+    def guard(turn: Turn[Any]) -> bool | Refused:
         if turn.data.text.startswith("guard"):
             raise ValueError(f"{turn.data} {turn.member.jwt_token} {turn.channel.identifier}")
         return True
 
-    def known(turn: Turn[Note]) -> Changes[Note]:
+    def known(turn: Turn[Any]) -> Changes[Any]:
         member = attrs.evolve(
             turn.member, authenticated=True, jwt_token="token-canary-8d31", profile={"n": "Cassandra"}
         )
         return turn.changes(member=member)
 
-    def explode(turn: Turn[Note]) -> Call[str]:
+    def explode(turn: Turn[Any]) -> Call[str]:
         return call(Exploding.explode, turn.data.text)
 
     def reads(text: str) -> str | Refused:

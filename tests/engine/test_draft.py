@@ -133,7 +133,7 @@ def test_a_sub_flow_given_something_else():
     manager = FlowStateManager.in_memory(Bot([parent]))
     outcome = say(manager, "hi")
     assert outcome.status == "failed"
-    assert manager.history(outcome.state.member_id)[-1].detail["type"] == "TypeError"
+    assert manager.history(outcome.state.member_id)[-1].detail["type"] == "WrongCallback"
 
 
 def test_a_result_of_a_reading_call_that_no_transition_takes_is_a_failure_with_its_reason():

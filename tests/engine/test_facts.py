@@ -85,7 +85,7 @@ class Pay:
 Callback = Callable[[Turn[Pay]], Any]
 
 
-def raises(turn: Turn[Pay]) -> Any:
+def raises(turn: Turn[Any]) -> Any:
     """Raise, as a callback with a mistake does."""
     raise ValueError("a mistake of an author")
 

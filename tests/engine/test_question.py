@@ -14,7 +14,9 @@ from tests.bots import one_flow
 from vimbiso_fsm.document.document import FlowData, Member, Run, StepData
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.question import Pressed, Question
+from vimbiso_fsm.errors import WrongCallback
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.callbacks import text_of
 from vimbiso_fsm.flow.flow import NoData
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
@@ -151,7 +153,9 @@ def test_ids_on_the_wire(choice: str, expected: Pressed | None):
 def test_ask_and_say_give_a_text():
     """An `ask` or `say` that returns no `Text` raises, and the error names the returned type."""
     turn = Turn(NoData(), Member("m"), CHANNEL, START, "one", "list")
-    assert question.text_of(Text("a"), turn) == Text("a")
-    assert question.text_of(lambda turn: Text(turn.state), turn) == Text("list")
-    with pytest.raises(TypeError, match="returned a NoneType; it must return a Text"):
-        question.text_of(lambda turn: None, turn)
+    assert text_of("ask", Text("a"), turn) == Text("a")
+    assert text_of("ask", lambda turn: Text(turn.state), turn) == Text("list")
+    with pytest.raises(
+        WrongCallback, match=r"ask .* of flow .one., state .list., returned a NoneType; it must return a Text"
+    ):
+        text_of("ask", lambda turn: None, turn)

@@ -36,7 +36,7 @@ from vimbiso_fsm.document.document import PendingCall
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.calls import Caller, CallPolicy
 from vimbiso_fsm.operations.effects import RunCall
-from vimbiso_fsm.runtime.services import bind
+from vimbiso_fsm.runtime.binding import bind
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Talk
 
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from hypothesis import given
 
-from tests.bots import home, order, pick
+from tests.bots import Bank, home, order, pick
 from tests.strategies import flows
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
@@ -46,6 +46,7 @@ def other(turn: Turn[Data]) -> bool:
 
 def no_call(turn: Turn[Data]) -> Any:
     """Placeholder for a `call` callback."""
+    return call(Bank.pay, name="", fruit="")
 
 
 def no_rows(turn: Turn[Data]) -> list[Any]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.bots import one_flow
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.errors import FlowError, WrongCallback
+from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.machine import Fired, Machine, _Model, name_of
+from vimbiso_fsm.flow.machine import Fired, Machine, _Model
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
@@ -157,7 +158,7 @@ def test_a_guard_answers_true_false_or_refused(wrong: Any):
     def careless(turn: Turn[Data]) -> Any:
         return wrong
 
-    with pytest.raises(WrongCallback, match="guard 'careless' returned a") as caught:
+    with pytest.raises(WrongCallback, match=r"guard .careless. of flow .* returned an? ") as caught:
         fire(go("one", conditions=careless))
     assert caught.value.wanted == "True, False or Refused(…)"
 
@@ -169,7 +170,7 @@ def test_prepare_answers_with_data(wrong: Any):
     def careless(turn: Turn[Data]) -> Any:
         return wrong
 
-    with pytest.raises(WrongCallback, match=r"prepare 'careless' returned a .*; it must return a Data"):
+    with pytest.raises(WrongCallback, match=r"of flow .* returned an? .*; it must return a Data, such as attrs"):
         fire(go("one", prepare=careless))
 
 

@@ -441,8 +441,10 @@ def test_a_call_that_another_worker_has_taken_up_is_left_to_it(kind: Literal["sy
 
 
 def test_a_missing_service_is_a_failed_call():
-    """A call of a service that the manager lacks is a failed call."""
-    with FlowStateManager.in_memory(JOB) as manager:
+    """A call of a service that the manager lacks is a failed call, where its services are not checked at the start."""
+    with pytest.raises(ServiceError, match=r"it is missing, and flow 'job', state 'working', calls Service.work"):
+        FlowStateManager.in_memory(JOB)
+    with FlowStateManager.in_memory(JOB, check_services=False) as manager:
         outcome = say(manager, "hi", "this")
     assert "job.failed" in words(outcome)
 

@@ -16,18 +16,19 @@ from tests.bots import Bank, fruit_bot, member_document
 from tests.shells import Shell, Watched
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import PendingCall
-from vimbiso_fsm.errors import FlowError, ServiceError, Unreadable
+from vimbiso_fsm.errors import FlowError, ServiceError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import LONGEST_PAUSE, LONGEST_REST, READ_ONLY, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.refusals import Refused, Unreachable
 from vimbiso_fsm.messages.replies import Reply, Text
-from vimbiso_fsm.operations.effects import Deliver, RunCall
+from vimbiso_fsm.operations.effects import Deliver, NotMade, RunCall, answered
+from vimbiso_fsm.runtime.binding import bind, bind_delivery, check_delivery
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
-from vimbiso_fsm.runtime.services import bind, bind_delivery, only_sync, with_retries, with_retries_async
+from vimbiso_fsm.runtime.services import with_retries, with_retries_async
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Link, Request
 from vimbiso_fsm.testing.chat import CHANNEL, START, Clock, words
@@ -158,12 +159,14 @@ def _given(make: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def test_a_coroutine_from_a_sync_manager_is_a_failed_call():
-    """A coroutine that a service gives to the sync manager is closed, and the call has failed."""
+    """A coroutine that a service gives to the sync manager is closed, and counts as a call that was not made."""
 
     async def pays() -> str:
         return "receipt"
 
-    assert with_retries(functools.partial(_given, pays), QUICK) == Refused("call.failed")
+    found = with_retries(functools.partial(_given, pays), QUICK)
+    assert isinstance(found, NotMade)
+    assert "use AsyncFlowStateManager" in str(found.error)
 
 
 def test_a_sync_method_that_gives_an_awaitable_is_awaited():
@@ -175,10 +178,29 @@ def test_a_sync_method_that_gives_an_awaitable_is_awaited():
     assert asyncio.run(with_retries_async(functools.partial(_given, pays), QUICK)) == "receipt"
 
 
-def test_a_missing_method_is_a_failed_call(kind: Kind):
-    """A call of a method that does not exist is refused with "call.failed"."""
-    assert made(kind, bind({}, request()), QUICK) == Refused("call.failed")
-    assert made(kind, bind({"bank": Bank()}, request(method="gone")), QUICK) == Refused("call.failed")
+class Needy:
+    """A bank whose method needs more than the port gives."""
+
+    def pay(self, name: str, fruit: str, price: int) -> str:
+        """Pay."""
+        return "receipt"
+
+
+@pytest.mark.parametrize(
+    ("services", "method", "fault"),
+    [
+        ({}, "pay", "it is missing, or has no method 'pay'"),
+        ({"bank": Bank()}, "gone", "it is missing, or has no method 'gone'"),
+        ({"bank": Needy()}, "pay", "takes (name, fruit, price), and is called with name, fruit"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_not_made(services: dict[str, object], method: str, fault: str):
+    """A call without a method, or with other parameters than it has, is not made, and the error says why."""
+    with pytest.raises(ServiceError) as caught:
+        bind(services, request(method=method))
+    assert fault in str(caught.value)
+    event = answered(request(), NotMade(caught.value))
+    assert (event.result, event.unknown) == (Unreachable("call.failed"), False)
 
 
 # Policies ---------------------------------------------------------------------------------------------------------
@@ -392,7 +414,7 @@ def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
     """A pending call whose stored arguments no longer fit the method fails, and the member is answered."""
     # A fault of an earlier release: `handle` and `wake` raised `Unreadable`.
     clock = Clock()
-    shell = member_of(kind, Strict(), MemoryStore(clock))
+    shell = member_of(kind, Strict(), MemoryStore(clock), check_services=False)
     with shell:
         lease = CallPolicy().lease
         shell.do("update", MEMBER, lambda document: attrs.evolve(
@@ -460,7 +482,7 @@ def test_a_sync_manager_refuses_an_async_deliver(deliver: Any):
     with pytest.raises(ServiceError, match="deliver"):
         Shell("sync", fruit_bot(), MemoryStore(Clock()), deliver=deliver)
     with pytest.raises(ServiceError):
-        only_sync({}, deliver)
+        check_delivery(deliver, is_async=False)
     Shell("async", fruit_bot(), MemoryStore(Clock()), deliver=deliver).close()
 
 
@@ -508,10 +530,8 @@ def test_an_async_manager_delivers_by_either_kind():
 
 def test_a_method_that_is_gone_says_nothing_of_an_earlier_try():
     """A call that may have had an effect does not fail because its method does not exist any more."""
-    proposed: Call[Any] = Call("bank", "pay", {})
-    pending = PendingCall("key-1", "bank", "pay", {}, "root-1", START, tries=2)
-    request = RunCall(proposed, Caller("key-1", MEMBER), QUICK, pending, MEMBER)
-    with pytest.raises(Unreadable, match="any more"):
-        bind({}, request)
-    assert bind({}, attrs.evolve(request, policy=READ_ONLY))() == Refused("call.failed")
-    assert bind({}, attrs.evolve(request, pending=attrs.evolve(pending, tries=1)))() == Refused("call.failed")
+    doubtful = attrs.evolve(request(), in_doubt=True)
+    with pytest.raises(ServiceError) as caught:
+        bind({}, doubtful)
+    assert answered(doubtful, NotMade(caught.value)).unknown
+    assert not answered(request(), NotMade(caught.value)).unknown

@@ -13,8 +13,8 @@ from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.errors import EntryNotFound
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.callbacks import name_of
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.machine import name_of
 from vimbiso_fsm.flow.privacy import MASK
 from vimbiso_fsm.flow.state import Transition
 

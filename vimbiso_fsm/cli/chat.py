@@ -50,10 +50,11 @@ def chat(
 
     At the terminal: type a message; answer a choice by its number, its title or its words; leave with Ctrl-D or Ctrl-C.
     Through a pipe: each line that is not blank is a message. It is repeated after '> ', and its replies follow. Exit
-    code 1 when a message could not be saved. Without --redis and --data, nothing is kept after the command.
+    code 1 when a message could not be saved. Without --redis and --data, nothing is kept after the command. An
+    exception in the code of the bot or of a service is shown on standard error, with its traceback.
     """
     address = channel_of(channel, language)
-    with opened(redis, data, namespace, flows, services, fresh=True) as bot:
+    with opened(redis, data, namespace, flows, services, fresh=True, handles=True, debug=True) as bot:
         if address.type not in bot.channel_types:
             raise typer.BadParameter(
                 f"--channel: {address.type!r} is not a channel type of the bot; add it to Bot(channels=[…])"

@@ -65,7 +65,7 @@ def replay(
     """
     with ExitStack() as closing:
         source = _open(file, closing)
-        bot = closing.enter_context(opened(redis, data, namespace, flows, services, fresh=True))
+        bot = closing.enter_context(opened(redis, data, namespace, flows, services, fresh=True, handles=True))
         run = _Run(bot.manager, _create(replies, file, closing))
         try:
             run.read(source)

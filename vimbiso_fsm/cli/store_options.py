@@ -110,6 +110,8 @@ def opened(
     services: str | None = None,
     *,
     fresh: bool = False,
+    handles: bool = False,
+    debug: bool = False,
 ) -> Generator[OpenBot]:
     """Open the named store with a bot.
 
@@ -122,6 +124,8 @@ def opened(
         flows: The package of the bot.
         services: The function of `--services`.
         fresh: Whether an empty store is used when none is named; it is removed at the end.
+        handles: Whether the command handles messages, so that the bot needs its services.
+        debug: Whether tracebacks of the application's code are logged.
     """
     if not fresh:
         require_store(redis, data)
@@ -131,8 +135,9 @@ def opened(
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
         store = _open_store(redis, data, namespace, closing)
+        manager = FlowStateManager(bot, store, debug=debug, check_services=handles)
         kept = redis is not None or data is not None
-        yield OpenBot(store, bot.validator.channel_types, FlowStateManager(bot, store), kept)
+        yield OpenBot(store, bot.validator.channel_types, manager, kept)
 
 
 def secrets_of_environment() -> tuple[str, ...]:

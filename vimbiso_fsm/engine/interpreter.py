@@ -25,7 +25,8 @@ from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, settle
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
-from vimbiso_fsm.errors import Stuck
+from vimbiso_fsm.errors import Stuck, WrongCallback
+from vimbiso_fsm.flow.callbacks import call_of, text_of, verdict_of
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import Fired
@@ -207,7 +208,7 @@ def run_to_completion(draft: Draft) -> None:
             return
         run = draft.standing
     if state.say is not None:
-        draft.say(question.text_of(state.say, draft.turn(run)))
+        draft.say(text_of("say", state.say, draft.turn(run)))
     if state.final:
         leave(draft, cancelled=state.cancels, output=state.output(draft.turn(run)) if state.output else None)
     elif state.call:
@@ -245,7 +246,7 @@ def _call(draft: Draft, run: Run, proposed: Callable[[Turn[Any]], Call[Any]]) ->
     if draft.policy.effect and draft.place in draft.effects:
         fail(draft, AGAIN)
     else:
-        propose(draft, run, proposed(draft.turn(run)))
+        propose(draft, run, call_of(proposed, draft.turn(run)))
 
 
 def pass_on(draft: Draft, run: Run) -> None:
@@ -322,7 +323,7 @@ def _note_step(
 def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
     """Begin a run of a flow in its first state."""
     if not isinstance(data, flow.data):
-        raise TypeError(f"flow {flow.name!r} was given a {type(data).__name__}; its input is a {flow.data.__name__}")
+        raise WrongCallback(f"the input of flow {flow.name!r}", type(data).__name__, f"a {flow.data.__name__}")
     draft.begun += 1
     if draft.begun > draft.bot.limits.autos:
         fault = f"more than {draft.bot.limits.autos} flows were begun in one turn"
@@ -432,7 +433,7 @@ def unmet_requirements(draft: Draft, run: Run) -> list[Refused]:
         turn = attrs.evolve(turn, member=attrs.evolve(draft.member, authenticated=True))
     found: list[Refused] = []
     for guard in draft.bot.definition(run).required:
-        verdict = guard(turn)
+        verdict = verdict_of(guard, turn)
         if verdict is not True:
             found.append(verdict if isinstance(verdict, Refused) else Refused("choice.unknown"))
     return found

@@ -14,9 +14,9 @@ from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, PendingCall, Run
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.document.typed_data import write
-from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.errors import WrongCallback
+from vimbiso_fsm.flow.callbacks import call_of, text_of
 from vimbiso_fsm.flow.calls import READ_ONLY, Call
 from vimbiso_fsm.flow.turn import Changes, settled
 from vimbiso_fsm.messages.replies import Text
@@ -26,7 +26,7 @@ def waiting_words(draft: Draft) -> Text:
     """Return the text that a member reads while the call is pending."""
     run = draft.run
     ask = draft.state.ask if run else None
-    return Text("call.waiting") if run is None or ask is None else question.text_of(ask, draft.turn(run))
+    return Text("call.waiting") if run is None or ask is None else text_of("ask", ask, draft.turn(run))
 
 
 def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
@@ -105,7 +105,7 @@ def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, 
     lease = policy.lease + (READ_ONLY.lease if draft.renews else 0)
     draft.pending = attrs.evolve(pending, leased_until=draft.now + timedelta(seconds=lease))
     if tokens is not None and draft.renews:
-        draft.call = tokens.renew(draft.turn(draft.standing))
+        draft.call = call_of(tokens.renew, draft.turn(draft.standing), "Tokens.renew")
     else:
         draft.call = proposed or Call(pending.service, pending.method, pending.arguments, stored=True)
 

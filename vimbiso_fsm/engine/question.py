@@ -20,6 +20,8 @@ import attrs
 
 from vimbiso_fsm.document.document import Run, Shown, narrowed_to
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.callbacks import rows_of as offered
+from vimbiso_fsm.flow.callbacks import text_of
 from vimbiso_fsm.flow.machine import Machine
 from vimbiso_fsm.flow.state import State
 from vimbiso_fsm.flow.turn import Turn
@@ -67,21 +69,9 @@ class Pressed:
     choice: str
 
 
-def text_of(says: Any, turn: Turn[Any]) -> Text:
-    """Return the text of an `ask` or a `say`.
-
-    Raises:
-        TypeError: The function did not return a `Text`.
-    """
-    text = says if isinstance(says, Text) else says(turn)
-    if not isinstance(text, Text):
-        raise TypeError(f"an ask or say returned a {type(text).__name__}; it must return a Text")
-    return text
-
-
 def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
     """Return the rows that a state offers now. Of several rows with the same id, the last counts."""
-    rows = state.rows(turn) if state.rows else ()
+    rows = offered(state.rows, turn) if state.rows else ()
     return tuple({row.id: row for row in rows}.values())
 
 
@@ -90,7 +80,7 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     flow = machine.flow
     state = flow[run.step]
     language = bot.language(turn.member.stored_profile, turn.channel)
-    body = bot.catalogue.say(text_of(state.ask, turn), language) if state.ask is not None else Text("")
+    body = bot.catalogue.say(text_of("ask", state.ask, turn), language) if state.ask is not None else Text("")
     if state.rows is None and state.name not in flow.buttons:
         return Question(body, (), 0)
     buttons: list[_Offer] = [

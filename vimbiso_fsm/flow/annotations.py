@@ -13,7 +13,10 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
+
 from vimbiso_fsm.flow.calls import Call
+from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.refusals import Refused
 
@@ -34,7 +37,7 @@ def called(callback: Callable[..., object]) -> object:
 
 def result_type(callback: Callable[..., object]) -> Any:
     """Return the annotated result of the call that a callback proposes, `Refused` aside; `Any` if it is unknown."""
-    parts = [part for part in _parts(called(callback)) if not _is_refused(part)]
+    parts = [part for part in parts_of(called(callback)) if not _is_refused(part)]
     return functools.reduce(operator.or_, parts) if parts else Any
 
 
@@ -45,11 +48,30 @@ def field_type(data: type, name: str) -> object:
 
 def fits(given: object, wanted: object) -> bool:
     """Return whether each value of one annotation is one of the other, `Refused` aside, which is never stored."""
-    takes = list(_parts(wanted))
-    return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in _parts(given))
+    takes = list(parts_of(wanted))
+    return all(_is_refused(part) or any(_is_kind(part, taken) for taken in takes) for part in parts_of(given))
+
+
+def takes_kind(wanted: tuple[type, ...], given: object) -> bool:
+    """Return whether each value of an annotation is an instance of one of these classes; True if it is unknown."""
+    return all(any(_is_kind(part, kind) for kind in wanted) for part in parts_of(given))
+
+
+def lacks(callback: Callable[..., object], data: type) -> Iterator[tuple[str, str]]:
+    """Yield the fields that a callback's turn has by its annotation and that `data` lacks, with the name of the class.
+
+    A `Turn[Order]` of another flow is one whose fields this flow does not have.
+    """
+    turn = next((hint for name, hint in _hints(callback).items() if name != "return"), None)
+    wanted = next(iter(typing.get_args(turn)), None) if typing.get_origin(turn) is Turn else None
+    if isinstance(wanted, type) and attrs.has(wanted):
+        for name in attrs.fields_dict(wanted).keys() - attrs.fields_dict(data).keys():
+            yield wanted.__name__, name
 
 
 def _hints(annotated: object) -> dict[str, object]:
+    if hasattr(annotated, "__wrapped__"):  # a decorator may change the result
+        return {}
     try:
         return typing.get_type_hints(annotated)
     except Exception:  # noqa: BLE001  # an undefined name, or not a function: nothing is known then
@@ -60,11 +82,11 @@ def _is_refused(part: object) -> bool:
     return isinstance(part, type) and issubclass(part, Refused)
 
 
-def _parts(annotation: object) -> Iterator[object]:
+def parts_of(annotation: object) -> Iterator[object]:
     """Yield the members of a union."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         for part in typing.get_args(annotation):
-            yield from _parts(part)
+            yield from parts_of(part)
     else:
         yield type(None) if annotation is None else annotation
 

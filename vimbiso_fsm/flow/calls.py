@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, get_typ
 
 import attrs
 
+from vimbiso_fsm.errors import WrongCall
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
@@ -146,7 +147,8 @@ def call(method: Callable[..., object], /, *args: object, **kwargs: object) -> C
     """Propose a call to a method of a service: `call(CredexCore.create_credex, to=…, amount=…)`.
 
     The call is made after the turn is stored, to the service that is registered under the port's name in snake case.
-    The framework fills a parameter `caller` of the method.
+    The framework fills a parameter `caller` of the method. It is never given here; type checkers ask for it unless the
+    port gives it a default, such as `caller: Caller = Caller()`.
 
     Args:
         method: A method of the port, which is a class.
@@ -154,14 +156,40 @@ def call(method: Callable[..., object], /, *args: object, **kwargs: object) -> C
         **kwargs: Arguments of the method by name.
 
     Raises:
-        TypeError: `method` is not a method of a class, or the arguments do not fit its signature.
+        WrongCall: `method` is not a method of a class, or the arguments do not fit its signature.
     """
-    port, _, name = method.__qualname__.rpartition(".")
+    service, name = service_of(method)
+    if "caller" in kwargs:
+        raise WrongCall(method.__qualname__, "it is given 'caller'", "leave it out, the framework fills it")
+    signature = port_signature(method)
+    try:
+        arguments = signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        takes = ", ".join(signature.parameters) or "nothing"
+        raise WrongCall(method.__qualname__, str(error), f"it takes {takes}") from None
+    return Call(service, name, dict(arguments), types=parameter_types(method))
+
+
+def service_of(method: Callable[..., object]) -> tuple[str, str]:
+    """Return the name of the service whose port a method belongs to, and the name of the method.
+
+    Raises:
+        WrongCall: It is not a method of a class.
+    """
+    given: object = method
+    named: object = getattr(given, "__qualname__", None)
+    if not isinstance(named, str):
+        shown = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
+        raise WrongCall(shown, "it takes a method of a port, which is a class", "write call(Port.method, …)")
+    port, _, name = named.rpartition(".")
     port = port.rpartition(".")[2]
     if not port or port == "<locals>":
-        raise TypeError(f"call() takes a method of a port, a class; {method.__qualname__!r} is a plain function")
-    arguments = _signature(method).bind(None, *args, **kwargs).arguments
-    return Call(snake_case(port), name, dict(list(arguments.items())[1:]), types=parameter_types(method))
+        fault = "it takes a method of a port, which is a class, and this is a plain function"
+        raise WrongCall(named, fault, "declare it in a class, and give the manager an object with this method")
+    if inspect.ismethod(method):
+        fault = "it takes a method of a port, and this is a method of one object"
+        raise WrongCall(named, fault, f"name it by its class, call({port}.{name}, …)")
+    return snake_case(port), name
 
 
 @functools.cache
@@ -177,5 +205,16 @@ def parameter_types(method: Callable[..., object]) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _signature(method: Callable[..., object]) -> inspect.Signature:
-    return inspect.signature(method)
+def port_signature(method: Callable[..., object]) -> inspect.Signature:
+    """Return the signature of a method of a port, without its first parameter and without `caller`.
+
+    Raises:
+        WrongCall: It has parameters that cannot be given by name.
+    """
+    signature = inspect.signature(method)
+    parameters = [each for each in list(signature.parameters.values())[1:] if each.name != "caller"]
+    for each in parameters:
+        if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+            fault = f"its parameter {str(each).partition(':')[0]!r} has no name to be stored under"
+            raise WrongCall(method.__qualname__, fault, "declare parameters that can be given by name")
+    return signature.replace(parameters=parameters)

@@ -19,6 +19,7 @@ from vimbiso_fsm.document.shape import RESERVED
 from vimbiso_fsm.document.typed_data import name_of
 from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.annotations import called, field_type, fits, returned
+from vimbiso_fsm.flow.callbacks import callback_faults
 from vimbiso_fsm.flow.effect_loops import effect_loop
 from vimbiso_fsm.flow.state import RESERVED_TRIGGERS, AnyState, AnyTransition, Declared, State, Transition, sequence
 from vimbiso_fsm.flow.timeouts import timeout_fault
@@ -149,12 +150,16 @@ def check_transitions(flow: Declared) -> None:
                 )
         for callback in (*transition.guards, *sequence(transition.prepare)):
             if not callable(callback):
-                raise FlowError(
-                    flow.name,
-                    place,
-                    f"{callback!r} is not a function",
-                    "name callbacks by reference",
-                )
+                raise FlowError(flow.name, place, f"{callback!r} is not a function", "name callbacks by reference")
+        _check_callbacks(flow, place, [("prepare", transition.prepare), *(("guard", g) for g in transition.guards)])
+
+
+def check_requires(flow: Declared, guards: Iterable[object]) -> None:
+    """Check the guards of `requires`."""
+    for guard in guards:
+        if not callable(guard):
+            raise FlowError(flow.name, "requires", f"{guard!r} is not a function", "name callbacks by reference")
+    _check_callbacks(flow, "requires", [("guard", guard) for guard in guards])
 
 
 def check_state(flow: Declared, state: AnyState) -> None:
@@ -256,6 +261,12 @@ def meant_trigger(name: str) -> str | None:
     return None
 
 
+def _check_callbacks(flow: Declared, place: str, callbacks: Iterable[tuple[str, Any]]) -> None:
+    for slot, callback in callbacks:
+        for fault, remedy in callback_faults(slot, callback, flow.data) if callback is not None else ():
+            raise FlowError(flow.name, place, fault, remedy)
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
@@ -294,10 +305,16 @@ def _slot_faults(flow: Declared, state: AnyState) -> Iterator[tuple[str, str]]:
         words: object = getattr(state, slot)
         if words is not None and not isinstance(words, Text) and not callable(words):
             yield f"{slot} is a {type(words).__name__}", f"give {slot}=Text(…) or a function that returns one"
+        elif callable(words):
+            yield from callback_faults(slot, words, flow.data)
     for slot in ("reads", "rows", "call", "input", "output"):
         callback: object = getattr(state, slot)
         if callback is not None and not callable(callback):
             yield f"{slot} is a {type(callback).__name__}", "name callbacks by reference"
+        elif callback is not None:
+            yield from callback_faults(slot, callback, flow.data)
+    if callable(state.timeout):
+        yield from callback_faults("timeout", state.timeout, flow.data)
     subflow: object = state.flow
     if subflow is not None and not isinstance(subflow, type(flow)):
         yield f"flow is a {type(subflow).__name__}", "give the flow itself, made with Flow(…)"

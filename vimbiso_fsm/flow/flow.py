@@ -33,6 +33,7 @@ from vimbiso_fsm.flow.checks import (
     check_guards_apart,
     check_marks,
     check_reachable,
+    check_requires,
     check_state,
     check_states,
     check_transitions,
@@ -105,6 +106,7 @@ class Flow(Generic[D]):
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
         check_data(self)
+        check_requires(self, sequence(self.requires))
         fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
         fill("data_type", proven_data(self))
         fill("public", public_names(self.fields.values()))

@@ -17,7 +17,7 @@ import transitions
 from transitions.core import EventData
 
 from vimbiso_fsm.document.document import Member
-from vimbiso_fsm.errors import WrongCallback
+from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import Transition, sequence
 from vimbiso_fsm.flow.turn import Callback, Changes, Guard, Turn, settled
@@ -89,11 +89,6 @@ AnyMachine: TypeAlias = Machine[Any]
 """A machine of a flow with any data."""
 
 
-def name_of(callback: Callable[..., object]) -> str:
-    """Return the name of a callback in audit entries and errors."""
-    return getattr(callback, "__name__", type(callback).__name__)
-
-
 class _Model(Generic[D]):
     """The model of one trigger, whose state `transitions` changes."""
 
@@ -107,14 +102,12 @@ class _Model(Generic[D]):
 
     def judge(self, guard: Guard[D]) -> bool | Refused:
         """Evaluate a guard, and record its verdict and its reason."""
-        verdict = guard(self.turn)
+        verdict = verdict_of(guard, self.turn)
         if isinstance(verdict, Refused):
             self.reasons.append(verdict)
             self.verdicts.append((name_of(guard), f"refused {verdict.code}"))
-        elif isinstance(verdict, bool):
-            self.verdicts.append((name_of(guard), "accepted" if verdict else "declined"))
         else:
-            raise WrongCallback(f"guard {name_of(guard)!r}", type(verdict).__name__, "True, False or Refused(…)")
+            self.verdicts.append((name_of(guard), "accepted" if verdict else "declined"))
         return verdict
 
 
@@ -160,7 +153,10 @@ def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) ->
     result = prepare(turn)
     data, member = (result.data, result.member) if isinstance(result, Changes) else (result, turn.member)
     if not isinstance(data, flow.data):
-        raise WrongCallback(f"prepare {name_of(prepare)!r}", type(data).__name__, f"a {flow.data.__name__}")
+        made = f"a {flow.data.__name__}, such as attrs.evolve(turn.data, …)"
+        raise wrong("prepare", prepare, turn, data, made)
+    if not isinstance(member, Member):
+        raise wrong("prepare", prepare, turn, member, "turn.changes(member=…) with a member made of turn.member")
     return data, settled(turn.member, member)
 
 

@@ -9,18 +9,16 @@ other language too.
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import string
-import textwrap
 from collections.abc import Iterable, Iterator
-from types import FunctionType, ModuleType
 from typing import Final
 
 import attrs
 
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import AnyFlow
+from vimbiso_fsm.flow.source import sources
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Plural, Template
 from vimbiso_fsm.messages.readers import TurnReader
@@ -139,63 +137,14 @@ def _callbacks(bot: Bot) -> Iterator[object]:
 
 def _said(bot: Bot) -> set[str]:
     """Return the keys in the source of the callbacks."""
-    reader = _Reader()
-    for callback in _callbacks(bot):
-        reader.read(callback)
-    return reader.keys
-
-
-class _Reader:
-    """Collects the keys in source code. It reads each function once, and follows calls within the same package."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self._seen: set[int] = set()
-
-    def read(self, thing: object) -> None:
-        """Collect the keys of a function, of a class with all its methods, or of a text."""
-        thing = inspect.unwrap(getattr(thing, "__func__", thing)) if callable(thing) else thing
-        if id(thing) in self._seen:
-            return
-        self._seen.add(id(thing))
-        match thing:
-            case Text() | Refused():
-                self._take([thing.key if isinstance(thing, Text) else thing.code])
-            case FunctionType():
-                self._read_function(thing)
-            case type():
-                for part in vars(thing).values():
-                    self.read(part.fget if isinstance(part, property) else part)
-            case _:
-                pass
-
-    def _read_function(self, function: FunctionType) -> None:
-        for value in inspect.getclosurevars(function).nonlocals.values():
-            if _is_near(value, function):
-                self.read(value)
-        tree = _tree(function)
-        for node in ast.walk(tree) if tree else ():
-            if isinstance(node, ast.Call) and _name(node.func) in ("Text", "Refused"):
-                self._take(_words(node.args[0]) if node.args else ())
-            elif isinstance(node, ast.Name | ast.Attribute):
-                found = _resolve(node, function)
-                if _is_near(found, function):
-                    self.read(found)
-
-    def _take(self, words: Iterable[str]) -> None:
-        self.keys.update(key for key in words if _KEY.fullmatch(key))
-
-
-def _tree(function: FunctionType) -> ast.Module | None:
-    """Return the syntax tree of a function; None if its source is not available."""
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError, TypeError):
-        return None
-
-
-def _name(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    keys: set[str] = set()
+    for source in sources(_callbacks(bot)):
+        for value in source.values:
+            if isinstance(value, Text | Refused):
+                keys.add(value.key if isinstance(value, Text) else value.code)
+        for node in source.calls("Text", "Refused"):
+            keys.update(_words(node.args[0]) if node.args else ())
+    return {key for key in keys if _KEY.fullmatch(key)}
 
 
 def _words(node: ast.expr) -> Iterator[str]:
@@ -205,21 +154,3 @@ def _words(node: ast.expr) -> Iterator[str]:
     elif isinstance(node, ast.IfExp):
         yield from _words(node.body)
         yield from _words(node.orelse)
-
-
-def _resolve(node: ast.Name | ast.Attribute, function: FunctionType) -> object:
-    """Return the object that a name of the function's module, or of a module that it imports, stands for."""
-    if isinstance(node, ast.Name):
-        return function.__globals__.get(node.id)
-    if isinstance(node.value, ast.Name):
-        module = function.__globals__.get(node.value.id)
-        return getattr(module, node.attr, None) if isinstance(module, ModuleType) else None
-    return None
-
-
-def _is_near(found: object, function: FunctionType) -> bool:
-    """Whether an object is a text, or a function or class of the same package as the function."""
-    package = function.__module__.partition(".")[0]
-    module = getattr(found, "__module__", None)
-    near = isinstance(module, str) and module.partition(".")[0] == package
-    return isinstance(found, Text | Refused) or (near and isinstance(found, FunctionType | type))

@@ -75,8 +75,8 @@ def never(_: object) -> bool:
 class RunCall(Effect[object]):
     """Run a method of a service.
 
-    The answer is the result of the method, the exception that it raised, `STILL_RUNNING` when it takes longer than the
-    shell waits, or `LEASE_OVER` when it was not begun in time. A late result is a turn of its own.
+    The answer is the result of the method, the exception that it raised, `NotMade`, `STILL_RUNNING` when it takes longer
+    than the shell waits, or `LEASE_OVER` when it was not begun in time. A late result is a turn of its own.
 
     Attributes:
         call: The service, the method and its arguments.
@@ -99,6 +99,17 @@ class RunCall(Effect[object]):
     refuses: Callable[[object], bool] = attrs.field(default=never, eq=False, repr=False)
     renewable: bool = False
     in_doubt: bool = False
+
+
+@attrs.frozen
+class NotMade:
+    """The answer of a `RunCall` whose method was not called, because the service does not fit the call.
+
+    Attributes:
+        error: Why the service does not fit.
+    """
+
+    error: VimbisoError
 
 
 STILL_RUNNING: Final = object()
@@ -191,8 +202,16 @@ def is_lease_over(step: RunCall, now: float) -> bool:
     return now >= step.pending.leased_until.timestamp()
 
 
+def fault_of(result: object) -> BaseException | None:
+    """Return the exception that a call has ended with, None if it has returned a value."""
+    error = result.error if isinstance(result, NotMade) else result
+    return error if isinstance(error, BaseException) else None
+
+
 def answered(step: RunCall, result: object) -> CallReturned:
-    """Return the event of a call that has ended with `result`, its return value or its exception."""
+    """Return the event of a call that has ended with `result`: its return value, its exception or `NotMade`."""
+    if isinstance(result, NotMade):
+        result = Unreachable("call.failed")
     pending, refused = step.pending, step.refuses(result)
     had_no_effect = isinstance(result, Unreachable) or (refused and not step.renewable)
     unknown = isinstance(result, BaseException) or (step.in_doubt and had_no_effect)

@@ -20,7 +20,7 @@ from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRo
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.calls import READ_ONLY
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered, never
+from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered, fault_of, never
 from vimbiso_fsm.operations.promote import Promoted, Unlinked, promote
 from vimbiso_fsm.store import requests
 
@@ -197,6 +197,7 @@ class MemberTurns:
         """
         if result is LEASE_OVER:
             return LeaseExpired(step.pending.key, step.pending.root, step.pending.tries)
-        if isinstance(result, BaseException):
-            self.context.errors.append((step.pending.root[:10], result))
+        error = fault_of(result)
+        if error is not None:
+            self.context.errors.append((step.pending.root[:10], error))
         return answered(step, result)

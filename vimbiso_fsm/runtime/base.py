@@ -15,14 +15,15 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
-from vimbiso_fsm.errors import InvalidMessage, NotAnswered, VimbisoError
+from vimbiso_fsm.errors import BotNotFound, FlowError, InvalidMessage, NotAnswered, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Operation
+from vimbiso_fsm.operations.effects import Operation, RunCall, answered, fault_of
 from vimbiso_fsm.operations.wake import wake
+from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
 
 _log = logging.getLogger("vimbiso_fsm")
@@ -36,13 +37,13 @@ def resolve_bot(flows: Bot | str) -> Bot:
     """Return the bot itself, or the one that a package exports as `bot`.
 
     Raises:
-        TypeError: `flows` is no bot, and no package that exports one.
+        BotNotFound: `flows` is no bot, and no package that exports one.
     """
     found: object = getattr(import_module(flows), "bot", None) if isinstance(flows, str) else flows
     if isinstance(found, ModuleType):  # a package whose module `bot` hides the value of that name
         found = getattr(found, "bot", None)
     if not isinstance(found, Bot):
-        raise TypeError("flows= takes a Bot, or the name of a package that exports one as 'bot'")
+        raise BotNotFound(repr(flows) if isinstance(flows, str) else f"a {type(flows).__name__}")
     return found
 
 
@@ -62,6 +63,7 @@ class BaseManager:
         call_wait: Seconds for which `handle` waits for its calls.
         deliver: The function that sends proactive replies, or None.
         imports: Whether the shell can read records of the previous release.
+        debug: Whether the log shows the message and the traceback of an exception.
         audit: The observers.
     """
 
@@ -81,17 +83,32 @@ class BaseManager:
         call_wait: float,
         deliver: Callable[..., object] | None,
         legacy: object,
+        *,
+        debug: bool,
+        check_services: bool,
+        is_async: bool,
     ) -> None:
         self.bot = resolve_bot(flows).with_services(services or {})
         if legacy is not None and self.bot.importer is None:
-            raise ValueError("legacy= was given, but the bot imports nothing; give Bot(importer=Legacy(…)) too")
+            raise FlowError(
+                "", "legacy", "it is given, and the bot imports nothing", "give Bot(importer=Legacy(…)) too"
+            )
+        given: Sequence[object] = observers
+        for observer in given:
+            if not callable(observer):
+                fault = f"one is a {type(observer).__name__}"
+                raise FlowError("", "observers", fault, "give functions that take a CommitEvent")
+        binding.check_delivery(deliver, is_async=is_async)
+        if check_services:
+            binding.check_services(self.bot, is_async=is_async)
         self.clock = Clock()
         self.cache = Cache(cache)
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
         self.imports = legacy is not None
-        self.audit = FlowAuditLogger(observers, _observer_failed)
+        self.debug = debug
+        self.audit = FlowAuditLogger(observers, self._observer_failed)
 
     def check(self, message: Message) -> None:
         """Check a message.
@@ -120,7 +137,7 @@ class BaseManager:
     def report(self, context: Context) -> None:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
         for reference, error in context.errors:
-            _log.error("a callback or call failed: %s", error_record(error, reference))
+            self._log_error("a callback or call failed: %s", error, reference)
         for event in context.told:
             entry = event.entry
             if entry.kind == "recovery":
@@ -144,6 +161,16 @@ class BaseManager:
         """Log that the late result of a call was not stored. The call is made again when its lease has expired."""
         _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))
 
+    def late_answer(self, step: RunCall, result: object) -> CallReturned:
+        """Return the event of a call that took longer than `handle` waited, and log its exception."""
+        error = fault_of(result)
+        if error is not None:
+            self._log_error("a callback or call failed: %s", error, step.pending.root[:10])
+        return answered(step, result)
 
-def _observer_failed(observer: str, error: BaseException) -> None:
-    _log.error("observer %s failed: %s", observer, error_record(error, ""))
+    def _observer_failed(self, observer: str, error: BaseException) -> None:
+        self._log_error(f"observer {observer} failed: %s", error)
+
+    def _log_error(self, words: str, error: BaseException, reference: str = "") -> None:
+        """Log an exception of an author's code as the audit shows it, with `debug` also its message and traceback."""
+        _log.error(words, error_record(error, reference), exc_info=error if self.debug else None)

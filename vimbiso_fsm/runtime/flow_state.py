@@ -35,10 +35,10 @@ from vimbiso_fsm.operations.effects import (
     AsyncLegacyReader,
     Deliver,
     LegacyReader,
+    NotMade,
     Pause,
     ReadLegacy,
     RunCall,
-    answered,
     is_lease_over,
     run,
     run_awaited,
@@ -52,14 +52,12 @@ from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
 from vimbiso_fsm.runtime.base import BaseManager, Begin, delay
+from vimbiso_fsm.runtime.binding import bind, bind_delivery
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
     awaited,
-    bind,
-    bind_delivery,
     in_thread,
-    only_sync,
     with_retries,
     with_retries_async,
     with_timeout,
@@ -142,6 +140,8 @@ class FlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
         legacy: LegacyReader | None = None,
+        debug: bool = False,
+        check_services: bool = True,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a manager.
@@ -156,15 +156,21 @@ class FlowStateManager:
             call_wait: Seconds for which `handle` waits for its calls.
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
             legacy: Reads the records of the previous release for the bot's importer.
+            debug: Whether the log shows the message and the traceback of an exception in the code of the author. They
+                can quote what a member wrote; members and the audit see neither in any case.
+            check_services: Whether the services are checked now against the calls of the bot. False suits a process
+                that handles no message, such as a script of an operator, and has no services.
             on_close: A function that `close` calls.
 
         Raises:
-            ServiceError: A service has async methods.
-            TypeError: `flows` names no bot.
-            ValueError: `legacy` is given, and the bot has no importer.
+            ServiceError: A service that the bot calls is missing or does not fit.
+            BotNotFound: `flows` names no bot.
+            FlowError: `legacy` is given, and the bot has no importer, or an observer is no function.
         """
-        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
-        only_sync(self._base.bot.services, deliver)
+        self._base = BaseManager(
+            flows, services, observers, cache, patience, call_wait, deliver, legacy,
+            debug=debug, check_services=check_services, is_async=False,
+        )  # fmt: skip
         self._store = store
         self._legacy = legacy
         self._queue = Queue()
@@ -264,21 +270,28 @@ class FlowStateManager:
             store.close()
             server.close()
 
-        return cls(flows, store, on_close=close, **options)
+        try:
+            return cls(flows, store, on_close=close, **options)
+        except BaseException:  # a bot or a service that does not fit leaves no server behind
+            close()
+            raise
 
     @classmethod
-    def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
+    def in_memory(
+        cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, debug: bool = True, **options: Any
+    ) -> Self:
         """Make a manager on a store in memory, which ends with the process.
 
         Args:
             flows: A bot, or the name of a package that exports one as `bot`.
             clock: Returns seconds since the epoch. A test can set it.
+            debug: As of the class; a store in memory serves development, so the log shows tracebacks by default.
             **options: As of the class; `cache` is 0 if it is not given, so that each turn reads what was stored.
         """
         from vimbiso_fsm.store.memory import MemoryStore
 
         options.setdefault("cache", 0)
-        manager = cls(flows, MemoryStore(clock), **options)
+        manager = cls(flows, MemoryStore(clock), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
 
@@ -406,6 +419,8 @@ class FlowStateManager:
             future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
         except Unreadable as error:
             return error
+        except ServiceError as error:
+            return NotMade(error)
         hold = HOLD * self._base.patience
         try:
             done, _ = wait_for([future], hold if wait is None else min(hold, wait))
@@ -421,7 +436,7 @@ class FlowStateManager:
     def _store_late_result(self, step: RunCall, stored: Future[None], future: Future[object]) -> None:
         """Store the result of a call that took longer than `handle` waited."""
         try:
-            member_id, answer = step.member_id, answered(step, future.result())
+            member_id, answer = step.member_id, self._base.late_answer(step, future.result())
             self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._base.late_result_lost(error)
@@ -437,7 +452,7 @@ class FlowStateManager:
             result = with_timeout(bind_delivery(self._base.deliver, step), DELIVERY_TIMEOUT)
             if inspect.iscoroutine(result):
                 result.close()
-                return ServiceError("deliver", "it is async; use AsyncFlowStateManager, or give one without await")
+                return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
         except Exception as error:  # noqa: BLE001  # any exception leaves it unknown whether the replies were sent
             return error
         return None
@@ -694,12 +709,17 @@ class AsyncFlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
         legacy: AsyncLegacyReader | None = None,
+        debug: bool = False,
+        check_services: bool = True,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a manager. See `FlowStateManager`."""
         from vimbiso_fsm.store.loops import PerLoop
 
-        self._base = BaseManager(flows, services, observers, cache, patience, call_wait, deliver, legacy)
+        self._base = BaseManager(
+            flows, services, observers, cache, patience, call_wait, deliver, legacy,
+            debug=debug, check_services=check_services, is_async=True,
+        )  # fmt: skip
         self._store = store
         self._legacy = legacy
         self._loops = PerLoop(_LoopState)
@@ -768,15 +788,21 @@ class AsyncFlowStateManager:
             await store.close()
             server.close()
 
-        return cls(flows, store, on_close=close, **options)
+        try:
+            return cls(flows, store, on_close=close, **options)
+        except BaseException:  # a bot or a service that does not fit leaves no server behind
+            server.close()
+            raise
 
     @classmethod
-    def in_memory(cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, **options: Any) -> Self:
+    def in_memory(
+        cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, debug: bool = True, **options: Any
+    ) -> Self:
         """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
         options.setdefault("cache", 0)
-        manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), **options)
+        manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
 
@@ -895,6 +921,8 @@ class AsyncFlowStateManager:
             method = bind(self.bot.services, step)
         except Unreadable as error:
             return error
+        except ServiceError as error:
+            return NotMade(error)
         call = asyncio.ensure_future(with_retries_async(method, step.policy, step.refuses))
         hold = HOLD * self._base.patience
         done: set[asyncio.Task[object]] = set()
@@ -913,7 +941,7 @@ class AsyncFlowStateManager:
 
     async def _store_late_result(self, step: RunCall, call: asyncio.Future[object]) -> None:
         """Store the result of a call that took longer than `handle` waited."""
-        member_id, answer = step.member_id, answered(step, await call)
+        member_id, answer = step.member_id, self._base.late_answer(step, await call)
         try:
             await self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:

@@ -1,4 +1,4 @@
-"""Calls of services and deliveries: binding of arguments, attempts with pauses between them, time limits.
+"""Calls of services and deliveries: attempts with pauses between them, time limits.
 
 A sync method runs in a thread of its own, so that waiting for it can be bounded. A thread that never returns is left to
 the end of the process. The result of a call is a value: the return value of the method, or the exception of its last
@@ -8,19 +8,16 @@ attempt.
 from __future__ import annotations
 
 import contextvars
-import functools
 import inspect
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vimbiso_fsm.document.typed_data import structure
-from vimbiso_fsm.errors import ServiceError, Unreadable, UnstorableType
-from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy, parameter_types
-from vimbiso_fsm.messages.refusals import Refused, Unreachable
-from vimbiso_fsm.operations.effects import Deliver, RunCall, never
+from vimbiso_fsm.errors import ServiceError
+from vimbiso_fsm.flow.calls import LONGEST_PAUSE, CallPolicy
+from vimbiso_fsm.messages.refusals import Unreachable
+from vimbiso_fsm.operations.effects import NotMade, never
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -29,79 +26,7 @@ if TYPE_CHECKING:
 DELIVERY_TIMEOUT: Final = 10.0
 """Seconds after which a delivery counts as failed, and is tried again later."""
 
-_log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
-
-
-# Arguments -----------------------------------------------------------------------------------------------------------
-
-
-def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], object]:
-    """Return the method of a service with its arguments, ready to be called.
-
-    A parameter `caller` of the method is filled. A method that does not exist is answered with
-    `Refused("call.failed")`, since it has no effect, unless an earlier attempt may have had one.
-
-    Raises:
-        Unreadable: Stored arguments no longer fit the method, or the method of an earlier attempt no longer exists.
-    """
-    call = request.call
-    service: Any = services.get(call.service)
-    method = getattr(service, call.method, None)
-    if not callable(method) and request.policy.effect and request.pending.tries > 1:
-        raise Unreadable([f"service {call.service!r} has no {call.method!r} any more"])
-    if not callable(method):
-        return lambda: Refused("call.failed")
-    arguments = dict(call.arguments)
-    if call.stored:
-        owner: Any = type(service)
-        types = _types(getattr(method, "__func__", method), owner, call.method)
-        try:
-            arguments = {name: structure(value, types.get(name, Any)) for name, value in arguments.items()}
-        except UnstorableType as error:
-            raise Unreadable([str(error)]) from None
-    if "caller" in _parameters(getattr(method, "__func__", method)):
-        arguments["caller"] = request.caller
-    return functools.partial(method, **arguments)
-
-
-def bind_delivery(deliver: Callable[..., object], request: Deliver) -> Callable[[], object]:
-    """Return the delivery, ready to be called. The parameters `key` and `account` of the function are filled."""
-    names = inspect.signature(deliver).parameters  # not cached: a callable need not be hashable
-    known = {"key": request.key, "account": request.channel.account}
-    arguments = {name: value for name, value in known.items() if name in names}
-    return functools.partial(deliver, request.channel, request.replies, **arguments)
-
-
-@functools.lru_cache(maxsize=1024)
-def _parameters(method: Callable[..., object]) -> frozenset[str]:
-    return frozenset(inspect.signature(method).parameters)
-
-
-@functools.lru_cache(maxsize=1024)
-def _types(method: Callable[..., object], service: type[Any], name: str) -> Mapping[str, Any]:
-    """Return the annotations of a service's method; those that it lacks are those of the port that it extends."""
-    found: dict[str, Any] = {}
-    for base in reversed(service.__mro__):
-        if name in vars(base):
-            found |= parameter_types(getattr(base, name))
-    return {**found, **parameter_types(method)}
-
-
-def only_sync(services: Mapping[str, object], deliver: object = None) -> None:
-    """Check that the sync manager can call all services and `deliver`.
-
-    Raises:
-        ServiceError: One of them is async.
-    """
-    remedy = "use AsyncFlowStateManager, or give one without await"
-    if inspect.iscoroutinefunction(deliver) or inspect.iscoroutinefunction(getattr(deliver, "__call__", None)):  # noqa: B004  # asked whether its call is async
-        raise ServiceError("deliver", f"it is async; {remedy}")
-    for name, service in services.items():
-        for attribute in dir(type(service)):
-            method = getattr(type(service), attribute, None)
-            if not attribute.startswith("_") and inspect.iscoroutinefunction(method):
-                raise ServiceError(name, f"method {attribute!r} is async; {remedy}")
 
 
 # Attempts ------------------------------------------------------------------------------------------------------------
@@ -186,7 +111,7 @@ def _result(
     answer: object, raised: list[BaseException], policy: CallPolicy, refuses: Callable[[object], bool]
 ) -> object:
     """Return the last answer, or the exception of an earlier attempt if only that attempt may have had an effect."""
-    had_no_effect = isinstance(answer, Unreachable) or refuses(answer)
+    had_no_effect = isinstance(answer, Unreachable | NotMade) or refuses(answer)
     return raised[-1] if raised and policy.effect and had_no_effect else answer
 
 
@@ -220,9 +145,9 @@ async def awaited(method: Callable[[], R | Awaitable[R]]) -> R:
 
 
 def _no_coroutine(answer: object) -> object:
-    """Replace a coroutine by a refusal, because the sync manager cannot await it and it has had no effect yet."""
+    """Replace a coroutine, because the sync manager cannot await it and it has had no effect yet."""
     if inspect.iscoroutine(answer):
         answer.close()
-        _log.error("a service gave a coroutine to the sync manager; use AsyncFlowStateManager")
-        return Refused("call.failed")
+        fault = "it gave a coroutine to the sync manager"
+        return NotMade(ServiceError(answer.__qualname__, fault, "use AsyncFlowStateManager, or give one without await"))
     return answer
