@@ -67,6 +67,19 @@ def managed():
     print("closed")
 
 
+class Broken(Small):
+    def bake(self, *, caller):
+        raise RuntimeError("the oven is cold")
+
+
+def broken():
+    return {"oven": Broken("broken")}
+
+
+def misnamed():
+    return {"stove": Small("stove")}
+
+
 async def later():
     return {"oven": Noisy("later")}
 
@@ -108,6 +121,30 @@ def test_a_function_returns_a_context_manager(here: Path):
     assert out.startswith("opened\n")
     assert "baked by managed\n" in out
     assert out.endswith("closed\n")
+
+
+def test_the_chat_shows_the_exception_of_a_service(here: Path):
+    """An exception of the application is on standard error with its traceback; the member reads nothing of it."""
+    process = start(*CHAT, "shop:broken", cwd=here)
+    out, err = (stream.decode() for stream in process.communicate(b"hi\nbake\n", timeout=LIMIT))
+    assert process.returncode == 0
+    assert "Traceback" in err
+    assert 'raise RuntimeError("the oven is cold")' in err
+    assert "the oven is cold" not in out
+
+
+def test_the_chat_compares_the_services_with_the_calls(here: Path):
+    """The command ends before the first message when a service that the bot calls is missing."""
+    (here / "shop.py").write_text(SHOP.replace(', services={"oven": Small("own")}', ""), encoding="utf-8")
+    code, out, err = run(*CHAT, "shop:misnamed", cwd=here)
+    assert (code, out) == (1, "")
+    assert err == (
+        "error: service 'oven': it is missing, and flow 'shop', state 'baking', calls Oven.bake; "
+        "give services={'oven': …}; given are 'stove'\n"
+    )
+    assert run("check", "--flows", "shop", cwd=here)[0] == 0  # the services may be given at the start
+    code, out, err = run("state", "--flows", "shop", "--data", here / "data", "m-1", cwd=here)
+    assert "oven" not in err
 
 
 @pytest.mark.parametrize("function", ["later", "managed_later"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import PurePath
+from types import FrameType
 from typing import Any, Final
 
 from vimbiso_fsm.document.document import Run
@@ -12,6 +13,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.privacy import MASK
 
+_PACKAGE: Final = __name__.partition(".")[0]
 _EMPTY: Final[Sequence[object]] = ("", [], {})
 
 
@@ -44,8 +46,8 @@ def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
 def error_record(error: BaseException, reference: str) -> dict[str, Any]:
     """Return an exception as the audit shows it: its type and the places in the code that it came from.
 
-    The message is left out, because it may quote what a member wrote. Errors of this library quote nothing and keep
-    theirs.
+    The message is left out, because it may quote what a member wrote. Errors that this library raises quote nothing and
+    keep theirs; an author's subclass of one, or one that an author raises, does not.
 
     Args:
         error: The exception.
@@ -55,6 +57,17 @@ def error_record(error: BaseException, reference: str) -> dict[str, Any]:
     return {
         "reference": reference,
         "type": type(error).__name__,
-        "message": str(error) if isinstance(error, VimbisoError) else "",
+        "message": str(error) if _is_ours(error) else "",
         "where": [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames[-8:]],
     }
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error is of this library and was raised by it, or was never raised."""
+    modules = [type(error).__module__, *(frame.f_globals.get("__name__", "") for frame, _ in _raised(error))]
+    return isinstance(error, VimbisoError) and all(name.startswith(f"{_PACKAGE}.") for name in modules)
+
+
+def _raised(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Return the frame that raised an error; nothing if it was not raised."""
+    return list(traceback.walk_tb(error.__traceback__))[-1:]

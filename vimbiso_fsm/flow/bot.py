@@ -76,6 +76,16 @@ def _dropped(given: Iterable[str]) -> frozenset[str]:
     return frozenset(given)
 
 
+def _services(given: Mapping[str, object]) -> Mapping[str, object]:
+    shape: object = given
+    if not isinstance(shape, Mapping) or not all(isinstance(name, str) for name in shape):
+        fault = f"services is a {type(shape).__name__}" + (
+            " whose keys are no names" if isinstance(shape, Mapping) else ""
+        )
+        raise FlowError("", "bot", fault, "give {name: service}; the name is that of the port in snake case")
+    return given
+
+
 class Importer(Protocol[C_contra]):
     """Imports what another system has stored of a member. `vimbiso_fsm.legacy.Legacy` is one.
 
@@ -149,7 +159,7 @@ class Bot:
     commands: Commands = attrs.field(factory=Commands, kw_only=True)
     shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
-    services: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
+    services: Mapping[str, object] = attrs.field(factory=dict, converter=_services, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     accounts: Literal["separate", "shared"] = attrs.field(default="separate", validator=_check_accounts, kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
@@ -248,8 +258,12 @@ class Bot:
         return self.catalogue.replies(replies, self.language(profile, channel))
 
     def with_services(self, services: Mapping[str, object]) -> Bot:
-        """Return this bot with some services replaced, by name."""
-        return attrs.evolve(self, services={**self.services, **services}) if services else self
+        """Return this bot with some services replaced, by name.
+
+        Raises:
+            FlowError: `services` is no mapping of names to services.
+        """
+        return attrs.evolve(self, services={**self.services, **_services(services)}) if services else self
 
 
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:

@@ -76,6 +76,21 @@ def check_marks(flow: Declared, public: frozenset[str], secrets: frozenset[str])
         )
 
 
+def check_frozen(flow: Declared) -> None:
+    """Check that values of the data class cannot be changed in place.
+
+    A guard that changes its turn would change what is stored, also when it declines.
+    """
+    values, fields = flow.data(), attrs.fields(flow.data)
+    for field in fields[:1]:
+        try:
+            setattr(values, field.name, getattr(values, field.name))
+        except attrs.exceptions.FrozenInstanceError:
+            return
+        fault = f"values of {flow.data.__name__} can be changed in place"
+        raise FlowError(flow.name, "data", fault, "decorate it with @attrs.frozen, and change a copy by attrs.evolve")
+
+
 def check_depends(flow: Declared) -> None:
     """Check the fields of `depends`, and that no field depends on itself."""
     given: object = flow.depends

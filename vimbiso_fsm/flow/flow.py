@@ -30,6 +30,7 @@ from vimbiso_fsm.flow.checks import (
     check_depends,
     check_effects,
     check_facts,
+    check_frozen,
     check_guards_apart,
     check_marks,
     check_reachable,
@@ -106,6 +107,7 @@ class Flow(Generic[D]):
         fill("states", tuple(self.states))
         fill("transitions", tuple(self.transitions))
         check_data(self)
+        check_frozen(self)
         check_requires(self, sequence(self.requires))
         fill("fields", attrs.fields_dict(cast("type[attrs.AttrsInstance]", self.data)))
         fill("data_type", proven_data(self))

@@ -12,7 +12,7 @@ import ast
 import re
 import string
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -50,15 +50,24 @@ class TextFault:
 def text_faults(bot: Bot) -> tuple[TextFault, ...]:
     """Return the faults of a bot's texts in all its languages."""
     catalogue = bot.catalogue
-    wanted = {*_declared(bot), *_said(bot), *catalogue.languages.get(catalogue.default, {})}
-    return tuple(
-        sorted(
-            TextFault(language, key, fault)
-            for language in (catalogue.languages or {catalogue.default: {}})
-            for key in wanted
-            for fault in _faults(bot, language, key)
-        )
-    )
+    uses = {*_declared(bot), *_said(bot)}
+    wanted = {*(key for key, _ in uses), *catalogue.languages.get(catalogue.default, {})}
+    found = {
+        TextFault(language, key, fault)
+        for language in (catalogue.languages or {catalogue.default: {}})
+        for key in wanted
+        for fault in _faults(bot, language, key)
+    }
+    return tuple(sorted(found | set(_unfilled(bot, uses))))
+
+
+def _unfilled(bot: Bot, uses: Iterable[_Use]) -> Iterator[TextFault]:
+    """Yield the texts that are said without a parameter that their template names."""
+    for key, given in uses:
+        template = bot.catalogue.template(key)
+        for field in sorted(_known_fields(template) - given) if template is not None and given is not None else ():
+            fault = f"it names {{{field}}}, and is said without; give it as Text({key!r}, {field}=…)"
+            yield TextFault(bot.catalogue.default, key, fault)
 
 
 def _faults(bot: Bot, language: str, key: str) -> Iterator[str]:
@@ -109,15 +118,19 @@ def _definitions(bot: Bot) -> Iterator[AnyFlow]:
         yield from bot.definitions(flow.name)
 
 
-def _declared(bot: Bot) -> Iterator[str]:
+_Use: TypeAlias = tuple[str, frozenset[str] | None]
+"""A key, and the names of the parameters that it is said with; None if they are not known."""
+
+
+def _declared(bot: Bot) -> Iterator[_Use]:
     """Yield the keys in the declaration: texts, and titles of buttons."""
     for flow in _definitions(bot):
         for state in flow.states:
             for text in (state.ask, state.say):
                 if isinstance(text, Text) and not text.text and _KEY.fullmatch(text.key):
-                    yield text.key
+                    yield text.key, frozenset(text.params)
             for trigger in flow.buttons.get(state.name, ()):
-                yield bot.button_title(flow.name, state.name, trigger).key
+                yield bot.button_title(flow.name, state.name, trigger).key, frozenset()
 
 
 def _callbacks(bot: Bot) -> Iterator[object]:
@@ -135,16 +148,24 @@ def _callbacks(bot: Bot) -> Iterator[object]:
         yield from (bot.tokens.renew, bot.tokens.renewed)
 
 
-def _said(bot: Bot) -> set[str]:
-    """Return the keys in the source of the callbacks."""
-    keys: set[str] = set()
+def _said(bot: Bot) -> Iterator[_Use]:
+    """Yield the keys in the source of the callbacks."""
     for source in sources(_callbacks(bot)):
         for value in source.values:
-            if isinstance(value, Text | Refused):
-                keys.add(value.key if isinstance(value, Text) else value.code)
+            if isinstance(value, Text | Refused) and not (isinstance(value, Text) and value.text):
+                key = value.key if isinstance(value, Text) else value.code
+                if _KEY.fullmatch(key):
+                    yield key, frozenset(value.params)
         for node in source.calls("Text", "Refused"):
-            keys.update(_words(node.args[0]) if node.args else ())
-    return {key for key in keys if _KEY.fullmatch(key)}
+            for key in _words(node.args[0]) if node.args else ():
+                if _KEY.fullmatch(key):
+                    yield key, _parameters(node)
+
+
+def _parameters(node: ast.Call) -> frozenset[str] | None:
+    """Return the names of the parameters that a text is made with; None if some are computed."""
+    names = [keyword.arg for keyword in node.keywords]
+    return None if None in names else frozenset(name for name in names if name)
 
 
 def _words(node: ast.expr) -> Iterator[str]:

@@ -75,8 +75,8 @@ def never(_: object) -> bool:
 class RunCall(Effect[object]):
     """Run a method of a service.
 
-    The answer is the result of the method, the exception that it raised, `NotMade`, `STILL_RUNNING` when it takes longer
-    than the shell waits, or `LEASE_OVER` when it was not begun in time. A late result is a turn of its own.
+    The answer is the result of the method, the exception that it raised, `NotMade`, `STILL_RUNNING` when it takes
+    longer than the shell waits, or `LEASE_OVER` when it was not begun in time. A late result is a turn of its own.
 
     Attributes:
         call: The service, the method and its arguments.

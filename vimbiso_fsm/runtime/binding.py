@@ -76,8 +76,7 @@ def _faults(services: Mapping[str, object], port: PortMethod) -> Iterator[tuple[
     called = f"{port.place}, calls {port.method.__qualname__}"
     service = services.get(port.service)
     if service is None:
-        near = did_you_mean(port.service, services) if services else "there are none"
-        yield f"it is missing, and {called}", f"give services={{{port.service!r}: …}}; {near}"
+        yield f"it is missing, and {called}", f"give services={{{port.service!r}: …}}; {_given(services)}"
         return
     method = getattr(service, port.name, None)
     if not callable(method):
@@ -142,9 +141,9 @@ def bind(services: Mapping[str, object], request: RunCall) -> Callable[[], objec
     call = request.call
     method = getattr(services.get(call.service), call.method, None)
     if not callable(method):
-        known = did_you_mean(call.service, services) if services else "there are none"
         fault = f"it is missing, or has no method {call.method!r}"
-        raise ServiceError(call.service, fault, f"give the manager a service of this name with this method; {known}")
+        remedy = f"give the manager a service of this name with this method; {_given(services)}"
+        raise ServiceError(call.service, fault, remedy)
     arguments, signature = dict(call.arguments), _signature(method)
     if signature is not None and _CALLER in signature.parameters:
         arguments[_CALLER] = request.caller
@@ -188,6 +187,10 @@ def _binds(signature: inspect.Signature, *args: object, **kwargs: object) -> boo
 
 def _shown(signature: inspect.Signature) -> str:
     return f"({', '.join(signature.parameters)})"
+
+
+def _given(services: Mapping[str, object]) -> str:
+    return f"given are {', '.join(map(repr, services))}" if services else "none are given"
 
 
 def _type_name(service: object) -> str:

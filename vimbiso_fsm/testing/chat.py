@@ -2,13 +2,13 @@
 
 `Talk` decides turn by turn without a store. `Chat` runs operations on a `MemoryStore`, one effect at a time, so that a
 test can stop one between two effects. Both check the rules that hold of every turn, and raise `AssertionError` when one
-is broken.
+is broken. An exception of the bot's code is an outcome of the conversation, and is logged with its traceback.
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,9 +37,11 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LEASE_OVER, Deliver, Operation, Pause, ReadLegacy, RunCall, is_lease_over
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
+from vimbiso_fsm.runtime.binding import bind
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Effect, Entry, FindOwner, Link, Load, ReadAudit, Scan, Stored
 
+_log = logging.getLogger("vimbiso_fsm")
 _R = TypeVar("_R")
 
 START: Final = datetime(2026, 11, 22, 9, 15, 2, 123456, tzinfo=UTC)
@@ -236,6 +238,8 @@ class Talk:
         assert proposed is not None, "the latest decision proposed no call"
         result = _run_call(self.bot, RunCall(proposed, caller(state, pending), CallPolicy(), pending, state.member_id))
         unknown = isinstance(result, BaseException)
+        if isinstance(result, BaseException):
+            _show(result)
         self._turn(CallReturned(pending.key, pending.root, None if unknown else result, unknown, pending.tries), route)
 
     def _turn(self, event: Event, route: ReplyRoute) -> None:
@@ -243,6 +247,8 @@ class Talk:
         decision = decide(self.bot, before, event, self.now, route=route)
         check_decision(self.bot, before, event, self.now, decision, route)
         self.decisions.append(decision)
+        if decision.error is not None:
+            _show(decision.error)
         self.replies += decision.replies
         if decision.changed:
             assert decision.entry is not None
@@ -296,14 +302,20 @@ def _equal(decision: Decision, other: Decision) -> bool:
     return attrs.evolve(decision, error=None) == attrs.evolve(other, error=None)
 
 
+def _show(error: BaseException) -> None:
+    """Log an exception of the bot's code with its traceback, which a failing test then shows."""
+    _log.error("a callback or call failed", exc_info=error)
+
+
 def _run_call(bot: Bot, request: RunCall) -> object:
-    """Run a call once and return its result or its exception."""
-    method = getattr(bot.services[request.call.service], request.call.method)
-    arguments = dict(request.call.arguments)
-    if "caller" in inspect.signature(method).parameters:
-        arguments["caller"] = request.caller
+    """Run a call once and return its result or its exception.
+
+    Raises:
+        ServiceError: No service of the bot fits the call.
+    """
+    method = bind(bot.services, request)
     try:
-        return method(**arguments)
+        return method()
     except Exception as error:  # noqa: BLE001  # whatever a service raises is the answer of the call
         return error
 
@@ -511,6 +523,8 @@ class Chat:
         """Run an operation to its end, which must come within `bound` effects, and return it."""
         for _ in range(bound):
             if operation.request is None:
+                for _, error in operation.errors:
+                    _show(error)
                 return operation
             self.step(operation)
         raise AssertionError(f"the operation did not end within {bound} effects")
