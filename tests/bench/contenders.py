@@ -73,7 +73,7 @@ class Turns:
 
     def __init__(self, url: str, script: Script) -> None:
         self.name = script.name
-        self._manager = FlowStateManager.from_url(url, script.bot)
+        self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace)
         members = [Conversation(script, number) for number in range(AT_ONCE)]
         for member in members:
             for message in member.opening:
@@ -144,7 +144,7 @@ class TurnsAsync(_Loop):
     def __init__(self, url: str, script: Script) -> None:
         super().__init__()
         self.name = script.name
-        self._manager = AsyncFlowStateManager.from_url(url, script.bot)
+        self._manager = AsyncFlowStateManager.from_url(url, script.bot, namespace=script.namespace)
         self._members = [Conversation(script, AT_ONCE + number) for number in range(AT_ONCE)]
         self._runner.run(self._open())
 

@@ -63,6 +63,11 @@ class Script:
     opening: tuple[str, ...]
     round: tuple[str, ...]
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of the keys of its bot, which shares the server with other bots."""
+        return self.bot.home.name
+
 
 TILL = Script("turn", Bot(till), ("hi",), ("12.50 USD", "bread and milk"))
 """A question answered: read, kept in a field, judged by a guard; and one answered without a guard."""

@@ -20,8 +20,8 @@ from tests.bench.server import Server
 from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text, Transition, Turn, call
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.readers import free_text
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
-from vimbiso_fsm.store.script import DEFAULT_KEYS
 
 __all__ = ["CASES", "EARLY", "HEADING", "NOTES", "Stage", "line", "stages"]
 
@@ -143,13 +143,14 @@ def stages(server: Server, scripts: Sequence[Script], milestones: Sequence[int],
     """Yield each script at each milestone, with `rounds` timed there with the cache and as many without it."""
     with redis.Redis.from_url(server.url) as client:
         for script in scripts:
-            cached = FlowStateManager.from_url(server.url, script.bot)
-            uncached = FlowStateManager.from_url(server.url, script.bot, cache=0)
+            keys = Keys(script.namespace)
+            cached = FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace)
+            uncached = FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, cache=0)
             with cached, uncached:
                 member = _Member(script, cached)
                 for milestone in milestones:
                     member.age(cached, milestone)
-                    turn, sizes = member.turn, _sizes(client, member.outcome.state.member_id)
+                    turn, sizes = member.turn, _sizes(client, keys, member.outcome.state.member_id)
                     took, early = _timed(script, cached, member, rounds)
                     took_uncached, early_uncached = _timed(script, uncached, member, rounds)
                     member.round(cached)  # its cache is behind
@@ -170,8 +171,8 @@ def _timed(script: Script, manager: FlowStateManager, member: _Member, rounds: i
     return median(late) * 1e6, median(early) * 1e6
 
 
-def _sizes(client: redis.Redis, member_id: str) -> tuple[int, int, int, int, int, int]:
-    state, previous, records, audit, tokens, *_ = DEFAULT_KEYS.member(member_id)
+def _sizes(client: redis.Redis, keys: Keys, member_id: str) -> tuple[int, int, int, int, int, int]:
+    state, previous, records, audit, tokens, *_ = keys.member(member_id)
     entries: list[bytes] = client.lrange(audit, 0, -1)  # type: ignore[assignment]  # redis-py types sync and async at once
     kept: list[bytes] = client.lrange(records, 0, -1)  # type: ignore[assignment]
     return (

@@ -15,7 +15,7 @@ from vimbiso_fsm.messages.message import Address, Channel
 
 def hashed(*parts: str) -> str:
     """Return the hash of a list of parts, as 32 hexadecimal digits."""
-    return hashlib.sha256("\0".join([f"{len(part)}:{part}" for part in parts]).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join(map("{}:{}".format, map(len, parts), parts)).encode()).hexdigest()[:32]
 
 
 def channel_digest(channel: Channel) -> tuple[str, str]:

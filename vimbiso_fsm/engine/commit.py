@@ -140,7 +140,8 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
     if isinstance(event, Message) and draft.kind != "error":
-        draft.replies = [*take_overdue(draft), *draft.replies]
+        if draft.outbox:
+            draft.replies = [*take_overdue(draft), *draft.replies]
     elif route != "handle":
         put_in_outbox(draft, event, route)
     replies = draft.said
