@@ -302,6 +302,14 @@ def test_an_id_that_is_a_number_decides_nothing_when_it_is_repeated(channel: Cha
     assert talk.say("2").fields["value"] == "2"
 
 
+@pytest.mark.parametrize("channel", [CHANNEL, SMS])
+def test_a_title_that_is_repeated_is_no_id(channel: Channel):
+    """A member who repeats a title that is also the id of another choice means the title, the one that was read."""
+    talk = talking(listing([Row("beta", "Alpha"), Row("alpha", "Beta")]), channel).say("alpha")
+    assert talk.words == [SEVERAL, "Which?"]
+    assert talk.say("alpha").fields["value"] == "beta"
+
+
 def test_an_answer_that_is_none_of_them_asks_the_whole_question():
     """A text that means nothing, `back`, or a refusal leads back to the whole question; `help` does not."""
     rows = [Row("a", "Same"), Row("b", "same"), Row("c", "Other")]

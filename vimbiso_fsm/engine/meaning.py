@@ -144,11 +144,12 @@ def _among(draft: Draft, names: Sequence[_Name], place: str, word: str) -> tuple
     if place and _numbers_were_written(draft):
         return (place,)
     named = _named(names, word)
-    is_a_number = number(word) is not None
-    if is_a_number and not place and named and not any(name.is_read for name in named):
-        return tuple(_choices(names))  # the id of one of them, which no member has read
-    read = [name for name in named if name.is_read or not is_a_number]
-    return _in_order(names, {*_choices(read), *_hinted(draft, word), place})
+    read = [name for name in named if name.is_read]
+    if named and not read and number(word) is not None:
+        if not place:
+            return tuple(_choices(names))  # the id of one of them, which no member has read
+        named = []
+    return _in_order(names, {*_choices(read or named), *_hinted(draft, word), place})
 
 
 def _hinted(draft: Draft, word: str) -> set[str]:
