@@ -48,7 +48,6 @@ from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 # Fail: every error that the managers raise
 from vimbiso_fsm.errors import (
     AnotherBotsStore,
-    UnknownLayout,
     BadToken,
     BotNotFound,
     CallPending,
@@ -72,6 +71,7 @@ from vimbiso_fsm.errors import (
     ServiceError,
     StoreUnavailable,
     Stuck,
+    UnknownLayout,
     Unreadable,
     UnsafeStore,
     UnstorableType,

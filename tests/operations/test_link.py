@@ -298,7 +298,7 @@ def test_a_worker_finds_a_channel_that_is_on_its_way(name: str):
         (partial(merge, member_id="m-1", into=guest_id(SMS)), NotAMember, "the id of a guest"),
     ],
 )
-def test_what_cannot_be_done_is_refused(begin: Any, error: type[VimbisoError], said: str):
+def test_a_wrong_member_a_taken_channel_and_a_guest_are_refused(begin: Any, error: type[VimbisoError], said: str):
     """A wrong member, a taken channel and a guest are refused with the facts, and nothing is changed."""
     chat = a_chat()
     before = [chat.stored(name) for name in chat.store.perform(Scan())]

@@ -1,4 +1,4 @@
-"""The marks of fields: what their authors have noted about them, in metadata or by `Annotated`."""
+"""The marks that the author of a class has set on its fields, in metadata or by `Annotated`, such as `SECRET`."""
 
 from __future__ import annotations
 

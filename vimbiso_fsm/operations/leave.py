@@ -7,9 +7,9 @@
     Commit          at the member: clear the note
 
 The first commit decides: from then on no turn of the channel is stored at the member, also not by a worker with an old
-copy, whose commit is answered with the document that has the note. Each further step is idempotent, and whoever meets
-the note repeats them: a message, a worker, or the operator again. Only tokens are handed on, which are hashes; the next
-speaker on the channel gets nothing else of the member.
+copy, whose commit is answered with the document that has the note. Each further step is idempotent and is repeated
+by the next reader of the note: a message, a worker, or the operator. Only tokens are handed on, which are hashes; the
+next speaker on the channel gets nothing else of the member.
 """
 
 from __future__ import annotations
