@@ -34,7 +34,7 @@ from vimbiso_fsm.operations.census import Census
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.store.memory import AsyncMemoryStore
-from vimbiso_fsm.store.requests import Broken, Head, Inherited, Load, Quarantine, Stored
+from vimbiso_fsm.store.requests import Broken, Commit, Conflict, Head, Inherited, Load, Quarantine, Stored
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held
 
 _ASK: Flow[Any] = Flow(
@@ -181,9 +181,9 @@ def test_a_guest_is_not_merged_into_it():
     guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
     held = Held(Context(chat.bot, Cache(), START.timestamp()), partial(promote, guest=guest, head=Head(3, "x")))
     held.take(Inherited())
-    assert isinstance(held.request, Load)
+    assert isinstance(held.request, Commit)
     with pytest.raises(ForeignState):
-        held.take(chat.stored())
+        held.take(Conflict(chat.stored()))
 
 
 def test_a_broken_name_of_a_flow_is_damage():

@@ -476,10 +476,10 @@ def arrived(chat: Chat, outcome: Outcome) -> None:
 
 
 def test_the_saga():
-    """A promotion is: the guest's commit, inherited data, load, merge, link, wipe; the history stays readable."""
+    """A promotion is: the guest's commit, inherited data, read, merge, link, wipe; the history stays readable."""
     chat, core = stranger()
     steps = names(chat, chat.message("yes"))
-    assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Load", "Commit", "Link", "Wipe"]
+    assert steps == ["Commit", "RunCall", "Commit", "ReadInherited", "Commit", "Commit", "Link", "Wipe"]
     assert chat.outcome is not None
     arrived(chat, chat.outcome)
     assert len(onboarded(core)) == 1
@@ -575,11 +575,13 @@ def test_a_member_whose_document_is_broken_when_the_guest_moves_in():
     exchange = chat.begin(chat.message("yes"))
     for _ in range(4):
         chat.step(exchange)
-    load = until(chat, exchange, Load)
+    reading = until(chat, exchange, Commit)
+    assert reading.document is None
     exchange.take(Broken(Head(), "state is a list", chat.clock.at), chat.clock.at)
-    assert exchange.request == Quarantine(load.member_id, Head())
-    mended = chat.stored(load.member_id)
+    assert exchange.request == Quarantine(reading.member_id, Head())
+    mended = chat.stored(reading.member_id)
     exchange.take(Conflict(mended), chat.clock.at)
+    assert exchange.request == reading
     arrived(chat, chat.finish(exchange))
 
 

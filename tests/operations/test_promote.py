@@ -6,7 +6,7 @@ import itertools
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import pytest
@@ -21,9 +21,16 @@ from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, Moved, PendingCall, TokenLife, first_document
+from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.errors import Contended, DamagedDocument, StoreUnavailable
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call, Caller, call
+from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.state import State, Transition
+from vimbiso_fsm.flow.turn import Changes, Turn
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import RunCall, answered
@@ -44,6 +51,7 @@ from vimbiso_fsm.store.requests import (
     Load,
     Mismatch,
     Quarantine,
+    ReadInherited,
     ReadOwner,
     ReadRecords,
     Request,
@@ -204,6 +212,11 @@ def stored(document: Document | None) -> Stored:
     return Stored(Head(document.version, "d" * 64), encode(document), NOW.timestamp())
 
 
+def unmerged(document: Document | None) -> Committed | Conflict:
+    """Return the answer of the store to the question for a document into which the guest is not merged."""
+    return Conflict(stored(document)) if document is not None else Committed(Head(), NOW.timestamp())
+
+
 def promotion() -> Promotion:
     """Return the promotion of the guest, up to its first effect."""
     context = Context(fruit_bot(), Cache(), NOW.timestamp())
@@ -214,8 +227,9 @@ def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
     """Run a promotion up to its commit, and return both."""
     held = promotion()
     held.take(Inherited((("t", 1.0),)))
-    assert isinstance(held.request, Load)
-    held.take(stored(present))
+    token = promotion_token(guest().member_id, 3)
+    assert held.request == Commit("m-1", Head(), token, token, "", None, None)
+    held.take(unmerged(present))
     assert isinstance(held.request, Commit)
     return held, held.request
 
@@ -283,7 +297,7 @@ def test_a_guest_whose_token_is_forgotten_is_not_merged():
     """A guest older than `TOKEN_LIFE` is not merged, because an earlier merge could not be recognised."""
     held = promotion()
     held.take(Inherited(), (NOW + timedelta(days=8)).timestamp())
-    held.take(stored(member(version=5)))
+    held.take(unmerged(member(version=5)))
     assert isinstance(held.request, Wipe)
     held.take(Committed(Head(4, "w"), NOW.timestamp()))
     assert held.outcome == Unlinked()
@@ -346,11 +360,15 @@ def test_a_damaged_member_is_quarantined(damage: Any):
     """
     held = promotion()
     held.take(Inherited())
-    held.take(damage)
+    asking = held.request
+    held.take(damage if isinstance(damage, Broken) else Conflict(damage))
     assert held.request == Quarantine("m-1", Head(4, "x"))
-    held.take(Conflict(stored(None)))
+    held.take(Stored(Head(4, "x"), None, 0.0))
+    assert held.request == asking, "another worker may have merged it meanwhile"
+    held.take(unmerged(None))
     merging = held.request
     assert isinstance(merging, Commit)
+    assert merging.document is not None
     if isinstance(damage, Broken):
         held.take(damage)
         assert held.request == Quarantine("m-1", Head(4, "x"))
@@ -380,6 +398,20 @@ def test_a_call_on_its_way_at_the_member_is_not_lost():
         adopted = decision(guest(call=own), there).document
         assert adopted.call == there.call
         assert adopted.run == there.run
+
+
+@pytest.mark.parametrize("due", [None, NOW + timedelta(minutes=1)])
+@pytest.mark.parametrize("call", [None, pending("own")])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_run_that_both_hold_is_the_members(due: datetime | None, call: PendingCall | None, waits: bool):
+    """A run of the guest that the member has as well, current or suspended, was merged before and is not doubled."""
+    talk = Talking(fruit_bot())
+    run = attrs.evolve(talk.say("hi").state.run or pytest.fail("no run"), due=due)
+    further = attrs.evolve(run, entered=9)
+    other = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, id=f"{run.flow}:other"), due=None)
+    there = member(run=other, suspended=(further,)) if waits else member(run=further, suspended=(other,))
+    merged = decision(guest(run=run, call=call), there).document
+    assert (merged.run, merged.suspended, merged.call) == (there.run, there.suspended, None)
 
 
 def test_a_guests_call_moves_with_them():
@@ -562,6 +594,167 @@ def test_an_answer_for_a_guest_whose_channel_has_another_owner_now():
     chat.wake(guest_id, answer=answered(request, a_token()))
     assert chat.document(guest_id) == before
     assert chat.document("m-1").channels == ()
+
+
+# Two channels, and workers that find the member further on ------------------------------------------------------------
+
+
+@attrs.frozen
+class Mark:
+    """The data of a run at the desk."""
+
+    mark: str = ""
+
+
+def known(turn: Turn[Mark]) -> Changes[Mark]:
+    """Prepare: whoever has told a mark is member m-1."""
+    return turn.changes(data=turn.data, member=attrs.evolve(turn.member, id="m-1", guest=False))
+
+
+def served(turn: Turn[Mark]) -> Call[str]:
+    """Return the call of a confirmed mark."""
+    return call(SimulatedDesk.serve)
+
+
+class SimulatedDesk:
+    """A port and its service, which counts the effects under each key."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def serve(self, *, caller: Caller = Caller()) -> str:  # noqa: B008  # a port is declared so
+        """Serve once per key."""
+        self.keys.append(caller.key)
+        return "served"
+
+
+def desk_bot(desk: SimulatedDesk, accounts: Literal["separate", "shared"] = "separate") -> Bot:
+    """Return a bot that makes a guest a member in the middle of a run, whose next question has a timer."""
+    desk_flow: Flow[Mark] = Flow(
+        "desk", data=Mark, initial="mark",
+        states=[
+            State("mark",  ask=Text("Which mark?"), reads=str, into="mark"),
+            State("sure",  ask=Text("Sure?"), timeout=60.0),
+            State("doing", call=served),
+            State("late",  say=Text("Late.")),
+            State("given", say=Text("Given.")),
+        ],
+        transitions=[
+            Transition("answer",  "mark",  "sure", prepare=known),
+            Transition("yes",     "sure",  "doing"),
+            Transition("timeout", "sure",  "late"),
+            Transition("done",    "doing", "given"),
+            Transition("failed",  "doing", "sure"),
+            Transition("auto",    ["late", "given"], "sure"),
+        ],
+    )  # fmt: skip
+    return Bot([desk_flow], services={"simulated_desk": desk}, session=100_000.0, accounts=accounts)
+
+
+def desk_messages(channel: Channel) -> list[Message]:
+    """Return the messages of one telephone at the desk, in their order."""
+    return [
+        Message(channel, f"desk-{channel.account}-{n}", text) for n, text in enumerate(("hi", "mark", "yes", "yes"))
+    ]
+
+
+def test_a_merge_that_is_repeated_after_the_member_went_on():
+    """A worker that read the guest before the promotion, and promotes it again after the member went on, finds both.
+
+    The member's run is the guest's, further on; it is not merged a second time.
+    """
+    desk = SimulatedDesk()
+    chat = Talking(desk_bot(desk), channel=WHATSAPP)
+    hi, mark, yes, _ = desk_messages(WHATSAPP)
+    chat.handle(hi)
+    first = chat.begin(mark)
+    while not isinstance(first.request, ReadInherited):  # the guest is promoted, and not merged yet
+        chat.step(first)
+    late = chat.waking()
+    while not isinstance(late.request, ReadInherited):
+        chat.step(late)
+    chat.finish(first)
+    chat.handle(yes)
+    standing = chat.document("m-1")
+    chat.end(late)
+    assert chat.document("m-1") == standing
+    assert len(desk.keys) == 1
+    chat.check()
+
+
+WORKS = st.tuples(st.integers(0, 1), st.sampled_from(["message", "guest", "member"]), st.integers(0, 3))
+"""At one of two places: a message, the first or a later one, or the waking of the guest or of the member."""
+AT_ACCOUNTS = [WHATSAPP.with_account("1001"), WHATSAPP.with_account("2002")]
+
+
+@pytest.mark.parametrize(
+    ("places", "accounts"),
+    [([WHATSAPP, SMS], "separate"), (AT_ACCOUNTS, "separate"), (AT_ACCOUNTS, "shared")],
+    ids=["two channels", "two accounts", "shared accounts"],
+)
+@given(
+    works=st.lists(WORKS, min_size=2, max_size=6),
+    order=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 8)), max_size=40),
+    told=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    pause=st.sampled_from([0.0, 0.5, 20.0]),
+)
+@settings(max_examples=100, deadline=None)
+def test_two_places_and_any_workers_at_once(
+    places: list[Channel],
+    accounts: Literal["separate", "shared"],
+    works: list[tuple[int, str, int]],
+    order: list[tuple[int, int]],
+    told: tuple[int, int],
+    pause: float,
+):
+    """Workers in any order promote the guests of one person at two places: each merge, run and effect is there once.
+
+    Messages come at both places, also repeated ones, while timers are due. A message that waited longer than its
+    patience may end with `Contended`; no other error is raised.
+    """
+    desk = SimulatedDesk()
+    chat = Talking(desk_bot(desk, accounts), channel=places[0])
+    guests = [guest_id(chat.bot.route(place)) for place in places]
+
+    def owner(place: Channel) -> str:
+        return chat.store.perform(FindOwner(chat.bot.route(place))).member_id or "m-1"
+
+    for place, count in zip(places, told, strict=True):
+        for message in desk_messages(place)[:count]:
+            chat.handle(message)
+    held: list[Any] = []
+    for number, work, count in works:
+        if work == "message":
+            held.append(chat.begin(desk_messages(places[number])[count]))
+        else:
+            held.append(chat.waking(guests[number] if work == "guest" else owner(places[number])))
+    for turn, steps in order:
+        for _ in range(steps):
+            if held[turn % len(held)].request is not None:
+                with suppress(Contended):
+                    chat.step(held[turn % len(held)])
+        chat.clock.at += pause
+    for each in held:
+        with suppress(Contended):
+            chat.end(each)
+    for place in places:
+        for message in desk_messages(place):
+            chat.wait(100.0).handle(message)
+    owners = {owner(place) for place in places}
+    assert len(owners) == len({place.account for place in places} if accounts == "separate" else [1])
+    assert "m-1" in owners
+    for name in (*guests, *owners):
+        chat.wait(1.0).wake(name)
+    chat.check()
+    assert [chat.stored(name).document for name in guests] == [None] * len(guests)
+    moves = [
+        entry.detail["guest"] for name in owners for entry in map(unseal, chat.entries(name)) if entry.kind == "move"
+    ]
+    assert sorted(moves) == sorted({*guests})
+    assert len(desk.keys) == len({*desk.keys})
+    for name in owners:
+        runs = (chat.document(name).run, *chat.document(name).suspended)
+        assert [run.flow for run in runs if run].count("desk") <= len(places)
 
 
 # History --------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
-from vimbiso_fsm.store.requests import Head, Inherited, Load
+from vimbiso_fsm.store.requests import Commit, Conflict, Head, Inherited
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held
 
 NEWER = errand([FROM_1, Migration(2)], version=3)
@@ -127,9 +127,9 @@ def test_a_guest_is_not_moved_into_a_newer_document():
     context = Context(chat.bot, Cache(), START.timestamp())
     held = Held(context, partial(promote, guest=guest, head=Head(3, "x")))
     held.take(Inherited())
-    assert isinstance(held.request, Load)
+    assert isinstance(held.request, Commit)
     with pytest.raises(NewerState):
-        held.take(chat.stored())
+        held.take(Conflict(chat.stored()))
     assert held.request is None
 
 

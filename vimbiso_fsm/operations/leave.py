@@ -181,7 +181,7 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
     """Link the channel in the document of the member that gets it, with the tokens; return the id of the document."""
     address, token = leaving.address, _token(member_id, leaving)
     for attempt in itertools.count(1):
-        other, stored = await find_conversation(context, to, address)
+        other, stored = await find_conversation(context, to, address, Load)
         match open_document(context.bot, other, stored, instant(context.now)):
             case Sound(document) if document.moved is not None:
                 await promote(context, document, stored.head)

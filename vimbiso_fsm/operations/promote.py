@@ -4,7 +4,7 @@ An operator joins a guest, or a second id of the same person, to a member in the
 login and run stay then.
 
     ReadInherited   read the guest's tokens and turn records
-    Load            read the member's document, if there is one
+    Commit          without a document: read the member's, and whether the guest is merged into it
     Commit          store the guest's state, tokens and records at the member, in one
     Link            link the channel to the member
     Wipe            delete the guest's data; keep the tokens and the audit, which names the member
@@ -13,7 +13,9 @@ The guest's last commit names the member (`Document.moved`). Each step is idempo
 promoted guest repeats them from the first one.
 
 The member's document merges the guest's run, session and profile under a token made of the guest's id and version. A
-repeated merge is a duplicate for as long as tokens are kept, and an older guest is not merged any more. A run of the
+repeated merge is a duplicate for as long as tokens are kept, and an older guest is not merged any more. The store says
+so together with the member's document, so a guest is merged only into a document that does not contain it. Where the
+tokens are lost, the runs tell: a run that both documents hold was merged before, and the member's is kept. A run of the
 member that is open with answers, for example on another channel, stays, and the guest's run is dropped. A run with a
 timer is never dropped, and neither is one of the member's that is suspended with answers: they stay suspended. Of the
 two sessions, that of the later activity goes on.
@@ -21,7 +23,10 @@ two sessions, that of the later activity goes on.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -135,21 +140,23 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     assert guest.moved is not None
     bot, address = context.bot, context.bot.route(guest.channel).address
     inherited = await requests.ReadInherited(guest.member_id)
-    member_id, stored = await find_conversation(context, guest.moved.to, address)
+    member_id, stored = await _find_unmerged(context, guest)
     conflicts = 0
     while True:
+        if isinstance(stored, requests.Duplicate):
+            return _merged_before(context, guest, member_id, stored.current)
         now = instant(context.now)
         if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
             return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
             case Sound(document) if _is_with_another(document, address):  # that account was faster
-                member_id, stored = await find_conversation(context, guest.moved.to, address)
+                member_id, stored = await _find_unmerged(context, guest)
                 continue
             case Sound(document) if document.moved is not None and _yields(guest, document):
                 await promote(context, document, stored.head)
                 if document.moved.to == guest.member_id:
                     return None  # both were joined to each other; the member with the lower id stays
-                member_id, stored = await find_conversation(context, guest.moved.to, address)
+                member_id, stored = await _find_unmerged(context, guest)
                 continue
             case Sound(document):
                 member: Document | None = document
@@ -158,37 +165,73 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             case Newer(error) | Foreign(error):
                 raise error
             case _:
-                moved = await requests.Quarantine(member_id, stored.head)
-                stored = moved.current if isinstance(moved, requests.Conflict) else moved
+                await requests.Quarantine(member_id, stored.head)
+                stored = await _read_unmerged(guest, member_id)  # another worker may have merged it meanwhile
                 continue
         decision = merge(bot, guest, member, now, version=stored.head.version, member_id=member_id)
         result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
-        match result:
-            case requests.Committed():
-                assert decision.entry is not None
-                context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
-                return Promoted(result.head, decision.document, result.confirmed)
-            case requests.Duplicate(current=current):
-                return _merged_before(context, guest, member_id, current)
-            case requests.Conflict() | requests.Late():
-                conflicts += 1
-                context.check_patience(guest.member_id, conflicts)
-                stored = result.current
-            case requests.Broken():
-                stored = result
-            case _:
-                raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
+        if isinstance(result, requests.Committed):
+            assert decision.entry is not None
+            context.told.append(CommitEvent(decision.entry, conflicts + 1, result.head.digest))
+            return Promoted(result.head, decision.document, result.confirmed)
+        if isinstance(result, requests.Conflict | requests.Late):
+            conflicts += 1
+            context.check_patience(guest.member_id, conflicts)
+        stored = _unmerged(result, member_id)
+
+
+_Unmerged: TypeAlias = requests.Stored | requests.Broken | requests.Duplicate
+"""The stored data of a member into which a guest is not merged, or a `Duplicate` if it is."""
+_Read = TypeVar("_Read", requests.Stored | requests.Broken, _Unmerged)
+
+
+async def _read_unmerged(guest: Document, member_id: str) -> _Unmerged:
+    """Read the stored data of a member, unless the guest is merged into it."""
+    assert guest.moved is not None
+    token = promotion_token(guest.member_id, guest.moved.version)
+    result = await requests.Commit(member_id, requests.NO_HEAD, token, token, "", None, None)
+    if isinstance(result, requests.Committed):
+        return requests.Stored(requests.NO_HEAD, None, result.at)
+    return _unmerged(result, member_id)
+
+
+def _unmerged(result: requests.CommitResult, member_id: str) -> _Unmerged:
+    """Return the stored data in the answer to a commit that stored nothing.
+
+    Raises:
+        DamagedDocument: Other content was stored under the token of the promotion.
+    """
+    match result:
+        case requests.Conflict() | requests.Late():
+            return result.current
+        case requests.Duplicate() | requests.Broken():
+            return result
+        case _:
+            raise DamagedDocument(member_id, "other content was stored under the token of its promotion")
+
+
+async def _find_unmerged(context: Context, guest: Document) -> tuple[str, _Unmerged]:
+    """Return the id of the member's conversation with the account of a guest, and its stored data."""
+    assert guest.moved is not None
+    address = context.bot.route(guest.channel).address
+    return await find_conversation(context, guest.moved.to, address, partial(_read_unmerged, guest))
 
 
 async def find_conversation(
-    context: Context, person: str, address: Address
-) -> tuple[str, requests.Stored | requests.Broken]:
+    context: Context, person: str, address: Address, read: Callable[[str], Awaitable[_Read]]
+) -> tuple[str, _Read]:
     """Return the id of the member's conversation with an account of the bot, and its stored data.
 
     It is the member's id, unless that is the conversation with another account, or such an id was given out before.
+
+    Args:
+        context: The context of the operation.
+        person: The member.
+        address: The channel, with the account.
+        read: Reads the stored data of an id: `Load`, or `_read_unmerged`, whose `Duplicate` ends the search.
     """
-    stored = await requests.Load(person)
-    if not address.account:
+    stored = await read(person)
+    if not address.account or isinstance(stored, requests.Duplicate):
         return person, stored
     match open_document(context.bot, person, stored, instant(context.now)):
         case Sound(document):
@@ -200,8 +243,9 @@ async def find_conversation(
         case _:
             return person, stored
     member_id = conversation_id(person, address)
-    found = await requests.Load(member_id)
-    return (member_id, found) if given or found.head.version else (person, stored)
+    found = await read(member_id)
+    is_there = isinstance(found, requests.Duplicate) or found.head.version > 0
+    return (member_id, found) if given or is_there else (person, stored)
 
 
 def _is_with_another(document: Document, address: Address) -> bool:
@@ -264,12 +308,13 @@ def _merged(
     bot: Bot, guest: Document, member: Document | None, member_id: str, now: datetime, version: int
 ) -> Document:
     """Return the guest's document with those fields of the member's that stay."""
+    if member is not None:
+        guest = _without_runs_of(member, guest)
+        now = max(now, member.last_updated)
     assert guest.moved is not None
     if guest.moved.joined:
         return _joined(bot, guest, member, member_id, now, version)
     address = bot.route(guest.channel).address
-    if member is not None:
-        now = max(now, member.last_updated)
     merged = attrs.evolve(
         guest,
         member_id=member_id,
@@ -311,13 +356,21 @@ def _joined(
         member,
         moved=None,
         version=version + 1,
-        last_updated=max(now, member.last_updated),
+        last_updated=now,
         channel=member.channel if member.channels or not addresses else channel_of(addresses[-1]),
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         upgraded=(),
     ).at(now)
+
+
+def _without_runs_of(member: Document, guest: Document) -> Document:
+    """Return a guest's document without the runs that the member's document contains."""
+    own = {run.id for run in (*member.suspended, member.run) if run is not None}
+    if guest.run is not None and guest.run.id in own:
+        guest = attrs.evolve(guest, run=None, call=None)
+    return attrs.evolve(guest, suspended=tuple(run for run in guest.suspended if run.id not in own))
 
 
 def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
