@@ -36,11 +36,6 @@ def test_a_manager_serves_one_event_loop_after_the_other(valkey_url: str):
     assert ran("tests.cases.many_loops", valkey_url) == ["advanced"] * 4
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="The key that links the channel to the member names the phone number, stays and has no lifetime.",
-)
 def test_a_wiped_member_leaves_no_phone_number(valkey_url: str):
     """After a wipe no key contains the phone number, and no value links it to the member (Case 45)."""
 

@@ -57,7 +57,6 @@ def test_the_new_holder_of_a_number_gets_into_their_account():
     assert [number.say(text).status for text in ("hi", "menu")] == ["advanced", "advanced"]
 
 
-@known_fault("The number stays linked to the member that was wiped, and its new holder is locked out.")
 def test_the_new_holder_of_a_number_gets_in_after_the_former_member_was_wiped():
     """When the former member of a number is wiped, its new holder is served."""
     number = RecycledNumber()

@@ -58,7 +58,8 @@ class AuditEntry:
         member_id: The member.
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe" or "error".
+            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase" or
+            "error".
         status: The status of the outcome.
         token: The token of the commit.
         root: The token of the message that led to it.
@@ -243,6 +244,28 @@ def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     raw["previous"] = previous
     body = dumps_unstructured(raw, "audit entry")
     return Entry(entry.version, digest(body), body)
+
+
+ERASED: Final = "erase"
+"""The kind of an entry that stands for others, whose content was erased."""
+
+
+def tombstone(entry: AuditEntry, previous: str) -> bytes:
+    """Return the body that stands for erased entries. It has the digest of the last of them, not one of its own.
+
+    Args:
+        entry: The entry of the erasure, with the version of the last entry that it stands for.
+        previous: The digest of the entry before the first of them; "" without one.
+    """
+    return seal(entry, b"", previous).body
+
+
+def is_erased(entry: Entry) -> bool:
+    """Return whether a stored entry stands for others that were erased."""
+    try:
+        return unseal(entry).kind == ERASED
+    except Unreadable:
+        return False
 
 
 def unseal(entry: Entry) -> AuditEntry:

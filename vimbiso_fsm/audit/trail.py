@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, Incident, life_of_guest, unseal
+from vimbiso_fsm.audit.entries import ERASED, AuditEntry, Incident, life_of_guest, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable, Unreadable
 from vimbiso_fsm.store.requests import Broken, Entry, Load, ReadAudit, ReadIncidents, Scan, Store, Stored, digest
@@ -156,6 +156,16 @@ def faults(trail: Trail) -> tuple[str, ...]:
     found = [*trail.damaged, *FlowAuditLogger.faults(trail.entries), *_owner_faults(trail), *_document_faults(trail)]
     found += read_incidents(trail)[1]
     return tuple(dict.fromkeys(found))  # a key of a wrong type is reported twice
+
+
+def erasures(trail: Trail) -> tuple[str, ...]:
+    """Return a sentence for each erasure in a trail. It is no fault."""
+    entries, _ = read_entries(trail)
+    return tuple(
+        f"erased by {entry.detail.get('by')} at {entry.at.isoformat()}, {entry.detail.get('erased')} entries"
+        for entry in entries
+        if entry.kind == ERASED
+    )
 
 
 def _promotions(trail: Trail) -> list[AuditEntry]:

@@ -17,7 +17,7 @@ from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
 from vimbiso_fsm.cli.owner import owner
-from vimbiso_fsm.cli.recover import quarantine, recover, reset, wipe
+from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.worker import worker
@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "recover": recover,
     "reset": reset,
     "wipe": wipe,
+    "erase": erase,
     "quarantine": quarantine,
     "link": link,
     "unlink": unlink,

@@ -16,7 +16,7 @@ import typer
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
-from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
+from vimbiso_fsm.audit.trail import Trail, erasures, faults, guests, members, read_trail
 from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
@@ -77,8 +77,8 @@ def verify(
         for trail in _trails(at, named):
             found = faults(trail)
             checked, entries, broken = checked + 1, entries + len(trail.entries), broken + len(found)
-            for fault in found:
-                print(f"{one_line(trail.name)}: {one_line(fault)}")
+            for line in (*erasures(trail), *found):
+                print(f"{one_line(trail.name)}: {one_line(line)}")
     print(f"checked {checked}, entries {entries}, faults {broken}")
     if broken:
         raise typer.Exit(1)

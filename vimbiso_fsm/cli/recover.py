@@ -66,6 +66,25 @@ def wipe(
         _report_call(done.call)
 
 
+def erase(
+    member: MemberArgument, redis: Redis = None, data: Data = None, namespace: Namespace = "", flows: Flows = None
+) -> None:
+    """Erase a member: remove all that says anything about the person.
+
+    What a wipe removes, the links of channels, the incidents, and the entries of the audit, those of the guests that
+    the member was included. One tombstone stays in the audit; hashed message tokens stay for eight days. Exit code 1
+    when nothing was ever stored of the member.
+    """
+    with opened(redis, data, namespace, flows) as bot:
+        done = bot.manager.erase(member_id_of(bot, member))
+        print(
+            one_line(f"erased: {done.entries} audit entries; removed: {', '.join(done.removed) or 'nothing was left'}")
+        )
+        _report_call(done.call)
+        print("the server's log and copies hold the erased data until they are rewritten: run BGREWRITEAOF and BGSAVE,")
+        print("and delete older backups")
+
+
 def quarantine(
     member: MemberArgument,
     redis: Redis = None,

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from vimbiso_fsm.audit.entries import entry_for, seal
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
 from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
@@ -41,6 +43,7 @@ from vimbiso_fsm.store.requests import (
     ReadInherited,
     Stored,
     Unlink,
+    Wipe,
 )
 
 
@@ -162,19 +165,41 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
                 await promote(context, document, stored.head)
             case Sound(document):
                 if await _gave(context, document, stored, token, tokens, document):
-                    return
+                    return await _forget(context, guest)
             case Absent():
                 channel = channel_of(leaving.address)
                 first = first_document(
                     channel, instant(context.now), address=leaving.address, version=stored.head.version
                 )
                 if await _gave(context, None, stored, token, tokens, first):
-                    return
+                    return await _forget(context, guest)
             case Newer(error) | Foreign(error):
                 raise error
             case _:
                 await Quarantine(guest, stored.head)
         await context.pause(guest, attempt)
+
+
+async def _forget(context: Context, guest: str) -> None:
+    """Remove the document of a guest who has said nothing yet: it was only made to take the tokens, which stay."""
+    stored = await Load(guest)
+    reading = open_document(context.bot, guest, stored, instant(context.now))
+    if not isinstance(reading, Sound):
+        return
+    document = reading.document
+    blank = first_document(document.channel, document.last_updated, address=context.bot.route(document.channel).address)
+    if attrs.evolve(document, version=0, effects=()) != attrs.evolve(blank, member_id=guest):
+        return
+    version = stored.head.version + 1
+    token = hashed("forget", guest, str(version), stored.head.digest)
+    at = max(instant(context.now), document.last_updated)
+    channel = document.channel
+    entry = entry_for(
+        "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": BY}
+    )
+    sealed = seal(entry, b"", stored.head.digest)
+    if isinstance(await Wipe(guest, stored.head, sealed), Committed):
+        context.told.append(CommitEvent(entry, 1, sealed.digest))
 
 
 async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to: str, tokens: Inherited) -> str:

@@ -1,5 +1,7 @@
 """Wipe of a member by an operator: everything stored is removed but the tokens and the audit.
 
+The channels are unlinked first: their next message is a stranger's.
+
 Because the tokens stay, a message that was handled before the wipe is not handled again. The audit records the wipe.
 """
 
@@ -11,16 +13,18 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.ids import hashed, instant
-from vimbiso_fsm.engine.reading import Foreign, Sound, open_document
+from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
+from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.leave import leave, part
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.reset import call_of
 from vimbiso_fsm.store.requests import (
     Broken,
     Committed,
+    FreeChannels,
     Load,
     Quarantine,
     Quarantined,
@@ -62,6 +66,9 @@ async def wipe(context: Context, member_id: str) -> Wiped:
             await Quarantine(member_id, stored.head)
             await context.pause(member_id, attempt)
             continue
+        if await _lets_go(context, member_id, stored):
+            await context.pause(member_id, attempt)
+            continue
         has_records, quarantined = await _has_records(member_id), await ReadQuarantine(member_id)
         names = _removed(stored, has_records, quarantined)
         if not names:
@@ -79,6 +86,26 @@ async def wipe(context: Context, member_id: str) -> Wiped:
             return wiped
         await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
+
+
+async def _lets_go(context: Context, member_id: str, stored: Stored) -> bool:
+    """Unlink the channels of a member first, so that the next speaker on them is a stranger; return whether any was."""
+    reading = open_document(context.bot, member_id, stored, instant(stored.at))
+    if not isinstance(reading, Sound):
+        if stored.document is not None and not isinstance(reading, Foreign | Newer) and not is_guest_id(member_id):
+            await FreeChannels(member_id)  # a damaged document does not tell them
+        return False
+    document = reading.document
+    if document.leaving:
+        await leave(context, document, stored.head)
+        return True
+    if document.guest or document.moved is not None or not document.channels:
+        return False
+    try:
+        await part(context, document, stored, document.channels)
+    except DamagedDocument:  # a key beside the document
+        await Quarantine(member_id, stored.head)
+    return True
 
 
 async def _has_records(member_id: str) -> bool:

@@ -43,6 +43,7 @@ from vimbiso_fsm.operations.effects import (
     run,
     run_awaited,
 )
+from vimbiso_fsm.operations.erase import Erasure, erase
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
@@ -575,14 +576,27 @@ class FlowStateManager:
     def wipe(self, member_id: str) -> Wiped:
         """Remove a member's document, damaged or not, the previous one, the turn records and the quarantined data.
 
-        The tokens and the audit stay, so that no message takes effect twice. The member's next message begins with a
-        new document.
+        The tokens and the audit stay, so that no message takes effect twice. The channels are unlinked: their next
+        message is a stranger's.
 
         Raises:
             MemberNotFound: Nothing is stored of the member.
             StoreUnavailable, CommitUnknown, Contended: Call it again.
         """
         return self._operate(lambda context: wipe(context, member_id), member_id)
+
+    @checked
+    def erase(self, member_id: str) -> Erasure:
+        """Remove all that says anything about a member: what a wipe removes, the links, the audit and the incidents.
+
+        A tombstone stays in the audit, and the hashed tokens of handled messages stay at the guests on the channels.
+        The server's log and its copies hold the erased data until they are rewritten.
+
+        Raises:
+            MemberNotFound: Nothing is stored of the member.
+            StoreUnavailable, CommitUnknown, Contended: Call it again.
+        """
+        return self._operate(lambda context: erase(context, member_id), member_id)
 
     @checked
     def link(self, member_id: str, channel: Channel) -> Linking:
@@ -1007,6 +1021,11 @@ class AsyncFlowStateManager:
     async def wipe(self, member_id: str) -> Wiped:
         """Remove a member's data but the tokens and the audit. See `FlowStateManager.wipe`."""
         return await self._operate(lambda context: wipe(context, member_id), member_id)
+
+    @checked
+    async def erase(self, member_id: str) -> Erasure:
+        """Remove all that says anything about a member. See `FlowStateManager.erase`."""
+        return await self._operate(lambda context: erase(context, member_id), member_id)
 
     @checked
     async def link(self, member_id: str, channel: Channel) -> Linking:

@@ -53,6 +53,8 @@ _WRITES: Final = (
     requests.SetWakeUp,
     requests.RecordIncident,
     requests.Wipe,
+    requests.Erase,
+    requests.FreeChannels,
     requests.Claim,
 )
 """Requests that write something lasting, without `Commit`, which writes nothing lasting if it has no document."""

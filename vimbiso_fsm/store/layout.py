@@ -162,6 +162,11 @@ class Keys:
         """The glob pattern of the keys of members."""
         return f"{self.space}:*:member:*".encode()
 
+    @property
+    def channels(self) -> bytes:
+        """The glob pattern of the keys of channels in the index."""
+        return f"{self.space}:*:channel:*".encode()
+
     def one(self, name: str) -> bytes:
         """Return the key of a kind of which a namespace has one."""
         return _key(self.space, name)

@@ -174,6 +174,13 @@ class MemoryStore:
                     if self._channels.get(address) == member_id:
                         del self._channels[address]
                 return self._owner(channel.address)
+            case requests.FreeChannels(member_id):
+                owned = [address for address, owner in self._channels.items() if owner == member_id]
+                for address in owned:
+                    del self._channels[address]
+                return len(owned)
+            case requests.Erase():
+                return self._erase(self._member(request.member_id), request)
             case requests.SetWakeUp(member_id, expected, wake_at):
                 if self._member(member_id).head == expected:
                     self._due.pop(member_id, None)
@@ -292,6 +299,25 @@ class MemoryStore:
         member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
         self._due.pop(wipe.member_id, None)
         return requests.Committed(member.head, at)
+
+    def _erase(self, member: _Member, erase: requests.Erase) -> requests.Erased | requests.Conflict:
+        if erase.all and member.state is not None:
+            return requests.Conflict(member.stored(self._at()))
+        erased = [dated for dated in member.audit if erase.first <= dated[1].version <= erase.last]
+        if erased:
+            at, latest = erased[-1]
+            tombstone = requests.Entry(latest.version, latest.digest, erase.body)
+            member.audit = tuple(
+                (at, tombstone) if dated is erased[-1] else dated
+                for dated in member.audit
+                if dated is erased[-1] or dated not in erased
+            )
+        if erase.all:
+            member.previous, member.records = None, ()
+            member.tokens.clear()
+            self._incidents.pop(erase.member_id, None)
+            self._due.pop(erase.member_id, None)
+        return requests.Erased(len(erased))
 
 
 class AsyncMemoryStore:

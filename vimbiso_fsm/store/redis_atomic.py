@@ -48,11 +48,13 @@ from vimbiso_fsm.store.script import (
     Words,
     decode,
     encode,
+    freeing,
     index_record,
     inspected,
     inspection,
     record_shards,
     recorded,
+    was_freed,
 )
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
@@ -178,6 +180,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     async def _perform(self, request: Effect[R]) -> R:
         if type(request) is requests.Scan:
             return cast(R, await self._scan())
+        if isinstance(request, requests.FreeChannels):
+            return cast(R, await self._free_channels(request.member_id))
         index = self._index or await self._check()
         command = encode(request, index, self._shift, self._keys)
         attempts = self._attempts(request)
@@ -199,9 +203,22 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         Nothing is recorded on a server that has no store yet.
         """
         try:
-            return self._keys.members_of(await self._scanned())
+            return self._keys.members_of(await self._scanned(self._keys.members))
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
+
+    async def _free_channels(self, member_id: str) -> int:
+        """Take every channel from a member: each entry of the index is compared and removed by one call."""
+        try:
+            entries = list(await self._scanned(self._keys.channels))
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self._place}: {error}") from error
+        freed = 0
+        for key in entries:
+            command = freeing(key, member_id)
+            reply, _ = await self._repeat(command.words, self._attempts(requests.FreeChannels(member_id)))
+            freed += was_freed(command, reply)
+        return freed
 
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
         return Attempts(request, self._place, self._timeout)
@@ -252,7 +269,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         """
 
     @abstractmethod
-    async def _scanned(self) -> Iterable[bytes]: ...
+    async def _scanned(self, pattern: bytes) -> Iterable[bytes]: ...
 
     @abstractmethod
     async def _refresh(self, seen: int) -> None: ...
@@ -344,8 +361,8 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
             raise answer.reply
         return answer
 
-    async def _scanned(self) -> Iterable[bytes]:
-        found: Iterable[bytes] = self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)
+    async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
+        found: Iterable[bytes] = self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)
         return found
 
     async def _refresh(self, seen: int) -> None:
@@ -535,8 +552,8 @@ class AsyncAtomicStateManager(
     async def _call(self, words: Words, attempts: Attempts) -> Answer:
         return await self._loops.get().answer(words, attempts)
 
-    async def _scanned(self) -> Iterable[bytes]:
-        return [key async for key in self.servers.client.scan_iter(match=self._keys.members, count=SCANNED_AT_ONCE)]
+    async def _scanned(self, pattern: bytes) -> Iterable[bytes]:
+        return [key async for key in self.servers.client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)]
 
     async def _refresh(self, seen: int) -> None:
         await self.servers.refresh(seen)

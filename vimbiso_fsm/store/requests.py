@@ -35,6 +35,8 @@ Rules of stored data:
 12. A wipe removes everything of a member but the tokens, the audit (to which it adds an entry) and the incidents. It
     names a head and every quarantined key; if either has changed, the answer is `Conflict`. A repeated wipe is answered
     as the first one was.
+13. An erasure replaces entries of the audit by a tombstone that keeps the head and the chain. Nothing of what the
+    entries held is left.
 """
 
 from __future__ import annotations
@@ -250,6 +252,13 @@ class Linked:
 
 
 @attrs.frozen
+class Erased:
+    """The entries of a range are replaced by a tombstone; `entries` is their number."""
+
+    entries: int
+
+
+@attrs.frozen
 class Leased:
     """The holder of a shard; `worker` is None if no worker holds it."""
 
@@ -430,6 +439,38 @@ class Unlink(Effect["Linked"]):
 
     channel: Channel
     member_id: str
+
+
+@attrs.frozen
+class FreeChannels(Effect[int]):
+    """Take every channel from a member, and return the number of entries of the index that are gone.
+
+    Each server is asked for all entries: this is for operators, where no document names the channels. Repeatable.
+    """
+
+    member_id: str
+
+
+@attrs.frozen
+class Erase(Effect["Erased | Conflict"]):
+    """Replace a range of audit entries by one tombstone, and with `all` remove all else that is stored of the member.
+
+    The tombstone stands in the place of the latest entry of the range and keeps its version, digest and timestamp, so
+    the chain goes on from it. With `all`, the answer is `Conflict` if a document is stored. Repeatable.
+
+    Attributes:
+        member_id: The member.
+        first: The first version of the range.
+        last: The last version of the range.
+        body: The body of the tombstone.
+        all: Whether the records, the tokens, the incidents and the wake-up are removed too.
+    """
+
+    member_id: str
+    first: int
+    last: int
+    body: bytes = attrs.field(repr=False)
+    all: bool = False
 
 
 @attrs.frozen

@@ -268,6 +268,34 @@ if mode == 'wipe' then
   return {KEYS[1], token, 'committed', at}
 end
 
+-- KEYS 7 the incidents of the member
+-- ARGV 4 first version  5 last version  6 tombstone  7 '1' to remove all else of the member, or ''  8 member
+if mode == 'erase' then
+  if ARGV[7] ~= '' and call('EXISTS', KEYS[1]) == 1 then return current('conflict') end
+  local left, kept, erased, place = call('PTTL', KEYS[4]), {}, 0, nil
+  for _, frame in ipairs(call('LRANGE', KEYS[4], 0, -1)) do
+    local version, words = string.match(frame, '^(%d+) (%S* @%d+%.%d+ )')
+    if not version then version, words = string.match(frame, '^(%d+) (%S* )') end
+    if version and tonumber(version) >= tonumber(ARGV[4]) and tonumber(version) <= tonumber(ARGV[5]) then
+      erased = erased + 1
+      if not place then place = #kept + 1 end
+      kept[place] = version .. ' ' .. words .. ARGV[6]
+    else
+      kept[#kept + 1] = frame
+    end
+  end
+  if erased > 0 then
+    call('DEL', KEYS[4])
+    for i = 1, #kept do call('RPUSH', KEYS[4], kept[i]) end
+    if left > 0 then call('PEXPIRE', KEYS[4], left) end
+  end
+  if ARGV[7] ~= '' then
+    call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[7])
+    call('ZREM', KEYS[6], ARGV[8])
+  end
+  return {KEYS[1], token, 'erased', at, erased}
+end
+
 -- ARGV 4 version  5 digest  6 seconds that quarantined keys live. Keys of a wrong type are moved on any head, because
 -- they cannot be read; a document only on the head on which it was found damaged. The head continues from the audit.
 if mode == 'set_aside' then

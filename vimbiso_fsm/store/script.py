@@ -92,6 +92,16 @@ def _entries(mode: bytes, channel: Channel, index: Index, keys: Keys, *more: byt
     return _command((*own, *other), mode, len(own), *more)
 
 
+def freeing(key: bytes, member_id: str) -> Command:
+    """Encode the removal of one entry of the index, if it leads to the member; the reply is that of an `Unlink`."""
+    return _command((key,), b"unlink", 1, _raw(member_id))
+
+
+def was_freed(command: Command, reply: object) -> bool:
+    """Decode the reply to a `freeing`: whether the entry is gone."""
+    return _tagged(command, reply)[4] is None
+
+
 def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode the replacement of the record of the index's keys, if it is still `found`; the reply holds that after it.
 
@@ -161,6 +171,9 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             )
             heads = (expected.version, word(expected.digest), entry.version, word(entry.digest))
             return _command(keys_to, b"wipe", *heads, entry.body, AUDIT_KEPT, *_AGES, _raw(member_id))
+        case requests.Erase(member_id, first, last, body, everything):
+            keys_to = (*keys.member(member_id), keys.incidents(member_id))
+            return _command(keys_to, b"erase", first, last, body, b"1" if everything else b"", _raw(member_id))
         case requests.ReadAudit(member_id, last):
             return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case requests.ReadRecords(member_id):
@@ -289,6 +302,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             if reply[2] == b"conflict":
                 return requests.Conflict(_stored(reply))
             return requests.Committed(requests.Head(entry.version, entry.digest), float(reply[3]))
+        case requests.Erase():
+            return requests.Conflict(_stored(reply)) if reply[2] == b"conflict" else requests.Erased(int(reply[4]))
         case requests.ReadAudit(_, _, tolerant=True):
             return tuple(map(_tolerated, reply[4]))
         case requests.ReadAudit(member_id):

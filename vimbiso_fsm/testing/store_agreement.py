@@ -99,7 +99,20 @@ def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
     reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside", "scan")
-    kinds = (*("commit",) * 8, "verify", "set_aside", "wipe", "link", "unlink", "settle", "report", "lease", *reads)
+    kinds = (
+        *("commit",) * 8,
+        "verify",
+        "set_aside",
+        "wipe",
+        "erase",
+        "link",
+        "unlink",
+        "free",
+        "settle",
+        "report",
+        "lease",
+        *reads,
+    )
     documents = st.one_of(st.binary(max_size=40), st.sampled_from(_LARGE))
     return st.builds(
         _Step,
@@ -171,6 +184,10 @@ class _Pair:
                 return requests.ReadQuarantine(member)
             case "wipe":
                 return self._wipe(step, member)
+            case "erase":
+                return requests.Erase(member, 0, step.head + 1, b"tombstone", all=step.inherits)
+            case "free":
+                return requests.FreeChannels(member)
             case "audit":
                 return requests.ReadAudit(member, last=None if step.inherits else step.head)
             case "records":

@@ -746,6 +746,51 @@ def law_a_channel_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), requests.Linked(owner), f"the answer to {request}")
 
 
+def law_13_an_erasure_keeps_the_head_and_the_chain(store: requests.Store) -> None:
+    """An erasure leaves one tombstone with the version and digest of the last entry, and no other data."""
+    trial = _Trial(store)
+    heads = [trial.advance(requests.NO_HEAD)]
+    for _ in range(3):
+        heads.append(trial.advance(heads[-1]))
+    store.perform(requests.RecordIncident(trial.member_id, b"incident"))
+    found = store.perform(requests.Erase(trial.member_id, 2, 3, b"first"))
+    _same(found, requests.Erased(2), "the answer to an erasure of a range")
+    audit = store.perform(requests.ReadAudit(trial.member_id))
+    _same([entry.version for entry in audit], [1, 3, 4], "the versions that are left")
+    _same((audit[1].digest, audit[1].body), (heads[2].digest, b"first"), "the tombstone")
+    is_answer(
+        requests.Conflict,
+        store.perform(requests.Erase(trial.member_id, 0, 4, b"all", all=True)),
+        "an erasure while a document is stored",
+    )
+    entry = requests.Entry(5, requests.digest(b"wiped"), b"wiped")
+    store.perform(requests.Wipe(trial.member_id, heads[-1], entry))
+    for entries in (4, 1):
+        found = store.perform(requests.Erase(trial.member_id, 0, 5, b"all", all=True))
+        _same(found, requests.Erased(entries), "the answer to an erasure of all")
+    head = requests.Head(5, entry.digest)
+    stored = is_answer(requests.Stored, store.perform(requests.Load(trial.member_id)), "a load")
+    _same((stored.head, stored.document), (head, None), "what is stored after an erasure")
+    _same(store.perform(requests.ReadInherited(trial.member_id)), requests.Inherited(), "the tokens and records")
+    _same(store.perform(requests.ReadIncidents(trial.member_id)), (), "the incidents")
+    trial.advance(head)
+
+
+def law_a_member_is_freed_of_all_channels(store: requests.Store) -> None:
+    """Every channel of a member is free after `FreeChannels`, and no other member's."""
+    member, other = f"m {token_hex(8)}", f"n {token_hex(8)}"
+    own = [Channel("sms", f"1 {token_hex(8)}"), Channel("sms", f"2 {token_hex(8)}").with_account("1001")]
+    another = Channel("sms", f"3 {token_hex(8)}")
+    for channel in own:
+        store.perform(requests.Link(channel, member))
+    store.perform(requests.Link(another, other))
+    _same(store.perform(requests.FreeChannels(member)), 2, "the channels that were freed")
+    _same(store.perform(requests.FreeChannels(member)), 0, "the channels that were freed again")
+    for channel in own:
+        _same(store.perform(requests.FindOwner(channel)).member_id, None, "the owner of a freed channel")
+    _same(store.perform(requests.FindOwner(another)).member_id, other, "the owner of another channel")
+
+
 def law_an_account_has_owners_of_its_own(store: requests.Store) -> None:
     """A link is one account's; one without an account answers for every account that has none, and says so."""
     bare = Channel("sms", f"}}x {token_hex(8)}")

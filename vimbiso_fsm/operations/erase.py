@@ -1,0 +1,142 @@
+"""Erasure of a member by an operator: nothing that says anything about the person is left in the store.
+
+    leave    each channel becomes a guest's, who gets the tokens of handled messages, which are hashes
+    wipe     the document, the one before it, the turn records and the quarantined data are removed
+    Erase    the audit of each guest that the member was: the entries of that life become one tombstone
+    Erase    the member's own audit becomes one tombstone; the tokens and the incidents are removed
+
+Each step may be repeated. The tombstone keeps the version and the digest of the latest entry, so the chain goes on
+from it, and a worker with an old copy still loses its commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+
+from vimbiso_fsm.audit.entries import ERASED, AuditEntry, entry_for, is_erased, life_of_guest, tombstone, unseal
+from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
+from vimbiso_fsm.errors import MemberNotFound, Unreadable
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.recover import BY
+from vimbiso_fsm.operations.wipe import Wiped, wipe
+from vimbiso_fsm.store.requests import Conflict, Entry, Erase, FreeChannels, Load, ReadAudit
+
+
+@attrs.frozen
+class Erasure:
+    """The result of an erasure.
+
+    Attributes:
+        member_id: The member.
+        entries: The number of audit entries that were erased, those of the guests that the member was included; 0 if
+            all was erased before.
+        guests: The number of these guests.
+        removed: The names of the removed parts, as of a wipe.
+        call: The call that was pending, as in `Reset`.
+    """
+
+    member_id: str
+    entries: int
+    guests: int = 0
+    removed: tuple[str, ...] = ()
+    call: str = ""
+
+
+async def erase(context: Context, member_id: str) -> Erasure:
+    """Erase a member.
+
+    Raises:
+        Contended: Other writers were faster until the patience was over.
+        ForeignState, NewerState: The document is of another bot, or of a newer release.
+        MemberNotFound: Nothing is stored of the member.
+    """
+    for attempt in itertools.count(1):
+        entries = await ReadAudit(member_id, tolerant=True)
+        freed = await FreeChannels(member_id) if not entries else 0
+        if not entries and not freed:
+            raise MemberNotFound(member_id)
+        if len(entries) == 1 and is_erased(entries[0]) and (await _is_gone(member_id)):
+            return Erasure(member_id, 0)
+        wiped = await wipe(context, member_id) if entries else Wiped(member_id, 0)
+        await FreeChannels(member_id)  # those of which no document told
+        entries = await ReadAudit(member_id, tolerant=True)
+        lives = await _lives(member_id, entries)
+        erased = 0
+        for guest, versions in lives.items():
+            erased += await _erase_entries(context, guest, await ReadAudit(guest, tolerant=True), versions)
+        done = await _erase_all(context, member_id, entries)
+        if done is not None:
+            return Erasure(member_id, erased + done, len(lives), wiped.removed, wiped.call)
+        await context.pause(member_id, attempt)
+    raise AssertionError("unreachable")
+
+
+async def _is_gone(member_id: str) -> bool:
+    stored = await Load(member_id)
+    return getattr(stored, "document", b"") is None
+
+
+async def _lives(member_id: str, entries: tuple[Entry, ...]) -> dict[str, tuple[int, int]]:
+    """Return the guests and members that the member was, each with the first and last version of that life."""
+    found: dict[str, tuple[int, int]] = {}
+    waiting = list(_moves(entries))
+    while waiting:
+        guest, version = waiting.pop()
+        if guest in found or guest == member_id:
+            continue
+        theirs = await ReadAudit(guest, tolerant=True)
+        life = [entry.version for entry in life_of_guest(_readable(theirs), version)]
+        if life:
+            found[guest] = (min(life), max(life))
+        waiting += _moves(tuple(entry for entry in theirs if entry.version in life))
+    return found
+
+
+def _moves(entries: tuple[Entry, ...]) -> list[tuple[str, int]]:
+    return [
+        (str(entry.detail["guest"]), int(entry.detail.get("guest_version", 0)))
+        for entry in _readable(entries)
+        if entry.kind == "move" and "guest" in entry.detail
+    ]
+
+
+def _readable(entries: tuple[Entry, ...]) -> list[AuditEntry]:
+    found: list[AuditEntry] = []
+    for entry in entries:
+        try:
+            found.append(unseal(entry))
+        except Unreadable:
+            continue
+    return found
+
+
+def _tombstone(context: Context, member_id: str, entries: list[Entry], previous: str, at: float) -> bytes:
+    last = entries[-1].version
+    first = min(entry.version for entry in entries)
+    detail = {"erased": len(entries), "first": first, "by": BY}
+    token = hashed("erase", member_id, str(last))
+    noted = entry_for(ERASED, token, member_id=member_id, version=last, at=instant(at), channel=None, detail=detail)
+    return tombstone(noted, previous)
+
+
+async def _erase_entries(context: Context, guest: str, entries: tuple[Entry, ...], versions: tuple[int, int]) -> int:
+    """Replace the entries of one life in the audit of a guest; return their number."""
+    first, last = versions
+    gone = [entry for entry in entries if first <= entry.version <= last]
+    if not gone or all(map(is_erased, gone)):
+        return 0
+    before = [entry for entry in entries if 0 < entry.version < first]
+    body = _tombstone(context, guest, gone, before[-1].digest if before else "", context.now)
+    # The tokens at a guest stay: messages of the channel are recognised by them.
+    answer = await Erase(guest, first, last, body, all=not is_guest_id(guest) and await _is_gone(guest))
+    return 0 if isinstance(answer, Conflict) else answer.entries
+
+
+async def _erase_all(context: Context, member_id: str, entries: tuple[Entry, ...]) -> int | None:
+    """Replace the whole audit and remove what is left; return the number of entries, or None after a conflict."""
+    gone = [entry for entry in entries if entry.version]
+    body = _tombstone(context, member_id, gone, "", context.now) if gone else b""
+    answer = await Erase(member_id, 0, gone[-1].version if gone else 0, body, all=True)
+    return None if isinstance(answer, Conflict) else answer.entries
