@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli_runs import invoke
 from tests.engines import Server
-from tests.operations.test_link import member, payments
+from tests.operations.test_link import Till, member, payments
 from vimbiso_fsm import Bot, Channel, FlowStateManager, Message
 from vimbiso_fsm.store.requests import Link
 
@@ -30,7 +30,7 @@ def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.embedded
 def test_the_commands_say_what_they_did(flows: str, valkey_server: Server, valkey_url: str):
     """`link`, `unlink`, `relink` and `merge` print the result, end with 1 on an error, and may be repeated."""
-    with FlowStateManager.from_url(valkey_url, Bot(payments)) as manager:
+    with FlowStateManager.from_url(valkey_url, Bot(payments), services={"till": Till()}) as manager:
         for member_id, channel in (("m-1", Channel("whatsapp", "263771000001")), ("m-2", Channel("sms", "2"))):
             manager.save(attrs.evolve(member(member_id, channel), version=0))
             manager.ask(Link(channel, member_id))
