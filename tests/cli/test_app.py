@@ -322,9 +322,10 @@ def test_the_apology_says_whether_the_outcome_is_known(monkeypatch, error, said)
     "url", ["redis://localhost:1", "nonsense", "redis://:hunter2@localhost:port/0", "unix:///no/such/socket"]
 )
 @pytest.mark.parametrize("command", [CHAT, ("state", "m-1", *FLOWS), ("history", "m-1")], ids=lambda words: words[0])
-def test_no_server_or_a_wrong_url(url, command):
+def test_no_server_or_a_wrong_url(url, command, tmp_path):
     """A server that cannot be reached, or a wrong URL, is one line on standard error that hides the password."""
-    code, out, err = invoke(*command, "--redis", url)
+    (tmp_path / "url").write_text(url)
+    code, out, err = invoke(*command, "--redis", f"@{tmp_path / 'url'}")
     assert (code, out) == (1, "")
     assert re.fullmatch(r"error: the store is not available: [^\n]+\n", err)
     assert "hunter2" not in err

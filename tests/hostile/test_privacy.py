@@ -85,9 +85,6 @@ def test_a_secret_inside_a_class_stands_in_no_turn_record():
     [("worker", "--redis", "--data"), ("doctor", "URL", "Options")],
     ids=["worker", "doctor"],
 )
-@known_fault(
-    "The URL with the store's password is taken from the command line only, which every user of the machine can read."
-)
 def test_the_password_of_the_store_need_not_stand_on_the_command_line(command: str, begin: str, end: str):
     """The help of the option for the store's URL names an environment variable that can hold it."""
     code, shown, _ = invoke(command, "--help")

@@ -409,22 +409,27 @@ def test_the_command_prints_each_finding_with_its_remedy(program: str):
         assert invoke("doctor", server.url, "--durability", "replicated")[0] == 1
 
 
-def test_the_command_says_no_password(program: str):
+def test_the_command_says_no_password(program: str, monkeypatch: pytest.MonkeyPatch):
     """`vimbiso doctor` prints no password of the URL."""
+
+    def examined(url: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("VIMBISO_REDIS", url)
+        return invoke("doctor")
+
     port = free_port()
     for kind in ("redis", "redis+cluster", "redis+sentinel", "http"):
-        code, out, err = invoke("doctor", f"{kind}://bot:sesame@127.0.0.1:{port}/{'x' * (kind == 'redis+sentinel')}")
+        code, out, err = examined(f"{kind}://bot:sesame@127.0.0.1:{port}/{'x' * (kind == 'redis+sentinel')}")
         assert (code, out) == (1, "")
         assert err.startswith("error: ")
         assert len(err.splitlines()) == 1
         assert "sesame" not in err
     with running(program, port=port) as server:
-        server_says = invoke("doctor", f"redis://bot:sesame@127.0.0.1:{port}")
+        server_says = examined(f"redis://bot:sesame@127.0.0.1:{port}")
         assert server_says[:2] == (1, "")
         assert "sesame" not in server_says[2]
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "bot", "on", ">sesame", "+info", "+config|get")
-        code, out, err = invoke("doctor", f"redis://bot:sesame@127.0.0.1:{port}")
+        code, out, err = examined(f"redis://bot:sesame@127.0.0.1:{port}")
         assert (code, err) == (1, "")
         assert "sesame" not in out
 

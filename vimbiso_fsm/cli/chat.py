@@ -20,7 +20,7 @@ from vimbiso_fsm.cli.bot_options import Flows
 from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, OptionalRedis, opened
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
@@ -34,7 +34,7 @@ NOT_KNOWN: Final = Text("Sorry, we do not know whether that was saved. Say menu 
 
 
 def chat(
-    redis: Redis = None,
+    redis: OptionalRedis = None,
     data: Data = None,
     namespace: Namespace = "",
     flows: Flows = None,

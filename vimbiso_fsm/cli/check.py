@@ -12,6 +12,7 @@ from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.display import print_table, progress_bar
 from vimbiso_fsm.cli.plain_text import as_json, clean
 from vimbiso_fsm.cli.store_options import Data, Namespace, opened
+from vimbiso_fsm.cli.store_url import FORMS, checked_url
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.checks import may_be_empty
 from vimbiso_fsm.flow.text_check import TextFault, text_faults
@@ -22,7 +23,12 @@ from vimbiso_fsm.store.requests import Broken, Load, Store
 def check(
     live: Annotated[
         str | None,
-        typer.Option("--live", metavar="URL", help="Count the open runs of the members on this server."),
+        typer.Option(
+            "--live",
+            metavar="URL",
+            callback=checked_url,
+            help=f"Count the open runs of the members on this server; {FORMS}.",
+        ),
     ] = None,
     data: Data = None,
     namespace: Namespace = "",

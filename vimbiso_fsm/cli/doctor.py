@@ -8,6 +8,7 @@ import typer
 
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
+from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.doctor import Durability, examine
 
@@ -20,7 +21,11 @@ def doctor(
         str,
         typer.Argument(
             metavar="URL",
-            help="One server or several: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
+            envvar=VARIABLE,
+            show_envvar=False,
+            callback=checked_url,
+            help="One server or several: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; "
+            f"{FORMS}. By default it is that of the environment variable {VARIABLE}.",
         ),
     ],
     durability: Annotated[

@@ -19,6 +19,7 @@ from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.services import Services, with_async_services
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
+from vimbiso_fsm.cli.store_url import FORMS, LEGACY_VARIABLE, checked_legacy_url
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.operations.claim import claim
@@ -49,7 +50,15 @@ class _Options:
 def import_legacy(
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="URL", help="The server of the legacy records; without it, that of --redis."),
+        typer.Option(
+            "--from",
+            metavar="URL",
+            envvar=LEGACY_VARIABLE,
+            show_envvar=False,
+            callback=checked_legacy_url,
+            help=f"The server of the legacy records; {FORMS}. By default it is that of the environment variable "
+            f"{LEGACY_VARIABLE}, or that of --redis.",
+        ),
     ] = None,
     redis: Redis = None,
     data: Data = None,

@@ -24,7 +24,7 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import MAX_LINE, as_json, clean, lines
 from vimbiso_fsm.cli.services import Services
-from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
+from vimbiso_fsm.cli.store_options import Data, Namespace, OptionalRedis, opened
 from vimbiso_fsm.errors import (
     CommitUnknown,
     Contended,
@@ -45,7 +45,7 @@ def replay(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Webhook bodies, one JSON object per line; - is standard input.")
     ],
-    redis: Redis = None,
+    redis: OptionalRedis = None,
     data: Data = None,
     namespace: Namespace = "",
     flows: Flows = None,

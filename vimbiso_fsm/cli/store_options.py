@@ -19,6 +19,7 @@ import typer
 from vimbiso_fsm.cli.bot_options import import_bot
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import with_services
+from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
@@ -28,8 +29,26 @@ from vimbiso_fsm.store.requests import Store
 
 Redis: TypeAlias = Annotated[
     str | None,
-    typer.Option("--redis", metavar="URL", help="The store is this server: redis://, rediss:// or unix://."),
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        envvar=VARIABLE,
+        show_envvar=False,
+        callback=checked_url,
+        help=f"The store is this server: redis://, rediss:// or unix://; {FORMS}. By default it is that of the "
+        f"environment variable {VARIABLE}.",
+    ),
 ]
+OptionalRedis: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        metavar="URL",
+        callback=checked_url,
+        help=f"The store is this server: redis://, rediss:// or unix://; {FORMS}.",
+    ),
+]
+"""`--redis` of a command that begins with an empty store, unless one is named on its command line."""
 Data: TypeAlias = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The store is this folder; an embedded server runs for the command."),
@@ -153,7 +172,9 @@ def require_store(redis: str | None, data: Path | None) -> None:
     if redis is not None and data is not None:
         raise typer.BadParameter(_TWO_STORES)
     if redis is None and data is None:
-        raise typer.BadParameter("no store is named; give --redis URL or --data DIR")
+        raise typer.BadParameter(
+            f"no store is named; give --redis URL, --data DIR or the environment variable {VARIABLE}"
+        )
     if data is not None and not data.is_dir():
         fail(f"there is no folder {data}; give the --data DIR that a bot has written")
 
