@@ -173,7 +173,7 @@ def require_store(redis: str | None, data: Path | None) -> None:
         raise typer.BadParameter(_TWO_STORES)
     if redis is None and data is None:
         raise typer.BadParameter(
-            f"no store is named; give --redis URL, --data DIR or the environment variable {VARIABLE}"
+            f"no store is named; give --redis URL or --data DIR, or set the environment variable {VARIABLE}"
         )
     if data is not None and not data.is_dir():
         fail(f"there is no folder {data}; give the --data DIR that a bot has written")
