@@ -474,6 +474,33 @@ def test_a_live_document_is_not_overwritten(manage: Manage, client: Any, refusal
     assert members.member_of(Channel("whatsapp", OTHER)) is None
 
 
+def test_a_conversation_with_an_account_is_not_doubled(manage: Manage, client: Any, refusals: list[RecordNotImported]):
+    """A record whose member or guest has begun at an account of the bot is reported, and no second guest begins."""
+    say(manage(legacy=None), "hi", channel=ADA.with_account("1001"))
+    strangers = manage(legacy=None, services={"credex_core": Down()})
+    strangers.handle(Message(Channel("whatsapp", OTHER), "1", "hi", account="2002"))
+    for number in (NUMBER, OTHER):
+        client.set(number, text(offered(number, None)))
+    before = {key: client.dump(key) for key in client.keys("*")}
+    counts = migrate(manage.url, refused=refusals.append, accounts=("1001", "2002"))
+    assert (counts.converted, counts.refused) == (0, 2)
+    assert {refusal.fault for refusal in refusals} == {
+        "comes too late: its member has begun a conversation here, which is not overwritten"
+    }
+    assert {key: client.dump(key) for key in client.keys("*")} == before
+
+
+def test_a_record_is_imported_once_whatever_the_account(manage: Manage, client: Any):
+    """A second run finds the record done after the member went on at an account."""
+    for number, member_id in ((NUMBER, MEMBER), (OTHER, None)):
+        client.set(number, text(offered(number, member_id)))
+    assert migrate(manage.url, accounts=("1001",)).converted == 2
+    members = manage(legacy=None)
+    for number in (NUMBER, OTHER):
+        say(members, "help", channel=Channel("whatsapp", number).with_account("1001"))
+    assert migrate(manage.url, accounts=("1001",)).already == 2
+
+
 class Down(SimulatedCredexCore):
     def __init__(self) -> None:
         super().__init__(faults=[Fault("down")])

@@ -44,6 +44,7 @@ class _Options:
     dry_run: bool
     purge: bool
     rate: float | None
+    accounts: tuple[str, ...]
     report: Path | None
 
 
@@ -82,6 +83,14 @@ def import_legacy(
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", min=0.01, help="Import at most N records per second.")
     ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--account",
+            metavar="NAME",
+            help="An account of the bot, e.g. its phone-number id, at which members may have begun; repeatable.",
+        ),
+    ] = None,
     purge: Annotated[
         bool, typer.Option("--purge", help="Delete the legacy records that are proven to be imported.")
     ] = False,
@@ -101,7 +110,18 @@ def import_legacy(
     if dry_run and purge:
         raise typer.BadParameter("--dry-run deletes nothing; leave out --dry-run or --purge")
     options = _Options(
-        redis, data, namespace, services, source or str(redis), mapping, look_up, dry_run, purge, rate, report
+        redis=redis,
+        data=data,
+        namespace=namespace,
+        services=services,
+        source=source or str(redis),
+        mapping=mapping,
+        look_up=look_up,
+        dry_run=dry_run,
+        purge=purge,
+        rate=rate,
+        accounts=tuple(account or ()),
+        report=report,
     )
     try:
         sound = asyncio.run(
@@ -175,6 +195,7 @@ async def _import(options: _Options, bot: Bot) -> bool:
             dry_run=options.dry_run,
             purge=options.purge,
             rate=options.rate,
+            accounts=options.accounts,
             refused=refused,
             progress=lambda keys: bar.advance(task, keys),
         )

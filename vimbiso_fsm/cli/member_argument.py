@@ -1,4 +1,8 @@
-"""The argument that names a member: a member id, or a channel as `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`."""
+"""The argument that names a member: a member id, or a channel as `TYPE:IDENTIFIER` or `TYPE/ACCOUNT:IDENTIFIER`.
+
+A channel without an account names its conversation with the bot, if there is only one. The index knows channels by
+keyed digests that include the account, so the conversation is found by reading the documents.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ import typer
 
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.store_options import OpenStore
+from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import InvalidMessage
+from vimbiso_fsm.errors import InvalidMessage, Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import plain
-from vimbiso_fsm.store.requests import FindOwner
+from vimbiso_fsm.store.requests import Broken, FindOwner, Load, Scan, Store, Stored
 
 EXAMPLE: Final = "whatsapp:263771234567"
 
@@ -59,7 +64,8 @@ def member_id_of(at: OpenStore, member: str) -> str:
         The id of the member that owns the channel, of the channel's guest, or the id as it was given.
 
     Raises:
-        typer.BadParameter: The argument is not valid UTF-8, so no member has it.
+        typer.BadParameter: The argument is not valid UTF-8, so no member has it; or it is a channel without an account
+            that has conversations with several.
     """
     if plain(member) != member:
         raise typer.BadParameter(f"{shown(member)!r} is not valid UTF-8; give the member as `vimbiso` prints it")
@@ -67,4 +73,39 @@ def member_id_of(at: OpenStore, member: str) -> str:
     if not colon or route.partition("/")[0] not in at.channel_types:
         return member
     channel = channel_of(member)
-    return at.store.perform(FindOwner(channel)).member_id or guest_id(channel)
+    owner, guest = at.store.perform(FindOwner(channel)).member_id, guest_id(channel)
+    if owner or channel.account or _is_known(at.store.perform(Load(guest))):
+        return owner or guest
+    return _only_conversation(at.store, channel) or guest
+
+
+def _is_known(stored: Stored | Broken) -> bool:
+    return isinstance(stored, Broken) or stored.head.version > 0
+
+
+def _only_conversation(store: Store, channel: Channel) -> str:
+    """Return the id of the one conversation of a channel with any account of the bot; "" if there is none.
+
+    Raises:
+        typer.BadParameter: There are several; the message names their accounts.
+    """
+    found = {id: accounts for id in store.perform(Scan()) if (accounts := _accounts_at(store, id, channel))}
+    if len(found) > 1:
+        names = ", ".join(sorted(set[str]().union(*found.values())))
+        raise typer.BadParameter(
+            f"the channel has {len(found)} conversations, with the accounts {names}; give TYPE/ACCOUNT:IDENTIFIER"
+        )
+    return next(iter(found), "")
+
+
+def _accounts_at(store: Store, member_id: str, channel: Channel) -> set[str]:
+    """Return the accounts with which a member's document names a channel; none if the document is damaged."""
+    stored = store.perform(Load(member_id))
+    if isinstance(stored, Broken) or stored.document is None:
+        return set()
+    try:
+        document = decode(stored.document)
+    except Unreadable:
+        return set()
+    known = (document.channel.address,) if document.guest else document.channels
+    return {address.account for address in known if address.without_account == channel.address}

@@ -227,6 +227,7 @@ class BulkImport:
         dry_run: bool = False,
         purge: bool = False,
         rate: float | None = None,
+        accounts: Sequence[str] = (),
         refused: Callable[[RecordNotImported], None] = lambda refusal: None,
         progress: Callable[[int], None] = lambda keys: None,
     ) -> None:
@@ -242,6 +243,7 @@ class BulkImport:
             dry_run: Write nothing.
             purge: Delete the records that are proven to be imported.
             rate: The maximum number of imports a second; None for no limit.
+            accounts: The accounts of the bot at which members may have begun conversations.
             refused: Called with the refusal of each record that stays as it is.
             progress: Called with the number of keys scanned on each page.
 
@@ -255,6 +257,7 @@ class BulkImport:
         self._known_only = numbers is not None or look_up is not None
         self._dry, self._purge = dry_run, purge
         self._pace = _Pace(rate)
+        self._accounts = tuple(accounts)
         self._asking = asyncio.Semaphore(LOOK_UPS)
         self._refused, self._progress = refused, progress
         self._cache = Cache(0)
@@ -333,7 +336,14 @@ class BulkImport:
         return self._import(record, found)
 
     def _import(self, record: LegacyRecord, mapped: str | None) -> ImportRecord:
-        return ImportRecord(self._bot, record, mapped=mapped, known_only=self._known_only, dry=self._dry)
+        return ImportRecord(
+            self._bot,
+            record,
+            mapped=mapped,
+            known_only=self._known_only,
+            dry=self._dry,
+            accounts=self._accounts,
+        )
 
     async def _looked_up(self, number: str, look_up: LookUpNumber) -> str | None:
         async with self._asking:

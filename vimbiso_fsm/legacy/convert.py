@@ -16,7 +16,7 @@ An imported run resumes at a question without a login, which comes first (`Run.w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Literal
@@ -264,7 +264,14 @@ class ImportRecord:
     named: str | None
 
     def __init__(
-        self, bot: Bot, record: LegacyRecord, *, mapped: str | None = None, known_only: bool = False, dry: bool = False
+        self,
+        bot: Bot,
+        record: LegacyRecord,
+        *,
+        mapped: str | None = None,
+        known_only: bool = False,
+        dry: bool = False,
+        accounts: Sequence[str] = (),
     ) -> None:
         """Read a record.
 
@@ -274,11 +281,13 @@ class ImportRecord:
             mapped: The member that a mapping names for the number.
             known_only: Import no guest, unless the open flow has no requirements.
             dry: Write nothing.
+            accounts: The accounts of the bot at which the member may have begun a conversation.
 
         Raises:
             RecordNotImported: The record cannot be read, or it names another member than the mapping.
         """
         self._bot, self._record, self._known_only, self._dry = bot, record, known_only, dry
+        self._accounts = accounts
         self._token = import_token(record)
         self._content = requests.digest(record.data)[:16]
         self.state: LegacyState = read(record)
@@ -302,6 +311,8 @@ class ImportRecord:
         )
         match verified:
             case requests.Committed(at=at):
+                for account in self._accounts:
+                    await self._check_account(account)
                 decision = self._decide(owner, at)
             case requests.Duplicate():
                 return Imported("already")
@@ -325,6 +336,19 @@ class ImportRecord:
             linked = await requests.Link(document.channel, document.member_id)
             self._one_of(document.member_id, linked.member_id, "member_id", "the channel index")
         return await self._store(context, decision)
+
+    async def _check_account(self, account: str) -> None:
+        """Check that no conversation with an account of the bot has begun. Its guest has an id of its own.
+
+        Raises:
+            RecordNotImported: One has.
+        """
+        place = self._bot.route(self.state.channel.with_account(account))
+        linked = await requests.FindOwner(place)
+        for member_id in (guest_id(place), linked.member_id if linked.own else None):
+            stored = await requests.Load(member_id) if member_id else None
+            if stored is not None and (isinstance(stored, requests.Broken) or stored.head.version):
+                raise self._too_late()
 
     async def _store(self, context: Context, decision: Decision) -> Imported:
         try:
