@@ -568,7 +568,7 @@ def gives(value: Any) -> Any:
             r"date\(earliest=…, latest=…\) returned a lower bound above the upper one",
         ),
         (number(most=gives(1.5)), r"number\(most=…\) returned a float; it must return a whole number"),
-        (amount({"USD": 2}, most=gives(5)), r"amount\(most=…\) returned a int"),
+        (amount({"USD": 2}, most=gives(5)), r"amount\(most=…\) returned an int"),
         (of_turn(gives(None)), r"of_turn\(…\) returned a NoneType; it must return a reader"),
         (of_turn(lambda turn: date(earliest=gives(None))), r"of_turn\(…\) returned a TurnReader"),
     ],
