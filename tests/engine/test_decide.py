@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.bots import Bank, fruit_bot, home, member_document, one_flow, order, pick, sign_in
@@ -1311,7 +1311,30 @@ unattended = st.lists(
 """Actions with their arguments: wakings, time, workers that die, events that come too early, too late or twice."""
 
 
+def timing_out() -> Bot:
+    """A bot whose second question leads to a third one by its timeout."""
+    states: list[State[Any]] = [
+        State("first", ask=Text("First?"), reads=str),
+        State("second", ask=Text("Second?"), timeout=60),
+        State("third", ask=Text("Third?"), reads=str),
+        State("fourth", ask=Text("Fourth?"), reads=str),
+    ]
+    ways: list[Transition[Any]] = [
+        Transition("answer", "first", "second"),
+        Transition("yes", "second", "fourth"),
+        Transition("timeout", "second", "third"),
+        Transition("answer", "third", "fourth"),
+        Transition("answer", "fourth", "fourth"),
+    ]
+    return Bot(one_flow(states, ways), services={"bank": Bank()})
+
+
 @given(any_bots(), st.lists(st.one_of(actions, unattended), max_size=6), st.booleans())
+@example(  # the word comes while the delivery of the question rests after a failure
+    bot=timing_out(),
+    acts=[[("say", "hi"), ("say", "yes"), ("wait", 60), ("wake", "fails"), ("say", "yes")]],
+    known=False,
+)
 def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[str, Any]]], known: bool):
     """In any sequence of messages and due events, no reply is lost.
 
@@ -1340,6 +1363,41 @@ def test_any_sequence_of_messages_and_silence(bot: Bot, acts: list[list[tuple[st
         else:
             act(talk, bank, what, value, seen, [])
     assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
+
+
+@pytest.mark.parametrize("delivery", ["rests", "is on its way", "waits for a message"])
+def test_a_question_that_was_not_delivered_is_asked_and_then_answered(delivery: str):
+    """A text at a question that the member has not read is answered with the question, and the next text answers it."""
+    talk = Talk(timing_out()).says("hi", "a").wait(60)
+    talk.hold_calls = delivery == "is on its way"
+    talk.wake(delivers=delivery != "waits for a message", fails=True)
+    assert (talk.place, len(talk.state.outbox)) == ("one.third", 1)
+    late = ["That came when the question before was over; here is where you are now."]
+    assert talk.say("yes").words == [*(late if delivery != "waits for a message" else []), "Third?"]
+    assert talk.place == "one.third"
+    assert talk.state.outbox == ()
+    assert talk.say("c").words == ["Fourth?"]
+
+
+def test_a_question_that_was_asked_meanwhile_is_not_delivered_again():
+    """The words before a question whose delivery failed are still delivered, and the question is answered at once."""
+    states: list[State[Any]] = [
+        State("first", ask=Text("First?"), timeout=60),
+        State("slow", say=Text("Too slow.")),
+        State("second", ask=Text("Second?"), reads=str),
+        State("end", say=Text("Done."), final=True),
+    ]
+    ways: list[Transition[Any]] = [
+        Transition("yes", "first", "end"),
+        Transition("timeout", "first", "slow"),
+        Transition("auto", "slow", "second"),
+        Transition("answer", "second", "end"),
+    ]
+    talk = Talk(Bot(one_flow(states, ways))).say("hi").wait(60).wake(delivers=True, fails=True)
+    assert talk.say("help").words[-1] == "Second?"
+    assert talk.waiting == ["Too slow."]
+    assert "Done." in talk.say("b").words
+    assert talk.wait(60).wake(delivers=True).delivered == ["Too slow."]
 
 
 @given(documents(), st.integers(-10, 10**6), st.sampled_from(["handle", "deliver", "keep"]))

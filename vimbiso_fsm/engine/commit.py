@@ -31,7 +31,7 @@ from vimbiso_fsm.document.replies_codec import replies_to_raw
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
-from vimbiso_fsm.engine.outbox import drop_warning, put_in_outbox, take_overdue
+from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, put_in_outbox, take_overdue
 from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
@@ -142,6 +142,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     if isinstance(event, Message) and draft.kind != "error":
         if draft.outbox:
             draft.replies = [*take_overdue(draft), *draft.replies]
+        drop_asked(draft)
     elif route != "handle":
         put_in_outbox(draft, event, route)
     replies = draft.said

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -36,6 +37,7 @@ from vimbiso_fsm.engine.interpreter import (
     time_out,
 )
 from vimbiso_fsm.engine.meaning import meanings, pressed_bare
+from vimbiso_fsm.engine.outbox import is_among, overdue
 from vimbiso_fsm.engine.refusals import count_refusal, say_help, say_reasons
 from vimbiso_fsm.engine.session import end_session, is_login_over, is_session_over, log_out, reopen
 from vimbiso_fsm.engine.timers import is_timeout_due, take_too_late, time_out_overdue
@@ -126,31 +128,33 @@ def _typed(draft: Draft, message: Message, text: str, arrived: datetime) -> None
     flow = draft.flow
     if flow.late_text == "close" and run.since is not None and arrived < run.since:
         return _closed(draft, "choice.late")
-    if _is_unseen(draft):
-        return _show(draft)
+    if draft.outbox:
+        asked = _as_kept(draft)
+        if is_among(asked, draft.outbox):  # the member has not read the question, so no text can be its answer
+            return _show(draft, asked)
     has_choices = run.shown or flow[run.step].rows
     if not (has_choices and _take(draft, meanings(draft, text))):
         _read(draft, text)
 
 
-def _is_unseen(draft: Draft) -> bool:
-    """Whether the current question still waits in the outbox, because a call has returned since.
-
-    The member has not read the question, so that no text can be its answer.
-    """
-    if not draft.outbox:
-        return False
-    reply = question.build(
-        draft.bot, draft.bot.machine(draft.standing), draft.standing, draft.turn(draft.standing)
-    ).reply
+def _as_kept(draft: Draft) -> Any:
+    """Return the current question as the outbox keeps it."""
+    run = draft.standing
+    reply = question.build(draft.bot, draft.bot.machine(run), run, draft.turn(run)).reply
     [asked] = replies_to_keep(draft.bot.say([reply], draft.member.stored_profile, draft.channel))
-    return any(asked in waiting.replies for waiting in draft.outbox)
+    return asked
 
 
-def _show(draft: Draft) -> None:
-    """Reply with the question that waits in the outbox. The text is not interpreted."""
+def _show(draft: Draft, asked: Any) -> None:
+    """Reply with the question that waits in the outbox. The text is not interpreted.
+
+    A question whose delivery is on its way, or rests after a failure, does not precede the reply, and is asked again.
+    """
     draft.status = "refused"
     draft.codes.append("choice.late")
+    if not is_among(asked, overdue(draft)):
+        draft.say(Text("choice.late"))
+        draft.ask()
 
 
 def _press(draft: Draft, choice: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -62,11 +62,33 @@ def take_delivered(draft: Draft, event: Delivered) -> None:
     _replace(draft, waiting, attrs.evolve(waiting, leased_until=again))
 
 
+def overdue(draft: Draft) -> Sequence[Undelivered]:
+    """Return what precedes the reply to a message: the replies without a lease, up to the first with one."""
+    return list(itertools.takewhile(lambda waiting: not _is_leased(draft, waiting), draft.outbox))
+
+
 def take_overdue(draft: Draft) -> list[Reply]:
-    """Take the replies that precede the reply to a message: those without a lease, up to the first with one."""
-    free = list(itertools.takewhile(lambda waiting: not _is_leased(draft, waiting), draft.outbox))
+    """Take the replies that precede the reply to a message."""
+    free = overdue(draft)
     draft.outbox = draft.outbox[len(free) :]
     return [reply for waiting in free for reply in replies_from_raw(waiting.replies)]
+
+
+def is_among(reply: Any, kept: Iterable[Undelivered]) -> bool:
+    """Return whether a reply, as the outbox keeps it, is among these."""
+    return any(reply in waiting.replies for waiting in kept)
+
+
+def drop_asked(draft: Draft) -> None:
+    """Drop the current question where it waits for its delivery, if the reply to a message ends with it."""
+    if not draft.outbox or draft.run is None or draft.pending is not None or not draft.state.is_question:
+        return
+    asked = replies_to_keep(draft.said[-1:])
+    left = (
+        attrs.evolve(waiting, replies=tuple(reply for reply in waiting.replies if reply not in asked))
+        for waiting in draft.outbox
+    )
+    draft.outbox = tuple(waiting for waiting in left if waiting.replies)
 
 
 def drop_warning(draft: Draft) -> None:
