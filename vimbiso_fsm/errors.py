@@ -590,6 +590,25 @@ class Finding:
         return f"{self.place}: {self.setting} is {self.found}, not {self.wanted}: {self.why}; remedy: {self.remedy}"
 
 
+class DamagedKey(StoreUnavailable):
+    """A key of the store that belongs to no single member is damaged: a due set, a lease, or the entry of a channel.
+
+    Workers and messages put it aside, record an incident and go on.
+
+    Attributes:
+        request: The request that has met the damage.
+        entries: The damaged entries; empty if the key as a whole is of another type.
+    """
+
+    request: object
+    entries: tuple[bytes, ...]
+
+    def __init__(self, request: object, entries: tuple[bytes, ...] = ()) -> None:
+        self.request, self.entries = request, entries
+        fault = f"{len(entries)} entries are damaged" if entries else "a key has another type"
+        super().__init__(f"{type(request).__name__}: {fault}; a worker or the member's next message puts them aside")
+
+
 class UnsafeStore(StoreUnavailable):
     """The store can lose what it acknowledges. It is not used.
 

@@ -31,7 +31,6 @@ REDIS_PY = str(Path(redis.__file__).parent)
 # What is stored -------------------------------------------------------------------------------------------------------
 
 
-@known_fault("One broken entry of a due set ends the round of each worker, and no member is woken any more.")
 def test_the_members_beside_a_broken_entry_of_a_due_set_are_woken(valkey_url: str):
     """A worker passes over an entry of a due set that is no member id, and wakes the members beside it."""
     with FlowStateManager.from_url(valkey_url, pay_bot(session=300.0)) as manager:
@@ -50,7 +49,6 @@ def test_the_members_beside_a_broken_entry_of_a_due_set_are_woken(valkey_url: st
 
 
 @pytest.mark.parametrize("entry", [b"\xff\xfe", b"membex-1"], ids=["no-text", "no-member"])
-@known_fault("An index of a channel that names no member is not quarantined, and each message of the channel fails.")
 def test_a_member_is_served_when_the_index_of_their_channel_is_damaged(valkey_url: str, entry: bytes):
     """A member is served even if the entry of their channel is no member id."""
     statuses: list[str] = []

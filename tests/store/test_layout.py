@@ -17,7 +17,18 @@ from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.store.index import Index
 from vimbiso_fsm.store.layout import LAYOUT, LAYOUTS, OLDEST_LAYOUT, TABLE, Keys, table_digest
-from vimbiso_fsm.store.requests import NO_HEAD, Claim, Heartbeat, Lease, Link, Load, Quarantine, ReadIncidents, Request
+from vimbiso_fsm.store.requests import (
+    NO_HEAD,
+    Claim,
+    Heartbeat,
+    Lease,
+    Link,
+    Load,
+    Quarantine,
+    ReadIncidents,
+    Request,
+    SetAside,
+)
 from vimbiso_fsm.store.script import encode
 
 STORED: list[type[Any]] = [
@@ -63,6 +74,7 @@ def requests_of(member: str, channel: Channel) -> list[Request]:
         ReadIncidents(member),
         ReadIncidents(None),
         Link(channel, member),
+        SetAside(Link(channel, member)),
         Link(channel.with_account("1001"), member),
         Lease(7, "w", 1.0),
         Heartbeat("w", 1.0),
@@ -94,7 +106,7 @@ def test_every_kind_of_key_is_used():
     asked = requests_of("m-42", Channel("sms", "263"))
     made = {key.decode() for request in asked for key in keys_of(request, "")} | {"vimbiso:shards", "vimbiso:index"}
     any_word = dict.fromkeys(
-        ("shard", "member", "version", "nanoseconds", "name", "type", "identifier", "account", "digest"), "~"
+        ("shard", "member", "version", "nanoseconds", "name", "place", "type", "identifier", "account", "digest"), "~"
     )
     patterns = {
         name: re.compile(re.escape(kind.pattern.format(space="vimbiso", **any_word)).replace(r"\~", "[^:]+"))

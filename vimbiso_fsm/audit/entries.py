@@ -114,8 +114,9 @@ class Incident:
 
     Attributes:
         at: The instant of the event.
-        kind: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses)
-            or "legacy" (a record of the previous release that could not be imported).
+        kind: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses),
+            "legacy" (a record of the previous release that could not be imported) or "damage" (a damaged key that
+            belongs to no single member was put aside or restored).
         member_id: The member; None for an incident of the store as a whole.
         channel: The type of the channel, and a digest of its identifier.
         token: The token of the message.

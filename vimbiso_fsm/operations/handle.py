@@ -36,6 +36,7 @@ from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.shared import find_owner, proven_owner
 from vimbiso_fsm.operations.turn import MemberTurns, TurnResult
 from vimbiso_fsm.store import requests
 
@@ -128,7 +129,7 @@ class _Handling:
         return await self._find_owner()
 
     async def _find_owner(self) -> Outcome | None:
-        return await self._go_to(await requests.FindOwner(self._place))
+        return await self._go_to(await find_owner(self._context, self._place))
 
     async def _go_to(self, owner: requests.Linked) -> Outcome | None:
         """Read the document of the channel's owner, or of the guest on a channel that has none."""
@@ -182,10 +183,13 @@ class _Handling:
         if self._salvage is not None:
             return None
         if self._linked:
-            now = await requests.FindOwner(self._place)
+            now = await find_owner(self._context, self._place)
             if now.member_id != turns.member_id:  # the channel was taken from the member, whose document is gone
                 return await self._depart(now)
         if not turns.head.version:
+            if self._linked and (proven := await proven_owner(context, self._place, turns.member_id)) is not None:
+                context.cache.forget(turns.member_id, self._place.address)
+                return await self._go_to(proven)
             earlier = await self._guest_without_account()
             if earlier is not None:
                 return await self._read(earlier)
@@ -226,7 +230,7 @@ class _Handling:
             return None
         self._owner_asked_again = True
         self._context.cache.forget(self._turns.member_id)
-        owner = await requests.FindOwner(self._place)
+        owner = await find_owner(self._context, self._place)
         return owner if owner.member_id else None
 
     def _new_document(self) -> Document:
@@ -255,8 +259,10 @@ class _Handling:
         """
         if document.is_leaving(self._place.address):
             await leave(self._context, document, self._turns.head)
-        owner = await requests.FindOwner(self._place)
-        return None if owner.member_id == document.member_id else owner
+        owner = await find_owner(self._context, self._place)
+        if owner.member_id != document.member_id:
+            return owner
+        return await proven_owner(self._context, self._place, document.member_id)
 
     async def _depart(self, owner: requests.Linked) -> Outcome | None:
         """Handle the message at the new owner of its channel, who hears nothing of what was said at the former one.
@@ -333,7 +339,7 @@ class _Handling:
         if not isinstance(result, requests.Committed):
             return await self._not_committed(result)
         if self._has_left:
-            return await self._depart(await requests.FindOwner(self._place))
+            return await self._depart(await find_owner(self._context, self._place))
         stored = turns.decision
         self._salvage = None
         if not self._status or stored.status == "failed":
@@ -467,7 +473,7 @@ class _Handling:
     async def _follow_on(self, guest: Document) -> Outcome | None:
         """Go on at the member that the guest has become."""
         self._turns.document = guest
-        owner = await requests.FindOwner(self._place)
+        owner = await find_owner(self._context, self._place)
         if owner.member_id in (None, guest.member_id) or not owner.own:
             return await self._promote(guest, None)
         self._context.cache.forget(guest.member_id)

@@ -21,15 +21,18 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import ForeignState, NewerState, VimbisoError
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import Operation
+from vimbiso_fsm.operations.shared import due_members, heartbeat, lease
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue
 from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
@@ -45,6 +48,9 @@ MEMBERS_PER_SHARD: Final = 100
 """The number of members of one shard that are woken in one round."""
 REST: Final = 60.0
 """Seconds before a member is woken again after a waking has failed."""
+
+Q = TypeVar("Q", Heartbeat, Lease, ReadDue)
+R = TypeVar("R")
 
 _log = logging.getLogger("vimbiso_fsm")
 
@@ -198,13 +204,17 @@ class Worker(_Rounds):
         """Read the due members once, and return the wakings begun. After a failure of the store there are none."""
         try:
             if self._heartbeat_is_due():
-                requests = list(self._requests(self._manager.ask(Heartbeat(self.name, self._lease))))
-                self._leased(requests, [self._manager.ask(request) for request in requests])
-            members = self._to_wake([self._manager.ask(request) for request in self._reads()])
+                requests = list(self._requests(self._perform(heartbeat, Heartbeat(self.name, self._lease))))
+                self._leased(requests, [self._perform(lease, request) for request in requests])
+            members = self._to_wake([self._perform(due_members, request) for request in self._reads()])
         except VimbisoError as error:
             self._failed(None, error)
             return []
         return [self._pool.submit(self._wake, member) for member in members]
+
+    def _perform(self, operation: Callable[[Context, Q], Operation[R]], request: Q) -> R:
+        """Perform a request by an operation that puts damage aside."""
+        return self._manager._operate(lambda context: operation(context, request))
 
     def leave(self) -> None:
         """Wait for the wakings, and return the shards."""
@@ -270,9 +280,9 @@ class AsyncWorker(_Rounds):
 
         try:
             if self._heartbeat_is_due():
-                requests = list(self._requests(await self._manager.ask(Heartbeat(self.name, self._lease))))
-                self._leased(requests, await asyncio.gather(*map(self._manager.ask, requests)))
-            members = self._to_wake(await asyncio.gather(*map(self._manager.ask, self._reads())))
+                requests = list(self._requests(await self._perform(heartbeat, Heartbeat(self.name, self._lease))))
+                self._leased(requests, await asyncio.gather(*(self._perform(lease, each) for each in requests)))
+            members = self._to_wake(await asyncio.gather(*(self._perform(due_members, each) for each in self._reads())))
         except VimbisoError as error:
             self._failed(None, error)
             return []
@@ -281,6 +291,10 @@ class AsyncWorker(_Rounds):
         for task in begun:
             task.add_done_callback(self._tasks.discard)
         return begun
+
+    async def _perform(self, operation: Callable[[Context, Q], Operation[R]], request: Q) -> R:
+        """Perform a request by an operation that puts damage aside."""
+        return await self._manager._operate(lambda context: operation(context, request))
 
     async def leave(self) -> None:
         """Wait for the wakings, and return the shards. See `Worker.leave`."""

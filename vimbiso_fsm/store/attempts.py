@@ -20,9 +20,9 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from vimbiso_fsm.errors import CommitUnknown, StoreUnavailable
+from vimbiso_fsm.errors import CommitUnknown, DamagedKey, StoreUnavailable
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.script import Inspected
+from vimbiso_fsm.store.script import Inspected, Shared
 
 R = TypeVar("R")
 
@@ -52,6 +52,7 @@ _WRITES: Final = (
     requests.Unlink,
     requests.SetWakeUp,
     requests.RecordIncident,
+    requests.SetAside,
     requests.Wipe,
     requests.Erase,
     requests.FreeChannels,
@@ -112,11 +113,14 @@ class Attempts:
 
         Raises:
             WrongType: A key of the member is of a wrong type.
+            DamagedKey: A key that belongs to no single member is of a wrong type.
             CommitUnknown: There is no next attempt, and an earlier one may have written.
             StoreUnavailable: There is no next attempt, and nothing was written.
         """
         if isinstance(self._request, Inspected) and str(error).startswith("WRONGTYPE"):
             raise WrongType(self._request.member_id) from error
+        if isinstance(self._request, Shared) and str(error).startswith("WRONGTYPE"):
+            raise DamagedKey(self._request) from error
         self._made += 1
         self.redirect = error if isinstance(error, AskError) else None
         refusal = _refusal(error)

@@ -56,6 +56,7 @@ TABLE: Final = {
     "tokens": Kind(_MEMBER + "tokens", "sorted set: token by the instant of its use", "TOKEN_LIFE"),
     "due": Kind("{space}:{{{shard}}}:due", "sorted set: member id by earliest wake-up", "no end"),
     "aside": Kind(_MEMBER + "aside:{version}:{nanoseconds}:{name}", "a quarantined key", "QUARANTINE_LIFE"),
+    "set_aside": Kind("{space}:{{{shard}}}:aside:{nanoseconds}:{place}", "a key of no member", "QUARANTINE_LIFE"),
     "asides": Kind(_MEMBER + "asides", "sorted set: quarantined keys by their expiry", "QUARANTINE_LIFE"),
     "incidents": Kind(_MEMBER + "incidents", "list, INCIDENTS_KEPT: @instant body", "AUDIT_LIFE each"),
     "all_incidents": Kind("{space}:incidents", "the same of the whole store", "AUDIT_LIFE each"),
@@ -93,7 +94,7 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "4a49f3474aa0b9a9",
+        "4b7ba214f7c6c6fb",
         "The owner and the layout are recorded, channels are named by keyed digests, and the account of the bot "
         "belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of the "
         "index is moved when it is met; a document takes the account of the member's next message.",
@@ -191,6 +192,11 @@ class Keys:
         """Return the keys to which the keys of a member are moved."""
         aside = self.of_member("asides", member_id).removesuffix(b"s")
         return tuple(b"%b:%d:%d:%b" % (aside, version, nanoseconds, name.encode()) for name in _OF_COMMIT)
+
+    def set_aside(self, key: bytes, nanoseconds: int, place: int) -> bytes:
+        """Return the key to which a damaged key of a shard, or an entry of one, is moved; it is in the same slot."""
+        shard = int(key.partition(b"{")[2].partition(b"}")[0])
+        return _key(self.space, "set_aside", shard=shard, nanoseconds=nanoseconds, place=place)
 
     def channel(self, address: Address, digests: Sequence[str]) -> tuple[bytes, ...]:
         """Return the keys under which the own entry of a channel may stand in the index, the current one first.

@@ -197,6 +197,8 @@ class MemoryStore:
                 return tuple(sorted(self._workers, key=lambda name: (self._workers[name], name)))
             case requests.Lease():
                 return requests.Leased(self._lease(request))
+            case requests.SetAside():
+                return None  # nothing is damaged in memory
             case requests.RecordIncident(member_id, body):
                 kept = self._incidents_of(member_id)
                 if _latest(kept, 1) != (body,):  # an equal body is a repeat of the same request

@@ -518,6 +518,22 @@ class Lease(Effect["Leased"]):
 
 
 @attrs.frozen
+class SetAside(Effect[None]):
+    """Put aside what a request has found damaged, so that the request can be performed. Repeatable.
+
+    A damaged entry of a due set and of the index is kept for `QUARANTINE_LIFE`; leases and the set of workers, which
+    are made again within seconds, are deleted.
+
+    Attributes:
+        request: The request.
+        entries: The damaged entries; empty if the key as a whole is of another type.
+    """
+
+    request: ReadDue | Heartbeat | Lease | FindOwner | Link | Unlink
+    entries: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen
 class RecordIncident(Effect[None]):
     """Append an incident: an event that changed no document.
 

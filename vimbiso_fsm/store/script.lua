@@ -186,6 +186,35 @@ if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
 end
 
+-- Damage to keys that belong to no single member: a due set, a lease, the set of workers, an entry of the index.
+-- KEYS the damaged keys, then their places in quarantine; without places they are deleted
+-- ARGV 4 number of keys  5 their type  6 seconds that quarantined keys live  7- the damaged entries
+if mode == 'set_aside_shared' then
+  local ends = string.format('%.0f', now + ARGV[6])
+  for i = 1, tonumber(ARGV[4]) do
+    local kind, place = call('TYPE', KEYS[i]).ok, KEYS[ARGV[4] + i]
+    local whole = kind ~= 'none' and kind ~= ARGV[5]
+    for j = 7, #ARGV do
+      if kind == 'string' and call('GET', KEYS[i]) == ARGV[j] then whole = true end
+      local score = kind == 'zset' and not whole and call('ZSCORE', KEYS[i], ARGV[j])
+      if score then
+        if place then
+          call('ZADD', place, score, ARGV[j])
+          call('EXPIREAT', place, ends)
+        end
+        call('ZREM', KEYS[i], ARGV[j])
+      end
+    end
+    if whole and place then
+      call('RENAME', KEYS[i], place)
+      call('EXPIREAT', place, ends)
+    elseif whole then
+      call('DEL', KEYS[i])
+    end
+  end
+  return {KEYS[1], token, 'read', at}
+end
+
 -- The only key of these modes is a list of incidents.
 if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
   local latest = call('LINDEX', KEYS[1], -1)

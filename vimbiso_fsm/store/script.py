@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
-from vimbiso_fsm.errors import DamagedDocument, StoreUnavailable
+from vimbiso_fsm.errors import DamagedDocument, DamagedKey, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.index import Index
@@ -47,6 +47,10 @@ Inspected: TypeAlias = (
     requests.Load | requests.Commit | requests.Wipe | requests.ReadAudit | requests.ReadRecords | requests.ReadInherited
 )
 """Requests that fail on a member's key of a wrong type. `Quarantine` handles such keys."""
+Shared: TypeAlias = (
+    requests.ReadDue | requests.Heartbeat | requests.Lease | requests.FindOwner | requests.Link | requests.Unlink
+)
+"""Requests about keys that belong to no single member. `SetAside` handles such keys if they are damaged."""
 _R = TypeVar("_R")
 _Framed = TypeVar("_Framed", requests.Record, requests.Entry)
 
@@ -196,6 +200,8 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
         case requests.Lease(shard, worker, seconds):
             return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
+        case requests.SetAside():
+            return _encode_set_aside(request, index, keys)
         case requests.RecordIncident(member_id, body):
             return _command((keys.incidents(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
         case requests.ReadIncidents(member_id, last):
@@ -259,6 +265,18 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
         yield _frame(record.token, record.root, record.content, record.body)
 
 
+def _encode_set_aside(request: requests.SetAside, index: Index, keys: Keys) -> Command:
+    shared = request.request
+    words = _encode(shared, index, keys).words
+    damaged = cast(tuple[bytes, ...], words[3 : 3 + cast(int, words[2])])
+    kind = "zset" if isinstance(shared, requests.ReadDue | requests.Heartbeat) else "string"
+    places: tuple[bytes, ...] = ()
+    if not isinstance(shared, requests.Heartbeat | requests.Lease):
+        nanoseconds = time.time_ns()
+        places = tuple(keys.set_aside(key, nanoseconds, place) for place, key in enumerate(damaged))
+    return _command((*damaged, *places), b"set_aside_shared", len(damaged), kind, QUARANTINE_LIFE, *request.entries)
+
+
 def _latest(last: int | None, kept: int) -> tuple[int, int]:
     """Return the first and the last place of the latest `last` items of a list; (1, 0), no place, for 0."""
     return (1, 0) if last is not None and last <= 0 else (-min(last or kept, kept), -1)
@@ -281,6 +299,7 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
     Raises:
         MisplacedReply: The reply answers another request.
         DamagedDocument: A record or an entry has no frame.
+        DamagedKey: An entry of a due set, a lease or the index cannot be one.
     """
     # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
     return cast(_R, _decode(request, _tagged(command, reply)))
@@ -316,18 +335,40 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             return requests.Inherited(tokens, _unframed(member_id, _record, reply[4]))
         case requests.FindOwner() | requests.Link() | requests.Unlink():
             own = len(reply) < 6 or reply[5] == 1
-            return requests.Linked(None if reply[4] is None else _text(reply[4]), own)
-        case requests.SetWakeUp() | requests.RecordIncident():
+            return requests.Linked(_name(request, reply[4]), own)
+        case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside():
             return None
         case requests.ReadOwner() | requests.Claim():
             return reply[4]
         case requests.ReadDue() | requests.Heartbeat():
-            return tuple(map(_text, reply[4]))
+            return _names(request, reply[4])
         case requests.Lease():
-            return requests.Leased(None if reply[4] is None else _text(reply[4]))
+            return requests.Leased(_name(request, reply[4]))
         case _:
             assert isinstance(request, requests.ReadIncidents)  # `encode` refuses anything else
             return tuple(map(_undated, reply[4]))
+
+
+def _names(request: Shared, found: list[bytes]) -> tuple[str, ...]:
+    """Decode the names of members or workers. One that is no text, and a member of another shard, is damage."""
+    names: list[str] = []
+    damaged: list[bytes] = []
+    for entry in found:
+        try:
+            name = _text(entry)
+        except UnicodeDecodeError:
+            damaged.append(entry)
+            continue
+        if isinstance(request, requests.ReadDue) and requests.shard_of(name) != request.shard:
+            damaged.append(entry)
+        names.append(name)
+    if damaged:
+        raise DamagedKey(request, tuple(damaged))
+    return tuple(names)
+
+
+def _name(request: Shared, found: bytes | None) -> str | None:
+    return None if found is None else _names(request, [found])[0]
 
 
 def _tagged(command: Command, reply: Any) -> list[Any]:

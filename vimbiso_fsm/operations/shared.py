@@ -1,0 +1,123 @@
+"""Reading of keys that belong to no single member: due sets, leases and the index of channels.
+
+Damage to one of them stops no work but its own. It is put aside, an incident of the store records it, and what can be
+known from elsewhere is restored: the wake-ups of a shard from its documents, the owner of a channel from the audit of
+the guest that became the owner.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from vimbiso_fsm.audit.entries import Incident
+from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
+from vimbiso_fsm.engine.reading import Sound, open_document
+from vimbiso_fsm.errors import DamagedKey
+from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.store.requests import (
+    Effect,
+    FindOwner,
+    Heartbeat,
+    Lease,
+    Leased,
+    Link,
+    Linked,
+    Load,
+    ReadDue,
+    RecordIncident,
+    Scan,
+    SetAside,
+    shard_of,
+)
+
+R = TypeVar("R")
+
+BYTES_SHOWN = 64
+"""Bytes of a damaged entry that its incident shows, as hexadecimal digits."""
+
+
+async def heartbeat(context: Context, request: Heartbeat) -> tuple[str, ...]:
+    """Report a worker as present, and return the workers that are present."""
+    return await _mended(context, request)
+
+
+async def lease(context: Context, request: Lease) -> Leased:
+    """Take, renew or return the lease of a shard."""
+    return await _mended(context, request)
+
+
+async def due_members(context: Context, request: ReadDue) -> tuple[str, ...]:
+    """Return the members of a shard who are to be woken, those of the request and after damage all of the shard.
+
+    A damaged entry named a member, and nothing tells which. A member who is woken without need gets the wake-up that
+    their document says.
+    """
+    try:
+        return await request
+    except DamagedKey as error:
+        await _set_aside(context, error)
+    return tuple(member_id for member_id in await Scan() if shard_of(member_id) == request.shard)
+
+
+async def find_owner(context: Context, channel: Channel) -> Linked:
+    """Return the owner of a channel. A damaged entry of the index is put aside and restored."""
+    try:
+        return await FindOwner(channel)
+    except DamagedKey as error:
+        await _set_aside(context, error)
+    return await proven_owner(context, channel, None) or Linked(None)
+
+
+async def proven_owner(context: Context, channel: Channel, instead_of: str | None) -> Linked | None:
+    """Restore the entry of a channel in the index, if two sides agree on another owner than it names.
+
+    These are the audit of the channel's guest, which says who the guest has become, and the document of that member,
+    which has the channel.
+
+    Args:
+        context: The context of the operation.
+        channel: The channel.
+        instead_of: The owner that the index names; None for none.
+
+    Returns:
+        The owner that is linked now; None where there is no such member.
+    """
+    latest = await read_legible(guest_id(channel), 1)
+    member_id = latest[0].detail.get("moved_to") if latest else None
+    if not isinstance(member_id, str) or member_id == instead_of:
+        return None
+    reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
+    address = channel.address
+    if not isinstance(reading, Sound) or not reading.document.has(address) or reading.document.is_leaving(address):
+        return None
+    linked = await Link(channel, member_id, instead_of)
+    await _record(context, "index", member_id, channel_digest(channel))
+    return linked
+
+
+async def _mended(context: Context, request: Effect[R]) -> R:
+    try:
+        return await request
+    except DamagedKey as error:
+        await _set_aside(context, error)
+    return await request
+
+
+async def _set_aside(context: Context, error: DamagedKey) -> None:
+    """Put what is damaged aside and record an incident for each entry, or for the key as a whole."""
+    request = cast("ReadDue | Heartbeat | Lease | FindOwner", error.request)
+    await SetAside(request, error.entries)
+    shard = getattr(request, "shard", None)
+    channel = channel_digest(request.channel) if isinstance(request, FindOwner) else ("", "")
+    for entry in error.entries or (b"",):
+        await _record(context, type(request).__name__, None, channel, shard=shard, entry=entry[:BYTES_SHOWN].hex())
+
+
+async def _record(
+    context: Context, key: str, member_id: str | None, channel: tuple[str, str], **facts: str | int | None
+) -> None:
+    detail = {"key": key, **{name: fact for name, fact in facts.items() if fact is not None}}
+    incident = Incident(instant(context.now), "damage", member_id, channel, detail=detail)
+    await RecordIncident(member_id, incident.body)
