@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, ClusterDownError, NoPermissionError, ReadOnlyError
 
 from tests.engines import Proxy, Server
-from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DocumentTooLarge, StoreUnavailable
+from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, DocumentTooLarge, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
 from vimbiso_fsm.store import redis_atomic
@@ -50,6 +50,7 @@ from vimbiso_fsm.store.requests import (
     ReadRecords,
     RecordIncident,
     Request,
+    SetAside,
     SetWakeUp,
     Stored,
     Unlink,
@@ -606,13 +607,20 @@ class TestBroken:
             manager.load("m")
 
     def test_a_key_that_is_no_members(self, manager: AtomicStateManager, client: Any):
-        """A channel's key of a wrong type makes the store unavailable."""
+        """A channel's key of a wrong type raises `DamagedKey` until it is put aside, where it is kept."""
         manager.perform(Link(Channel("sms", "1"), "m"))
         [name] = client.keys("*:channel:*")
         client.delete(name)
         client.rpush(name, "hello")
-        with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-            manager.perform(FindOwner(Channel("sms", "1")))
+        request = FindOwner(Channel("sms", "1"))
+        with pytest.raises(DamagedKey) as raised:
+            manager.perform(request)
+        assert (raised.value.request, raised.value.entries) == (request, ())
+        for _ in range(2):
+            manager.perform(SetAside(request))
+        assert manager.perform(request).member_id is None
+        [aside] = client.scan_iter("*:aside:*")
+        assert client.lrange(aside, 0, -1) == [b"hello"]
 
     def test_a_quarantined_document_keeps_its_bytes(self, manager: AtomicStateManager, client: Any):
         """A quarantined document keeps its bytes, version and digest."""

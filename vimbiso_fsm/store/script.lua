@@ -192,22 +192,22 @@ end
 if mode == 'set_aside_shared' then
   local ends = string.format('%.0f', now + ARGV[6])
   for i = 1, tonumber(ARGV[4]) do
-    local kind, place = call('TYPE', KEYS[i]).ok, KEYS[ARGV[4] + i]
+    local kind, to = call('TYPE', KEYS[i]).ok, ARGV[4] + i
     local whole = kind ~= 'none' and kind ~= ARGV[5]
     for j = 7, #ARGV do
       if kind == 'string' and call('GET', KEYS[i]) == ARGV[j] then whole = true end
       local score = kind == 'zset' and not whole and call('ZSCORE', KEYS[i], ARGV[j])
       if score then
-        if place then
-          call('ZADD', place, score, ARGV[j])
-          call('EXPIREAT', place, ends)
+        if KEYS[to] then
+          call('ZADD', KEYS[to], score, ARGV[j])
+          call('EXPIREAT', KEYS[to], ends)
         end
         call('ZREM', KEYS[i], ARGV[j])
       end
     end
-    if whole and place then
-      call('RENAME', KEYS[i], place)
-      call('EXPIREAT', place, ends)
+    if whole and KEYS[to] then
+      call('RENAME', KEYS[i], KEYS[to])
+      call('EXPIREAT', KEYS[to], ends)
     elseif whole then
       call('DEL', KEYS[i])
     end
