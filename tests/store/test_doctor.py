@@ -23,10 +23,11 @@ from tests.engines import Server, free_port, redis_program, running, valkey_prog
 from vimbiso_fsm import Channel, FlowStateManager, Message
 from vimbiso_fsm.cli.doctor import LEVELS
 from vimbiso_fsm.errors import Finding, NotAnswered, StoreUnavailable, UnsafeStore
-from vimbiso_fsm.store.doctor import QUESTIONS, Durability, Node, examine, insist
+from vimbiso_fsm.store.doctor import QUESTIONS, RIGHTS, Durability, Node, examine, insist
 from vimbiso_fsm.store.health import ask_nodes_awaited, ask_url
+from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, digest
+from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, ReadOwner, digest
 from vimbiso_fsm.store.servers import async_servers_at
 from vimbiso_fsm.testing.store_contract import LAWS, check_store, law_a_scan_finds_every_member
 
@@ -80,6 +81,8 @@ def node(*, replica: Any = False, forbidden: Any = False, **changed: Any) -> Nod
     for kind, *words in QUESTIONS:
         if kind == "INFO":
             answers.append(said.encode())
+        elif kind == "EVAL":
+            answers.append([])
         else:
             answers.append(FORBIDDEN if forbidden else [words[-1].encode(), settings[words[-1]].encode()])
     return Node("db:6379", answers, replica)
@@ -211,7 +214,8 @@ def test_answers_may_have_been_parsed_by_a_client():
     """Answers are read as bytes or text, and as lists or mappings."""
     raw = node(**REPLICATED).answers
     info: Any = {**HEALTHY, **REPLICATED, "connected_slaves": 1, "slave0": {"state": "online", "port": 6379}}
-    parsed: list[Any] = [info if isinstance(answer, bytes) else {answer[0].decode(): answer[1]} for answer in raw]
+    parsed: list[Any] = [info if isinstance(answer, bytes) else {answer[0].decode(): answer[1]} for answer in raw[:-1]]
+    parsed.append([])
     assert examine([Node("db:6379", parsed)], "replicated") == ()
 
 
@@ -568,6 +572,59 @@ def test_the_pages_rights_are_those_of_the_script():
     called = {command.lower() for command in re.findall(r"\bcall\('([A-Z]+)'", script)}
     client = {"evalsha", "eval", "get", "set", "wait", "info", "config|get", "cluster|slots", "command", "asking"}
     assert granted("bot") == called | client
+    assert granted("bot") == {*RIGHTS, "wait", "info", "config|get", "cluster|slots", "command", "asking"}
+
+
+@contextmanager
+def as_bot(program: str, *rights: str) -> Generator[tuple[str, Any]]:
+    """Start a server whose user of the bot has some rights; return the user's URL, and a client with all rights."""
+    safe = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
+    with running(program, *safe) as server, server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "bot", "on", ">secret", *rights)
+        yield server.url.replace("unix://", "unix://bot:secret@"), admin
+
+
+LEAST = tuple(f"+{command}" for command in granted("bot"))
+
+
+@pytest.mark.parametrize("namespace", ["", "bank"])
+def test_the_rights_of_the_page_are_enough_in_a_namespace_and_end_there(program: str, namespace: str):
+    """With the page's rights on the pattern of a namespace every law holds, and no other namespace can be reached."""
+    with as_bot(program, Keys(namespace).acl_pattern, *LEAST) as (url, admin):
+        check_store(lambda: AtomicStateManager.from_url(url, namespace=namespace), LAWS_OF_A_BOT)
+        assert examine(ask_url(url, Keys(namespace).space), "local") == ()
+        assert refused_to_bots(admin) == set()
+        for other in {"", "bank", "bank2", "ban"} - {namespace}:
+            before = admin.dbsize()
+            with AtomicStateManager.from_url(url, namespace=other) as store, pytest.raises(StoreUnavailable):
+                store.perform(ReadOwner())
+            assert admin.dbsize() == before
+            key = Keys(other).one("owner")
+            with redis.Redis.from_url(url) as bot, pytest.raises(NoPermissionError):
+                bot.eval("return redis.call('GET', KEYS[1])", 1, key)
+            (found,) = examine(ask_url(url, Keys(other).space), "local")
+            assert (found.setting, found.serious) == ("the user", True)
+            assert found.remedy.startswith(f"ACL SETUSER <the user of the URL> {Keys(other).acl_pattern}")
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_a_right_that_is_missing_is_named(program: str, right: str):
+    """The doctor names a command that the user may not send, and its remedy, followed, ends the finding."""
+    with as_bot(program, "~vimbiso:*", *LEAST, f"-{right}") as (url, admin):
+        (found,) = examine(ask_url(url), "local")
+        assert (found.found, found.serious) == (f"without +{right} on ~vimbiso:*", True)
+        admin.execute_command(*found.remedy.replace("<the user of the URL>", "bot").split())
+        assert examine(ask_url(url), "local") == ()
+
+
+@pytest.mark.parametrize("pattern", ["~vimbiso:{*", "~vimbiso:*:member:*", "%R~vimbiso:*"])
+def test_a_pattern_that_is_too_narrow_is_named(program: str, pattern: str):
+    """A pattern without some of the keys, or that allows reading alone, is serious, and its remedy ends the finding."""
+    with as_bot(program, pattern, *LEAST) as (url, admin):
+        (found,) = examine(ask_url(url), "local")
+        assert "~vimbiso:*" in found.found
+        admin.execute_command(*found.remedy.replace("<the user of the URL>", "bot").split())
+        assert examine(ask_url(url), "local") == ()
 
 
 @pytest.mark.redis

@@ -8,6 +8,7 @@ import typer
 
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
+from vimbiso_fsm.cli.store_options import Namespace
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.doctor import Durability, examine
@@ -36,17 +37,19 @@ def doctor(
             help="What an answered turn must survive: a power cut (local), or the loss of a server (replicated).",
         ),
     ] = "local",
+    namespace: Namespace = "",
 ) -> None:
-    """Check that a server keeps what it stores.
+    """Check that a server keeps what it stores, and that the user of the URL has the rights that the store needs.
 
     Each setting or condition that could lose a turn is printed with its remedy. Exit code 1 when one of them is
     refused, or when no server answers; 0 when there are only warnings.
     """
     promised = level(durability)
     from vimbiso_fsm.store.health import ask_url
+    from vimbiso_fsm.store.layout import Keys
 
     try:
-        nodes = ask_url(url)
+        nodes = ask_url(url, Keys(namespace).space)
     except StoreUnavailable as error:
         fail(error.fault)
     findings = examine(nodes, promised)

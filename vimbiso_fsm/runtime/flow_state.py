@@ -217,6 +217,7 @@ class FlowStateManager:
             AnotherBotsStore: At the first use, if the store belongs to another bot.
         """
         from vimbiso_fsm.store.health import ask_nodes
+        from vimbiso_fsm.store.layout import Keys
         from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
         store = AtomicStateManager.from_url(url, durability=durability or "local", namespace=namespace, secret=secret)
@@ -230,7 +231,7 @@ class FlowStateManager:
         startup = StartupCheck(durability, unsafe_store)
 
         def start() -> None:
-            incident = startup.incident(ask_nodes(store.servers), manager.now())
+            incident = startup.incident(ask_nodes(store.servers, Keys(namespace).space), manager.now())
             manager._claim()
             if incident is not None:
                 store.perform(RecordIncident(None, incident.body))
@@ -755,6 +756,7 @@ class AsyncFlowStateManager:
     ) -> Self:
         """Make a manager on Redis-compatible servers. See `FlowStateManager.from_url`."""
         from vimbiso_fsm.store.health import ask_nodes_awaited
+        from vimbiso_fsm.store.layout import Keys
         from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
         store = AsyncAtomicStateManager.from_url(
@@ -773,7 +775,7 @@ class AsyncFlowStateManager:
         startup = StartupCheck(durability, unsafe_store)
 
         async def start() -> None:
-            incident = startup.incident(await ask_nodes_awaited(store.servers), manager.now())
+            incident = startup.incident(await ask_nodes_awaited(store.servers, Keys(namespace).space), manager.now())
             await manager._claim()
             if incident is not None:
                 await store.perform(RecordIncident(None, incident.body))

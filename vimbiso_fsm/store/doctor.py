@@ -11,12 +11,14 @@ The module is pure. `health.py` asks each server the `QUESTIONS`; `examine` judg
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from vimbiso_fsm.errors import Finding, UnsafeStore
+from vimbiso_fsm.store.layout import DEFAULT_SPACE, TABLE
 
 Durability: TypeAlias = Literal["local", "replicated"]
 """The loss that an answered turn survives: the end of the process and a power cut ("local"), or the loss of a whole
@@ -48,11 +50,75 @@ _SETTINGS: Final = (
     "save",
     "stop-writes-on-bgsave-error",
 )
-QUESTIONS: Final[tuple[tuple[str, ...], ...]] = (
-    *(("INFO", section) for section in _SECTIONS),
-    *(("CONFIG", "GET", name) for name in _SETTINGS),
+RIGHTS: Final = (
+    *("copy", "del", "eval", "evalsha", "exists", "expireat", "get", "hget", "hgetall", "hmget", "hset", "hstrlen"),
+    *(
+        "lindex",
+        "llen",
+        "lrange",
+        "ltrim",
+        "pexpire",
+        "pttl",
+        "rename",
+        "rpush",
+        "set",
+        "time",
+        "type",
+        "zadd",
+        "zcard",
+    ),
+    *("zrange", "zrem", "zremrangebyscore", "zscore"),
 )
-"""The commands that a server is asked, one name each: it may refuse some, and before 7.0 CONFIG GET takes one name."""
+"""The commands that the store sends to any server."""
+_MISSING_RIGHTS: Final = """
+local missing = {}
+for i, line in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
+  if not redis.acl_check_cmd(unpack(words)) then missing[#missing + 1] = line end
+end
+return missing
+"""
+"""Returns those of the commands in ARGV that its user may not send. It sends none of them."""
+
+
+def _as_sent(command: str, key: str) -> str:
+    """Return a command with a key, as a server would judge it."""
+    match command:
+        case "time":
+            return command
+        case "eval" | "evalsha":
+            return f"{command} x 1 {key}"
+        case "copy" | "rename" | "del" | "exists":  # each of their words is a key
+            return f"{command} {key} {key}"
+        case _:
+            return f"{command} {key} 0 0"
+
+
+def _samples(space: str) -> tuple[str, ...]:
+    """Return a key of each kind in a namespace."""
+    words = defaultdict(lambda: "0", space=space)
+    return tuple(kind.pattern.format_map(words) for kind in TABLE.values())
+
+
+def questions(space: str = DEFAULT_SPACE) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that a server is asked about itself, and about the rights of the user in a namespace.
+
+    CONFIG GET has one name each, because before 7.0 it takes one only. A server may refuse any of them.
+
+    Args:
+        space: The part of every key before the first colon, as `Keys.space`.
+    """
+    sent = dict.fromkeys(_as_sent(command, key) for command in RIGHTS for key in _samples(space))
+    return (
+        *(("INFO", section) for section in _SECTIONS),
+        *(("CONFIG", "GET", name) for name in _SETTINGS),
+        ("EVAL", _MISSING_RIGHTS, "0", *sent),
+    )
+
+
+QUESTIONS: Final = questions()
+"""The questions about the default namespace."""
 
 
 @attrs.frozen
@@ -64,12 +130,14 @@ class Node:
         answers: The answers to `QUESTIONS`, in order, as text or parsed by a client; an exception for one refused.
         replica: Whether the server is expected to be a replica.
         fault: Why it did not answer at all.
+        space: The part before the first colon of the keys that the user's rights were asked for.
     """
 
     place: str
     answers: Sequence[Any] = attrs.field(default=(), repr=False)
     replica: bool = False
     fault: str = ""
+    space: str = DEFAULT_SPACE
 
 
 def examine(nodes: Iterable[Node], durability: Durability) -> tuple[Finding, ...]:
@@ -112,7 +180,8 @@ class _Answers:
         self.unseen: list[str] = []
         self._info: dict[str, str] = {}
         self._settings: dict[str, str] = {}
-        for (kind, *_), answer in zip(QUESTIONS, node.answers, strict=True):
+        self.space, self._rights = node.space, node.answers[-1]
+        for (kind, *_), answer in zip(QUESTIONS[:-1], node.answers[:-1], strict=True):
             if not isinstance(answer, Exception):
                 (self._info if kind == "INFO" else self._settings).update(_pairs(answer))
 
@@ -132,6 +201,15 @@ class _Answers:
         if not found and name not in self._settings:
             self.unseen.append(name)
         return found
+
+    def refused_rights(self) -> tuple[list[str], bool]:
+        """Return the commands that the user may send for no key, and whether others are refused for some keys."""
+        if isinstance(self._rights, Exception):
+            return (["eval"] if "'eval'" in str(self._rights) else []), False
+        missing = {_text(line) for line in self._rights}
+        sent = {command: {_as_sent(command, key) for key in _samples(self.space)} for command in RIGHTS}
+        refused = [command for command in RIGHTS if sent[command] <= missing]
+        return refused, any(sent[command] & missing for command in RIGHTS if command not in refused)
 
     def is_replica(self) -> bool:
         """Return whether the server follows another one."""
@@ -199,6 +277,7 @@ def _examine_one(node: Node, durability: Durability) -> Iterator[Finding]:
     yield from _memory(server)
     yield from _log(server, durability)
     yield from _replication(server, durability)
+    yield from _rights(server)
     yield from _unseen(server)
 
 
@@ -291,6 +370,22 @@ def _replication(server: _Answers, durability: Durability) -> Iterator[Finding]:
     elif _number(least) and not follows:
         why = "it refuses every write until replicas follow it"
         yield server.finding("min-replicas-to-write", least, "0 without replicas", why, value="0")
+
+
+def _rights(server: _Answers) -> Iterator[Finding]:
+    """Judge the rights of the user. A server that cannot tell them is too old, or a service that allows no EVAL.
+
+    A command is refused for lack of the command or of the keys, and the server does not say of which, so the remedy
+    grants both.
+    """
+    refused, some_keys = server.refused_rights()
+    if not (refused or some_keys):
+        return
+    keys, rights = f"~{server.space}:*", " ".join(f"+{command}" for command in refused)
+    found = f"without {rights} on {keys}" if refused else f"without some keys of {keys}"
+    remedy = " ".join(["ACL SETUSER <the user of the URL>", keys, *([rights] if rights else [])])
+    why = "the store sends these commands, and turns fail"
+    yield server.finding("the user", found, "one with these rights", why, remedy)
 
 
 def _unseen(server: _Answers) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, cast
 
 import redis
@@ -13,28 +14,37 @@ import redis.sentinel
 
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.store.attempts import fault_of
-from vimbiso_fsm.store.doctor import QUESTIONS, Node
+from vimbiso_fsm.store.doctor import Node, questions
+from vimbiso_fsm.store.layout import DEFAULT_SPACE
 from vimbiso_fsm.store.servers import UNREACHABLE, AsyncCluster, AsyncServers, Cluster, Servers, servers_at
 
 REPLY_TIMEOUT: Final = 2.0
 """Seconds to wait for a reply of a server that is asked by its URL; half as long for a connection."""
 
 
-def ask_url(url: str) -> tuple[Node, ...]:
+def ask_url(url: str, space: str = DEFAULT_SPACE) -> tuple[Node, ...]:
     """Ask the servers at a URL, any that `AtomicStateManager.from_url` takes.
+
+    Args:
+        url: The URL.
+        space: The part before the first colon of the keys that the user of the URL needs, as `Keys.space`.
 
     Raises:
         StoreUnavailable: The URL is malformed, or no server answers. The message contains no password.
     """
     servers = servers_at(url, timeout=REPLY_TIMEOUT, connect_timeout=REPLY_TIMEOUT / 2, connections=1)
     try:
-        return ask_nodes(servers)
+        return ask_nodes(servers, space)
     finally:
         servers.close()
 
 
-def ask_nodes(servers: Servers) -> tuple[Node, ...]:
+def ask_nodes(servers: Servers, space: str = DEFAULT_SPACE) -> tuple[Node, ...]:
     """Ask each of the servers.
+
+    Args:
+        servers: The servers.
+        space: The part before the first colon of the keys that the user needs, as `Keys.space`.
 
     Returns:
         The answers, those of primaries first.
@@ -48,24 +58,24 @@ def ask_nodes(servers: Servers) -> tuple[Node, ...]:
             cluster: Any = servers.client
         except UNREACHABLE as error:
             raise _unreachable(servers.place, error) from error
-        return _answered(_ask(cluster.get_redis_connection(node), *_known(node)) for node in cluster.get_nodes())
+        return _answered(_ask(space, cluster.get_redis_connection(node), *_known(node)) for node in cluster.get_nodes())
     pool = servers.client.connection_pool
     if not isinstance(pool, redis.sentinel.SentinelConnectionPool):
-        return _answered([_ask(servers.client, servers.place, False)])
+        return _answered([_ask(space, servers.client, servers.place, False)])
     pool = cast(Any, pool)
     try:
         primary = pool.get_master_address()
         replicas = pool.sentinel_manager.discover_slaves(pool.service_name)
     except UNREACHABLE as error:
         raise _unreachable(servers.place, error) from error
-    nodes = [_ask(servers.client, _address(*primary), False)]
+    nodes = [_ask(space, servers.client, _address(*primary), False)]
     for address in replicas:
         with _beside(redis, pool, *address) as replica:
-            nodes.append(_ask(replica, _address(*address), True))
+            nodes.append(_ask(space, replica, _address(*address), True))
     return _answered(nodes)
 
 
-async def ask_nodes_awaited(servers: AsyncServers) -> tuple[Node, ...]:
+async def ask_nodes_awaited(servers: AsyncServers, space: str = DEFAULT_SPACE) -> tuple[Node, ...]:
     """Ask each of the servers; see `ask_nodes`."""
     pool: Any
     if isinstance(servers, AsyncCluster):
@@ -73,20 +83,20 @@ async def ask_nodes_awaited(servers: AsyncServers) -> tuple[Node, ...]:
             await servers.client.initialize()
         except UNREACHABLE as error:
             raise _unreachable(servers.place, error) from error
-        return _answered(await asyncio.gather(*map(_ask_cluster_node, servers.client.get_nodes())))
+        return _answered(await asyncio.gather(*map(partial(_ask_cluster_node, space), servers.client.get_nodes())))
     pool = servers.client.connection_pool
     if not isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
-        return _answered([await _ask_awaited(servers.client, servers.place, False)])
+        return _answered([await _ask_awaited(space, servers.client, servers.place, False)])
     pool = cast(Any, pool)
     try:
         primary = await pool.get_master_address()
         replicas = await pool.sentinel_manager.discover_slaves(pool.service_name)
     except UNREACHABLE as error:
         raise _unreachable(servers.place, error) from error
-    nodes = [await _ask_awaited(servers.client, _address(*primary), False)]
+    nodes = [await _ask_awaited(space, servers.client, _address(*primary), False)]
     for address in replicas:
         async with _beside(redis.asyncio, pool, *address) as replica:
-            nodes.append(await _ask_awaited(replica, _address(*address), True))
+            nodes.append(await _ask_awaited(space, replica, _address(*address), True))
     return _answered(nodes)
 
 
@@ -100,38 +110,38 @@ def _beside(library: Any, pool: Any, host: Any, port: int) -> Any:
 # One server --------------------------------------------------------------------------------------------------
 
 
-def _ask(client: Any, place: str, replica: bool) -> Node:
+def _ask(space: str, client: Any, place: str, replica: bool) -> Node:
     pipeline = client.pipeline(transaction=False)
-    for words in QUESTIONS:
+    for words in questions(space):
         pipeline.execute_command(*words)
     try:
-        return Node(place, pipeline.execute(raise_on_error=False), replica)
+        return Node(place, pipeline.execute(raise_on_error=False), replica, space=space)
     except UNREACHABLE as error:
         return Node(place, (), replica, fault_of(error))
 
 
-async def _ask_awaited(client: Any, place: str, replica: bool) -> Node:
+async def _ask_awaited(space: str, client: Any, place: str, replica: bool) -> Node:
     pipeline = client.pipeline(transaction=False)
-    for words in QUESTIONS:
+    for words in questions(space):
         pipeline.execute_command(*words)
     try:
-        return Node(place, await pipeline.execute(raise_on_error=False), replica)
+        return Node(place, await pipeline.execute(raise_on_error=False), replica, space=space)
     except UNREACHABLE as error:
         return Node(place, (), replica, fault_of(error))
 
 
-async def _ask_cluster_node(node: Any) -> Node:
+async def _ask_cluster_node(space: str, node: Any) -> Node:
     """Ask one question at a time: a node of redis-py's async cluster client has no pipeline of its own."""
     place, replica = _known(node)
     answers: list[Any] = []
-    for words in QUESTIONS:
+    for words in questions(space):
         try:
             answers.append(await node.execute_command(*words))
         except redis.ResponseError as error:
             answers.append(error)
         except UNREACHABLE as error:
             return Node(place, (), replica, fault_of(error))
-    return Node(place, answers, replica)
+    return Node(place, answers, replica, space=space)
 
 
 def _known(node: Any) -> tuple[str, bool]:

@@ -232,6 +232,9 @@ class Keys:
         return member_id if key in (*self.member(member_id), self.incidents(member_id)) else ""
 
 
+DEFAULT_SPACE: Final = Keys().space
+"""The part before the first colon of the keys of the default namespace."""
+
 _MEMBER_KEY: Final = re.compile(rb"\{\d+\}:member:([^:]+):(?:state|audit|incidents)")
 
 
