@@ -9,13 +9,17 @@ import attrs
 import pytest
 import redis
 
-from tests.operations.test_link import OTHER, SMS, WHATSAPP, a_chat, owner, paid, run, say, turns
+from tests.operations.test_link import OTHER, SMS, TELEGRAM, WHATSAPP, a_chat, owner, paid, read, run, say, turns
 from vimbiso_fsm import Bot, Changes, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import erasures, faults, read_trail
+from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import MemberNotFound
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.erase import erase
+from vimbiso_fsm.operations.history import read_history
+from vimbiso_fsm.operations.link import link, merge, unlink
+from vimbiso_fsm.operations.wipe import wipe
 
 PHONE, NAME, AMOUNT = "263771000001", "Lovelace", "18.00"
 ERASE = partial(erase, member_id="m-1")
@@ -79,6 +83,38 @@ def test_an_erasure_may_end_at_any_effect():
         assert chat.stored("m-1").document is None
         assert "m-1" not in say(chat, WHATSAPP, "1")
         assert paid(chat) == {"1": 1}, crash
+
+
+def test_each_life_of_a_guest_and_of_a_merged_member_is_erased():
+    """A guest that was linked twice, and the guest of a merged member, leave no entry of the member behind."""
+    chat = a_chat()
+    for number in range(2):
+        say(chat, TELEGRAM, f"visit {number}")
+        run(chat, partial(link, member_id="m-2", channel=TELEGRAM))
+        run(chat, partial(unlink, member_id="m-2", channel=TELEGRAM))
+    run(chat, partial(merge, member_id="m-2", into="m-1"))
+    history = run(chat, lambda _: read_history("m-1", {}))
+    assert [entry.kind for entry in history if entry.member_id == guest_id(TELEGRAM)].count("link") == 2
+    assert run(chat, ERASE).guests == 2
+    kept = {entry.kind for name in ("m-1", "m-2", guest_id(TELEGRAM)) for entry in read(chat, name)}
+    assert kept <= {"erase", "unlink", "wipe"}
+    assert read_trail(chat.store, "m-2").entries[-1].version == chat.stored("m-2").head.version
+    for name in ("m-1", "m-2", guest_id(TELEGRAM)):
+        assert faults(read_trail(chat.store, name)) == ()
+
+
+def test_a_wipe_ends_the_life_of_a_guest_and_not_of_a_member():
+    """What a merged member did before a wipe is the person's too; before that of a guest it may be another's."""
+    chat = a_chat()
+    say(chat, OTHER, "before")
+    run(chat, partial(wipe, member_id="m-2"))
+    run(chat, partial(link, member_id="m-2", channel=OTHER))
+    say(chat, OTHER, "after")
+    run(chat, partial(merge, member_id="m-2", into="m-1"))
+    first = read(chat, "m-2")[0]
+    assert first in run(chat, lambda _: read_history("m-1", {}))
+    run(chat, ERASE)
+    assert {entry.kind for entry in read(chat, "m-2")} == {"erase"}
 
 
 @pytest.mark.embedded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.shells import Shell
 from vimbiso_fsm import Bot, Call, Caller, Channel, Flow, Message, Refused, State, Text, Transition, Turn, call
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
+from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import turn_token
@@ -23,7 +25,9 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.operations.history import read_history
 from vimbiso_fsm.operations.link import link, merge, unlink
-from vimbiso_fsm.store.requests import FindOwner, Link, Scan
+from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.store.requests import FindOwner, Link, ReadAudit, Scan
 from vimbiso_fsm.testing.chat import START, Chat, Held, words
 
 WHATSAPP, SMS, TELEGRAM, OTHER = (
@@ -157,14 +161,28 @@ def kinds(chat: Chat, member_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_the_managers_do_all_four(kind: Any):
-    """Both managers link, unlink, relink and merge, and say what they did."""
-    chat = a_chat()
-    with Shell(kind, chat.bot, chat.store) as shell:
-        assert shell.do("link", "m-1", TELEGRAM).outcome == "linked"
+@pytest.mark.parametrize("engine", ["memory", pytest.param("valkey", marks=pytest.mark.embedded)])
+def test_the_managers_do_all_four(kind: Any, engine: str, request: pytest.FixtureRequest):
+    """Both managers link, unlink, relink and merge, in memory and on a server, and say what they did."""
+    store: Any = MemoryStore(time.time)
+    options: dict[str, Any] = {}
+    if engine == "valkey":
+        kinds: Any = {"sync": AtomicStateManager, "async": AsyncAtomicStateManager}
+        store = kinds[kind].from_url(request.getfixturevalue("valkey_url"))
+        options["on_close"] = store.close
+    with Shell(kind, Bot(payments, services={"till": Till()}), store, **options) as shell:
+        for document in (member("m-1", WHATSAPP, SMS), member("m-2", OTHER)):
+            shell.do("save", attrs.evolve(document, version=0))
+            for address in document.channels:
+                shell.do("ask", Link(Channel(address.type, address.identifier), document.member_id))
+        shell.handle(Message(TELEGRAM, "1", "hi"))
+        linked = shell.do("link", "m-1", TELEGRAM)
+        assert (linked.outcome, linked.flow) == ("linked", "payments")
         assert shell.do("link", "m-1", TELEGRAM).outcome == "unchanged"
+        assert shell.handle(Message(TELEGRAM, "1", "hi")).status == "duplicate"
         assert shell.do("unlink", "m-1", TELEGRAM).outcome == "unlinked"
         assert shell.do("unlink", "m-1", TELEGRAM).outcome == "unchanged"
+        assert shell.do("member_of", TELEGRAM) is None
         taken = shell.do("relink", "m-2", SMS)
         assert (taken.outcome, taken.before) == ("linked", "m-1")
         assert shell.do("relink", "m-2", SMS).outcome == "unchanged"
@@ -172,8 +190,11 @@ def test_the_managers_do_all_four(kind: Any):
         assert (merged.outcome, merged.channels) == ("merged", 2)
         assert shell.do("merge", "m-2", "m-1").outcome == "unchanged"
         assert {shell.do("member_of", channel) for channel in (WHATSAPP, SMS, OTHER)} == {"m-1"}
-        assert [entry.kind for entry in shell.do("history", "m-1")].count("move") == 2
-    chat.check()
+        history = shell.do("history", "m-1")
+        assert [entry.kind for entry in history].count("move") == 2
+        entries = shell.do("ask", ReadAudit("m-1"))
+        assert FlowAuditLogger.faults(entries) == ()
+        assert shell.do("state", "m-1").version == entries[-1].version
 
 
 def test_an_unlinked_channel_is_a_strangers():

@@ -781,7 +781,7 @@ def entry_at(version: int, kind: str) -> AuditEntry:
     return AuditEntry(
         version=version,
         at=NOW,
-        member_id="guest-1",
+        member_id="guest-" + 24 * "0",
         channel=("sms", ""),
         kind=kind,
         status="advanced",

@@ -13,7 +13,7 @@ from typing import Any, Final, TypedDict, Unpack
 import attrs
 
 from vimbiso_fsm.document.document import Fields, Run
-from vimbiso_fsm.document.ids import channel_digest
+from vimbiso_fsm.document.ids import channel_digest, is_guest_id
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import Unreadable
@@ -212,18 +212,27 @@ def entry_for(
 
 
 def life_of_guest(entries: Iterable[AuditEntry], version: int) -> list[AuditEntry]:
-    """Return the entries of the guest that a promotion ended.
+    """Return the entries of the guest, or of the merged member, that a promotion ended.
 
-    Before the latest wipe and after the promotion, the same id may have belonged to another person on the channel.
+    Before the latest wipe and after the promotion, the id of a guest may have belonged to another person on the
+    channel. That of a member belongs to one person.
 
     Args:
-        entries: The entries of the guest id, oldest first.
-        version: The guest's version at which the promotion happened.
+        entries: The entries of the id, oldest first.
+        version: The version of its document at which the promotion happened.
     """
     known = list(entries)
-    begins = max((entry.version for entry in known if entry.kind == "wipe" and entry.version <= version), default=0)
-    ends = min((entry.version for entry in known if entry.kind == "wipe" and entry.version > version), default=version)
+    all_ends = ends_of_lives(known)
+    begins = max((end for end in all_ends if end <= version), default=0)
+    ends = min((end for end in all_ends if end > version), default=version)
+    if known and not is_guest_id(known[0].member_id):
+        begins = 0
     return [entry for entry in known if begins < entry.version <= ends]
+
+
+def ends_of_lives(entries: Iterable[AuditEntry]) -> list[int]:
+    """Return the versions after which the id of a guest may belong to another person on the channel."""
+    return [entry.version for entry in entries if entry.kind in ("wipe", ERASED)]
 
 
 def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:

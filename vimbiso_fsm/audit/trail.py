@@ -99,17 +99,28 @@ def guests(trail: Trail) -> tuple[str, ...]:
 
 
 def earlier(store: Store, trail: Trail) -> Iterator[Trail]:
-    """Yield the trail of each guest that the member was, without the readable entries of other persons.
+    """Yield the trail of each guest and merged member that the member was, the earliest first.
+
+    They are without the readable entries of other persons.
 
     Raises:
         StoreUnavailable: The store did not answer.
     """
+    yield from _earlier(store, trail, set())
+
+
+def _earlier(store: Store, trail: Trail, seen: set[tuple[str, int]]) -> Iterator[Trail]:
     for promotion in _promotions(trail):
-        guest = read_trail(store, str(promotion.detail["guest"]))
+        name, version = str(promotion.detail["guest"]), int(promotion.detail.get("guest_version", 0))
+        if (name, version) in seen:
+            continue
+        seen.add((name, version))
+        guest = read_trail(store, name)
         readable, _ = read_entries(guest)
-        life = life_of_guest(readable, int(promotion.detail.get("guest_version", 0)))
-        others = {entry.version for entry in readable} - {entry.version for entry in life}
-        yield attrs.evolve(guest, entries=tuple(entry for entry in guest.entries if entry.version not in others))
+        others = {entry.version for entry in readable} - {entry.version for entry in life_of_guest(readable, version)}
+        life = attrs.evolve(guest, entries=tuple(entry for entry in guest.entries if entry.version not in others))
+        yield from _earlier(store, life, seen)
+        yield life
 
 
 def read_entries(trail: Trail) -> tuple[tuple[AuditEntry, ...], tuple[str, ...]]:

@@ -15,10 +15,11 @@ import itertools
 
 import attrs
 
-from vimbiso_fsm.audit.entries import ERASED, AuditEntry, entry_for, is_erased, life_of_guest, tombstone, unseal
+from vimbiso_fsm.audit.entries import ERASED, entry_for, is_erased, tombstone
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
-from vimbiso_fsm.errors import MemberNotFound, Unreadable
+from vimbiso_fsm.errors import MemberNotFound
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.history import Life, read_lives
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.store.requests import Conflict, Entry, Erase, FreeChannels, Load, ReadAudit
@@ -62,13 +63,13 @@ async def erase(context: Context, member_id: str) -> Erasure:
         wiped = await wipe(context, member_id) if entries else Wiped(member_id, 0)
         await FreeChannels(member_id)  # those of which no document told
         entries = await ReadAudit(member_id, tolerant=True)
-        lives = await _lives(member_id, entries)
+        lives = await read_lives(member_id, entries)
         erased = 0
-        for guest, versions in lives.items():
-            erased += await _erase_entries(context, guest, await ReadAudit(guest, tolerant=True), versions)
+        for life in lives:
+            erased += await _erase_entries(context, life, await ReadAudit(life.member_id, tolerant=True))
         done = await _erase_all(context, member_id, entries)
         if done is not None:
-            return Erasure(member_id, erased + done, len(lives), wiped.removed, wiped.call)
+            return Erasure(member_id, erased + done, len({life.member_id for life in lives}), wiped.removed, wiped.call)
         await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
 
@@ -76,40 +77,6 @@ async def erase(context: Context, member_id: str) -> Erasure:
 async def _is_gone(member_id: str) -> bool:
     stored = await Load(member_id)
     return getattr(stored, "document", b"") is None
-
-
-async def _lives(member_id: str, entries: tuple[Entry, ...]) -> dict[str, tuple[int, int]]:
-    """Return the guests and members that the member was, each with the first and last version of that life."""
-    found: dict[str, tuple[int, int]] = {}
-    waiting = list(_moves(entries))
-    while waiting:
-        guest, version = waiting.pop()
-        if guest in found or guest == member_id:
-            continue
-        theirs = await ReadAudit(guest, tolerant=True)
-        life = [entry.version for entry in life_of_guest(_readable(theirs), version)]
-        if life:
-            found[guest] = (min(life), max(life))
-        waiting += _moves(tuple(entry for entry in theirs if entry.version in life))
-    return found
-
-
-def _moves(entries: tuple[Entry, ...]) -> list[tuple[str, int]]:
-    return [
-        (str(entry.detail["guest"]), int(entry.detail.get("guest_version", 0)))
-        for entry in _readable(entries)
-        if entry.kind == "move" and "guest" in entry.detail
-    ]
-
-
-def _readable(entries: tuple[Entry, ...]) -> list[AuditEntry]:
-    found: list[AuditEntry] = []
-    for entry in entries:
-        try:
-            found.append(unseal(entry))
-        except Unreadable:
-            continue
-    return found
 
 
 def _tombstone(context: Context, member_id: str, entries: list[Entry], previous: str, at: float) -> bytes:
@@ -121,9 +88,9 @@ def _tombstone(context: Context, member_id: str, entries: list[Entry], previous:
     return tombstone(noted, previous)
 
 
-async def _erase_entries(context: Context, guest: str, entries: tuple[Entry, ...], versions: tuple[int, int]) -> int:
+async def _erase_entries(context: Context, life: Life, entries: tuple[Entry, ...]) -> int:
     """Replace the entries of one life in the audit of a guest; return their number."""
-    first, last = versions
+    guest, first, last = life.member_id, life.entries[0].version, life.entries[-1].version
     gone = [entry for entry in entries if first <= entry.version <= last]
     if not gone or all(map(is_erased, gone)):
         return 0

@@ -19,7 +19,7 @@ from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_docum
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.history import merged_before
 from vimbiso_fsm.operations.leave import leave, linked_to, part
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.recover import BY
@@ -144,7 +144,7 @@ async def merge(context: Context, member_id: str, into: str) -> Merging:
         raise NotAMember(member_id, "is to be merged into itself", "give two members")
     for attempt in itertools.count(1):
         source, stored = await _complete(context, member_id)
-        if source is None and await _merged_before(member_id) == into:
+        if source is None and await merged_before(member_id) == into:
             return Merging(member_id, into, "unchanged")
         await _member(context, into)
         if source is None:
@@ -197,15 +197,8 @@ async def _refusal(member_id: str, stored: Stored) -> VimbisoError | None:
     """Return the error for a member without a document; None if it has only expired."""
     if not stored.head.version:
         return MemberNotFound(member_id)
-    other = await _merged_before(member_id)
+    other = await merged_before(member_id)
     return NotAMember(member_id, f"was merged into member {other!r}", "give that one") if other is not None else None
-
-
-async def _merged_before(member_id: str) -> str | None:
-    """Return the member into which another one was merged, as its audit tells; None if it ends otherwise."""
-    latest = await read_legible(member_id, 1)
-    found = latest[0].detail.get("moved_to") if latest and latest[0].kind == "wipe" else None
-    return found if isinstance(found, str) else None
 
 
 def _matching(document: Document | None, address: Address) -> tuple[Address, ...]:
