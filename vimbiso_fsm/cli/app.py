@@ -13,6 +13,7 @@ from vimbiso_fsm.cli.chat import chat
 from vimbiso_fsm.cli.check import check
 from vimbiso_fsm.cli.doctor import doctor
 from vimbiso_fsm.cli.entry_points import add_commands
+from vimbiso_fsm.cli.export import export
 from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
@@ -39,6 +40,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "reset": reset,
     "wipe": wipe,
     "erase": erase,
+    "export": export,
     "quarantine": quarantine,
     "link": link,
     "unlink": unlink,

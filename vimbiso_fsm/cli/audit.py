@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Annotated, TextIO, TypeAlias
+from typing import Annotated, TypeAlias
 
 import attrs
 import typer
@@ -22,6 +19,7 @@ from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
+from vimbiso_fsm.cli.new_file import To, output
 from vimbiso_fsm.cli.plain_text import one_line, shown
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenStore, Redis, opened, opened_store
 from vimbiso_fsm.errors import Unreadable
@@ -92,10 +90,7 @@ def export(
     flow: OfFlow = None,
     run: OfRun = None,
     channel: OnChannel = None,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="FILE", help="A new file, readable by its owner only. Default: standard output."),
-    ] = None,
+    to: To = None,
     redis: Redis = None,
     data: Data = None,
     namespace: Namespace = "",
@@ -109,7 +104,7 @@ def export(
     _require_members(named, all_members)
     wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
     written = broken = 0
-    with opened_store(redis, data, namespace, flows) as at, _output(to) as file:
+    with opened_store(redis, data, namespace, flows) as at, output(to) as file:
         for trail in _trails(at, named):
             for line in export_lines(trail, wanted):
                 print(line, file=file)
@@ -149,20 +144,6 @@ def explain_entry(
 def _require_members(named: list[str] | None, all_members: bool) -> None:
     if bool(named) == all_members:
         raise typer.BadParameter("give either members or --all")
-
-
-@contextmanager
-def _output(to: Path | None) -> Generator[TextIO | None]:
-    """Open a new file; None, which is standard output to `print`, without one."""
-    if to is None:
-        yield None
-        return
-    try:
-        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        fail(f"{to} exists; name a new file")
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        yield file
 
 
 def _trails(at: OpenStore, named: list[str] | None) -> Iterator[Trail]:

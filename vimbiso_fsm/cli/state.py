@@ -95,6 +95,5 @@ def _masked(bot: Bot, raw: dict[str, Any]) -> dict[str, Any]:
 def _without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mapping[str, Any]:
     if not flow_data:
         return flow_data
-    flows = bot.definitions(flow_data["data"]["flow_type"])
-    secret = frozenset[str]().union(*(flow.secrets for flow in flows))
-    return {**flow_data, "data": privacy.masked(flow_data["data"], secret, MASK)}
+    data = flow_data["data"]
+    return {**flow_data, "data": privacy.masked(data, bot.secrets_of(data["flow_type"]), MASK)}

@@ -224,6 +224,10 @@ class Bot:
         current = [self.machines[name].flow] if name in self.machines else []
         return (*current, *(machine.flow for (flow, _), machine in self.kept.items() if flow == name))
 
+    def secrets_of(self, name: str) -> frozenset[str]:
+        """Return the names of the fields that are marked secret in any definition of a flow."""
+        return frozenset[str]().union(*(flow.secrets for flow in self.definitions(name)))
+
     def route(self, channel: Channel) -> Channel:
         """Return a channel as the bot tells it from others: without the account if all accounts are one."""
         return channel if self.accounts == "separate" else channel.with_account("")

@@ -44,6 +44,7 @@ from vimbiso_fsm.operations.effects import (
     run_awaited,
 )
 from vimbiso_fsm.operations.erase import Erasure, erase
+from vimbiso_fsm.operations.export import Exported, export
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
@@ -600,6 +601,24 @@ class FlowStateManager:
         return self._operate(lambda context: erase(context, member_id), member_id)
 
     @checked
+    def export(self, member_id: str) -> Exported:
+        """Return all that is stored of a member, for the person that it is about.
+
+        `value` is the data as JSON holds it, of all conversations with accounts of the bot: the document and the one
+        before it, the history with that of the guests and members that the member was, the incidents, the turn records
+        and the list of the quarantined data. It has no login token, no token of a turn and no field that is marked
+        `SECRET`. Each server is asked for all of its keys, so this is for operators. Nothing is changed.
+
+        Raises:
+            DamagedDocument: A document is damaged; recover the member first.
+            MemberNotFound: Nothing is stored of the member.
+            NotAMember: The member was merged into another one, or the guest became one, which the error names.
+            NewerState, ForeignState: A document is of a newer release, or of another bot.
+            StoreUnavailable: The store cannot be reached.
+        """
+        return self._operate(lambda context: export(context, member_id))
+
+    @checked
     def link(self, member_id: str, channel: Channel) -> Linking:
         """Link a channel to a member. The conversation of the guest on it ends; what it handled stays handled.
 
@@ -1028,6 +1047,11 @@ class AsyncFlowStateManager:
     async def erase(self, member_id: str) -> Erasure:
         """Remove all that says anything about a member. See `FlowStateManager.erase`."""
         return await self._operate(lambda context: erase(context, member_id), member_id)
+
+    @checked
+    async def export(self, member_id: str) -> Exported:
+        """Return all that is stored of a member, for the person that it is about. See `FlowStateManager.export`."""
+        return await self._operate(lambda context: export(context, member_id))
 
     @checked
     async def link(self, member_id: str, channel: Channel) -> Linking:
