@@ -190,6 +190,21 @@ class Tree:
     inner: tuple[Tree, ...] = ()
 
 
+@attrs.frozen
+class Branch:
+    """A class that maps words to others of its kind."""
+
+    inner: dict[str, Branch] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Twice:
+    """A class of two fields of the same class."""
+
+    first: Card = attrs.field(factory=Card)
+    second: Card = attrs.field(factory=Card)
+
+
 @given(st.from_type(Fixed))
 def test_stable_data_is_equal_to_its_round_trip(data: Fixed):
     """Stable data is equal to what would be read back, and of the same types."""
@@ -376,3 +391,25 @@ def test_a_value_that_contains_itself_is_refused():
     loop.append(loop)
     with pytest.raises((Misfit, NotStorable)):
         data_type(Any).settled(loop, "data")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Branch, Branch({"a": Branch({"b": Branch()})})),
+        (dict[Card, Card], {Card("1"): Card("2")}),
+        (dict[str, dict[str, Branch]], {"a": {"b": Branch()}}),
+        (tuple[Card, dict[Card, Cash], list[Cash]], (Card("1"), {Card("2"): Cash("USD")}, [Cash("ZWG")])),
+    ],
+    ids=str,
+)
+def test_a_class_may_stand_more_than_once_in_a_type(kind: Any, value: Any):
+    """A class that a type names again, or that contains itself, is proven as at its first place."""
+    proven = data_type(kind)
+    assert proven.fits(value)
+    assert proven.settled(value, "data") == value
+
+
+def test_a_class_is_as_stable_at_its_second_place_as_at_its_first():
+    """Two fields of one frozen class are as stable as one."""
+    assert data_type(Twice).stable(Twice(Card("1"), Card("2")))

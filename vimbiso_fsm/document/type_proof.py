@@ -7,6 +7,7 @@ compared. The proof of a type is made of those of its parts, and so are the test
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import (
@@ -317,12 +318,15 @@ class _Proof:
             fault = f"is a mapping with keys of {name_of(inner[0])}, whose values can change"
             raise _Refused(fault, "use a tuple or a frozen class as the key")
         kind = type(make({}))
-        samples = [make({key: items.samples[place % len(items.samples)] for place, key in enumerate(keys.samples)})]
+        samples = [make({})]
+        if items.samples:
+            values = itertools.cycle(items.samples)
+            samples.append(make(dict(zip(keys.samples, values, strict=False))))
 
         def fits(value: Any) -> bool:
             return type(value) is kind and all(map(keys.fits, value)) and all(map(items.fits, value.values()))
 
-        return Node(fits, _never, (make({}), *samples) if items.samples else (make({}),))
+        return Node(fits, _never, samples)
 
     def _typed_dict(self, origin: Any) -> Node:
         self.classes.append(origin)
@@ -344,6 +348,8 @@ class _Proof:
 
     def _class(self, kind: object, origin: type) -> Node:
         """Take apart a class of fields. Inside itself it is taken by its name, and never stable."""
+        if (known := self._begun.get(kind)) is not None:
+            return known
         if kind in self._begun:
             return Node(lambda value: (node := self._begun[kind]) is not None and node.fits(value), _never, ())
         self._begun[kind] = None
