@@ -78,7 +78,7 @@ def enums(draw: st.DrawFn) -> Kind:
     base: Any
     values: Any
     base, values = draw(st.sampled_from([
-        (enum.Enum, ["red", 2, 2.5, None]), (enum.StrEnum, ["a", "b", "M1", ""]), (enum.IntEnum, [7, 0, -1, 1 << 70]),
+        (enum.Enum, ["red", 2, 2.5, False]), (enum.StrEnum, ["a", "b", "M1", ""]), (enum.IntEnum, [7, 0, -1, 1 << 70]),
         (enum.Enum, [(1, 2), Decimal("1.5"), frozenset({1}), "plain"]), (enum.Flag, [1, 2, 4, 8]), (enum.IntFlag, [1, 2, 4, 8]),
     ]))  # fmt: skip
     made: Any = base(_name("Enum"), list(zip(names, values, strict=False)), module=__name__)

@@ -317,6 +317,13 @@ class Perhaps:
     number: str | None = None
 
 
+class Answer(enum.Enum):
+    """An enum with a member that is stored like `None`."""
+
+    YES = "yes"
+    UNKNOWN = None
+
+
 @attrs.frozen
 class Old:
     """A class that may have lost and gained fields since it was stored."""
@@ -331,6 +338,7 @@ class Old:
         (Late, "", "names 'Flow' in an annotation"), (Wrong, "", "the default in 'price' must be a decimal number"), (Outer, "inners", "the default in 'price'"),
         (Maybe | Perhaps, "", "stored alike"), (dict[str, Any] | Order, "", "stored alike"), (dict[Wrong, int], "", "the default in 'price'"),
         (dict[dict[str, int], int], "", "can change"), (T, "", "type variable"), (Order | str | bytes, "", "stored alike"), (Size | Shade | Literal["dark"], "", "stored alike"),
+        (Answer | None, "", "stored alike"),
     ],
 )  # fmt: skip
 def test_a_type_is_refused_with_the_field_at_fault(kind: Any, path: str, fault: str):
