@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows import bot
@@ -21,7 +21,7 @@ from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, Moved, PendingCall, TokenLife, first_document
-from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.document.ids import guest_id, instant
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.errors import Contended, DamagedDocument, StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
@@ -33,7 +33,7 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import RunCall, answered
+from vimbiso_fsm.operations.effects import LEASE_OVER, RunCall, answered
 from vimbiso_fsm.operations.promote import Promoted, Unlinked, merge, promote, promotion_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import (
@@ -42,6 +42,7 @@ from vimbiso_fsm.store.requests import (
     Committed,
     Conflict,
     Duplicate,
+    Effect,
     FindOwner,
     Head,
     Inherited,
@@ -617,15 +618,30 @@ def served(turn: Turn[Mark]) -> Call[str]:
 
 
 class SimulatedDesk:
-    """A port and its service, which counts the effects under each key."""
+    """A port and its service, which acts once for each key."""
 
     def __init__(self) -> None:
-        self.keys: list[str] = []
+        self.keys: set[str] = set()
 
     def serve(self, *, caller: Caller = Caller()) -> str:  # noqa: B008  # a port is declared so
         """Serve once per key."""
-        self.keys.append(caller.key)
+        self.keys.add(caller.key)
         return "served"
+
+
+class Called(Talking):
+    """A chat that keeps which calls were made, as the documents held them, and when."""
+
+    def __init__(self, bot: Bot, channel: Channel) -> None:
+        super().__init__(bot, channel=channel)
+        self.calls: list[tuple[PendingCall, datetime]] = []
+
+    def perform(self, effect: Effect[Any]) -> object:
+        """Perform an effect."""
+        answer = super().perform(effect)
+        if isinstance(effect, RunCall) and answer is not LEASE_OVER:
+            self.calls.append((effect.pending, instant(self.clock.at)))
+        return answer
 
 
 def desk_bot(desk: SimulatedDesk, accounts: Literal["separate", "shared"] = "separate") -> Bot:
@@ -698,6 +714,7 @@ AT_ACCOUNTS = [WHATSAPP.with_account("1001"), WHATSAPP.with_account("2002")]
     told=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     pause=st.sampled_from([0.0, 0.5, 20.0]),
 )
+@example(works=[(0, "message", 2)] * 2, order=[(1, 2)] * 2, told=(2, 0), pause=20.0)  # an answer comes after the lease
 @settings(max_examples=100, deadline=None)
 def test_two_places_and_any_workers_at_once(
     places: list[Channel],
@@ -710,10 +727,11 @@ def test_two_places_and_any_workers_at_once(
     """Workers in any order promote the guests of one person at two places: each merge, run and effect is there once.
 
     Messages come at both places, also repeated ones, while timers are due. A message that waited longer than its
-    patience may end with `Contended`; no other error is raised.
+    patience may end with `Contended`; no other error is raised. A call is made again only under the same key, and only
+    after its lease has ended without a stored answer.
     """
     desk = SimulatedDesk()
-    chat = Talking(desk_bot(desk, accounts), channel=places[0])
+    chat = Called(desk_bot(desk, accounts), places[0])
     guests = [guest_id(chat.bot.route(place)) for place in places]
 
     def owner(place: Channel) -> str:
@@ -751,7 +769,9 @@ def test_two_places_and_any_workers_at_once(
         entry.detail["guest"] for name in owners for entry in map(unseal, chat.entries(name)) if entry.kind == "move"
     ]
     assert sorted(moves) == sorted({*guests})
-    assert len(desk.keys) == len({*desk.keys})
+    for (earlier, _), (later, at) in itertools.combinations(chat.calls, 2):
+        assert later.key != earlier.key or at >= earlier.leased_until
+    assert len({made.root for made, _ in chat.calls}) == len(desk.keys), "a message has one effect at most"
     for name in owners:
         runs = (chat.document(name).run, *chat.document(name).suspended)
         assert [run.flow for run in runs if run].count("desk") <= len(places)
