@@ -170,7 +170,7 @@ def containers(draw: st.DrawFn, kinds: st.SearchStrategy[Kind]) -> Kind:
                 hashable=False,
             )
         case "optional" if inner.type is not type(None):
-            return Kind(_Optional[inner.type], st.none() | inner.values, inner.hashable)
+            return Kind(_Optional[inner.type], st.none() | inner.values, hashable=False)  # all keys have one type
         case _:
             pass
     keys = draw(kinds)
