@@ -50,6 +50,7 @@ from vimbiso_fsm import (
     VimbisoError,
     errors,
 )
+from vimbiso_fsm.store.requests import ReadDue
 
 NO_VALUES = {
     **dict.fromkeys(
@@ -79,7 +80,9 @@ SAMPLES: dict[Any, Any] = {
     int: 3,
     float: 2.5,
     int | None: 7,
+    object: ReadDue(3),
     tuple[str, ...]: ("one", "two"),
+    tuple[bytes, ...]: (b"one", b"\xff"),
     Iterable[str]: ["one", "two"],
     tuple[errors.Fault, ...]: (errors.Fault("profile.age", "is negative"),),
     tuple[errors.Finding, ...]: (),

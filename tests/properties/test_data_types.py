@@ -107,7 +107,7 @@ def test_a_type_is_refused_or_its_values_are_read_back_equal(kind: Kind, data: s
 @given(kind=any_kinds, data=st.data())
 def test_a_server_keeps_values_as_the_memory_does(valkey_server: Server, kind: Kind, data: st.DataObject):
     """A type that is taken keeps its values on a server as well."""
-    store = AtomicStateManager.from_url(valkey_server.url)
+    store = AtomicStateManager.from_url(valkey_server.url, namespace="data-types")
     try:
         tried(lambda: store, kind, data)
     finally:

@@ -15,7 +15,6 @@ import attrs
 import pytest
 
 from tests.bots import fruit_bot
-from tests.engines import Server
 from vimbiso_fsm import AsyncFlowStateManager, FlowStateManager, Message, VimbisoError, WrongArgument, WrongCallback
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -90,9 +89,9 @@ def test_odd_arguments_raise_errors_of_this_library_only():
 
 
 @pytest.mark.embedded
-def test_odd_arguments_reach_no_server(valkey_server: Server):
+def test_odd_arguments_reach_no_server(valkey_url: str):
     """Whatever a method of a manager on a server is given, its error is a `VimbisoError`, and none of redis-py."""
-    store = AtomicStateManager.from_url(valkey_server.url)
+    store = AtomicStateManager.from_url(valkey_url)
     walk(FlowStateManager(fruit_bot(), store))
     store.close()
 

@@ -544,8 +544,8 @@ def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client
 def test_a_cold_start_finds_loads_and_commits(managed: Managed, client: Client):
     """The first message of a new manager finds the owner, loads and commits.
 
-    Before it, the manager makes the startup check and reads the number of shards, the keys of the index and whose the
-    store is, once.
+    Before it, the manager makes the startup check, which asks for its rights in one script, and reads the number of
+    shards, the keys of the index and whose the store is, once.
     """
     say(managed(services=core()), "hi", "offer")
     cold = managed(services=core())
@@ -555,7 +555,7 @@ def test_a_cold_start_finds_loads_and_commits(managed: Managed, client: Client):
     assert step(outcome.state) == ("offer", "handle")
     ours = of_ours(seen)
     questions = [name for name in ours if name in ("INFO", "CONFIG")]
-    assert ours == [*questions, "GET", "EVALSHA", *["EVALSHA"] * 4, "EVALSHA"]
+    assert ours == [*questions, "EVAL", "GET", "EVALSHA", *["EVALSHA"] * 4, "EVALSHA"]
 
 
 def test_without_a_cache_every_turn_asks(managed: Managed, client: Client):
