@@ -44,7 +44,7 @@ def unlink(
 ) -> None:
     """Take a channel from a member.
 
-    The next message on it is a stranger's. What was handled before stays handled. Exit code 1 when nothing is stored of
+    The next message on it is a guest's. Messages handled before stay handled. Exit code 1 when nothing is stored of
     the member.
     """
     with opened(redis, data, namespace, flows) as bot:

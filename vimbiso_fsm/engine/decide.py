@@ -2,7 +2,7 @@
 
 The event is a message, the answer of a call, or an event that is due without a message. If a callback of an author
 raises, `failure` decides: the document stays as it was, the member reads a plain sentence with a reference, and the
-audit gets an error entry. What a call has done is a fact even then: its answer is kept (`kept_answer.py`). Identifiers
+audit gets an error entry. The effect of a call is a fact even then: its answer is kept (`kept_answer.py`). Identifiers
 are hashes of the event's token, so that two decisions of the same turn are the same.
 """
 

@@ -1,7 +1,7 @@
 """The source code of an author's callbacks, and of the functions of the same package that they call.
 
-What a callback says and calls shows when it runs. Its source shows most of it before: the keys of texts, and the
-methods of services. A function without source, or an object that is named at run time, is not seen.
+The texts and calls of a callback are known when it runs. Its source shows most of them before: the keys of texts,
+and the methods of services. A function without source, or an object that is named at run time, is not seen.
 """
 
 from __future__ import annotations

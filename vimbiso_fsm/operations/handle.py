@@ -265,7 +265,7 @@ class _Handling:
         return await proven_owner(self._context, self._place, document.member_id)
 
     async def _depart(self, owner: requests.Linked) -> Outcome | None:
-        """Handle the message at the new owner of its channel, who hears nothing of what was said at the former one.
+        """Handle the message at the new owner of its channel. No reply shows anything of the former owner.
 
         The result of a call is a fact of the former owner, and stored there first.
         """

@@ -130,7 +130,7 @@ async def merge(context: Context, member_id: str, into: str) -> Merging:
     """Merge a member, or a guest, into another member of the same person, and end it.
 
     Its channels lead to the other member then, whose profile, login and open flow stay. Its audit is a part of the
-    other's history. What was handled before stays handled.
+    other's history. Messages handled before stay handled.
 
     Raises:
         CallPending: The member waits for the outcome of a call.

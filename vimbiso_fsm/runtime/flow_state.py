@@ -638,7 +638,7 @@ class FlowStateManager:
 
     @checked
     def unlink(self, member_id: str, channel: Channel) -> Linking:
-        """Take a channel from a member. The next message on it is a guest's, who hears nothing of the member.
+        """Take a channel from a member. The next message on it is a guest's and shows nothing of the member.
 
         Raises:
             MemberNotFound: Nothing is stored of the member.
