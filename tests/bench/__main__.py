@@ -1,9 +1,11 @@
 """Compare a whole turn with a bare GET and SET, on the same server and in the same minute. `make bench` runs it.
 
-Client and server are pinned, both to one CPU and then each to its own; the two placements are never mixed. `--fsync
-always` measures the disk; the default measures the code. `--length` measures instead what is stored and how long a turn
-takes, early and late in a long conversation (`length.py`), and `--members` handles many members at once and counts what
-is wrong afterwards (`members.py`).
+Client and server are pinned: both to one CPU, then each to its own, then each to its own with a delay between them as
+of a network (`network.py`). The placements are never mixed. `--fsync always` measures the disk; the default measures
+the code. Other figures instead of these: `--counts`, those that do not depend on the machine (`counts.py`); `--length`,
+what is stored and how long a turn takes, early and late in a long conversation (`length.py`); `--members`, many members
+at once and a count of what is wrong afterwards (`members.py`); `--threads`, how many turns each
+of many threads on one manager makes (`threads.py`).
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ import attrs
 
 from tests.bench.contenders import AT_ONCE, Bare, BareAsync, Contender, Turns, TurnsAsync
 from tests.bench.conversation import OFFER, TILL
+from tests.bench.counts import table
 from tests.bench.length import CASES, EARLY, HEADING, NOTES, line, stages
 from tests.bench.measure import Row, measure
 from tests.bench.members import talk
+from tests.bench.network import DELAY, network
 from tests.bench.server import Placement, Server, placements
+from tests.bench.threads import share_out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,17 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             server = stack.enter_context(Server.start(options.fsync))
+            if options.counts:
+                print(f"server    {server}", f"client    {_client()}", *table(server), sep="\n", flush=True)
+                return 0
+            if options.threads:
+                return _threads(server, options, load)
             if options.length:
                 return _lengths(server, options, load)
             if options.members:
                 return _members(server, options, load)
             contenders: list[Contender] = [
-                Bare(server.url),
-                Turns(server.url, TILL),
-                Turns(server.url, OFFER),
-                BareAsync(server.url),
-                TurnsAsync(server.url, TILL),
-                TurnsAsync(server.url, OFFER),
+                *_sync(server.url),
+                *(each for tasks in (AT_ONCE, 1) for each in _async(server.url, tasks)),
             ]
             for contender in contenders:
                 stack.callback(contender.close)
@@ -57,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for place in places or (None,)
                 for row in measure(server, contenders, place, options.seconds, options.blocks)
             ]
-            facts = {**_facts(options, server, contenders, places), "load": load}
+            distance, over_network = _over_network(server, places, options)
+            rows += over_network
+            facts = {**_facts(options, server, contenders, places), "network": distance, "load": load}
     finally:
         if own is not None:
             os.sched_setaffinity(0, own)
@@ -68,6 +76,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _sync(url: str, first: int = 0) -> tuple[Contender, ...]:
+    return Bare(url), Turns(url, TILL, first), Turns(url, OFFER, first)
+
+
+def _async(url: str, tasks: int) -> tuple[Contender, ...]:
+    return BareAsync(url, tasks), TurnsAsync(url, TILL, tasks), TurnsAsync(url, OFFER, tasks)
+
+
+def _over_network(server: Server, places: Sequence[Placement], options: argparse.Namespace) -> tuple[str, list[Row]]:
+    """Return the delay that was reached, and the rows of the sync contenders behind it.
+
+    The proxy is beside the server, so that the client has a CPU of its own where there are two.
+    """
+    place = attrs.evolve(places[-1], name="network") if places else None
+    with ExitStack() as stack:
+        between = stack.enter_context(network(server.url))
+        contenders = _sync(between.url, first=AT_ONCE * AT_ONCE * 2)
+        for contender in contenders:
+            stack.callback(contender.close)
+        rows = measure(server, contenders, place, options.seconds, options.blocks, [between.pid])
+    return f"TCP with {DELAY * 1e3:g} ms each way; a PING took {between.round_trip * 1e3:.2f} ms", rows
+
+
 def _members(server: Server, options: argparse.Namespace, load: str) -> int:
     """Print the results of many members at once."""
     logging.getLogger("vimbiso_fsm").setLevel(logging.CRITICAL)  # what is not answered is counted, and shown at the end
@@ -75,6 +106,14 @@ def _members(server: Server, options: argparse.Namespace, load: str) -> int:
     report = talk(server, options.members, options.seed)
     print(*report.lines, sep="\n")
     return 1 if report.wrong else 0
+
+
+def _threads(server: Server, options: argparse.Namespace, load: str) -> int:
+    """Print how the turns of many threads were shared out."""
+    print(f"server    {server}", f"load      {load}", sep="\n", flush=True)
+    shares = share_out(server, options.threads, options.seconds * options.blocks)
+    print(*shares.lines, sep="\n")
+    return 1 if shares.errors else 0
 
 
 def _lengths(server: Server, options: argparse.Namespace, load: str) -> int:
@@ -101,6 +140,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.4, help="of one block (%(default)s)")
     parser.add_argument("--blocks", type=int, default=11, help="of each contender at each placement (%(default)s)")
     parser.add_argument("--fsync", choices=["everysec", "always", "no"], default="everysec", help="(%(default)s)")
+    parser.add_argument("--counts", action="store_true", help="instead: figures that do not depend on the machine")
+    parser.add_argument("--threads", type=int, metavar="NUMBER", help="instead: so many threads on one manager")
     parser.add_argument(
         "--length", type=int, nargs="?", const=10_000, metavar="TURNS", help="instead: of so many turns"
     )
@@ -122,7 +163,7 @@ def _facts(
     sizes = {contender.name: contender.bytes for contender in contenders}
     return {
         "server": f"{server}{'' if options.fsync == 'always' else ': the code is measured, not the disk'}",
-        "client": f"Python {platform.python_version()}, redis-py {version('redis')}, hiredis {version('hiredis')}",
+        "client": _client(),
         "documents": ", ".join(f"{name} {size} bytes" for name, size in sizes.items()),
         "run": f"{options.blocks} interleaved blocks of {options.seconds:g} s; async: {AT_ONCE} conversations at once",
         "pinned": "; ".join(map(str, places)) or "not pinned: this system cannot",
@@ -130,7 +171,11 @@ def _facts(
     }
 
 
-HEADINGS = ("", "a second", "ratio", "(least–most)", "to sync", "trips", "commands", "client µs", "server µs")
+def _client() -> str:
+    return f"Python {platform.python_version()}, redis-py {version('redis')}, hiredis {version('hiredis')}"
+
+
+HEADINGS = ("", "a second", "ratio", "(quartiles)", "to sync", "trips", "commands", "client µs", "server µs")
 
 
 def _table(facts: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
@@ -151,7 +196,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.style} {row.name}",
         f"{row.rate.median:.0f}",
         f"{row.ratio.median:.2f}",
-        f"({row.ratio.least:.2f}–{row.ratio.most:.2f})",
+        f"({row.ratio.lower:.2f}–{row.ratio.upper:.2f})",
         f"{row.ratio_to_sync.median:.2f}",
         f"{row.round_trips.median:.2f}",
         f"{row.commands.median:.2f}",
@@ -162,7 +207,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _line(cells: Sequence[str]) -> str:
     first, *others = cells
-    return f"  {first:<27}" + "".join(f"{cell:>13}" if "–" in cell else f"{cell:>10}" for cell in others)
+    return f"  {first:<31}" + "".join(f"{cell:>13}" if "(" in cell else f"{cell:>10}" for cell in others)
 
 
 if __name__ == "__main__":

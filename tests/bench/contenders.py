@@ -1,4 +1,4 @@
-"""The contenders: the bare loop of redis-py and the whole turn, each sync and in 64 tasks."""
+"""The contenders: the bare loop of redis-py and the whole turn, each sync, in 64 tasks, and in one task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Contender(Protocol):
 
     Attributes:
         name: The name of its row in the table.
-        style: "sync" or "async".
+        style: "sync"; "async", with 64 tasks at once; or "lone async", with one task.
         bytes: The size of the stored document.
     """
 
@@ -71,10 +71,10 @@ class Turns:
 
     style = "sync"
 
-    def __init__(self, url: str, script: Script) -> None:
+    def __init__(self, url: str, script: Script, first: int = 0) -> None:
         self.name = script.name
         self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace)
-        members = [Conversation(script, number) for number in range(AT_ONCE)]
+        members = [Conversation(script, first + number) for number in range(AT_ONCE)]
         for member in members:
             for message in member.opening:
                 self.bytes = size(self._manager.handle(message))
@@ -95,13 +95,13 @@ class Turns:
 class _Loop:
     """An event loop that is kept between the blocks, and tasks on it."""
 
-    style = "async"
-
-    def __init__(self) -> None:
+    def __init__(self, tasks: int) -> None:
+        self.style = "async" if tasks > 1 else "lone async"
+        self._tasks = tasks
         self._runner = asyncio.Runner()
 
     def _at_once(self, once: Callable[[int], Awaitable[None]], seconds: float) -> int:
-        """Repeat the work in 64 tasks for a number of seconds; return how often it was done."""
+        """Repeat the work in all tasks for a number of seconds; return how often it was done."""
 
         async def task(number: int, until: float) -> int:
             done = 0
@@ -112,18 +112,18 @@ class _Loop:
 
         async def tasks() -> int:
             until = time.perf_counter() + seconds
-            return sum(await asyncio.gather(*(task(number, until) for number in range(AT_ONCE))))
+            return sum(await asyncio.gather(*(task(number, until) for number in range(self._tasks))))
 
         return self._runner.run(tasks())
 
 
 class BareAsync(_Loop):
-    """`Bare` in 64 tasks, each with a connection of the client's pool."""
+    """`Bare` in several tasks, each with a connection of the client's pool."""
 
     name, bytes = "GET+SET", len(DOCUMENT)
 
-    def __init__(self, url: str) -> None:
-        super().__init__()
+    def __init__(self, url: str, tasks: int = AT_ONCE) -> None:
+        super().__init__(tasks)
         self._client = redis.asyncio.Redis.from_url(url)
 
     async def _once(self, number: int) -> None:
@@ -139,13 +139,13 @@ class BareAsync(_Loop):
 
 
 class TurnsAsync(_Loop):
-    """`Turns` in 64 tasks, each with a conversation of its own."""
+    """`Turns` in several tasks, each with a conversation of its own."""
 
-    def __init__(self, url: str, script: Script) -> None:
-        super().__init__()
+    def __init__(self, url: str, script: Script, tasks: int = AT_ONCE) -> None:
+        super().__init__(tasks)
         self.name = script.name
         self._manager = AsyncFlowStateManager.from_url(url, script.bot, namespace=script.namespace)
-        self._members = [Conversation(script, AT_ONCE + number) for number in range(AT_ONCE)]
+        self._members = [Conversation(script, AT_ONCE * tasks + number) for number in range(tasks)]
         self._runner.run(self._open())
 
     async def _open(self) -> None:

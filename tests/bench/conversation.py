@@ -8,12 +8,25 @@ from itertools import count, cycle
 import attrs
 
 import flows
-from vimbiso_fsm import Bot, Channel, Flow, Message, Outcome, Refused, State, Text, Transition, Turn
+from vimbiso_fsm import (
+    Bot,
+    Call,
+    Channel,
+    Flow,
+    Message,
+    Outcome,
+    Refused,
+    State,
+    Text,
+    Transition,
+    Turn,
+    call,
+)
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.readers import amount, free_text
 
-__all__ = ["OFFER", "TILL", "Conversation", "Script", "advanced", "size"]
+__all__ = ["OFFER", "PICK", "POST", "TILL", "Conversation", "Script", "advanced", "size"]
 
 
 NOTHING = Money.zero("USD")
@@ -52,6 +65,56 @@ till = Flow(
 
 
 @attrs.frozen
+class Lamp:
+    """The data of the switch."""
+
+
+switch = Flow(
+    "switch", data=Lamp, initial="off",
+    states=[
+        State("off", ask=Text("It is off.")),
+        State("on", ask=Text("It is on.")),
+    ],
+    transitions=[Transition("flip", "off", "on"), Transition("flip", "on", "off")],
+)  # fmt: skip
+
+
+@attrs.frozen
+class Parcel:
+    """The data of the counter."""
+
+    name: str = ""
+
+
+class Post:
+    """A service without effect or memory, so that it does not grow itself."""
+
+    def send(self, name: str) -> str:
+        """Return that the parcel was sent."""
+        return name
+
+
+def sent(turn: Turn[Parcel]) -> Call[str]:
+    """The effect of each round."""
+    return call(Post.send, turn.data.name)
+
+
+counter = Flow(
+    "counter", data=Parcel, initial="name",
+    states=[
+        State("name", ask=Text("To whom?"), reads=free_text(40), into="name"),
+        State("sending", call=sent),
+        State("sent", say=Text("Sent."), final=True),
+    ],
+    transitions=[
+        Transition("answer", "name", "sending"),
+        Transition("done", "sending", "sent"),
+        Transition("failed", "sending", "name"),
+    ],
+)  # fmt: skip
+
+
+@attrs.frozen
 class Script:
     """A bot, the messages at the start, and the messages that are repeated from then on.
 
@@ -79,6 +142,13 @@ OFFER = Script(
     ("10 USD", "back"),
 )
 """VimbisoPay's own conversation, its document and its guards: the amount of an offer, and back to it."""
+
+
+PICK = Script("press", Bot(switch), ("hi",), ("*1",))
+"""A button pressed."""
+
+POST = Script("call", Bot(counter, services={"post": Post()}), ("hi",), ("Alan", "hello"))
+"""An answer that makes a call, in a run that ends with it."""
 
 
 class Conversation:

@@ -15,11 +15,10 @@ from statistics import median
 import attrs
 import redis
 
-from tests.bench.conversation import OFFER, TILL, Conversation, Script
+from tests.bench.conversation import OFFER, POST, TILL, Conversation, Script
 from tests.bench.server import Server
-from vimbiso_fsm import Bot, Call, Flow, FlowStateManager, Outcome, State, Text, Transition, Turn, call
+from vimbiso_fsm import FlowStateManager, Outcome
 from vimbiso_fsm.messages.message import Message
-from vimbiso_fsm.messages.readers import free_text
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT, TOKEN_LIFE
 
@@ -29,40 +28,6 @@ EARLY = 10
 """The turn that all later ones are compared with."""
 
 
-@attrs.frozen
-class Parcel:
-    """The data of the counter."""
-
-    name: str = ""
-
-
-class Post:
-    """A service without effect or memory, so that it does not grow itself."""
-
-    def send(self, name: str) -> str:
-        """Return that the parcel was sent."""
-        return name
-
-
-def sent(turn: Turn[Parcel]) -> Call[str]:
-    """The effect of each round."""
-    return call(Post.send, turn.data.name)
-
-
-counter = Flow(
-    "counter", data=Parcel, initial="name",
-    states=[
-        State("name", ask=Text("To whom?"), reads=free_text(40), into="name"),
-        State("sending", call=sent),
-        State("sent", say=Text("Sent."), final=True),
-    ],
-    transitions=[
-        Transition("answer", "name", "sending"),
-        Transition("done", "sending", "sent"),
-        Transition("failed", "sending", "name"),
-    ],
-)  # fmt: skip
-
 CASES = (
     attrs.evolve(TILL, name="one run for ever"),
     attrs.evolve(TILL, name="refused now and then", round=("nothing", "?", "12.50 USD", "bread and milk")),
@@ -71,7 +36,7 @@ CASES = (
     attrs.evolve(OFFER, name="parked and resumed", opening=(*OFFER.opening, "10 USD"), round=("menu", "yes")),
     attrs.evolve(OFFER, name="parked and dropped", round=("10 USD", "menu", "no", "offer")),
     attrs.evolve(OFFER, name="runs that end", round=("10 USD", "cancel", "offer")),
-    Script("runs that end with a call", Bot(counter, services={"post": Post()}), ("hi",), ("Alan", "hello")),
+    attrs.evolve(POST, name="runs that end with a call"),
 )
 """Every way round that a conversation can take without an end. `flows.bot` is VimbisoPay."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import quantiles
 
 import attrs
 
@@ -27,15 +27,18 @@ class Sample:
 
 @attrs.frozen
 class Spread:
-    """The spread of a figure over all blocks."""
+    """The spread of a figure over all blocks: its median, and the quartiles below and above it."""
 
     median: float
-    least: float
-    most: float
+    lower: float
+    upper: float
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
-        return cls(median(figures), min(figures), max(figures))
+        if len(figures) == 1:
+            return cls(figures[0], figures[0], figures[0])
+        lower, middle, upper = quantiles(figures, n=4, method="inclusive")
+        return cls(middle, lower, upper)
 
 
 @attrs.frozen
@@ -60,11 +63,25 @@ class Row:
 
 
 def measure(
-    server: Server, contenders: Sequence[Contender], placement: Placement | None, seconds: float, blocks: int
+    server: Server,
+    contenders: Sequence[Contender],
+    placement: Placement | None,
+    seconds: float,
+    blocks: int,
+    beside: Sequence[int] = (),
 ) -> list[Row]:
-    """Return a row for each contender. The first of a style is the one that its ratios refer to."""
+    """Return a row for each contender. The first of a style is the one that its ratios refer to.
+
+    Args:
+        server: The server.
+        contenders: The contenders, those of one style together.
+        placement: The CPUs; None does not pin.
+        seconds: The length of a block.
+        blocks: The number of blocks of each contender.
+        beside: The processes that are pinned to the CPU of the server.
+    """
     if placement:
-        server.place(placement)
+        server.place(placement, *beside)
     for contender in contenders:
         contender.run(seconds / 5)
     samples: list[list[Sample]] = [[] for _ in contenders]

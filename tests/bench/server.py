@@ -97,9 +97,10 @@ class Server:
         fsync = self._client.config_get("appendfsync")["appendfsync"]
         return f"{name} {version} on a Unix socket, appendonly yes, appendfsync {fsync}"
 
-    def place(self, placement: Placement) -> None:
-        """Pin server and client with all their threads."""
-        _pin(self._pid, placement.server)
+    def place(self, placement: Placement, *others: int) -> None:
+        """Pin client and server with all their threads, and the processes `others` beside the server."""
+        for pid in (self._pid, *others):
+            _pin(pid, placement.server)
         _pin(os.getpid(), placement.client)
 
     def memory(self) -> int:

