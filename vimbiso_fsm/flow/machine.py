@@ -1,20 +1,19 @@
 """A flow compiled to a `transitions` machine, and one step on it. Only this module imports `transitions`.
 
 One machine serves all runs of a flow. A step executes its transitions on a model that is made for one trigger and
-discarded afterwards; `Event.trigger` would also serve queues, machine callbacks and error handlers, which these
-machines do not have. Each candidate transition starts from the same turn, because the changes of one `prepare` must
-not reach the next candidate. Guards record their verdicts and reasons on the model, because the machine itself only
-returns a bool.
+discarded afterwards. The library's own `trigger` and `execute` would also serve queues, error handlers, log records and
+callbacks of states and of the machine, which these machines do not have. Each candidate transition starts from the same
+turn, because the changes of one `prepare` must not reach the next candidate. Guards record verdicts and reasons on the
+model, because the machine itself only returns a bool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 import transitions
-from transitions.core import EventData
 
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.flow.callbacks import name_of, verdict_of, wrong
@@ -45,16 +44,42 @@ class Fired(Generic[D]):
     verdicts: tuple[tuple[str, str], ...]
 
 
+class _LibraryTransition(transitions.Transition):
+    """A transition of the library, with a shorter way to execute it."""
+
+    def execute_on(self, model: _Model[Any]) -> bool:
+        """Execute the transition as `execute` does where only `prepare` and conditions are declared.
+
+        Returns:
+            Whether it has changed the state of the model.
+        """
+        prepares: list[Any] = self.prepare  # to the library, a callback may also be a name
+        for prepare in prepares:
+            prepare(model)
+        conditions: list[Any] = self.conditions
+        for condition in conditions:
+            if condition.func(model) != condition.target:
+                return False
+        model.state = str(self.dest)
+        return True
+
+
+class _LibraryMachine(transitions.Machine):
+    """A machine of the library with these transitions."""
+
+    transition_cls = _LibraryTransition
+
+
 class Machine(Generic[D]):
     """An executable flow. It keeps no state, so all runs, members and threads share it."""
 
     def __init__(self, flow: Flow[D]) -> None:
         self.flow = flow
-        self._machine = transitions.Machine(
+        self._machine = _LibraryMachine(
             model=None,
             states=[transitions.State(state.name, final=state.final) for state in flow.states],
             transitions=[
-                _library_transition(flow, transition, trigger)
+                _arguments(flow, transition, trigger)
                 for transition in flow.transitions
                 for trigger in transition.triggers
             ],
@@ -62,6 +87,11 @@ class Machine(Generic[D]):
             auto_transitions=False,
             queued=False,
         )
+        self._candidates = {
+            (state, trigger): cast("list[_LibraryTransition]", candidates)
+            for trigger, event in self._machine.events.items()
+            for state, candidates in event.transitions.items()
+        }
 
     def fire(self, turn: Turn[D]) -> Fired[D]:
         """Fire `turn.trigger` in `turn.state`. The first transition that accepts wins.
@@ -71,18 +101,11 @@ class Machine(Generic[D]):
             Exception: A callback raised it. The document is unchanged.
         """
         model = _Model(turn.state, turn)
-        fired = bool(self.flow.ways(turn.state, turn.trigger)) and self._execute(model)
-        to, after = (model.state, model.turn) if fired else (None, turn)
-        return Fired(to, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
-
-    def _execute(self, model: _Model[D]) -> bool:
-        event = self._machine.events[model.start.trigger]
-        step = EventData(self._machine.states[model.state], event, self._machine, model, (model,), {})
-        for candidate in event.transitions[model.state]:
-            step.transition = candidate
-            if candidate.execute(step):
-                return True
-        return False
+        for candidate in self._candidates.get((turn.state, turn.trigger), ()):
+            if candidate.execute_on(model):
+                after = model.turn
+                return Fired(model.state, after.data, after.member, tuple(model.reasons), tuple(model.verdicts))
+        return Fired(None, turn.data, turn.member, tuple(model.reasons), tuple(model.verdicts))
 
 
 AnyMachine: TypeAlias = Machine[Any]
@@ -100,18 +123,18 @@ class _Model(Generic[D]):
         self.reasons: list[Refused] = []
         self.verdicts: list[tuple[str, str]] = []
 
-    def judge(self, guard: Guard[D]) -> bool | Refused:
-        """Evaluate a guard, and record its verdict and its reason."""
+    def judge(self, guard: Guard[D], name: str) -> bool | Refused:
+        """Evaluate a guard, and record its verdict under its name, and its reason."""
         verdict = verdict_of(guard, self.turn)
         if isinstance(verdict, Refused):
             self.reasons.append(verdict)
-            self.verdicts.append((name_of(guard), f"refused {verdict.code}"))
+            self.verdicts.append((name, f"refused {verdict.code}"))
         else:
-            self.verdicts.append((name_of(guard), "accepted" if verdict else "declined"))
+            self.verdicts.append((name, "accepted" if verdict else "declined"))
         return verdict
 
 
-def _library_transition(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
+def _arguments(flow: Flow[D], transition: Transition[D], trigger: str) -> dict[str, object]:
     """Return the arguments of a transition of the library."""
     conditions: tuple[Guard[D], ...] = sequence(transition.conditions)
     unless: tuple[Guard[D], ...] = sequence(transition.unless)
@@ -161,8 +184,10 @@ def _made(flow: Flow[D], prepare: Callback[D, D | Changes[D]], turn: Turn[D]) ->
 
 
 def _condition(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
-    return lambda model: model.judge(guard) is True
+    name = name_of(guard)
+    return lambda model: model.judge(guard, name) is True
 
 
 def _unless(guard: Guard[D]) -> Callable[[_Model[D]], bool]:
-    return lambda model: model.judge(guard) is not False
+    name = name_of(guard)
+    return lambda model: model.judge(guard, name) is not False
