@@ -17,7 +17,7 @@ from redis.connection import AbstractConnection
 
 import flows
 from flows.credex_core import SimulatedCredexCore
-from tests.hostile.kit import client_of, foreign_error, known_fault, message, only_key, pay_bot, require
+from tests.hostile.kit import client_of, foreign_error, message, only_key, pay_bot, require
 from vimbiso_fsm import FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -149,7 +149,6 @@ def _with_spoilt_instants(reply: Any) -> Any:
     return reply
 
 
-@known_fault("An instant in a reply that is no number raises a bare ValueError, after the commit was made.")
 def test_a_spoilt_number_in_a_reply_says_whether_anything_was_stored(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
     """A malformed reply raises `StoreUnavailable` or `CommitUnknown`, as a lost reply does."""
     spoilt: list[Any] = []

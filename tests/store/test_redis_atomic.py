@@ -66,7 +66,7 @@ from vimbiso_fsm.store.retention import (
     SHARDS,
     TOKEN_LIFE,
 )
-from vimbiso_fsm.store.script import Command, MisplacedReply, decode
+from vimbiso_fsm.store.script import Command, SenselessReply, decode
 from vimbiso_fsm.store.script import encode as encode_with
 
 NAMES = ("state", "prev", "turns", "audit", "tokens")
@@ -227,10 +227,10 @@ class TestEncoding:
         """A reply without the tag and token of its request is refused."""
         load = Load("m")
         command = encode(load)
-        right = [command.tag, command.token, b"stored", b"1.0", b"0", b"", None]
+        right = [command.tag, command.token, b"stored", b"1.000000", b"0", b"", None]
         assert decode(load, command, right) == Stored(NO_HEAD, None, 1.0)
         for wrong in ([b"other", *right[1:]], [right[0], b"audit", *right[2:]], b"OK", None, []):
-            with pytest.raises(MisplacedReply):
+            with pytest.raises(SenselessReply):
                 decode(load, command, wrong)
 
     def test_documents_are_opaque_to_the_script(self):
@@ -680,7 +680,7 @@ class TestNoMemory:
 # A connection out of step ------------------------------------------------------------------------------------------
 
 
-class TestMisplacedReply:
+class TestSenselessReply:
     def test_all_connections_are_dropped(self, manager: AtomicStateManager, client: Any, monkeypatch):
         """A reply of another request drops all connections, and the outcome of a commit is unknown."""
         made(manager, turn(member="n"))

@@ -107,10 +107,11 @@ class Telemetry:
                     span.set_attribute("vimbiso.reference", turn_token(message)[:10])
 
             def recorded(outcome: Outcome) -> Outcome:
+                # Each count gets attributes of its own: an SDK may keep what it is given, and these change below.
                 if outcome.status == "duplicate":
-                    self._duplicates.add(1, attributes)
+                    self._duplicates.add(1, {**attributes})
                 if not outcome.confirmed:
-                    self._unconfirmed.add(1, attributes)
+                    self._unconfirmed.add(1, {**attributes})
                 run = outcome._document.run
                 span.set_attributes({_FLOW: run.flow, "vimbiso.step": run.step} if run else {})
                 attributes[_STATUS] = outcome.status
@@ -140,7 +141,7 @@ class Telemetry:
                 if isinstance(error, Contended) and error.attempts:
                     self._conflicts.add(error.attempts)
                 attributes["error.type"] = type(error).__name__
-                self._errors.add(1, attributes)
+                self._errors.add(1, {**attributes})
                 span.set_status(StatusCode.ERROR)
                 raise
             finally:

@@ -150,11 +150,6 @@ class Attempts:
             found = attrs.evolve(found, confirmed=False)
         return cast(R, found)
 
-    def misplaced(self) -> Exception:
-        """Return the error for a reply to another request: it is not known whether this one was performed."""
-        self._unknown = True
-        return self.over("a reply belonged to another request, all connections were dropped")
-
     def over(self, fault: str) -> Exception:
         """Return the error for a request that is not sent again."""
         fault = f"{self._place}: {fault}"

@@ -13,6 +13,7 @@ each member for a stranger.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets as chance
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -30,6 +31,9 @@ Secret: TypeAlias = str | Sequence[str]
 SHORTEST_SECRET: Final = 16
 """Characters of a secret at least: the record of the store holds a check value, with which guesses can be tried."""
 _RANDOM, _SECRET = "random:", "secret:"
+_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}|{_SECRET}[0-9a-f]{{16}})"
+RECORD: Final = re.compile(rf"{_WORD}(?: {_WORD})*")
+"""The form of a record."""
 
 
 @lru_cache(maxsize=4096)

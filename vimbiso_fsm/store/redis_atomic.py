@@ -44,7 +44,7 @@ from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchang
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
-    MisplacedReply,
+    SenselessReply,
     Words,
     decode,
     encode,
@@ -54,6 +54,7 @@ from vimbiso_fsm.store.script import (
     inspection,
     record_shards,
     recorded,
+    shards_recorded,
     was_freed,
 )
 from vimbiso_fsm.store.servers import (
@@ -186,16 +187,15 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         command = encode(request, index, self._shift, self._keys)
         attempts = self._attempts(request)
         try:
-            try:
-                reply, confirmed = await self._repeat(command.words, attempts)
-                return attempts.result(decode(request, command, reply), confirmed)
-            except WrongType as wrong:
-                question = inspection(wrong.member_id, self._keys)
-                reply, _ = await self._repeat(question.words, self._attempts())
-                return cast(R, inspected(request, wrong.member_id, question, reply, self._place))
-        except MisplacedReply as error:
-            await self._disconnect()
-            raise attempts.misplaced() from error
+            return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
+        except WrongType as wrong:
+            member_id, question = wrong.member_id, inspection(wrong.member_id, self._keys)
+        found, _ = await self._repeat(
+            question.words,
+            self._attempts(),
+            lambda reply: inspected(request, member_id, question, reply, self._place),
+        )
+        return cast(R, found)
 
     async def _scan(self) -> tuple[str, ...]:
         """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.
@@ -216,8 +216,9 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         freed = 0
         for key in entries:
             command = freeing(key, member_id)
-            reply, _ = await self._repeat(command.words, self._attempts(requests.FreeChannels(member_id)))
-            freed += was_freed(command, reply)
+            attempts = self._attempts(requests.FreeChannels(member_id))
+            gone, _ = await self._repeat(command.words, attempts, partial(was_freed, command))
+            freed += gone
         return freed
 
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
@@ -226,7 +227,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
     async def _check(self) -> Index:
         """Record the number of shards and the keys of the index, or refuse a store that has others."""
         for words in record_shards(self._keys):
-            found, _ = await self._repeat(words, self._attempts())
+            found, _ = await self._repeat(words, self._attempts(), shards_recorded)
             if found is not None and found != b"%d" % SHARDS:
                 raise StoreUnavailable(
                     f"{self._place}: its members are spread over {found.decode()} shards, this release uses "
@@ -242,23 +243,39 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         found, record = "", record_of(self._secrets, "")
         while found != record:
             command = index_record(found, record, self._keys)
-            reply, _ = await self._repeat(command.words, self._attempts())
-            found = recorded(command, reply)
+            found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
             index_of(self._secrets, found, self._place)  # a manager that is refused leaves the record alone
             record = record_of(self._secrets, found)
         return index_of(self._secrets, record, self._place)
 
-    async def _repeat(self, words: Words, attempts: Attempts) -> Answer:
-        """Send a command until it is answered or given up."""
+    async def _repeat(self, words: Words, attempts: Attempts, read: Callable[[object], R]) -> tuple[R, bool]:
+        """Send a command until it is answered or given up.
+
+        A reply that makes no sense is a lost one. It says that connections may be out of step, so all are dropped.
+
+        Args:
+            words: The command.
+            attempts: Its attempts.
+            read: Reads a reply, or raises `SenselessReply`.
+
+        Returns:
+            What was read, and whether it is confirmed; see `Answer`.
+        """
         while True:
             seen = self.servers.seen  # before the attempt: many that fail together refresh once
             try:
-                return await self._call(words, attempts)
+                reply, confirmed = await self._call(words, attempts)
             except (RedisError, OSError, NotSent) as error:
                 wait = attempts.wait(error)
                 if may_be_elsewhere(error):
                     await self._refresh(seen)
-                await self._sleep(wait)
+            else:
+                try:
+                    return read(reply), confirmed
+                except SenselessReply as error:
+                    await self._disconnect()
+                    wait = attempts.wait(error)
+            await self._sleep(wait)
 
     @abstractmethod
     async def _call(self, words: Words, attempts: Attempts) -> Answer:

@@ -128,7 +128,7 @@ end
 
 local function owner(names)
   local own = entry(1, names)
-  if own or names == #KEYS then return {KEYS[1], token, 'read', at, own} end
+  if own or names == #KEYS then return {KEYS[1], token, 'read', at, own, 1} end
   local other = entry(names + 1, #KEYS)
   return {KEYS[1], token, 'read', at, other, other and 0 or 1}
 end

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 from vimbiso_fsm.errors import DamagedDocument, DamagedKey, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.index import Index
+from vimbiso_fsm.store.index import RECORD, Index
 from vimbiso_fsm.store.layout import Keys, unword, word
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
@@ -66,8 +66,15 @@ class Command(NamedTuple):
     token: bytes
 
 
-class MisplacedReply(Exception):
-    """A reply carries the tag of another request: the connection is out of step and its replies cannot be used."""
+class SenselessReply(Exception):
+    """A reply that its request cannot have: that of another request, a truncated one, or one with a spoilt value.
+
+    The connection may be out of step, so none of its replies can be used, and it is not known whether the request was
+    performed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a reply belonged to another request or made no sense, so all connections were dropped")
 
 
 def _raw(text: str) -> bytes:
@@ -102,8 +109,16 @@ def freeing(key: bytes, member_id: str) -> Command:
 
 
 def was_freed(command: Command, reply: object) -> bool:
-    """Decode the reply to a `freeing`: whether the entry is gone."""
-    return _tagged(command, reply)[4] is None
+    """Decode the reply to a `freeing`: whether the entry is gone.
+
+    Raises:
+        SenselessReply: The reply is none that a `freeing` can have.
+    """
+    match _tagged(command, reply):
+        case [_, _, b"read", _, None | bytes() as left, 1]:
+            return left is None
+        case _:
+            raise SenselessReply
 
 
 def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
@@ -118,9 +133,27 @@ def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
 
 
 def recorded(command: Command, reply: object) -> str:
-    """Decode the reply to an `index_record`: the record that the store keeps."""
-    found: bytes = _tagged(command, reply)[4]
-    return found.decode("ascii")
+    """Decode the reply to an `index_record`: the record that the store keeps.
+
+    Raises:
+        SenselessReply: The reply holds no record.
+    """
+    match _tagged(command, reply):
+        case [_, _, b"read", _, bytes(found)] if RECORD.fullmatch(found.decode("ascii", "replace")):
+            return found.decode("ascii")
+        case _:
+            raise SenselessReply
+
+
+def shards_recorded(reply: object) -> bytes | None:
+    """Return the number of shards in the reply to one of `record_shards`; None if none was recorded.
+
+    Raises:
+        SenselessReply: The reply is neither.
+    """
+    if reply is None or (isinstance(reply, bytes) and reply.isdigit()):
+        return reply
+    raise SenselessReply
 
 
 def _read_quarantined(key: bytes) -> requests.Quarantined:
@@ -297,56 +330,100 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
     """Decode the reply to the command that `encode(request)` made.
 
     Raises:
-        MisplacedReply: The reply answers another request.
+        SenselessReply: The reply is none that the request can have.
         DamagedDocument: A record or an entry has no frame.
         DamagedKey: An entry of a due set, a lease or the index cannot be one.
     """
-    # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
-    return cast(_R, _decode(request, _tagged(command, reply)))
+    found = _tagged(command, reply)
+    try:
+        # Each case gives the answer that the class of its request promises; a type checker cannot follow that.
+        return cast(_R, _decode_commit(request, found) if type(request) is requests.Commit else _decode(request, found))
+    except ValueError as error:  # a word or a key that has no such form
+        raise SenselessReply from error
 
 
 def _decode(request: requests.Request, reply: list[Any]) -> object:
-    match request:
-        case requests.Commit():
-            return _decode_commit(request, reply)
-        case requests.Load(_, previous):
-            return _stored(reply, reply[7] if previous else None)
-        case requests.Quarantine():
-            return requests.Conflict(_stored(reply)) if reply[2] == b"conflict" else _stored(reply)
-        case requests.ReadQuarantine():
-            return tuple(map(_read_quarantined, reply[4]))
-        case requests.ShowQuarantined():
-            return tuple(reply[4])
-        case requests.Wipe(_, _, entry):
-            if reply[2] == b"conflict":
-                return requests.Conflict(_stored(reply))
-            return requests.Committed(requests.Head(entry.version, entry.digest), float(reply[3]))
-        case requests.Erase():
-            return requests.Conflict(_stored(reply)) if reply[2] == b"conflict" else requests.Erased(int(reply[4]))
-        case requests.ReadAudit(_, _, tolerant=True):
-            return tuple(map(_tolerated, reply[4]))
-        case requests.ReadAudit(member_id):
-            return _unframed(member_id, entry_of, reply[4])
-        case requests.ReadRecords(member_id):
-            return _unframed(member_id, _record, reply[4])
-        case requests.ReadInherited(member_id):
-            used = zip(reply[5][::2], reply[5][1::2], strict=True)
-            tokens = tuple((unword(token), float(instant)) for token, instant in used)
-            return requests.Inherited(tokens, _unframed(member_id, _record, reply[4]))
-        case requests.FindOwner() | requests.Link() | requests.Unlink():
-            own = len(reply) < 6 or reply[5] == 1
-            return requests.Linked(_name(request, reply[4]), own)
-        case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside():
-            return None
-        case requests.ReadOwner() | requests.Claim():
-            return reply[4]
-        case requests.ReadDue() | requests.Heartbeat():
-            return _names(request, reply[4])
-        case requests.Lease():
-            return requests.Leased(_name(request, reply[4]))
+    """Decode the reply to a request other than a commit. Each case states the whole shape of the reply."""
+    match request, reply[2:]:
+        case requests.Load(_, False), [b"stored", *stored]:
+            return _stored(stored)
+        case requests.Load(), [b"stored", *stored, None | bytes() as previous]:
+            return _stored(stored, previous)
+        case requests.Quarantine(), [b"stored", *stored]:
+            return _stored(stored)
+        case requests.Quarantine() | requests.Wipe() | requests.Erase(), [b"conflict", *stored]:
+            return requests.Conflict(_stored(stored))
+        case requests.Wipe(_, _, entry), [b"committed", at]:
+            return requests.Committed(requests.Head(entry.version, entry.digest), float(at))
+        case requests.Erase(), [b"erased", _, int(entries)] if type(entries) is int and entries >= 0:
+            return requests.Erased(entries)
+        case _, [b"read", _, *found]:
+            return _read(request, found)
         case _:
-            assert isinstance(request, requests.ReadIncidents)  # `encode` refuses anything else
-            return tuple(map(_undated, reply[4]))
+            raise SenselessReply
+
+
+def _read(request: requests.Request, found: list[Any]) -> object:
+    """Decode what a request has read, the part of the reply after its instant."""
+    match request, found:
+        case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside(), []:
+            return None
+        case requests.Link(), [None | bytes() as owner]:
+            return requests.Linked(_name(request, owner))
+        case requests.FindOwner() | requests.Unlink(), [None | bytes() as owner, 0 | 1 as own] if type(own) is int:
+            return requests.Linked(_name(request, owner), own == 1)
+        case requests.Lease(), [None | bytes() as owner]:
+            return requests.Leased(_name(request, owner))
+        case requests.ReadOwner() | requests.Claim(), [None | bytes() as owner]:
+            return owner
+        case requests.ReadInherited(member_id), [list(frames), list(used)]:
+            pairs = zip(_all_bytes(used[::2]), used[1::2], strict=True)
+            tokens = tuple((unword(token), _score_of(score)) for token, score in pairs)
+            return requests.Inherited(tokens, _unframed(member_id, _record, _all_bytes(frames)))
+        case _, [list(items)]:
+            return _listed(request, _all_bytes(items))
+        case _:
+            raise SenselessReply
+
+
+def _listed(request: requests.Request, items: list[bytes]) -> object:
+    """Decode a list that a request has read."""
+    match request:
+        case requests.ReadQuarantine():
+            return tuple(map(_read_quarantined, items))
+        case requests.ShowQuarantined():
+            return tuple(items)
+        case requests.ReadAudit(_, _, True):
+            return tuple(map(_tolerated, items))
+        case requests.ReadAudit(member_id):
+            return _unframed(member_id, entry_of, items)
+        case requests.ReadRecords(member_id):
+            return _unframed(member_id, _record, items)
+        case requests.ReadDue() | requests.Heartbeat():
+            return _names(request, items)
+        case requests.ReadIncidents():
+            return tuple(map(_undated, items))
+        case _:
+            raise SenselessReply
+
+
+_INSTANT: Final = re.compile(rb"\d{1,11}\.\d{6}")
+"""An instant as the script writes it. It has at most 11 digits before the point, so it is an instant of `datetime`."""
+_SCORE: Final = re.compile(rb"\d{1,11}(\.\d+)?(e[+-]?\d+)?")
+"""An instant as the server writes it, as the score of a token."""
+
+
+def _score_of(reply: Any) -> float:
+    score = float(reply) if isinstance(reply, bytes) and _SCORE.fullmatch(reply) else -1
+    if not 0 <= score < 1e11:
+        raise SenselessReply
+    return score
+
+
+def _all_bytes(items: list[Any]) -> list[bytes]:
+    if not all(isinstance(item, bytes) for item in items):
+        raise SenselessReply
+    return items
 
 
 def _names(request: Shared, found: list[bytes]) -> tuple[str, ...]:
@@ -372,32 +449,40 @@ def _name(request: Shared, found: bytes | None) -> str | None:
 
 
 def _tagged(command: Command, reply: Any) -> list[Any]:
-    if not isinstance(reply, list) or reply[:2] != [command.tag, command.token]:
-        raise MisplacedReply
-    return reply
+    """Return a reply that begins as all replies to the command do: the key, the token, a word and an instant."""
+    match reply:
+        case [command.tag, command.token, bytes(), bytes(at), *_] if _INSTANT.fullmatch(at):
+            return cast(list[Any], reply)
+        case _:
+            raise SenselessReply
 
 
 def _decode_commit(commit: requests.Commit, reply: list[Any]) -> requests.CommitResult:
-    match reply[2]:
-        case b"committed":
+    match reply[2:]:
+        case [b"committed", at]:
             entry = commit.entry if commit.document is not None else None
-            return requests.Committed(
-                requests.Head(entry.version, entry.digest) if entry else commit.expected, float(reply[3])
-            )
-        case b"conflict":
-            return requests.Conflict(_stored(reply))
-        case b"late":
-            return requests.Late(_stored(reply))
-        case _:
-            records = _unframed(commit.member_id, _record, reply[7])
+            head = requests.Head(entry.version, entry.digest) if entry else commit.expected
+            return requests.Committed(head, float(at))
+        case [b"conflict", *stored]:
+            return requests.Conflict(_stored(stored))
+        case [b"late", *stored]:
+            return requests.Late(_stored(stored))
+        case [b"duplicate", *stored, list(frames)]:
+            records = _unframed(commit.member_id, _record, _all_bytes(frames))
             if any(record.token == commit.token and record.content != commit.content for record in records):
-                return requests.Mismatch(_stored(reply))
-            return requests.Duplicate(records, _stored(reply))
+                return requests.Mismatch(_stored(stored))
+            return requests.Duplicate(records, _stored(stored))
+        case _:
+            raise SenselessReply
 
 
 def _stored(reply: list[Any], previous: bytes | None = None) -> requests.Stored:
-    _, _, _, at, version, digest, document, *_ = reply
-    return requests.Stored(requests.Head(int(version), unword(digest)), document, float(at), previous)
+    """Decode the stored data: the instant, the version, the digest and the document."""
+    match reply:
+        case [at, bytes(version), bytes(digest), None | bytes() as document] if version.isdigit():
+            return requests.Stored(requests.Head(int(version), unword(digest)), document, float(at), previous)
+        case _:
+            raise SenselessReply
 
 
 def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[bytes]) -> tuple[_Framed, ...]:
@@ -448,11 +533,19 @@ def inspected(
     Raises:
         DamagedDocument: The request has no answer for a key of a wrong type.
         StoreUnavailable: The key has changed its type meanwhile.
-        MisplacedReply: The reply answers another request.
+        SenselessReply: The reply is none that an inspection can have.
     """
-    _, _, _, at, version, digest, fault, previous = _tagged(command, reply)
+    match _tagged(command, reply):
+        case [_, _, b"broken", *head, bytes(words), None | bytes() as previous] if words.isascii():
+            fault = words.decode()
+        case _:
+            raise SenselessReply
+    try:
+        found = _stored([*head, None])
+    except ValueError as error:  # as in `decode`
+        raise SenselessReply from error
     if not fault:
         raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
     if not isinstance(request, requests.Load | requests.Commit | requests.Wipe):
-        raise DamagedDocument(member_id, fault.decode())
-    return requests.Broken(requests.Head(int(version), unword(digest)), fault.decode(), float(at), previous)
+        raise DamagedDocument(member_id, fault)
+    return requests.Broken(found.head, fault, found.at, previous)
