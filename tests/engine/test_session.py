@@ -27,6 +27,7 @@ from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.retention import TOKEN_LIFE
 from vimbiso_fsm.testing.chat import START, Chat, Talk
 
 LIMITED = SessionLife(idle=300, limit=1000)
@@ -138,10 +139,34 @@ def test_a_message_sent_too_long_ago_is_ignored():
 
 
 def test_without_a_bound_no_message_is_too_old():
-    """Without `Limits.age`, a message of any age is taken."""
-    talk = ordering()
-    talk.send(text="1234", sent_at=talk.now - timedelta(days=7))
+    """With `Limits(age=None)`, a message of any age is taken."""
+    talk = ordering(limits=Limits(age=None))
+    talk.send(text="1234", sent_at=talk.now - timedelta(days=700))
     assert talk.last.status == "advanced"
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(TOKEN_LIFE, "advanced"), (TOKEN_LIFE + 1, "ignored")])
+def test_a_message_older_than_tokens_are_kept_is_not_taken(seconds: int, status: str):
+    """By default a message that was sent longer ago than tokens are remembered is not taken, since it may be known."""
+    talk = ordering()
+    talk.send(text="1234", sent_at=talk.now - timedelta(seconds=seconds))
+    assert (talk.last.status, talk.last.changed) == (status, status == "advanced")
+
+
+def test_a_message_from_the_future_is_of_unknown_age():
+    """A message whose time is later than the store's clock is taken, because its time says nothing."""
+    talk = ordering()
+    talk.send(text="1234", sent_at=talk.now + timedelta(days=4000))
+    assert talk.last.status == "advanced"
+
+
+def test_a_message_that_was_taken_gets_its_first_answer_however_old_it_is():
+    """A message that was taken in time and is delivered again after its age gets its first answer."""
+    chat = Chat(fruit_bot(limits=Limits(age=60)))
+    taken = chat.message("hi", sent_at=START)
+    first = chat.handle(taken)
+    again = chat.wait(61).handle(taken)
+    assert (again.status, again.replies) == ("duplicate", first.replies)
 
 
 def test_a_message_too_old_is_no_answer_while_a_call_is_on_its_way():

@@ -8,6 +8,7 @@ import attrs
 
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.messages.bounds import check_count, check_seconds
+from vimbiso_fsm.store.retention import TOKEN_LIFE
 
 LONGEST_SESSION: Final = 8 * 3600.0
 """Seconds after which a session ends even if the member stays active, unless the bot sets another limit."""
@@ -65,7 +66,9 @@ class Limits:
         menu: Refusals in a row at one question after which the reply offers the menu.
         autos: States that one turn may pass without asking a question.
         rows: Rows of a list that are shown at once.
-        age: Seconds since a message was sent, by its channel's clock, after which it is ignored; None for no bound.
+        age: Seconds since a message was sent, by its channel's clock, after which it is answered and not taken; None
+            for no bound. By default `TOKEN_LIFE`: an older message may have been handled and forgotten. The time of a
+            message that is later than the store's clock says nothing about its age.
 
     Raises:
         FlowError: A bound is no number or out of range.
@@ -76,7 +79,7 @@ class Limits:
     menu: int = 6
     autos: int = 16
     rows: int = 10
-    age: float | None = None
+    age: float | None = TOKEN_LIFE
 
     def __attrs_post_init__(self) -> None:
         for name in ("text", "help", "menu", "autos", "rows"):

@@ -156,7 +156,7 @@ class Message:
         kind: The kind of content; "text" for text and choices, else "image", "sticker" …
         account: The bot's address on the channel (a phone-number id, a bot's name); part of the message's identity. It
             stands in the metadata of the channel too, and may be given in either place.
-        sent_at: When the message was sent, with a time zone; never later than it was received.
+        sent_at: When the message was sent, with a time zone, by the clock of the channel. `Limits.age` bounds its age.
 
     Raises:
         InvalidMessage: A field is empty, too long or of the wrong type, both `text` and `choice` are given, or two
