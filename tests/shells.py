@@ -29,9 +29,11 @@ class Shell:
         self._ids = itertools.count(1)
         options = {"cache": 0, **options}
         if kind == "sync":
-            self.manager: Any = FlowStateManager(bot, store, **options)
+            self.manager: Any = FlowStateManager(bot, store, **{"rates": None, **options})
         else:
-            self.manager = AsyncFlowStateManager(bot, store if _is_async(store) else AsyncMemoryStore(store), **options)
+            self.manager = AsyncFlowStateManager(
+                bot, store if _is_async(store) else AsyncMemoryStore(store), **{"rates": None, **options}
+            )
 
     def do(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a method of the manager."""

@@ -40,6 +40,8 @@ from vimbiso_fsm import (
     NotAnswered,
     Outcome,
     Plural,
+    Rate,
+    Rates,
     Refused,
     ReplacedBy,
     Restart,
@@ -79,6 +81,7 @@ SAMPLES: dict[Any, Any] = {
     str: "a text: \u00e9 \U0001f34e",
     int: 3,
     float: 2.5,
+    bool: True,
     int | None: 7,
     object: ReadDue(3),
     tuple[str, ...]: ("one", "two"),
@@ -156,6 +159,8 @@ CHANNEL = Channel("whatsapp", "263771234567", {"account": "1"})
 OUTCOME, ENTRY, EVENT = conversation()
 NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 VALUES: list[Any] = [
+    Rate(3, every=0.5),
+    Rates(guests=None),
     PUBLIC,
     SECRET,
     READ_ONLY,

@@ -40,6 +40,7 @@ from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
@@ -72,6 +73,7 @@ from vimbiso_fsm.errors import (
     ServiceError,
     StoreUnavailable,
     Stuck,
+    TooManyMessages,
     UnknownLayout,
     Unreadable,
     UnsafeStore,
@@ -140,6 +142,8 @@ __all__ = [
     "Observer",
     "Outcome",
     "Plural",
+    "Rate",
+    "Rates",
     "Refused",
     "ReplacedBy",
     "Reply",
@@ -155,6 +159,7 @@ __all__ = [
     "Templates",
     "Text",
     "Tokens",
+    "TooManyMessages",
     "Transition",
     "Turn",
     "UnknownLayout",

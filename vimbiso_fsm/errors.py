@@ -725,6 +725,31 @@ class Contended(NotAnswered):
         super().__init__(f"{fault}; nothing of this message was stored; handle it again")
 
 
+class TooManyMessages(NotAnswered):
+    """A message came above a rate at which the manager takes messages in. It was not taken, and nothing was stored.
+
+    `reply` is empty where the sender is to be told nothing: a new guest, and an address that was told before since its
+    whole burst could come.
+
+    Attributes:
+        rate: The name of the rate in `Rates`: "address" or "guests".
+        seconds: Seconds after which the message can be taken, if no other one comes first.
+        told: Whether another message was refused since the whole burst of the rate could come.
+    """
+
+    rate: str
+    seconds: float
+    told: bool
+
+    def __init__(self, rate: str, seconds: float, told: bool) -> None:
+        self.rate, self.seconds, self.told = rate, seconds, told
+        self.reply_key = "rate.address" if rate == "address" and not told else ""
+        super().__init__(
+            f"the message came above the rate {rate!r} and was not taken; handle it again after {seconds:.1f} s, let "
+            "its channel deliver it again, or drop it; Rates(…) has the rates"
+        )
+
+
 class NewerState(NotAnswered):
     """A worker of a newer release has stored the member's document less than an hour ago. Nothing was stored.
 

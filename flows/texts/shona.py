@@ -249,6 +249,10 @@ SHONA: Final[Templates] = {
     "message.unsupported": "Tinogona kuverenga mashoko chete pano: ndapota nyorai, kana kudzvanya bhatani.",
     "pages.next": "Kumberi",
     "pages.prev": "Kumashure",
+    "rate.address": (
+        "Muri kutumira mameseji nekukurumidza zvatisingakwanise; yekupedzisira haina kutorwa. "
+        "Ndapota mirai kwemineti moitumira zvakare."
+    ),
     "recovered": (
         "Taifanira kugadzirisa zvatakanyora pamusoro pehurukuro iyi; ngatitangei patsva kubva pano. "
         "Referensi: {reference}"

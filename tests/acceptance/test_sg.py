@@ -378,7 +378,7 @@ def test_sg02_counter_under_load_of_threads(managed: Managed, managers: int):
     eight, then the counter is at 400. The original system reached 81: 109 saves were refused, and 210 were lost without
     an error.
     """
-    workers = [managed(patience=PATIENT) for _ in range(managers)]
+    workers = [managed(patience=PATIENT, rates=None) for _ in range(managers)]
     start = Chat(workers[0]).say("hi").state
     with ThreadPoolExecutor(8) as pool:
         done = [pool.submit(rounds, workers[n % managers], n, start.member_id, 50) for n in range(8)]
@@ -398,7 +398,7 @@ def begin(barrier: Barrier) -> None:
 
 def process(url: str, worker: int, member_id: str) -> None:
     """Run 25 rounds of changes in a process of its own, once all processes are ready."""
-    with FlowStateManager.from_url(url, COUNTER, patience=PATIENT) as manager:
+    with FlowStateManager.from_url(url, COUNTER, patience=PATIENT, rates=None) as manager:
         _barrier.wait()
         rounds(manager, worker, member_id, 25)
 
@@ -428,10 +428,10 @@ async def test_sg02_counter_under_load_of_tasks(managed: Managed, valkey_url: st
             assert outcome.status == "advanced"
 
     async with (
-        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT) as a,
-        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT) as b,
-        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT) as c,
-        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT) as d,
+        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT, rates=None) as a,
+        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT, rates=None) as b,
+        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT, rates=None) as c,
+        AsyncFlowStateManager.from_url(valkey_url, COUNTER, patience=PATIENT, rates=None) as d,
     ):
         await asyncio.gather(*(work((a, b, c, d)[task % 4], task) for task in range(64)))
     assert_nothing_lost(managed(), start.member_id, start.version, 64 * times)

@@ -73,7 +73,7 @@ class Turns:
 
     def __init__(self, url: str, script: Script, first: int = 0) -> None:
         self.name = script.name
-        self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace)
+        self._manager = FlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None)
         members = [Conversation(script, first + number) for number in range(AT_ONCE)]
         for member in members:
             for message in member.opening:
@@ -144,7 +144,7 @@ class TurnsAsync(_Loop):
     def __init__(self, url: str, script: Script, tasks: int = AT_ONCE) -> None:
         super().__init__(tasks)
         self.name = script.name
-        self._manager = AsyncFlowStateManager.from_url(url, script.bot, namespace=script.namespace)
+        self._manager = AsyncFlowStateManager.from_url(url, script.bot, namespace=script.namespace, rates=None)
         self._members = [Conversation(script, AT_ONCE * tasks + number) for number in range(tasks)]
         self._runner.run(self._open())
 

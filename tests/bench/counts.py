@@ -19,7 +19,7 @@ import redis
 
 from tests.bench.conversation import OFFER, PICK, POST, TILL, Script
 from tests.bench.server import Server
-from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
+from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome, Rate, Rates
 from vimbiso_fsm.messages.replies import Buttons
 from vimbiso_fsm.store.layout import Keys
 
@@ -175,7 +175,8 @@ def _calls(work: Callable[[], object]) -> tuple[int, int]:
 
 
 def _manager(server: Server, script: Script) -> FlowStateManager:
-    return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace)
+    rates = Rates(Rate(1_000_000, every=1.0))  # the count of each message is a part of the turn
+    return FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=rates)
 
 
 def counts(server: Server) -> Iterator[tuple[Kind, Counted]]:

@@ -109,8 +109,10 @@ def stages(server: Server, scripts: Sequence[Script], milestones: Sequence[int],
     with redis.Redis.from_url(server.url) as client:
         for script in scripts:
             keys = Keys(script.namespace)
-            cached = FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace)
-            uncached = FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, cache=0)
+            cached = FlowStateManager.from_url(server.url, script.bot, namespace=script.namespace, rates=None)
+            uncached = FlowStateManager.from_url(
+                server.url, script.bot, namespace=script.namespace, cache=0, rates=None
+            )
             with cached, uncached:
                 member = _Member(script, cached)
                 for milestone in milestones:

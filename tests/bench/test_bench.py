@@ -62,7 +62,7 @@ def test_the_network_delays_what_it_carries():
     """A PING over the network takes both delays, and turns are made over it."""
     with Server.start("everysec") as server, network(server.url) as between:
         assert between.round_trip >= 2 * DELAY
-        with FlowStateManager.from_url(between.url, TILL.bot, namespace=TILL.namespace) as manager:
+        with FlowStateManager.from_url(between.url, TILL.bot, namespace=TILL.namespace, rates=None) as manager:
             assert manager.handle(Conversation(TILL, 1).opening[0]).status == "advanced"
 
 

@@ -42,7 +42,7 @@ def share_out(server: Server, threads: int, seconds: float) -> Shares:
     """Let threads make turns, each for members of its own, for a number of seconds."""
     turns, errors = [0] * threads, Counter[str]()
     ready, go = threading.Barrier(threads + 1), threading.Event()
-    with FlowStateManager.from_url(server.url, TILL.bot, namespace=TILL.namespace) as manager:
+    with FlowStateManager.from_url(server.url, TILL.bot, namespace=TILL.namespace, rates=None) as manager:
 
         def work(number: int) -> None:
             member = Conversation(TILL, number)

@@ -53,7 +53,7 @@ def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *,
     if whole:
         drain(url, folder, people)
     answered, sales = _answered(folder), folder.sales()
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store) as manager:
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store, rates=None) as manager:
         told: list[object] = [*manager.incidents()]
         for person in people:
             _check_person(store, manager, person, sales.get(person.member_id, {}), answered, report, whole=whole)
@@ -76,7 +76,9 @@ def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
     clock = Clock()
     with (
         AtomicStateManager.from_url(url) as store,
-        FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), deliver=folder.deliverer) as manager,
+        FlowStateManager(
+            till_bot(LedgerTill(folder)), Clocked(store, clock), deliver=folder.deliverer, rates=None
+        ) as manager,
     ):
         for person in people:
             who = person.guest_id if manager.member_of(person.channel) is None else person.member_id
@@ -91,7 +93,7 @@ def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
 
 def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, int]) -> None:
     """Check that each number that a member of the tally sent was counted once, and nothing else."""
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(TALLY, store) as manager:
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(TALLY, store, rates=None) as manager:
         entries = _check_member(store, manager, person, person.guest_id, report)
         document = manager.state(person.guest_id)
     assert document is not None

@@ -136,7 +136,10 @@ def _handle(
     """Handle one message in this process; `point` is called at each step, and `lines` at each line."""
     bot = till_bot(MortalTill(LedgerTill(records), point))
     if style == "sync":
-        with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Mortal(store, point)) as manager:
+        with (
+            AtomicStateManager.from_url(url) as store,
+            FlowStateManager(bot, Mortal(store, point), rates=None) as manager,
+        ):
             _trace(lines)
             manager.handle(message)
             _trace(None)
@@ -147,7 +150,7 @@ def _handle(
 async def _handle_async(url: str, bot: Any, message: Message, point: Callable[[], None], lines: Any) -> None:
     async with (
         AsyncAtomicStateManager.from_url(url) as store,
-        AsyncFlowStateManager(bot, AsyncMortal(store, point)) as manager,
+        AsyncFlowStateManager(bot, AsyncMortal(store, point), rates=None) as manager,
     ):
         _trace(lines)
         await manager.handle(message)
@@ -193,7 +196,7 @@ class Killer:
         self.people.append(person)
         clock = Clock()
         with AtomicStateManager.from_url(self.url) as store:
-            with FlowStateManager(till_bot(LedgerTill(self.records)), Clocked(store, clock)) as manager:
+            with FlowStateManager(till_bot(LedgerTill(self.records)), Clocked(store, clock), rates=None) as manager:
                 for message in person.messages[:turn]:
                     deliver(manager, person, message, self.records, clock)
             message = person.messages[turn]
@@ -201,7 +204,7 @@ class Killer:
             died = in_child(lambda: _handle(self.url, self.records, style, message, point, trace))
             clock.forward(PAST_LEASE)
             bot = till_bot(LedgerTill(self.records))
-            with FlowStateManager(bot, Clocked(store, clock), deliver=self.records.deliverer) as manager:
+            with FlowStateManager(bot, Clocked(store, clock), deliver=self.records.deliverer, rates=None) as manager:
                 self._recover(manager, person, recovery, clock)
                 for message in person.messages[turn:]:
                     deliver(manager, person, message, self.records, clock, again=True)
@@ -223,7 +226,7 @@ class Killer:
         person = Person(len(self.people) + 1, confirmations=3)
         self.people.append(person)
         with AtomicStateManager.from_url(self.url) as store:
-            manager = FlowStateManager(till_bot(LedgerTill(self.records)), store)
+            manager = FlowStateManager(till_bot(LedgerTill(self.records)), store, rates=None)
             for message in person.messages[:turn]:
                 deliver(manager, person, message, self.records, Clock())
 
@@ -233,7 +236,7 @@ class Killer:
                 os.write(writer, str(lines.passed).encode())
 
             in_child(count)
-            manager = FlowStateManager(till_bot(LedgerTill(self.records)), store)
+            manager = FlowStateManager(till_bot(LedgerTill(self.records)), store, rates=None)
             for message in person.messages[turn:]:
                 deliver(manager, person, message, self.records, Clock(), again=True)
         counted = int(os.read(reader, 100))

@@ -223,7 +223,7 @@ def neighbours(
 
             stores = [AtomicStateManager.from_url(proxy.url, namespace=namespace) for _ in range(2)]
             made = [
-                FlowStateManager(_bot(bot, records, accounts), Clocked(store, clock), deliver=deliver)
+                FlowStateManager(_bot(bot, records, accounts), Clocked(store, clock), deliver=deliver, rates=None)
                 for store in map(stack.enter_context, stores)
             ]
             for manager in made:

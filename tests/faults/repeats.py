@@ -105,7 +105,7 @@ def repeated(profile: Profile, seed: int) -> Report:
         bot = till_bot(LedgerTill(records), session=300.0)
         clock = Clock()
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
-        workers = [stack.enter_context(FlowStateManager(bot, store)) for _ in range(3)]
+        workers = [stack.enter_context(FlowStateManager(bot, store, rates=None)) for _ in range(3)]
         pool = stack.enter_context(ThreadPoolExecutor(2))
         posts = [_Post(bot, store, workers, person, records, report, chance, pool) for person in people]
         for post in posts:
@@ -144,7 +144,7 @@ def shuffled(profile: Profile, seed: int) -> Report:
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         clock = Clock()
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
-        workers = [stack.enter_context(FlowStateManager(TALLY, store)) for _ in range(4)]
+        workers = [stack.enter_context(FlowStateManager(TALLY, store, rates=None)) for _ in range(4)]
         workers[0].handle(person.message("hi", "hi"))
         for later in (0.0, MINUTES, DAYS):
             clock.ahead = later
@@ -183,8 +183,8 @@ def restored_store(members: int, seed: int) -> Report:
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         stale_clock = Clock()
         stale_store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), stale_clock)
-        stale = stack.enter_context(FlowStateManager(TALLY, stale_store))
-        fresh = stack.enter_context(FlowStateManager.from_url(server.url, TALLY))
+        stale = stack.enter_context(FlowStateManager(TALLY, stale_store, rates=None))
+        fresh = stack.enter_context(FlowStateManager.from_url(server.url, TALLY, rates=None))
 
         def say(worker: FlowStateManager, person: Person, times: int, part: str) -> list[Message]:
             messages = [person.message(f"{part}{place}", str(chance.randint(1, 99))) for place in range(times)]

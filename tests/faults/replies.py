@@ -187,8 +187,8 @@ async def _cancel(url: str, records: Folder, people: Sequence[Person], chance: r
                 records.note("unanswered", who=person.number, error="CancelledError")
 
         async with (
-            AsyncFlowStateManager(bot, watched, patience=1.0, deliver=records.deliverer) as one,
-            AsyncFlowStateManager(bot, watched, patience=1.0, deliver=records.deliverer) as two,
+            AsyncFlowStateManager(bot, watched, patience=1.0, deliver=records.deliverer, rates=None) as one,
+            AsyncFlowStateManager(bot, watched, patience=1.0, deliver=records.deliverer, rates=None) as two,
         ):
             talks = [
                 talk(person, (one, two)[place % 2], random.Random(chance.random()))
@@ -226,13 +226,16 @@ def pool(profile: Profile, seed: int) -> Report:
                 came_to(person, message, outcome)
 
         async def talk_together() -> None:
-            async with AsyncFlowStateManager.from_url(server.url, bot) as manager:
+            async with AsyncFlowStateManager.from_url(server.url, bot, rates=None) as manager:
                 for messages in zip(*(person.messages[half:] for person in people), strict=True):
                     outcomes = await asyncio.gather(*map(manager.handle, messages), return_exceptions=True)
                     for found in zip(people, messages, outcomes, strict=True):
                         came_to(*found)
 
-        with FlowStateManager.from_url(server.url, bot) as manager, ThreadPoolExecutor(len(people)) as threads:
+        with (
+            FlowStateManager.from_url(server.url, bot, rates=None) as manager,
+            ThreadPoolExecutor(len(people)) as threads,
+        ):
             for done in [threads.submit(talk, manager, person) for person in people]:
                 done.result()
         asyncio.run(talk_together())

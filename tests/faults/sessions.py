@@ -76,7 +76,7 @@ def _sync(url: str, records: Folder, people: Sequence[Person], chance: random.Ra
     with AtomicStateManager.from_url(url) as store:
         for person in people:
             slow = _Slow(Clocked(store, clock := Clock()))
-            with FlowStateManager(bot, slow) as manager:
+            with FlowStateManager(bot, slow, rates=None) as manager:
                 for message in person.messages[:3]:
                     manager.handle(message)
                 late = SESSION + chance.choice((0.001, 1, 600, 86_400))
@@ -90,7 +90,7 @@ async def _async(url: str, records: Folder, people: Sequence[Person], chance: ra
     async with AsyncAtomicStateManager.from_url(url) as store:
         for person in people:
             slow = _AsyncSlow(AsyncClocked(store, clock := Clock()))
-            async with AsyncFlowStateManager(bot, slow) as manager:
+            async with AsyncFlowStateManager(bot, slow, rates=None) as manager:
                 for message in person.messages[:3]:
                     await manager.handle(message)
                 late = SESSION + chance.choice((0.001, 1, 600, 86_400))
@@ -125,7 +125,7 @@ def _stopped(url: str, records: Folder, person: Person) -> None:
     report = Report()
     with AtomicStateManager.from_url(url) as store:
         slow = _Slow(Clocked(store, clock := Clock()))
-        with FlowStateManager(bot, slow) as manager:
+        with FlowStateManager(bot, slow, rates=None) as manager:
             for message in person.messages[:3]:
                 manager.handle(message)
             slow.dawdle = lambda: os.kill(os.getpid(), signal.SIGSTOP)

@@ -39,7 +39,7 @@ def known(path: Path, **options: Any) -> tuple[MemoryStore, Clock, FlowStateMana
     """Return a member who has given a PIN and is asked for a confirmation."""
     store, clock = MemoryStore(time.time), Clock()
     bot = till_bot(LedgerTill(Folder(path)), timeout=60.0)
-    manager = FlowStateManager(bot, Clocked(store, clock), **options)
+    manager = FlowStateManager(bot, Clocked(store, clock), **options, rates=None)
     for message in PERSON.messages[:3]:
         manager.handle(message)
     return store, clock, manager
@@ -104,7 +104,7 @@ def test_deliver_may_be_any_callable(tmp_path: Path):
 def test_a_turn_after_a_pause_is_decided_on_the_stored_document():
     """After lost races and a pause, a turn is decided on the document that is stored then."""
     store = MemoryStore(time.time)
-    other = FlowStateManager(TALLY, store)
+    other = FlowStateManager(TALLY, store, rates=None)
     others = (PERSON.message(f"other {number}", "1") for number in itertools.count())
     other.handle(PERSON.message("hi", "hi"))
     context = Context(TALLY, Cache(), time.time())

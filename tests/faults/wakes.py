@@ -64,7 +64,7 @@ class _Deliverer:
 def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
     """Ask each member for a confirmation."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock)) as manager:
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock), rates=None) as manager:
         for person in people:
             for message in person.messages[:BEGINNING]:
                 deliver(manager, person, message, records, clock)
@@ -74,7 +74,7 @@ def _check(url: str, records: Folder, people: Iterable[Person], report: Report) 
     """Check that each timer fired once and that its replies were delivered, the same ones under the same key."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     told = Counter((line["to"], line["key"], tuple(line["texts"])) for line in records.noted("told"))
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store) as manager:
+    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store, rates=None) as manager:
         for person in people:
             fired = [entry for entry in manager.history(person.member_id) if entry.kind == "timer"]
             report.demand(len(fired) == 1, f"{person.number}: the timer went off {len(fired)} times")
@@ -103,7 +103,7 @@ def outbox(profile: Profile, seed: int) -> Report:
         bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
         take = _Deliverer(records, random.Random(chance.random()))
-        managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take)) for _ in range(4)]
+        managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take, rates=None)) for _ in range(4)]
         pool = stack.enter_context(ThreadPoolExecutor(8))
         waiting = people
         while waiting and report.counts.get("rounds", 0) < 30:
@@ -142,7 +142,7 @@ def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps 
     with AtomicStateManager.from_url(url) as store:
         clocked = Clocked(store, clock)
         mortal = Mortal(clocked, point) if point else clocked
-        with FlowStateManager(bot, mortal, deliver=_Deliverer(records, point=point or nowhere)) as manager:
+        with FlowStateManager(bot, mortal, deliver=_Deliverer(records, point=point or nowhere), rates=None) as manager:
             wake_due(manager, person)
 
 

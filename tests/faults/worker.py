@@ -99,7 +99,7 @@ def _threads(job: Job, folder: Folder) -> None:
 
     with (
         AtomicStateManager.from_url(job.url, **job.options) as store,
-        FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), **settings) as manager,
+        FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), **settings, rates=None) as manager,
         ThreadPoolExecutor(job.at_once) as pool,
     ):
         for done in [pool.submit(talk, person) for person in job.people]:
@@ -121,7 +121,7 @@ async def _tasks(job: Job, folder: Folder) -> None:
 
     async with (
         AsyncAtomicStateManager.from_url(job.url, **job.options) as store,
-        AsyncFlowStateManager(bot, AsyncClocked(store, clock), **settings) as manager,
+        AsyncFlowStateManager(bot, AsyncClocked(store, clock), **settings, rates=None) as manager,
     ):
         await asyncio.gather(*map(talk, job.people))
     folder.note("answers", slowest=clock.slowest, **clock.answers)

@@ -127,7 +127,9 @@ class World:
         self.core.clock = self.now
         self.store = MemoryStore(self.now)
         self.workers = [
-            FlowStateManager(flows.bot, self.store, services={"credex_core": self.core}, call_wait=call_wait)
+            FlowStateManager(
+                flows.bot, self.store, services={"credex_core": self.core}, call_wait=call_wait, rates=None
+            )
             for _ in range(2)
         ]
         for worker in self.workers:  # else a cached turn is decided at the time before the clock was turned

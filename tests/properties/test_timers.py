@@ -276,8 +276,8 @@ class Witness:
 
     def restart(self) -> None:
         """Begin with another manager on the same store, which remembers nothing."""
-        self.manager = FlowStateManager(self.bot, self.store, cache=0, deliver=self._deliver)
-        self.quiet = FlowStateManager(self.bot, self.store, cache=0)
+        self.manager = FlowStateManager(self.bot, self.store, cache=0, deliver=self._deliver, rates=None)
+        self.quiet = FlowStateManager(self.bot, self.store, cache=0, rates=None)
         for manager in (self.manager, self.quiet):
             manager._base.clock.follow(self.store.now)
 

@@ -187,7 +187,7 @@ class Play:
 
     def turn(self, message: Message, shape: Shape) -> tuple[Document | None, list[JSON]]:
         """Handle one message with a bot that knows only the store."""
-        manager = FlowStateManager(flows.bot, self.store, services={"credex_core": self.core})
+        manager = FlowStateManager(flows.bot, self.store, services={"credex_core": self.core}, rates=None)
         outcome = manager.handle(message)
         self.core.check_conservation()
         if outcome.state is not None:

@@ -425,7 +425,7 @@ class Talk:
         self.core = core or SimulatedCredexCore()
         self.core.clock = lambda: self.at[0]
         self.store = store or MemoryStore(lambda: self.at[0])
-        self.manager = FlowStateManager(bot or flows.bot, self.store, services={"credex_core": self.core})
+        self.manager = FlowStateManager(bot or flows.bot, self.store, services={"credex_core": self.core}, rates=None)
         self.channel = Channel("whatsapp", phone)
         self.outcome: Any = None
 

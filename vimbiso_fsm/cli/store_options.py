@@ -154,7 +154,7 @@ def opened(
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
         store = _open_store(redis, data, namespace, closing)
-        manager = FlowStateManager(bot, store, debug=debug, check_services=handles)
+        manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
         kept = redis is not None or data is not None
         yield OpenBot(store, bot.validator.channel_types, manager, kept)
 

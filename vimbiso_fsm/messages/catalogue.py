@@ -103,6 +103,9 @@ ENGLISH: Final[Templates] = {
     "message.unsupported": "We can only read text here: please write, or tap a button.",
     "pages.next": "Next",
     "pages.prev": "Previous",
+    "rate.address": (
+        "You send messages faster than we take them; the latest was not taken. Please wait a minute and send it again."
+    ),
     "recovered": (
         "We had to tidy up our notes about this conversation; let us start again from here. Reference: {reference}"
     ),

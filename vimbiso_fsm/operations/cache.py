@@ -25,26 +25,28 @@ class Known:
 class Cache:
     """The latest documents of recent members, and the owners of their channels.
 
-    A stale copy is harmless: a commit on it is answered with `Conflict`.
+    A stale copy is harmless: a commit on it is answered with `Conflict`. Guests have a table of their own, so that many
+    of them displace no member.
     """
 
     def __init__(self, size: int = 10_000) -> None:
-        """Keep up to `size` members; 0 keeps none."""
+        """Keep up to `size` members and as many guests; 0 keeps none."""
         self._size = size
         self._documents: dict[str, Known] = {}
+        self._guests: dict[str, Known] = {}
         self._members: dict[Address, str] = {}
 
     def document(self, member_id: str) -> Known | None:
         """Return the latest known document of a member."""
-        return self._documents.get(member_id)
+        return self._documents.get(member_id) or self._guests.get(member_id)
 
     def member(self, address: Address) -> str | None:
         """Return the latest known owner of a channel."""
         return self._members.get(address)
 
     def keep(self, member_id: str, head: Head, document: Document) -> None:
-        """Remember a document, in place of the one that was remembered the longest ago if the cache is full."""
-        self._put(self._documents, member_id, Known(head, document))
+        """Remember a document, in place of the one that was remembered the longest ago if its table is full."""
+        self._put(self._guests if document.guest else self._documents, member_id, Known(head, document))
 
     def linked(self, address: Address, member_id: str) -> None:
         """Remember the owner of a channel."""
@@ -53,6 +55,7 @@ class Cache:
     def forget(self, member_id: str, address: Address | None = None) -> None:
         """Forget a member, and the owner of a channel; the store is asked next time."""
         self._documents.pop(member_id, None)
+        self._guests.pop(member_id, None)
         if address is not None:
             self._members.pop(address, None)
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.errors import Contended
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Pause
+
+
+class Door(Protocol):
+    """Refuses new guests above their rate."""
+
+    def admit(self, address: Address) -> None:
+        """Take in a new guest.
+
+        Raises:
+            TooManyMessages: The guest is above the rate.
+        """
+        ...
 
 
 class Context:
@@ -23,12 +38,13 @@ class Context:
         waited: Seconds since the operation was asked for, calls and deliveries not counted. The shell sets it with
             every answer.
         patience: Seconds for which the operation may lose races against other writers.
+        door: Refuses new guests above their rate; None refuses none.
         told: The commits to report to observers, in order.
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
-    __slots__ = ("_until", "bot", "cache", "confirmed", "errors", "now", "patience", "told", "waited")
+    __slots__ = ("_until", "bot", "cache", "confirmed", "door", "errors", "now", "patience", "told", "waited")
 
     bot: Bot
     cache: Cache
@@ -36,6 +52,7 @@ class Context:
     waited: float
     patience: float
     confirmed: bool
+    door: Door | None
 
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
@@ -47,6 +64,7 @@ class Context:
         self.told: list[CommitEvent] = []
         self.errors: list[tuple[str, BaseException]] = []
         self.confirmed = True
+        self.door = None
 
     @property
     def is_overdue(self) -> bool:

@@ -75,6 +75,7 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
         Contended: Other writers were faster until the patience was over.
         NewerState: A newer release has stored the member's document.
         ForeignState: The member's document is of a flow that the bot never had.
+        TooManyMessages: The sender is a new guest, above the rate of new guests.
     """
     handling = _Handling(context, message, imports)
     outcome = None if handling.is_cached() else await handling.locate()
@@ -96,6 +97,7 @@ class _Handling:
         self._place = context.bot.route(message.channel)
         self._elsewhere = False
         self._looked_before = False
+        self._admitted = False
         self._imports = imports and context.bot.importer is not None
         self._event: Event = message
         self._turns = MemberTurns(context)
@@ -196,14 +198,27 @@ class _Handling:
             importer, self._imports = context.bot.importer if self._imports else None, False
             if importer is not None and await importer.import_record(context, turns.member_id, self._message.channel):
                 return await self._find_owner()
+            self._admit()
             return None
         owner = await self._owner_after_promotion()
         if owner is not None:
             return await self._go_to(owner)
+        self._admit()
         latest = await read_legible(turns.member_id, 1)
         if latest and evicted(latest[-1], instant(at)):
             self._salvage = Salvage(turns.document, (), ("document",), Text("session.lost"))
         return None
+
+    def _admit(self) -> None:
+        """Take in a new guest, once a message.
+
+        Raises:
+            TooManyMessages: The guest is above the rate of new guests.
+        """
+        door = self._context.door
+        if door is not None and not self._linked and not self._admitted:
+            self._admitted = True
+            door.admit(self._place.address)
 
     async def _guest_without_account(self) -> requests.Stored | requests.Broken | None:
         """Return the data of a guest of the time before accounts were told apart, if this account may take it over.

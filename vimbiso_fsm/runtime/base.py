@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -15,8 +16,9 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
-from vimbiso_fsm.errors import BotNotFound, FlowError, InvalidMessage, NotAnswered, VimbisoError
+from vimbiso_fsm.errors import BotNotFound, FlowError, InvalidMessage, NotAnswered, TooManyMessages, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.rates import Rates
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
@@ -25,6 +27,7 @@ from vimbiso_fsm.operations.effects import Operation, RunCall, answered, fault_o
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
+from vimbiso_fsm.runtime.door import Door
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -59,6 +62,7 @@ class BaseManager:
         bot: The bot with its services.
         clock: The store's clock.
         cache: The latest documents of recent members.
+        door: Refuses messages above the rates; None takes in each message.
         patience: Seconds for which an operation may lose races against other writers.
         call_wait: Seconds for which `handle` waits for its calls.
         deliver: The function that sends proactive replies, or None.
@@ -83,6 +87,7 @@ class BaseManager:
         call_wait: float,
         deliver: Callable[..., object] | None,
         legacy: object,
+        rates: Rates | None,
         *,
         debug: bool,
         check_services: bool,
@@ -103,6 +108,7 @@ class BaseManager:
             binding.check_services(self.bot, is_async=is_async)
         self.clock = Clock()
         self.cache = Cache(cache)
+        self.door = None if rates is None else Door(rates, time.monotonic)
         self.patience = patience
         self.call_wait = call_wait
         self.deliver = deliver
@@ -123,16 +129,27 @@ class BaseManager:
 
     def context(self, waited: float = 0.0) -> Context:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""
-        return Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
+        context = Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
+        context.door = self.door
+        return context
 
     def wake(self, member_id: str, answer: CallReturned | None = None) -> Begin[tuple[AuditEntry, ...]]:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""
         return partial(wake, member_id=member_id, delivers=self.deliver is not None, answer=answer)
 
-    def queue(self, message: Message) -> str:
-        """Return the id by which a message waits in a queue: the member's, or the guest's if no member is cached."""
+    def enter(self, message: Message) -> str:
+        """Take a message in, and return the id by which it waits in a queue.
+
+        The id is the member's, or the guest's if no member is cached.
+
+        Raises:
+            TooManyMessages: The message is above the rate of its address.
+        """
         address = self.bot.route(message.channel).address
-        return self.cache.member(address) or guest_id(address)
+        member_id = self.cache.member(address)
+        if self.door is not None:
+            self.door.enter(address, cached=member_id is not None)
+        return member_id or guest_id(address)
 
     def report(self, context: Context) -> None:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
@@ -151,11 +168,17 @@ class BaseManager:
         The audit has the same reference once the message has been handled again.
         """
         error.reference = turn_token(message)[:10]
+        too_many = isinstance(error, TooManyMessages)
+        if too_many and not error.told:
+            _log.warning("messages are not taken: %s", error_record(error, error.reference))
+        if too_many and not error.reply_key:
+            return
         channel, place = message.channel, self.bot.route(message.channel)
         known = self.cache.document(self.cache.member(place.address) or guest_id(place))
         language = self.bot.language(known.document.profile if known else {}, channel)
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
-        _log.error("a message was not answered: %s", error_record(error, error.reference))
+        if not too_many:
+            _log.error("a message was not answered: %s", error_record(error, error.reference))
 
     def late_result_lost(self, error: VimbisoError) -> None:
         """Log that the late result of a call was not stored. The call is made again when its lease has expired."""

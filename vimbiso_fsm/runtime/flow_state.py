@@ -26,6 +26,7 @@ from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.claim import claim
@@ -142,6 +143,7 @@ class FlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: Delivery | None = None,
         legacy: LegacyReader | None = None,
+        rates: Rates | None = DEFAULT_RATES,
         debug: bool = False,
         check_services: bool = True,
         on_close: Callable[[], None] = lambda: None,
@@ -153,11 +155,12 @@ class FlowStateManager:
             store: The store.
             services: Services by name; they replace the bot's.
             observers: Functions that are called with each stored commit.
-            cache: The number of recent members that are cached in the process; 0 for none.
+            cache: The number of recent members, and of recent guests, that are cached in the process; 0 for none.
             patience: Seconds for which an operation may lose races against other writers.
             call_wait: Seconds for which `handle` waits for its calls.
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
             legacy: Reads the records of the previous release for the bot's importer.
+            rates: The rates at which messages are taken in, counted by this manager alone; None takes in each message.
             debug: Whether the log shows the message and the traceback of an exception in the code of the author. They
                 can quote what a member wrote; members and the audit see neither in any case.
             check_services: Whether the services are checked now against the calls of the bot. False suits a process
@@ -170,7 +173,7 @@ class FlowStateManager:
             FlowError: `legacy` is given, and the bot has no importer, or an observer is no function.
         """
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy,
+            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates,
             debug=debug, check_services=check_services, is_async=False,
         )  # fmt: skip
         self._store = store
@@ -289,11 +292,12 @@ class FlowStateManager:
             flows: A bot, or the name of a package that exports one as `bot`.
             clock: Returns seconds since the epoch. A test can set it.
             debug: As of the class; a store in memory serves development, so the log shows tracebacks by default.
-            **options: As of the class; `cache` is 0 if it is not given, so that each turn reads what was stored.
+            **options: As of the class. If they are not given, `cache` is 0, so that each turn reads what was stored,
+                and `rates` is None, because the clock of a test does not go on by itself.
         """
         from vimbiso_fsm.store.memory import MemoryStore
 
-        options.setdefault("cache", 0)
+        options = {"cache": 0, "rates": None, **options}
         manager = cls(flows, MemoryStore(clock), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
@@ -312,6 +316,7 @@ class FlowStateManager:
 
         Raises:
             InvalidMessage: It is no `Message`, or the bot does not know the type of its channel.
+            TooManyMessages: The message is above the rate of its address, or of new guests. It was not taken.
             StoreUnavailable: Nothing was stored.
             CommitUnknown, Contended: Handle the same message again; it takes effect once.
             NewerState: A process of the newer release can handle the message.
@@ -321,7 +326,7 @@ class FlowStateManager:
         base.check(message)
         try:
             begin = partial(handle, message=message, imports=base.imports)
-            return self._run(begin, base.queue(message), base.call_wait)
+            return self._run(begin, base.enter(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
@@ -743,6 +748,7 @@ class AsyncFlowStateManager:
         call_wait: float = CALL_WAIT,
         deliver: AsyncDelivery | Delivery | None = None,
         legacy: AsyncLegacyReader | None = None,
+        rates: Rates | None = DEFAULT_RATES,
         debug: bool = False,
         check_services: bool = True,
         on_close: Callable[[], object] = lambda: None,
@@ -751,7 +757,7 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.loops import PerLoop
 
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy,
+            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates,
             debug=debug, check_services=check_services, is_async=True,
         )  # fmt: skip
         self._store = store
@@ -836,7 +842,7 @@ class AsyncFlowStateManager:
         """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
-        options.setdefault("cache", 0)
+        options = {"cache": 0, "rates": None, **options}
         manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
@@ -854,7 +860,7 @@ class AsyncFlowStateManager:
         base.check(message)
         try:
             begin = partial(handle, message=message, imports=base.imports)
-            return await self._run(begin, base.queue(message), base.call_wait)
+            return await self._run(begin, base.enter(message), base.call_wait)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
