@@ -27,13 +27,11 @@ class Shell:
         self.kind = kind
         self._runner = asyncio.Runner() if kind == "async" else None
         self._ids = itertools.count(1)
-        options = {"cache": 0, **options}
+        options = {"cache": 0, "rates": None, **options}
         if kind == "sync":
-            self.manager: Any = FlowStateManager(bot, store, **{"rates": None, **options})
+            self.manager: Any = FlowStateManager(bot, store, **options)
         else:
-            self.manager = AsyncFlowStateManager(
-                bot, store if _is_async(store) else AsyncMemoryStore(store), **{"rates": None, **options}
-            )
+            self.manager = AsyncFlowStateManager(bot, store if _is_async(store) else AsyncMemoryStore(store), **options)
 
     def do(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a method of the manager."""

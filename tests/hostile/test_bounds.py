@@ -11,7 +11,7 @@ import pytest
 import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.hostile.kit import ADA, START, MemoryLedger, client_of, foreign_error, known_fault, message, pay_bot, require
-from vimbiso_fsm import CallPolicy, FlowStateManager
+from vimbiso_fsm import CallPolicy, FlowStateManager, TooManyMessages
 
 MOST_THREADS = 100
 MEMBERS = 40
@@ -94,8 +94,15 @@ def test_one_message_of_an_unknown_sender_stores_little(valkey_url: str):
     assert each <= MOST_BYTES
 
 
+def _refused(manager: FlowStateManager) -> str:
+    """Send a text that is no answer; return the status, "not taken" above the rate of the member."""
+    try:
+        return manager.handle(message("Z" * 4000, number=ADA)).status
+    except TooManyMessages:
+        return "not taken"
+
+
 @pytest.mark.embedded
-@known_fault("Each refused message adds its token and its audit entry, however many come at once.")
 def test_a_burst_of_refused_messages_of_one_member_stores_a_bounded_amount(valkey_url: str):
     """After 200 refused messages of one member at once, 200 more add nothing to the stored bytes."""
     core = SimulatedCredexCore()
@@ -106,7 +113,7 @@ def test_a_burst_of_refused_messages_of_one_member_stores_a_bounded_amount(valke
         manager.handle(message("hi", number=ADA))
         kept: list[int] = []
         for _ in range(2):
-            statuses = {manager.handle(message("Z" * 4000, number=ADA)).status for _ in range(BURST)}
+            statuses = {_refused(manager) for _ in range(BURST)}
             require("advanced" not in statuses, "the messages are not refused")
             kept.append(_kept(client))
     assert kept[1] - kept[0] <= MOST_BYTES

@@ -168,17 +168,17 @@ class BaseManager:
         The audit has the same reference once the message has been handled again.
         """
         error.reference = turn_token(message)[:10]
-        too_many = isinstance(error, TooManyMessages)
-        if too_many and not error.told:
-            _log.warning("messages are not taken: %s", error_record(error, error.reference))
-        if too_many and not error.reply_key:
-            return
+        if isinstance(error, TooManyMessages):
+            if not error.told:
+                _log.warning("messages are not taken: %s", error_record(error, error.reference))
+            if not error.reply_key:
+                return
+        else:
+            _log.error("a message was not answered: %s", error_record(error, error.reference))
         channel, place = message.channel, self.bot.route(message.channel)
         known = self.cache.document(self.cache.member(place.address) or guest_id(place))
         language = self.bot.language(known.document.profile if known else {}, channel)
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
-        if not too_many:
-            _log.error("a message was not answered: %s", error_record(error, error.reference))
 
     def late_result_lost(self, error: VimbisoError) -> None:
         """Log that the late result of a call was not stored. The call is made again when its lease has expired."""
