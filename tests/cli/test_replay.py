@@ -73,7 +73,7 @@ def test_a_recorded_day_twice(monkeypatch, data, tmp_path):
     where = ("--data", data, "--flows", package)
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
 
-    code, out, err = invoke("replay", TRANSCRIPT, *where, "--replies", first)
+    code, out, err = invoke("replay", TRANSCRIPT, *where, "--any-age", "--replies", first)
     assert (code, err) == (0, "")
     once = counts(out)
     assert (once["bodies"], once["messages"], once["statuses"], once["other parts"]) == (54, 55, 7, 1)
@@ -89,7 +89,7 @@ def test_a_recorded_day_twice(monkeypatch, data, tmp_path):
     core.check_conservation()
     calls = core.calls
 
-    code, out, err = invoke("replay", TRANSCRIPT, *where, "--replies", second)
+    code, out, err = invoke("replay", TRANSCRIPT, *where, "--any-age", "--replies", second)
     assert (code, err) == (0, "")
     twice = counts(out)
     assert (twice["advanced"], twice["refused"], twice["failed"]) == (0, 0, 0)
@@ -99,11 +99,21 @@ def test_a_recorded_day_twice(monkeypatch, data, tmp_path):
     assert [(one["id"], one["texts"]) for one in said(second)] == [(one["id"], one["texts"]) for one in said(first)]
 
 
+def test_an_old_message_is_ignored_in_a_store_that_is_kept(data, tmp_path):
+    """Without `--any-age`, a message older than the bot takes is ignored, and nothing of it is stored."""
+    file = tmp_path / "old.jsonl"
+    file.write_text(webhook((EMMY, "wamid.1", "hi")) + "\n")
+    code, out, _ = invoke("replay", file, *FLOWS, "--data", data)
+    assert (code, counts(out)["ignored"], counts(out)["messages"]) == (0, 1, 1)
+    code, out, _ = invoke("replay", file, *FLOWS)
+    assert (code, counts(out)["advanced"]) == (0, 1)
+
+
 def test_from_another_process_as_well(data, tmp_path):
     """A second replay in another process makes no call, although its service does not know the members."""
     body = TRANSCRIPT.read_bytes()
-    first = run("replay", "-", *FLOWS, "--data", data, "--replies", "first", cwd=tmp_path, stdin=body)
-    second = run("replay", TRANSCRIPT, *FLOWS, "--data", data, "--replies", "second", cwd=tmp_path)
+    first = run("replay", "-", *FLOWS, "--data", data, "--any-age", "--replies", "first", cwd=tmp_path, stdin=body)
+    second = run("replay", TRANSCRIPT, *FLOWS, "--data", data, "--any-age", "--replies", "second", cwd=tmp_path)
     assert (first[0], first[2], second[0], second[2]) == (0, "", 0, "")
     assert counts(second[1])["duplicate"] + counts(second[1])["ignored"] == 55
     texts = [[one["texts"] for one in said(tmp_path / name)] for name in ("first", "second")]
@@ -115,9 +125,9 @@ def test_a_duplicate_without_its_record_gets_the_current_question(data, tmp_path
     file = tmp_path / "long.jsonl"
     texts = ["hi", "become_member", *(f"{number}" for number in range(2, 22))]
     file.write_text("\n".join(webhook((EMMY, f"wamid.{number}", text)) for number, text in enumerate(texts)) + "\n")
-    invoke("replay", file, *FLOWS, "--data", data, "--replies", tmp_path / "first")
+    invoke("replay", file, *FLOWS, "--data", data, "--any-age", "--replies", tmp_path / "first")
     version = stored(EMMY, *FLOWS, "--data", data)["_version"]
-    code, out, _ = invoke("replay", file, *FLOWS, "--data", data, "--replies", tmp_path / "second")
+    code, out, _ = invoke("replay", file, *FLOWS, "--data", data, "--any-age", "--replies", tmp_path / "second")
     assert (code, counts(out)["duplicate"]) == (0, 22)
     assert stored(EMMY, *FLOWS, "--data", data)["_version"] == version
     first, second = said(tmp_path / "first"), said(tmp_path / "second")
@@ -164,7 +174,7 @@ def test_broken_lines_are_named_and_the_rest_is_handled(monkeypatch, tmp_path):
 
 def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     """A loss of the server ends the run with the line's number, and the file can be replayed again."""
-    process = start("replay", "-", *FLOWS, "--data", data, "--replies", "replies", cwd=tmp_path)
+    process = start("replay", "-", *FLOWS, "--data", data, "--any-age", "--replies", "replies", cwd=tmp_path)
     assert process.stdin
     process.stdin.write(b"broken\n" + webhook((EMMY, "wamid.1", "hi")).encode() + b"\nbroken\n")
     process.stdin.flush()
@@ -185,7 +195,7 @@ def test_a_server_that_goes_away_ends_the_run(data, tmp_path):
     assert counts(out.decode())["messages"] == 1
     assert len(said(tmp_path / "replies")) == 1
     (tmp_path / "all").write_bytes(webhook((EMMY, "wamid.1", "hi")).encode() + b"\n" + lines.encode())
-    code, out_again, _ = invoke("replay", tmp_path / "all", *FLOWS, "--data", data)
+    code, out_again, _ = invoke("replay", tmp_path / "all", *FLOWS, "--data", data, "--any-age")
     assert (code, counts(out_again)["duplicate"]) == (0, 1)
 
 

@@ -56,17 +56,22 @@ def replay(
             "--replies", metavar="FILE", help="Write the id, status and reply texts of each message, as JSON Lines."
         ),
     ] = None,
+    any_age: Annotated[
+        bool, typer.Option("--any-age", help="Take old messages too, though their first delivery may be forgotten.")
+    ] = False,
 ) -> None:
     """Handle recorded WhatsApp Cloud API webhooks.
 
     The webhooks are handled in the order of the file. A message that was handled before has no effect, so a file may be
-    replayed again. A broken line is reported and makes the exit code 1; the others are handled. The run ends early only
-    when the store fails. Without --redis and --data, an empty store is used and removed at the end.
+    replayed again. In a store that is kept, messages older than the bot takes, eight days by default, are ignored
+    without --any-age: they may have been handled and forgotten. A broken line is reported and makes the exit code 1;
+    the others are handled. The run ends early only when the store fails. Without --redis and --data, an empty store is
+    used and removed at the end.
     """
     with ExitStack() as closing:
         source = _open(file, closing)
         bot = closing.enter_context(opened(redis, data, namespace, flows, services, fresh=True, handles=True))
-        run = _Run(bot.manager, _create(replies, file, closing))
+        run = _Run(bot.manager, _create(replies, file, closing), dated=bot.kept and not any_age)
         try:
             run.read(source)
         finally:  # also after Ctrl-C: the messages so far are handled
@@ -104,6 +109,7 @@ class _Run:
     """One replay and its counts.
 
     Attributes:
+        dated: Whether the age of a message counts.
         other: Parts of webhooks that are of a kind other than messages and statuses.
         no_webhook: Lines that are not a webhook.
         broken: Parts of webhooks that cannot be read.
@@ -113,6 +119,7 @@ class _Run:
 
     manager: FlowStateManager
     replies: TextIO | None
+    dated: bool = True
     bodies: int = 0
     statuses: int = 0
     other: int = 0
@@ -141,7 +148,7 @@ class _Run:
     def take(self, number: int, line: bytes) -> None:
         """Handle one line."""
         try:
-            delivery = _parse(line)
+            delivery = _parse(line, datetime.now(UTC) if self.dated else None)
         except InvalidMessage as error:
             self.no_webhook += 1
             return self.note(f"line {number} is not a webhook: {error}")
@@ -193,10 +200,10 @@ class _Run:
             print(f"{name:<13}{count:>8}")
 
 
-def _parse(line: bytes) -> Delivery:
+def _parse(line: bytes, now: datetime | None) -> Delivery:
     if len(line) > MAX_LINE:
         raise InvalidMessage("body", f"has more than {MAX_LINE} bytes")
-    return whatsapp.parse(line, now=datetime.now(UTC))
+    return whatsapp.parse(line, now=now)
 
 
 def _result(message: Message, outcome: Outcome) -> dict[str, object]:
