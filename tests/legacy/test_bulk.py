@@ -23,10 +23,10 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import Document, needs_asking, to_be_asked
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import RecordNotImported, StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import DamagedDocument, RecordNotImported, StoreUnavailable, VimbisoError
 from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.bulk import BulkImport, Counts, MemberMapping, Report, find, read_mapping
-from vimbiso_fsm.legacy.convert import Imported, ImportRecord, import_token
+from vimbiso_fsm.legacy.convert import Imported, ImportRecord, convert, import_token
 from vimbiso_fsm.legacy.records import SIDE_KEYS, not_imported, record_digest
 from vimbiso_fsm.legacy.source import AsyncLegacySource, LegacySource
 from vimbiso_fsm.messages.message import Channel, Message
@@ -801,6 +801,67 @@ def test_damage_at_the_member_is_left_to_recovery(manage: Manage, client: Any, r
     client.set(state, "x")
     assert migrate(manage.url, refused=refusals.append).refused == 1
     assert "vimbiso recover" in refusals[0].fault
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_damage_to_the_index_ends_no_run(
+    manage: Manage, client: Any, refusals: list[RecordNotImported], *, dry_run: bool
+):
+    """A damaged entry of the index is put aside and its record imported; a dry run names it and changes nothing."""
+    for number in (NUMBER, OTHER):
+        client.set(number, text(offered(number, f"m-{number}")))
+    manage().ask(Link(ADA, "nobody"))
+    (key,) = client.keys("*:channel:*")
+    client.set(key, b"\xff\xfe")
+    counts = migrate(manage.url, dry_run=dry_run, refused=refusals.append)
+    if dry_run:
+        assert (counts.possible, counts.refused) == (1, 1)
+        assert "index is damaged" in refusals[0].fault
+        assert client.get(key) == b"\xff\xfe"
+        assert manage().incidents() == ()
+    else:
+        assert (counts.converted, counts.refused) == (2, 0)
+        assert manage().member_of(ADA) == MEMBER
+        assert [incident.detail["key"] for incident in manage().incidents()] == ["FindOwner"]
+
+
+def test_an_unexpected_error_at_one_record_ends_no_run(
+    manage: Manage, client: Any, refusals: list[RecordNotImported], monkeypatch: pytest.MonkeyPatch
+):
+    """An exception that no rule foresees refuses its record, without what it quotes; the others are imported."""
+    for number in (NUMBER, OTHER):
+        client.set(number, text(offered(number, f"m-{number}")))
+
+    def cursed(bot: Any, old: Any, now: Any, *, member_id: Any = None) -> Any:
+        if member_id == MEMBER:
+            raise RecursionError("private")
+        return convert(bot, old, now, member_id=member_id)
+
+    monkeypatch.setattr("vimbiso_fsm.legacy.convert.convert", cursed)
+    counts = migrate(manage.url, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (1, 1)
+    assert "RecursionError" in refusals[0].fault
+    assert "private" not in str(refusals[0])
+
+
+def test_damage_at_one_member_ends_no_run(manage: Manage, client: Any, refusals: list[RecordNotImported]):
+    """Damage at one member refuses that record, without what the error quotes, and the others are imported."""
+    for number in (NUMBER, OTHER):
+        client.set(number, text(offered(number, f"m-{number}")))
+
+    class Cursed:
+        def __init__(self, store: AsyncAtomicStateManager) -> None:
+            self.store = store
+
+        async def perform(self, request: Request) -> Any:
+            if isinstance(request, Commit) and request.member_id == MEMBER:
+                raise DamagedDocument(MEMBER, "private")
+            return await self.store.perform(request)
+
+    counts = migrate(manage.url, store=Cursed, refused=refusals.append)
+    assert (counts.converted, counts.refused) == (1, 1)
+    assert "DamagedDocument" in refusals[0].fault
+    assert "private" not in str(refusals[0])
 
 
 def test_a_document_too_large_is_refused(manage: Manage, client: Any, refusals: list[RecordNotImported]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -14,8 +15,9 @@ import flows
 from flows.credex_core import SimulatedCredexCore
 from tests.hostile.kit import ADA, client_of, message, only_key, pay_bot
 from vimbiso_fsm import AsyncFlowStateManager, Channel, FlowStateManager
+from vimbiso_fsm.document.document import Moved, first_document
 from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
-from vimbiso_fsm.store.requests import FindOwner, shard_of
+from vimbiso_fsm.store.requests import FindOwner, Link, shard_of
 from vimbiso_fsm.store.retention import QUARANTINE_LIFE
 
 pytestmark = pytest.mark.embedded
@@ -127,6 +129,19 @@ def test_the_member_that_a_damaged_entry_has_named_is_woken(valkey_url: str):
         assert client.zrange(key, 0, -1) == [member.encode()]
 
 
+def test_damaged_incidents_hide_nothing_and_stop_nothing(valkey_url: str):
+    """A list of incidents of another type is moved aside by the next incident, and the work beside it goes on."""
+    with due(valkey_url) as (manager, client, key, _):
+        client.set("vimbiso:incidents", "x")
+        client.zadd(key, {b"member-\xff": 0.0})
+        worker = round_of(manager)
+        assert (worker.metrics.woken, worker.metrics.failed) == (1, 0)
+        assert damage_of(manager) == ["ReadDue"]
+        asides = {client.type(aside): aside for aside in client.scan_iter("*:aside:*")}
+        assert client.get(asides[b"string"]) == b"x"
+        assert 0 < client.ttl(asides[b"string"]) <= QUARANTINE_LIFE
+
+
 # The index of channels ------------------------------------------------------------------------------------------------
 
 ALAN = "263771000002"
@@ -160,6 +175,90 @@ def test_a_damaged_entry_of_the_index_is_restored(valkey_url: str, kind: str):
         assert damage_of(serving, member) == ["index"]
         assert damage_of(serving) == (["FindOwner"] if kind in ("no text", "another type") else [])
         assert serving.handle(message("hi", number=ALAN)).state.member_id == other
+
+
+SPOILT = pytest.mark.parametrize("spoilt", ["no text", "another type"])
+"""Damage to the entry of a channel."""
+
+
+def spoil(client: Any, spoilt: str) -> None:
+    """Damage the only entry of the index."""
+    index = only_key(client, "*:channel:*")
+    if spoilt == "no text":
+        client.set(index, b"\xff\xfe")
+    else:
+        client.delete(index)
+        client.rpush(index, "x")
+
+
+@pytest.fixture
+def served(valkey_url: str) -> Generator[tuple[FlowStateManager, Any, str]]:
+    """Yield a manager of VimbisoPay, a client, and a member that has logged in."""
+    services = {"credex_core": SimulatedCredexCore()}
+    with (
+        FlowStateManager.from_url(valkey_url, flows.bot, services=services) as manager,
+        client_of(valkey_url) as client,
+    ):
+        yield manager, client, manager.handle(message("hi")).state.member_id
+
+
+@SPOILT
+@pytest.mark.parametrize("change", ["member_of", "unlink", "link", "relink", "erase"])
+def test_an_operator_works_on_a_damaged_entry(served: tuple[FlowStateManager, Any, str], change: str, spoilt: str):
+    """A change of channels by an operator puts a damaged entry aside and does what it does on a sound one."""
+    manager, client, member = served
+    channel = Channel("whatsapp", ADA)
+    spoil(client, spoilt)
+    match change:
+        case "member_of":
+            assert manager.member_of(channel) == member
+        case "unlink":
+            assert manager.unlink(member, channel).outcome == "unlinked"
+            assert manager.member_of(channel) is None
+        case "link":
+            assert manager.link(member, channel).outcome == "unchanged"
+            assert manager.member_of(channel) == member
+        case "relink":
+            other = manager.handle(message("hi", number=ALAN)).state.member_id
+            assert manager.relink(other, channel).before == member
+            assert manager.member_of(channel) == other
+        case _:
+            assert manager.erase(member).removed
+            assert manager.member_of(channel) is None
+    assert "FindOwner" in damage_of(manager)
+
+
+@SPOILT
+def test_a_damaged_entry_elsewhere_hinders_no_erasure(served: tuple[FlowStateManager, Any, str], spoilt: str):
+    """An erasure passes over the damaged entries of other channels, and frees those of the member."""
+    manager, client, member = served
+    own = only_key(client, "*:channel:*")
+    manager.ask(Link(Channel("whatsapp", ALAN), "m-8"))
+    client.rename(own, "kept")
+    damaged = only_key(client, "*:channel:*")
+    spoil(client, spoilt)
+    client.rename("kept", own)
+    manager.erase(member)
+    assert manager.member_of(Channel("whatsapp", ADA)) is None
+    assert client.exists(damaged)
+
+
+@SPOILT
+def test_a_guest_becomes_a_member_in_spite_of_a_damaged_entry(valkey_url: str, spoilt: str):
+    """A worker that completes a promotion puts a damaged entry aside, and links the channel."""
+    services = {"credex_core": SimulatedCredexCore()}
+    channel = Channel("whatsapp", ADA)
+    with (
+        FlowStateManager.from_url(valkey_url, flows.bot, services=services) as manager,
+        client_of(valkey_url) as client,
+    ):
+        manager.ask(Link(channel, "nobody"))
+        spoil(client, spoilt)
+        guest = attrs.evolve(first_document(channel, datetime.now(UTC), address=channel.address), version=0)
+        manager.save(attrs.evolve(guest, moved=Moved("m-7", 1)))
+        manager.wake(guest.member_id)
+        assert manager.member_of(channel) == "m-7"
+        assert damage_of(manager) == ["Link"]
 
 
 def test_without_a_proof_the_channel_is_a_guests(valkey_url: str):

@@ -21,9 +21,10 @@ from flows.credex_core import SimulatedCredexCore
 from tests import bots
 from tests.bots import Bank, fruit_bot, member_document, one_flow
 from tests.shells import Shell
-from vimbiso_fsm.audit.entries import AuditEntry, unseal
+from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
@@ -40,8 +41,9 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.update import updated
+from vimbiso_fsm.operations.wake import DELIVERY_DELAY
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, shard_of
+from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, ReadIncidents, shard_of
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, Held, words
 
 MEMBER = "m-1"
@@ -107,11 +109,19 @@ def until(chat: Chat, turns: Any, kind: type[Any]) -> Any:
 
 
 def settled(chat: Chat, member_id: str = "") -> None:
-    """Check that nothing is due, and that the store has the wake-up of the next due instant."""
+    """Check that nothing is due, and that the store has the wake-up of the next due instant.
+
+    That of a delivery is postponed by a worker that delivers nothing.
+    """
     document = chat.document(member_id)
-    wake = wake_at(document, delivers=chat.delivers)
+    wake, at = wake_at(document, delivers=chat.delivers), chat.wakes_at(member_id)
     assert wake is None or wake.timestamp() > chat.clock.at
-    assert chat.wakes_at(member_id) == wake
+    if at != wake:
+        assert at is not None
+        assert not chat.delivers
+        assert wake_at(document) is not None
+        assert at.timestamp() > chat.clock.at
+        assert wake is None or at < wake
     chat.check()
 
 
@@ -374,7 +384,7 @@ def test_the_session_ends_by_itself(delivers: bool):
     assert last(chat).kind == ("delivery" if delivers else "session")
     assert (chat.taken if delivers else waits(chat)) == [ENDED, UNSENT]
     settled(chat)
-    assert chat.wakes_at() is None
+    assert chat.wakes_at() == (None if delivers else instant(chat.clock.at) + DELIVERY_DELAY)
     said = chat.say("1234")
     assert words(said.replies) == ([] if delivers else [ENDED, UNSENT]) + ["The password?"]
     chat.say("sesame")
@@ -765,6 +775,27 @@ def test_waiting_replies_are_delivered_by_a_worker_that_delivers():
     settled(chat)
 
 
+def test_a_worker_that_delivers_nothing_leaves_the_deliveries_to_others():
+    """A worker without `deliver` postpones the wake-up of waiting replies by an hour, and does not clear it."""
+    chat = at_confirm().wait(60)
+    chat.wake()
+    chat.wait(300).wake()
+    assert waits(chat)
+    postponed = chat.wakes_at()
+    assert postponed == instant(chat.clock.at) + DELIVERY_DELAY
+    chat.wake()
+    assert chat.wakes_at() == postponed
+    chat.wait(DELIVERY_DELAY.total_seconds() - 1)
+    assert MEMBER not in chat.store.perform(ReadDue(shard_of(MEMBER)))
+    chat.wait(1)
+    assert MEMBER in chat.store.perform(ReadDue(shard_of(MEMBER)))
+    chat.delivers = True
+    chat.wake()
+    assert chat.taken[:2] == ["Too slow.", "What now?"]
+    assert chat.document().outbox == ()
+    settled(chat)
+
+
 def test_a_delivery_that_raises_is_tried_again_with_the_same_key():
     """A failed delivery is tried again with the same key and longer pauses, then waits for the next message."""
     chat = at_confirm(delivers=True, session=100_000).wait(60)
@@ -950,12 +981,15 @@ def test_a_late_answer_finds_the_member_that_the_guest_has_become():
 
 @pytest.mark.parametrize("data", [b"", b"\xff\0", b"{}", b"[]", b'{"member_id": "m-1"}', b'{"member_id": "m-2"}'])
 def test_a_damaged_document_is_left_alone(data: bytes):
-    """A waking of a damaged document does not raise, does not write, and clears the wake-up."""
+    """A waking of a damaged document does not raise, changes nothing there, clears the wake-up and is an incident."""
     chat = at_confirm()
     chat.plant_bytes(MEMBER, data)
     chat.wait(60).wake()
     assert chat.stored().document == data
     assert chat.wakes_at() is None
+    (body,) = chat.store.perform(ReadIncidents(MEMBER))
+    incident = Incident.read(body)
+    assert (incident.kind, incident.detail["key"]) == ("damage", "document")
     chat.cache = Cache()
     assert chat.say("hi").status == "recovered"
 

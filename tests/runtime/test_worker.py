@@ -18,7 +18,7 @@ from tests.bots import fruit_bot
 from tests.engines import Proxy, Server
 from tests.shells import Shell, Watched
 from vimbiso_fsm.document.ids import guest_id
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import NewerState, StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
 from vimbiso_fsm.flow.flow import Flow, NoData
@@ -350,7 +350,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
         worker = worker_of(shell, lease=0.001)
         moves(clock, 61, shell)
         failed = 0
-        for fails in (Heartbeat, Lease, ReadDue, Load, SetWakeUp):
+        for fails in (Load, SetWakeUp, Heartbeat, Lease, ReadDue):
 
             def down(request: Request, kind: type[Any] = fails) -> None:
                 if isinstance(request, kind):
@@ -387,6 +387,106 @@ def test_a_member_whose_waking_raises_rests_and_delays_no_other(kind: Kind, erro
         rounds(shell, worker, 3)
         assert heard.by == {channel.identifier: 1 for channel in who[1:]}
         assert worker.metrics.failed == 1
+        shell.run(worker.leave())
+
+
+def test_a_waking_that_fails_is_an_incident_of_its_member(kind: Kind, monkeypatch: pytest.MonkeyPatch):
+    """The first failure of a kind at a member is an incident, which names the error and quotes nothing."""
+    monkeypatch.setattr("vimbiso_fsm.runtime.worker.REST", 0.0)
+    clock = Clock()
+    store = Watched(MemoryStore(clock))
+    with Shell(kind, timed(60), store) as shell:
+        who = channels(1)
+        begin(shell, who)
+        cursed = guest_id(who[0])
+        errors: dict[str, Exception] = {"now": KeyError("private")}
+
+        def curse(request: Request) -> None:
+            if isinstance(request, Load) and request.member_id == cursed:
+                raise errors["now"]
+
+        store.before = curse
+        moves(clock, 61, shell)
+        worker = worker_of(shell)
+        rounds(shell, worker, 3)
+        errors["now"] = NewerState(cursed, "timed", 2)
+        rounds(shell, worker, 2)
+        errors["now"] = OSError("private")
+        rounds(shell, worker, 2)
+        assert worker.metrics.failed == 7
+        store.before = lambda request: None
+        incidents = shell.do("incidents", cursed)
+        assert [(each.kind, each.detail["type"]) for each in incidents] == [
+            ("waking", "KeyError"),
+            ("waking", "OSError"),
+        ]
+        assert "private" not in str(incidents)
+        shell.run(worker.leave())
+
+
+class HalfDown(Watched):
+    """A store on two servers, of which one is down: it has the shards with an odd number.
+
+    Attributes:
+        refused: The shards that were asked for in vain.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.refused: list[int] = []
+        self.before = self.refuse
+
+    def place_of(self, request: Any) -> object:
+        """Return what stands for the server of a request."""
+        return getattr(request, "shard", 0) % 2
+
+    def refuse(self, request: Request) -> None:
+        """Refuse what the lost server would answer."""
+        shard = getattr(request, "shard", None)
+        if shard is not None and shard % 2:
+            self.refused.append(shard)
+            raise StoreUnavailable("the second server is down")
+
+
+def test_a_server_that_is_down_costs_only_the_members_on_it_their_wake_ups(kind: Kind):
+    """While a server is down, all other shards are leased and read; a sync worker asks it once for each purpose."""
+    clock, heard = Clock(), Heard()
+    store = HalfDown(MemoryStore(clock))
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        who = channels(40)
+        begin(shell, who)
+        moves(clock, 61, shell)
+        worker = worker_of(shell)
+        rounds(shell, worker)
+        assert worker.metrics.shards == SHARDS // 2
+        assert heard.by == {channel.identifier: 1 for channel in who if shard_of(guest_id(channel)) % 2 == 0}
+        assert worker.metrics.failed == 1
+        assert kind == "async" or store.refused == [1]
+        store.before = lambda request: None
+        worker._heartbeat_at = float("-inf")
+        rounds(shell, worker)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        shell.run(worker.leave())
+
+
+def test_a_lease_that_cannot_be_renewed_is_kept_in_mind(kind: Kind):
+    """A server that does not answer for a moment takes no shard from its worker, which reads them when it is back."""
+    clock, heard = Clock(), Heard()
+    store = HalfDown(MemoryStore(clock))
+    store.before = lambda request: None
+    with Shell(kind, timed(60), store, deliver=heard) as shell:
+        who = channels(20)
+        begin(shell, who)
+        worker = worker_of(shell)
+        rounds(shell, worker)
+        store.before = store.refuse
+        worker._heartbeat_at = float("-inf")
+        rounds(shell, worker)
+        assert worker.metrics.shards == SHARDS
+        store.before = lambda request: None
+        moves(clock, 61, shell)
+        rounds(shell, worker)
+        assert heard.by == {channel.identifier: 1 for channel in who}
         shell.run(worker.leave())
 
 

@@ -23,7 +23,7 @@ from typing import Final, Self, TypeAlias
 import attrs
 
 from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.errors import RecordNotImported, Unreadable
+from vimbiso_fsm.errors import DamagedDocument, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.records import is_number, masked, not_imported, record_digest
@@ -297,20 +297,30 @@ class BulkImport:
     async def _convert(self, record: LegacyRecord) -> str:
         """Import one record, and return its outcome, the name of a field of `Counts`."""
         paced = False
+        failure: Exception | None = None
 
         async def perform(effect: Request) -> object:
-            nonlocal paced
+            nonlocal paced, failure
             if not paced and (isinstance(effect, Link) or (isinstance(effect, Commit) and effect.document)):
                 await self._pace.wait()
                 paced = True
-            answer: object = await self._store.perform(effect)
+            try:
+                answer: object = await self._store.perform(effect)
+            except Exception as error:
+                failure = error
+                raise
             return answer
 
         try:
             importing = await self._read(record)
-            imported = await run_awaited(importing.run(Context(self._bot, self._cache, 0.0)), perform)
+            imported = await run_awaited(importing.run(Context(self._bot, self._cache, time.time())), perform)
         except RecordNotImported as refusal:
             self._refused(refusal)
+            return "refused"
+        except Exception as error:  # whatever is wrong at one record or member, the others are imported
+            if error is failure and not isinstance(error, DamagedDocument):
+                raise
+            self._refused(not_imported(record.number, "", f"could not be stored: {type(error).__name__}"))
             return "refused"
         return imported.outcome
 

@@ -29,15 +29,17 @@ from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.session import renewed
-from vimbiso_fsm.errors import DocumentTooLarge, InvalidState, NotStorable, RecordNotImported, Unreadable
+from vimbiso_fsm.errors import DamagedKey, DocumentTooLarge, InvalidState, NotStorable, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
 from vimbiso_fsm.legacy.records import JSONObject, LegacyState, not_imported, read
+from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
 from vimbiso_fsm.operations.history import read_legible
+from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, updated, with_entry
 from vimbiso_fsm.store import requests
 
@@ -303,7 +305,7 @@ class ImportRecord:
         """
         channel = self.state.channel
         owner = self._one_of(
-            self.named, (await requests.FindOwner(channel)).member_id, "member_id", "the channel index"
+            self.named, (await self._owner(context, channel)).member_id, "member_id", "the channel index"
         )
         member_id = owner or guest_id(channel)
         verified = await requests.Commit(
@@ -312,7 +314,7 @@ class ImportRecord:
         match verified:
             case requests.Committed(at=at):
                 for account in self._accounts:
-                    await self._check_account(account)
+                    await self._check_account(context, account)
                 decision = self._decide(owner, at)
             case requests.Duplicate():
                 return Imported("already")
@@ -333,18 +335,27 @@ class ImportRecord:
         if self._dry:
             return Imported("possible")
         if not document.guest:
-            linked = await requests.Link(document.channel, document.member_id)
+            linked = await change_owner(context, requests.Link(document.channel, document.member_id))
             self._one_of(document.member_id, linked.member_id, "member_id", "the channel index")
         return await self._store(context, decision)
 
-    async def _check_account(self, account: str) -> None:
+    async def _owner(self, context: Context, channel: Channel) -> requests.Linked:
+        """Return the owner of a channel. A dry run puts no damage aside."""
+        if not self._dry:
+            return await find_owner(context, channel)
+        try:
+            return await requests.FindOwner(channel)
+        except DamagedKey:
+            raise self._refusal("", "has a channel whose entry in the index is damaged; an import mends it") from None
+
+    async def _check_account(self, context: Context, account: str) -> None:
         """Check that no conversation with an account of the bot has begun. Its guest has an id of its own.
 
         Raises:
             RecordNotImported: One has.
         """
         place = self._bot.route(self.state.channel.with_account(account))
-        linked = await requests.FindOwner(place)
+        linked = await self._owner(context, place)
         for member_id in (guest_id(place), linked.member_id if linked.own else None):
             stored = await requests.Load(member_id) if member_id else None
             if stored is not None and (isinstance(stored, requests.Broken) or stored.head.version):

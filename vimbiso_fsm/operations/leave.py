@@ -28,16 +28,15 @@ from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote
 from vimbiso_fsm.operations.recover import BY
+from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
 from vimbiso_fsm.store.requests import (
     Broken,
     Committed,
     Duplicate,
-    FindOwner,
     Head,
     Inherited,
     Link,
-    Linked,
     Load,
     Quarantine,
     ReadInherited,
@@ -115,16 +114,16 @@ async def leave(context: Context, document: Document, head: Head) -> None:
     for leaving in document.leaving:
         context.cache.forget(member_id, leaving.address)
         channel = channel_of(leaving.address)
-        owner: Linked = await FindOwner(channel)
+        owner = await find_owner(context, channel)
         if owner.member_id != member_id:
             continue  # done before
         tokens = attrs.evolve(await ReadInherited(member_id), records=())
         if leaving.to is not None:
             other = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
-            await Link(channel, other, instead_of=member_id)
+            await change_owner(context, Link(channel, other, instead_of=member_id))
         else:
             await _hand_to_guest(context, member_id, leaving, tokens)
-        await Unlink(channel, member_id)  # with an account, also the entry without one
+        await change_owner(context, Unlink(channel, member_id))  # with an account, also the entry without one
     await _clear(context, document, head)
 
 

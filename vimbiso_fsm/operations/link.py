@@ -24,8 +24,9 @@ from vimbiso_fsm.operations.leave import leave, linked_to, part
 from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.reset import call_of
+from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
-from vimbiso_fsm.store.requests import Committed, FindOwner, Head, Load, Quarantine, Stored
+from vimbiso_fsm.store.requests import Committed, Head, Load, Quarantine, Stored
 
 
 @attrs.frozen
@@ -86,7 +87,7 @@ async def link(context: Context, member_id: str, channel: Channel, *, takes: boo
     address = place.address
     for attempt in itertools.count(1):
         own, stored = await _member(context, member_id)
-        owner = (await FindOwner(place)).member_id
+        owner = (await find_owner(context, place)).member_id
         if owner is None:
             flow, was_done = await _join_guest(context, member_id, address), False
         elif owner in (member_id, conversation_id(member_id, address)):
@@ -115,7 +116,7 @@ async def unlink(context: Context, member_id: str, channel: Channel) -> Linking:
     for attempt in itertools.count(1):
         document, stored = await _member(context, member_id)
         addresses = _matching(document, place.address)
-        if not addresses and (await FindOwner(place)).member_id == member_id:
+        if not addresses and (await find_owner(context, place)).member_id == member_id:
             addresses = (place.address,)  # the document has lost it, or has expired
         if not addresses:
             return Linking(member_id, "unchanged" if was_done else "unlinked")
@@ -223,7 +224,7 @@ async def _take(context: Context, owner: str, member_id: str, address: Address, 
     """Take a channel from the member that it is linked to; return whether that was done now."""
     document, stored = await _complete(context, owner)
     channel = Channel(address.type, address.identifier).with_account(address.account)
-    if (await FindOwner(channel)).member_id != owner:
+    if (await find_owner(context, channel)).member_id != owner:
         return False  # what was begun there has moved it
     if not takes:
         raise ChannelTaken(address.type, member_id, owner)

@@ -42,6 +42,7 @@ from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.shared import change_owner
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_LIFE
 
@@ -100,7 +101,7 @@ async def promote(context: Context, guest: Document, head: requests.Head) -> Pro
         return Unlinked()
     member_id = merged.document.member_id
     context.confirmed = context.confirmed and merged.confirmed
-    owners = [await _link(guest, merged.document, address) for address in addresses_of(context.bot, guest)]
+    owners = [await _link(context, guest, merged.document, address) for address in addresses_of(context.bot, guest)]
     if merged.confirmed:  # else the guest's wake-up stays, and the worker that wakes the guest tries again
         await _delete(context, guest, head, member_id)
     others = [owner for owner in owners if owner != member_id]
@@ -117,14 +118,14 @@ def channel_of(address: Address) -> Channel:
     return Channel(address.type, address.identifier).with_account(address.account)
 
 
-async def _link(source: Document, member: Document, address: Address) -> str | None:
+async def _link(context: Context, source: Document, member: Document, address: Address) -> str | None:
     """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
     channel, own = channel_of(address), None if source.guest else source.member_id
     if own is not None and not member.has(address):
-        linked = await requests.Unlink(channel, own)
+        request: requests.Link | requests.Unlink = requests.Unlink(channel, own)
     else:
-        linked = await requests.Link(channel, member.member_id, own)
-    return linked.member_id
+        request = requests.Link(channel, member.member_id, own)
+    return (await change_owner(context, request)).member_id
 
 
 async def _merge_at_member(context: Context, guest: Document) -> Promoted | None:

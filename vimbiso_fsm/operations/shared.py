@@ -29,6 +29,7 @@ from vimbiso_fsm.store.requests import (
     RecordIncident,
     Scan,
     SetAside,
+    Unlink,
     shard_of,
 )
 
@@ -59,6 +60,11 @@ async def due_members(context: Context, request: ReadDue) -> tuple[str, ...]:
     except DamagedKey as error:
         await _set_aside(context, error)
     return tuple(member_id for member_id in await Scan() if shard_of(member_id) == request.shard)
+
+
+async def change_owner(context: Context, request: Link | Unlink) -> Linked:
+    """Link or unlink a channel. A damaged entry of the index is put aside and counts as none."""
+    return await _mended(context, request)
 
 
 async def find_owner(context: Context, channel: Channel) -> Linked:
@@ -92,8 +98,8 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
     address = channel.address
     if not isinstance(reading, Sound) or not reading.document.has(address) or reading.document.is_leaving(address):
         return None
-    linked = await Link(channel, member_id, instead_of)
-    await _record(context, "index", member_id, channel_digest(channel))
+    linked = await change_owner(context, Link(channel, member_id, instead_of))
+    await record_damage(context, "index", member_id, channel_digest(channel))
     return linked
 
 
@@ -107,17 +113,27 @@ async def _mended(context: Context, request: Effect[R]) -> R:
 
 async def _set_aside(context: Context, error: DamagedKey) -> None:
     """Put what is damaged aside and record an incident for each entry, or for the key as a whole."""
-    request = cast("ReadDue | Heartbeat | Lease | FindOwner", error.request)
+    request = cast("ReadDue | Heartbeat | Lease | FindOwner | Link | Unlink", error.request)
     await SetAside(request, error.entries)
     shard = getattr(request, "shard", None)
-    channel = channel_digest(request.channel) if isinstance(request, FindOwner) else ("", "")
+    channel = channel_digest(request.channel) if isinstance(request, FindOwner | Link | Unlink) else ("", "")
     for entry in error.entries or (b"",):
-        await _record(context, type(request).__name__, None, channel, shard=shard, entry=entry[:BYTES_SHOWN].hex())
+        facts = {"shard": shard, "entry": entry[:BYTES_SHOWN].hex()}
+        await record_damage(context, type(request).__name__, None, channel, **facts)
 
 
-async def _record(
-    context: Context, key: str, member_id: str | None, channel: tuple[str, str], **facts: str | int | None
+async def record_damage(
+    context: Context, key: str, member_id: str | None, channel: tuple[str, str] = ("", ""), **facts: str | int | None
 ) -> None:
+    """Record the incident that damage was met.
+
+    Args:
+        context: The context of the operation.
+        key: What is damaged: "document", "index", or the name of the request that met it.
+        member_id: The member whose incidents it belongs to; None for those of the store.
+        channel: The channel, as an incident has it.
+        **facts: Further facts, of which None is left out. They quote no data of a member.
+    """
     detail = {"key": key, **{name: fact for name, fact in facts.items() if fact is not None}}
     incident = Incident(instant(context.now), "damage", member_id, channel, detail=detail)
     await RecordIncident(member_id, incident.body)

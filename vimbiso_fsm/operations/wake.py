@@ -19,13 +19,14 @@ from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, LeaseExpired, ReplyRoute, turn_token
-from vimbiso_fsm.engine.reading import Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Damaged, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
+from vimbiso_fsm.operations.shared import record_damage
 from vimbiso_fsm.operations.turn import MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
 
@@ -33,6 +34,9 @@ TURNS_PER_WAKE: Final = 32
 """The number of turns in one waking. Work that is still due is left for the next waking."""
 RETRY_DELAY: Final = timedelta(seconds=60)
 """The delay of the next waking when an event is due although its token was used before."""
+
+DELIVERY_DELAY: Final = timedelta(hours=1)
+"""The delay of the next waking by a worker that delivers nothing, when only one that delivers has anything to do."""
 
 
 async def wake(
@@ -96,7 +100,9 @@ class _Waking:
                 return True
             case Newer(error) | Foreign(error):
                 raise error
-            case _:  # a damaged document has no due work; the member's next message repairs it
+            case reading:  # a damaged document has no due work; the member's next message repairs it
+                if isinstance(reading, Damaged):
+                    await record_damage(context, "document", turns.member_id, faults="; ".join(reading.faults))
                 await SetWakeUp(turns.member_id, stored.head)
                 return False
 
@@ -132,6 +138,10 @@ class _Waking:
         wake = wake_at(document, delivers=self._delivers)
         if wake is not None and self._used_tokens:
             wake = max(wake, now + RETRY_DELAY)
+        of_others = None if self._delivers else wake_at(document)
+        if of_others is not None and of_others != wake:
+            postponed = max(of_others, now + DELIVERY_DELAY)
+            wake = postponed if wake is None else min(wake, postponed)
         await SetWakeUp(turns.member_id, turns.head, wake.timestamp() if wake else None)
         return False
 

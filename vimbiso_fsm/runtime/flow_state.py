@@ -51,6 +51,7 @@ from vimbiso_fsm.operations.history import Filters, read_history, read_incidents
 from vimbiso_fsm.operations.link import Linking, Merging, link, merge, unlink
 from vimbiso_fsm.operations.recover import Recovery, recover
 from vimbiso_fsm.operations.reset import Reset, reset
+from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.operations.update import Change, read, save, update
 from vimbiso_fsm.operations.wipe import Wiped, wipe
 from vimbiso_fsm.runtime.arguments import checked
@@ -71,7 +72,6 @@ from vimbiso_fsm.store.index import Secret
 from vimbiso_fsm.store.requests import (
     AsyncStore,
     Effect,
-    FindOwner,
     Load,
     Quarantined,
     ReadQuarantine,
@@ -515,7 +515,7 @@ class FlowStateManager:
         Args:
             channel: The channel. Its account counts, unless the bot's accounts are shared.
         """
-        return self.ask(FindOwner(self.bot.route(channel))).member_id
+        return self._operate(lambda context: find_owner(context, self.bot.route(channel))).member_id
 
     @checked
     def update(self, member_id: str, change: Change) -> Document:
@@ -1020,7 +1020,7 @@ class AsyncFlowStateManager:
     @checked
     async def member_of(self, channel: Channel) -> str | None:
         """Return the member to whom a channel is linked. See `FlowStateManager.member_of`."""
-        return (await self.ask(FindOwner(self.bot.route(channel)))).member_id
+        return (await self._operate(lambda context: find_owner(context, self.bot.route(channel)))).member_id
 
     @checked
     async def update(self, member_id: str, change: Change) -> Document:

@@ -9,6 +9,9 @@ leases shards, reads the due members of each, and wakes them.
     ReadDue    every second, read the due members of each shard
     wake       wake several members at the same time, so that a slow call delays no other member
 
+Each of these is tried by itself. A server of a cluster that is down costs the members on it their wake-ups while it is
+down, and nothing else; a waking that fails lets its member rest, with an incident, and the others go on.
+
 `Worker` is for threads, `AsyncWorker` for asyncio. Both run in a process of their own (`vimbiso worker`) or beside a
 bot.
 """
@@ -21,20 +24,22 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.errors import ForeignState, NewerState, VimbisoError
+from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.errors import CommitUnknown, Contended, NewerState, StoreUnavailable, VimbisoError
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Operation
 from vimbiso_fsm.operations.shared import due_members, heartbeat, lease
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
-from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue
+from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, RecordIncident
 from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
@@ -79,6 +84,11 @@ class Metrics:
         return f"{known} {kinds}".rstrip()
 
 
+def _begin(operation: Callable[[Context, Q], Operation[R]], request: Q) -> Callable[[Context], Operation[R]]:
+    """Return the operation on a request that only lacks its context."""
+    return lambda context: operation(context, request)
+
+
 def shards_of(worker: str, workers: Iterable[str]) -> tuple[int, ...]:
     """Return the shards of one of several workers, those for which its hash is the highest of all workers."""
     running = sorted({worker, *workers})
@@ -107,14 +117,20 @@ class _Rounds:
         self._heartbeat_at = float("-inf")
         self._busy: set[str] = set()
         self._resting: dict[str, float] = {}
+        self._reported: dict[str, str] = {}
         self._guard = threading.Lock()
 
     def _heartbeat_is_due(self) -> bool:
         return time.monotonic() >= self._heartbeat_at + self._lease / 3
 
-    def _requests(self, workers: tuple[str, ...]) -> Iterator[Lease]:
-        """Return the leases to take or renew, and those to return."""
+    def _requests(self, workers: tuple[str, ...] | None) -> Iterator[Lease]:
+        """Return the leases to take or renew, and those to return.
+
+        Args:
+            workers: The workers that run; None if the store did not say, and the known ones count.
+        """
         self._heartbeat_at = time.monotonic()
+        workers = workers or self._workers or (self.name,)
         if workers != self._workers:
             self._workers, self._wanted = workers, shards_of(self.name, workers)
         for shard in self._wanted:
@@ -122,18 +138,23 @@ class _Rounds:
         for shard in sorted(self._held.difference(self._wanted)):
             yield Lease(shard, self.name, 0)
 
-    def _leased(self, requests: Iterable[Lease], answers: Iterable[Leased]) -> None:
-        """Take note of the shards that the store has leased to this worker."""
-        self._held = {r.shard for r, a in zip(requests, answers, strict=True) if r.seconds and a.worker == self.name}
+    def _leased(self, requests: Iterable[Lease], answers: Iterable[Leased | None]) -> None:
+        """Take note of the shards that the store has leased to this worker. None: the store did not say."""
+        held = self._held
+        self._held = {
+            request.shard
+            for request, answer in zip(requests, answers, strict=True)
+            if request.seconds and (request.shard in held if answer is None else answer.worker == self.name)
+        }
         self.metrics.shards, self.metrics.workers = len(self._held), len(self._workers)
 
-    def _to_wake(self, due: Iterable[tuple[str, ...]]) -> list[str]:
+    def _to_wake(self, due: Iterable[tuple[str, ...] | None]) -> list[str]:
         """Return the members to wake now, without those that are being woken or that rest after a failure."""
         now = time.monotonic()
         with self._guard:
             self._resting = {member: until for member, until in self._resting.items() if until > now}
             passed = self._busy.union(self._resting)
-            found = [member for members in due for member in members if member not in passed]
+            found = [member for members in due for member in members or () if member not in passed]
             self._busy.update(found)
         return found
 
@@ -149,17 +170,46 @@ class _Rounds:
     def _woken(self, member: str, entries: tuple[AuditEntry, ...]) -> None:
         with self._guard:
             self.metrics.woken += 1
+            self._reported.pop(member, None)
             self.metrics.done.update(entry.kind for entry in entries)
 
-    def _failed(self, member: str | None, error: BaseException) -> None:
-        """Count and log a failure. After one that is no fault of the store, the member rests."""
+    def _failed(self, member: str | None, error: BaseException) -> bool:
+        """Count and log a failure. After one that is the member's and not the store's, the member rests.
+
+        Returns:
+            Whether it is to be reported as an incident: it is the member's, and new.
+        """
+        _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
         with self._guard:
             self.metrics.failed += 1
-            if member is not None and (
-                isinstance(error, NewerState | ForeignState) or not isinstance(error, VimbisoError)
-            ):
-                self._resting[member] = time.monotonic() + REST
-        _log.error("a waking failed at %s: %s", self.name, error_record(error, ""))
+            if member is None or isinstance(error, StoreUnavailable | CommitUnknown | Contended):
+                return False
+            self._resting[member] = time.monotonic() + REST
+            kind, before = type(error).__name__, self._reported.get(member)
+            self._reported[member] = kind
+        return kind != before and not isinstance(error, NewerState)  # a newer release is no incident
+
+    def _incident(self, member: str, error: BaseException, at: float) -> RecordIncident:
+        """Return the request that reports a waking that failed."""
+        detail = {"worker": self.name, **error_record(error, "")}
+        return RecordIncident(member, Incident(instant(at), "waking", member, detail=detail).body)
+
+    def _answers(self, found: Iterable[R | BaseException]) -> list[R | None]:
+        """Return the answers to several requests; None for each that the store did not answer.
+
+        Many requests to one server fail alike, so each failure is counted and logged once.
+        """
+        answers: list[R | None] = []
+        failures: dict[str, VimbisoError] = {}
+        for answer in found:
+            if isinstance(answer, VimbisoError):
+                failures[str(answer)] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            answers.append(None if isinstance(answer, BaseException) else answer)
+        for failure in failures.values():
+            self._failed(None, failure)
+        return answers
 
 
 class Worker(_Rounds):
@@ -201,37 +251,47 @@ class Worker(_Rounds):
         self._stopped.set()
 
     def round(self) -> list[Future[None]]:
-        """Read the due members once, and return the wakings begun. After a failure of the store there are none."""
-        try:
-            if self._heartbeat_is_due():
-                requests = list(self._requests(self._perform(heartbeat, Heartbeat(self.name, self._lease))))
-                self._leased(requests, [self._perform(lease, request) for request in requests])
-            members = self._to_wake([self._perform(due_members, request) for request in self._reads()])
-        except VimbisoError as error:
-            self._failed(None, error)
-            return []
+        """Read the due members once, and return the wakings begun: none of shards whose server does not answer."""
+        if self._heartbeat_is_due():
+            (workers,) = self._each(heartbeat, [Heartbeat(self.name, self._lease)])
+            requests = list(self._requests(workers))
+            self._leased(requests, self._each(lease, requests))
+        members = self._to_wake(self._each(due_members, list(self._reads())))
         return [self._pool.submit(self._wake, member) for member in members]
 
-    def _perform(self, operation: Callable[[Context, Q], Operation[R]], request: Q) -> R:
-        """Perform a request by an operation that puts damage aside."""
-        return self._manager._operate(lambda context: operation(context, request))
+    def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:
+        """Perform requests by an operation that puts damage aside. A server that has failed is not asked again."""
+        place_of = getattr(self._manager._store, "place_of", None)
+        failures: dict[object, VimbisoError] = {}
+        found: list[R | BaseException] = []
+        for request in requests:
+            place = place_of(request) if place_of is not None else None
+            failure = failures.get(place)
+            if failure is None:
+                try:
+                    found.append(self._manager._operate(_begin(operation, request)))
+                    continue
+                except VimbisoError as error:
+                    failures[place] = failure = error
+            found.append(failure)
+        return self._answers(found)
 
     def leave(self) -> None:
         """Wait for the wakings, and return the shards."""
         self._pool.shutdown()
         try:
-            for shard in sorted(self._held):
-                self._manager.ask(Lease(shard, self.name, 0))
-            self._manager.ask(Heartbeat(self.name, 0))
-        except VimbisoError as error:  # the leases end by themselves
-            self._failed(None, error)
-        self._held.clear()
+            self._each(lease, [Lease(shard, self.name, 0) for shard in sorted(self._held)])
+            self._each(heartbeat, [Heartbeat(self.name, 0)])
+        finally:  # leases that were not returned end by themselves
+            self._held.clear()
 
     def _wake(self, member: str) -> None:
         try:
             self._woken(member, self._manager.wake(member))
         except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
-            self._failed(member, error)
+            if self._failed(member, error):
+                with suppress(VimbisoError):
+                    self._manager.ask(self._incident(member, error, self._manager.now()))
         finally:
             self._ended(member)
 
@@ -278,23 +338,23 @@ class AsyncWorker(_Rounds):
         """Begin one round, and return its wakings. See `Worker.round`."""
         import asyncio
 
-        try:
-            if self._heartbeat_is_due():
-                requests = list(self._requests(await self._perform(heartbeat, Heartbeat(self.name, self._lease))))
-                self._leased(requests, await asyncio.gather(*(self._perform(lease, each) for each in requests)))
-            members = self._to_wake(await asyncio.gather(*(self._perform(due_members, each) for each in self._reads())))
-        except VimbisoError as error:
-            self._failed(None, error)
-            return []
+        if self._heartbeat_is_due():
+            (workers,) = await self._each(heartbeat, [Heartbeat(self.name, self._lease)])
+            requests = list(self._requests(workers))
+            self._leased(requests, await self._each(lease, requests))
+        members = self._to_wake(await self._each(due_members, list(self._reads())))
         begun = [asyncio.ensure_future(self._wake(member)) for member in members]
         self._tasks.update(begun)
         for task in begun:
             task.add_done_callback(self._tasks.discard)
         return begun
 
-    async def _perform(self, operation: Callable[[Context, Q], Operation[R]], request: Q) -> R:
-        """Perform a request by an operation that puts damage aside."""
-        return await self._manager._operate(lambda context: operation(context, request))
+    async def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:
+        """Perform requests at the same time, by an operation that puts damage aside."""
+        import asyncio
+
+        asked = (self._manager._operate(_begin(operation, request)) for request in requests)
+        return self._answers(await asyncio.gather(*asked, return_exceptions=True))
 
     async def leave(self) -> None:
         """Wait for the wakings, and return the shards. See `Worker.leave`."""
@@ -303,17 +363,18 @@ class AsyncWorker(_Rounds):
         if self._tasks:
             await asyncio.wait(set(self._tasks))
         try:
-            await asyncio.gather(*(self._manager.ask(Lease(shard, self.name, 0)) for shard in sorted(self._held)))
-            await self._manager.ask(Heartbeat(self.name, 0))
-        except VimbisoError as error:  # the leases end by themselves
-            self._failed(None, error)
-        self._held.clear()
+            await self._each(lease, [Lease(shard, self.name, 0) for shard in sorted(self._held)])
+            await self._each(heartbeat, [Heartbeat(self.name, 0)])
+        finally:
+            self._held.clear()
 
     async def _wake(self, member: str) -> None:
         try:
             async with self._width:
                 self._woken(member, await self._manager.wake(member))
         except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
-            self._failed(member, error)
+            if self._failed(member, error):
+                with suppress(VimbisoError):
+                    await self._manager.ask(self._incident(member, error, self._manager.now()))
         finally:
             self._ended(member)

@@ -194,9 +194,9 @@ class Keys:
         return tuple(b"%b:%d:%d:%b" % (aside, version, nanoseconds, name.encode()) for name in _OF_COMMIT)
 
     def set_aside(self, key: bytes, nanoseconds: int, place: int) -> bytes:
-        """Return the key to which a damaged key of a shard, or an entry of one, is moved; it is in the same slot."""
-        shard = int(key.partition(b"{")[2].partition(b"}")[0])
-        return _key(self.space, "set_aside", shard=shard, nanoseconds=nanoseconds, place=place)
+        """Return the key to which a damaged key, or an entry of one, is moved; it is in the same slot."""
+        tag = (key.partition(b"{")[2].partition(b"}")[0] or key).decode()
+        return _key(self.space, "set_aside", shard=tag, nanoseconds=nanoseconds, place=place)
 
     def channel(self, address: Address, digests: Sequence[str]) -> tuple[bytes, ...]:
         """Return the keys under which the own entry of a channel may stand in the index, the current one first.

@@ -61,6 +61,7 @@ from vimbiso_fsm.store.servers import (
     CONNECTIONS,
     UNREACHABLE,
     AsyncServers,
+    Cluster,
     Servers,
     async_servers_at,
     async_servers_of,
@@ -339,6 +340,18 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
     def commit(self, commit: requests.Commit) -> requests.CommitResult:
         """Write one turn atomically."""
         return self.perform(commit)
+
+    def place_of(self, request: requests.Request) -> object:
+        """Return what stands for the server that answers a request about a shard; None if that is not known now.
+
+        When the server is down, all its requests fail alike, each after a while.
+        """
+        if not isinstance(self._servers, Cluster):
+            return self._servers
+        try:
+            return self._servers.pool(_first_key(encode(request, Index(()), keys=self._keys).words), None)
+        except UNREACHABLE:
+            return None
 
     def close(self) -> None:
         """Close the connections that the manager made, not a client that it was given; may be called twice."""

@@ -140,6 +140,12 @@ if mode == 'link' then -- ARGV 4 member  5 the owner that it replaces, if any; K
   call('SET', KEYS[1], ARGV[4])
   return {KEYS[1], token, 'read', at, ARGV[4]}
 end
+if mode == 'free' then -- ARGV 4 member  KEYS: one entry; one of another type leads to no member
+  local kind = call('TYPE', KEYS[1]).ok
+  local freed = kind == 'none' or (kind == 'string' and call('GET', KEYS[1]) == ARGV[4]) -- none: its reply was lost
+  if freed then call('DEL', KEYS[1]) end
+  return {KEYS[1], token, 'read', at, freed and 1 or 0}
+end
 if mode == 'unlink' then -- ARGV 4 number of names of the channel's own entry  5 member
   for i = 1, #KEYS do
     if call('GET', KEYS[i]) == ARGV[5] then call('DEL', KEYS[i]) end
@@ -215,8 +221,13 @@ if mode == 'set_aside_shared' then
   return {KEYS[1], token, 'read', at}
 end
 
--- The only key of these modes is a list of incidents.
+-- KEYS of these modes: a list of incidents, and its place in quarantine, where it goes if it is no list
 if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
+  local kind = call('TYPE', KEYS[1]).ok --  8 seconds that quarantined keys live
+  if kind ~= 'list' and kind ~= 'none' then
+    call('RENAME', KEYS[1], KEYS[2])
+    call('EXPIREAT', KEYS[2], string.format('%.0f', now + ARGV[8]))
+  end
   local latest = call('LINDEX', KEYS[1], -1)
   if not latest or string.gsub(latest, '^@%d+%.%d+ ', '') ~= ARGV[4] then -- otherwise its first reply was lost
     append(1, '', ARGV[4], ARGV[5], ARGV[6], ARGV[7])

@@ -104,19 +104,19 @@ def _entries(mode: bytes, channel: Channel, index: Index, keys: Keys, *more: byt
 
 
 def freeing(key: bytes, member_id: str) -> Command:
-    """Encode the removal of one entry of the index, if it leads to the member; the reply is that of an `Unlink`."""
-    return _command((key,), b"unlink", 1, _raw(member_id))
+    """Encode the removal of one entry of the index, if it leads to the member."""
+    return _command((key,), b"free", _raw(member_id))
 
 
 def was_freed(command: Command, reply: object) -> bool:
-    """Decode the reply to a `freeing`: whether the entry is gone.
+    """Decode the reply to a `freeing`: whether the entry was removed.
 
     Raises:
         SenselessReply: The reply is none that a `freeing` can have.
     """
     match _tagged(command, reply):
-        case [_, _, b"read", _, None | bytes() as left, 1]:
-            return left is None
+        case [_, _, b"read", _, 0 | 1 as freed]:
+            return bool(freed)
         case _:
             raise SenselessReply
 
@@ -236,7 +236,9 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
         case requests.SetAside():
             return _encode_set_aside(request, index, keys)
         case requests.RecordIncident(member_id, body):
-            return _command((keys.incidents(member_id),), b"report", body, INCIDENTS_KEPT, *_AGES)
+            incidents = keys.incidents(member_id)
+            unusable = keys.set_aside(incidents, time.time_ns(), 0)
+            return _command((incidents, unusable), b"report", body, INCIDENTS_KEPT, *_AGES, QUARANTINE_LIFE)
         case requests.ReadIncidents(member_id, last):
             return _command((keys.incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
         case requests.ReadOwner():
