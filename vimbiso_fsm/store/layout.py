@@ -188,6 +188,12 @@ class Keys:
         """Return the key of a member's incidents, or of the whole store's if `member_id` is None."""
         return self.one("all_incidents") if member_id is None else self.of_member("incidents", member_id)
 
+    def incidents_aside(self, member_id: str | None) -> bytes:
+        """Return the key to which `incidents` of another type are moved. It replaces what was moved there before."""
+        if member_id is None:
+            return self.set_aside(self.incidents(None), 0, 0)
+        return self.of_member("asides", member_id).removesuffix(b"s") + b":0:0:incidents"
+
     def quarantined(self, member_id: str, version: int, nanoseconds: int) -> tuple[bytes, ...]:
         """Return the keys to which the keys of a member are moved."""
         aside = self.of_member("asides", member_id).removesuffix(b"s")

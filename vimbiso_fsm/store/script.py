@@ -237,8 +237,9 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             return _encode_set_aside(request, index, keys)
         case requests.RecordIncident(member_id, body):
             incidents = keys.incidents(member_id)
-            unusable = keys.set_aside(incidents, time.time_ns(), 0)
-            return _command((incidents, unusable), b"report", body, INCIDENTS_KEPT, *_AGES, QUARANTINE_LIFE)
+            return _command(
+                (incidents, keys.incidents_aside(member_id)), b"report", body, INCIDENTS_KEPT, *_AGES, QUARANTINE_LIFE
+            )
         case requests.ReadIncidents(member_id, last):
             return _command((keys.incidents(member_id),), b"incidents", *_latest(last, INCIDENTS_KEPT))
         case requests.ReadOwner():
