@@ -62,9 +62,9 @@ class Decision:
         token: The token of the turn.
         root: The token of the message that caused it.
         content: The digest of the message's content; empty for other events.
-        changed: Whether there is anything to store. Otherwise the commit only verifies the head.
+        changed: Whether there is a document to store. Otherwise the commit only remembers a message by its record.
         raw: The document as bytes.
-        record: The turn record as bytes.
+        record: The turn record as bytes; empty where nothing is to be remembered.
         entry: The audit entry, not sealed yet.
         call: The call to make once the turn is stored.
         renews: Whether `call` renews the login token, before the call that the document holds.
@@ -101,7 +101,9 @@ def commit_of(decision: Decision, head: Head) -> Commit:
     """Return the commit of a decision that was made on the document at `head`."""
     document = decision.document
     if not decision.changed or decision.entry is None:
-        return Commit(document.member_id, head, decision.token, decision.root, decision.content, None, None)
+        return Commit(
+            document.member_id, head, decision.token, decision.root, decision.content, None, None, decision.record
+        )
     wake = wake_at(document)
     return Commit(
         member_id=document.member_id,
@@ -136,7 +138,11 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     """
     content = content_digest(event)
     if not draft.changed:
-        return Decision(draft.status, draft.before, draft.said, draft.token, draft.root, content, changed=False)
+        said = draft.said
+        record = _record(draft.status, said) if isinstance(event, Message) else b""
+        return Decision(
+            draft.status, draft.before, said, draft.token, draft.root, content, changed=False, record=record
+        )
     if draft.outbox and isinstance(event, Message | SessionExpired) and draft.kind != "error":
         drop_warning(draft)
     if isinstance(event, Message) and draft.kind != "error":
@@ -276,13 +282,12 @@ def record_of(
         flow_data = unstructure(document.run.flow_data) if raw is None else raw["flow_data"]
         if secrets := bot.machine(document.run).flow.secrets:
             flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
-    record = {
-        "status": status,
-        "replies": replies_to_raw(replies),
-        "flow_data": flow_data,
-        "run": run,
-        "called": document.call is not None,
-    }
+    return _record(status, replies, flow_data=flow_data, run=run, called=document.call is not None)
+
+
+def _record(status: str, replies: Sequence[Reply], **state: Any) -> bytes:
+    """Return a turn record. That of a message that was not taken has no state."""
+    record = {"status": status, "replies": replies_to_raw(replies), "flow_data": {}, **state}
     return dumps_unstructured(record, "turn record")
 
 

@@ -183,7 +183,7 @@ def _failure_words(draft: Draft, reference: str) -> Text:
 def _unstored(
     bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, route: ReplyRoute
 ) -> Decision:
-    """The decision after an error that cannot be stored either: the member is told, and nothing else happens."""
+    """The decision after an error that cannot be stored either: the member is told, and the document stays."""
     if route != "handle":
         raise error
     draft = _open(bot, document, event, now)

@@ -68,7 +68,7 @@ class Draft:
         status: The status of the turn.
         trigger: The first trigger that was accepted, or the global word.
         detail: Facts for the audit entry.
-        changed: Whether there is anything to store.
+        changed: Whether there is a new document to store.
         typed: The typed data by the id of its run.
         ended: The run that ended last.
         begun: The number of runs that began in this turn.
@@ -207,7 +207,7 @@ class Draft:
         self.effects = ()
 
     def ignore(self) -> None:
-        """Store nothing of this turn."""
+        """Leave the document as it is. A message is remembered with its replies, so that it has no effect later."""
         self.status, self.changed = "ignored", False
 
     # The stack of runs --------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def _closed(draft: Draft, words: str = "choice.closed") -> None:
 
     Where no flow is open, the global words are the way on.
 
-    Nothing is stored, so that the session is not renewed either.
+    The document stays as it is, so that the session is not renewed either.
     """
     draft.say(Text(words))
     if draft.run is None and words == "choice.closed":

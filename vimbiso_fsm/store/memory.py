@@ -24,12 +24,14 @@ from vimbiso_fsm.store.retention import (
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     TOKEN_LIFE,
+    UNTAKEN_KEPT,
 )
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 _Dated: TypeAlias = tuple[tuple[float, _T], ...]
 """Items with the instant at which each was appended, oldest first."""
+_NOTHING_INHERITED: Final = requests.Inherited()
 
 
 def _appended(kept: _Dated[_T], at: float, item: _T, limit: int) -> _Dated[_T]:
@@ -97,6 +99,12 @@ class _Member:
             self.tokens.clear()
         self.audit = _living(self.audit, now)
         self.quarantine = tuple(kept for kept in self.quarantine if now < kept.expires)
+
+    def use_token(self, token: str, at: float, inherited: requests.Inherited = _NOTHING_INHERITED) -> None:
+        """Remember a token and those that are inherited; drop what has expired."""
+        tokens = dict(inherited.tokens) | self.tokens | {token: at}
+        self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
+        self.turns_expire = at + TOKEN_LIFE
 
     @property
     def quarantined(self) -> tuple[requests.Quarantined, ...]:
@@ -252,6 +260,8 @@ class MemoryStore:
         if commit.not_after is not None and at > commit.not_after:
             return requests.Late(member.stored(at))
         if commit.document is None or entry is None:
+            if commit.record:
+                self._remember(member, commit, at)
             return requests.Committed(commit.expected, at)
         self._write(member, commit, _State(requests.Head(entry.version, entry.digest), commit.document), entry, at)
         return requests.Committed(requests.Head(entry.version, entry.digest), at)
@@ -272,12 +282,16 @@ class MemoryStore:
         record = requests.Record(commit.token, commit.root, commit.content, commit.record)
         member.records = (*member.records, *inherited.records, record)[-RECORDS_KEPT:]
         member.audit = _appended(member.audit, at, entry, AUDIT_KEPT)
-        tokens = dict(inherited.tokens) | member.tokens | {commit.token: at}
-        member.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
+        member.use_token(commit.token, at, inherited)
         if commit.wake_at is not None:
             self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
         member.documents_expire = at + commit.life
-        member.turns_expire = at + TOKEN_LIFE
+
+    def _remember(self, member: _Member, commit: requests.Commit, at: float) -> None:
+        records = (*member.records, requests.Record(commit.token, "", commit.content, commit.record))
+        untaken = [record for record in records if not record.root][-UNTAKEN_KEPT:]
+        member.records = tuple(record for record in records if record.root or record in untaken)[-RECORDS_KEPT:]
+        member.use_token(commit.token, at)
 
     def _quarantine(self, member: _Member, expected: requests.Head) -> requests.Stored | requests.Conflict:
         if member.state is not None and member.head == expected:

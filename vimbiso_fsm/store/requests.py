@@ -17,7 +17,9 @@ Rules of a commit:
     `Conflict`, which holds what is stored now. The version goes up by one per commit. It does not start again while an
     audit entry is kept, even after the document has expired.
  5. A commit after `not_after`, on the store's clock, is answered with `Late`, which holds what is stored now.
- 6. A commit without a document only verifies (rules 2 to 5). It writes nothing, not even its token.
+ 6. A commit without a document makes the same checks (rules 2 to 5) and changes neither the document nor the head. With
+    a record, it remembers a message that was answered and not taken: it writes the token and the record, whose root is
+    empty. The latest `UNTAKEN_KEPT` such records are kept. Without a record, it writes nothing, not even its token.
 
 Rules of stored data:
 
@@ -116,11 +118,12 @@ class Stored:
 
 @attrs.frozen
 class Record:
-    """Result of one turn.
+    """Result of one turn, or of a message that was answered and not taken.
 
     Attributes:
         token: The token of the turn.
-        root: The token of the message that the turn answers; it differs from `token` for the answer of a call.
+        root: The token of the message that the turn answers; it differs from `token` for the answer of a call. Empty
+            for a message that was not taken.
         content: The digest of the message's content.
         body: Opaque bytes.
     """
@@ -173,7 +176,7 @@ class Inherited:
 
 @attrs.frozen
 class Committed:
-    """The commit is stored; without a document, its head is verified.
+    """The commit is stored, or its head is verified.
 
     Attributes:
         head: The new head.
@@ -290,9 +293,9 @@ class Commit(Effect["CommitResult"]):
         token: The token of the turn.
         root: The token of the message that the turn answers.
         content: The digest of the message's content.
-        document: The new document; None only verifies.
+        document: The new document; None for a message that was not taken, and to verify (rule 6).
         entry: The audit entry of the new version.
-        record: The body of the turn record.
+        record: The body of the turn record; empty to verify.
         not_after: The latest instant at which the commit may be made, in seconds since the epoch on the store's clock.
         wake_at: The instant of the wake-up, in seconds since the epoch on the store's clock.
         inherited: Tokens and records that the member takes over.

@@ -6,6 +6,7 @@
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
 | tokens                         | `TOKEN_LIFE`                         | the use of each token                     |
 | turn records                   | `TOKEN_LIFE`, `RECORDS_KEPT`         | the member's latest commit                |
+| … of messages without a turn   | `TOKEN_LIFE`, `UNTAKEN_KEPT`         | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
 | incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
@@ -53,6 +54,11 @@ RECORDS_KEPT: Final = 16
 
 A repeated message is answered from its record. A repeat whose record is gone is still recognised by its token; it is
 answered without the replies of its first time.
+"""
+UNTAKEN_KEPT: Final = 4
+"""Turn records kept per member, among `RECORDS_KEPT`, of messages that were answered and not taken.
+
+A member who writes many such messages does not drive out the records of turns, from which a state is recovered.
 """
 AUDIT_LIFE: Final = 400 * DAY
 """Seconds that an audit entry or an incident is kept.

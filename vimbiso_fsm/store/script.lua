@@ -61,12 +61,23 @@ local function append(i, words, body, kept, life, most)
   call('EXPIREAT', KEYS[i], string.format('%.0f', now + life)) -- %.14g of tostring would cut digits
 end
 
--- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then only for a commit:
+-- Remember the token of this request, and for how long records and tokens are kept.
+local function use_token(oldest, life)
+  call('ZADD', KEYS[5], at, token)
+  call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
+  local ends = string.format('%.0f', now + life)
+  call('EXPIREAT', KEYS[3], ends)
+  call('EXPIREAT', KEYS[5], ends)
+end
+
+-- ARGV 4 version  5 digest  6 not after or ''  7 seconds a token lives, then to remember a message without a turn:
+--      8 record  9 records kept  10 records kept of messages without a turn, which have an empty root
+--      or for a commit:
 --      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
 --      15 seconds a document lives  16 records kept  17 entries kept  18 seconds they live  19 most too old to drop
 --      20 '1' to forget the document before, or ''
 --      21 number of inherited tokens; each with its instant, then the inherited records
-if mode == 'commit' or mode == 'verify' then
+if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
   if used and tonumber(used) > oldest then
@@ -84,6 +95,22 @@ if mode == 'commit' or mode == 'verify' then
   call('LLEN', KEYS[4])
   if ARGV[13] and ARGV[13] ~= '' then call('ZCARD', KEYS[6]) end
   if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
+  if mode == 'remember' then
+    call('RPUSH', KEYS[3], ARGV[8]) -- the first write, which may be refused for lack of memory
+    local found, kept, without_turn = call('LRANGE', KEYS[3], 0, -1), {}, 0
+    for i = #found, 1, -1 do
+      local is_turn = not string.match(found[i], '^%S*  ')
+      if not is_turn then without_turn = without_turn + 1 end
+      if is_turn or without_turn <= tonumber(ARGV[10]) then table.insert(kept, 1, found[i]) end
+    end
+    if #kept < #found then
+      call('DEL', KEYS[3])
+      for i = 1, #kept do call('RPUSH', KEYS[3], kept[i]) end
+    end
+    call('LTRIM', KEYS[3], -ARGV[9], -1)
+    use_token(oldest, ARGV[7])
+    return {KEYS[1], token, 'committed', at}
+  end
 
   call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- if this is not refused for lack of memory, no later write is
   call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
@@ -92,17 +119,13 @@ if mode == 'commit' or mode == 'verify' then
   for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
   if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then call('LTRIM', KEYS[3], -ARGV[16], -1) end
   append(4, ARGV[8] .. ' ' .. ARGV[9] .. ' ', ARGV[12], ARGV[17], ARGV[18], ARGV[19])
-  call('ZADD', KEYS[5], at, token)
-  call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
+  use_token(oldest, ARGV[7])
   if ARGV[13] ~= '' then call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14]) end
   if ARGV[20] ~= '' then call('DEL', KEYS[2]) end
 
   local document_ends = string.format('%.0f', now + ARGV[15])
-  local token_ends = string.format('%.0f', now + ARGV[7])
   call('EXPIREAT', KEYS[1], document_ends)
   call('EXPIREAT', KEYS[2], document_ends)
-  call('EXPIREAT', KEYS[3], token_ends)
-  call('EXPIREAT', KEYS[5], token_ends)
   return {KEYS[1], token, 'committed', at}
 end
 

@@ -29,6 +29,7 @@ from vimbiso_fsm.store.retention import (
     RECORDS_KEPT,
     SHARDS,
     TOKEN_LIFE,
+    UNTAKEN_KEPT,
 )
 
 SCRIPT: Final = files("vimbiso_fsm.store").joinpath("script.lua").read_bytes()
@@ -263,7 +264,7 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         SHA,
         len(keys),
         *keys,
-        b"verify" if document is None else b"commit",
+        _mode(commit),
         token,
         repr(commit.shift),
         expected.version,
@@ -272,6 +273,9 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         TOKEN_LIFE,
     )
     if document is None:
+        if commit.record:
+            frame = _frame(commit.token, "", commit.content, commit.record)
+            checked = (*checked, frame, RECORDS_KEPT, UNTAKEN_KEPT)
         return Command(checked, keys[0], token)
     entry = requests.check_commit(commit)
     digest = word(entry.digest)
@@ -291,6 +295,12 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         *(_encode_inherited(inherited) if inherited else (0,)),
     )
     return Command(words, keys[0], token)
+
+
+def _mode(commit: requests.Commit) -> bytes:
+    if commit.document is not None:
+        return b"commit"
+    return b"remember" if commit.record else b"verify"
 
 
 def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:

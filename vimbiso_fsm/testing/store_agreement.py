@@ -102,6 +102,7 @@ def _steps() -> SearchStrategy[_Step]:
     kinds = (
         *("commit",) * 8,
         "verify",
+        *("remember",) * 2,
         "set_aside",
         "wipe",
         "erase",
@@ -174,7 +175,7 @@ class _Pair:
         member = self._member(step.member)
         channel = Channel("sms", self._member(step.other).replace("\n", " ")).with_account(_ACCOUNTS[step.head % 3])
         match step.kind:
-            case "commit" | "verify":
+            case "commit" | "verify" | "remember":
                 return self._commit(step, member)
             case "load":
                 return requests.Load(member, previous=step.inherits)
@@ -231,9 +232,9 @@ class _Pair:
             step.token,
             step.root,
             step.content,
-            None if step.kind == "verify" else step.document,
+            step.document if step.kind == "commit" else None,
             requests.Entry(expected.version + 1, requests.digest(body), body),
-            b"record %d" % self._made,
+            b"" if step.kind == "verify" else b"record %d" % self._made,
             None if step.deadline is None else self._now + step.shift + step.deadline,
             step.wake,
             inherited,

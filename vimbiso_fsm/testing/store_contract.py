@@ -26,6 +26,7 @@ from vimbiso_fsm.store.retention import (
     MAX_DOCUMENT,
     RECORDS_KEPT,
     TOKEN_LIFE,
+    UNTAKEN_KEPT,
 )
 
 Make: TypeAlias = Callable[[], requests.Store | AbstractContextManager[requests.Store]]
@@ -172,6 +173,10 @@ class _Trial:
     def commit(self, expected: requests.Head, document: bytes | None = b"{}", **given: Any) -> object:
         """Perform a commit that `draft` makes."""
         return self.store.perform(self.draft(expected, document, **given))
+
+    def verify(self, expected: requests.Head, **given: Any) -> object:
+        """Perform a commit without a document and a record."""
+        return self.commit(expected, None, record=b"", **given)
 
     def advance(self, expected: requests.Head, document: bytes = b"{}", **given: Any) -> requests.Head:
         """Perform a commit that must succeed; return the new head."""
@@ -437,30 +442,81 @@ def law_5_a_late_commit_is_not_made(store: requests.Store) -> None:
     holds(now - 2 * HOUR <= made.at < now - HOUR, f"the clock set back shows {made.at}")
 
 
-def law_6_without_a_document_it_only_verifies(store: requests.Store) -> None:
-    """A commit without a document makes the same checks in the same order and writes nothing."""
+def law_6_without_document_and_record_it_only_verifies(store: requests.Store) -> None:
+    """A commit without a document and a record makes the same checks in the same order and writes nothing."""
     trial = _Trial(store)
     _same(
-        is_answer(requests.Committed, trial.commit(requests.NO_HEAD, None), "verifying that nothing is stored").head,
+        is_answer(requests.Committed, trial.verify(requests.NO_HEAD), "verifying that nothing is stored").head,
         requests.NO_HEAD,
         "the head",
     )
     head = trial.advance(requests.NO_HEAD, b"one", token="used")
     before, now = trial.kept(), trial.load().at
-    verified = is_answer(
-        requests.Committed, trial.commit(head, None, token="new", wake_at=now), "verifying the current head"
-    )
+    verified = is_answer(requests.Committed, trial.verify(head, token="new", wake_at=now), "verifying the current head")
     _same(verified.head, head, "the head that is still true")
-    is_answer(requests.Committed, trial.commit(head, None, token="new"), "verifying again with the same token")
-    is_answer(requests.Duplicate, trial.commit(head, None, token="used"), "verifying with a used token")
-    is_answer(
-        requests.Mismatch,
-        trial.commit(head, None, token="used", content="else"),
-        "verifying a used token's other content",
-    )
-    is_answer(requests.Conflict, trial.commit(requests.NO_HEAD, None), "verifying an old head")
-    is_answer(requests.Late, trial.commit(head, None, not_after=now - HOUR), "verifying after the deadline")
+    is_answer(requests.Committed, trial.verify(head, token="new"), "verifying again with the same token")
+    _refused_without_a_document(trial, head, b"")
     _same(trial.kept(), before, "all that is kept")
+
+
+def law_6_without_a_document_it_remembers_a_message(store: requests.Store) -> None:
+    """A commit with a record and no document makes the same checks, and writes its token and its record alone."""
+    trial = _Trial(store)
+    head = trial.advance(requests.NO_HEAD, b"one", token="used")
+    stored, records, audit, _, _ = trial.kept()
+    commit = trial.draft(head, None, token="untaken", root="another", wake_at=trial.load().at)
+    made = is_answer(requests.Committed, store.perform(commit), "remembering a message")
+    _same(made.head, head, "the head, which stays")
+    kept = requests.Record("untaken", "", "said", commit.record)
+    before = trial.kept()
+    _same((*before[:3], before[4]), (stored, (*records, kept), audit, False), "all that is kept but the tokens")
+    _same(dict(before[3].tokens)["untaken"], made.at, "the instant of the token")
+    again = is_answer(requests.Duplicate, store.perform(commit), "the same message again")
+    _same((again.records, again.current.document), ((kept,), b"one"), "its first result")
+    is_answer(requests.Duplicate, trial.commit(head, token="untaken"), "a turn under the same token")
+    is_answer(requests.Mismatch, trial.commit(head, token="untaken", content="else"), "the token with other content")
+    _refused_without_a_document(trial, head, b"record")
+    _same(trial.kept(), before, "all that is kept")
+    trial.advance(head, b"two")
+    fresh = _Trial(store)
+    is_answer(requests.Committed, fresh.commit(requests.NO_HEAD, None, token="first"), "remembering a first message")
+    _same((fresh.load().head, len(_records(fresh))), (requests.NO_HEAD, 1), "the head and the number of records")
+
+
+def law_6_few_messages_without_a_turn_are_kept(store: requests.Store) -> None:
+    """The latest `UNTAKEN_KEPT` records of messages that were not taken are kept, whatever turns are made."""
+    trial = _Trial(store)
+    head = requests.NO_HEAD
+    for number in range(RECORDS_KEPT):
+        head = trial.advance(head, token=f"t{number}")
+    for number in range(UNTAKEN_KEPT + 2):
+        is_answer(requests.Committed, trial.commit(head, None, token=f"u{number}"), "remembering a message")
+    turns = [f"t{number}" for number in range(UNTAKEN_KEPT, RECORDS_KEPT)]
+    untaken = [f"u{number}" for number in range(2, UNTAKEN_KEPT + 2)]
+    _same([record.token for record in _records(trial)], [*turns, *untaken], "the records kept")
+    old = is_answer(requests.Duplicate, trial.commit(head, token="u0"), "a token whose record is gone")
+    _same((old.records, old.current.head), ((), head), "its answer")
+
+
+def law_6_a_message_without_a_turn_lives_eight_days(store: requests.Store) -> None:
+    """A message that was not taken is remembered for `TOKEN_LIFE`, also where nothing else is stored."""
+    for age, kind in ((TOKEN_LIFE - HOUR, requests.Duplicate), (TOKEN_LIFE + HOUR, requests.Committed)):
+        trial = _Trial(store)
+        trial.commit(requests.NO_HEAD, None, token="untaken", shift=-age)
+        is_answer(kind, trial.commit(requests.NO_HEAD, token="untaken"), f"its token after {age} seconds")
+
+
+def _refused_without_a_document(trial: _Trial, head: requests.Head, record: bytes) -> None:
+    """Check the answers to commits without a document that are refused; the token "used" is used."""
+    now = trial.load().at
+    refused: list[tuple[type[object], requests.Head, dict[str, Any]]] = [
+        (requests.Duplicate, head, {"token": "used"}),
+        (requests.Mismatch, head, {"token": "used", "content": "else"}),
+        (requests.Conflict, requests.NO_HEAD, {}),
+        (requests.Late, head, {"not_after": now - HOUR}),
+    ]
+    for kind, expected, given in refused:
+        is_answer(kind, trial.commit(expected, None, record=record, **given), "a commit without a document")
 
 
 def law_7_tokens_live_eight_days(store: requests.Store) -> None:
@@ -886,7 +942,10 @@ LAWS: Final[tuple[Law, ...]] = (
     law_4_versions_count,
     law_4_versions_outlive_the_document,
     law_5_a_late_commit_is_not_made,
-    law_6_without_a_document_it_only_verifies,
+    law_6_without_document_and_record_it_only_verifies,
+    law_6_without_a_document_it_remembers_a_message,
+    law_6_few_messages_without_a_turn_are_kept,
+    law_6_a_message_without_a_turn_lives_eight_days,
     law_7_tokens_live_eight_days,
     law_7_the_latest_records_are_kept,
     law_7_each_thing_has_its_life,
