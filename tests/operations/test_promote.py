@@ -61,6 +61,7 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     Wipe,
 )
+from vimbiso_fsm.store.retention import TOKEN_KEPT
 from vimbiso_fsm.testing.chat import Chat as Talking
 from vimbiso_fsm.testing.chat import Held
 
@@ -295,9 +296,9 @@ def test_a_merge_before_an_error_is_reported():
 
 
 def test_a_guest_whose_token_is_forgotten_is_not_merged():
-    """A guest older than `TOKEN_LIFE` is not merged, because an earlier merge could not be recognised."""
+    """A guest older than `TOKEN_KEPT` is not merged, because an earlier merge could not be recognised."""
     held = promotion()
-    held.take(Inherited(), (NOW + timedelta(days=8)).timestamp())
+    held.take(Inherited(), (NOW + timedelta(seconds=TOKEN_KEPT)).timestamp())
     held.take(unmerged(member(version=5)))
     assert isinstance(held.request, Wipe)
     held.take(Committed(Head(4, "w"), NOW.timestamp()))

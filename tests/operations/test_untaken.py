@@ -18,7 +18,7 @@ from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.effects import RunCall
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.store.requests import ReadInherited, ReadRecords
-from vimbiso_fsm.store.retention import MAX_DOCUMENT, TOKEN_LIFE, UNTAKEN_KEPT
+from vimbiso_fsm.store.retention import MAX_DOCUMENT, TOKEN_KEPT, UNTAKEN_KEPT
 from vimbiso_fsm.testing.chat import Chat, choices, words
 
 
@@ -207,7 +207,7 @@ def test_many_messages_that_were_not_taken_leave_the_records_of_turns():
     assert [record.token for record in records if record.root] == turns
     assert len(records) == len(turns) + UNTAKEN_KEPT
     assert [chat.handle(message).status for message in pressed] == ["duplicate"] * 30
-    chat.wait(TOKEN_LIFE + 1)
+    chat.wait(TOKEN_KEPT + 1)
     assert chat.handle(pressed[0]).status == "ignored"
 
 

@@ -39,6 +39,8 @@ from vimbiso_fsm.store.requests import (
     Entry,
     FindOwner,
     Head,
+    Heartbeat,
+    Lease,
     Link,
     Linked,
     Load,
@@ -60,11 +62,12 @@ from vimbiso_fsm.store.requests import (
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
     AUDIT_LIFE,
+    DAY,
     DOCUMENT_LIFE,
     MAX_DOCUMENT,
     QUARANTINE_LIFE,
     SHARDS,
-    TOKEN_LIFE,
+    TOKEN_KEPT,
 )
 from vimbiso_fsm.store.script import Command, SenselessReply, decode
 from vimbiso_fsm.store.script import encode as encode_with
@@ -153,8 +156,8 @@ class TestKeys:
         head = made(manager, turn(token="a", wake_at=5.0))
         made(manager, turn(head, token="b"))
         manager.perform(Link(Channel("sms", "1"), "m"))
-        lives = {"state": DOCUMENT_LIFE, "prev": DOCUMENT_LIFE, "turns": TOKEN_LIFE, "audit": AUDIT_LIFE}
-        for name, life in {**lives, "tokens": TOKEN_LIFE}.items():
+        lives = {"state": DOCUMENT_LIFE, "prev": DOCUMENT_LIFE, "turns": TOKEN_KEPT, "audit": AUDIT_LIFE}
+        for name, life in {**lives, "tokens": TOKEN_KEPT}.items():
             assert life - 60 < client.ttl(key(name)) <= life + 1, name
         [index] = client.keys("vimbiso:*:channel:*")
         lasting = {due(), index, b"vimbiso:shards", b"vimbiso:index"}
@@ -675,6 +678,41 @@ class TestNoMemory:
             assert isinstance(stored, Stored)
             counts = full.zcard(key("tokens", member)), full.llen(key("audit", member))
             assert (stored.head, *counts) == (head, head.version, head.version)
+
+
+# A clock that was ahead ---------------------------------------------------------------------------------------------
+
+NINE_DAYS = 9 * DAY
+
+
+class TestClockThatWasAhead:
+    def test_a_lease_is_over(self, manager: AtomicStateManager, client: Any):
+        """A lease of a shard that was taken while the clock was ahead does not hold after its return."""
+        assert manager.perform(Lease(7, "dead", 15.0)).worker == "dead"
+        assert manager.perform(Lease(7, "other", 15.0)).worker == "dead"
+        client.pexpire("vimbiso:{7}:lease", int(NINE_DAYS * 1000))
+        assert manager.perform(Lease(7, "other", 15.0)).worker == "other"
+        assert 0 < client.pttl("vimbiso:{7}:lease") <= 15_000
+        assert manager.perform(Lease(7, "dead", 15.0)).worker == "other"
+
+    def test_a_worker_is_gone(self, manager: AtomicStateManager, server: Server):
+        """A worker that was present while the clock was ahead, and is gone since, is not counted as present."""
+        with AtomicStateManager.from_url(server.url, shift=NINE_DAYS) as ahead:
+            assert ahead.perform(Heartbeat("dead", 15.0)) == ("dead",)
+        assert manager.perform(Heartbeat("other", 15.0)) == ("other",)
+
+    @pytest.mark.parametrize("ahead", [NINE_DAYS, -NINE_DAYS])
+    def test_no_token_is_forgotten(self, manager: AtomicStateManager, server: Server, client: Any, ahead: float):
+        """A token that was used before, during or after a step of the clock is known in each of these times."""
+        head = made(manager, turn(token="before"))
+        with AtomicStateManager.from_url(server.url, shift=ahead) as stepped:
+            assert isinstance(stepped.commit(turn(head, token="before")), Duplicate)
+            head = made(stepped, turn(head, token="during"))
+            assert isinstance(stepped.commit(turn(head, token="before")), Duplicate)
+            assert 0 <= client.ttl(key("tokens")) - (TOKEN_KEPT + ahead) + 5 <= 10
+        head = made(manager, turn(head, token="after"))
+        for token in ("before", "during", "after"):
+            assert isinstance(manager.commit(turn(head, token=token)), Duplicate)
 
 
 # A connection out of step ------------------------------------------------------------------------------------------

@@ -122,7 +122,8 @@ def _requests() -> Iterator[Any]:
     yield from (Load("m"), Load("m", previous=True), _turn(), _turn(), _turn(token="x"), _turn(first, token="u"))
     yield from (_turn(second, token="late", not_after=1.0), _turn(second, token="w", wake_at=5.0))
     third = _head(3, "w")
-    yield attrs.evolve(_turn(third, token="v"), document=None, entry=None)
+    for record in (b"", b"record"):
+        yield attrs.evolve(_turn(third, token="v"), document=None, entry=None, record=record)
     yield from (Load("m"), Load("m", previous=True), ReadAudit("m"), ReadAudit("m", tolerant=True), ReadRecords("m"))
     yield from (ReadInherited("m"), ReadDue(shard_of("m")), Heartbeat("worker", 9), Lease(1, "worker", 9))
     yield from (Lease(1, "worker", 0), SetWakeUp("m", third, 7.0), RecordIncident("m", b"{}"), ReadIncidents("m"))

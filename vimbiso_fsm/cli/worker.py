@@ -19,7 +19,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.runtime.worker import INTERVAL, AsyncWorker
-from vimbiso_fsm.store.retention import SHARD_LEASE
+from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE
 
 
 def worker(
@@ -49,7 +49,10 @@ def worker(
         float, typer.Option("--every", min=0.01, help="Seconds between two searches for due work.")
     ] = INTERVAL,
     lease: Annotated[
-        float, typer.Option("--lease", min=0.1, help="Seconds after which another worker replaces one that has died.")
+        float,
+        typer.Option(
+            "--lease", min=0.1, max=LONGEST_LEASE, help="Seconds after which another worker replaces one that has died."
+        ),
     ] = SHARD_LEASE,
     metrics: Annotated[float, typer.Option("--metrics", min=0.1, help="Seconds between two lines of metrics.")] = 60.0,
 ) -> None:

@@ -44,7 +44,7 @@ from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.shared import change_owner
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.retention import TOKEN_LIFE
+from vimbiso_fsm.store.retention import TOKEN_KEPT
 
 
 @attrs.frozen
@@ -147,7 +147,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
         if isinstance(stored, requests.Duplicate):
             return _merged_before(context, guest, member_id, stored.current)
         now = instant(context.now)
-        if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_LIFE):
+        if not isinstance(stored, requests.Broken) and now - guest.last_updated >= timedelta(seconds=TOKEN_KEPT):
             return None  # its token has expired, so an earlier merge cannot be recognised
         match open_document(bot, member_id, stored, now):
             case Sound(document) if _is_with_another(document, address):  # that account was faster

@@ -35,12 +35,13 @@ from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import CommitUnknown, Contended, NewerState, StoreUnavailable, VimbisoError
+from vimbiso_fsm.messages.bounds import check_seconds
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Operation
 from vimbiso_fsm.operations.shared import due_members, heartbeat, lease
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, ReadDue, RecordIncident
-from vimbiso_fsm.store.retention import SHARD_LEASE, SHARDS
+from vimbiso_fsm.store.retention import LONGEST_LEASE, SHARD_LEASE, SHARDS
 
 if TYPE_CHECKING:
     import asyncio  # not at run time: a bot of threads needs none
@@ -108,6 +109,7 @@ class _Rounds:
     metrics: Metrics
 
     def __init__(self, name: str | None, every: float, lease: float) -> None:
+        check_seconds("Worker", "lease", lease, most=LONGEST_LEASE)
         self.name = name or f"worker-{secrets.token_hex(6)}"
         self.metrics = Metrics()
         self._every, self._lease = every, lease
@@ -219,7 +221,7 @@ class Worker(_Rounds):
         manager: The manager.
         name: A name that no other worker has. By default a random one.
         every: Seconds between two reads of the due members.
-        lease: Seconds for which a shard is leased.
+        lease: Seconds for which a shard is leased, at most `LONGEST_LEASE`.
         width: The number of members that are woken at the same time.
     """
 

@@ -21,9 +21,10 @@ from vimbiso_fsm.store.retention import (
     AUDIT_LIFE,
     EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
+    LONGEST_LEASE,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
-    TOKEN_LIFE,
+    TOKEN_KEPT,
     UNTAKEN_KEPT,
 )
 
@@ -103,8 +104,8 @@ class _Member:
     def use_token(self, token: str, at: float, inherited: requests.Inherited = _NOTHING_INHERITED) -> None:
         """Remember a token and those that are inherited; drop what has expired."""
         tokens = dict(inherited.tokens) | self.tokens | {token: at}
-        self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_LIFE}
-        self.turns_expire = at + TOKEN_LIFE
+        self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_KEPT}
+        self.turns_expire = at + TOKEN_KEPT
 
     @property
     def quarantined(self) -> tuple[requests.Quarantined, ...]:
@@ -201,7 +202,8 @@ class MemoryStore:
                 return tuple(name for _, name in sorted(due)[:limit])
             case requests.Heartbeat(worker, seconds):
                 self._workers[worker] = self._at() + seconds
-                self._workers = {name: end for name, end in self._workers.items() if end > self._at()}
+                longest = self._at() + LONGEST_LEASE
+                self._workers = {name: end for name, end in self._workers.items() if self._at() < end <= longest}
                 return tuple(sorted(self._workers, key=lambda name: (self._workers[name], name)))
             case requests.Lease():
                 return requests.Leased(self._lease(request))
@@ -236,7 +238,7 @@ class MemoryStore:
     def _lease(self, lease: requests.Lease) -> str | None:
         """Take, renew or return a lease; return the holder after that."""
         worker, end = self._leases.get(lease.shard, ("", 0.0))
-        if end > self._at() and worker != lease.worker:
+        if self._at() < end <= self._at() + LONGEST_LEASE and worker != lease.worker:
             return worker
         self._leases[lease.shard] = (lease.worker, self._at() + lease.seconds)
         return lease.worker if lease.seconds else None
@@ -253,7 +255,7 @@ class MemoryStore:
         entry = None if commit.document is None else requests.check_commit(commit)
         member = self._member(commit.member_id)
         at = self._at(commit.shift)
-        if member.tokens.get(commit.token, at - TOKEN_LIFE) > at - TOKEN_LIFE:
+        if member.tokens.get(commit.token, at - TOKEN_KEPT) > at - TOKEN_KEPT:
             return self._repeated(member, commit, at)
         if member.head != commit.expected:
             return requests.Conflict(member.stored(at))

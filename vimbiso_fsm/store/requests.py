@@ -33,7 +33,8 @@ Rules of stored data:
 10. A key of a wrong type, or a damaged document, is moved whole to a key of its own (`Quarantine`) before anything is
     written in its place.
 11. A shard is leased to one worker at a time. The lease only saves work: rule 4 decides between two workers that act at
-    the same time.
+    the same time. A lease or a presence that ends later than `LONGEST_LEASE` from now was taken while the clock was
+    ahead; it is over.
 12. A wipe removes everything of a member but the tokens, the audit (to which it adds an entry) and the incidents. It
     names a head and every quarantined key; if either has changed, the answer is `Conflict`. A repeated wipe is answered
     as the first one was.

@@ -4,9 +4,9 @@
 | ------------------------------ | ------------------------------------ | ----------------------------------------- |
 | document, document before it   | `DOCUMENT_LIFE`, `MAX_DOCUMENT`      | the member's latest commit                |
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
-| tokens                         | `TOKEN_LIFE`                         | the use of each token                     |
-| turn records                   | `TOKEN_LIFE`, `RECORDS_KEPT`         | the member's latest commit                |
-| … of messages without a turn   | `TOKEN_LIFE`, `UNTAKEN_KEPT`         | the member's latest commit                |
+| tokens                         | `TOKEN_KEPT`                         | the use of each token                     |
+| turn records                   | `TOKEN_KEPT`, `RECORDS_KEPT`         | the member's latest commit                |
+| … of messages without a turn   | `TOKEN_KEPT`, `UNTAKEN_KEPT`         | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
 | incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
@@ -33,11 +33,16 @@ DOCUMENT_LIFE: Final = 30 * DAY
 A member who is silent for a month starts anew. The audit and the tokens do not depend on it. A document with a timer
 that is further ahead is kept longer, see `TIMER_GRACE`.
 """
-TIMER_GRACE: Final = 8 * DAY
+CLOCK_MARGIN: Final = 10 * DAY
+"""Seconds by which the clock of a server may be wrong for a while without the loss of a token or of a timer.
+
+The server deletes by its own clock, so what must live for some time lives for so much longer.
+"""
+TIMER_GRACE: Final = 8 * DAY + CLOCK_MARGIN
 """Seconds that a document is kept after the instant of its latest timer.
 
 The timer of a state can be set months ahead. Meanwhile no commit may be made, and afterwards no worker may run for a
-week.
+week, and the clock may be wrong.
 """
 MAX_DOCUMENT: Final = 64 * 1024
 """Bytes of a stored document.
@@ -45,9 +50,14 @@ MAX_DOCUMENT: Final = 64 * 1024
 Each turn reads and writes the whole document, so its size bounds the cost of a turn.
 """
 TOKEN_LIFE: Final = 8 * DAY
-"""Seconds that the token of a message is remembered.
+"""Seconds that the token of a message is remembered at least, also by a clock that is wrong.
 
 WhatsApp repeats a webhook for up to seven days; one day is added for queues between the channel and the bot.
+"""
+TOKEN_KEPT: Final = TOKEN_LIFE + CLOCK_MARGIN
+"""Seconds by the server's clock after which a token is forgotten.
+
+A token that was used while the clock was behind, or is looked for while it is ahead, seems older than it is.
 """
 RECORDS_KEPT: Final = 16
 """Turn records kept per member.
@@ -80,6 +90,11 @@ SHARD_LEASE: Final = 15.0
 """Seconds that a shard stays leased to a worker that no longer renews its lease.
 
 It is the longest delay of timers and deliveries after a worker was lost.
+"""
+LONGEST_LEASE: Final = 3600.0
+"""Seconds for which a shard can be leased at most.
+
+A lease or a presence that ends later was taken while the server's clock was ahead, and counts as over.
 """
 SHARDS: Final = 1024
 """Hash tags over which members are spread. The number is recorded in the store at first use and never changes."""

@@ -199,9 +199,11 @@ if mode == 'wake_ups' then -- ARGV 4 until or ''  5 most
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], '-inf', last, 'BYSCORE', 'LIMIT', 0, ARGV[5])}
 end
 
-if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease
+if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease  6 milliseconds of the longest one
   local owner = call('GET', KEYS[1])
-  if owner and owner ~= ARGV[4] then return {KEYS[1], token, 'read', at, owner} end
+  if owner and owner ~= ARGV[4] and call('PTTL', KEYS[1]) <= tonumber(ARGV[6]) then
+    return {KEYS[1], token, 'read', at, owner}
+  end
   if ARGV[5] == '0' then
     call('DEL', KEYS[1])
     return {KEYS[1], token, 'read', at, false}
@@ -209,9 +211,10 @@ if mode == 'lease' then -- ARGV 4 worker  5 milliseconds, 0 to return the lease
   call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
   return {KEYS[1], token, 'read', at, ARGV[4]}
 end
-if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave
+if mode == 'attend' then -- ARGV 4 worker  5 seconds, 0 to leave  6 seconds of the longest presence
   call('ZADD', KEYS[1], string.format('%.6f', now + ARGV[5]), ARGV[4])
   call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at)
+  call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + ARGV[6]), '+inf')
   return {KEYS[1], token, 'read', at, call('ZRANGE', KEYS[1], 0, -1)}
 end
 

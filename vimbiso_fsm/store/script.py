@@ -25,10 +25,11 @@ from vimbiso_fsm.store.retention import (
     AUDIT_LIFE,
     EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
+    LONGEST_LEASE,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     SHARDS,
-    TOKEN_LIFE,
+    TOKEN_KEPT,
     UNTAKEN_KEPT,
 )
 
@@ -231,9 +232,11 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
         case requests.ReadDue(shard, until, limit):
             return _command((keys.of_shard("due", shard),), b"wake_ups", _instant(until), limit)
         case requests.Heartbeat(worker, seconds):
-            return _command((keys.one("workers"),), b"attend", _raw(worker), _instant(seconds))
+            present = (_raw(worker), _instant(seconds), _instant(LONGEST_LEASE))
+            return _command((keys.one("workers"),), b"attend", *present)
         case requests.Lease(shard, worker, seconds):
-            return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), round(seconds * 1000))
+            milliseconds = (round(seconds * 1000), round(LONGEST_LEASE * 1000))
+            return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), *milliseconds)
         case requests.SetAside():
             return _encode_set_aside(request, index, keys)
         case requests.RecordIncident(member_id, body):
@@ -270,7 +273,7 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         expected.version,
         word(expected.digest),
         _instant(commit.not_after),
-        TOKEN_LIFE,
+        TOKEN_KEPT,
     )
     if document is None:
         if commit.record:

@@ -16,7 +16,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, TOKEN_LIFE
+from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, TOKEN_KEPT
 from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ACCOUNTS: Final = ("", "1001", "é: {2}")
 _TOKENS: Final = ("t0", "t1", "t2", "t3", "a token\n")
 _SHIFTS: Final = (
     *(0.0,) * 6,
-    *(sign * (life + margin) for sign in (1, -1) for life in (0, TOKEN_LIFE) for margin in (-HOUR, HOUR)),
+    *(sign * (life + margin) for sign in (1, -1) for life in (0, TOKEN_KEPT) for margin in (-HOUR, HOUR)),
     DOCUMENT_LIFE + HOUR,
     -DOCUMENT_LIFE - HOUR,
     -AUDIT_LIFE - HOUR,

@@ -25,7 +25,7 @@ from vimbiso_fsm.store.retention import (
     EXPIRED_PER_APPEND,
     MAX_DOCUMENT,
     RECORDS_KEPT,
-    TOKEN_LIFE,
+    TOKEN_KEPT,
     UNTAKEN_KEPT,
 )
 
@@ -498,9 +498,9 @@ def law_6_few_messages_without_a_turn_are_kept(store: requests.Store) -> None:
     _same((old.records, old.current.head), ((), head), "its answer")
 
 
-def law_6_a_message_without_a_turn_lives_eight_days(store: requests.Store) -> None:
-    """A message that was not taken is remembered for `TOKEN_LIFE`, also where nothing else is stored."""
-    for age, kind in ((TOKEN_LIFE - HOUR, requests.Duplicate), (TOKEN_LIFE + HOUR, requests.Committed)):
+def law_6_a_message_without_a_turn_has_its_life(store: requests.Store) -> None:
+    """A message that was not taken is remembered for `TOKEN_KEPT`, also where nothing else is stored."""
+    for age, kind in ((TOKEN_KEPT - HOUR, requests.Duplicate), (TOKEN_KEPT + HOUR, requests.Committed)):
         trial = _Trial(store)
         trial.commit(requests.NO_HEAD, None, token="untaken", shift=-age)
         is_answer(kind, trial.commit(requests.NO_HEAD, token="untaken"), f"its token after {age} seconds")
@@ -519,20 +519,20 @@ def _refused_without_a_document(trial: _Trial, head: requests.Head, record: byte
         is_answer(kind, trial.commit(expected, None, record=record, **given), "a commit without a document")
 
 
-def law_7_tokens_live_eight_days(store: requests.Store) -> None:
-    """A token is remembered for `TOKEN_LIFE` after its use, whatever else is committed, and then forgotten."""
+def law_7_tokens_have_their_life(store: requests.Store) -> None:
+    """A token is kept for `TOKEN_KEPT` after its use, whatever else is committed, and then forgotten."""
     trial = _Trial(store)
     head = trial.advance(requests.NO_HEAD, token="old")
     head = trial.advance(head, token="later", shift=2 * HOUR)
     is_answer(
-        requests.Duplicate, trial.commit(head, token="old", shift=TOKEN_LIFE - HOUR), "a token of nearly eight days"
+        requests.Duplicate, trial.commit(head, token="old", shift=TOKEN_KEPT - HOUR), "a token that is still kept"
     )
-    head = trial.advance(head, token="old", shift=TOKEN_LIFE + HOUR)
+    head = trial.advance(head, token="old", shift=TOKEN_KEPT + HOUR)
     inherited = is_answer(
         requests.Inherited, store.perform(requests.ReadInherited(trial.member_id)), "a read of what is inherited"
     )
     _same(sorted(token for token, _ in inherited.tokens), ["later", "old"], "the tokens that live")
-    trial.advance(head, token="new", shift=TOKEN_LIFE + 3 * HOUR)
+    trial.advance(head, token="new", shift=TOKEN_KEPT + 3 * HOUR)
     inherited = is_answer(
         requests.Inherited, store.perform(requests.ReadInherited(trial.member_id)), "a read of what is inherited"
     )
@@ -556,8 +556,8 @@ def law_7_each_thing_has_its_life(store: requests.Store) -> None:
     lives = {
         DOCUMENT_LIFE - HOUR: (True, True, False, True),
         DOCUMENT_LIFE + HOUR: (False, False, False, True),
-        TOKEN_LIFE - HOUR: (True, True, True, True),
-        TOKEN_LIFE + HOUR: (True, True, False, True),
+        TOKEN_KEPT - HOUR: (True, True, True, True),
+        TOKEN_KEPT + HOUR: (True, True, False, True),
         AUDIT_LIFE - HOUR: (False, False, False, True),
         AUDIT_LIFE + HOUR: (False, False, False, False),
     }
@@ -945,8 +945,8 @@ LAWS: Final[tuple[Law, ...]] = (
     law_6_without_document_and_record_it_only_verifies,
     law_6_without_a_document_it_remembers_a_message,
     law_6_few_messages_without_a_turn_are_kept,
-    law_6_a_message_without_a_turn_lives_eight_days,
-    law_7_tokens_live_eight_days,
+    law_6_a_message_without_a_turn_has_its_life,
+    law_7_tokens_have_their_life,
     law_7_the_latest_records_are_kept,
     law_7_each_thing_has_its_life,
     law_7_audit_entries_end_one_by_one,
