@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from importlib.resources import files
 from typing import Any
@@ -56,6 +56,7 @@ from vimbiso_fsm.store.requests import (
     SetWakeUp,
     Stored,
     Unlink,
+    Wipe,
     digest,
     shard_of,
 )
@@ -496,13 +497,45 @@ def test_another_number_of_shards_is_refused(kind: str, server: Server, client: 
 
 def spoil(client: Any, name: str) -> bytes:
     """Put a string under a key of the member; return the key."""
-    spoiled = due() if name == "due" else key(name)
+    spoiled = key(name)
     client.set(spoiled, b"somebody's")
     return spoiled
 
 
 @KINDS
-@pytest.mark.parametrize("name", [*NAMES, "due"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda head: turn(head, token="c", wake_at=5.0),
+        lambda head: SetWakeUp("m", head, 5.0),
+        lambda head: SetWakeUp("m", head),
+        lambda head: Wipe("m", head, Entry(head.version + 1, "d", b"{}")),
+    ],
+    ids=["commit", "set a wake-up", "clear it", "wipe"],
+)
+def test_a_due_set_of_a_wrong_type_is_put_aside(
+    kind: str, make: Callable[[Head], Request], server: Server, client: Any
+):
+    """A due set of a wrong type is no damage of the member that meets it: it is put aside, and the request is made.
+
+    The empty entry in the new one is read as damage, after which all members of the shard are woken.
+    """
+    with AtomicStateManager.from_url(server.url) as manager:
+        head = made(manager, turn(made(manager, turn(token="a")), token="b"))
+    client.set(due(), b"somebody's")
+    [answer] = perform(kind, server.url, make(head))
+    assert answer is None or isinstance(answer, Committed)
+    assert client.zscore(due(), "") == 0.0
+    [aside] = [found for found in client.scan_iter() if b":aside:" in found]
+    assert client.get(aside) == b"somebody's"
+    assert QUARANTINE_LIFE - 60 < client.ttl(aside) <= QUARANTINE_LIFE + 1
+    with AtomicStateManager.from_url(server.url) as manager, pytest.raises(DamagedKey) as error:
+        manager.perform(ReadDue(shard_of("m")))
+    assert error.value.entries == (b"",)
+
+
+@KINDS
+@pytest.mark.parametrize("name", NAMES)
 class TestWrongType:
     def test_a_commit_is_broken_and_writes_nothing(self, kind: str, name: str, server: Server, client: Any):
         """A commit that meets a key of a wrong type is answered with `Broken`, and nothing is written."""

@@ -65,8 +65,10 @@ from vimbiso_fsm.store.script import (
     inspected,
     inspection,
     recorded,
+    renewal,
     shards_recorded,
     was_freed,
+    was_renewed,
 )
 
 pytestmark = pytest.mark.embedded
@@ -108,6 +110,8 @@ class Exchange:
                 return recorded(self.command, reply)
             case "free":
                 return was_freed(self.command, reply)
+            case "renew":
+                return was_renewed(self.command, reply)
             case _:
                 return decode(self.request, self.command, reply)
 
@@ -157,6 +161,7 @@ def _exchanges() -> tuple[Exchange, ...]:
         ask("inspect", inspection("broken"))
         ask("index", index_record("", "random:" + "0a" * 32))
         ask("free", freeing(b"vimbiso:{1}:channel:x", "m"))
+        ask("renew", renewal("m"))
     return tuple(found)
 
 
@@ -186,7 +191,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 def _answer_type(request: Any) -> Any:
     """Return the type of the answer that the class of a request promises."""
-    own = {"inspect": "Broken", "index": "str", "free": "bool"}
+    own = {"inspect": "Broken", "index": "str", "free": "bool", "renew": "bool"}
     from vimbiso_fsm.store import requests
 
     if isinstance(request, str):

@@ -35,6 +35,8 @@ from vimbiso_fsm.store.requests import (
 
 R = TypeVar("R")
 
+MENDED_AT_MOST = 3
+"""Times that damage is put aside for one request: a key may be damaged again before the request is repeated."""
 BYTES_SHOWN = 64
 """Bytes of a damaged entry that its incident shows, as hexadecimal digits."""
 
@@ -104,10 +106,11 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
 
 
 async def _mended(context: Context, request: Effect[R]) -> R:
-    try:
-        return await request
-    except DamagedKey as error:
-        await _set_aside(context, error)
+    for _ in range(MENDED_AT_MOST):
+        try:
+            return await request
+        except DamagedKey as error:
+            await _set_aside(context, error)
     return await request
 
 

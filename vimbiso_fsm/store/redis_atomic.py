@@ -54,8 +54,10 @@ from vimbiso_fsm.store.script import (
     inspection,
     record_shards,
     recorded,
+    renewal,
     shards_recorded,
     was_freed,
+    was_renewed,
 )
 from vimbiso_fsm.store.servers import (
     CONNECTIONS,
@@ -187,16 +189,27 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         index = self._index or await self._check()
         command = encode(request, index, self._shift, self._keys)
         attempts = self._attempts(request)
-        try:
-            return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
-        except WrongType as wrong:
-            member_id, question = wrong.member_id, inspection(wrong.member_id, self._keys)
+        renewed = False
+        while True:
+            try:
+                return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
+            except WrongType as wrong:
+                member_id = wrong.member_id
+            if renewed or not (renewed := await self._renew_due(member_id)):
+                break
+        question = inspection(member_id, self._keys)
         found, _ = await self._repeat(
             question.words,
             self._attempts(),
             lambda reply: inspected(request, member_id, question, reply, self._place),
         )
         return cast(R, found)
+
+    async def _renew_due(self, member_id: str) -> bool:
+        """Put the due set of a member's shard aside if it has another type; return whether it had."""
+        command = renewal(member_id, self._keys)
+        renewed, _ = await self._repeat(command.words, self._attempts(), partial(was_renewed, command))
+        return renewed
 
     async def _scan(self) -> tuple[str, ...]:
         """Ask each server for its keys. The script cannot: its keys are known beforehand and on one server.

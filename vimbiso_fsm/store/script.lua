@@ -247,6 +247,17 @@ if mode == 'set_aside_shared' then
   return {KEYS[1], token, 'read', at}
 end
 
+-- A due set of another type is the damage of its shard, not of the member that meets it. The empty entry in the new set
+-- is damage too: the worker that reads it reports it and wakes all members of the shard, whose entries are lost.
+if mode == 'renew_due' then -- KEYS a due set and its place in quarantine  ARGV 4 seconds that quarantined keys live
+  local kind = call('TYPE', KEYS[1]).ok
+  if kind == 'zset' or kind == 'none' then return {KEYS[1], token, 'read', at, 0} end
+  call('RENAME', KEYS[1], KEYS[2])
+  call('EXPIREAT', KEYS[2], string.format('%.0f', now + ARGV[4]))
+  call('ZADD', KEYS[1], 0, '')
+  return {KEYS[1], token, 'read', at, 1}
+end
+
 -- KEYS of these modes: a list of incidents, and its place in quarantine, where it goes if it is no list
 if mode == 'report' then -- ARGV 4 incident  5 incidents kept  6 seconds they live  7 most too old to drop
   local kind = call('TYPE', KEYS[1]).ok --  8 seconds that quarantined keys live
@@ -263,8 +274,8 @@ end
 if mode == 'incidents' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[1], ARGV[4], ARGV[5])} end
 
 -- The keys of the following modes may have any type. TYPE is the only read that cannot fail.
-local TYPES = {'hash', 'hash', 'list', 'list', 'zset', 'zset'}
-local NAMES = {'state', 'prev', 'turns', 'audit', 'tokens', 'due'}
+local TYPES = {'hash', 'hash', 'list', 'list', 'zset'}
+local NAMES = {'state', 'prev', 'turns', 'audit', 'tokens'}
 
 local function fault(i)
   local kind = call('TYPE', KEYS[i]).ok
@@ -293,7 +304,7 @@ end
 
 if mode == 'inspect' then
   local faults = {}
-  for i = 1, 6 do faults[#faults + 1] = fault(i) end
+  for i = 1, 5 do faults[#faults + 1] = fault(i) end
   local version, digest = sound_head()
   local previous = not fault(2) and call('HGET', KEYS[2], 'd')
   return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous}
@@ -376,7 +387,7 @@ if mode == 'set_aside' then
     call('EXPIREAT', KEYS[13], ends)
   end
   local moved = false
-  for i = 1, 6 do
+  for i = 1, 5 do
     if fault(i) then
       move(i)
       moved = true

@@ -46,9 +46,19 @@ Bodies without one are older; they are JSON objects and start with a brace.
 Words: TypeAlias = tuple[bytes | str | int, ...]
 """The words of one command."""
 Inspected: TypeAlias = (
-    requests.Load | requests.Commit | requests.Wipe | requests.ReadAudit | requests.ReadRecords | requests.ReadInherited
+    requests.Load
+    | requests.Commit
+    | requests.Wipe
+    | requests.Erase
+    | requests.SetWakeUp
+    | requests.ReadAudit
+    | requests.ReadRecords
+    | requests.ReadInherited
 )
-"""Requests that fail on a member's key of a wrong type. `Quarantine` handles such keys."""
+"""Requests that fail on a member's key of a wrong type. `Quarantine` handles such keys.
+
+A due set of a wrong type, which is no member's, is put aside by the store, and the request is made.
+"""
 Shared: TypeAlias = (
     requests.ReadDue | requests.Heartbeat | requests.Lease | requests.FindOwner | requests.Link | requests.Unlink
 )
@@ -121,6 +131,21 @@ def was_freed(command: Command, reply: object) -> bool:
             return bool(freed)
         case _:
             raise SenselessReply
+
+
+def renewal(member_id: str, keys: Keys = DEFAULT_KEYS) -> Command:
+    """Encode the renewal of the due set of a member's shard, if it has another type, which is put aside."""
+    due = keys.of_shard("due", requests.shard_of(member_id))
+    return _command((due, keys.set_aside(due, time.time_ns(), 0)), b"renew_due", QUARANTINE_LIFE)
+
+
+def was_renewed(command: Command, reply: object) -> bool:
+    """Decode the reply to a `renewal`: whether the due set had another type.
+
+    Raises:
+        SenselessReply: The reply is none that a `renewal` can have.
+    """
+    return was_freed(command, reply)
 
 
 def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
@@ -452,7 +477,7 @@ def _names(request: Shared, found: list[bytes]) -> tuple[str, ...]:
         except UnicodeDecodeError:
             damaged.append(entry)
             continue
-        if isinstance(request, requests.ReadDue) and requests.shard_of(name) != request.shard:
+        if not name or (isinstance(request, requests.ReadDue) and requests.shard_of(name) != request.shard):
             damaged.append(entry)
         names.append(name)
     if damaged:
