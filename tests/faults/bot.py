@@ -34,8 +34,32 @@ class Till(Protocol):
 
 
 @attrs.frozen
+class Card:
+    """A card, which has a secret inside."""
+
+    number: str = attrs.field(default="", metadata=SECRET)
+    bank: str = ""
+
+
+@attrs.frozen
+class Purse:
+    """A purse, which has a secret inside."""
+
+    code: str = attrs.field(default="", metadata=SECRET)
+
+
+@attrs.frozen
+class Holder:
+    """The profile of a member, with secrets in it and inside."""
+
+    name: str = ""
+    pin: str = attrs.field(default="", metadata=SECRET)
+    cards: tuple[Card, ...] = ()
+
+
+@attrs.frozen
 class Sale:
-    """The data of a sale.
+    """The data of a sale. The PIN stands in it at every place that a secret may have.
 
     Attributes:
         number: The number that is being sold.
@@ -43,6 +67,11 @@ class Sale:
     """
 
     pin: str = attrs.field(default="", metadata=SECRET)
+    card: Card = Card()
+    cards: list[Card] = attrs.field(factory=list[Card])
+    named: dict[str, Card] = attrs.field(factory=dict[str, Card])
+    pair: tuple[str, Purse] | None = None
+    by: Card | Purse | None = None
     number: int = attrs.field(default=0, metadata=PUBLIC)
     receipt: str = ""
     sold: int = attrs.field(default=0, metadata=PUBLIC)
@@ -53,11 +82,21 @@ def whole_number(text: str) -> int | Refused:
     return int(text) if text.isascii() and text.isdecimal() else Refused("number.format", field="number")
 
 
-def known(turn: Turn[Sale]) -> Changes[Sale]:
+def known(turn: Turn[Sale, Holder]) -> Changes[Sale]:
     """Prepare: a guest who has given a PIN is a member."""
     who = turn.channel.identifier
-    member = attrs.evolve(turn.member, id=f"m-{who}", guest=False, authenticated=True, jwt_token=f"jwt-{turn.data.pin}")
-    return turn.changes(data=turn.data, member=member)
+    pin = turn.data.pin
+    card, purse = Card(pin, "a bank"), Purse(pin)
+    member = attrs.evolve(
+        turn.member,
+        id=f"m-{who}",
+        guest=False,
+        authenticated=True,
+        jwt_token=f"jwt-{pin}",
+        profile=Holder(f"member {who}", pin, (card,)),
+    )
+    data = attrs.evolve(turn.data, card=card, cards=[card], named={"mine": card}, pair=("mine", purse), by=purse)
+    return turn.changes(data=data, member=member)
 
 
 def one_more(turn: Turn[Sale]) -> Sale:
@@ -129,7 +168,7 @@ def till_bot(till: Till, *, session: float = 30 * 86_400.0, timeout: float | Non
         "till.confirm": "[{who}] Number {number}?",
         "till.paid": "[{who}] Sold {number}: {receipt}.",
     }
-    return Bot([sale(timeout)], texts=texts, services={"till": till}, session=session)
+    return Bot([sale(timeout)], texts=texts, services={"till": till}, session=session, profile=Holder)
 
 
 @attrs.frozen

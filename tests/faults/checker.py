@@ -34,7 +34,8 @@ from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
 
 __all__ = ["check", "check_tally"]
 
-_SECRETS = ("pin",)
+_SECRETS = ("pin", "card", "cards", "named", "pair", "by")
+"""The fields of a sale that are secret or have a secret inside."""
 _MADE = ("advanced", "refused", "recovered")
 """Statuses of an answer that say: this was stored."""
 

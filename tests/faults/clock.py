@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Store, Stored
+from vimbiso_fsm.store.requests import AsyncStore, Commit, ReadDue, Request, Store, Stored
 
 __all__ = ["AsyncClocked", "Clock", "Clocked"]
 
@@ -45,6 +45,8 @@ class Clock:
 
     def asked(self, request: Request) -> Request:
         """Return a request at the time of the clock."""
+        if isinstance(request, ReadDue) and request.until is None:
+            return attrs.evolve(request, until=time.time() + self.ahead)
         return attrs.evolve(request, shift=request.shift + self.ahead) if isinstance(request, Commit) else request
 
     def answered(self, result: Any) -> Any:

@@ -15,6 +15,7 @@ PARTS: Final = (
     "writers",
     "kills",
     "wakes",
+    "broken_entries",
     "servers",
     "deployments",
     "sessions",

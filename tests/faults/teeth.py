@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from unittest import mock
 
+from tests.engines import valkey_program
+from tests.faults.bot import till_bot
+from tests.faults.broken_entries import broken_due_sets
+from tests.faults.checker import check
+from tests.faults.clock import Clock, Clocked
+from tests.faults.members import deliver
 from tests.faults.mutants import mutated
 from tests.faults.neighbours import neighbours
 from tests.faults.proxy import Plan
+from tests.faults.records import LedgerTill
 from tests.faults.repeats import restored_store
-from tests.faults.replies import lost_replies
-from tests.faults.row import Profile, Report, row
+from tests.faults.replies import lost_replies, people_for
+from tests.faults.row import Profile, Report, folder, row
+from tests.faults.server import own_server
 from tests.faults.servers import killed_server
+from vimbiso_fsm.document import marks
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.runtime import worker
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import ReadDue
 
 __all__: list[str] = []
 
@@ -51,6 +66,46 @@ def no_digest(profile: Profile, seed: int) -> Report:
             return restored_store(profile.of(50, 200), seed)
 
     return _bitten(broken, "does not continue|were counted of")
+
+
+async def _unmended(_: Context, request: ReadDue) -> tuple[str, ...]:
+    """Read the due members of a shard, as a worker does that puts no damage aside."""
+    return await request
+
+
+@row("teeth-no-isolation", "a broken entry in due sets, a worker that puts none aside", "found out")
+def no_isolation(profile: Profile, seed: int) -> Report:
+    """The members of a shard with a broken entry are not woken."""
+
+    def broken() -> Report:
+        with mock.patch.object(worker, "due_members", _unmended):
+            return broken_due_sets(profile.of(20, 100), seed, limit=2.0)
+
+    return _bitten(broken, "the timer went off 0 times")
+
+
+@row("teeth-no-secret-inside", "secrets that are looked for in the fields of the data, not inside", "found out")
+def no_secret_inside(profile: Profile, seed: int) -> Report:
+    """The PIN that a class in the data holds stands in the turn records."""
+
+    def broken() -> Report:
+        with mock.patch.object(marks, "_within", return_value=()):
+            return _sales(profile.of(5, 20))
+
+    return _bitten(broken, "the PIN is in the audit or in a turn record")
+
+
+def _sales(count: int) -> Report:
+    """Let members confirm one sale each, without any fault."""
+    report, people = Report(), people_for(count, 1)
+    with folder() as records, own_server(valkey_program()) as server, AtomicStateManager.from_url(server.url) as store:
+        clock = Clock()
+        manager = FlowStateManager(till_bot(LedgerTill(records)), Clocked(store, clock), rates=None)
+        for person in people:
+            for message in person.messages:
+                deliver(manager, person, message, records, clock)
+        check(server.url, records, people, report)
+    return report
 
 
 @row("teeth-one-namespace", "two bots under one name in one namespace", "found out")

@@ -29,7 +29,7 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 
-__all__: list[str] = []
+__all__ = ["TIMEOUT", "Deliverer", "ask_for_confirmations", "check_timers"]
 
 TIMEOUT = 60.0
 BEGINNING = 3
@@ -37,7 +37,7 @@ BEGINNING = 3
 
 
 @attrs.frozen(eq=False)
-class _Deliverer:
+class Deliverer:
     """Receives replies to members, and fails now and then: before they were sent, or after.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Deliverer:
             raise TimeoutError("it is not known whether it was sent")
 
 
-def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
+def ask_for_confirmations(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
     """Ask each member for a confirmation."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock), rates=None) as manager:
@@ -70,7 +70,7 @@ def _prepare(url: str, records: Folder, people: Iterable[Person], clock: Clock) 
                 deliver(manager, person, message, records, clock)
 
 
-def _check(url: str, records: Folder, people: Iterable[Person], report: Report) -> None:
+def check_timers(url: str, records: Folder, people: Iterable[Person], report: Report) -> None:
     """Check that each timer fired once and that its replies were delivered, the same ones under the same key."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     told = Counter((line["to"], line["key"], tuple(line["texts"])) for line in records.noted("told"))
@@ -98,11 +98,11 @@ def outbox(profile: Profile, seed: int) -> Report:
     people = [Person(number, 1) for number in range(1, profile.of(200, 1_000) + 1)]
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         clock = Clock()
-        _prepare(server.url, records, people, clock)
+        ask_for_confirmations(server.url, records, people, clock)
         clock.forward(TIMEOUT + 1)
         bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
         store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
-        take = _Deliverer(records, random.Random(chance.random()))
+        take = Deliverer(records, random.Random(chance.random()))
         managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take, rates=None)) for _ in range(4)]
         pool = stack.enter_context(ThreadPoolExecutor(8))
         waiting = people
@@ -116,7 +116,7 @@ def outbox(profile: Profile, seed: int) -> Report:
             waiting = [person for person in waiting if made[person]]  # once more, to see that nothing is left
             report.count(rounds=1, turns=made.total())
             clock.forward(2 * 3600)
-        _check(server.url, records, people, report)
+        check_timers(server.url, records, people, report)
     return report
 
 
@@ -127,14 +127,14 @@ def _kill_wakers(profile: Profile, seed: int, url: str, records: Folder, report:
         while died:
             person, clock = Person(len(people) + 1, 1), Clock()
             people.append(person)
-            _prepare(url, records, [person], clock)
+            ask_for_confirmations(url, records, [person], clock)
             clock.forward(TIMEOUT + 1)
             died = bool(in_child(lambda: _wake(url, records, person, clock, Steps(at))))  # noqa: B023 – called here
             report.count(killed=died)
             clock.forward(PAST_LEASE)
             _wake(url, records, person, clock, None)
             at += 1
-    _check(url, records, people, report)
+    check_timers(url, records, people, report)
 
 
 def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps | None) -> None:
@@ -142,7 +142,7 @@ def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps 
     with AtomicStateManager.from_url(url) as store:
         clocked = Clocked(store, clock)
         mortal = Mortal(clocked, point) if point else clocked
-        with FlowStateManager(bot, mortal, deliver=_Deliverer(records, point=point or nowhere), rates=None) as manager:
+        with FlowStateManager(bot, mortal, deliver=Deliverer(records, point=point or nowhere), rates=None) as manager:
             wake_due(manager, person)
 
 
