@@ -161,8 +161,8 @@ def damage(ask: Ask, member_id: str) -> None:
 
 def fill_common_keys(ask: Ask, member_id: str) -> None:
     """Write the keys that belong to workers and to the store as a whole."""
-    ask(Heartbeat("worker-1", 86_400.0))
-    ask(Lease(shard_of(member_id), "worker-1", 86_400.0))
+    ask(Heartbeat("worker-1", 3_600.0))
+    ask(Lease(shard_of(member_id), "worker-1", 3_600.0))
     ask(RecordIncident(None, b'{"kind":"waiver"}'))
 
 
