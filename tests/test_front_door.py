@@ -33,6 +33,7 @@ ELSEWHERE = {
 INTERNAL = {
     "Misshapen": "the converter turns it into a fault with a path",
     "NoSuchState": "recovery turns it into `NotRecovered`",
+    "NotNow": "the engine refuses the answer of the member",
     "SenselessReply": "the store turns it into `CommitUnknown` or `StoreUnavailable`",
     "NotSent": "the store turns it into `StoreUnavailable`",
     "WrongType": "the store answers with `Broken` or `DamagedDocument`",

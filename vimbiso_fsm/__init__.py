@@ -27,7 +27,7 @@ from vimbiso_fsm.flow.turn import Changes, Guard, Turn, authenticated, failed_wi
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 # Call: effects on the outside world
-from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, call
+from vimbiso_fsm.flow.calls import READ_ONLY, Call, Caller, CallPolicy, ServiceLimits, call
 
 # Say: replies, and readers of answers
 from vimbiso_fsm.messages import readers
@@ -150,6 +150,7 @@ __all__ = [
     "Restart",
     "Row",
     "ServiceError",
+    "ServiceLimits",
     "SessionLife",
     "Shortcut",
     "State",

@@ -208,6 +208,7 @@ SHONA: Final[Templates] = {
     "back.made": "Zvanga zviri mberi kweizvi zvakatotumirwa, saka hapana nzira yekudzokera.",
     "back.nowhere": "Uyu ndiwo mubvunzo wekutanga; hapana kwekudzokera.",
     "call.again": "Hatizviiti kechipiri toga; ndapota tiudzei kana muchizvida zvakare.",
+    "call.busy": "Hazvigoneki parizvino. Ndapota edzai zvakare mushure meminiti imwe.",
     "call.done": "Zvaitwa.",
     "call.failed": "Hazvina kushanda; ndapota edzai zvakare.",
     "call.too_much": "Zvakawandisa zvekuti zviratidzwe pano.",

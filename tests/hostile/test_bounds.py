@@ -24,7 +24,6 @@ BURST = 200
 # Threads --------------------------------------------------------------------------------------------------------------
 
 
-@known_fault("Each message to a service that hangs leaves a thread behind for each attempt, without a bound.")
 def test_a_service_that_hangs_takes_a_bounded_number_of_threads():
     """However many messages meet a service that hangs, at most 100 threads are left waiting for it."""
     release, others = threading.Event(), set(threading.enumerate())
@@ -52,7 +51,6 @@ def test_a_service_that_hangs_takes_a_bounded_number_of_threads():
     assert waiting <= MOST_THREADS
 
 
-@known_fault("When no thread can be started, `handle` raises the interpreter's RuntimeError after the commit.")
 def test_a_message_is_answered_when_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch):
     """If no thread can be started, a message is answered or raises an error of the library."""
 

@@ -247,6 +247,17 @@ def test_calls_are_counted_by_outcome(bench: Bench):
     assert bench.total("vimbiso.calls") == 6
 
 
+def test_circuits_are_counted_that_open_and_close(bench: Bench):
+    """A circuit that opens, and one that closes, is counted by its service."""
+    places = bench.manager._base.services.at("credex_core")
+    for member in range(places.limits.failures):
+        places.ended(f"m-{member}", OSError())
+    assert bench.total("vimbiso.circuits", service="credex_core", circuit="open") == 1
+    places.ended("m-1", "an answer")
+    assert bench.total("vimbiso.circuits", service="credex_core", circuit="closed") == 1
+    assert bench.total("vimbiso.circuits") == 2
+
+
 def test_wakings_and_deliveries_are_counted(bench: Bench):
     """A waking is a span with one event for each turn, and deliveries are counted."""
     member = bench.say("hi", "offer", "10 USD", phone=ADA).state.member_id

@@ -18,6 +18,7 @@ from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import Unreadable
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 
@@ -66,7 +67,9 @@ class FlowAuditLogger:
         for observer in self._observers:
             try:
                 observer(details)
-            except Exception as error:  # noqa: BLE001  # an observer can never veto or break a turn
+            except BaseException as error:  # an observer can never veto or break a turn
+                if is_interrupt(error):
+                    raise
                 self._report(getattr(observer, "__name__", type(observer).__name__), error)
 
     @staticmethod

@@ -19,7 +19,7 @@ from vimbiso_fsm.document.document import Document, Run, first_document, needs_a
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
-from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.engine.draft import Draft, NotNow
 from vimbiso_fsm.engine.events import (
     CallReturned,
     Delivered,
@@ -33,7 +33,7 @@ from vimbiso_fsm.engine.events import (
     turn_token,
 )
 from vimbiso_fsm.engine.global_words import leave_all
-from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret
+from vimbiso_fsm.engine.interpret import give_answers_after_call, interpret, refuse_busy
 from vimbiso_fsm.engine.interpreter import run_to_completion
 from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer, without_value
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
@@ -43,6 +43,7 @@ from vimbiso_fsm.engine.session import take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 
@@ -59,6 +60,7 @@ def decide(
     recovered: Text | None = None,
     arrived: datetime | None = None,
     route: ReplyRoute = "handle",
+    busy: frozenset[str] = frozenset(),
 ) -> Decision:
     """Decide one turn. An exception of a callback becomes a decision, and so does a document without room.
 
@@ -70,6 +72,8 @@ def decide(
         recovered: The text that tells the member that the document was recovered; None if it was not.
         arrived: The instant at which the message came in; `now` by default.
         route: Where the replies go.
+        busy: The services that take no call now. The decision proposes none to them: an answer of the member that
+            leads to one is refused, a call that is pending rests, and any other call fails.
 
     Returns:
         The decision. Nothing has been stored, called or delivered yet.
@@ -82,6 +86,7 @@ def decide(
             raise TypeError("only a message can be the first event of a conversation")
         document = first_document(event.channel, now, address=bot.route(event.channel).address)
     draft = _open(bot, document, event, now)
+    draft.busy = busy
     try:
         match event:
             case Message():
@@ -104,27 +109,36 @@ def decide(
             case Delivered():
                 take_delivered(draft, event)
         return close(draft, event, route)
-    except Exception as error:  # noqa: BLE001  # whatever an author's callback raises, the member keeps their place
+    except BaseException as error:  # whatever an author's callback raises, the member keeps their place
+        if is_interrupt(error):
+            raise
         return _without(bot, document, event, now, error, draft, route)
 
 
 def _without(
-    bot: Bot, document: Document, event: Event, now: datetime, error: Exception, draft: Draft, route: ReplyRoute
+    bot: Bot, document: Document, event: Event, now: datetime, error: BaseException, draft: Draft, route: ReplyRoute
 ) -> Decision:
     """Return the decision after an error: the event goes another way, or the turn has failed.
+
+    An answer that leads to a call of a busy service is refused.
 
     A "menu" or "cancel" whose own way raises, or has no room, ends everything that is open. Another turn that has no
     room is refused in words. The turn has failed if there is no other way, or if it raises too.
     """
     other = _open(bot, document if is_intact(document) else restored(document), event, now)
     try:
+        if isinstance(error, NotNow):
+            refuse_busy(other)
+            return close(other, event, route)
         if isinstance(event, Message) and leave_all(other, event):
             other.detail = error_record(error, draft.token[:10])
             return attrs.evolve(close(other, event, route), error=error)
         if isinstance(error, DocumentTooLarge) and not draft.from_effect and refuse_for_size(other, event):
             other.detail = {"size": error.size, "limit": error.limit}
             return close(other, event, route)
-    except Exception as worse:  # noqa: BLE001  # the first error is the cause, and is reported
+    except BaseException as worse:  # the first error is the cause, and is reported
+        if is_interrupt(worse):
+            raise
         worse.__context__ = None
     return failure(bot, document, event, now, error, route=route)
 
@@ -232,7 +246,9 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
             run_to_completion(draft)
         else:
             draft.ask()
-    except Exception:  # noqa: BLE001  # the next message meets the same exception and reports it
+    except BaseException as error:  # the next message meets the same exception and reports it
+        if is_interrupt(error):
+            raise
         return ()
     return draft.said
 

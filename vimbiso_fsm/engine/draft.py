@@ -37,6 +37,10 @@ from vimbiso_fsm.messages.readers import TurnReader
 from vimbiso_fsm.messages.replies import Reply, Text
 
 
+class NotNow(Exception):
+    """The answer of the member leads to a call of a service that takes none now. The turn is not taken."""
+
+
 class Draft:
     """A working copy of one document; discarded after the turn.
 
@@ -73,6 +77,8 @@ class Draft:
         ended: The run that ended last.
         begun: The number of runs that began in this turn.
         passed: The number of states that were passed without a question.
+        busy: The services that take no call now.
+        stays: Whether the member answers a question, and stays there if a service is busy.
     """
 
     def __init__(self, bot: Bot, document: Document, channel: Channel, now: datetime, token: str, root: str) -> None:
@@ -108,6 +114,8 @@ class Draft:
         self.ended: Run | None = None
         self.begun: int = 0
         self.passed: int = 0
+        self.busy: frozenset[str] = frozenset()
+        self.stays: bool = False
 
     # The current run ----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from vimbiso_fsm.engine.calls import wait_for_call
 from vimbiso_fsm.engine.draft import Draft, with_answers
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import (
+    BUSY,
     allowed,
     ask_question,
     enter_again,
@@ -243,6 +244,7 @@ def _read(draft: Draft, text: str) -> None:
 def _try(draft: Draft, trigger: str, answer: object = None) -> None:
     """Fire a trigger. If no transition accepts it, say the reasons and ask again."""
     effects = draft.effects
+    draft.stays = draft.root == draft.token and draft.before.run is not None and draft.before.call is None
     draft.hear()
     fired = fire(draft, trigger, answer)
     if fired.to is None:
@@ -260,6 +262,13 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
         return go_home(draft)
     count_refusal(draft, reasons[0], draft.run.flow_data.data.attempts)
     ask_question(draft)
+
+
+def refuse_busy(draft: Draft) -> None:
+    """Keep the member at the question, because a service takes no call now. It is not counted as a refused answer."""
+    draft.kind, draft.status = "refusal", "refused"
+    say_reasons(draft, [BUSY])
+    draft.ask()
 
 
 def _follow(draft: Draft, shortcut: Shortcut, answers: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine import question
-from vimbiso_fsm.engine.draft import Draft, settle
+from vimbiso_fsm.engine.draft import Draft, NotNow, settle
 from vimbiso_fsm.engine.pending import propose, token_ends
 from vimbiso_fsm.engine.refusals import count_refusal, say_reasons
 from vimbiso_fsm.errors import Stuck, WrongCallback
@@ -37,6 +37,8 @@ from vimbiso_fsm.messages.refusals import Refused
 
 _OF_A_STATE: Final = frozenset({"attempts", "tries", NARROWED})
 """The marks of a run in its state. Refusals are also counted while a call checks the answer."""
+BUSY: Final = Refused("call.busy")
+"""The reason of `failed` for a call that is not made because its service takes none now."""
 AGAIN: Final = Refused("call.again")
 """The reason of `failed` for an effect that is not made a second time without a word of the member."""
 
@@ -242,11 +244,22 @@ def ask_question(draft: Draft) -> None:
 
 
 def _call(draft: Draft, run: Run, proposed: Callable[[Turn[Any]], Call[Any]]) -> None:
-    """Propose the call of the current state. A second effect there waits for a word of the member."""
-    if draft.policy.effect and draft.place in draft.effects:
-        fail(draft, AGAIN)
-    else:
-        propose(draft, run, call_of(proposed, draft.turn(run)))
+    """Propose the call of the current state. A second effect there waits for a word of the member.
+
+    Raises:
+        NotNow: The service is busy, and the member can stay at the question.
+        Stuck: Too many states were passed in this turn.
+    """
+    before = draft.effects
+    if draft.policy.effect and draft.place in before:
+        return fail(draft, AGAIN)
+    propose(draft, run, call_of(proposed, draft.turn(run)))
+    if draft.call is None:  # a service is busy, and nothing was done
+        if draft.stays:
+            raise NotNow
+        draft.effects = before
+        _count_passed(draft, run)
+        fail(draft, BUSY)
 
 
 def pass_on(draft: Draft, run: Run) -> None:

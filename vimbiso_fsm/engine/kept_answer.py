@@ -18,6 +18,7 @@ from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.flow.annotations import field_type, result_type
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.refusals import Refused, Unreachable
 
 FIRST_REST: Final = timedelta(seconds=60)
@@ -65,7 +66,9 @@ def _as_kept(bot: Bot, run: Run, result: object) -> Fields:
     try:
         plain = loads(dumps(unstructure(result), "answer"))
         return {"value": plain} if structure(plain, _type_of_answer(bot, run)) == result else {}
-    except Exception:  # noqa: BLE001  # an answer of any class, which may raise anything when it is written or compared
+    except BaseException as error:  # an answer of any class, which may raise anything when it is written or compared
+        if is_interrupt(error):
+            raise
         return {}
 
 

@@ -6,7 +6,7 @@ A call is stored with the turn that proposes it and made once that turn is store
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -20,6 +20,9 @@ from vimbiso_fsm.flow.callbacks import call_of, text_of
 from vimbiso_fsm.flow.calls import READ_ONLY, Call
 from vimbiso_fsm.flow.turn import Changes, settled
 from vimbiso_fsm.messages.replies import Text
+
+BUSY_REST: Final = timedelta(seconds=30)
+"""The time after which a pending call is taken up whose service was busy."""
 
 
 def waiting_words(draft: Draft) -> Text:
@@ -69,9 +72,11 @@ def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:
 
 
 def take_up(draft: Draft, pending: PendingCall) -> None:
-    """Take a call up again, with the same key and a new lease."""
+    """Take a call up again, with the same key and a new lease. If its service is busy, nothing is stored."""
     draft.kind = "call"
     make(draft, attrs.evolve(pending, again_at=None, answer=None, tries=pending.tries + 1, renewed=False))
+    if draft.call is None:
+        draft.ignore()
 
 
 def with_token(draft: Draft, answer: Any) -> Member:
@@ -91,7 +96,8 @@ def with_token(draft: Draft, answer: Any) -> Member:
 def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, *, renews: bool = False) -> None:
     """Let the worker that commits this turn make a call. Its lease covers the longest possible call.
 
-    A login token that expires too soon is renewed first.
+    A login token that expires too soon is renewed first. If the service is busy, the call rests; a call that was just
+    proposed is not kept then.
 
     Args:
         draft: The draft of the turn.
@@ -108,6 +114,9 @@ def make(draft: Draft, pending: PendingCall, proposed: Call[Any] | None = None, 
         draft.call = call_of(tokens.renew, draft.turn(draft.standing), "Tokens.renew")
     else:
         draft.call = proposed or Call(pending.service, pending.method, pending.arguments, stored=True)
+    if draft.call.service in draft.busy:
+        draft.call, draft.renews = None, False
+        draft.pending = attrs.evolve(pending, leased_until=draft.now, again_at=draft.now + BUSY_REST)
 
 
 def token_ends(draft: Draft, margin: float = 0) -> bool:

@@ -47,6 +47,7 @@ from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.messages.message import Channel
@@ -282,7 +283,9 @@ def _timer(bot: Bot, document: Document, now: datetime) -> datetime | None:
     timeout = draft.state.timeout
     try:
         return fires_at(timeout, draft.turn(draft.standing)) if timeout is not None else None
-    except Exception:  # noqa: BLE001  # an author's function may raise anything
+    except BaseException as error:  # an author's function may raise anything
+        if is_interrupt(error):
+            raise
         return None
 
 

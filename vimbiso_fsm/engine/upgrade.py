@@ -59,6 +59,7 @@ from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.flow import Flow
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.migrations import Fields, FinishOnOld, Migration, ReplacedBy, Restart
 from vimbiso_fsm.flow.state import Declared
 from vimbiso_fsm.messages.replies import Text
@@ -290,7 +291,9 @@ def _upgraded(flow: Flow[Any], migration: Migration, fields: Fields) -> Fields:
 def _call(flow: Flow[Any], migration: Migration, name: str, function: Callable[[Any], Any], fields: Fields) -> Any:
     try:
         return function(loads(dumps(dict(fields))))  # a copy, which the function may change
-    except Exception as error:  # noqa: BLE001  # an author's function may raise anything, and its message may quote data
+    except BaseException as error:  # an author's function may raise anything, and its message may quote data
+        if is_interrupt(error):
+            raise
         fault = f"migration of {flow!r} from version {migration.since}: {name} raised {type(error).__name__}"
         raise Unreadable([fault]) from None
 

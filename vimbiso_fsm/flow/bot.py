@@ -17,6 +17,7 @@ from vimbiso_fsm.document.marks import marks_of_fields
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
 from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
+from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.commands import Commands, Shortcut
 from vimbiso_fsm.flow.flow import AnyFlow, Flow
@@ -86,6 +87,13 @@ def _services(given: Mapping[str, object]) -> Mapping[str, object]:
     return given
 
 
+def _service_limits(given: Mapping[str, ServiceLimits]) -> Mapping[str, ServiceLimits]:
+    shape: object = given
+    if not isinstance(shape, Mapping) or not all(isinstance(each, ServiceLimits) for each in shape.values()):
+        raise FlowError("", "bot", "service_limits is no mapping of limits", "give {name: ServiceLimits(…)}")
+    return given
+
+
 class Importer(Protocol[C_contra]):
     """Imports what another system has stored of a member. `vimbiso_fsm.legacy.Legacy` is one.
 
@@ -129,6 +137,7 @@ class Bot:
         texts: Templates by key, or by language and key. A reply is in the `language` that the member's profile names,
             otherwise in the one that the channel reports.
         services: The services that calls are made to, by the name of the port in snake case.
+        service_limits: The bounds of what one process asks of a service, by its name; `ServiceLimits()` for others.
         channels: Channel types beyond the built-in ones.
         accounts: Whether a member's conversations with two accounts of the bot on a channel (phone-number ids, bots'
             names) are "separate" or one ("shared").
@@ -160,6 +169,7 @@ class Bot:
     shortcuts: Sequence[Shortcut] = attrs.field(default=(), kw_only=True)
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, converter=_services, kw_only=True)
+    service_limits: Mapping[str, ServiceLimits] = attrs.field(factory=dict, converter=_service_limits, kw_only=True)
     channels: Sequence[str] = attrs.field(default=(), kw_only=True)
     accounts: Literal["separate", "shared"] = attrs.field(default="separate", validator=_check_accounts, kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)

@@ -30,6 +30,12 @@ LONGEST_REST: Final = 60.0
 LONGEST_ATTEMPT: Final = 3600.0
 """The longest time of one attempt that can be declared, in seconds. No other worker makes the call meanwhile."""
 
+MOST_THREADS: Final = 10_000
+"""The largest number of threads of a service that can be declared."""
+
+MOST_FAILURES: Final = 10_000
+"""The largest number of failures of a service that can be declared."""
+
 MOST_ATTEMPTS: Final = 100
 """The largest number of attempts in a round that can be declared."""
 
@@ -125,6 +131,44 @@ class CallPolicy:
     def given_up(self) -> Refused:
         """The reason of `failed` after the last round."""
         return Refused("call.unsure" if self.effect else "call.unavailable")
+
+
+@attrs.frozen
+class ServiceLimits:
+    """The bounds of what one process asks of a service: `Bot(service_limits={"ledger": ServiceLimits(threads=8)})`.
+
+    A sync method runs in a thread, and a thread whose method never returns is kept. A call waits for a thread before
+    its turn is stored. If it gets none, or the circuit of the service is open, the turn is not stored, and the member
+    reads that it is not possible now.
+
+    The circuit opens when the calls of several members in a row had no answer (an exception, a timeout, `Unreachable`).
+    After a rest, one call tries the service. An answer closes the circuit, also a `Refused`.
+
+    Attributes:
+        threads: Threads that may be in a method of the service. Coroutines are not counted, except those that go on
+            after they were cancelled.
+        wait: Seconds for which a message, or due work, waits for a thread. While all threads are in attempts that have
+            taken longer than their timeout, it does not wait.
+        failures: Members in a row whose calls had no answer, after which the circuit opens.
+        within: Seconds within which these calls must have ended.
+        rest: Seconds for which the circuit stays open.
+
+    Raises:
+        FlowError: A bound is no number or out of range.
+    """
+
+    threads: int = 16
+    wait: float = 5.0
+    failures: int = 10
+    within: float = 60.0
+    rest: float = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        check_count("ServiceLimits", "threads", self.threads, most=MOST_THREADS)
+        check_seconds("ServiceLimits", "wait", self.wait, more=False)
+        check_count("ServiceLimits", "failures", self.failures, most=MOST_FAILURES)
+        check_seconds("ServiceLimits", "within", self.within)
+        check_seconds("ServiceLimits", "rest", self.rest)
 
 
 STANDARD: Final = CallPolicy()

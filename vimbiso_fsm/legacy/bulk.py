@@ -356,12 +356,15 @@ class BulkImport:
         )
 
     async def _looked_up(self, number: str, look_up: LookUpNumber) -> str | None:
-        async with self._asking:
+        def ask() -> str | None:
             try:
-                return await asyncio.to_thread(look_up, number)
-            except Exception as error:  # an exception of the author's function must not end the run
+                return look_up(number)
+            except BaseException as error:  # an exception of the author's function must not end the run
                 fault = f"could not be looked up: {type(error).__name__}"
                 raise not_imported(number, "member_id", fault) from error
+
+        async with self._asking:
+            return await asyncio.to_thread(ask)
 
 
 class _Pace:

@@ -31,6 +31,7 @@ from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.session import renewed
 from vimbiso_fsm.errors import DamagedKey, DocumentTooLarge, InvalidState, NotStorable, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.legacy.declare import Declaration, LegacyFlow
@@ -129,7 +130,9 @@ def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -
     turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for)
     try:
         due = fires_at(state.timeout, turn)
-    except Exception as error:  # a function of the author, called with data of any shape
+    except BaseException as error:  # a function of the author, called with data of any shape
+        if is_interrupt(error):
+            raise
         fault = f"leads to state {run.step!r}, whose timeout raised {type(error).__name__}"
         raise not_imported(old.number, "flow_data.step", fault) from error
     return attrs.evolve(document, run=attrs.evolve(run, due=due))
@@ -163,7 +166,9 @@ def _declared(old: LegacyState, field: str, function: Callable[[], Mapping[str, 
         found: object = function()
     except Unreadable as error:
         raise not_imported(old.number, field, f"cannot be read: {error}") from None
-    except Exception as error:  # a function of the author, called with data of any shape
+    except BaseException as error:  # a function of the author, called with data of any shape
+        if is_interrupt(error):
+            raise
         raise not_imported(
             old.number, field, f"is not understood: {type(error).__name__} in the bot's Legacy"
         ) from error
@@ -182,7 +187,9 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
     try:
         fields = loads(dumps(unstructure(flow.data(**known))))
         structure(fields, flow.data)
-    except Exception as error:  # noqa: BLE001  # the author's class may raise any exception
+    except BaseException as error:  # the author's class may raise any exception
+        if is_interrupt(error):
+            raise
         quotes_nothing = isinstance(error, Unreadable | NotStorable)  # another exception may quote the answer
         fault = f"does not fit the data of flow {flow.name!r}: {error if quotes_nothing else type(error).__name__}"
         raise not_imported(old.number, "flow_data.data", fault) from None

@@ -61,6 +61,7 @@ ENGLISH: Final[Templates] = {
     "back.made": "What came before this was already sent, so there is no way back over it.",
     "back.nowhere": "This is the first question; there is nothing to go back to.",
     "call.again": "That is not done a second time by itself; please say so if you want it once more.",
+    "call.busy": "That is not possible right now. Please try again in a minute.",
     "call.done": "That was done.",
     "call.failed": "That did not work; please try again.",
     "call.too_much": "There is too much of that to show it here.",

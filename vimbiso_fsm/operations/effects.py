@@ -102,11 +102,26 @@ class RunCall(Effect[object]):
 
 
 @attrs.frozen
-class NotMade:
-    """The answer of a `RunCall` whose method was not called, because the service does not fit the call.
+class TakePlace(Effect[bool]):
+    """Take a place for a call that a decision proposes, before the decision is committed.
+
+    The answer is whether the service takes the call: it is False if all threads of the service are in use, if its
+    circuit is open, or if no thread can be started. A place is kept for the `RunCall` of the same service. One that is
+    not used is left at the end of the operation.
 
     Attributes:
-        error: Why the service does not fit.
+        call: The call.
+    """
+
+    call: Call[object]
+
+
+@attrs.frozen
+class NotMade:
+    """The answer of a `RunCall` whose method was not called, because the service is busy or does not fit the call.
+
+    Attributes:
+        error: Why the method was not called.
     """
 
     error: VimbisoError

@@ -31,13 +31,13 @@ from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause
+from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.shared import find_owner, proven_owner
-from vimbiso_fsm.operations.turn import MemberTurns, TurnResult
+from vimbiso_fsm.operations.turn import NONE_BUSY, STALE, MemberTurns, TurnResult
 from vimbiso_fsm.store import requests
 
 
@@ -339,11 +339,23 @@ class _Handling:
                 return await self._repeat(document)
             if document.moved is not None:
                 return await self._follow(document)
-        now = context.now
         words = saved.words if saved is not None else None
-        arrived = instant(now - context.waited)
         route: ReplyRoute = "keep" if self._has_left else "handle"
-        decision = decide(context.bot, document, event, instant(now), recovered=words, arrived=arrived, route=route)
+        busy = NONE_BUSY
+        while True:
+            now = context.now
+            arrived = instant(now - context.waited)
+            decision = decide(
+                context.bot, document, event, instant(now), recovered=words, arrived=arrived, route=route, busy=busy
+            )
+            if decision.call is None:
+                break
+            if not await TakePlace(decision.call):
+                if isinstance(event, LeaseExpired):  # the call rests, and the message was answered before
+                    return self._finish(document)
+                busy |= {decision.call.service}
+            elif context.now - now < STALE:
+                break
         if saved is not None:
             if not decision.changed:
                 return await self._restore(saved)

@@ -6,7 +6,7 @@ decision here. The result of a commit is a value, and the operation decides how 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -30,6 +30,13 @@ TurnResult: TypeAlias = requests.Committed | requests.Duplicate | requests.Misma
 `Stored` and `Broken` are the stored data of the member now, which are to be read and decided on again: another writer
 was faster, the deadline of the decision has passed, or a key is damaged.
 """
+
+
+NONE_BUSY: Final[frozenset[str]] = frozenset()
+"""The services that take no call, as far as an operation knows before it has asked for a place."""
+STALE: Final = 1.0
+"""Seconds that an operation may wait for a place at a service. After a longer time it decides again, because the lease
+of a call begins when it is decided."""
 
 
 class MemberTurns:

@@ -22,18 +22,19 @@ from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, LeaseExpir
 from vimbiso_fsm.engine.reading import Damaged, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Deliver
+from vimbiso_fsm.operations.effects import Deliver, TakePlace
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.promote import Unlinked
 from vimbiso_fsm.operations.shared import record_damage
-from vimbiso_fsm.operations.turn import MemberTurns
+from vimbiso_fsm.operations.turn import NONE_BUSY, MemberTurns
 from vimbiso_fsm.store.requests import Broken, Committed, Duplicate, Load, Mismatch, SetWakeUp, Stored
 
 TURNS_PER_WAKE: Final = 32
 """The number of turns in one waking. Work that is still due is left for the next waking."""
 RETRY_DELAY: Final = timedelta(seconds=60)
-"""The delay of the next waking when an event is due although its token was used before."""
+"""The delay of the next waking when an event is due that cannot be decided now: its token was used before, or it leads
+to a call of a service that takes none now."""
 
 DELIVERY_DELAY: Final = timedelta(hours=1)
 """The delay of the next waking by a worker that delivers nothing, when only one that delivers has anything to do."""
@@ -77,7 +78,7 @@ class _Waking:
         self._follow_up: CallReturned | LeaseExpired | Delivered | None = None
         self._announced: Decision | None = None
         self._made = 0
-        self._used_tokens: set[str] = set()
+        self._resting: set[str] = set()
 
     async def load(self, member_id: str) -> bool:
         """Load the member's document."""
@@ -131,12 +132,12 @@ class _Waking:
             return await self._turn(event)
         now = instant(self._context.now)
         for at, event in due(document, delivers=self._delivers):
-            if turn_token(event) not in self._used_tokens:
+            if turn_token(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
                     return await self._turn(event)
                 break
         wake = wake_at(document, delivers=self._delivers)
-        if wake is not None and self._used_tokens:
+        if wake is not None and self._resting:
             wake = max(wake, now + RETRY_DELAY)
         of_others = None if self._delivers else wake_at(document)
         if of_others is not None and of_others != wake:
@@ -148,7 +149,15 @@ class _Waking:
     async def _turn(self, event: Event) -> bool:
         """Decide an event and commit it, then do what the decision proposes."""
         turns, context = self._turns, self._context
-        decision = decide(context.bot, turns.document, event, instant(context.now), route=self._route)
+        busy = NONE_BUSY
+        while True:
+            decision = decide(context.bot, turns.document, event, instant(context.now), route=self._route, busy=busy)
+            if decision.call is None or await TakePlace(decision.call):
+                break
+            if not isinstance(event, CallReturned | Delivered):  # it stays due, and rests
+                self._resting.add(turn_token(event))
+                return True
+            busy |= {decision.call.service}
         result = await turns.commit(decision, event, self._route)
         match result:
             case Committed():
@@ -157,7 +166,7 @@ class _Waking:
                     return await self._promote(stored.document, stored)
                 return await self._go_on(stored)
             case Duplicate():  # an event that is due all the same must not be decided again and again
-                self._used_tokens.add(turn_token(event))
+                self._resting.add(turn_token(event))
                 return await self._read(result.current)
             case Mismatch():
                 return await self._read(result.current)

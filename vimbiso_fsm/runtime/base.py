@@ -16,18 +16,27 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import CallReturned, turn_token
-from vimbiso_fsm.errors import BotNotFound, FlowError, InvalidMessage, NotAnswered, TooManyMessages, VimbisoError
+from vimbiso_fsm.errors import (
+    BotNotFound,
+    FlowError,
+    InvalidMessage,
+    NotAnswered,
+    ServiceError,
+    TooManyMessages,
+    VimbisoError,
+)
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.rates import Rates
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import Operation, RunCall, answered, fault_of
+from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, answered, fault_of, is_lease_over
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
+from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -69,6 +78,8 @@ class BaseManager:
         imports: Whether the shell can read records of the previous release.
         debug: Whether the log shows the message and the traceback of an exception.
         audit: The observers.
+        services: The places at the services.
+        deliveries: The places at the function that delivers.
     """
 
     bot: Bot
@@ -76,6 +87,8 @@ class BaseManager:
     cache: Cache
     imports: bool
     audit: FlowAuditLogger
+    services: Services
+    deliveries: Places
 
     def __init__(
         self,
@@ -115,6 +128,8 @@ class BaseManager:
         self.imports = legacy is not None
         self.debug = debug
         self.audit = FlowAuditLogger(observers, self._observer_failed)
+        self.services = Services(self.bot.service_limits, self.clock.now)
+        self.deliveries = Places(DELIVERIES)
 
     def check(self, message: Message) -> None:
         """Check a message.
@@ -179,6 +194,19 @@ class BaseManager:
         known = self.cache.document(self.cache.member(place.address) or guest_id(place))
         language = self.bot.language(known.document.profile if known else {}, channel)
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
+
+    def may_begin(self, step: RunCall) -> bool:
+        """Return whether a further attempt at a call may begin. After the lease another worker may make it."""
+        return not is_lease_over(step, self.clock.now())
+
+    def busy(self, step: RunCall) -> NotMade:
+        """Return the answer of a call that is not made because there is no place at its service."""
+        return NotMade(ServiceError(step.call.service, "it takes no call now", "see ServiceLimits"))
+
+    def delivery_busy(self) -> ServiceError:
+        """Return the error of a delivery that is not begun because there is no thread for it."""
+        fault = f"no thread is free; {DELIVERIES.threads} may be in deliveries that have not ended"
+        return ServiceError("deliver", fault, "let it end in time, for example by a timeout of its requests")
 
     def late_result_lost(self, error: VimbisoError) -> None:
         """Log that the late result of a call was not stored. The call is made again when its lease has expired."""

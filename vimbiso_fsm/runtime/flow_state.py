@@ -26,6 +26,7 @@ from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
@@ -40,6 +41,7 @@ from vimbiso_fsm.operations.effects import (
     Pause,
     ReadLegacy,
     RunCall,
+    TakePlace,
     is_lease_over,
     run,
     run_awaited,
@@ -60,11 +62,16 @@ from vimbiso_fsm.runtime.binding import bind, bind_delivery
 from vimbiso_fsm.runtime.queue import AsyncMemberLock, AsyncQueue, MemberLock, Queue
 from vimbiso_fsm.runtime.services import (
     DELIVERY_TIMEOUT,
-    awaited,
-    in_thread,
+    Place,
+    Raised,
+    attempt,
+    attempt_awaited,
+    is_async,
+    result_of,
+    take,
+    take_awaited,
     with_retries,
     with_retries_async,
-    with_timeout,
 )
 from vimbiso_fsm.runtime.startup import StartupCheck
 from vimbiso_fsm.store.doctor import Durability
@@ -100,8 +107,9 @@ AT_ONCE: Final = 500
 """The number of messages that an async manager handles at the same time, without those that wait for a call or a
 delivery."""
 
-_OUTSIDE: Final = (RunCall, Deliver)
-"""Effects during which other messages of the member may be handled. Their duration is not counted as waiting."""
+_OUTSIDE: Final = (RunCall, Deliver, TakePlace)
+"""Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
+be handled."""
 
 
 class Delivery(Protocol):
@@ -383,6 +391,7 @@ class FlowStateManager:
         """Perform the effects of an operation begun at the monotonic time `began`, and report what it has stored."""
         base, outside = self._base, 0.0
         context = base.context(time.monotonic() - began)
+        taken: dict[str, Place] = {}
 
         def perform(effect: Request) -> object:
             nonlocal outside
@@ -393,8 +402,11 @@ class FlowStateManager:
                 answer: object
                 if isinstance(effect, Deliver):
                     answer = self._deliver(effect, place)
+                elif isinstance(effect, TakePlace):
+                    answer = self._take(effect, taken)
                 else:
-                    answer = self._call(effect, None if call_wait is None else max(call_wait - outside, 0), place)
+                    wait = None if call_wait is None else max(call_wait - outside, 0)
+                    answer = self._call(effect, wait, place, taken.pop(effect.call.service, None))
                 place.reacquire()
                 outside += time.monotonic() - since
                 return answer
@@ -404,6 +416,8 @@ class FlowStateManager:
         try:
             return run(begin(context), perform)
         finally:
+            for unused in taken.values():
+                unused.withdraw()
             base.report(context)
 
     def _perform(self, effect: Effect[R]) -> R:
@@ -419,22 +433,44 @@ class FlowStateManager:
         result: R = answer
         return result
 
-    def _call(self, step: RunCall, wait: float | None, place: MemberLock) -> object:
-        """Make a call, and wait for its result for `wait` seconds, or without a time limit."""
+    def _take(self, step: TakePlace, taken: dict[str, Place]) -> bool:
+        """Take a place at a service, unless the operation has one there; return whether it has one."""
+        service = step.call.service
+        if service not in taken:
+            places = self._base.services.at(service)
+            place = take(places, places.limits.wait)
+            if place is not None:
+                taken[service] = place
+        return service in taken
+
+    def _call(self, step: RunCall, wait: float | None, lock: MemberLock, place: Place | None) -> object:
+        """Make a call at a place of its service, and wait for its result for `wait` seconds, or without a limit."""
+        base = self._base
+        place = place or take(base.services.at(step.call.service), 0)
+        if place is None:
+            return base.busy(step)
         if is_lease_over(step, self.now()):
+            place.withdraw()
             return LEASE_OVER
         try:
-            future = in_thread(partial(with_retries, bind(self.bot.services, step), step.policy, step.refuses))
-        except Unreadable as error:
-            return error
-        except ServiceError as error:
-            return NotMade(error)
-        hold = HOLD * self._base.patience
+            method = bind(self.bot.services, step)
+        except (Unreadable, ServiceError) as error:
+            place.withdraw()
+            return error if isinstance(error, Unreadable) else NotMade(error)
+        taken = place
+
+        def make() -> object:
+            result = with_retries(method, step.policy, step.refuses, taken, partial(base.may_begin, step))
+            taken.service.ended(step.member_id, result)
+            return result
+
+        future = place.start(make)
+        hold = HOLD * base.patience
         try:
             done, _ = wait_for([future], hold if wait is None else min(hold, wait))
             if not done:
-                place.release()
-            return future.result(None if wait is None else max(wait - hold, 0))
+                lock.release()
+            return result_of(future, None if wait is None else max(wait - hold, 0))
         except TimeoutError:
             stored: Future[None] = Future()
             self._late.add(stored)
@@ -444,7 +480,7 @@ class FlowStateManager:
     def _store_late_result(self, step: RunCall, stored: Future[None], future: Future[object]) -> None:
         """Store the result of a call that took longer than `handle` waited."""
         try:
-            member_id, answer = step.member_id, self._base.late_answer(step, future.result())
+            member_id, answer = step.member_id, self._base.late_answer(step, result_of(future))
             self._run(self._base.wake(member_id, answer), member_id)
         except VimbisoError as error:
             self._base.late_result_lost(error)
@@ -452,18 +488,22 @@ class FlowStateManager:
             self._late.discard(stored)
             stored.set_result(None)
 
-    def _deliver(self, step: Deliver, place: MemberLock) -> BaseException | None:
+    def _deliver(self, step: Deliver, lock: MemberLock) -> BaseException | None:
         """Send replies; return the exception that was raised, or None."""
-        assert self._base.deliver is not None
-        place.release()
+        base = self._base
+        assert base.deliver is not None
+        lock.release()
+        place = take(base.deliveries, base.deliveries.limits.wait)
+        if place is None:
+            return base.delivery_busy()
         try:
-            result = with_timeout(bind_delivery(self._base.deliver, step), DELIVERY_TIMEOUT)
-            if inspect.iscoroutine(result):
-                result.close()
-                return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
-        except Exception as error:  # noqa: BLE001  # any exception leaves it unknown whether the replies were sent
-            return error
-        return None
+            result = attempt(place, bind_delivery(base.deliver, step), DELIVERY_TIMEOUT)
+        finally:
+            place.leave()
+        if inspect.iscoroutine(result):
+            result.close()
+            return ServiceError("deliver", "it is async", "use AsyncFlowStateManager, or give one without await")
+        return result.error if isinstance(result, Raised) else None
 
     # Members ------------------------------------------------------------------------------------------------------
 
@@ -916,6 +956,7 @@ class AsyncFlowStateManager:
         """Perform the effects of an operation, and report what it has stored. See `FlowStateManager._drive`."""
         base, outside = self._base, 0.0
         context = base.context(time.monotonic() - began)
+        taken: dict[str, Place] = {}
 
         async def perform(effect: Request) -> object:
             nonlocal outside
@@ -927,9 +968,11 @@ class AsyncFlowStateManager:
                 answer: object
                 if isinstance(effect, Deliver):
                     answer = await self._deliver(effect, place)
+                elif isinstance(effect, TakePlace):
+                    answer = await self._take(effect, taken)
                 else:
                     wait = None if call_wait is None else max(call_wait - outside, 0)
-                    answer = await self._call(effect, wait, place)
+                    answer = await self._call(effect, wait, place, taken.pop(effect.call.service, None))
                 await place.reacquire()
                 outside += time.monotonic() - since
                 return answer
@@ -939,6 +982,8 @@ class AsyncFlowStateManager:
         try:
             return await run_awaited(begin(context), perform)
         finally:
+            for unused in taken.values():
+                unused.withdraw()
             base.report(context)
 
     async def _perform(self, effect: Effect[R]) -> R:
@@ -953,24 +998,50 @@ class AsyncFlowStateManager:
         result: R = answer
         return result
 
-    async def _call(self, step: RunCall, wait: float | None, place: AsyncMemberLock) -> object:
+    async def _take(self, step: TakePlace, taken: dict[str, Place]) -> bool:
+        """Take a place at a service. See `FlowStateManager._take`."""
+        service = step.call.service
+        if service not in taken:
+            place = await self._place_at(step.call)
+            if place is not None:
+                taken[service] = place
+        return service in taken
+
+    async def _place_at(self, call: Call[object], *, waits: bool = True) -> Place | None:
+        places = self._base.services.at(call.service)
+        method: object = getattr(self.bot.services.get(call.service), call.method, None)
+        return await take_awaited(places, places.limits.wait if waits else 0, threaded=not is_async(method))
+
+    async def _call(self, step: RunCall, wait: float | None, lock: AsyncMemberLock, place: Place | None) -> object:
         import asyncio
 
+        base = self._base
+        place = place or await self._place_at(step.call, waits=False)
+        if place is None:
+            return base.busy(step)
         if is_lease_over(step, self.now()):
+            place.withdraw()
             return LEASE_OVER
         try:
             method = bind(self.bot.services, step)
-        except Unreadable as error:
-            return error
-        except ServiceError as error:
-            return NotMade(error)
-        call = asyncio.ensure_future(with_retries_async(method, step.policy, step.refuses))
-        hold = HOLD * self._base.patience
+        except (Unreadable, ServiceError) as error:
+            place.withdraw()
+            return error if isinstance(error, Unreadable) else NotMade(error)
+        taken = place
+
+        async def make() -> object:
+            may_begin = partial(base.may_begin, step)
+            result = await with_retries_async(method, step.policy, step.refuses, taken, may_begin)
+            taken.service.ended(step.member_id, result)
+            return result
+
+        call = asyncio.ensure_future(make())
+        hold = HOLD * base.patience
         done: set[asyncio.Task[object]] = set()
         try:
             done, _ = await asyncio.wait({call}, timeout=hold if wait is None else min(hold, wait))
             if not done:
-                place.release()
+                lock.release()
                 done, _ = await asyncio.wait({call}, timeout=None if wait is None else max(wait - hold, 0))
         finally:  # the call goes on, also when the task that waits is cancelled
             if not done:
@@ -988,17 +1059,19 @@ class AsyncFlowStateManager:
         except VimbisoError as error:
             self._base.late_result_lost(error)
 
-    async def _deliver(self, step: Deliver, place: AsyncMemberLock) -> BaseException | None:
-        import asyncio
-
-        assert self._base.deliver is not None
-        place.release()
+    async def _deliver(self, step: Deliver, lock: AsyncMemberLock) -> BaseException | None:
+        base = self._base
+        assert base.deliver is not None
+        lock.release()
+        method = bind_delivery(base.deliver, step)
+        place = await take_awaited(base.deliveries, base.deliveries.limits.wait, threaded=not is_async(method))
+        if place is None:
+            return base.delivery_busy()
         try:
-            async with asyncio.timeout(DELIVERY_TIMEOUT):
-                await awaited(bind_delivery(self._base.deliver, step))
-        except Exception as error:  # noqa: BLE001  # any exception leaves it unknown whether the replies were sent
-            return error
-        return None
+            result = await attempt_awaited(place, method, DELIVERY_TIMEOUT)
+        finally:
+            place.leave()
+        return result.error if isinstance(result, Raised) else None
 
     # Members ------------------------------------------------------------------------------------------------------
 

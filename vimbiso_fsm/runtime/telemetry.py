@@ -60,6 +60,9 @@ class Telemetry:
         self._conflicts = meter.create_counter("vimbiso.conflicts", "{conflict}", "Commits that lost a race")
         self._recoveries = meter.create_counter("vimbiso.recoveries", "{recovery}", "Damaged documents repaired")
         self._calls = meter.create_counter("vimbiso.calls", "{call}", "Outcomes of calls, as stored")
+        self._circuits = meter.create_counter(
+            "vimbiso.circuits", "{change}", "Circuits of services that opened or closed"
+        )
         self._deliveries = meter.create_counter("vimbiso.deliveries", "{delivery}", "Deliveries by status")
         self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages that were handled before")
         self._unconfirmed = meter.create_counter(
@@ -96,6 +99,10 @@ class Telemetry:
             event: dict[str, Attribute] = {**turn, **steps, "vimbiso.reference": entry.token[:10]}
             event |= {"vimbiso.refusal.codes": entry.codes, "vimbiso.attempts": details.attempts}
             span.add_event("vimbiso.turn", event)
+
+    def circuit(self, service: str, phase: str) -> None:
+        """Count a circuit that opened or closed."""
+        self._circuits.add(1, {"vimbiso.service": service, "vimbiso.circuit": phase})
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
@@ -183,6 +190,7 @@ class ObservedManager(FlowStateManager):
     ) -> None:
         self._telemetry = telemetry or Telemetry()
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
+        self._base.services.told = self._telemetry.circuit
 
     def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""
@@ -209,6 +217,7 @@ class AsyncObservedManager(AsyncFlowStateManager):
     ) -> None:
         self._telemetry = telemetry or Telemetry()
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
+        self._base.services.told = self._telemetry.circuit
 
     async def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
@@ -30,11 +30,21 @@ from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import CallPolicy
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Buttons, Menu, Reply
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import LEASE_OVER, Deliver, Operation, Pause, ReadLegacy, RunCall, is_lease_over
+from vimbiso_fsm.operations.effects import (
+    LEASE_OVER,
+    Deliver,
+    Operation,
+    Pause,
+    ReadLegacy,
+    RunCall,
+    TakePlace,
+    is_lease_over,
+)
 from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.binding import bind
@@ -316,7 +326,9 @@ def _run_call(bot: Bot, request: RunCall) -> object:
     method = bind(bot.services, request)
     try:
         return method()
-    except Exception as error:  # noqa: BLE001  # whatever a service raises is the answer of the call
+    except BaseException as error:  # whatever a service raises is the answer of the call
+        if is_interrupt(error):
+            raise
         return error
 
 
@@ -332,13 +344,15 @@ class Held(Generic[_R]):
         outcome: The result of the operation; None as long as it has not ended.
     """
 
-    def __init__(self, context: Context, begin: Callable[[Context], Operation[_R]]) -> None:
+    def __init__(self, context: Context, begin: Callable[[Context], Operation[_R]], busy: Collection[str] = ()) -> None:
         """Begin an operation, up to its first effect.
 
         Args:
             context: The context of the operation.
             begin: Makes the operation.
+            busy: The services that take no call. Whether one does is answered without a step of the test.
         """
+        self._busy = busy
         self.context = context
         self.outcome: _R | None = None
         self.request: Any = None  # the class of the effect is what a test asserts, and then uses its fields
@@ -378,6 +392,8 @@ class Held(Generic[_R]):
         self.request = None
         try:
             self.request = step()
+            while isinstance(self.request, TakePlace):
+                self.request = self._operation.send(self.request.call.service not in self._busy)
         except StopIteration as end:
             self.outcome = end.value
 
@@ -401,6 +417,7 @@ class Chat:
         delivers: Whether a wake delivers replies; otherwise they wait in the outbox.
         delivered: The deliveries that succeeded.
         plan: What the next deliveries raise; None is a success, and so is each delivery after the end of the plan.
+        busy: The services that take no call.
     """
 
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = False) -> None:
@@ -421,6 +438,7 @@ class Chat:
         self.delivers = False
         self.delivered: list[Deliver] = []
         self.plan: list[BaseException | None] = []
+        self.busy: set[str] = set()
         self._ids = itertools.count(1)
         self._began: dict[Held[Any], float] = {}
         self._paused = 0.0
@@ -485,7 +503,7 @@ class Chat:
 
     def _hold(self, begin: Callable[[Context], Operation[_R]], cache: Cache | None, patience: float = 5.0) -> Held[_R]:
         cache = self.cache if cache is None else cache
-        operation = Held(Context(self.bot, cache, self.clock.at, patience=patience), begin)
+        operation = Held(Context(self.bot, cache, self.clock.at, patience=patience), begin, self.busy)
         self._began[operation] = self._paused
         return operation
 

@@ -1,0 +1,28 @@
+"""Exceptions that come out of an author's code and are none of it: they are meant for the process."""
+
+from __future__ import annotations
+
+import traceback
+from itertools import pairwise
+from types import FrameType
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an exception is meant for the process, and is not an outcome of the code that it came out of.
+
+    `KeyboardInterrupt` is one, and so is whatever a signal handler raises, such as the `SystemExit` of a service that
+    is stopped. A signal handler is told from other functions by its argument: the frame that it has interrupted.
+
+    Any other exception of an author's code is a failure of that code, also a `SystemExit`, a `GeneratorExit` or a
+    `CancelledError`: code that cannot await is not cancelled.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(_is_handler(frame, interrupted) for interrupted, frame in pairwise(frames))
+
+
+def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
+    """Whether a frame is that of a signal handler, which was given the frame that it has interrupted."""
+    given = frame.f_locals.values()
+    return any(value is interrupted or (type(value) is tuple and interrupted in value) for value in given)
