@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.shells import Shell
+from tests.shells import Shell, Watched
 from vimbiso_fsm import (
     AnotherBotsStore,
     Bot,
@@ -18,6 +18,7 @@ from vimbiso_fsm import (
     FlowStateManager,
     Message,
     State,
+    StoreUnavailable,
     Text,
     Transition,
     UnknownLayout,
@@ -216,6 +217,55 @@ def test_a_manager_asks_once():
         manager.handle(Message(Channel("sms", "1"), f"m{place}", "hi"))
     assert (asked.count("ReadOwner"), asked.count("Claim")) == (1, 1)
     assert asked[:2] == ["ReadOwner", "Claim"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("record", "error"),
+    [
+        (dumps({"layout": LAYOUT + 1, "bot": "bank", "flows": ["menu"]}), UnknownLayout),
+        (dumps({"layout": LAYOUT, "bot": "clinic", "flows": ["book"]}), AnotherBotsStore),
+    ],
+    ids=["a newer layout", "another bot"],
+)
+def test_a_running_manager_asks_again_whose_the_store_is(
+    kind: Any, record: bytes, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+):
+    """A manager that runs is refused when the store is no longer its bot's, and goes on when it is again."""
+    store = MemoryStore(Clock())
+    with Shell(kind, bot("menu", name="bank"), store) as shell:
+        member = shell.handle(shell.message("hi")).state.member_id
+        mine = store.perform(ReadOwner())
+        store.perform(Claim(record, mine))
+        assert shell.handle(shell.message("yes")).status == "advanced"
+        monkeypatch.setattr("vimbiso_fsm.runtime.flow_state.OWNER_KNOWN", 0.0)
+        shell.manager._ready_until = 0.0  # as when the time is over
+        for name, *arguments in (("handle", shell.message("hi")), ("wake", member), ("state", member)):
+            with pytest.raises(error):
+                shell.do(name, *arguments)
+        assert store.perform(ReadOwner()) == record
+        store.perform(Claim(mine, record))
+        assert shell.handle(shell.message("hi")).status == "advanced"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_turn_does_not_fail_because_the_owner_cannot_be_read_again(kind: Any):
+    """A store that does not say whose it is, when it is asked again, hinders no turn that it can store."""
+    store = Watched(MemoryStore(Clock()))
+    with Shell(kind, bot("menu", name="bank"), store) as shell:
+        shell.handle(shell.message("hi"))
+        asked: list[Request] = []
+
+        def down(request: Request) -> None:
+            if isinstance(request, ReadOwner):
+                asked.append(request)
+                raise StoreUnavailable("down")
+
+        store.before = down
+        shell.manager._ready_until = 0.0  # as when the time is over
+        assert shell.handle(shell.message("yes")).status == "advanced"
+        assert shell.handle(shell.message("hi")).status == "advanced"
+        assert asked == [ReadOwner()]
 
 
 @pytest.mark.parametrize("name", [" ", "a" * 41, "é", 7, None, "a:b"])

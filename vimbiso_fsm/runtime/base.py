@@ -208,6 +208,10 @@ class BaseManager:
         fault = f"no thread is free; {DELIVERIES.threads} may be in deliveries that have not ended"
         return ServiceError("deliver", fault, "let it end in time, for example by a timeout of its requests")
 
+    def owner_unknown(self, error: VimbisoError) -> None:
+        """Log that the store did not say whose it is. It is asked again later, and what is done meanwhile goes on."""
+        _log.error("the owner of the store was not read: %s", error_record(error, ""))
+
     def late_result_lost(self, error: VimbisoError) -> None:
         """Log that the late result of a call was not stored. The call is made again when its lease has expired."""
         _log.error("the answer of a call was not stored, it is asked for again later: %s", error_record(error, ""))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.errors import NotAnswered, ServiceError, Unreadable, VimbisoError
+from vimbiso_fsm.errors import AnotherBotsStore, NotAnswered, ServiceError, UnknownLayout, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
@@ -73,7 +73,7 @@ from vimbiso_fsm.runtime.services import (
     with_retries,
     with_retries_async,
 )
-from vimbiso_fsm.runtime.startup import StartupCheck
+from vimbiso_fsm.runtime.startup import OWNER_KNOWN, StartupCheck
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.index import Secret
 from vimbiso_fsm.store.requests import (
@@ -189,6 +189,7 @@ class FlowStateManager:
         self._queue = Queue()
         self._late: set[Future[None]] = set()
         self._start: Callable[[], None] | None = self._claim
+        self._ready_until = float("-inf")
         self._starting = threading.Lock()
         self._on_close = on_close
 
@@ -355,11 +356,25 @@ class FlowStateManager:
         run(claim(self.bot), self._store.perform)
 
     def _ready(self) -> None:
-        """Check before the first use whether this manager may start on its servers."""
+        """Check whether this manager may start on its servers, and later whether the store is still its bot's.
+
+        A store that does not answer the later question is left to the request that follows.
+        """
         with self._starting:
+            if self._start is None and time.monotonic() < self._ready_until:
+                return
             if self._start is not None:
                 self._start()
-                self._start = None
+            asks_again, self._start = self._start is None, None
+            self._ready_until = time.monotonic() + OWNER_KNOWN
+        if asks_again:  # without the lock, so that the others go on meanwhile
+            try:
+                self._claim()
+            except (AnotherBotsStore, UnknownLayout):
+                self._start, self._ready_until = self._claim, float("-inf")
+                raise
+            except NotAnswered as error:
+                self._base.owner_unknown(error)
 
     def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
         """Run an operation in the member's place in the queue.
@@ -369,15 +384,16 @@ class FlowStateManager:
             key: The key of the queue.
             call_wait: Seconds for all calls together; None waits for their end.
         """
-        if self._start is not None:
-            self._ready()
         began = time.monotonic()
+        if began >= self._ready_until:
+            self._ready()
+            began = time.monotonic()
         with MemberLock(self._queue, key, self._base.patience) as place:
             return self._drive(begin, began, place, call_wait)
 
     def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
         """Run an operation without calls outside the queue. `member_id`: the member whose document it may change."""
-        if self._start is not None:
+        if time.monotonic() >= self._ready_until:
             self._ready()
         try:
             return self._drive(begin, time.monotonic())
@@ -734,7 +750,7 @@ class FlowStateManager:
     @checked
     def ask(self, request: Effect[R]) -> R:
         """Return the store's answer to a request. See the class of the request."""
-        if self._start is not None:
+        if time.monotonic() >= self._ready_until:
             self._ready()
         return self._perform(request)
 
@@ -804,6 +820,7 @@ class AsyncFlowStateManager:
         self._legacy = legacy
         self._loops = PerLoop(_LoopState)
         self._start: Callable[[], Awaitable[None]] | None = self._claim
+        self._ready_until = float("-inf")
         self._on_close = on_close
 
     @classmethod
@@ -915,12 +932,18 @@ class AsyncFlowStateManager:
         await run_awaited(claim(self.bot), self._store.perform)
 
     async def _ready(self) -> None:
-        """Check before the first use whether this manager may start on its servers.
+        """Check whether this manager may start, and later whether the store is still its bot's.
 
-        One task makes the check, and the others wait for it, even if the first one is cancelled.
+        See `FlowStateManager._ready`. One task makes the first check, and the others wait for it, even if the first one
+        is cancelled.
         """
         import asyncio
 
+        if self._start is None:
+            if time.monotonic() >= self._ready_until:
+                self._ready_until = time.monotonic() + OWNER_KNOWN
+                await self._claim_again()
+            return
         state = self._loops.get()
         if state.starting is None:
             state.starting = asyncio.ensure_future(self._begin())
@@ -930,19 +953,29 @@ class AsyncFlowStateManager:
     async def _begin(self) -> None:
         if (start := self._start) is not None:
             await start()
-            self._start = None
+            self._start, self._ready_until = None, time.monotonic() + OWNER_KNOWN
+
+    async def _claim_again(self) -> None:
+        try:
+            await self._claim()
+        except (AnotherBotsStore, UnknownLayout):
+            self._start, self._ready_until = self._claim, float("-inf")
+            raise
+        except NotAnswered as error:
+            self._base.owner_unknown(error)
 
     async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
         """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
-        if self._start is not None:
-            await self._ready()
         began = time.monotonic()
+        if began >= self._ready_until:
+            await self._ready()
+            began = time.monotonic()
         async with AsyncMemberLock(self._loops.get().queue, key, self._base.patience) as place:
             return await self._drive(begin, began, place, call_wait)
 
     async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
         """Run an operation without calls outside the queue. See `FlowStateManager._operate`."""
-        if self._start is not None:
+        if time.monotonic() >= self._ready_until:
             await self._ready()
         try:
             return await self._drive(begin, time.monotonic())
@@ -1160,7 +1193,7 @@ class AsyncFlowStateManager:
     @checked
     async def ask(self, request: Effect[R]) -> R:
         """Return the store's answer to a request. See the class of the request."""
-        if self._start is not None:
+        if time.monotonic() >= self._ready_until:
             await self._ready()
         return await self._perform(request)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.store.doctor import Durability, Node, examine, insist
+
+OWNER_KNOWN: Final = 60.0
+"""Seconds after which a manager asks again whether the store is still its bot's and of a layout that it knows."""
 
 _log = logging.getLogger("vimbiso_fsm")
 
