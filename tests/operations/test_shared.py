@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -93,7 +94,7 @@ def test_an_async_worker_puts_damage_aside(valkey_url: str):
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (lambda client: client.zadd("vimbiso:workers", {b"\xff": 9e9}), "Heartbeat"),
+        (lambda client: client.zadd("vimbiso:workers", {b"\xff": time.time() + 60}), "Heartbeat"),
         (lambda client: client.set("vimbiso:workers", "x"), "Heartbeat"),
         (lambda client: client.rpush(only_key(client, "*:due").replace(b"due", b"lease"), "x"), "Lease"),
         (lambda client: client.set(only_key(client, "*:due").replace(b"due", b"lease"), b"\xff"), "Lease"),

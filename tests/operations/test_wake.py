@@ -1443,7 +1443,7 @@ def test_a_message_under_a_used_id_is_an_incident(kind: Literal["sync", "async"]
         assert b"private" not in incidents[0].body
         assert CHANNEL.identifier.encode() not in incidents[0].body
         assert shell.do("incidents", "m-2") == ()
-        assert shell.do("incidents") == ()
+        assert {one.kind for one in shell.do("incidents")} <= {"clock"}  # that of the test is not the process's
 
 
 def test_a_repetition_is_no_incident(kind: Literal["sync", "async"]):

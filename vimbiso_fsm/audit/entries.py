@@ -58,7 +58,7 @@ class AuditEntry:
         member_id: The member.
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase" or
+            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock" or
             "error".
         status: The status of the outcome.
         token: The token of the commit.

@@ -153,7 +153,7 @@ class _Part(NamedTuple):
 
 def _parts() -> Iterator[_Part]:
     for field in attrs.fields(Document):
-        if not field.init or field.name in ("run", "upgraded"):
+        if not field.init or field.name in ("run", "upgraded", "ahead"):
             continue
         default: Any = field.default
         plain = field.name in ("profile", "current_account")

@@ -307,6 +307,8 @@ class Document:
             after those of the runs that wait for it as their sub-flow, as in "home.shopping/pay.paying".
         leaving: Channels that were linked. The document is done with them, and the index may not be yet.
         moved: The member that this document is merged into.
+        ahead: Seconds by which the clock was ahead when the document was stored, if its instants have been corrected
+            since (`engine.ahead`). They are not stored; the next audit entry has them.
         upgraded: The upgrades of runs that were made when the document was read. They are not stored; the next audit
             entry records them.
         judged: The note that the document was found valid. It is not stored.
@@ -334,6 +336,7 @@ class Document:
     leaving: tuple[Leaving, ...] = ()
     moved: Moved | None = None
     upgraded: tuple[Fields, ...] = attrs.field(default=(), eq=False, repr=False)
+    ahead: float = attrs.field(default=0.0, eq=False, repr=False)
     judged: Judged | None = attrs.field(init=False, default=None, eq=False, repr=False)
 
     def keep_judged(self, judged: Judged) -> None:

@@ -203,6 +203,6 @@ _read_run: Final = _reader.get_structure_hook(Run)
 _READERS: Final[tuple[tuple[str, str, Callable[[object, Any], Any], Any], ...]] = tuple(
     (wire_name(field.name), field.name, _reader.get_structure_hook(field.type), field.type)
     for field in attrs.fields(Document)
-    if field.init and field.name not in ("run", "upgraded")
+    if field.init and field.name not in ("run", "upgraded", "ahead")
 )
 """Of each attribute of a document but `run`: its name on the wire, its own, how it is read, its type."""

@@ -17,8 +17,9 @@ list, which import-linter checks:
     interpreter     steps on the machine: fire a trigger, run to completion, start and leave flows
     global_words    menu, cancel, back and help
     session         the life of a session
-    salvage         the valid part of a damaged document, and the state in which the member stood
     timers          the timeout of a state
+    ahead           documents that were stored while the clock was ahead
+    salvage         the valid part of a damaged document, and the state in which the member stood
     calls           the outcome of a call
     interpret       a message in the member's current state
     room            the room that a turn may fill in a document

@@ -193,9 +193,9 @@ def _document(draft: Draft, event: Event) -> Document:
     """The new document. After an error, only its version, its instant and the words in its outbox are new."""
     before, intact = draft.before, is_intact(draft.before)
     if draft.kind == "error":
-        return attrs.evolve(before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=()).at(
-            draft.now
-        )
+        return attrs.evolve(
+            before, version=draft.version, last_updated=draft.now, outbox=draft.outbox, upgraded=(), ahead=0.0
+        ).at(draft.now)
     member = draft.member
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)

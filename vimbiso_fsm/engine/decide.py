@@ -22,6 +22,7 @@ from vimbiso_fsm.engine.commit import Decision, close
 from vimbiso_fsm.engine.draft import Draft, NotNow
 from vimbiso_fsm.engine.events import (
     CallReturned,
+    ClockReturned,
     Delivered,
     DeliveryDue,
     Event,
@@ -108,6 +109,8 @@ def decide(
                 take_delivery_due(draft, event)
             case Delivered():
                 take_delivered(draft, event)
+            case ClockReturned():
+                draft.kind = "clock"
         return close(draft, event, route)
     except BaseException as error:  # whatever an author's callback raises, the member keeps their place
         if is_interrupt(error):

@@ -112,8 +112,29 @@ class Delivered:
     done: bool
 
 
+@attrs.frozen
+class ClockReturned:
+    """The store's clock was ahead at the latest commit and has returned, and the document is corrected.
+
+    Attributes:
+        at: The instant of that commit, by the clock that was ahead.
+        version: The version that the commit made.
+    """
+
+    at: datetime
+    version: int
+
+
 Event: TypeAlias = (
-    Message | CallReturned | StateTimeout | SessionExpired | SessionEnding | LeaseExpired | DeliveryDue | Delivered
+    Message
+    | CallReturned
+    | StateTimeout
+    | SessionExpired
+    | SessionEnding
+    | LeaseExpired
+    | DeliveryDue
+    | Delivered
+    | ClockReturned
 )
 """The events that a turn is decided on."""
 
@@ -151,6 +172,8 @@ def turn_token(event: Event) -> str:
             return hashed("Sent", event.id, str(event.tries))
         case LeaseExpired():
             return hashed("stray", event.key, str(event.tries))
+        case ClockReturned():
+            return hashed("clock", event.at.isoformat(), str(event.version))
 
 
 def content_digest(event: Event) -> str:

@@ -23,11 +23,14 @@ from vimbiso_fsm.engine.events import (
     turn_token,
 )
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, next_delivery
-from vimbiso_fsm.flow.calls import STANDARD
+from vimbiso_fsm.flow.calls import LONGEST_REST, STANDARD
 from vimbiso_fsm.messages.replies import Reply
 
 DELIVERY_LEASE: Final = timedelta(seconds=30)
 """The lease of the worker that delivers replies."""
+
+LONGEST_PAUSE: Final = timedelta(seconds=LONGEST_REST)
+"""The longest pause between two deliveries of the same replies; a lease is shorter."""
 
 OUTBOX: Final = 16
 """The number of turns whose replies may wait. The oldest beyond it are dropped, which the audit records."""

@@ -46,7 +46,7 @@ TURN_ROOM: Final = 56 * 1024
 SMALL: Final = 1024
 """Bytes that a turn may add above `TURN_ROOM`: a confirmation and its bookkeeping."""
 
-_TAKES_NOTHING_IN: Final = frozenset({"start", "session", "recovery", "refusal", "page", "error"})
+_TAKES_NOTHING_IN: Final = frozenset({"start", "session", "recovery", "refusal", "page", "clock", "error"})
 """The kinds of turns of a message that gather nothing."""
 
 

@@ -39,17 +39,16 @@ from vimbiso_fsm.document.json_codec import dumps, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
 from vimbiso_fsm.document.typed_data import unstructure
-from vimbiso_fsm.engine.draft import Draft, holds_answers
+from vimbiso_fsm.engine.draft import holds_answers
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.session import renewed
+from vimbiso_fsm.engine.timers import timer_of
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.carry_on import CARRY_ON
 from vimbiso_fsm.flow.flow import Flow
-from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.flow.migrations import renamed
-from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.store.requests import Entry, Record
@@ -269,24 +268,9 @@ def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Docume
     fresh = renewed(session.since, session.deadline, flow, bot.session, now, warns=warns)
     if session.deadline is None or fresh.deadline is None or fresh.deadline < session.deadline:
         session = fresh
-    due = run.due if run.due is not None and run.due > now else _timer(bot, document, now)
+    due = run.due if run.due is not None and run.due > now else timer_of(bot, document, now)
     document = attrs.evolve(document, run=attrs.evolve(to_be_asked(attrs.evolve(run, entered=version)), due=due))
     return document.with_session(session)
-
-
-def _timer(bot: Bot, document: Document, now: datetime) -> datetime | None:
-    """The instant at which the current state times out if it is entered now; None without a timeout.
-
-    None also if its function raises; the next message meets the same exception and reports it.
-    """
-    draft = Draft(bot, document, document.channel, now, "", "")
-    timeout = draft.state.timeout
-    try:
-        return fires_at(timeout, draft.turn(draft.standing)) if timeout is not None else None
-    except BaseException as error:  # an author's function may raise anything
-        if is_interrupt(error):
-            raise
-        return None
 
 
 def with_notice(bot: Bot, document: Document, words: Text, token: str) -> Document:

@@ -7,13 +7,18 @@ apart from the others: home does not follow a run that ends, and suspended runs 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
-from vimbiso_fsm.document.document import Run, Suspended
+from vimbiso_fsm.document.document import Document, Run, Suspended
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import StateTimeout
 from vimbiso_fsm.engine.global_words import follow_global_word, global_word
 from vimbiso_fsm.engine.interpreter import time_out
+from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
+from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.messages.message import Message
 
 
@@ -60,6 +65,21 @@ def take_too_late(draft: Draft, message: Message) -> None:
     command = global_word(draft, message)
     if command and draft.pending is None:
         follow_global_word(draft, command)
+
+
+def timer_of(bot: Bot, document: Document, now: datetime) -> datetime | None:
+    """Return the instant at which the current state times out if it is entered now; None without a timeout.
+
+    None also if its function raises; the next message meets the same exception and reports it.
+    """
+    draft = Draft(bot, document, document.channel, now, "", "")
+    timeout = draft.state.timeout
+    try:
+        return fires_at(timeout, draft.turn(draft.standing)) if timeout is not None else None
+    except BaseException as error:  # an author's function may raise anything
+        if is_interrupt(error):
+            raise
+        return None
 
 
 def _runs(draft: Draft) -> tuple[Run, ...]:

@@ -436,6 +436,14 @@ def _notes(found: Sequence[RunUpgrade]) -> Iterator[dict[str, Any]]:
 
 
 def migrated(*documents: Document | None) -> dict[str, Any]:
-    """Return what the audit records of the commit that stores these documents: the runs that were upgraded."""
-    notes = [note for document in documents if document is not None for note in document.upgraded]
-    return {"migrated": notes} if notes else {}
+    """Return what the audit records of the commit that stores these documents.
+
+    These are the runs that were upgraded, and the seconds by which the clock was ahead at the commit before.
+    """
+    found: dict[str, Any] = {}
+    for document in documents:
+        if document is not None and document.upgraded:
+            found["migrated"] = [*found.get("migrated", ()), *document.upgraded]
+        if document is not None and document.ahead:
+            found["clock_ahead"] = round(document.ahead)
+    return found

@@ -24,6 +24,14 @@ class Door(Protocol):
         ...
 
 
+class Clock(Protocol):
+    """The clock of a manager."""
+
+    def agrees(self) -> bool:
+        """Return whether the store's clock agrees with that of the process."""
+        ...
+
+
 class Context:
     """The input of an operation from its shell, and its report beside the result.
 
@@ -39,12 +47,13 @@ class Context:
             every answer.
         patience: Seconds for which the operation may lose races against other writers.
         door: Refuses new guests above their rate; None refuses none.
+        clock: Tells whether the store's clock is to be trusted; None trusts it.
         told: The commits to report to observers, in order.
         errors: The exceptions of callbacks, calls and deliveries, each with the reference of its turn.
         confirmed: Whether the store has confirmed the latest commit with the required durability.
     """
 
-    __slots__ = ("_until", "bot", "cache", "confirmed", "door", "errors", "now", "patience", "told", "waited")
+    __slots__ = ("_until", "bot", "cache", "clock", "confirmed", "door", "errors", "now", "patience", "told", "waited")
 
     bot: Bot
     cache: Cache
@@ -53,6 +62,7 @@ class Context:
     patience: float
     confirmed: bool
     door: Door | None
+    clock: Clock | None
 
     def __init__(self, bot: Bot, cache: Cache, now: float, *, patience: float = 5.0, waited: float = 0.0) -> None:
         self.bot = bot
@@ -65,6 +75,7 @@ class Context:
         self.errors: list[tuple[str, BaseException]] = []
         self.confirmed = True
         self.door = None
+        self.clock = None
 
     @property
     def is_overdue(self) -> bool:

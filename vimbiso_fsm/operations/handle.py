@@ -22,6 +22,7 @@ from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
+from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute, content_digest, turn_token
@@ -334,6 +335,8 @@ class _Handling:
         """Decide the event on the document and commit the decision, then make the call that it proposes."""
         turns, context, event, saved = self._turns, self._context, self._event, self._salvage
         document = turns.document
+        if document.last_updated.timestamp() - SKEW > context.now:
+            document = turns.correct(instant(context.now))
         if event is self._message:
             if self._repeating:
                 return await self._repeat(document)

@@ -325,6 +325,7 @@ def _merged(
         last_updated=now,
         channels=(address,),
         upgraded=(),
+        ahead=0.0,
     )
     if member is not None:
         channels = (*(known for known in member.channels if known not in (address, address.without_account)), address)
@@ -363,6 +364,7 @@ def _joined(
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
         upgraded=(),
+        ahead=0.0,
     ).at(now)
 
 

@@ -6,6 +6,7 @@ decision here. The result of a commit is a value, and the operation decides how 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final, TypeAlias
 
 import attrs
@@ -13,6 +14,7 @@ import attrs
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
+from vimbiso_fsm.engine.ahead import corrected
 from vimbiso_fsm.engine.commit import Decision, caller, commit_of
 from vimbiso_fsm.engine.decide import failure
 from vimbiso_fsm.engine.draft import is_entering
@@ -138,6 +140,19 @@ class MemberTurns:
             return lost.current
         await self.context.pause(self.member_id, self.attempts)
         return await requests.Load(self.member_id)
+
+    # Clock --------------------------------------------------------------------------------------------------------
+
+    def correct(self, now: datetime) -> Document:
+        """Correct the document, which is from the future, unless it is the clock that is behind; return the document.
+
+        Args:
+            now: The store's clock.
+        """
+        clock = self.context.clock
+        if clock is None or clock.agrees():
+            self.document = corrected(self.context.bot, self.document, now)
+        return self.document
 
     # Promotion ----------------------------------------------------------------------------------------------------
 

@@ -178,7 +178,9 @@ def with_entry(decision: Decision, *, kind: str, detail: Mapping[str, object], s
 
 def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
     names = [
-        field.name for field in attrs.fields(Document) if field.name not in ("version", "last_updated", "upgraded")
+        field.name
+        for field in attrs.fields(Document)
+        if field.name not in ("version", "last_updated", "upgraded", "ahead")
     ]
     changed = [name for name in names if before is None or getattr(before, name) != getattr(after, name)]
     return entry_for(

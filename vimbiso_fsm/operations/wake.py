@@ -16,9 +16,18 @@ from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.document.document import Document, Undelivered
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
+from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import decide
-from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, LeaseExpired, ReplyRoute, turn_token
+from vimbiso_fsm.engine.events import (
+    CallReturned,
+    ClockReturned,
+    Delivered,
+    Event,
+    LeaseExpired,
+    ReplyRoute,
+    turn_token,
+)
 from vimbiso_fsm.engine.reading import Damaged, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
@@ -120,7 +129,9 @@ class _Waking:
             event: Event = self._follow_up
             self._follow_up = None
             return await self._turn(event)
-        document = turns.document
+        document, now = turns.document, instant(self._context.now)
+        if document.last_updated.timestamp() - SKEW > self._context.now:
+            document = turns.correct(now)
         if document.moved is not None:
             return await self._promote(document, None)
         if document.leaving:
@@ -130,12 +141,15 @@ class _Waking:
         if self._unstored is not None:
             event, self._unstored = self._unstored, None
             return await self._turn(event)
-        now = instant(self._context.now)
         for at, event in due(document, delivers=self._delivers):
             if turn_token(event) not in self._resting:
                 if at <= now and self._made <= TURNS_PER_WAKE:
                     return await self._turn(event)
                 break
+        if document.ahead:
+            returned = ClockReturned(now + timedelta(seconds=document.ahead), document.version)
+            if turn_token(returned) not in self._resting:
+                return await self._turn(returned)
         wake = wake_at(document, delivers=self._delivers)
         if wake is not None and self._resting:
             wake = max(wake, now + RETRY_DELAY)

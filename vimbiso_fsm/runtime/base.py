@@ -11,10 +11,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import TypeAlias, TypeVar
 
-from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.document.ids import guest_id
+from vimbiso_fsm.document.ids import guest_id, instant
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import (
     BotNotFound,
@@ -37,6 +37,7 @@ from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
 from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
+from vimbiso_fsm.store.requests import RecordIncident
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -145,8 +146,18 @@ class BaseManager:
     def context(self, waited: float = 0.0) -> Context:
         """Return the context of an operation that has waited in a queue for `waited` seconds."""
         context = Context(self.bot, self.cache, self.clock.now(), patience=self.patience, waited=waited)
+        context.clock = self.clock
         context.door = self.door
         return context
+
+    def clock_incident(self) -> RecordIncident:
+        """Log that the store's clock and that of the process differ, and return the request that records it."""
+        clock = self.clock
+        seconds, clock.unreported = round(clock.unreported), 0.0
+        returned = clock.agrees()
+        _log.warning("the store's clock %s %+d s ahead of this process's", "was" if returned else "is", seconds)
+        detail = {"seconds_ahead": seconds, "returned": returned}
+        return RecordIncident(None, Incident(instant(clock.now()), "clock", detail=detail).body)
 
     def wake(self, member_id: str, answer: CallReturned | None = None) -> Begin[tuple[AuditEntry, ...]]:
         """Return the operation that wakes a member. `answer`: the late result of a call, which is stored first."""

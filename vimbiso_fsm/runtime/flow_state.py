@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -444,6 +444,9 @@ class FlowStateManager:
         elif not isinstance(effect, ReadLegacy):
             answer = self._store.perform(effect)
             self._base.clock.adjust(answer)
+            if self._base.clock.unreported:
+                with suppress(VimbisoError):
+                    self._store.perform(self._base.clock_incident())
         elif self._legacy is not None:
             answer = self._legacy.read(effect.number)
         result: R = answer
@@ -1026,6 +1029,9 @@ class AsyncFlowStateManager:
         elif not isinstance(effect, ReadLegacy):
             answer = await self._store.perform(effect)
             self._base.clock.adjust(answer)
+            if self._base.clock.unreported:
+                with suppress(VimbisoError):
+                    await self._store.perform(self._base.clock_incident())
         elif self._legacy is not None:
             answer = await self._legacy.read(effect.number)
         result: R = answer

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import secrets
 import threading
 import time
@@ -52,6 +53,8 @@ WIDTH: Final = 32
 """The number of members that are woken at the same time."""
 MEMBERS_PER_SHARD: Final = 100
 """The number of members of one shard that are woken in one round."""
+ALL: Final = 1_000_000_000
+"""More members than a shard has."""
 REST: Final = 60.0
 """Seconds before a member is woken again after a waking has failed."""
 
@@ -116,6 +119,8 @@ class _Rounds:
         self._workers: tuple[str, ...] = ()
         self._wanted: tuple[int, ...] = ()
         self._held: set[int] = set()
+        self._returns = 0
+        self._swept: set[int] = set()
         self._heartbeat_at = float("-inf")
         self._busy: set[str] = set()
         self._resting: dict[str, float] = {}
@@ -160,10 +165,30 @@ class _Rounds:
             self._busy.update(found)
         return found
 
-    def _reads(self) -> Iterator[ReadDue]:
-        """Return a request for the due members of each shard, enough that busy and resting ones hide no others."""
+    def _reads(self, returns: int) -> Iterator[ReadDue]:
+        """Return a request for the due members of each shard, enough that busy and resting ones hide no others.
+
+        After the store's clock has returned, all members of each shard are due once: the wake-ups of those who were
+        stored while it was ahead are as far ahead.
+
+        Args:
+            returns: How often the store's clock has returned.
+        """
+        if returns != self._returns:
+            self._returns, self._swept = returns, set()
         limit = MEMBERS_PER_SHARD + len(self._busy) + len(self._resting)
-        return (ReadDue(shard, limit=limit) for shard in sorted(self._held))
+        for shard in sorted(self._held):
+            if returns and shard not in self._swept:
+                yield ReadDue(shard, math.inf, limit=ALL)
+            else:
+                yield ReadDue(shard, limit=limit)
+
+    def _read(self, requests: Iterable[ReadDue], answers: Sequence[tuple[str, ...] | None]) -> list[str]:
+        """Return the members to wake now, and note the shards of which all members were read."""
+        for request, answer in zip(requests, answers, strict=True):
+            if request.until is not None and answer is not None:
+                self._swept.add(request.shard)
+        return self._to_wake(answers)
 
     def _ended(self, member: str) -> None:
         with self._guard:
@@ -258,7 +283,8 @@ class Worker(_Rounds):
             (workers,) = self._each(heartbeat, [Heartbeat(self.name, self._lease)])
             requests = list(self._requests(workers))
             self._leased(requests, self._each(lease, requests))
-        members = self._to_wake(self._each(due_members, list(self._reads())))
+        reads = list(self._reads(self._manager._base.clock.returns))
+        members = self._read(reads, self._each(due_members, reads))
         return [self._pool.submit(self._wake, member) for member in members]
 
     def _each(self, operation: Callable[[Context, Q], Operation[R]], requests: Sequence[Q]) -> list[R | None]:
@@ -344,7 +370,8 @@ class AsyncWorker(_Rounds):
             (workers,) = await self._each(heartbeat, [Heartbeat(self.name, self._lease)])
             requests = list(self._requests(workers))
             self._leased(requests, await self._each(lease, requests))
-        members = self._to_wake(await self._each(due_members, list(self._reads())))
+        reads = list(self._reads(self._manager._base.clock.returns))
+        members = self._read(reads, await self._each(due_members, reads))
         begun = [asyncio.ensure_future(self._wake(member)) for member in members]
         self._tasks.update(begun)
         for task in begun:
