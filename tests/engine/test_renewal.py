@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.flow.test_tokens import Office, a_bot, log_in, logged_in, login, paid, shopping
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode
@@ -422,7 +423,7 @@ TO_ITS_END = [("step", (number, 40)) for number in (1, 0)]
     moves=[("step", (0, 1)), ("wait", 30), ("begin", "yes"), ("step", (1, 40)), ("pay", "ok"), ("step", (0, 40))],
     session=300.0,
 )
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_whatever_happens_each_payment_is_known_of(first: str, moves: list[tuple[str, Any]], session: float):
     """Before a second payment is made, the member was told of the first or that its outcome is unknown.
 

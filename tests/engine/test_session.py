@@ -9,11 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.credex_core import SimulatedCredexCore
 from tests.bots import fruit_bot, member_document, one_flow
+from tests.examples import examples
 from tests.flow.test_tokens import TOKENS, a_token, shopping
 from vimbiso_fsm.document.document import Document, TokenLife
 from vimbiso_fsm.engine.events import SessionEnding, SessionExpired
@@ -109,7 +110,7 @@ def test_a_call_on_its_way_suspends_the_limit():
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_session_outlives_its_limits(pauses: list[int]):
     """A deadline is never later than idle time and limit allow, and a message after it is told of the end."""
     talk = ordering(session=LIMITED)
@@ -350,7 +351,7 @@ def test_a_warning_that_could_not_be_delivered_in_time_is_none(then: str):
     st.integers(300, 1200),
     st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_each_wake_up_has_due_work(moves: list[tuple[str, int]], limit: int, announced: bool):
     """Each wake-up has due work, leaves none behind, and warns of an end at most once and never after it."""
     chat = chatting(session=SessionLife(idle=300, limit=limit, warning=60, announced=announced))

@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import jwt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.bots import member_document, one_flow
+from tests.examples import examples
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Member, TokenLife
@@ -259,7 +260,7 @@ def test_a_signature_is_verified_where_the_key_is_known():
 
 @given(st.text(max_size=60) | st.text("eyJ.abc-_=", max_size=60))
 @example(a_token())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_text_is_a_token_or_is_not(text: str):
     """Reading any text as a token raises nothing but `BadToken`."""
     try:

@@ -10,12 +10,13 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows import bot
 from flows.credex_core import Fault, SimulatedCredexCore
 from tests.bots import fruit_bot, member_document
+from tests.examples import examples
 from tests.flow.test_tokens import Office, a_bot, a_token
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
@@ -548,7 +549,7 @@ def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
 
 
 @given(order=st.lists(st.integers(0, 3), min_size=20, max_size=120), same=st.booleans())
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_any_workers_at_once(order: list[int], same: bool):
     """Messages, a waking and a redelivery during a promotion come to the same result in any order.
 
@@ -716,7 +717,7 @@ AT_ACCOUNTS = [WHATSAPP.with_account("1001"), WHATSAPP.with_account("2002")]
     pause=st.sampled_from([0.0, 0.5, 20.0]),
 )
 @example(works=[(0, "message", 2)] * 2, order=[(1, 2)] * 2, told=(2, 0), pause=20.0)  # an answer comes after the lease
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_two_places_and_any_workers_at_once(
     places: list[Channel],
     accounts: Literal["separate", "shared"],

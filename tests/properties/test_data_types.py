@@ -9,11 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.data_strategies import Kind, any_kinds, described, sound_kinds
 from tests.engines import Server
+from tests.examples import examples
 from vimbiso_fsm import Bot, Channel, Flow, FlowError, FlowStateManager, Message, State, Text, Transition, Turn
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
@@ -89,14 +90,14 @@ def tried(store: Callable[[], Store], kind: Kind, data: st.DataObject) -> bool:
     return True
 
 
-@settings(max_examples=settings().max_examples * 4)
+@examples(200)
 @given(sound_kinds, st.data())
 def test_a_type_that_can_be_read_back_is_taken_and_is(kind: Kind, data: st.DataObject):
     """Values of a type made of scalars, enums, containers and classes are equal for each worker after each turn."""
     assert tried(memory, kind, data)
 
 
-@settings(max_examples=settings().max_examples * 4)
+@examples(200)
 @given(any_kinds, st.data())
 def test_a_type_is_refused_or_its_values_are_read_back_equal(kind: Kind, data: st.DataObject):
     """A type, with unions whose members may be stored alike, is refused when the flow is made, or keeps its values."""

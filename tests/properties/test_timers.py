@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 import attrs
 import pytest
-from hypothesis import event, given, note, settings
+from hypothesis import event, given, note
 from hypothesis import strategies as st
 
 from tests.bots import Bank, sign_in
+from tests.examples import examples
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.flow.bot import Bot
@@ -396,7 +397,7 @@ def play(plan: Plan, acts: Sequence[tuple[str, Any]], store: InMemory | OnServer
 
 
 @given(PLANS, ACTS)
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_each_timeout_fires_once_or_its_run_has_left(plan: Plan, acts: Sequence[tuple[str, Any]]):
     """Each timer fires once, at its instant or later, unless its run has left the state before."""
     play(plan, acts, InMemory())
@@ -404,7 +405,7 @@ def test_each_timeout_fires_once_or_its_run_has_left(plan: Plan, acts: Sequence[
 
 @pytest.mark.embedded
 @given(plan=PLANS, acts=ACTS)
-@settings(max_examples=6, deadline=None)
+@examples(6)
 def test_each_timeout_fires_once_on_a_server(valkey_server: Any, plan: Plan, acts: Sequence[tuple[str, Any]]):
     """A server keeps the same promises, with its own clock."""
     with valkey_server.client() as client:

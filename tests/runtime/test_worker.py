@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import fruit_bot
 from tests.engines import Proxy, Server
+from tests.examples import examples
 from tests.shells import Shell, Watched
 from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import NewerState, StoreUnavailable
@@ -51,7 +52,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 workers = st.lists(st.text(max_size=12), min_size=1, max_size=6, unique=True)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(workers)
 def test_each_shard_falls_to_exactly_one(names: list[str]):
     """Each shard belongs to one worker, whatever the names and the order of the list."""
@@ -59,7 +60,7 @@ def test_each_shard_falls_to_exactly_one(names: list[str]):
     assert sorted(found) == list(range(SHARDS))
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(workers, st.text(max_size=12))
 def test_a_worker_that_starts_or_stops_moves_its_own_shards(names: list[str], new: str):
     """A worker that starts or stops moves only its own shards."""
@@ -70,7 +71,7 @@ def test_a_worker_that_starts_or_stops_moves_its_own_shards(names: list[str], ne
             )
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.integers(2, 8), st.integers(0, 10**9))
 def test_shards_fall_about_evenly(count: int, seed: int):
     """No worker has more than twice or less than half of an even share of the shards."""

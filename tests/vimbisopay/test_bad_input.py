@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +23,7 @@ from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
 from flows.credex_core import server as core_server
 from flows.credex_core.server import application, listening, running
 from flows.texts.english import ENGLISH
+from tests.examples import examples
 from tests.places import PLACES, kept, talking
 from tests.vimbisopay.test_flows import ADA, ALAN, STRANGER, Talk
 from vimbiso_fsm.messages.words import normalise, number, without_stop
@@ -85,7 +86,7 @@ def test_a_message_without_text_is_refused(place: str, kind: str) -> None:
     assert talk.said[-1] == asked
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     st.sampled_from(SAID), st.lists(st.text(max_size=30), min_size=1, max_size=4), st.sampled_from(["text", "choice"])
 )

@@ -19,6 +19,7 @@ from flows.members import FRESH, KEPT, me
 from flows.offer import money as read_amount
 from flows.offer import offer
 from flows.texts.english import ENGLISH
+from tests.examples import examples
 from tests.places import ASKED, PLACES, kept, talking
 from tests.vimbisopay.test_flows import ADA, ALAN, GRACE, KATHERINE, Talk, codes, fire, known, member, money, turn
 from vimbiso_fsm.channels import sms, telegram, whatsapp
@@ -388,7 +389,7 @@ def test_nothing_else_is_an_amount(text: str) -> None:
     )
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(
     st.sampled_from([1, 2, 3, 4, 5]),
     st.sampled_from(sorted(DECIMALS)),

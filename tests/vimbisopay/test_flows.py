@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
@@ -37,6 +37,7 @@ from flows.onboard import Names, onboard
 from flows.refresh import refresh
 from flows.texts.english import ENGLISH
 from flows.upgrade import upgrade
+from tests.examples import examples
 from vimbiso_fsm.document.document import Member
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.flow.bot import Bot
@@ -841,7 +842,7 @@ FAULTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(LINES, FAULTS, st.sampled_from([ADA, ALAN, KATHERINE, STRANGER]))
 def test_no_conversation_fails_and_each_offer_is_confirmed(lines, faults, phone):
     """No conversation fails, and each offer has a confirmation, whatever the texts and the faults."""

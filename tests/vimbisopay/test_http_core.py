@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
@@ -34,6 +34,7 @@ from flows.credex_core import wire as core_wire
 from flows.credex_core.http import AsyncHttpCredexCore, HttpCredexCore
 from flows.credex_core.server import CALLS, application, listening, response_to, running, served
 from flows.credex_core.wire import MAX_BODY, ApiResponse, interpret
+from tests.examples import examples
 from tests.vimbisopay.test_credex_core import ADA, ALAN, DAY, FAULTS, GRACE, KATHERINE, PHONES, STEPS, act
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.messages.message import Channel, Message
@@ -140,7 +141,7 @@ def came_to(call):
         return ReplyLost
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(steps=STEPS, faults=FAULTS, seed=st.integers(0, 5))
 def test_the_client_agrees_with_the_simulator(site, steps, faults, seed):
     """Any program of calls has the results of the simulator, or `ReplyLost` if the core was down."""
@@ -789,7 +790,7 @@ SORTS = {
 }
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(damaged())
 def test_whatever_comes_back_means_something(said):
     """Any response becomes a result of the right type, a refusal or `ReplyLost`."""
