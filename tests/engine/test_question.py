@@ -93,9 +93,21 @@ def test_many_buttons_leave_room_for_a_row():
 
 
 def test_a_row_that_is_there_twice_counts_once():
-    """Of two rows with the same id, one is shown."""
-    bot = listing([Row("a", "One"), Row("b", "Two"), Row("a", "Other")])
+    """Of two equal rows, one is shown, in the place of the first."""
+    bot = listing([Row("a", "One", value=[1]), Row("b", "Two"), Row("a", "One", value=[1])])
     assert [entry.choice for entry in asked(bot).shown] == ["=a", "=b"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Row("a", "Other"), Row("a", "One", "more words"), Row("a", "One", value=2)],
+    ids=["title", "about", "value"],
+)
+def test_two_rows_of_one_id_are_refused(other: Row):
+    """Two rows with one id and other words or another value are refused: a press could mean either of them."""
+    bot = listing([Row("a", "One", value=1), Row("b", "Two"), other])
+    with pytest.raises(WrongCallback, match=r"rows .* returned a list with two different rows of one id; .* of its own"):
+        asked(bot)
 
 
 def test_the_id_of_a_choice_names_run_and_version():

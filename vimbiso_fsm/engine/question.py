@@ -70,9 +70,8 @@ class Pressed:
 
 
 def rows_of(state: State[Any], turn: Turn[Any]) -> tuple[Row, ...]:
-    """Return the rows that a state offers now. Of several rows with the same id, the last counts."""
-    rows = offered(state.rows, turn) if state.rows else ()
-    return tuple({row.id: row for row in rows}.values())
+    """Return the rows that a state offers now."""
+    return offered(state.rows, turn) if state.rows else ()
 
 
 def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Question:

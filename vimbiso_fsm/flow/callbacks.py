@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections.abc
 import dis
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import FunctionType
 from typing import Any, Final, get_args, get_origin
@@ -155,21 +155,27 @@ def text_of(slot: str, says: Text | Callable[[Turn[Any]], object], turn: Turn[An
     return text
 
 
-def rows_of(rows: Callable[[Turn[Any]], object], turn: Turn[Any]) -> Sequence[Row]:
-    """Return the rows that a state offers.
+def rows_of(rows: Callable[[Turn[Any]], object], turn: Turn[Any]) -> tuple[Row, ...]:
+    """Return the rows that a state offers. One that is there twice counts once.
 
     Raises:
-        WrongCallback: The function did not return rows.
+        WrongCallback: The function did not return rows, or two different ones with one id, so that a press of one
+            could not be told from a press of the other.
     """
     given: object = rows(turn)
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise wrong("rows", rows, turn, given, ROWS)
-    found: list[Any] = list(given)
-    for row in found:
+    found: dict[str, Row] = {}
+    row: object
+    for row in given:
         if not isinstance(row, Row):
             returned = f"{type(given).__name__} with a {type(row).__name__}"
             raise WrongCallback(called("rows", rows, turn), returned, ROWS)
-    return found
+        before = found.setdefault(row.id, row)
+        if before is not row and (before != row or before.value != row.value):
+            returned = f"{type(given).__name__} with two different rows of one id"
+            raise WrongCallback(called("rows", rows, turn), returned, f"{ROWS} and an id of its own")
+    return tuple(found.values())
 
 
 def call_of(proposes: Callable[[Turn[Any]], object], turn: Turn[Any], slot: str = "call") -> Call[Any]:
