@@ -106,7 +106,7 @@ def test_a_row_that_is_there_twice_counts_once():
 def test_two_rows_of_one_id_are_refused(other: Row):
     """Two rows with one id and other words or another value are refused: a press could mean either of them."""
     bot = listing([Row("a", "One", value=1), Row("b", "Two"), other])
-    with pytest.raises(WrongCallback, match=r"rows .* returned a list with two different rows of one id; .* of its own"):
+    with pytest.raises(WrongCallback, match=r"rows .* returned a list with two different rows of one id; .* its own"):
         asked(bot)
 
 
