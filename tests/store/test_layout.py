@@ -45,7 +45,7 @@ def fields() -> list[str]:
         for kind in STORED
         if attrs.has(kind)
         for field in attrs.fields(kind)
-        if field.init
+        if field.init and field.name != "ahead"  # it is never stored
     ]
     return [*named, *SEED, *BOOKKEEPING]
 
