@@ -83,6 +83,8 @@ RUN, QUOTED = list(_blocks(quoted=False)), list(_blocks(quoted=True))
 @pytest.mark.parametrize(("page", "source", "code"), RUN, ids=_names(RUN))
 def test_python_on_a_page_runs(page: Path, source: str, code: str, tmp_path: Path) -> None:
     """A block of Python runs as it stands, in a folder of its own."""
+    if "encryption=" in code:
+        pytest.importorskip("cryptography", reason="needs the package cryptography")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
@@ -131,7 +133,7 @@ def test_a_command_on_a_page_has_the_options_of_the_command(line: str) -> None:
     named = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert named <= known.keys()
     needs_bot = {"chat", "worker", "replay", "state", "recover", "reset", "wipe", "quarantine", "check"}
-    needs_bot |= {"link", "unlink", "relink", "merge", "erase", "export", "audit explain"}
+    needs_bot |= {"link", "unlink", "relink", "merge", "erase", "export", "reencrypt", "audit explain"}
     assert f"{group} {command.name}".strip() not in needs_bot or "--flows" in named
 
 

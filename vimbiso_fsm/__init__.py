@@ -40,6 +40,8 @@ from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.state_validator import StateValidator
+from vimbiso_fsm.encryption.keys import KeyFile, KeyRing
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
@@ -59,6 +61,7 @@ from vimbiso_fsm.errors import (
     DamagedDocument,
     DocumentTooLarge,
     EmbeddedServerError,
+    EncryptedState,
     FlowError,
     ForeignState,
     InvalidMessage,
@@ -115,6 +118,8 @@ __all__ = [
     "Document",
     "DocumentTooLarge",
     "EmbeddedServerError",
+    "EncryptedState",
+    "Encryption",
     "FinishOnOld",
     "Flow",
     "FlowAuditLogger",
@@ -125,6 +130,8 @@ __all__ = [
     "Incident",
     "InvalidMessage",
     "InvalidState",
+    "KeyFile",
+    "KeyRing",
     "Limits",
     "Member",
     "MemberNotFound",

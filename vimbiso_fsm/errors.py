@@ -773,6 +773,27 @@ class NewerState(NotAnswered):
         )
 
 
+class EncryptedState(NotAnswered):
+    """The member's data is encrypted, and its key is not at hand. Nothing was read, changed or stored.
+
+    Attributes:
+        member_id: The member.
+        key: The id of the key.
+        fault: Why it is not at hand.
+    """
+
+    member_id: str
+    key: str
+    fault: str
+
+    def __init__(self, member_id: str, key: str, fault: str) -> None:
+        self.member_id, self.key, self.fault = member_id, key, fault
+        super().__init__(
+            f"the data of member {member_id!r} is encrypted with key {key!r}: {fault}; nothing was changed; with the "
+            "key at hand (encryption=, VIMBISO_KEYS) all goes on, and without it only a wipe or an erasure is possible"
+        )
+
+
 class ForeignState(NotAnswered):
     """The member's document holds a run of a flow that this bot never had. Nothing was read, changed or stored.
 

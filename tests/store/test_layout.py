@@ -21,9 +21,11 @@ from vimbiso_fsm.store.requests import (
     NO_HEAD,
     Claim,
     Heartbeat,
+    KeepKey,
     Lease,
     Link,
     Load,
+    MemberKey,
     Quarantine,
     ReadIncidents,
     Request,
@@ -79,6 +81,7 @@ def requests_of(member: str, channel: Channel) -> list[Request]:
         Lease(7, "w", 1.0),
         Heartbeat("w", 1.0),
         Claim(b"{}", None),
+        KeepKey(member, MemberKey("~1", b"key")),
     ]
 
 

@@ -27,25 +27,30 @@ from vimbiso_fsm.store.requests import (
     Claim,
     Commit,
     Committed,
+    DropKeys,
     Entry,
     Erase,
     FindOwner,
     Head,
     Heartbeat,
     Inherited,
+    KeepKey,
     Lease,
     Link,
     Load,
+    MemberKey,
     Quarantine,
     ReadAudit,
     ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadKeys,
     ReadOwner,
     ReadQuarantine,
     ReadRecords,
     Record,
     RecordIncident,
+    Rewrite,
     SetAside,
     SetWakeUp,
     ShowQuarantined,
@@ -135,6 +140,8 @@ def _requests() -> Iterator[Any]:
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
     yield SetAside(ReadDue(shard_of("m")), (b"m",))
     yield from (Erase("m", 1, 2, b"{}"), Erase("m", 1, 2, b"{}", all=True), Wipe("m", NO_HEAD, _entry(1, "t")))
+    key = MemberKey("~1", b"key")
+    yield from (Rewrite("n"), KeepKey("n", key), ReadKeys("n"), DropKeys("n", ("~1",)), ReadKeys("n"))
     yield from (Quarantine("m", NO_HEAD), Quarantine("m", third), ReadQuarantine("m"))
     inherited = Inherited((("old", 1.7e9),), (Record("old", "old", "said", b"{}"),))
     yield _turn(member="n", inherited=inherited)
@@ -385,7 +392,10 @@ def _performed(url: str, exchange: Exchange, reply: object, *, is_async: bool, t
         return error
 
 
-LASTING: Final = (Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Claim)
+LASTING: Final = (
+    *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Claim),
+    *(Rewrite, KeepKey, DropKeys),
+)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -19,6 +19,7 @@ from vimbiso_fsm.cli.import_legacy import import_legacy
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
+from vimbiso_fsm.cli.reencrypt import reencrypt
 from vimbiso_fsm.cli.replay import replay
 from vimbiso_fsm.cli.state import state
 from vimbiso_fsm.cli.worker import worker
@@ -48,6 +49,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "merge": merge,
     "owner": owner,
     "doctor": doctor,
+    "reencrypt": reencrypt,
     "import-legacy": import_legacy,
 }
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from contextlib import closing
+from typing import Annotated, Final, get_args
 
 import typer
 
+from vimbiso_fsm.audit.trail import members
+from vimbiso_fsm.cli.encryption_options import KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import shown
-from vimbiso_fsm.cli.store_options import Namespace
+from vimbiso_fsm.cli.reencrypt import survey_of
+from vimbiso_fsm.cli.store_options import Namespace, secrets_of_environment
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.store.ciphertext import OWN
 from vimbiso_fsm.store.doctor import Durability, examine
 
+LOOKED_AT: Final = 1000
+"""Members whose data is looked at for the keys in use."""
 LEVELS = get_args(Durability)
 """The levels of durability that can be promised for an answered turn."""
 
@@ -41,6 +49,7 @@ def doctor(
 ) -> None:
     """Check that a server keeps what it stores, and that the user of the URL has the rights that the store needs.
 
+    With a key ring in VIMBISO_KEYS, the keys in use are printed too, and what is stored plain, of 1000 members at most.
     Each setting or condition that could lose a turn is printed with its remedy. Exit code 1 when one of them is
     refused, or when no server answers; 0 when there are only warnings.
     """
@@ -59,8 +68,38 @@ def doctor(
     places = ", ".join(node.place for node in nodes)
     warnings = len(findings) - refused
     print(_line(f"{promised}: asked {places}; refused {refused}, warnings {warnings}"))
+    encryption = encryption_of_environment()
+    if encryption is not None:
+        try:
+            _look_at_members(url, namespace, encryption)
+        except StoreUnavailable as error:
+            fail(error)
     if refused:
         raise typer.Exit(1)
+
+
+def _look_at_members(url: str, namespace: str, encryption: Encryption) -> None:
+    """Print the keys with which members' data is encrypted, and warnings about data that is plain or closed."""
+    from vimbiso_fsm.encryption.store import EncryptedStore
+    from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+
+    with AtomicStateManager.from_url(url, namespace=namespace, secret=secrets_of_environment()) as store:
+        names = members(store)
+        if not names:
+            return
+        with closing(EncryptedStore(store, encryption)) as encrypted:
+            survey = survey_of(encrypted, names[:LOOKED_AT], dry_run=True)
+    keys = ", ".join(f"{key} {parts}" for key, parts, _ in survey.rows if key != "plain")
+    looked = min(len(names), LOOKED_AT)
+    print(f"encryption: looked at {looked} of {len(names)} members; parts by key: {keys or 'none'}")
+    current = encryption.ring().current
+    old = sorted(key for key in survey.found if key not in ("plain", current) and not key.startswith(OWN))
+    if survey.found["plain"] and encryption.scope != "plain":
+        print(f"warning: {survey.found['plain']} parts are plain; remedy: vimbiso reencrypt")
+    if old and encryption.scope != "plain":
+        print(f"warning: {', '.join(old)} is in use beside the current key {current}; remedy: vimbiso reencrypt")
+    for key, count in sorted(survey.closed.items()):
+        print(f"warning: {count} parts are encrypted with {key}, which was not given; remedy: give it in {KEYS}")
 
 
 def level(word: str) -> Durability:

@@ -15,6 +15,7 @@ import typer
 
 from vimbiso_fsm.cli.bot_options import Flows, import_bot
 from vimbiso_fsm.cli.display import progress_bar
+from vimbiso_fsm.cli.encryption_options import encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.plain_text import clean, shown
 from vimbiso_fsm.cli.services import Services, with_async_services
@@ -183,7 +184,7 @@ async def _import(options: _Options, bot: Bot) -> bool:
         total = await records.count()
         bar = closing.enter_context(progress_bar("{task.completed} of {task.total} keys"))
         task = bar.add_task("keys", total=total)
-        store = await _open_store(options, closing)
+        store = await _open_store(options, bot, closing)
         if not options.dry_run:
             await run_awaited(claim(bot), store.perform)
         bulk = BulkImport(
@@ -210,7 +211,7 @@ async def _import(options: _Options, bot: Bot) -> bool:
     return not counts.refused and not (numbers and numbers.faults)
 
 
-async def _open_store(options: _Options, closing: AsyncExitStack) -> AsyncStore:
+async def _open_store(options: _Options, bot: Bot, closing: AsyncExitStack) -> AsyncStore:
     from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
     url, secret = str(options.redis), secrets_of_environment()
@@ -218,6 +219,14 @@ async def _open_store(options: _Options, closing: AsyncExitStack) -> AsyncStore:
         from vimbiso_fsm.store.embedded import EmbeddedServer
 
         url = closing.enter_context(EmbeddedServer.start(options.data)).url
-    return await closing.enter_async_context(
+    store = await closing.enter_async_context(
         AsyncAtomicStateManager.from_url(url, namespace=options.namespace, secret=secret)
     )
+    encryption = encryption_of_environment()
+    if encryption is None:
+        return store
+    from vimbiso_fsm.encryption.store import AsyncEncryptedStore
+
+    encrypted = AsyncEncryptedStore(store, encryption, bot.secrets_of)
+    closing.push_async_callback(encrypted.close)
+    return encrypted

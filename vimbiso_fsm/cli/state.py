@@ -15,6 +15,7 @@ from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, shown
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, Redis, opened
 from vimbiso_fsm.document.codec import decode, document_to_raw
+from vimbiso_fsm.engine.reading import refuse_encrypted
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow import privacy
 from vimbiso_fsm.flow.bot import Bot
@@ -52,9 +53,10 @@ def state(
 
 
 def _state_at(bot: OpenBot, member: str, member_id: str, at: int) -> Mapping[str, Any]:
-    kept = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
+    entries, records = bot.manager.ask(ReadAudit(member_id)), bot.manager.ask(ReadRecords(member_id))
+    refuse_encrypted(member_id, *(record.body for record in records))
     try:
-        past = FlowAuditLogger.state_at(at, *kept)
+        past = FlowAuditLogger.state_at(at, entries, records)
     except Unreadable as error:
         fail(f"entry {at} of {shown(member)} cannot be read: {error}")
     past = past or _from_document(bot, member_id, at)
@@ -67,6 +69,7 @@ def _from_document(bot: OpenBot, member_id: str, at: int) -> Mapping[str, Any] |
     """Find the state of a version in the latest document or the previous one; both outlive the turn records."""
     stored = bot.manager.ask(Load(member_id, previous=True))
     for data in (stored.document, stored.previous) if isinstance(stored, Stored) else ():
+        refuse_encrypted(member_id, data)
         with suppress(Unreadable):
             document = decode(data or b"")
             if document.version == at:

@@ -17,11 +17,13 @@ import attrs
 import typer
 
 from vimbiso_fsm.cli.bot_options import import_bot
+from vimbiso_fsm.cli.encryption_options import MEMBER_KEYS, encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import with_services
 from vimbiso_fsm.cli.store_url import FORMS, VARIABLE, checked_url
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
-from vimbiso_fsm.errors import VimbisoError
+from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
+from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.index import secrets_of
 from vimbiso_fsm.store.layout import Keys
@@ -117,7 +119,8 @@ def opened_store(redis: str | None, data: Path | None, namespace: str, flows: st
     require_store(redis, data)
     types = CHANNEL_TYPES if flows is None else import_bot(flows).validator.channel_types
     with _reporting(), ExitStack() as closing:
-        yield OpenStore(_open_store(redis, data, namespace, closing), types)
+        store = _open_store(redis, data, namespace, closing)
+        yield OpenStore(_encrypted(store, closing), types)
 
 
 @contextmanager
@@ -153,7 +156,7 @@ def opened(
     bot = import_bot(flows)
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
-        store = _open_store(redis, data, namespace, closing)
+        store = _encrypted(_open_store(redis, data, namespace, closing), closing, bot)
         manager = FlowStateManager(bot, store, rates=None, debug=debug, check_services=handles)
         kept = redis is not None or data is not None
         yield OpenBot(store, bot.validator.channel_types, manager, kept)
@@ -190,6 +193,22 @@ def _reporting() -> Generator[None]:
         if error.errno == errno.EPIPE:
             raise  # the reader of the output has closed it, which is no fault
         fail(error)
+
+
+def _encrypted(store: Store, closing: ExitStack, bot: Bot | None = None) -> Store:
+    """Return the store that decrypts and, for a bot, encrypts, if the environment has keys."""
+    encryption = encryption_of_environment()
+    if encryption is None:
+        return store
+    from vimbiso_fsm.encryption.store import EncryptedStore, no_secrets
+
+    secrets_of = no_secrets if bot is None else bot.secrets_of
+    try:
+        encrypted = EncryptedStore(store, encryption, secrets_of)
+    except StoreUnavailable as error:
+        fail(f"{MEMBER_KEYS}: {error.fault}")
+    closing.callback(encrypted.close)
+    return encrypted
 
 
 def _open_store(redis: str | None, data: Path | None, namespace: str, closing: ExitStack) -> Store:

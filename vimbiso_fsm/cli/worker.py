@@ -12,6 +12,7 @@ import typer
 
 from vimbiso_fsm.cli.bot_options import Flows, import_bot, import_function
 from vimbiso_fsm.cli.doctor import level
+from vimbiso_fsm.cli.encryption_options import encryption_of_environment
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.services import Services, with_async_services
 from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, require_store, secrets_of_environment
@@ -63,11 +64,14 @@ def worker(
     """
     require_store(redis, data)
     promised, bot, secret = level(durability), import_bot(flows), secrets_of_environment()
+    encryption = encryption_of_environment()
     sender = None if deliver is None else import_function("--deliver", deliver)
 
     def manager(bot: Bot) -> AsyncFlowStateManager:
         if data is not None:
-            return AsyncFlowStateManager.embedded(data, bot, namespace=namespace, secret=secret, deliver=sender)
+            return AsyncFlowStateManager.embedded(
+                data, bot, namespace=namespace, secret=secret, deliver=sender, encryption=encryption
+            )
         return AsyncFlowStateManager.from_url(
             str(redis),
             bot,
@@ -76,6 +80,7 @@ def worker(
             namespace=namespace,
             secret=secret,
             deliver=sender,
+            encryption=encryption,
         )
 
     try:

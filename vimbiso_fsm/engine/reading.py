@@ -1,4 +1,4 @@
-"""Reading of stored documents: sound, absent, damaged, newer or foreign."""
+"""Reading of stored documents: sound, absent, damaged, newer, foreign or encrypted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.state_validator import EVERY_CHANNEL_TYPE, StateValidator
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.engine.upgrade import newer, unknown, upgrade
-from vimbiso_fsm.errors import ForeignState, NewerState, Unreadable
+from vimbiso_fsm.errors import EncryptedState, ForeignState, NewerState, Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.store import ciphertext
 from vimbiso_fsm.store.requests import Broken, Stored
 
 NEWER_STATE_GRACE: Final = 3600.0
@@ -77,7 +78,18 @@ class Foreign:
     error: ForeignState
 
 
-Reading: TypeAlias = Sound | Absent | Damaged | Newer | Foreign
+@attrs.frozen
+class Encrypted:
+    """A document that is encrypted with a key that is not at hand. It is left alone.
+
+    Attributes:
+        error: The error to raise.
+    """
+
+    error: EncryptedState
+
+
+Reading: TypeAlias = Sound | Absent | Damaged | Newer | Foreign | Encrypted
 
 
 def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: datetime) -> Reading:
@@ -96,6 +108,9 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
         return Absent()
     document, wrong = faults(bot, data)
     if document is None:
+        encrypted = encrypted_state(member_id, data)
+        if encrypted is not None:
+            return Encrypted(encrypted)
         foreign = foreign_state(bot, member_id, data)
         if foreign is not None:
             return Foreign(foreign)
@@ -125,8 +140,27 @@ def faults(bot: Bot, data: bytes) -> tuple[Document | None, tuple[str, ...]]:
             if run is not None:
                 _read_data(bot, run)
     except Unreadable as error:
-        return None, error.faults
+        encrypted = ciphertext.fault_of(data)
+        return None, (encrypted,) if encrypted else error.faults
     return attrs.evolve(document, upgraded=upgraded) if upgraded else document, ()
+
+
+def encrypted_state(member_id: str, data: bytes | None) -> EncryptedState | None:
+    """Return the error for a document or a turn record whose key is not at hand; None for other data."""
+    found = ciphertext.closed(data or b"")
+    return EncryptedState(member_id, found.key, found.fault) if found is not None else None
+
+
+def refuse_encrypted(member_id: str, *data: bytes | None) -> None:
+    """Refuse to go on without documents or turn records whose key is not at hand.
+
+    Raises:
+        EncryptedState: One of them is encrypted with such a key.
+    """
+    for each in data:
+        error = encrypted_state(member_id, each)
+        if error is not None:
+            raise error
 
 
 def foreign_state(bot: Bot, member_id: str, data: bytes | None) -> ForeignState | None:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
+from vimbiso_fsm.audit.entries import ERASED, AuditEntry, AuditStep, unseal
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import (
     Document,
@@ -326,13 +326,13 @@ def effect_between(bot: Bot, entries: Sequence[AuditEntry], version: int, latest
 
 
 def evicted(last: AuditEntry, now: datetime) -> bool:
-    """Return whether the server has evicted a document: it is gone before the end of its life, and was not wiped.
+    """Return whether the server has evicted a document: it is gone before its life has ended, not wiped or erased.
 
     Args:
         last: The member's latest audit entry.
         now: The store's clock.
     """
-    return last.kind != "wipe" and now < last.at + timedelta(seconds=DOCUMENT_LIFE)
+    return last.kind not in ("wipe", ERASED) and now < last.at + timedelta(seconds=DOCUMENT_LIFE)
 
 
 # The sources ----------------------------------------------------------------------------------------------------------

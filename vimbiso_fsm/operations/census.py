@@ -18,6 +18,7 @@ from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.upgrade import RunUpgrade, plan
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.store.ciphertext import fault_of
 
 
 @attrs.frozen(order=True)
@@ -102,7 +103,8 @@ class Census:
         try:
             document = self._shape.read(loads(data))
         except Unreadable as error:
-            self._break(error.faults)
+            encrypted = fault_of(data)
+            self._break((encrypted,) if encrypted else error.faults)
             return
         if document.moved is not None:  # the guest's run goes on at the member
             return

@@ -22,7 +22,7 @@ from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document, Fields
 from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.document.json_codec import loads
-from vimbiso_fsm.engine.reading import faults
+from vimbiso_fsm.engine.reading import faults, refuse_encrypted
 from vimbiso_fsm.engine.salvage import intact_entries
 from vimbiso_fsm.errors import DamagedDocument, MemberNotFound, NotAMember, Unreadable
 from vimbiso_fsm.flow.bot import Bot
@@ -177,6 +177,7 @@ def _flow_data_without_secrets(bot: Bot, flow_data: Mapping[str, Any]) -> Mappin
 def _previous(bot: Bot, name: str, stored: Stored, wrong: list[str]) -> Fields | None:
     if stored.previous is None:
         return None
+    refuse_encrypted(name, stored.previous)
     document, found = faults(bot, stored.previous)
     if document is None or document.member_id != name:
         wrong.append(f"{name}: the document before the latest is damaged: {'; '.join(found[:3]) or 'it is of another'}")
@@ -241,6 +242,7 @@ async def _turns(bot: Bot, name: str, entries: Sequence[Entry], wrong: list[str]
     except DamagedDocument as error:
         wrong.append(f"{name}: the turn records cannot be read: {error.fault}")
         return []
+    refuse_encrypted(name, *(record.body for record in records))
     at = {entry.token: entry.at.isoformat() for entry in intact_entries(entries)}
     found: list[Fields] = []
     for place, record in enumerate(records, 1):

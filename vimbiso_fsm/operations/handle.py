@@ -26,7 +26,7 @@ from vimbiso_fsm.engine.ahead import SKEW
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute, content_digest, turn_token
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document, refuse_encrypted
 from vimbiso_fsm.engine.salvage import Salvage, evicted
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Message
@@ -77,6 +77,7 @@ async def handle(context: Context, message: Message, *, imports: bool = False) -
         NewerState: A newer release has stored the member's document.
         ForeignState: The member's document is of a flow that the bot never had.
         TooManyMessages: The sender is a new guest, above the rate of new guests.
+        EncryptedState: The member's data is encrypted, and its key is not at hand.
     """
     handling = _Handling(context, message, imports)
     outcome = None if handling.is_cached() else await handling.locate()
@@ -166,7 +167,7 @@ class _Handling:
                     return None if document.speaks_to(self._place.address) else await self._go_elsewhere()
                 case Absent():
                     return await self._begin(stored.at)
-                case Newer(error) | Foreign(error):
+                case Newer(error) | Foreign(error) | Encrypted(error):
                     if not self._status:
                         raise error
                     return self._finish(turns.document)  # the other release goes on with the turn of this message
@@ -474,6 +475,7 @@ class _Handling:
 
     def _first_replies(self, records: tuple[requests.Record, ...], document: Document) -> tuple[Reply, ...]:
         replies: list[Reply] = []
+        refuse_encrypted(document.member_id, *(record.body for record in records))
         for record in records:
             replies += replies_from_raw(loads(record.body)["replies"])
         return self._said(replies, document)
@@ -489,6 +491,8 @@ class _Handling:
         if isinstance(reading, Sound):
             turns.document = reading.document
             context.cache.keep(turns.member_id, stored.head, reading.document)
+        elif isinstance(reading, Encrypted):
+            raise reading.error
         else:
             turns.document = self._new_document()
         return turns.document

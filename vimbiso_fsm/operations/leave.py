@@ -23,7 +23,7 @@ from vimbiso_fsm.audit.entries import entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
 from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote
@@ -172,7 +172,7 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
                 )
                 if await _gave(context, None, stored, token, tokens, first):
                     return await _forget(context, guest)
-            case Newer(error) | Foreign(error):
+            case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case _:
                 await Quarantine(guest, stored.head)
@@ -219,7 +219,7 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
                 first = first_document(channel, now, address=address, member_id=other, version=version)
                 if await _gave(context, None, stored, token, tokens, first):
                     return other
-            case Newer(error) | Foreign(error):
+            case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case _:
                 await Quarantine(other, stored.head)

@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.document.document import Document, Moved, first_document
 from vimbiso_fsm.document.ids import channel_digest, conversation_id, guest_id, hashed, instant, is_guest_id
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
@@ -248,7 +248,7 @@ async def _join_guest(context: Context, member_id: str, address: Address) -> str
         case Absent():
             channel = Channel(address.type, address.identifier).with_account(address.account)
             document = first_document(channel, instant(context.now), address=address, version=stored.head.version)
-        case Newer(error) | Foreign(error):
+        case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
         case _:
             await Quarantine(guest, stored.head)

@@ -15,7 +15,7 @@ import attrs
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine import salvage as salvaging
-from vimbiso_fsm.engine.reading import foreign_state, newer_state
+from vimbiso_fsm.engine.reading import foreign_state, newer_state, refuse_encrypted
 from vimbiso_fsm.engine.salvage import Remains, Salvage, resumed
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -59,6 +59,7 @@ async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
     records: tuple[Record, ...] = ()
     with suppress(DamagedDocument):
         records = await ReadRecords(member_id)
+    refuse_encrypted(member_id, *(record.body for record in records))
     return stored, Remains(stored.previous, records, await read_legible(member_id, 2 * RECORDS_KEPT))
 
 
@@ -121,7 +122,9 @@ def refuse_others(bot: Bot, member_id: str, data: bytes | None, now: datetime) -
     Raises:
         NewerState: A newer release has stored `data` within `NEWER_STATE_GRACE`.
         ForeignState: `data` is of a flow that the bot never had.
+        EncryptedState: `data` is encrypted, and its key is not at hand.
     """
+    refuse_encrypted(member_id, data)
     error = foreign_state(bot, member_id, data) or newer_state(bot, member_id, data, now)
     if error is not None:
         raise error

@@ -36,7 +36,7 @@ from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -163,7 +163,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 member: Document | None = document
             case Absent():
                 member = None
-            case Newer(error) | Foreign(error):
+            case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case _:
                 await requests.Quarantine(member_id, stored.head)

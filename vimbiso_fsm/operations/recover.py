@@ -16,7 +16,7 @@ from vimbiso_fsm.document.document import Document, Run, needs_asking
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.engine import salvage as salvaging
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, faults, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, faults, open_document
 from vimbiso_fsm.engine.salvage import NoSuchState, Remains, Salvage, evicted, put_back, sub_flow_runs
 from vimbiso_fsm.errors import InvalidMessage, MemberNotFound, NotRecovered, Unreadable
 from vimbiso_fsm.flow.bot import Bot
@@ -144,7 +144,7 @@ async def _look(context: Context, member_id: str) -> _Found | None:
                 return attrs.evolve(found, document=document)
         case Absent():
             return _missing(member_id, found)
-        case Newer(error) | Foreign(error):
+        case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
         case damage:
             refuse_others(context.bot, member_id, found.remains.previous, instant(stored.at))

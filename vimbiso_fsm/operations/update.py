@@ -17,7 +17,7 @@ from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of, drops_token, life_of
-from vimbiso_fsm.engine.reading import Absent, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument, Fault, InvalidState, MemberNotFound, VersionConflict, WrongCallback
 from vimbiso_fsm.flow.bot import Bot
@@ -42,7 +42,7 @@ def read(bot: Bot, member_id: str, stored: Stored | Broken) -> Document | None:
             return document.at(now)
         case Absent():
             return None
-        case Newer(error) | Foreign(error):
+        case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
         case damage:
             raise DamagedDocument(member_id, "; ".join(damage.faults[:3]))

@@ -28,7 +28,7 @@ from vimbiso_fsm.engine.events import (
     ReplyRoute,
     turn_token,
 )
-from vimbiso_fsm.engine.reading import Damaged, Foreign, Newer, Sound, open_document
+from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, TakePlace
@@ -108,7 +108,7 @@ class _Waking:
             case Sound(document):
                 turns.document = document
                 return True
-            case Newer(error) | Foreign(error):
+            case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case reading:  # a damaged document has no due work; the member's next message repairs it
                 if isinstance(reading, Damaged):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import AnotherBotsStore, NotAnswered, ServiceError, UnknownLayout, Unreadable, VimbisoError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call
@@ -90,6 +91,8 @@ from vimbiso_fsm.store.requests import (
 if TYPE_CHECKING:
     import asyncio  # not at run time: `import vimbiso_fsm` does not load it
 
+    from vimbiso_fsm.encryption.store import AsyncEncryptedStore
+
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
 
@@ -154,6 +157,7 @@ class FlowStateManager:
         rates: Rates | None = DEFAULT_RATES,
         debug: bool = False,
         check_services: bool = True,
+        encryption: Encryption | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a manager.
@@ -173,12 +177,14 @@ class FlowStateManager:
                 can quote what a member wrote; members and the audit see neither in any case.
             check_services: Whether the services are checked now against the calls of the bot. False suits a process
                 that handles no message, such as a script of an operator, and has no services.
+            encryption: How what is stored of members is encrypted. Without it everything is stored plain.
             on_close: A function that `close` calls.
 
         Raises:
             ServiceError: A service that the bot calls is missing or does not fit.
             BotNotFound: `flows` names no bot.
             FlowError: `legacy` is given, and the bot has no importer, or an observer is no function.
+            ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing.
         """
         self._base = BaseManager(
             flows, services, observers, cache, patience, call_wait, deliver, legacy, rates,
@@ -191,7 +197,13 @@ class FlowStateManager:
         self._start: Callable[[], None] | None = self._claim
         self._ready_until = float("-inf")
         self._starting = threading.Lock()
-        self._on_close = on_close
+        self._closing = ExitStack()
+        self._closing.callback(on_close)
+        if encryption is not None:
+            from vimbiso_fsm.encryption.store import EncryptedStore
+
+            self._store = encrypted = EncryptedStore(store, encryption, self.bot.secrets_of)
+            self._closing.callback(encrypted.close)
 
     @classmethod
     def from_url(
@@ -330,6 +342,7 @@ class FlowStateManager:
             CommitUnknown, Contended: Handle the same message again; it takes effect once.
             NewerState: A process of the newer release can handle the message.
             ForeignState: The member is in a flow that this bot never had. Nothing was changed.
+            EncryptedState: The member's data is encrypted, and its key is not at hand. Nothing was changed.
         """
         base = self._base
         base.check(message)
@@ -777,7 +790,7 @@ class FlowStateManager:
     def close(self) -> None:
         """Wait up to `CALL_WAIT` seconds for late results, then close the connections that the manager has opened."""
         wait_for(tuple(self._late), CALL_WAIT)
-        self._on_close()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -810,6 +823,7 @@ class AsyncFlowStateManager:
         rates: Rates | None = DEFAULT_RATES,
         debug: bool = False,
         check_services: bool = True,
+        encryption: Encryption | None = None,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a manager. See `FlowStateManager`."""
@@ -825,6 +839,11 @@ class AsyncFlowStateManager:
         self._start: Callable[[], Awaitable[None]] | None = self._claim
         self._ready_until = float("-inf")
         self._on_close = on_close
+        self._encrypted: AsyncEncryptedStore | None = None
+        if encryption is not None:
+            from vimbiso_fsm.encryption.store import AsyncEncryptedStore
+
+            self._store = self._encrypted = AsyncEncryptedStore(store, encryption, self.bot.secrets_of)
 
     @classmethod
     def from_url(
@@ -1216,6 +1235,8 @@ class AsyncFlowStateManager:
     async def close(self) -> None:
         """Wait for late results, then close the connections, of all event loops. See `FlowStateManager.close`."""
         await self._loops.close()
+        if self._encrypted is not None:
+            await self._encrypted.close()
         closed = self._on_close()
         if inspect.isawaitable(closed):
             await closed

@@ -57,6 +57,9 @@ _WRITES: Final = (
     requests.Erase,
     requests.FreeChannels,
     requests.Claim,
+    requests.Rewrite,
+    requests.KeepKey,
+    requests.DropKeys,
 )
 """Requests that write something lasting, without `Commit`, which writes nothing lasting if it has no document."""
 

@@ -51,11 +51,13 @@ _SETTINGS: Final = (
     "stop-writes-on-bgsave-error",
 )
 RIGHTS: Final = (
-    *("copy", "del", "eval", "evalsha", "exists", "expireat", "get", "hget", "hgetall", "hmget", "hset", "hstrlen"),
+    *("copy", "del", "eval", "evalsha", "exists", "expireat", "get", "hdel", "hexists"),
+    *("hget", "hgetall", "hmget", "hset", "hstrlen"),
     *(
         "lindex",
         "llen",
         "lrange",
+        "lset",
         "ltrim",
         "pexpire",
         "pttl",

@@ -58,6 +58,7 @@ TABLE: Final = {
     "aside": Kind(_MEMBER + "aside:{version}:{nanoseconds}:{name}", "a quarantined key", "QUARANTINE_LIFE"),
     "set_aside": Kind("{space}:{{{shard}}}:aside:{nanoseconds}:{place}", "a key of no member", "QUARANTINE_LIFE"),
     "asides": Kind(_MEMBER + "asides", "sorted set: quarantined keys by their expiry", "QUARANTINE_LIFE"),
+    "keys": Kind(_MEMBER + "keys", "hash: keys of the member's own, encrypted, by id", "until a wipe or an erasure"),
     "incidents": Kind(_MEMBER + "incidents", "list, INCIDENTS_KEPT: @instant body", "AUDIT_LIFE each"),
     "all_incidents": Kind("{space}:incidents", "the same of the whole store", "AUDIT_LIFE each"),
     "lease": Kind("{space}:{{{shard}}}:lease", "string: worker that holds the shard", "as leased"),
@@ -94,7 +95,7 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "4b7ba214f7c6c6fb",
+        "2242c296928e1e7c",
         "The owner and the layout are recorded, channels are named by keyed digests, and the account of the bot "
         "belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of the "
         "index is moved when it is met; a document takes the account of the member's next message.",

@@ -76,6 +76,7 @@ class _Member:
     audit: _Dated[requests.Entry] = ()
     tokens: dict[str, float] = attrs.field(factory=dict[str, float])
     quarantine: tuple[_Quarantined, ...] = ()
+    keys: dict[str, requests.MemberKey] = attrs.field(factory=dict[str, requests.MemberKey])
     documents_expire: float = 0.0
     turns_expire: float = 0.0
 
@@ -190,6 +191,18 @@ class MemoryStore:
                 return len(owned)
             case requests.Erase():
                 return self._erase(self._member(request.member_id), request)
+            case requests.Rewrite():
+                return self._rewrite(self._member(request.member_id), request)
+            case requests.ReadKeys(member_id):
+                return tuple(key for _, key in sorted(self._member(member_id).keys.items()))
+            case requests.KeepKey(member_id, key, replaces):
+                if not replaces or key.id in self._member(member_id).keys:
+                    self._member(member_id).keys[key.id] = key
+                return None
+            case requests.DropKeys(member_id, ids):
+                for key_id in ids:
+                    self._member(member_id).keys.pop(key_id, None)
+                return None
             case requests.SetWakeUp(member_id, expected, wake_at):
                 if self._member(member_id).head == expected:
                     self._due.pop(member_id, None)
@@ -317,6 +330,19 @@ class MemoryStore:
         member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
         self._due.pop(wipe.member_id, None)
         return requests.Committed(member.head, at)
+
+    def _rewrite(self, member: _Member, rewrite: requests.Rewrite) -> int:
+        rewritten, state = 0, member.state
+        if rewrite.document is not None and state is not None and state.document == rewrite.document[0]:
+            member.state = attrs.evolve(state, document=rewrite.document[1])
+            rewritten += 1
+        if rewrite.previous is not None and member.previous == rewrite.previous[0]:
+            member.previous = rewrite.previous[1]
+            rewritten += 1
+        replaced = dict(rewrite.records)
+        rewritten += sum(record in replaced for record in member.records)
+        member.records = tuple(replaced.get(record, record) for record in member.records)
+        return rewritten
 
     def _erase(self, member: _Member, erase: requests.Erase) -> requests.Erased | requests.Conflict:
         if erase.all and member.state is not None:

@@ -125,6 +125,11 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         self._secrets = secrets_of(secret)
         self._index: Index | None = None
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of all keys."""
+        return self._keys.namespace
+
     @classmethod
     def from_url(
         cls,

@@ -40,6 +40,8 @@ Rules of stored data:
     as the first one was.
 13. An erasure replaces entries of the audit by a tombstone that keeps the head and the chain. Nothing of what the
     entries held is left.
+14. `Rewrite` replaces bytes only where the bytes to be replaced are stored, and changes neither a head nor a lifetime.
+    A key of a member's own is replaced only while it is kept: one that was dropped does not come back.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ import attrs
 
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.messages.message import Channel
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, SHARDS
+from vimbiso_fsm.store.ciphertext import FRAME
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, MAX_DOCUMENT, SHARDS
 
 R = TypeVar("R")
 
@@ -109,12 +112,14 @@ class Stored:
         document: The document; None if none is kept.
         at: The instant of the answer on the store's clock, in seconds since the epoch.
         previous: The document before, if the `Load` asked for it and it is kept.
+        ciphertext: The document as it is stored, if `document` was decrypted.
     """
 
     head: Head
     document: bytes | None = attrs.field(repr=False)
     at: float
     previous: bytes | None = attrs.field(default=None, repr=False)
+    ciphertext: bytes | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -157,6 +162,19 @@ class Quarantined:
     version: int
     what: str
     key: str = attrs.field(eq=False, repr=False)
+
+
+@attrs.frozen
+class MemberKey:
+    """A key of one member's own, encrypted with a key of the deployment.
+
+    Attributes:
+        id: Its id.
+        body: Opaque bytes.
+    """
+
+    id: str
+    body: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -478,6 +496,55 @@ class Erase(Effect["Erased | Conflict"]):
 
 
 @attrs.frozen
+class Rewrite(Effect[int]):
+    """Replace stored bytes by others of the same meaning (rule 14), and return the number of parts that were replaced.
+
+    A part that another writer has changed meanwhile is left as it is. Repeatable.
+
+    Attributes:
+        member_id: The member.
+        document: The bytes of the document and those in their place; None leaves it.
+        previous: The same of the document before.
+        records: The turn records and those in their place.
+    """
+
+    member_id: str
+    document: tuple[bytes, bytes] | None = attrs.field(default=None, repr=False)
+    previous: tuple[bytes, bytes] | None = attrs.field(default=None, repr=False)
+    records: tuple[tuple[Record, Record], ...] = ()
+
+
+@attrs.frozen
+class ReadKeys(Effect["tuple[MemberKey, ...]"]):
+    """Read the keys of a member's own, in the order of their ids."""
+
+    member_id: str
+
+
+@attrs.frozen
+class KeepKey(Effect[None]):
+    """Keep a key of a member's own, in place of one with the same id. Repeatable.
+
+    Attributes:
+        member_id: The member.
+        key: The key.
+        replaces: Whether it is only kept in place of one with the same id.
+    """
+
+    member_id: str
+    key: MemberKey
+    replaces: bool = False
+
+
+@attrs.frozen
+class DropKeys(Effect[None]):
+    """Remove keys of a member's own, by their ids. Repeatable."""
+
+    member_id: str
+    ids: tuple[str, ...]
+
+
+@attrs.frozen
 class SetWakeUp(Effect[None]):
     """Set the wake-up of a member to `wake_at` (None: clear it), if the head is still `expected`.
 
@@ -582,8 +649,10 @@ def check_commit(commit: Commit) -> Entry:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`.
         ValueError: The commit has no audit entry of the next version.
     """
-    if commit.document is not None and len(commit.document) > MAX_DOCUMENT:
-        raise DocumentTooLarge(len(commit.document), MAX_DOCUMENT)
+    document = commit.document
+    # The size of a document was compared before it was encrypted.
+    if document is not None and len(document) > MAX_DOCUMENT + (FRAME_ROOM if document.startswith(FRAME) else 0):
+        raise DocumentTooLarge(len(document), MAX_DOCUMENT)
     entry, version = commit.entry, commit.expected.version + 1
     if entry is None or entry.version != version:
         found = "none" if entry is None else f"that of version {entry.version}"

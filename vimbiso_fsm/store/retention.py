@@ -14,7 +14,9 @@
 | wake-up of a member            | no end; one per member               |                                           |
 | lease of a shard               | `SHARD_LEASE`, renewed by its worker | the latest renewal                        |
 | presence of a worker           | `SHARD_LEASE`, renewed by the worker | the latest heartbeat                      |
+| key of a member's own          | no end; until a wipe or an erasure   |                                           |
 | number of shards of the store  | no end                               |                                           |
+| key of a member's own          | no end; until a wipe or an erasure   |                                           |
 
 All lifetimes are in seconds and run on the store's clock. `store/script.py` lists the keys to which they apply, and
 rule 7 of `store/requests.py` says how entries of a list end.
@@ -49,6 +51,8 @@ MAX_DOCUMENT: Final = 64 * 1024
 
 Each turn reads and writes the whole document, so its size bounds the cost of a turn.
 """
+FRAME_ROOM: Final = 1024
+"""Bytes by which an encrypted document may be longer than `MAX_DOCUMENT`, for its frame."""
 TOKEN_LIFE: Final = 8 * DAY
 """Seconds that the token of a message is remembered at least, also by a clock that is wrong.
 

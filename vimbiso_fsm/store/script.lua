@@ -137,6 +137,38 @@ if mode == 'inherit' then
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
 end
 
+-- ARGV 4 the bytes of the document or ''  5 those in their place  6, 7 the same of the document before
+--      8- records and those in their place
+if mode == 'rewrite' then
+  local records, rewritten = call('LRANGE', KEYS[3], 0, -1), 0
+  for i = 1, 2 do
+    if ARGV[2 + 2 * i] ~= '' and call('HGET', KEYS[i], 'd') == ARGV[2 + 2 * i] then
+      call('HSET', KEYS[i], 'd', ARGV[3 + 2 * i])
+      rewritten = rewritten + 1
+    end
+  end
+  for i = 8, #ARGV, 2 do
+    for place, record in ipairs(records) do
+      if record == ARGV[i] then
+        call('LSET', KEYS[3], place - 1, ARGV[i + 1])
+        rewritten = rewritten + 1
+      end
+    end
+  end
+  return {KEYS[1], token, 'read', at, rewritten}
+end
+
+-- The only key of these modes is that of the keys of a member's own.
+if mode == 'keys' then return {KEYS[1], token, 'read', at, call('HGETALL', KEYS[1])} end
+if mode == 'keep_key' then -- ARGV 4 id  5 key  6 '1' to keep it only in place of one with the same id, or ''
+  if ARGV[6] == '' or call('HEXISTS', KEYS[1], ARGV[4]) == 1 then call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
+  return {KEYS[1], token, 'read', at}
+end
+if mode == 'drop_keys' then -- ARGV 4- ids
+  for i = 4, #ARGV do call('HDEL', KEYS[1], ARGV[i]) end
+  return {KEYS[1], token, 'read', at}
+end
+
 -- KEYS of these modes: the names of a channel's entry in the index, the current one first, then those of the entry of its
 -- address without an account, for a channel with one. An entry under an earlier name is moved to the current one; RENAME
 -- is not refused for lack of memory.

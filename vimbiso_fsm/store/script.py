@@ -238,6 +238,15 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
         case requests.Erase(member_id, first, last, body, everything):
             keys_to = (*keys.member(member_id), keys.incidents(member_id))
             return _command(keys_to, b"erase", first, last, body, b"1" if everything else b"", _raw(member_id))
+        case requests.Rewrite():
+            return _command(keys.member(request.member_id), b"rewrite", *_encode_rewrite(request))
+        case requests.ReadKeys(member_id):
+            return _command((keys.of_member("keys", member_id),), b"keys")
+        case requests.KeepKey(member_id, key, replaces):
+            words = (_raw(key.id), key.body, b"1" if replaces else b"")
+            return _command((keys.of_member("keys", member_id),), b"keep_key", *words)
+        case requests.DropKeys(member_id, ids):
+            return _command((keys.of_member("keys", member_id),), b"drop_keys", *map(_raw, ids))
         case requests.ReadAudit(member_id, last):
             return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case requests.ReadRecords(member_id):
@@ -247,8 +256,8 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
         case requests.FindOwner(channel):
             return _entries(b"look_up", channel, index, keys)
         case requests.Link(channel, member_id, instead_of):
-            words = (_raw(member_id),) if instead_of is None else (_raw(member_id), _raw(instead_of))
-            return _command(_entry(channel, index, keys), b"link", *words)
+            owners = (_raw(member_id),) if instead_of is None else (_raw(member_id), _raw(instead_of))
+            return _command(_entry(channel, index, keys), b"link", *owners)
         case requests.Unlink(channel, member_id):
             return _entries(b"unlink", channel, index, keys, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):
@@ -339,6 +348,14 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
         yield _frame(record.token, record.root, record.content, record.body)
 
 
+def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
+    yield from rewrite.document or (b"", b"")
+    yield from rewrite.previous or (b"", b"")
+    for pair in rewrite.records:
+        for record in pair:
+            yield _frame(record.token, record.root, record.content, record.body)
+
+
 def _encode_set_aside(request: requests.SetAside, index: Index, keys: Keys) -> Command:
     shared = request.request
     words = _encode(shared, index, keys).words
@@ -409,6 +426,10 @@ def _read(request: requests.Request, found: list[Any]) -> object:
     match request, found:
         case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside(), []:
             return None
+        case requests.KeepKey() | requests.DropKeys(), []:
+            return None
+        case requests.Rewrite(), [int(parts)] if type(parts) is int and parts >= 0:
+            return parts
         case requests.Link(), [None | bytes() as owner]:
             return requests.Linked(_name(request, owner))
         case requests.FindOwner() | requests.Unlink(), [None | bytes() as owner, 0 | 1 as own] if type(own) is int:
@@ -444,6 +465,9 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
             return _names(request, items)
         case requests.ReadIncidents():
             return tuple(map(_undated, items))
+        case requests.ReadKeys():
+            pairs = zip(items[::2], items[1::2], strict=True)
+            return tuple(requests.MemberKey(_text(name), body) for name, body in sorted(pairs))
         case _:
             raise SenselessReply
 

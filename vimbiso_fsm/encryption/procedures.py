@@ -1,0 +1,580 @@
+"""What is done for each request at a store whose data is encrypted.
+
+The procedures are coroutines that await requests of the store below, like operations, so both stores share them. Data
+that cannot be decrypted is not an error here: a note takes its place (`store/ciphertext.py`), and the reader of the
+document decides what becomes of it. Plain data passes as it is, and is encrypted with the member's next commit.
+
+A member's own key. Each document names the key that it is encrypted with. A turn uses the key of the document that it
+was decided on; where there is none, a new key is made and kept before the commit. A wipe and an erasure drop the keys
+that were kept before them. A wipe changes the head, so no commit uses a dropped key. An erasure keeps the head, and a
+first commit may be on its way: it keeps its key once more after it was made, and the erasure looks once more at the
+document after it has dropped the keys. One of the two comes last.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import attrs
+
+from vimbiso_fsm.encryption.cipher import Changed, Cipher, place, require_package
+from vimbiso_fsm.encryption.keys import KEY_BYTES, KeyRing
+from vimbiso_fsm.encryption.parts import Parts, SecretsOf, all_hidden, cut, joined
+from vimbiso_fsm.encryption.settings import Encryption
+from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable, VimbisoError
+from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, frame_of, named_digest, without_key
+from vimbiso_fsm.store.layout import unword
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Commit,
+    CommitResult,
+    Committed,
+    Conflict,
+    DropKeys,
+    Duplicate,
+    Effect,
+    Entry,
+    Erase,
+    Erased,
+    Head,
+    Inherited,
+    KeepKey,
+    Late,
+    Load,
+    MemberKey,
+    Mismatch,
+    Quarantine,
+    ReadInherited,
+    ReadKeys,
+    ReadRecords,
+    Record,
+    Request,
+    Rewrite,
+    ShowQuarantined,
+    Stored,
+    Wipe,
+    check_commit,
+    digest,
+)
+from vimbiso_fsm.store.retention import FRAME_ROOM, MAX_DOCUMENT
+
+MEMBERS_KNOWN: Final = 10_000
+"""Members whose ciphers, and whose own keys, are remembered."""
+NOT_KEPT: Final = "it is a key of the member's own, which is not kept any more: the member was wiped or erased since"
+
+
+@attrs.frozen
+class Reencrypt(Effect["Reencrypted"]):
+    """Encrypt what is stored of a member with the current key and in the scope of now, in place.
+
+    No version, audit entry or lifetime changes. A part that is written meanwhile is left: it is written with the
+    current key. In the scope "plain" nothing is written, because the audit names the bytes of a document as they are
+    stored; a member's next turn writes plain. Repeatable.
+
+    Attributes:
+        member_id: The member.
+        dry_run: Only tell what is found.
+    """
+
+    member_id: str
+    dry_run: bool = False
+
+
+@attrs.frozen
+class Reencrypted:
+    """What was found of a member, and what was done.
+
+    Attributes:
+        member_id: The member.
+        found: The number of parts (documents, turn records, keys of the member's own) by the id of their key; "plain"
+            for those that are not encrypted.
+        rewritten: The number of parts that were encrypted again.
+        closed: The number of parts whose key is not at hand, by the id of the key.
+        broken: The number of parts that are damaged.
+    """
+
+    member_id: str
+    found: Mapping[str, int] = attrs.field(factory=dict)
+    rewritten: int = 0
+    closed: Mapping[str, int] = attrs.field(factory=dict)
+    broken: int = 0
+
+
+class _NoKey(Exception):
+    def __init__(self, key: str, fault: str) -> None:
+        self.key, self.fault = key, fault
+
+
+class _Key(NamedTuple):
+    """A key to encrypt with; `new` is that of a member's own which is not kept yet."""
+
+    id: str
+    cipher: Cipher
+    new: MemberKey | None = None
+
+
+class _Opened(NamedTuple):
+    """A turn record; `content_known` says whether it was decrypted, or plain."""
+
+    record: Record
+    content_known: bool
+
+
+_Known: TypeAlias = tuple[Head, _Key | None]
+"""The own key of a member at a head; None if the document of this head has none."""
+
+
+class Procedures:
+    """The procedures of one store.
+
+    Attributes:
+        encryption: The settings.
+    """
+
+    encryption: Encryption
+
+    def __init__(self, encryption: Encryption, secrets_of: SecretsOf) -> None:
+        require_package()
+        self.encryption = encryption
+        self._secrets_of = secrets_of
+        self._has_own = bool(encryption.member_keys) and encryption.scope != "plain"
+        self._cipher = lru_cache(MEMBERS_KNOWN)(Cipher)
+        self._own: dict[tuple[str, str], Cipher] = {}
+        self._known: dict[str, _Known] = {}
+
+    async def answer(self, request: Request) -> object:
+        """Return the answer to one of `CHANGED`."""
+        match request:
+            case Commit():
+                return await self._commit(request)
+            case Load(member_id):
+                return await self._loaded(member_id, await request)
+            case Quarantine(member_id):
+                result = await request
+                if isinstance(result, Conflict):
+                    return Conflict(await self._opened(member_id, result.current))
+                return await self._opened(member_id, result)
+            case ReadRecords(member_id):
+                return tuple([(await self._record(member_id, record)).record for record in await request])
+            case ReadInherited(member_id):
+                inherited = await request
+                records = [(await self._record(member_id, record)).record for record in inherited.records]
+                return Inherited(inherited.tokens, tuple(records))
+            case ShowQuarantined(member_id):
+                return tuple([await self._shown(member_id, part) for part in await request])
+            case Wipe() | Erase():
+                return await self._remove(request)
+            case _:
+                assert isinstance(request, Reencrypt)
+                return await self._reencrypt(request)
+
+    # A commit -----------------------------------------------------------------------------------------------------
+
+    async def _commit(self, commit: Commit) -> CommitResult:
+        if self.encryption.scope == "plain":
+            return await self._answered(commit, await commit)
+        member_id = commit.member_id
+        # The content stands in the encrypted record, since it is a digest of what the member wrote.
+        if commit.document is None and not commit.record:
+            return await self._answered(commit, await attrs.evolve(commit, content=""))
+        if commit.document is None:
+            key = await self._key(member_id, commit.expected)
+            untaken = self._encrypted_record(member_id, key, Record(commit.token, "", commit.content, commit.record))
+            return await self._answered(commit, await attrs.evolve(commit, content="", record=untaken.body))
+        entry = check_commit(commit)
+        key = await self._key(member_id, commit.expected, makes=True)
+        document = self._encrypted(member_id, key, commit.document, entry.version)
+        inherited = commit.inherited
+        if inherited is not None:
+            records = tuple(self._encrypted_record(member_id, key, record) for record in inherited.records)
+            inherited = Inherited(inherited.tokens, records)
+        record = Record(commit.token, commit.root, commit.content, commit.record)
+        sent = Commit(
+            member_id,
+            commit.expected,
+            commit.token,
+            commit.root,
+            "",
+            document,
+            _with_digest(entry, commit.document, document),
+            self._encrypted_record(member_id, key, record).body,
+            commit.not_after,
+            commit.wake_at,
+            inherited,
+            commit.forgets,
+            commit.shift,
+            commit.life,
+        )
+        if key.new is not None:
+            await KeepKey(member_id, key.new)
+        result = await sent
+        if not isinstance(result, Committed):
+            return await self._answered(commit, result)
+        if self._has_own:
+            if key.new is not None:
+                with suppress(VimbisoError):  # the turn is stored; only an erasure at this moment has dropped the key
+                    await KeepKey(member_id, key.new)
+            self._remember(member_id, result.head, _Key(key.id, key.cipher))
+        return result
+
+    async def _answered(self, commit: Commit, result: CommitResult) -> CommitResult:
+        """Return the answer to a commit, decrypted."""
+        member_id = commit.member_id
+        match result:
+            case Committed():
+                return result
+            case Broken():
+                return await self._broken(member_id, result)
+            case Conflict(current):
+                return Conflict(await self._opened(member_id, current))
+            case Late(current):
+                return Late(await self._opened(member_id, current))
+            case Duplicate(records, current):
+                return await self._judged(commit, records, current)
+            case Mismatch(current):  # plain and encrypted records keep the content in different places
+                try:
+                    kept = await ReadRecords(member_id)
+                except DamagedDocument:
+                    kept = ()
+                mine = tuple(record for record in kept if commit.token in (record.token, record.root))
+                return await self._judged(commit, mine, current)
+
+    async def _judged(self, commit: Commit, records: tuple[Record, ...], current: Stored) -> Duplicate | Mismatch:
+        """Judge by the contents of the records whether a token came with other content."""
+        found = [await self._record(commit.member_id, record) for record in records]
+        stored = await self._opened(commit.member_id, current)
+        for record, content_known in found:
+            if content_known and record.token == commit.token and record.content != commit.content:
+                return Mismatch(stored)
+        return Duplicate(tuple(record for record, _ in found), stored)
+
+    # Encrypting ---------------------------------------------------------------------------------------------------
+
+    def _encrypted(self, member_id: str, key: _Key, document: bytes, version: int, named: str = "") -> bytes:
+        parts = self._parts(document)
+        encrypted = _encrypted_document(member_id, key, parts, version, named)
+        if len(encrypted) > MAX_DOCUMENT + FRAME_ROOM:  # many hidden values, each with its hole
+            return _encrypted_document(member_id, key, all_hidden(document), version, named)
+        return encrypted
+
+    def _encrypted_record(self, member_id: str, key: _Key, record: Record) -> Record:
+        parts, content = self._parts(record.body), record.content.encode("utf-8", "surrogatepass")
+        hidden = b"%d %b%b" % (len(content), content, parts.hidden)
+        where = place("record", member_id, record.token, record.root)
+        body = key.cipher.encrypt(where, hidden, key=key.id, readable=parts.readable)
+        return Record(record.token, record.root, "", body)
+
+    def _parts(self, data: bytes) -> Parts:
+        return all_hidden(data) if self.encryption.scope == "whole" else cut(data, self._secrets_of)
+
+    async def _key(self, member_id: str, head: Head, *, makes: bool = False) -> _Key:
+        """Return the key with which what was decided at a head is encrypted.
+
+        Without a document there is no key of the member's own; a record that is stored without one is encrypted with
+        the key of the ring.
+
+        Args:
+            member_id: The member.
+            head: The head.
+            makes: Whether a key of the member's own is made where there is none.
+        """
+        ring = self.encryption.ring()
+        current = _Key(ring.current, self._cipher(ring.by_id[ring.current], member_id))
+        if not self._has_own:
+            return current
+        known = self._known.get(member_id)
+        if known is None or known[0] != head:
+            stored = await Load(member_id)
+            if isinstance(stored, Stored):
+                await self._opened(member_id, stored)
+            known = self._known.get(member_id)
+        if known is not None and known[1] is not None:
+            return known[1]
+        return self._new_key(ring, member_id) if makes else current
+
+    def _new_key(self, ring: KeyRing, member_id: str) -> _Key:
+        key, key_id = secrets.token_bytes(KEY_BYTES), OWN + secrets.token_hex(8)
+        return _Key(key_id, Cipher(key, member_id), self._wrapped(ring, member_id, key_id, key))
+
+    def _wrapped(self, ring: KeyRing, member_id: str, key_id: str, key: bytes) -> MemberKey:
+        cipher = self._cipher(ring.by_id[ring.current], member_id)
+        return MemberKey(key_id, cipher.encrypt(place("key", member_id, key_id), key, key=ring.current))
+
+    def _remember(self, member_id: str, head: Head, key: _Key | None) -> None:
+        self._known.pop(member_id, None)
+        self._known[member_id] = head, key
+        _bound(self._known)
+        if key is not None:
+            self._keep_own(member_id, key.id, key.cipher)
+
+    def _keep_own(self, member_id: str, key_id: str, cipher: Cipher) -> None:
+        self._own[member_id, key_id] = cipher
+        _bound(self._own)
+
+    # Decrypting ---------------------------------------------------------------------------------------------------
+
+    async def _loaded(self, member_id: str, stored: Stored | Broken) -> Stored | Broken:
+        if isinstance(stored, Broken):
+            return await self._broken(member_id, stored)
+        return await self._opened(member_id, stored)
+
+    async def _broken(self, member_id: str, broken: Broken) -> Broken:
+        return attrs.evolve(broken, previous=await self._document(member_id, broken.previous))
+
+    async def _opened(self, member_id: str, stored: Stored) -> Stored:
+        """Return what is stored of a member, decrypted, and remember the member's own key."""
+        data = stored.document
+        encrypted = data is not None and data.startswith(FRAME)
+        document = await self._document(member_id, data, stored.head.version)
+        if self._has_own:
+            frame = frame_of(data) if data is not None else None
+            own = self._own.get((member_id, frame.key)) if frame is not None else None
+            self._remember(member_id, stored.head, _Key(frame.key, own) if frame is not None and own else None)
+        previous = await self._document(member_id, stored.previous)
+        return Stored(stored.head, document, stored.at, previous, data if encrypted else None)
+
+    async def _document(self, member_id: str, data: bytes | None, version: int | None = None) -> bytes | None:
+        """Return a document decrypted, or a note in its place; `version`: that of the head, which it must have."""
+        if data is None or not data.startswith(FRAME):
+            return data
+        try:
+            return joined(await self._parts_of(member_id, place("document", member_id), data, version))
+        except (Changed, ValueError):
+            return BROKEN
+        except _NoKey as error:
+            return without_key(error.key, error.fault)
+
+    async def _record(self, member_id: str, record: Record) -> _Opened:
+        """Return a turn record decrypted, or with a note as its body."""
+        if not record.body.startswith(FRAME):
+            return _Opened(record, True)
+        token, root = record.token, record.root
+        try:
+            parts = await self._parts_of(member_id, place("record", member_id, token, root), record.body)
+            length, _, rest = parts.hidden.partition(b" ")
+            content, hidden = rest[: int(length)], rest[int(length) :]
+            body = joined(Parts(parts.readable, hidden))
+            return _Opened(Record(token, root, content.decode("utf-8", "surrogatepass"), body), True)
+        except (Changed, ValueError):
+            return _Opened(attrs.evolve(record, body=BROKEN), False)
+        except _NoKey as error:
+            return _Opened(attrs.evolve(record, body=without_key(error.key, error.fault)), False)
+
+    async def _shown(self, member_id: str, part: bytes) -> bytes:
+        """Return a part of quarantined data decrypted, or as it is."""
+        if part.startswith(FRAME):
+            document = await self._document(member_id, part)
+            return part if document is None or document.startswith(b"encrypted:") else document
+        words = part.split(b" ", 3)
+        if len(words) == 4 and words[3].startswith(FRAME):
+            try:
+                kept = Record(unword(words[0]), unword(words[1]), unword(words[2]), words[3])
+            except UnicodeError:
+                return part
+            record, content_known = await self._record(member_id, kept)
+            return b" ".join((*words[:3], record.body)) if content_known else part
+        return part
+
+    async def _parts_of(self, member_id: str, where: bytes, data: bytes, number: int | None = None) -> Parts:
+        """Return the parts of encrypted data.
+
+        Raises:
+            Changed: It was changed, or it is of another place or version.
+            _NoKey: Its key is not at hand.
+        """
+        frame = frame_of(data)
+        if frame is None or (number is not None and frame.number != number):
+            raise Changed
+        cipher = await self._own_cipher(member_id, frame) if frame.key.startswith(OWN) else self._of(member_id, frame)
+        return Parts(*cipher.decrypt(where, frame))
+
+    def _of(self, member_id: str, frame: Frame) -> Cipher:
+        ring = self.encryption.ring()
+        if frame.key not in ring.by_id:
+            ring = self.encryption.latest_ring()
+        key = ring.by_id.get(frame.key)
+        if key is None:
+            raise _NoKey(frame.key, ring.why_missing(frame.key))
+        return self._cipher(key, member_id)
+
+    async def _own_cipher(self, member_id: str, frame: Frame) -> Cipher:
+        known = self._own.get((member_id, frame.key))
+        if known is None:
+            kept = {key.id: key for key in await ReadKeys(member_id)}
+            if frame.key not in kept:
+                raise _NoKey(frame.key, NOT_KEPT)
+            known = Cipher(self._unwrapped(member_id, kept[frame.key]), member_id)
+            self._keep_own(member_id, frame.key, known)
+        return known
+
+    def _unwrapped(self, member_id: str, key: MemberKey) -> bytes:
+        frame = frame_of(key.body)
+        if frame is None:
+            raise Changed
+        return self._of(member_id, frame).decrypt(place("key", member_id, key.id), frame)[1]
+
+    # Removing -----------------------------------------------------------------------------------------------------
+
+    async def _remove(self, request: Wipe | Erase) -> Committed | Erased | Conflict | Broken:
+        """Wipe or erase a member, and drop the keys of the member's own that were kept before."""
+        member_id = request.member_id
+        looks = self._has_own or isinstance(request, Erase)
+        kept = await ReadKeys(member_id) if looks else ()
+        result = await request
+        if isinstance(result, Conflict):
+            return Conflict(await self._opened(member_id, result.current))
+        if isinstance(result, Broken):
+            return await self._broken(member_id, result)
+        if kept and (isinstance(request, Wipe) or await self._is_gone(member_id)):
+            await self._drop(member_id, kept, looks_again=isinstance(request, Erase))
+        return result
+
+    async def _is_gone(self, member_id: str) -> bool:
+        stored = await Load(member_id)
+        return isinstance(stored, Stored) and stored.document is None
+
+    async def _drop(self, member_id: str, kept: tuple[MemberKey, ...], *, looks_again: bool) -> None:
+        try:
+            await DropKeys(member_id, tuple(key.id for key in kept))
+        except StoreUnavailable as error:  # which says that nothing was done
+            raise CommitUnknown(member_id, "DropKeys", error.fault) from error
+        for key in kept:
+            self._own.pop((member_id, key.id), None)
+        self._known.pop(member_id, None)
+        if looks_again and not await self._is_gone(member_id):  # a first commit was on its way
+            for key in kept:
+                await KeepKey(member_id, key)
+
+    # Encrypting again ---------------------------------------------------------------------------------------------
+
+    async def _reencrypt(self, request: Reencrypt) -> Reencrypted:
+        member_id, ring, found = request.member_id, self.encryption.latest_ring(), _Found()
+        stored = await Load(member_id, previous=True)
+        if isinstance(stored, Broken):
+            return Reencrypted(member_id, broken=1)
+        try:
+            records = await ReadRecords(member_id)
+        except DamagedDocument:
+            records, found.broken = (), 1
+        kept = await ReadKeys(member_id)
+        if kept and stored.document is None and stored.previous is None and not records and not request.dry_run:
+            await self._drop(member_id, kept, looks_again=True)
+            kept = ()
+        rewraps = [again for key in kept if (again := self._rewrapped(ring, member_id, key, found)) is not None]
+        await self._opened(member_id, stored)
+        key = await self._key(member_id, stored.head, makes=stored.document is not None)
+        document = await self._again(member_id, key, stored.document, found, stored.head.version)
+        previous = await self._again(member_id, key, stored.previous, found)
+        pairs: list[tuple[Record, Record]] = []
+        for record in records:
+            rewritten_record = await self._record_again(member_id, key, record, found)
+            if rewritten_record is not None:
+                pairs.append((record, rewritten_record))
+        rewritten = 0
+        if not request.dry_run and self.encryption.scope != "plain":
+            for rewrap in rewraps:
+                await KeepKey(member_id, rewrap, replaces=True)
+            rewritten = len(rewraps)
+            if document or previous or pairs:
+                if key.new is not None:
+                    await KeepKey(member_id, key.new)
+                    self._remember(member_id, stored.head, _Key(key.id, key.cipher))
+                rewritten += await Rewrite(member_id, document, previous, tuple(pairs))
+        return Reencrypted(member_id, dict(found.keys), rewritten, dict(found.closed), found.broken)
+
+    async def _again(
+        self, member_id: str, key: _Key, data: bytes | None, found: _Found, version: int | None = None
+    ) -> tuple[bytes, bytes] | None:
+        """Return the bytes of a document and those to be put in their place; None if they stay."""
+        if data is None or not self._counted(found, key, data):
+            return None
+        document = await self._document(member_id, data, version)
+        assert document is not None
+        if document.startswith(b"encrypted:"):
+            found.count_unread(data, document)
+            return None
+        frame = frame_of(data)
+        number = frame.number if frame is not None else version if version is not None else 0
+        return data, self._encrypted(member_id, key, document, number, named_digest(data))
+
+    async def _record_again(self, member_id: str, key: _Key, record: Record, found: _Found) -> Record | None:
+        if not self._counted(found, key, record.body):
+            return None
+        opened, content_known = await self._record(member_id, record)
+        if not content_known:
+            found.count_unread(record.body, opened.body)
+            return None
+        return self._encrypted_record(member_id, key, opened)
+
+    def _counted(self, found: _Found, key: _Key, data: bytes) -> bool:
+        """Count a part by its key; return whether it is to be encrypted."""
+        frame = frame_of(data) if data.startswith(FRAME) else None
+        if not data.startswith(FRAME):
+            found.keys["plain"] += 1
+            return True
+        found.keys[frame.key if frame is not None else "damaged"] += 1
+        return frame is None or frame.key != key.id or (bool(frame.readable) and self.encryption.scope == "whole")
+
+    def _rewrapped(self, ring: KeyRing, member_id: str, key: MemberKey, found: _Found) -> MemberKey | None:
+        """Return a member's own key, encrypted with the current key of the ring; None if it is already."""
+        frame = frame_of(key.body)
+        if frame is None:
+            found.broken += 1
+            return None
+        found.keys[frame.key] += 1
+        if frame.key == ring.current:
+            return None
+        try:
+            return self._wrapped(ring, member_id, key.id, self._unwrapped(member_id, key))
+        except Changed:
+            found.broken += 1
+        except _NoKey as error:
+            found.closed[error.key] += 1
+        return None
+
+
+class _Found:
+    """What was found of a member."""
+
+    def __init__(self) -> None:
+        self.keys: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.broken = 0
+
+    def count_unread(self, data: bytes, note: bytes) -> None:
+        frame = frame_of(data)
+        if note == BROKEN or frame is None:
+            self.broken += 1
+        else:
+            self.closed[frame.key] += 1
+
+
+CHANGED: Final = frozenset(
+    {Commit, Load, Quarantine, ReadRecords, ReadInherited, ShowQuarantined, Wipe, Erase, Reencrypt}
+)
+"""The requests that a store below answers with encrypted data, or that carry data; and `Reencrypt`."""
+
+
+def _bound(table: dict[Any, Any]) -> None:
+    """Forget what was remembered first of a table that is full."""
+    while len(table) > 2 * MEMBERS_KNOWN:
+        table.pop(next(iter(table)), None)
+
+
+def _encrypted_document(member_id: str, key: _Key, parts: Parts, version: int, named: str) -> bytes:
+    where = place("document", member_id)
+    return key.cipher.encrypt(where, parts.hidden, key=key.id, number=version, readable=parts.readable, named=named)
+
+
+def _with_digest(entry: Entry, document: bytes, encrypted: bytes) -> Entry:
+    """Return an audit entry that names the encrypted document: a digest of the plain one would tell a short secret."""
+    before, name, after = entry.body.rpartition(b'"document":"')
+    if not name or after[:64] != digest(document).encode():
+        return entry
+    body = b"".join((before, name, digest(encrypted).encode(), after[64:]))
+    return Entry(entry.version, digest(body), body)
