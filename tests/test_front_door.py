@@ -31,6 +31,7 @@ ELSEWHERE = {
 }
 """Errors that no method of a manager raises, and why."""
 INTERNAL = {
+    "CallbackStopped": "the engine takes it for a failed callback, and the manager for `CallbackTimedOut`",
     "Changed": "the store that decrypts hands out a note in place of the data",
     "Misshapen": "the converter turns it into a fault with a path",
     "NoSuchState": "recovery turns it into `NotRecovered`",

@@ -46,6 +46,7 @@ from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.runtime.watchdog import SlowCallback, Watchdog
 from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 
 # Fail: every error that the managers raise
@@ -54,6 +55,7 @@ from vimbiso_fsm.errors import (
     BadToken,
     BotNotFound,
     CallPending,
+    CallbackTimedOut,
     ChannelTaken,
     CommitUnknown,
     DamagedKey,
@@ -105,6 +107,7 @@ __all__ = [
     "Call",
     "CallPending",
     "CallPolicy",
+    "CallbackTimedOut",
     "Caller",
     "Changes",
     "Channel",
@@ -160,6 +163,7 @@ __all__ = [
     "ServiceLimits",
     "SessionLife",
     "Shortcut",
+    "SlowCallback",
     "State",
     "StateValidator",
     "StoreUnavailable",
@@ -177,6 +181,7 @@ __all__ = [
     "UnstorableType",
     "VersionConflict",
     "VimbisoError",
+    "Watchdog",
     "Worker",
     "WrongArgument",
     "WrongCall",

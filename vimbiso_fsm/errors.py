@@ -750,6 +750,21 @@ class TooManyMessages(NotAnswered):
         )
 
 
+class CallbackTimedOut(NotAnswered):
+    """An author's code outside of a turn has taken too long, such as a migration, and was ended.
+
+    What was stored before stays. Handle the message again when the code was repaired; it takes effect once.
+    """
+
+    reply_key = "failure.timed_out"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "code of an author has taken longer than Watchdog(stop=…), and was ended; the log names it; "
+            "handle the message again when it was repaired"
+        )
+
+
 class NewerState(NotAnswered):
     """A worker of a newer release has stored the member's document less than an hour ago. Nothing was stored.
 

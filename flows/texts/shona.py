@@ -235,6 +235,10 @@ SHONA: Final[Templates] = {
         "Zvaitwa, asi pane chakanganisika kwatiri uye hatisati takwanisa kukuratidzai mhedzisiro yacho. Hamufaniri "
         "kuzvitumira zvakare; itii menu kuti mupfuurire nezvimwe. Referensi: {reference}"
     ),
+    "failure.timed_out": (
+        "Zvatora nguva yakareba kwatiri, uye hatina kuzvipedza. Ndapota zvitumirei zvakare gare gare; "
+        "zvinoverengwa kamwe chete. Referensi: {reference}"
+    ),
     "failure.unsure": (
         "Pane chakanganisika kwatiri, uye hatina kukwanisa kuziva kana chikumbiro chenyu chekupedzisira chakaitwa. "
         "Ndapota tarisai musati machitumira zvakare. Referensi: {reference}"

@@ -26,6 +26,7 @@ from vimbiso_fsm.audit.redaction import error_record
 from vimbiso_fsm.errors import CommitUnknown, Contended, InvalidMessage, NotAnswered, StoreUnavailable, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.logs import FIELDS, MAX_TEXT, JSONFormatter, log_turn
+from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import Commit, Committed, Conflict, Load, Request
 
@@ -256,6 +257,13 @@ def test_circuits_are_counted_that_open_and_close(bench: Bench):
     places.ended("m-1", "an answer")
     assert bench.total("vimbiso.circuits", service="credex_core", circuit="closed") == 1
     assert bench.total("vimbiso.circuits") == 2
+
+
+def test_slow_callbacks_are_counted(bench: Bench):
+    """A report of the watchdog is counted with the place of the callback."""
+    bench.manager._base.watched.count(SlowCallback("affordable", "guard", "offer", "amount", (), 12.5, stopped=True))
+    assert bench.total("vimbiso.callbacks.slow", flow="offer", step="amount", stopped="true") == 1
+    assert bench.total("vimbiso.callbacks.slow") == 1
 
 
 def test_wakings_and_deliveries_are_counted(bench: Bench):

@@ -44,7 +44,7 @@ from vimbiso_fsm.engine.session import take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.interrupts import is_interrupt
+from vimbiso_fsm.flow.interrupts import CallbackStopped, is_interrupt
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
 
@@ -113,9 +113,14 @@ def decide(
                 draft.kind = "clock"
         return close(draft, event, route)
     except BaseException as error:  # whatever an author's callback raises, the member keeps their place
-        if is_interrupt(error):
+        if _is_for_the_process(error):
             raise
         return _without(bot, document, event, now, error, draft, route)
+
+
+def _is_for_the_process(error: BaseException) -> bool:
+    """Whether an exception of a callback is no failure of it. One that the watchdog has ended has failed."""
+    return is_interrupt(error) and not isinstance(error, CallbackStopped)
 
 
 def _without(
@@ -140,7 +145,7 @@ def _without(
             other.detail = {"size": error.size, "limit": error.limit}
             return close(other, event, route)
     except BaseException as worse:  # the first error is the cause, and is reported
-        if is_interrupt(worse):
+        if _is_for_the_process(worse):
             raise
         worse.__context__ = None
     return failure(bot, document, event, now, error, route=route)
@@ -250,7 +255,7 @@ def current_question(bot: Bot, document: Document, now: datetime) -> tuple[Reply
         else:
             draft.ask()
     except BaseException as error:  # the next message meets the same exception and reports it
-        if is_interrupt(error):
+        if _is_for_the_process(error):
             raise
         return ()
     return draft.said

@@ -89,6 +89,10 @@ ENGLISH: Final[Templates] = {
         "That was done, but something went wrong on our side and we cannot show you the result yet. You need not send "
         "it again; say menu to go on with something else. Reference: {reference}"
     ),
+    "failure.timed_out": (
+        "That took too long on our side, and we could not finish it. Please send it again later; it counts once. "
+        "Reference: {reference}"
+    ),
     "failure.unsure": (
         "Something went wrong on our side, and we could not find out whether your last request was done. Please check "
         "before you send it again. Reference: {reference}"

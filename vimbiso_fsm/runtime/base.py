@@ -37,6 +37,7 @@ from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
 from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
+from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog, Watched
 from vimbiso_fsm.store.requests import RecordIncident
 
 _log = logging.getLogger("vimbiso_fsm")
@@ -81,6 +82,7 @@ class BaseManager:
         audit: The observers.
         services: The places at the services.
         deliveries: The places at the function that delivers.
+        watched: The note of this manager for the watchdog; None without one.
     """
 
     bot: Bot
@@ -90,6 +92,7 @@ class BaseManager:
     audit: FlowAuditLogger
     services: Services
     deliveries: Places
+    watched: Watched | None
 
     def __init__(
         self,
@@ -102,6 +105,7 @@ class BaseManager:
         deliver: Callable[..., object] | None,
         legacy: object,
         rates: Rates | None,
+        watchdog: Watchdog | None,
         *,
         debug: bool,
         check_services: bool,
@@ -131,6 +135,7 @@ class BaseManager:
         self.audit = FlowAuditLogger(observers, self._observer_failed)
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries = Places(DELIVERIES)
+        self.watched = LOOKER.watch(watchdog)
 
     def check(self, message: Message) -> None:
         """Check a message.

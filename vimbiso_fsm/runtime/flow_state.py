@@ -18,6 +18,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from os import PathLike
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 
@@ -25,9 +26,18 @@ from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.encryption.settings import Encryption
-from vimbiso_fsm.errors import AnotherBotsStore, NotAnswered, ServiceError, UnknownLayout, Unreadable, VimbisoError
+from vimbiso_fsm.errors import (
+    AnotherBotsStore,
+    CallbackTimedOut,
+    NotAnswered,
+    ServiceError,
+    UnknownLayout,
+    Unreadable,
+    VimbisoError,
+)
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call
+from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
@@ -75,6 +85,7 @@ from vimbiso_fsm.runtime.services import (
     with_retries_async,
 )
 from vimbiso_fsm.runtime.startup import OWNER_KNOWN, StartupCheck
+from vimbiso_fsm.runtime.watchdog import LOOKER, NO_STRETCH, RUNNING, Watchdog, settle
 from vimbiso_fsm.store.doctor import Durability
 from vimbiso_fsm.store.index import Secret
 from vimbiso_fsm.store.requests import (
@@ -106,6 +117,8 @@ HOLD: Final = 0.4
 A message that arrives meanwhile waits, and is decided on the result of the call. One that has waited longer is answered
 with the notice that the call is being worked on.
 """
+DEFAULT_WATCHDOG: Final = Watchdog()
+"""The bounds of the time that callbacks may take, unless a manager is given others."""
 AT_ONCE: Final = 500
 """The number of messages that an async manager handles at the same time, without those that wait for a call or a
 delivery."""
@@ -155,6 +168,7 @@ class FlowStateManager:
         deliver: Delivery | None = None,
         legacy: LegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
+        watchdog: Watchdog | None = DEFAULT_WATCHDOG,
         debug: bool = False,
         check_services: bool = True,
         encryption: Encryption | None = None,
@@ -173,6 +187,7 @@ class FlowStateManager:
             deliver: Sends proactive replies. Without it they precede the reply to the member's next message.
             legacy: Reads the records of the previous release for the bot's importer.
             rates: The rates at which messages are taken in, counted by this manager alone; None takes in each message.
+            watchdog: The bounds of the time that a callback may take; None for none.
             debug: Whether the log shows the message and the traceback of an exception in the code of the author. They
                 can quote what a member wrote; members and the audit see neither in any case.
             check_services: Whether the services are checked now against the calls of the bot. False suits a process
@@ -187,7 +202,7 @@ class FlowStateManager:
             ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing.
         """
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates,
+            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=False,
         )  # fmt: skip
         self._store = store
@@ -421,9 +436,15 @@ class FlowStateManager:
         base, outside = self._base, 0.0
         context = base.context(time.monotonic() - began)
         taken: dict[str, Place] = {}
+        watched, ident, stretch = base.watched, get_ident(), NO_STRETCH
+        if watched is not None and not LOOKER.runs:
+            LOOKER.start()
 
         def perform(effect: Request) -> object:
-            nonlocal outside
+            nonlocal outside, stretch
+            RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
+            if stretch[1]:
+                settle(ident)
             try:
                 if place is None or not isinstance(effect, _OUTSIDE):
                     return self._perform(effect)
@@ -441,9 +462,23 @@ class FlowStateManager:
                 return answer
             finally:
                 context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
+                if watched is not None:
+                    stretch = [watched, False]
+                    RUNNING[ident] = stretch
 
         try:
-            return run(begin(context), perform)
+            try:
+                if watched is not None:
+                    stretch = [watched, False]
+                    RUNNING[ident] = stretch
+                return run(begin(context), perform)
+            finally:
+                RUNNING[ident] = NO_STRETCH
+                if stretch[1]:
+                    settle(ident)
+        except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
+            RUNNING[ident] = NO_STRETCH
+            raise CallbackTimedOut from None
         finally:
             for unused in taken.values():
                 unused.withdraw()
@@ -790,6 +825,7 @@ class FlowStateManager:
     def close(self) -> None:
         """Wait up to `CALL_WAIT` seconds for late results, then close the connections that the manager has opened."""
         wait_for(tuple(self._late), CALL_WAIT)
+        LOOKER.leave(self._base.watched)
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -821,6 +857,7 @@ class AsyncFlowStateManager:
         deliver: AsyncDelivery | Delivery | None = None,
         legacy: AsyncLegacyReader | None = None,
         rates: Rates | None = DEFAULT_RATES,
+        watchdog: Watchdog | None = DEFAULT_WATCHDOG,
         debug: bool = False,
         check_services: bool = True,
         encryption: Encryption | None = None,
@@ -830,7 +867,7 @@ class AsyncFlowStateManager:
         from vimbiso_fsm.store.loops import PerLoop
 
         self._base = BaseManager(
-            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates,
+            flows, services, observers, cache, patience, call_wait, deliver, legacy, rates, watchdog,
             debug=debug, check_services=check_services, is_async=True,
         )  # fmt: skip
         self._store = store
@@ -1012,9 +1049,15 @@ class AsyncFlowStateManager:
         base, outside = self._base, 0.0
         context = base.context(time.monotonic() - began)
         taken: dict[str, Place] = {}
+        watched, ident, stretch = base.watched, get_ident(), NO_STRETCH
+        if watched is not None and not LOOKER.runs:
+            LOOKER.start()
 
         async def perform(effect: Request) -> object:
-            nonlocal outside
+            nonlocal outside, stretch
+            RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
+            if stretch[1]:
+                settle(ident)
             try:
                 if place is None or not isinstance(effect, _OUTSIDE):
                     return await self._perform(effect)
@@ -1033,9 +1076,23 @@ class AsyncFlowStateManager:
                 return answer
             finally:
                 context.now, context.waited = base.clock.now(), time.monotonic() - began - outside
+                if watched is not None:
+                    stretch = [watched, False]
+                    RUNNING[ident] = stretch
 
         try:
-            return await run_awaited(begin(context), perform)
+            try:
+                if watched is not None:
+                    stretch = [watched, False]
+                    RUNNING[ident] = stretch
+                return await run_awaited(begin(context), perform)
+            finally:
+                RUNNING[ident] = NO_STRETCH
+                if stretch[1]:
+                    settle(ident)
+        except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
+            RUNNING[ident] = NO_STRETCH
+            raise CallbackTimedOut from None
         finally:
             for unused in taken.values():
                 unused.withdraw()
@@ -1235,6 +1292,7 @@ class AsyncFlowStateManager:
     async def close(self) -> None:
         """Wait for late results, then close the connections, of all event loops. See `FlowStateManager.close`."""
         await self._loops.close()
+        LOOKER.leave(self._base.watched)
         if self._encrypted is not None:
             await self._encrypted.close()
         closed = self._on_close()

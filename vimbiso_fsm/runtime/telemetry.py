@@ -27,7 +27,9 @@ from vimbiso_fsm.errors import Contended, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.operations.handle import Outcome
+from vimbiso_fsm.runtime.base import BaseManager
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.runtime.watchdog import SlowCallback
 from vimbiso_fsm.store.requests import AsyncStore, Store
 
 SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -63,6 +65,7 @@ class Telemetry:
         self._circuits = meter.create_counter(
             "vimbiso.circuits", "{change}", "Circuits of services that opened or closed"
         )
+        self._slow = meter.create_counter("vimbiso.callbacks.slow", "{report}", "Reports of callbacks that take long")
         self._deliveries = meter.create_counter("vimbiso.deliveries", "{delivery}", "Deliveries by status")
         self._duplicates = meter.create_counter("vimbiso.duplicates", "{message}", "Messages that were handled before")
         self._unconfirmed = meter.create_counter(
@@ -103,6 +106,17 @@ class Telemetry:
     def circuit(self, service: str, phase: str) -> None:
         """Count a circuit that opened or closed."""
         self._circuits.add(1, {"vimbiso.service": service, "vimbiso.circuit": phase})
+
+    def slow_callback(self, slow: SlowCallback) -> None:
+        """Count a report of a callback that takes long."""
+        place = _known({_FLOW: slow.flow, "vimbiso.step": slow.state})
+        self._slow.add(1, {"vimbiso.stopped": str(slow.stopped).lower(), **place})
+
+    def watch(self, base: BaseManager) -> None:
+        """Count also what a manager reports outside of turns."""
+        base.services.told = self.circuit
+        if base.watched is not None:
+            base.watched.count = self.slow_callback
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:
@@ -190,7 +204,7 @@ class ObservedManager(FlowStateManager):
     ) -> None:
         self._telemetry = telemetry or Telemetry()
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
-        self._base.services.told = self._telemetry.circuit
+        self._telemetry.watch(self._base)
 
     def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""
@@ -217,7 +231,7 @@ class AsyncObservedManager(AsyncFlowStateManager):
     ) -> None:
         self._telemetry = telemetry or Telemetry()
         super().__init__(flows, store, observers=[*observers, self._telemetry], **options)
-        self._base.services.told = self._telemetry.circuit
+        self._telemetry.watch(self._base)
 
     async def handle(self, message: Message) -> Outcome:
         """See `FlowStateManager.handle`."""
