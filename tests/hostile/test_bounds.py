@@ -75,7 +75,6 @@ def _kept(client: Any) -> int:
 
 
 @pytest.mark.embedded
-@known_fault("One message of an unknown sender makes the store keep more than 6,000 bytes, some of them for 400 days.")
 def test_one_message_of_an_unknown_sender_stores_little(valkey_url: str):
     """A message of an unknown sender stores at most 2,000 bytes."""
     core = SimulatedCredexCore()

@@ -30,6 +30,7 @@ from vimbiso_fsm.engine.commit import commit_of
 from vimbiso_fsm.engine.events import CallReturned, SessionExpired, turn_token
 from vimbiso_fsm.engine.outbox import DELIVERY_LEASE, OUTBOX
 from vimbiso_fsm.engine.schedule import DELIVERY_TRIES, wake_at
+from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY, STANDARD, Call, Caller, CallPolicy, call
 from vimbiso_fsm.flow.flow import NoData
@@ -43,7 +44,7 @@ from vimbiso_fsm.operations.effects import Deliver, RunCall
 from vimbiso_fsm.operations.update import updated
 from vimbiso_fsm.operations.wake import DELIVERY_DELAY
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Link, ReadDue, ReadIncidents, shard_of
+from vimbiso_fsm.store.requests import Commit, Committed, Link, Load, ReadDue, ReadIncidents, SetWakeUp, shard_of
 from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Clock, Held, words
 
 MEMBER = "m-1"
@@ -114,7 +115,8 @@ def settled(chat: Chat, member_id: str = "") -> None:
     That of a delivery is postponed by a worker that delivers nothing.
     """
     document = chat.document(member_id)
-    wake, at = wake_at(document, delivers=chat.delivers), chat.wakes_at(member_id)
+    stranger = is_stranger(chat.bot, document)
+    wake, at = wake_at(document, delivers=chat.delivers, stranger=stranger), chat.wakes_at(member_id)
     assert wake is None or wake.timestamp() > chat.clock.at
     if at != wake:
         assert at is not None
@@ -1405,8 +1407,9 @@ def test_a_key_of_a_wrong_type_is_not_woken_again(valkey_url: str):
 
     store = AtomicStateManager.from_url(valkey_url)
     with Shell("sync", fruit_bot(), store) as shell, redis.Redis.from_url(valkey_url) as client:
-        shell.say("hi")
-        member = next(iter(store_due(store)))
+        member = shell.say("hi").state.member_id
+        store.perform(SetWakeUp(member, store.perform(Load(member)).head, 100.0))
+        assert list(store_due(store)) == [member]
         names: Any = client.keys("*")
         for name in names:
             if b"audit" in name or b"state" in name or b"turns" in name:

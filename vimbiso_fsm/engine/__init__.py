@@ -4,6 +4,7 @@
 list, which import-linter checks:
 
     events          the events that a turn is decided on, and the token of each
+    stranger        guests of whom nothing would be lost
     schedule        the events that become due without a message, and the next wake-up
     question        a question with its visible buttons, rows and pages
     upgrade         upgrade of stored runs to the current flows

@@ -35,6 +35,7 @@ from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, put_in_outbox, t
 from vimbiso_fsm.engine.room import check_room
 from vimbiso_fsm.engine.schedule import wake_at
 from vimbiso_fsm.engine.session import session_after, session_bound
+from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import Fault, InvalidState, VimbisoError, WrongMember
 from vimbiso_fsm.flow.bot import Bot
@@ -43,7 +44,7 @@ from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.messages.message import Address, Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.store.requests import Commit, Head
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, TIMER_GRACE
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, STRANGER_LIFE, TIMER_GRACE
 
 _ANY: Final = data_type(Any)
 _PLAIN: Final = data_type(dict[str, Any])
@@ -69,6 +70,7 @@ class Decision:
         call: The call to make once the turn is stored.
         renews: Whether `call` renews the login token, before the call that the document holds.
         forgets: Whether the previous document is deleted.
+        stranger: Whether the document is that of a stranger, see `is_stranger`.
         delivery: The replies to deliver once the turn is stored.
         not_after: The instant after which the decision must not be stored.
         error: The exception that a callback raised.
@@ -87,6 +89,7 @@ class Decision:
     call: Call[Any] | None = None
     renews: bool = False
     forgets: bool = False
+    stranger: bool = False
     delivery: Undelivered | None = None
     not_after: datetime | None = None
     error: BaseException | None = attrs.field(default=None, eq=False)
@@ -104,7 +107,7 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         return Commit(
             document.member_id, head, decision.token, decision.root, decision.content, None, None, decision.record
         )
-    wake = wake_at(document)
+    wake = wake_at(document, stranger=decision.stranger)
     return Commit(
         member_id=document.member_id,
         expected=head,
@@ -116,16 +119,18 @@ def commit_of(decision: Decision, head: Head) -> Commit:
         record=decision.record,
         not_after=decision.not_after.timestamp() if decision.not_after else None,
         wake_at=wake.timestamp() if wake else None,
-        life=_life(document),
-        forgets=decision.forgets,
+        life=_life(document, least=STRANGER_LIFE if decision.stranger else DOCUMENT_LIFE),
+        forgets=decision.forgets or decision.stranger,
+        stranger=decision.stranger,
     )
 
 
-def _life(document: Document) -> int:
-    """Return the seconds that a document is kept: longer than usual if a timer is far ahead."""
+def _life(document: Document, *, least: int) -> int:
+    """Return the seconds that a document is kept: longer than usual if a timer or the end of a session is far ahead."""
     due = [run.due for run in (document.run, *document.suspended) if run is not None and run.due is not None]
     ahead = max(due, default=document.last_updated) - document.last_updated
-    return max(DOCUMENT_LIFE, math.ceil(ahead.total_seconds()) + TIMER_GRACE)
+    open_for = (document.deadline or document.last_updated) - document.last_updated
+    return max(least, math.ceil(ahead.total_seconds()) + TIMER_GRACE if due else 0, math.ceil(open_for.total_seconds()))
 
 
 def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
@@ -159,6 +164,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
     keep_judged(document, raw, rules)
+    stranger = document.guest and is_stranger(draft.bot, document)
     return Decision(
         status=draft.status,
         document=document,
@@ -167,14 +173,24 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         root=draft.root,
         content=content,
         raw=data,
-        record=record_of(draft.bot, draft.status, replies, document, raw),
+        record=_record(draft, replies, document, raw, stranger=stranger),
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
         forgets=drops_token(draft.before, document),
+        stranger=stranger,
         delivery=draft.delivery,
         not_after=session_bound(draft, event),
     )
+
+
+def _record(
+    draft: Draft, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any], *, stranger: bool
+) -> bytes:
+    """The turn record. That of a stranger has no run, which holds nothing to repair; without replies there is none."""
+    if not stranger:
+        return record_of(draft.bot, draft.status, replies, document, raw)
+    return record_of(draft.bot, draft.status, replies, attrs.evolve(document, run=None)) if replies else b""
 
 
 def life_of(bot: Bot, before: Document | None, member: Member, now: datetime) -> TokenLife | None:

@@ -34,7 +34,7 @@ from vimbiso_fsm.document.document import (
     to_be_asked,
     trail_before,
 )
-from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.ids import hashed, is_guest_id
 from vimbiso_fsm.document.json_codec import dumps, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
@@ -52,7 +52,7 @@ from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.store.requests import Entry, Record
-from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT
+from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
 _TOKEN: Final = ("jwt_token", "authenticated", "_token")
 """The previous document may hold these from before a logout, which is final."""
@@ -332,7 +332,8 @@ def evicted(last: AuditEntry, now: datetime) -> bool:
         last: The member's latest audit entry.
         now: The store's clock.
     """
-    return last.kind not in ("wipe", ERASED) and now < last.at + timedelta(seconds=DOCUMENT_LIFE)
+    life = STRANGER_LIFE if is_guest_id(last.member_id) else DOCUMENT_LIFE  # a guest may have been a stranger
+    return last.kind not in ("wipe", ERASED) and now < last.at + timedelta(seconds=life)
 
 
 # The sources ----------------------------------------------------------------------------------------------------------

@@ -48,9 +48,18 @@ def next_delivery(outbox: Sequence[Undelivered]) -> Undelivered | None:
     return next((waiting for waiting in outbox if waiting.tries < DELIVERY_TRIES), None)
 
 
-def wake_at(document: Document, *, delivers: bool = True) -> datetime | None:
-    """Return the instant of the next event that is due without a message; None if there is none."""
+def wake_at(document: Document, *, delivers: bool = True, stranger: bool = False) -> datetime | None:
+    """Return the instant of the next event that is due without a message; None if there is none.
+
+    Args:
+        document: The member's document.
+        delivers: Whether the worker that asks can deliver replies.
+        stranger: Whether the member is a stranger, whose session ends with the next message, without a notice before
+            it.
+    """
     if document.moved or document.leaving:
         return document.last_updated
-    waiting = due(document, delivers=delivers)
+    waiting = [
+        item for item in due(document, delivers=delivers) if not (stranger and isinstance(item[1], SessionExpired))
+    ]
     return waiting[0][0] if waiting else None

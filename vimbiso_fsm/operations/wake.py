@@ -30,6 +30,7 @@ from vimbiso_fsm.engine.events import (
 )
 from vimbiso_fsm.engine.reading import Damaged, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.engine.schedule import due, wake_at
+from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import Deliver, TakePlace
 from vimbiso_fsm.operations.history import read_legible
@@ -150,10 +151,11 @@ class _Waking:
             returned = ClockReturned(now + timedelta(seconds=document.ahead), document.version)
             if turn_token(returned) not in self._resting:
                 return await self._turn(returned)
-        wake = wake_at(document, delivers=self._delivers)
+        stranger = is_stranger(self._context.bot, document)
+        wake = wake_at(document, delivers=self._delivers, stranger=stranger)
         if wake is not None and self._resting:
             wake = max(wake, now + RETRY_DELAY)
-        of_others = None if self._delivers else wake_at(document)
+        of_others = None if self._delivers else wake_at(document, stranger=stranger)
         if of_others is not None and of_others != wake:
             postponed = max(of_others, now + DELIVERY_DELAY)
             wake = postponed if wake is None else min(wake, postponed)

@@ -51,7 +51,7 @@ _SETTINGS: Final = (
     "stop-writes-on-bgsave-error",
 )
 RIGHTS: Final = (
-    *("copy", "del", "eval", "evalsha", "exists", "expireat", "get", "hdel", "hexists"),
+    *("copy", "del", "eval", "evalsha", "exists", "expireat", "expiretime", "get", "hdel", "hexists"),
     *("hget", "hgetall", "hmget", "hset", "hstrlen"),
     *(
         "lindex",

@@ -78,7 +78,9 @@ class _Member:
     quarantine: tuple[_Quarantined, ...] = ()
     keys: dict[str, requests.MemberKey] = attrs.field(factory=dict[str, requests.MemberKey])
     documents_expire: float = 0.0
-    turns_expire: float = 0.0
+    records_expire: float = 0.0
+    tokens_expire: float = 0.0
+    audit_expires: float = 0.0
 
     @property
     def head(self) -> requests.Head:
@@ -96,17 +98,19 @@ class _Member:
         """Drop what has expired."""
         if now >= self.documents_expire:
             self.state = self.previous = None
-        if now >= self.turns_expire:
+        if now >= self.records_expire:
             self.records = ()
+        if now >= self.tokens_expire:
             self.tokens.clear()
-        self.audit = _living(self.audit, now)
+        if now >= self.audit_expires:
+            self.audit = ()
         self.quarantine = tuple(kept for kept in self.quarantine if now < kept.expires)
 
     def use_token(self, token: str, at: float, inherited: requests.Inherited = _NOTHING_INHERITED) -> None:
         """Remember a token and those that are inherited; drop what has expired."""
         tokens = dict(inherited.tokens) | self.tokens | {token: at}
         self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_KEPT}
-        self.turns_expire = at + TOKEN_KEPT
+        self.records_expire = self.tokens_expire = at + TOKEN_KEPT
 
     @property
     def quarantined(self) -> tuple[requests.Quarantined, ...]:
@@ -293,14 +297,22 @@ class MemoryStore:
             member.previous = member.state.document
         if commit.forgets:
             member.previous = None
+        documents_expire, records_expire, audit_expires = at + commit.life, at + TOKEN_KEPT, at + AUDIT_LIFE
+        if commit.stranger:
+            records_expire = max(documents_expire, member.records_expire if member.records else 0.0)
+            audit_expires = max(documents_expire, member.audit_expires if member.audit else 0.0)
         member.state = state
         record = requests.Record(commit.token, commit.root, commit.content, commit.record)
-        member.records = (*member.records, *inherited.records, record)[-RECORDS_KEPT:]
+        records = () if commit.stranger and not commit.record else (record,)
+        member.records = (*member.records, *inherited.records, *records)[-RECORDS_KEPT:]
         member.audit = _appended(member.audit, at, entry, AUDIT_KEPT)
         member.use_token(commit.token, at, inherited)
+        if commit.stranger and commit.wake_at is None:
+            self._due.pop(commit.member_id, None)
         if commit.wake_at is not None:
             self._due[commit.member_id] = min(commit.wake_at, self._due.get(commit.member_id, commit.wake_at))
-        member.documents_expire = at + commit.life
+        member.documents_expire, member.records_expire = documents_expire, records_expire
+        member.audit_expires = audit_expires
 
     def _remember(self, member: _Member, commit: requests.Commit, at: float) -> None:
         records = (*member.records, requests.Record(commit.token, "", commit.content, commit.record))
@@ -328,6 +340,7 @@ class MemoryStore:
         member.state = member.previous = None
         member.records = member.quarantine = ()
         member.audit = _appended(member.audit, at, wipe.entry, AUDIT_KEPT)
+        member.audit_expires = at + AUDIT_LIFE
         self._due.pop(wipe.member_id, None)
         return requests.Committed(member.head, at)
 

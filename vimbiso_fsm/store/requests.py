@@ -28,7 +28,8 @@ Rules of stored data:
     expires with the list, `AUDIT_LIFE` after it was appended. Entries without a timestamp expire by count only and
     block those behind them.
  8. Documents, records, entries and incidents are opaque: they are returned byte for byte.
- 9. A commit sets a wake-up only if it is earlier than the one stored. `SetWakeUp` replaces the wake-up, but only on the
+ 9. A commit sets a wake-up only if it is earlier than the one stored; that of a stranger clears it if it sets none.
+    `SetWakeUp` replaces the wake-up, but only on the
     head that it was decided on. Wake-ups are never lost; a spurious one costs one read.
 10. A key of a wrong type, or a damaged document, is moved whole to a key of its own (`Quarantine`) before anything is
     written in its place.
@@ -321,6 +322,8 @@ class Commit(Effect["CommitResult"]):
         forgets: Keep no previous document, because it holds what must be gone.
         shift: Seconds by which the store's clock is moved; 0 in production.
         life: Seconds that the document and the one before it are kept after the commit.
+        stranger: Whether the member is a stranger: records and audit end with the document, if nothing of them is to be
+            kept for longer, an empty record is left out, and the store may pack what it stores.
 
     Raises:
         DocumentTooLarge: The document is over `MAX_DOCUMENT`; nothing was written.
@@ -342,6 +345,7 @@ class Commit(Effect["CommitResult"]):
     forgets: bool = False
     shift: float = 0.0
     life: int = DOCUMENT_LIFE
+    stranger: bool = False
 
 
 @attrs.frozen

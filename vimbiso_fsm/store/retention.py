@@ -4,6 +4,7 @@
 | ------------------------------ | ------------------------------------ | ----------------------------------------- |
 | document, document before it   | `DOCUMENT_LIFE`, `MAX_DOCUMENT`      | the member's latest commit                |
 |                                | `TIMER_GRACE`                        | the latest timer in the document          |
+| … and audit of a stranger      | `STRANGER_LIFE`, session             | the stranger's latest commit              |
 | tokens                         | `TOKEN_KEPT`                         | the use of each token                     |
 | turn records                   | `TOKEN_KEPT`, `RECORDS_KEPT`         | the member's latest commit                |
 | … of messages without a turn   | `TOKEN_KEPT`, `UNTAKEN_KEPT`         | the member's latest commit                |
@@ -34,6 +35,12 @@ DOCUMENT_LIFE: Final = 30 * DAY
 
 A member who is silent for a month starts anew. The audit and the tokens do not depend on it. A document with a timer
 that is further ahead is kept longer, see `TIMER_GRACE`.
+"""
+STRANGER_LIFE: Final = DAY
+"""Seconds that the document, the turn records and the audit of a stranger are kept after the latest commit.
+
+A stranger is a guest who has answered nothing, so nothing is lost with them. They are kept longer while the session is
+open, and what was kept for longer before is not kept for a shorter time.
 """
 CLOCK_MARGIN: Final = 10 * DAY
 """Seconds by which the clock of a server may be wrong for a while without the loss of a token or of a timer.

@@ -46,10 +46,16 @@ local function records()
   return found
 end
 
+-- Let a key end at an instant; with `longer`, unless it ends later already.
+local function expire(i, ends, longer)
+  if not longer or call('EXPIRETIME', KEYS[i]) < tonumber(ends) then call('EXPIREAT', KEYS[i], ends) end
+end
+
 -- Append to a list that is kept by count and by age; a frame is its words, "@<at> " and its body. The oldest frames are
 -- dropped: one above the count, and a bounded number of those that are too old. The loop ends at the latest frame,
--- which stays, or at one without a timestamp, whose age is not known.
-local function append(i, words, body, kept, life, most)
+-- which stays, or at one without a timestamp, whose age is not known. `ends`: when the list ends, unless it is kept for
+-- longer already; by default with its latest frame.
+local function append(i, words, body, kept, life, most, ends)
   local dropped = math.max(call('RPUSH', KEYS[i], words .. '@' .. at .. ' ' .. body) - kept, 0)
   local dated = words == '' and '^@(%d+%.%d+) ' or '^%d+ %S* @(%d+%.%d+) '
   for _ = 1, most do
@@ -58,15 +64,16 @@ local function append(i, words, body, kept, life, most)
     dropped = dropped + 1
   end
   if dropped > 0 then call('LTRIM', KEYS[i], dropped, -1) end
-  call('EXPIREAT', KEYS[i], string.format('%.0f', now + life)) -- %.14g of tostring would cut digits
+  expire(i, ends or string.format('%.0f', now + life), ends) -- %.14g of tostring would cut digits
 end
 
--- Remember the token of this request, and for how long records and tokens are kept.
-local function use_token(oldest, life)
+-- Remember the token of this request, and for how long records and tokens are kept. `records_end`: when the records end,
+-- unless they are kept for longer already; by default with the token.
+local function use_token(oldest, life, records_end)
   call('ZADD', KEYS[5], at, token)
   call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
   local ends = string.format('%.0f', now + life)
-  call('EXPIREAT', KEYS[3], ends)
+  expire(3, records_end or ends, records_end)
   call('EXPIREAT', KEYS[5], ends)
 end
 
@@ -76,7 +83,8 @@ end
 --      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
 --      15 seconds a document lives  16 records kept  17 entries kept  18 seconds they live  19 most too old to drop
 --      20 '1' to forget the document before, or ''
---      21 number of inherited tokens; each with its instant, then the inherited records
+--      21 '1' if the member is a stranger, or ''
+--      22 number of inherited tokens; each with its instant, then the inherited records
 if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
@@ -93,7 +101,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   call('HSTRLEN', KEYS[2], 'd') -- to check their types: after the first write a wrong one is found too late
   call('LLEN', KEYS[3])
   call('LLEN', KEYS[4])
-  if ARGV[13] and ARGV[13] ~= '' then call('ZCARD', KEYS[6]) end
+  if ARGV[13] and (ARGV[13] ~= '' or ARGV[21] ~= '') then call('ZCARD', KEYS[6]) end
   if mode == 'verify' then return {KEYS[1], token, 'committed', at} end
   if mode == 'remember' then
     call('RPUSH', KEYS[3], ARGV[8]) -- the first write, which may be refused for lack of memory
@@ -114,16 +122,23 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
 
   call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- if this is not refused for lack of memory, no later write is
   call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
-  local after = 21 + 2 * ARGV[21]
-  for i = 22, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  local after = 22 + 2 * ARGV[22]
+  for i = 23, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
   for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
-  if call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then call('LTRIM', KEYS[3], -ARGV[16], -1) end
-  append(4, ARGV[8] .. ' ' .. ARGV[9] .. ' ', ARGV[12], ARGV[17], ARGV[18], ARGV[19])
-  use_token(oldest, ARGV[7])
-  if ARGV[13] ~= '' then call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14]) end
+  if ARGV[11] ~= '' and call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then
+    call('LTRIM', KEYS[3], -ARGV[16], -1)
+  end
+  local document_ends = string.format('%.0f', now + ARGV[15])
+  local stranger_ends = ARGV[21] ~= '' and document_ends
+  append(4, ARGV[8] .. ' ' .. ARGV[9] .. ' ', ARGV[12], ARGV[17], ARGV[18], ARGV[19], stranger_ends)
+  use_token(oldest, ARGV[7], stranger_ends)
+  if ARGV[13] ~= '' then
+    call('ZADD', KEYS[6], 'LT', ARGV[13], ARGV[14])
+  elseif stranger_ends then
+    call('ZREM', KEYS[6], ARGV[14])
+  end
   if ARGV[20] ~= '' then call('DEL', KEYS[2]) end
 
-  local document_ends = string.format('%.0f', now + ARGV[15])
   call('EXPIREAT', KEYS[1], document_ends)
   call('EXPIREAT', KEYS[2], document_ends)
   return {KEYS[1], token, 'committed', at}

@@ -19,6 +19,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.index import RECORD, Index
 from vimbiso_fsm.store.layout import Keys, unword, word
+from vimbiso_fsm.store.packing import pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -317,18 +318,23 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
     entry = requests.check_commit(commit)
     digest = word(entry.digest)
     inherited = commit.inherited
+    body, record = entry.body, _frame(commit.token, commit.root, commit.content, commit.record)
+    if commit.stranger:
+        document, body = pack(document), pack(body)
+        record = _frame(commit.token, commit.root, commit.content, pack(commit.record)) if commit.record else b""
     words: Words = (
         *checked,
         entry.version,
         digest,
         document,
-        _frame(commit.token, commit.root, commit.content, commit.record),
-        entry.body,
+        record,
+        body,
         _instant(commit.wake_at),
         _raw(commit.member_id),
         commit.life,
         *_BOUNDS,
         b"1" if commit.forgets else b"",
+        b"1" if commit.stranger else b"",
         *(_encode_inherited(inherited) if inherited else (0,)),
     )
     return Command(words, keys[0], token)
@@ -406,7 +412,7 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
         case requests.Load(_, False), [b"stored", *stored]:
             return _stored(stored)
         case requests.Load(), [b"stored", *stored, None | bytes() as previous]:
-            return _stored(stored, previous)
+            return _stored(stored, previous and unpack(previous))
         case requests.Quarantine(), [b"stored", *stored]:
             return _stored(stored)
         case requests.Quarantine() | requests.Wipe() | requests.Erase(), [b"conflict", *stored]:
@@ -454,7 +460,7 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
         case requests.ReadQuarantine():
             return tuple(map(_read_quarantined, items))
         case requests.ShowQuarantined():
-            return tuple(items)
+            return tuple(map(unpack, items))
         case requests.ReadAudit(_, _, True):
             return tuple(map(_tolerated, items))
         case requests.ReadAudit(member_id):
@@ -545,7 +551,8 @@ def _stored(reply: list[Any], previous: bytes | None = None) -> requests.Stored:
     """Decode the stored data: the instant, the version, the digest and the document."""
     match reply:
         case [at, bytes(version), bytes(digest), None | bytes() as document] if version.isdigit():
-            return requests.Stored(requests.Head(int(version), unword(digest)), document, float(at), previous)
+            head = requests.Head(int(version), unword(digest))
+            return requests.Stored(head, document and unpack(document), float(at), previous)
         case _:
             raise SenselessReply
 
@@ -559,7 +566,7 @@ def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[byt
 
 def _record(frame: bytes) -> requests.Record:
     token, root, content, body = frame.split(b" ", 3)
-    return requests.Record(unword(token), unword(root), unword(content), body)
+    return requests.Record(unword(token), unword(root), unword(content), unpack(body))
 
 
 def _tolerated(frame: bytes) -> requests.Entry:
@@ -577,7 +584,7 @@ def entry_of(frame: bytes) -> requests.Entry:
         ValueError: The frame is damaged.
     """
     version, digest, body = frame.split(b" ", 2)
-    return requests.Entry(int(version), unword(digest), _undated(body))
+    return requests.Entry(int(version), unword(digest), unpack(_undated(body)))
 
 
 def _undated(body: bytes) -> bytes:
@@ -613,4 +620,4 @@ def inspected(
         raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
     if not isinstance(request, requests.Load | requests.Commit | requests.Wipe):
         raise DamagedDocument(member_id, fault)
-    return requests.Broken(found.head, fault, found.at, previous)
+    return requests.Broken(found.head, fault, found.at, previous and unpack(previous))

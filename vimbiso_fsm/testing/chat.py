@@ -27,6 +27,7 @@ from vimbiso_fsm.engine.decide import decide
 from vimbiso_fsm.engine.events import CallReturned, Delivered, Event, ReplyRoute
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.engine.schedule import due, wake_at
+from vimbiso_fsm.engine.stranger import is_stranger
 from vimbiso_fsm.errors import DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import CallPolicy
@@ -612,6 +613,7 @@ class Chat:
             assert [entry.version for entry in entries] == list(range(1, document.version + 1))
             assert stored.head.version == document.version
             assert entries[-1].digest == stored.head.digest
-            wake = None if document.moved else wake_at(document, delivers=self.delivers)
+            stranger = is_stranger(self.bot, document)
+            wake = None if document.moved else wake_at(document, delivers=self.delivers, stranger=stranger)
             at = self.wakes_at(member_id)
             assert wake is None or (at is not None and at <= wake), "a wake-up was lost"

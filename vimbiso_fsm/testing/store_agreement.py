@@ -16,7 +16,7 @@ from vimbiso_fsm.errors import VimbisoError
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, TOKEN_KEPT
+from vimbiso_fsm.store.retention import AUDIT_LIFE, DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE, TOKEN_KEPT
 from vimbiso_fsm.testing.store_contract import HOUR, Make, holds, is_answer, opened
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class _Step:
     inherits: bool
     forgets: bool
     life: int = DOCUMENT_LIFE
+    stranger: bool = False
 
 
 _STEP: Final = _Step("commit", 0, 0, "t0", "t0", "said", 0, b"{}", 0.0, None, None, inherits=False, forgets=False)
@@ -130,7 +131,8 @@ def _steps() -> SearchStrategy[_Step]:
         wake=st.sampled_from((None, 100.0, 200.5, 300.0)),
         inherits=st.sampled_from((False, False, True)),
         forgets=st.sampled_from((False, False, True)),
-        life=st.sampled_from((DOCUMENT_LIFE, DOCUMENT_LIFE, 2 * DOCUMENT_LIFE)),
+        life=st.sampled_from((DOCUMENT_LIFE, DOCUMENT_LIFE, 2 * DOCUMENT_LIFE, STRANGER_LIFE)),
+        stranger=st.sampled_from((False, False, True)),
     )
 
 
@@ -241,6 +243,7 @@ class _Pair:
             step.forgets,
             step.shift,
             step.life,
+            step.stranger,
         )
 
     def _wipe(self, step: _Step, member: str) -> requests.Wipe:

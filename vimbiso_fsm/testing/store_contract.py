@@ -587,6 +587,35 @@ def law_7_a_commit_sets_the_life_of_its_document(store: requests.Store) -> None:
     _same(trial.load().document, None, "a document whose latest commit asks for no longer life")
 
 
+def law_7_what_is_kept_of_a_stranger_ends_with_the_document(store: requests.Store) -> None:
+    """Records and audit of a stranger end with the document, and never earlier than they would have without it."""
+    body = b'{"a":"' + bytes(range(256)) + b'"}'
+    trial = _Trial(store)
+    head = trial.advance(requests.NO_HEAD, body, record=body, stranger=True, forgets=True, life=2 * HOUR, wake_at=200.0)
+    trial.advance(head, body, record=b"", stranger=True, forgets=True, life=2 * HOUR)
+    _same((trial.load().document, trial.load().previous), (body, None), "the documents of a stranger")
+    records = store.perform(requests.ReadRecords(trial.member_id))
+    _same([record.body for record in records], [body], "the records of a stranger, without empty ones")
+    _same(trial.wakes(300.0), False, "whether a wake-up is left that the latest commit does not set")
+    for age, kept in {2 * HOUR - 60: True, 2 * HOUR + 60: False}.items():
+        trial = _Trial(store)
+        given: dict[str, Any] = {"token": "first", "stranger": True, "life": 2 * HOUR, "shift": -age}
+        head = trial.advance(requests.NO_HEAD, b"one", **given)
+        found = (
+            trial.load().document is not None,
+            bool(store.perform(requests.ReadRecords(trial.member_id))),
+            bool(store.perform(requests.ReadAudit(trial.member_id))),
+        )
+        _same(found, (kept,) * 3, f"document, records and audit of a stranger after {age} seconds")
+        is_answer(requests.Duplicate, trial.commit(head, None, token="first"), "the token of a stranger, used again")
+    trial = _Trial(store)
+    head = trial.advance(requests.NO_HEAD, b"one", shift=-3 * HOUR)
+    trial.advance(head, b"two", stranger=True, life=2 * HOUR, shift=-3 * HOUR)
+    _same(trial.load().document, None, "the document of one who has become a stranger")
+    _same(_versions(trial), [1, 2], "the audit of before, which is kept as long as before")
+    _same(len(store.perform(requests.ReadRecords(trial.member_id))), 2, "the records of before")
+
+
 def law_7_audit_entries_end_one_by_one(store: requests.Store) -> None:
     """A commit drops expired audit entries: the oldest first, `EXPIRED_PER_APPEND` at most, never the latest."""
     trial = _Trial(store)

@@ -1,0 +1,27 @@
+"""Strangers: guests of whom nothing would be lost. They are stored with less, and for a shorter time."""
+
+from __future__ import annotations
+
+from vimbiso_fsm.document.document import Document, Run
+from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.flow.bot import Bot
+
+
+def is_stranger(bot: Bot, document: Document) -> bool:
+    """Return whether a document is that of a guest who has answered nothing and for whom nothing was done.
+
+    Such a guest may have been asked a question, may have been refused answers, and may wait for a call without an
+    effect.
+    """
+    if not document.guest or document.moved or document.jwt_token or document.profile or document.current_account:
+        return False
+    if document.outbox or document.effects or (document.call is not None and document.call.done):
+        return False
+    return all(run is None or _is_blank(bot, run) for run in (document.run, *document.suspended))
+
+
+def _is_blank(bot: Bot, run: Run) -> bool:
+    """Return whether a run is as it began: without answers, a timer, an effect, and data other than the defaults."""
+    if run.trail or run.made or run.due is not None or run.flow_data.data.context.get("answers"):
+        return False
+    return bool(run.flow_data.data.fields == unstructure(bot.definition(run).data()))
