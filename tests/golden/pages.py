@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.golden.house import due_at, fill_common_keys, latest_entry, latest_incident, latest_record, stored_document
-from tests.golden.play import SCRIPTS, STAGES, Play, play, script
+from tests.golden.play import SCRIPTS, STAGES, Play, play, script, unpacked
 from vimbiso_fsm import FlowStateManager
 
 __all__ = ["FILES", "KEYS", "PIECES", "keys_of_a_store", "page", "pages"]
@@ -101,7 +101,7 @@ def _key(client: Any, key: bytes) -> Iterator[str]:
 
 def _shape(value: bytes) -> str:
     """Return a value without what differs from run to run."""
-    text = value.decode("utf-8", "backslashreplace")
+    text = unpacked(value).decode("utf-8", "backslashreplace")
     text = re.sub(r"@\d+\.\d{6} ", "@<instant> ", text)
     text = re.sub(r"(:aside:\d+:)\d+(?=:)", r"\1<nanoseconds>", text)
     text = re.sub("[0-9a-f]{64}", "<digest>", text)

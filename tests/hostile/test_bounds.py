@@ -10,7 +10,7 @@ import pytest
 
 import flows
 from flows.credex_core import SimulatedCredexCore
-from tests.hostile.kit import ADA, START, MemoryLedger, client_of, foreign_error, known_fault, message, pay_bot, require
+from tests.hostile.kit import ADA, START, MemoryLedger, client_of, foreign_error, message, pay_bot, require
 from vimbiso_fsm import CallPolicy, FlowStateManager, TooManyMessages
 
 MOST_THREADS = 100

@@ -173,7 +173,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
         root=draft.root,
         content=content,
         raw=data,
-        record=_record(draft, replies, document, raw, stranger=stranger),
+        record=_turn_record(draft, replies, document, raw, stranger=stranger),
         entry=_entry(draft, document),
         call=draft.call,
         renews=draft.renews,
@@ -184,7 +184,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     )
 
 
-def _record(
+def _turn_record(
     draft: Draft, replies: Sequence[Reply], document: Document, raw: Mapping[str, Any], *, stranger: bool
 ) -> bytes:
     """The turn record. That of a stranger has no run, which holds nothing to repair; without replies there is none."""
