@@ -231,7 +231,7 @@ def test_a_sender_is_told_once_a_burst(caplog: pytest.LogCaptureFixture):
         assert first
         assert len(others) == 6
         assert set(others) == {""}
-        assert len(caplog.records) == 1
+        assert [record.msg for record in caplog.records].count("messages are not taken: %s") == 1
         clock.now += 2.0
         assert replies()[0] == first
 
@@ -275,7 +275,7 @@ def test_new_guests_above_their_rate_are_refused_before_anything_is_stored(caplo
         assert {name: member for name, member in store._members.items() if member.is_found}.keys() == {
             manager._base.enter(message(9, sender=f"26377100000{number}")) for number in range(2)
         }
-        assert len(caplog.records) == 1
+        assert [record.msg for record in caplog.records].count("messages are not taken: %s") == 1
         manager._base.cache = Cache()  # as after a restart of the process
         assert manager.handle(message(7, sender="263771000000")).status == "advanced"
 
