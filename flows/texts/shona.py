@@ -250,6 +250,7 @@ SHONA: Final[Templates] = {
     "message.reused": "Meseji iyoyo yakatopindurwa.",
     "message.too_late": "Meseji iyoyo yasvika yanonoka zvikuru, haina kutorwa; ndapota itumirei zvakare.",
     "message.too_long": "Zvakarebesa; ndapota musapfuure mabhii {limit}.",
+    "merge.too_much": "Hatina kukwanisa kuchengeta zvese zvamanga matanga, saka zvimwe zvacho zvamiswa.",
     "message.too_much": "Zvakawandisa zvekuti tizvichengete; ndapota tumirai zvishoma, kana kuti itii menu mubude.",
     "message.unsupported": "Tinogona kuverenga mashoko chete pano: ndapota nyorai, kana kudzvanya bhatani.",
     "pages.next": "Kumberi",

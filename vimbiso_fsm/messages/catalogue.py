@@ -104,6 +104,7 @@ ENGLISH: Final[Templates] = {
     "message.reused": "That message was answered before.",
     "message.too_late": "That message reached us too late and was not taken; please send it again.",
     "message.too_long": "That is too long; please keep it to {limit} characters.",
+    "merge.too_much": "We could not keep everything that you had begun, so some of it was ended.",
     "message.too_much": "That is too much for us to keep; please send less, or say menu to leave it.",
     "message.unsupported": "We can only read text here: please write, or tap a button.",
     "pages.next": "Next",

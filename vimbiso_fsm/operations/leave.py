@@ -26,6 +26,7 @@ from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.shared import change_owner, find_owner
@@ -240,8 +241,11 @@ async def _gave(
 ) -> bool:
     """Store tokens with a document; return whether they are stored."""
     assert isinstance(stored, Stored)
+    after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
     detail = {"channels": [channel_digest(after.channel)], "tokens": len(tokens.tokens), "by": BY}
+    if dropped:
+        detail["dropped"] = dropped
     decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)
     result = await commit(context, decision, stored.head, inherited=tokens)
     refuse_broken(after.member_id, result)

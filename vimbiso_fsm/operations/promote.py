@@ -42,6 +42,7 @@ from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.shared import change_owner
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.retention import TOKEN_KEPT
@@ -284,7 +285,7 @@ async def _delete(context: Context, guest: Document, head: requests.Head, member
 def merge(
     bot: Bot, guest: Document, member: Document | None, now: datetime, *, version: int, member_id: str = ""
 ) -> Decision:
-    """Merge a guest's state into the member's document.
+    """Merge a guest's state into the member's document, as much of both as fits.
 
     Args:
         bot: The bot.
@@ -300,9 +301,11 @@ def merge(
     moved = guest.moved
     assert moved is not None
     now = max(now, guest.last_updated)
-    document, data = as_stored(bot, _merged(bot, guest, member, member_id or moved.to, now, version))
     token = promotion_token(guest.member_id, moved.version)
-    return decision_of(bot, document, data, _entry(guest, member, document, token))
+    whole = _merged(bot, guest, member, member_id or moved.to, now, version)
+    kept, dropped = fitted(bot, whole, token, before=member)
+    document, data = as_stored(bot, kept)
+    return decision_of(bot, document, data, _entry(guest, member, document, token, dropped))
 
 
 def _merged(
@@ -396,7 +399,7 @@ def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: 
     )
 
 
-def _entry(guest: Document, member: Document | None, document: Document, token: str) -> AuditEntry:
+def _entry(guest: Document, member: Document | None, document: Document, token: str, dropped: list[str]) -> AuditEntry:
     return entry_for(
         "move",
         token,
@@ -406,5 +409,6 @@ def _entry(guest: Document, member: Document | None, document: Document, token: 
         channel=document.channel,
         stands=document.run,
         detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
-        | migrated(guest, member),
+        | migrated(guest, member)
+        | ({"dropped": dropped} if dropped else {}),
     )
