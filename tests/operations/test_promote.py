@@ -441,6 +441,7 @@ def test_a_promoted_channel_reads_its_owner_first():
             return chat.store.perform(request)
 
     chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
+    chat.manager._base.clock.follow(lambda: chat.at)
     chat.say(SMS, "menu")
     assert asked == [ReadOwner, FindOwner, Load, Commit]
 
