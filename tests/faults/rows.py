@@ -20,6 +20,7 @@ PARTS: Final = (
     "deployments",
     "sessions",
     "neighbours",
+    "services",
     "teeth",
 )
 

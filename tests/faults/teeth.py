@@ -21,10 +21,12 @@ from tests.faults.replies import lost_replies, people_for
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.servers import killed_server
+from tests.faults.services import misbehaving
 from vimbiso_fsm.document import marks
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.runtime.services import Places
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadDue
 
@@ -118,3 +120,18 @@ def one_namespace(profile: Profile, seed: int) -> Report:
 def shared_accounts(profile: Profile, seed: int) -> Report:
     """A confirmation at one account is taken for the question of the other."""
     return _bitten(lambda: neighbours(profile.of(4, 20), seed, accounts="shared"), "has words of another")
+
+
+@row("teeth-no-bound", "a service that hangs, and places that are left while their threads go on", "found out")
+def no_bound(profile: Profile, seed: int) -> Report:
+    """Each attempt that is left behind gives its place to the next one, and the threads add up."""
+
+    def leave(places: Places, attempt: object, *, taken: bool) -> None:
+        if taken:
+            places.leave()
+
+    def broken() -> Report:
+        with mock.patch.object(Places, "leave_behind", leave):
+            return misbehaving("sync", profile.of(100, 300), 2, seed, lets_go=False)
+
+    return _bitten(broken, "threads were in calls")
