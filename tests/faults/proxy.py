@@ -8,6 +8,7 @@ and one of four words. The faults of a reply, each with its probability:
     hang     the reply and all later ones on this connection never arrive; the connection stays open
     skip     only the reply never arrives: the next one stands in its place
     delay    the reply arrives late
+    spoil    the reply arrives without its last item, with another word or instant, or as another value altogether
     refuse   the request never reaches the server, and the connection is closed
 """
 
@@ -32,7 +33,18 @@ _COMMITTED = re.compile(
     rb"\*\d+\r\n\$\d+\r\n[^\r]*:state\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n(committed|duplicate|conflict|late)\r\n"
 )
 _COMMIT = re.compile(rb"\r\n\$6\r\ncommit\r\n")
-FAULTS = ("drop", "reset", "hang", "skip", "delay", "refuse")
+_ITEM = re.compile(rb"\$\d+\r\n[^\r]*\r\n")
+_OTHERS = (b"+OK\r\n", b":7\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"*1\r\n*1\r\n:1\r\n", b"$3\r\nabc\r\n")
+_INSTANTS = (
+    b"$3\r\nnan\r\n",
+    b"$3\r\ninf\r\n",
+    b":7\r\n",
+    b"$0\r\n\r\n",
+    b"$-1\r\n",
+    b"$9\r\n179x.1234\r\n",
+    b"*0\r\n",
+)
+FAULTS = ("drop", "reset", "hang", "skip", "delay", "spoil", "refuse")
 
 
 @attrs.frozen
@@ -49,6 +61,7 @@ class Plan:
     hang: float = 0.0
     skip: float = 0.0
     delay: float = 0.0
+    spoil: float = 0.0
     refuse: float = 0.0
     longest: float = 0.05
 
@@ -121,6 +134,9 @@ class _Spoiler:
                         await asyncio.Event().wait()
                     case "skip":
                         continue
+                    case "spoil":
+                        sink.write(self._spoilt(frame))
+                        continue
                     case "delay":
                         await asyncio.sleep(self._chance.uniform(0, self._plan.longest))
                     case _:
@@ -136,6 +152,24 @@ class _Spoiler:
             return ""
         self.counts["commits"] += 1
         return self._draw(FAULTS[:-1])
+
+    def _spoilt(self, frame: bytes) -> bytes:
+        """Return a reply that the request cannot have. A reply begins with the key, a token, a word and an instant."""
+        items = [match.span() for match in _ITEM.finditer(frame)][:4]
+        match self._chance.randrange(5):
+            case 0:
+                return self._chance.choice(_OTHERS)
+            case 1:
+                begin, end = items[3]
+                return frame[:begin] + self._chance.choice(_INSTANTS) + frame[end:]
+            case 2:
+                begin, end = items[self._chance.randrange(3)]
+                return frame[:begin] + frame[begin:end].swapcase() + frame[end:]
+            case 3:
+                return frame.replace(b"*", b"*1\r\n*", 1)
+            case _:
+                count = int(frame[1 : frame.index(b"\r\n")])
+                return b"*3\r\n" + frame[items[0][0] : items[2][1]] if count > 3 else b"*0\r\n"
 
     def _draw(self, plan: tuple[str, ...]) -> str:
         drawn = self._chance.random()

@@ -110,6 +110,35 @@ def misplaced(profile: Profile, seed: int) -> Report:
     return report
 
 
+@row("senseless", "replies that no request can have", "as if they were lost: 0 duplicate, 0 missing, no other error")
+def senseless(profile: Profile, seed: int) -> Report:
+    """A fifth of the replies to commits is shortened, of another type, or has a spoilt word or number."""
+    report = senseless_replies(profile.of(200, 2_000), seed)
+    report.demand(
+        not report.counts["other_errors"], f"{report.counts['other_errors']:g} errors that are not documented"
+    )
+    return report
+
+
+def senseless_replies(confirmations: int, seed: int) -> Report:
+    """Make confirmations through a proxy that spoils replies, and count the errors that are not documented."""
+    report = Report()
+    people = people_for(confirmations, 5)
+    with folder() as records, own_server(valkey_program()) as server:
+        settings = {"style": "tasks", "at_once": 32, "options": {"timeout": 0.5}, "patience": 1.0}
+        with (
+            proxied(server.socket, Plan(seed, spoil=0.2)) as proxy,
+            working(crews(proxy.url, records, people, 2, **settings)),
+        ):
+            pass
+        check(server.url, records, people, report)
+    errors = Counter(line["error"] for line in records.noted("unanswered"))
+    documented = {"StoreUnavailable", "CommitUnknown", "Contended", "unconfirmed"}
+    report.count(spoilt=proxy.counts["spoil"], other_errors=sum(errors[name] for name in errors.keys() - documented))
+    report.demand(proxy.counts["spoil"] >= confirmations / 5, f"only {proxy.counts['spoil']} replies were spoilt")
+    return report
+
+
 # Cancellation ------------------------------------------------------------------------------------------------------
 
 

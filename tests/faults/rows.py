@@ -12,6 +12,7 @@ __all__ = ["ROWS", "Profile", "Report"]
 PARTS: Final = (
     "replies",
     "repeats",
+    "steps",
     "writers",
     "kills",
     "wakes",

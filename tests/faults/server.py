@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,9 @@ DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 class OwnServer:
     """A server of `program` with its files in `folder`, which listens on a Unix socket there."""
 
-    def __init__(self, program: str, folder: Path, *options: str) -> None:
+    def __init__(self, program: str, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.program, self.folder, self.options = program, folder, options
+        self.environment = {**os.environ, **(environment or {})}
         self.socket = folder / "s"
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -61,7 +63,9 @@ class OwnServer:
         command = [self.program, *listen, *self.options]
         with (self.folder / "log").open("ab") as log:
             # This process ignores SIGXFSZ, and so will the server: a write beyond the limit fails without a kill.
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, restore_signals=False)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, restore_signals=False, env=self.environment
+            )
         self.starts += 1
         deadline = time.monotonic() + STARTING
         with self.client() as client:
@@ -115,10 +119,10 @@ class OwnServer:
 
 
 @contextlib.contextmanager
-def own_server(program: str, *options: str) -> Generator[OwnServer]:
-    """Run a server, and kill it at the end."""
+def own_server(program: str, *options: str, environment: Mapping[str, str] | None = None) -> Generator[OwnServer]:
+    """Run a server, and kill it at the end. `environment`: variables that it gets beside those of this process."""
     with tempfile.TemporaryDirectory(prefix="vimbiso-") as folder:
-        server = OwnServer(program, Path(folder), *options)
+        server = OwnServer(program, Path(folder), *options, environment=environment)
         server.start()
         try:
             yield server

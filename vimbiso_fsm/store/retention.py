@@ -42,10 +42,11 @@ STRANGER_LIFE: Final = DAY
 A stranger is a guest who has answered nothing, so nothing is lost with them. They are kept longer while the session is
 open, and what was kept for longer before is not kept for a shorter time.
 """
-CLOCK_MARGIN: Final = 10 * DAY
-"""Seconds by which the clock of a server may be wrong for a while without the loss of a token or of a timer.
+CLOCK_MARGIN: Final = 20 * DAY
+"""Seconds by which the clock of a server may step without the loss of a token or of a timer.
 
-The server deletes by its own clock, so what must live for some time lives for so much longer.
+That is ten days in one direction, and then as much in the other. The server deletes by its own clock, so what must live
+for some time lives for so much longer.
 """
 TIMER_GRACE: Final = 8 * DAY + CLOCK_MARGIN
 """Seconds that a document is kept after the instant of its latest timer.
