@@ -16,6 +16,8 @@ from typing import Any
 import attrs
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.exceptions import NoPermissionError
 
 from tests.cli_runs import fresh_flows, invoke, wait_until
@@ -112,6 +114,34 @@ def test_nothing_is_found_where_all_is_well():
     """A server with the recommended settings has no finding at its level."""
     assert examine([node()], "local") == ()
     assert examine([node(**REPLICATED)], "replicated") == ()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "found"), [(9 * 86_400, "777,600 seconds ahead of"), (-61, "61 seconds behind"), (60, "")]
+)
+def test_a_clock_that_differs_is_named(ahead: float, found: str):
+    """A server whose clock differs by more than a minute has a warning with the difference."""
+    server = attrs.evolve(node(server_time_usec=str(round((1.8e9 + ahead) * 1e6))), at=1.8e9)
+    findings = examine([server], "local")
+    assert [finding.found for finding in findings] == ([f"{found} this process's"] if found else [])
+    assert warned(findings) == ({"the clock"} if found else set())
+
+
+_ODD: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.just(FORBIDDEN)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_answers_that_make_no_sense_are_judged(data: st.DataObject):
+    """Whatever a server answers, in place of any of its answers, the doctor returns findings."""
+    server = node()
+    answers = [*server.answers]
+    for place in data.draw(st.sets(st.integers(0, len(answers) - 1), min_size=1)):
+        answers[place] = data.draw(_ODD)
+    assert all(isinstance(found, Finding) for found in examine([Node("db", answers, at=1.8e9)], "replicated"))
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -32,6 +32,11 @@ MAX_REPLICA_LAG: Final = 10
 For so long a primary that is cut off goes on accepting turns, which a failover discards. Replicas report once a second,
 so less than 1 would refuse writes at random; 0 switches the check off.
 """
+CLOCK_DIFFERENCE: Final = 60.0
+"""Seconds by which the clock of a server may differ from that of the process that asks, without a warning.
+
+Servers that take over from each other must have the same time, and timers and sessions run on the server's.
+"""
 MEMORY_LIMIT: Final = 0.9
 """Share of `maxmemory` above which there is a warning."""
 WAIVER: Final = "unsafe_store=True starts nevertheless, and the audit says so"
@@ -133,6 +138,7 @@ class Node:
         replica: Whether the server is expected to be a replica.
         fault: Why it did not answer at all.
         space: The part before the first colon of the keys that the user's rights were asked for.
+        at: The time at which they came, in seconds since the epoch on the clock of the process; None if not known.
     """
 
     place: str
@@ -140,6 +146,7 @@ class Node:
     replica: bool = False
     fault: str = ""
     space: str = DEFAULT_SPACE
+    at: float | None = None
 
 
 def examine(nodes: Iterable[Node], durability: Durability) -> tuple[Finding, ...]:
@@ -178,7 +185,7 @@ class _Answers:
     """The answers of one server by name. A setting that was not answered is "" and noted in `unseen`."""
 
     def __init__(self, node: Node) -> None:
-        self.place, self.replica = node.place, node.replica
+        self.place, self.replica, self.at = node.place, node.replica, node.at
         self.unseen: list[str] = []
         self._info: dict[str, str] = {}
         self._settings: dict[str, str] = {}
@@ -208,7 +215,7 @@ class _Answers:
         """Return the commands that the user may send for no key, and whether others are refused for some keys."""
         if isinstance(self._rights, Exception):
             return (["eval"] if "'eval'" in str(self._rights) else []), False
-        missing = {_text(line) for line in self._rights}
+        missing = set(map(_text, self._rights)) if isinstance(self._rights, list | tuple) else set[str]()
         sent = {command: {_as_sent(command, key) for key in _samples(self.space)} for command in RIGHTS}
         refused = [command for command in RIGHTS if sent[command] <= missing]
         return refused, any(sent[command] & missing for command in RIGHTS if command not in refused)
@@ -276,6 +283,7 @@ def _examine_one(node: Node, durability: Durability) -> Iterator[Finding]:
         return
     server = _Answers(node)
     yield from _version_and_role(server)
+    yield from _clock(server)
     yield from _memory(server)
     yield from _log(server, durability)
     yield from _replication(server, durability)
@@ -294,6 +302,16 @@ def _version_and_role(server: _Answers) -> Iterator[Finding]:
         primary = f"{server.info('master_host')}:{server.info('master_port')}"
         why = "nothing can be written to it"
         yield server.finding("the role", "that of a replica", "that of a primary", why, f"give the URL of {primary}")
+
+
+def _clock(server: _Answers) -> Iterator[Finding]:
+    now = server.number("server_time_usec") / 1e6
+    if not now or server.at is None or abs(now - server.at) <= CLOCK_DIFFERENCE:
+        return
+    found = f"{abs(now - server.at):,.0f} seconds {'ahead of' if now > server.at else 'behind'} this process's"
+    why = "one of the two is wrong; timers, sessions and the life of all that is stored run on the server's"
+    remedy = "set both by NTP, and let them slew: a step of more than ten days forgets what was handled"
+    yield server.finding("the clock", found, "the same", why, remedy, serious=False)
 
 
 def _memory(server: _Answers) -> Iterator[Finding]:

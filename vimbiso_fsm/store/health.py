@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, cast
@@ -115,7 +116,7 @@ def _ask(space: str, client: Any, place: str, replica: bool) -> Node:
     for words in questions(space):
         pipeline.execute_command(*words)
     try:
-        return Node(place, pipeline.execute(raise_on_error=False), replica, space=space)
+        return Node(place, pipeline.execute(raise_on_error=False), replica, space=space, at=time.time())
     except UNREACHABLE as error:
         return Node(place, (), replica, fault_of(error))
 
@@ -125,7 +126,7 @@ async def _ask_awaited(space: str, client: Any, place: str, replica: bool) -> No
     for words in questions(space):
         pipeline.execute_command(*words)
     try:
-        return Node(place, await pipeline.execute(raise_on_error=False), replica, space=space)
+        return Node(place, await pipeline.execute(raise_on_error=False), replica, space=space, at=time.time())
     except UNREACHABLE as error:
         return Node(place, (), replica, fault_of(error))
 
@@ -141,7 +142,7 @@ async def _ask_cluster_node(space: str, node: Any) -> Node:
             answers.append(error)
         except UNREACHABLE as error:
             return Node(place, (), replica, fault_of(error))
-    return Node(place, answers, replica, space=space)
+    return Node(place, answers, replica, space=space, at=time.time())
 
 
 def _known(node: Any) -> tuple[str, bool]:
