@@ -28,7 +28,7 @@ from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.calls import ServiceLimits
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.operations.census import Census
-from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import Load, ReadAudit, Stored
 from vimbiso_fsm.testing.chat import CHANNEL, words
 
@@ -172,6 +172,8 @@ def test_anything_is_counted(raw: Any):
 # A thousand runs ---------------------------------------------------------------------------------------------------
 
 RUNS = 1_000
+STILL = 60.0
+"""Seconds for which a crowded machine may stand still without an answer that is given up."""
 MORE_WAYS = {
     **WAYS,
     "name, gone back to": (*WAYS["colour"], "back"),
@@ -269,9 +271,9 @@ def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server,
     till = Till()
     crowd = Crowd(till)
     patient = {"till": ServiceLimits(failures=RUNS)}  # nearly every call before the deploy is lost, as planned
-    old = attrs.evolve(bot_of(errand_1, till), service_limits=patient)
+    old = attrs.evolve(bot_of(errand_1, till, session=86_400.0), service_limits=patient)
     asyncio.run(_spoken_to(valkey_url, old, crowd.begin))
-    new = bot_of(errand(), till)
+    new = bot_of(errand(), till, session=86_400.0)
     with AtomicStateManager.from_url(valkey_url) as store:
         census = Census(new)
         for data in documents_of(store):
@@ -291,7 +293,11 @@ def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server,
 
 
 async def _spoken_to(url: str, bot: Bot, speak: Callable[[AsyncFlowStateManager], Awaitable[None]]) -> None:
-    async with AsyncFlowStateManager.from_url(url, bot) as manager:
+    """Let the crowd speak to a bot, however long the machine stands still in between: a reply is waited for."""
+    async with (
+        AsyncAtomicStateManager.from_url(url, timeout=STILL) as store,
+        AsyncFlowStateManager(bot, store, rates=None, patience=STILL, call_wait=STILL) as manager,
+    ):
         await manager.start()
         await speak(manager)
 
