@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vimbiso_fsm.document.document import Document, Run
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.flow.bot import Bot
@@ -24,4 +26,11 @@ def _is_blank(bot: Bot, run: Run) -> bool:
     """Return whether a run is as it began: without answers, a timer, an effect, and data other than the defaults."""
     if run.trail or run.made or run.due is not None or run.flow_data.data.context.get("answers"):
         return False
-    return bool(run.flow_data.data.fields == unstructure(bot.definition(run).data()))
+    kind = bot.definition(run).data
+    return bool(run.flow_data.data.fields == _defaults(kind))  # type: ignore[arg-type]  # a class is hashable
+
+
+@lru_cache(maxsize=1024)
+def _defaults(data: type) -> object:
+    """Return the plain data of a flow that has just begun. A default that differs each time is equal to no other."""
+    return unstructure(data())
