@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check structure figures bench faults docs wheel-test clean
+.PHONY: help chat test check structure figures bench bounds faults docs wheel-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -43,6 +43,9 @@ figures: $(DEV) ## print size, Any, import time and completeness of types; ARGS=
 
 bench: $(DEV) ## time a turn beside a bare GET and SET; ARGS go to tests/bench
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bounds: $(DEV) ## measure what one sender can make the store keep
+	@$(BIN)/python -m tests.bounds
 
 faults: $(DEV) ## run the fault suite in depth; ARGS="--short --row NAME --seed N"
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -22,6 +22,7 @@ PARTS: Final = (
     "sessions",
     "neighbours",
     "services",
+    "senders",
     "teeth",
 )
 

@@ -19,6 +19,7 @@ from tests.faults.records import LedgerTill
 from tests.faults.repeats import restored_store
 from tests.faults.replies import lost_replies, people_for
 from tests.faults.row import Profile, Report, folder, row
+from tests.faults.senders import hostile_senders
 from tests.faults.server import own_server
 from tests.faults.servers import killed_server
 from tests.faults.services import misbehaving
@@ -135,3 +136,10 @@ def no_bound(profile: Profile, seed: int) -> Report:
             return misbehaving("sync", profile.of(100, 300), 2, seed, lets_go=False)
 
     return _bitten(broken, "threads were in calls")
+
+
+@row("teeth-no-door", "a flood of unknown senders, a manager without rates", "found out")
+def no_door(profile: Profile, seed: int) -> Report:
+    """Each sender of the flood is taken, and stored."""
+    del seed  # nothing is drawn
+    return _bitten(lambda: hostile_senders(profile.of(1, 5), None), "new guests were taken")

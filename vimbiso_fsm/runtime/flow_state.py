@@ -122,6 +122,9 @@ DEFAULT_WATCHDOG: Final = Watchdog()
 AT_ONCE: Final = 500
 """The number of messages that an async manager handles at the same time, without those that wait for a call or a
 delivery."""
+OTHERS_AT_ONCE: Final = 32
+"""The number of them that are of members whose documents are not cached, besides those that are: a flood of unknown
+senders delays nobody whom the process remembers."""
 
 _OUTSIDE: Final = (RunCall, Deliver, TakePlace)
 """Effects whose duration is not counted as waiting. During a long call and a delivery, other messages of the member may
@@ -975,8 +978,8 @@ class AsyncFlowStateManager:
         base = self._base
         base.check(message)
         try:
-            begin = partial(handle, message=message, imports=base.imports)
-            return await self._run(begin, base.enter(message), base.call_wait)
+            begin, key = partial(handle, message=message, imports=base.imports), base.enter(message)
+            return await self._run(begin, key, base.call_wait, cached=base.cache.document(key) is not None)
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
@@ -1023,13 +1026,14 @@ class AsyncFlowStateManager:
         except NotAnswered as error:
             self._base.owner_unknown(error)
 
-    async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None) -> R:
-        """Run an operation in the member's place in the queue. See `FlowStateManager._run`."""
+    async def _run(self, begin: Begin[R], key: object, call_wait: float | None = None, *, cached: bool = True) -> R:
+        """Run an operation in the member's place in the queue. See `FlowStateManager._run` and `AsyncMemberLock`."""
         began = time.monotonic()
         if began >= self._ready_until:
             await self._ready()
             began = time.monotonic()
-        async with AsyncMemberLock(self._loops.get().queue, key, self._base.patience) as place:
+        queue = self._loops.get().queue
+        async with AsyncMemberLock(queue, key, self._base.patience, cached=cached) as place:
             return await self._drive(begin, began, place, call_wait)
 
     async def _operate(self, begin: Begin[R], member_id: str | None = None) -> R:
@@ -1318,7 +1322,7 @@ class _LoopState:
     """
 
     def __init__(self) -> None:
-        self.queue = AsyncQueue(AT_ONCE)
+        self.queue = AsyncQueue(AT_ONCE, OTHERS_AT_ONCE)
         self.late: set[asyncio.Task[None]] = set()
         self.starting: asyncio.Future[None] | None = None
 

@@ -127,15 +127,24 @@ class AsyncMemberLock:
         held: Whether the lock is held.
     """
 
-    __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "held")
+    __slots__ = ("_has_slot", "_key", "_lock", "_patience", "_place", "_queue", "_slots", "held")
 
     held: bool
     _lock: asyncio.Lock
     _place: _Place[asyncio.Lock]
 
-    def __init__(self, queue: AsyncQueue, key: object, patience: float) -> None:
-        """Make the lock of a member's queue. `patience`: seconds to wait for it."""
+    def __init__(self, queue: AsyncQueue, key: object, patience: float, *, cached: bool = True) -> None:
+        """Make the lock of a member's queue.
+
+        Args:
+            queue: The queues.
+            key: The key of the member's queue.
+            patience: Seconds to wait for the lock.
+            cached: Whether the member's document is cached. The others have few slots of their own, so that many
+                unknown senders do not delay the members that the process remembers.
+        """
         self._queue, self._key, self._patience = queue, key, patience
+        self._slots = queue.slots if cached else queue.slots_of_others
         self.held = self._has_slot = False
 
     async def __aenter__(self) -> Self:
@@ -169,7 +178,7 @@ class AsyncMemberLock:
     def give_up_slot(self) -> None:
         """Give up the slot, and keep the lock."""
         if self._has_slot:
-            self._queue.slots.release()
+            self._slots.release()
         self._has_slot = False
 
     def release(self) -> None:
@@ -181,7 +190,7 @@ class AsyncMemberLock:
     async def reacquire(self) -> None:
         """Acquire the lock again, if that is possible within the patience, and a slot, without a time limit."""
         self.held = self.held or await _acquired(self._lock, self._patience)
-        self._has_slot = self._has_slot or await self._queue.slots.acquire()
+        self._has_slot = self._has_slot or await self._slots.acquire()
 
 
 class AsyncQueue(_Places["asyncio.Lock"]):
@@ -191,16 +200,20 @@ class AsyncQueue(_Places["asyncio.Lock"]):
     of concurrent tasks starve each other until replies time out.
 
     Attributes:
-        slots: The slots.
+        slots: The slots of members whose documents are cached, and of other work.
+        slots_of_others: The slots of all other members.
     """
 
     slots: asyncio.Semaphore
+    slots_of_others: asyncio.Semaphore
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, slots_of_others: int | None = None) -> None:
+        """Make the queues. Without `slots_of_others`, all members share the slots."""
         import asyncio
 
         super().__init__(asyncio.Lock)
         self.slots = asyncio.Semaphore(slots)
+        self.slots_of_others = self.slots if slots_of_others is None else asyncio.Semaphore(slots_of_others)
 
 
 async def _acquired(lock: asyncio.Lock, patience: float) -> bool:
