@@ -400,6 +400,7 @@ def test_wrong_usage(words, said):
             "\nbot = 1 / 0",
             "--flows mine: the package cannot be imported: ZeroDivisionError: division by zero (mine.py:2)",
         ),
+        ("import sys\nsys.exit(3)", "--flows mine: the package cannot be imported: SystemExit: 3 (mine.py:2)"),
         ("def f(:", "--flows mine: the package cannot be imported: SyntaxError: invalid syntax (mine.py, line 1)"),
         (
             "import no_such",

@@ -93,6 +93,10 @@ def failing():
     raise KeyError("OVEN_URL")
 
 
+def exiting():
+    raise SystemExit(3)
+
+
 def wrong():
     return ["oven"]
 """
@@ -165,6 +169,7 @@ def test_an_async_function_is_refused_by_a_command_that_is_not(here: Path, funct
         ("no_such:plain", 1, "the module cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
         ("shop:no_such", 1, "the module has no function of this name; write MODULE:FUNCTION"),
         ("shop:failing", 1, "the function failed: KeyError: 'OVEN_URL' (shop.py:"),
+        ("shop:exiting", 1, "the function failed: SystemExit: 3 (shop.py:"),
         ("shop:wrong", 1, "the function returned a list; return a mapping of names to services"),
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 
 from tests.runtime.test_any_exception import Till, Trap, paying_bot
 from tests.shells import Shell
+from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.errors import CallbackTimedOut, FlowError
 from vimbiso_fsm.flow.bot import Bot
@@ -161,6 +162,27 @@ def test_an_observer_that_raises_breaks_nothing(caplog: pytest.LogCaptureFixture
         trap.set("guard", lambda: _until(twice.is_set))
         assert shell.say("5").status == "advanced"
     assert "the observer of slow callbacks failed" in caplog.text
+
+
+def test_a_slow_observer_is_reported_and_not_ended(kind: Kind):
+    """An observer that takes long is named, and it is not ended, because what it has done is not undone."""
+    reports: list[SlowCallback] = []
+    reported = threading.Event()
+
+    def told(slow: SlowCallback) -> None:
+        reports.append(slow)
+        if len(reports) == 2:
+            reported.set()
+
+    def observer(details: CommitEvent, /) -> None:
+        _until(reported.is_set)
+
+    trap, bounds = Trap(), Watchdog(warn=SOON, stop=SOON, told=told)
+    with shell_of(kind, trap, Till(trap), watchdog=bounds, observers=[observer]) as shell:
+        assert shell.say("hi").status == "advanced"
+    assert {(slow.slot, slow.callback.rpartition(".")[2], slow.stopped) for slow in reports} == {
+        ("observer", "observer", False)
+    }
 
 
 def test_without_a_watchdog_nothing_is_reported(caplog: pytest.LogCaptureFixture):

@@ -13,6 +13,7 @@ import typer
 from vimbiso_fsm.cli.failures import describe, fail, misuse
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
 from vimbiso_fsm.runtime.base import resolve_bot
 
 Flows: TypeAlias = Annotated[
@@ -36,7 +37,9 @@ def import_bot(flows: str | None) -> Bot:
     _search_here_first()
     try:
         import_module(flows)
-    except Exception as error:  # noqa: BLE001  # a package being imported may raise anything
+    except BaseException as error:  # a package being imported may raise anything
+        if is_interrupt(error):
+            raise
         fail(f"--flows {shown(flows)}: the package cannot be imported: {describe(error)}")
     try:
         return resolve_bot(flows)
@@ -52,7 +55,9 @@ def import_function(option: str, named: str) -> Callable[..., Any]:
     _search_here_first()
     try:
         found = getattr(import_module(module), name, None)
-    except Exception as error:  # noqa: BLE001  # a module being imported may raise anything
+    except BaseException as error:  # a module being imported may raise anything
+        if is_interrupt(error):
+            raise
         fail(f"{option} {shown(named)}: the module cannot be imported: {describe(error)}")
     if not callable(found):
         fail(f"{option} {shown(named)}: the module has no function of this name; write MODULE:FUNCTION")

@@ -20,6 +20,7 @@ import typer
 
 from vimbiso_fsm.cli.failures import describe
 from vimbiso_fsm.cli.plain_text import clean
+from vimbiso_fsm.flow.interrupts import is_interrupt
 
 GROUP: Final = "vimbiso.commands"
 
@@ -40,7 +41,9 @@ def add_commands(app: typer.Typer, taken: Collection[str]) -> None:
             continue
         try:
             found = point.load()
-        except Exception as error:  # noqa: BLE001  # a module being imported may raise anything
+        except BaseException as error:  # a module being imported may raise anything
+            if is_interrupt(error):
+                raise
             _leave_out(point, f"it cannot be imported: {describe(error)}")
             continue
         if isinstance(found, typer.Typer):

@@ -28,7 +28,7 @@ def _end(fault: object, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Describe an error of the application's code in one line: its type, its message and its place."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, ImportError | SyntaxError | VimbisoError):  # their messages name the place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, ExitStack
 from inspect import isawaitable, iscoroutine
@@ -13,6 +14,7 @@ from vimbiso_fsm.cli.bot_options import import_function
 from vimbiso_fsm.cli.failures import describe, fail
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.flow.bot import Bot
+from vimbiso_fsm.flow.interrupts import is_interrupt
 
 Services: TypeAlias = Annotated[
     str | None,
@@ -43,7 +45,9 @@ def with_services(bot: Bot, named: str | None, closing: ExitStack) -> Bot:
         given = function()
         if isinstance(given, AbstractContextManager):
             given = closing.enter_context(given)
-    except Exception as error:  # noqa: BLE001  # the function may raise anything
+    except BaseException as error:  # the function may raise anything
+        if is_interrupt(error):
+            raise
         _fail(named, error)
     if iscoroutine(given):
         given.close()
@@ -74,12 +78,15 @@ async def with_async_services(bot: Bot, named: str | None, closing: AsyncExitSta
             given = await closing.enter_async_context(given)
         elif isinstance(given, AbstractContextManager):
             given = closing.enter_context(given)
-    except Exception as error:  # noqa: BLE001  # the function may raise anything
+    except BaseException as error:  # the function may raise anything
+        task = asyncio.current_task()
+        if is_interrupt(error) or (task is not None and task.cancelling()):
+            raise
         _fail(named, error)
     return _replace(bot, named, given)
 
 
-def _fail(named: str, error: Exception) -> NoReturn:
+def _fail(named: str, error: BaseException) -> NoReturn:
     fail(f"--services {shown(named)}: the function failed: {describe(error)}")
 
 

@@ -11,6 +11,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TypeAlias, TypeVar
 
+import attrs
+
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
@@ -83,6 +85,7 @@ class BaseManager:
         services: The places at the services.
         deliveries: The places at the function that delivers.
         watched: The note of this manager for the watchdog; None without one.
+        observing: The note for its observers, which are reported and not ended.
     """
 
     bot: Bot
@@ -93,6 +96,7 @@ class BaseManager:
     services: Services
     deliveries: Places
     watched: Watched | None
+    observing: Watched | None
 
     def __init__(
         self,
@@ -136,6 +140,7 @@ class BaseManager:
         self.services = Services(self.bot.service_limits, self.clock.now)
         self.deliveries = Places(DELIVERIES)
         self.watched = LOOKER.watch(watchdog)
+        self.observing = Watched(attrs.evolve(watchdog, stop=None)) if watchdog is not None and observers else None
 
     def check(self, message: Message) -> None:
         """Check a message.

@@ -485,7 +485,12 @@ class FlowStateManager:
         finally:
             for unused in taken.values():
                 unused.withdraw()
-            base.report(context)
+            if base.observing is not None:  # observers are not ended, because what they have done is not undone
+                RUNNING[ident] = [base.observing, False]
+            try:
+                base.report(context)
+            finally:
+                RUNNING[ident] = NO_STRETCH
 
     def _perform(self, effect: Effect[R]) -> R:
         """Perform an effect other than a call or a delivery."""
@@ -1100,7 +1105,12 @@ class AsyncFlowStateManager:
         finally:
             for unused in taken.values():
                 unused.withdraw()
-            base.report(context)
+            if base.observing is not None:  # observers are not ended, because what they have done is not undone
+                RUNNING[ident] = [base.observing, False]
+            try:
+                base.report(context)
+            finally:
+                RUNNING[ident] = NO_STRETCH
 
     async def _perform(self, effect: Effect[R]) -> R:
         answer: Any = None

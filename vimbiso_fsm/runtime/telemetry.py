@@ -115,8 +115,9 @@ class Telemetry:
     def watch(self, base: BaseManager) -> None:
         """Count also what a manager reports outside of turns."""
         base.services.told = self.circuit
-        if base.watched is not None:
-            base.watched.count = self.slow_callback
+        for watched in (base.watched, base.observing):
+            if watched is not None:
+                watched.count = self.slow_callback
 
     @contextmanager
     def handling(self, message: Message) -> Generator[Callable[[Outcome], Outcome]]:

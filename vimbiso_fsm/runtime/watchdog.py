@@ -302,6 +302,7 @@ _SLOTS: Final = {
     "fires_at": "timeout",
     "member_zone": "zone_of",
     "update": "change",
+    "tell": "observer",
 }
 """What a callback is, by the function of this library that calls it; "" if its argument `slot` says it."""
 
