@@ -28,7 +28,7 @@ from vimbiso_fsm import (
 )
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.cache import Cache
-from vimbiso_fsm.runtime.door import Door
+from vimbiso_fsm.runtime.door import LINE, Door
 from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 from vimbiso_fsm.store.requests import NO_HEAD, Effect
 
@@ -300,6 +300,40 @@ def test_an_honest_burst_is_taken_by_default():
     for _ in range(99):
         door.enter(address(1), cached=True)
     assert not is_taken(partial(door.enter, address(1), cached=True))
+
+
+def test_a_line_of_unknown_senders_is_bounded_once_no_guest_can_be_taken():
+    """A sender may wait to be looked up however many wait, as long as new guests are taken; then `LINE` may wait."""
+    clock = Hand()
+    door = Door(Rates(guests=Rate(1, every=5.0)), clock)
+    door.join_line(10 * LINE)
+    door.admit(address(1))
+    door.join_line(LINE - 1)
+    assert not is_taken(partial(door.join_line, LINE))
+    clock.now += 5.0
+    assert is_taken(partial(door.join_line, LINE))
+    assert is_taken(partial(Door(Rates(guests=None), clock).join_line, 10 * LINE))
+
+
+def test_a_flood_delays_no_remembered_member_and_leaves_no_one_in_the_line():
+    """Many unknown senders at once are taken or refused, a remembered member is answered, and the line is empty."""
+
+    async def talk() -> tuple[list[str], str, int]:
+        store = Counted()
+        async with AsyncFlowStateManager(
+            TALLY, AsyncMemoryStore(store), rates=Rates(guests=Rate(2, every=1e6))
+        ) as manager:
+            await manager.handle(message(1))
+            flood = [manager.handle(message(1, sender=f"9{number}")) for number in range(3 * LINE)]
+            member = manager.handle(message(2))
+            *told, answer = await asyncio.gather(*flood, member, return_exceptions=True)
+            assert not isinstance(answer, BaseException)
+            return [type(each).__name__ for each in told], answer.status, manager._loops.get().others
+
+    told, answer, waiting = asyncio.run(talk())
+    assert told.count("Outcome") == 1
+    assert told.count("TooManyMessages") == 3 * LINE - 1
+    assert (answer, waiting) == ("advanced", 0)
 
 
 def test_the_async_manager_has_the_same_door():

@@ -1,7 +1,8 @@
 """The door of a manager: it refuses messages above its rates, before anything of them is stored.
 
 Messages above the rate of their address are refused before anything is read. Whether an address is new is known once
-its member was looked for, so a new guest above the rate of new guests is refused after two reads.
+its member was looked for, so a new guest above the rate of new guests is refused after two reads. Where many wait to be
+looked up, further senders whom the process does not remember are refused without a read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from vimbiso_fsm.messages.message import Address
 
 LOOKED_AT: Final = 2
 """Counted addresses that are looked at for each one that is added; those whose burst is whole again are dropped."""
+
+LINE: Final = 256
+"""Senders whom the process does not remember, that may wait to be looked up while no new guest can be taken."""
 
 _Key: TypeAlias = tuple[str, str]
 """The type of a channel and the member's address on it."""
@@ -68,6 +72,23 @@ class Door:
             self._full_at[key] = after
             if full_at <= now and self._told:
                 self._told.discard(key)
+
+    def join_line(self, waiting: int) -> None:
+        """Let a sender wait to be looked up, whom the process does not remember.
+
+        Args:
+            waiting: The number of such senders that wait already.
+
+        Raises:
+            TooManyMessages: `LINE` of them wait, and no new guest can be taken now.
+        """
+        rate = self._rates.guests
+        if rate is None or waiting < LINE:
+            return
+        with self._lock:
+            _, wait = rate.take(self._guests_full_at, self._clock())
+            if wait > 0:
+                raise TooManyMessages("guests", wait, told=self._is_told(None))
 
     def admit(self, address: Address) -> None:
         """Count a new guest.

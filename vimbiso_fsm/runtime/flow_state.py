@@ -984,7 +984,16 @@ class AsyncFlowStateManager:
         base.check(message)
         try:
             begin, key = partial(handle, message=message, imports=base.imports), base.enter(message)
-            return await self._run(begin, key, base.call_wait, cached=base.cache.document(key) is not None)
+            if base.cache.document(key) is not None:
+                return await self._run(begin, key, base.call_wait)
+            state = self._loops.get()
+            if base.door is not None:
+                base.door.join_line(state.others)
+            state.others += 1
+            try:
+                return await self._run(begin, key, base.call_wait, cached=False)
+            finally:
+                state.others -= 1
         except NotAnswered as error:
             base.not_answered(message, error)
             raise
@@ -1329,12 +1338,14 @@ class _LoopState:
         queue: The queues of the members.
         late: The tasks that store late results of calls.
         starting: The startup check while it runs.
+        others: The number of messages that are handled or wait, of members whose documents are not cached.
     """
 
     def __init__(self) -> None:
         self.queue = AsyncQueue(AT_ONCE, OTHERS_AT_ONCE)
         self.late: set[asyncio.Task[None]] = set()
         self.starting: asyncio.Future[None] | None = None
+        self.others = 0
 
     def started(self, starting: asyncio.Future[None]) -> None:
         """Let the next use check again after a failure."""
