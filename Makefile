@@ -9,12 +9,20 @@ BIN    := $(VENV)/bin
 CHAT   := $(VENV)/.made-chat
 DEV    := $(VENV)/.made-dev
 PIP    := $(BIN)/python -m pip install -qq
+LOW    := build/floors
+# The parts of the tests that meet the dependencies: the store on real servers, telemetry, what is stored and sent.
+FLOOR_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_senseless_replies.py \
+  tests/store/test_connections.py tests/runtime/test_telemetry.py tests/hostile/test_measurements.py tests/document \
+  tests/channels tests/messages
+REDIS_TESTS := tests/store/test_store_contract.py tests/store/test_redis_atomic.py tests/store/test_connections.py
+# Warnings of old versions are theirs, and no errors.
+FLOOR_PYTEST := $(LOW)/bin/python -m pytest -q --numprocesses=auto -o filterwarnings=default -p no:cacheprovider
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory
 
 .DELETE_ON_ERROR:
-.PHONY: help chat test check structure figures bench bounds faults docs wheel-test clean
+.PHONY: help chat test check floors structure figures bench bounds faults docs wheel-test clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -34,6 +42,15 @@ check: $(DEV) ## check format, lint, import contracts and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+floors: $(DEV) ## try a part of the tests with the lowest declared versions, and with redis-py 6.4 and 7
+	rm -rf $(LOW) && mkdir -p build && $(PYTHON) -m venv $(LOW)
+	$(BIN)/python -m tests.floors > build/floors.txt
+	$(LOW)/bin/python -m pip install -qq 'pip>=25.1'
+	$(LOW)/bin/python -m pip install -qq --constraint build/floors.txt --editable '.[cli,otel,phone]' --group test
+	$(FLOOR_PYTEST) $(FLOOR_TESTS)
+	$(LOW)/bin/python -m pip install -qq 'redis[hiredis]>=7,<8'
+	$(FLOOR_PYTEST) $(REDIS_TESTS)
 
 structure: $(DEV) ## print rooms, import levels, arrows and circles; ARGS="CHECKOUT…" for others
 	@$(BIN)/python -m tests.structure $(ARGS)

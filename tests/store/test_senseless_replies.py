@@ -12,13 +12,16 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ResponseError
 
 from tests.engines import running, valkey_program
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import attempts as attempts_of
+from vimbiso_fsm.store import pipeline
 from vimbiso_fsm.store.index import RECORD, Index
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
@@ -63,6 +66,7 @@ from vimbiso_fsm.store.script import (
     SCRIPT,
     Command,
     SenselessReply,
+    Words,
     decode,
     encode,
     freeing,
@@ -390,6 +394,58 @@ def _performed(url: str, exchange: Exchange, reply: object, *, is_async: bool, t
         return asyncio.run(awaited()) if is_async else plainly()
     except Exception as error:
         return error
+
+
+class Missing:
+    """A connection on which one reply never arrives, so that an error stands in the place of the reply before it."""
+
+    def __init__(self) -> None:
+        self.replies: list[Any] = [b"first", ResponseError("OOM command not allowed"), redis.TimeoutError("no reply")]
+        self._parser = None
+        self.protocol = 3
+
+    def send_packed_command(self, command: Any) -> Any:
+        """Send bytes."""
+        return Nothing()
+
+    def read_response(self, *, disable_decoding: bool) -> Any:
+        """Read one reply."""
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def disconnect(self, nowait: bool = False) -> Any:
+        """Close the connection."""
+        return Nothing()
+
+
+class AwaitedMissing(Missing):
+    """The same, awaited."""
+
+    async def read_response(self, *, disable_decoding: bool) -> Any:
+        """Read one reply."""
+        return super().read_response(disable_decoding=disable_decoding)
+
+
+class Nothing:
+    """A value that may be awaited or not."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_error_before_a_lost_reply_counts_as_lost(is_async: bool):
+    """An error of a pipeline whose last reply is lost may be that of a later command, so it counts as lost too."""
+    commands: list[Words] = [("GET", name) for name in "abc"]
+    missing: Any = AwaitedMissing() if is_async else Missing()
+    replies = asyncio.run(
+        pipeline.exchange_awaited(missing, commands) if is_async else pipeline.exchange(missing, commands)
+    )
+    assert replies[0] == b"first"
+    assert all(isinstance(reply, redis.ConnectionError | redis.TimeoutError) for reply in replies[1:])
 
 
 LASTING: Final = (

@@ -158,8 +158,13 @@ def _leaves_usable(replies: Sequence[Any]) -> bool:
 
 
 def _fill(replies: list[Any], error: Exception, due: int) -> None:
-    """Report a failure for the command that it met, and the remaining replies as lost."""
+    """Report a failure for the command that it met, and the remaining replies as lost.
+
+    An error that has arrived before counts as lost too. It carries no tag, so it may be that of a later command, if it
+    is the reply before it that never arrived.
+    """
     lost = redis.ConnectionError(f"the connection ended: {str(error) or type(error).__name__}")
     lost.__cause__ = error
+    replies[:] = [lost if isinstance(reply, Exception) else reply for reply in replies]
     replies.append(error if isinstance(error, RedisError | OSError) else lost)
     replies += [lost] * (due - len(replies))
