@@ -27,9 +27,11 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.json_codec import loads
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.ciphertext import named_digest
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored, digest
+from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
 
 __all__ = ["check", "check_tally"]
@@ -40,7 +42,15 @@ _MADE = ("advanced", "refused", "recovered")
 """Statuses of an answer that say: this was stored."""
 
 
-def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *, whole: bool = True) -> None:
+def check(
+    url: str,
+    folder: Folder,
+    people: Sequence[Person],
+    report: Report,
+    *,
+    whole: bool = True,
+    encryption: Encryption | None = None,
+) -> None:
     """Check all conditions for members of the till.
 
     Args:
@@ -49,12 +59,16 @@ def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *,
         people: The members.
         report: Receives what is wrong.
         whole: Whether each member has sent all messages. Due work is run first, as by a worker.
+        encryption: The encryption of the store, if it is encrypted.
     """
     bot = till_bot(LedgerTill(folder))
     if whole:
-        drain(url, folder, people)
+        drain(url, folder, people, encryption)
     answered, sales = _answered(folder), folder.sales()
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store, rates=None) as manager:
+    with (
+        AtomicStateManager.from_url(url) as store,
+        FlowStateManager(bot, store, rates=None, encryption=encryption) as manager,
+    ):
         told: list[object] = [*manager.incidents()]
         for person in people:
             _check_person(store, manager, person, sales.get(person.member_id, {}), answered, report, whole=whole)
@@ -72,13 +86,17 @@ def check(url: str, folder: Folder, people: Sequence[Person], report: Report, *,
     )
 
 
-def drain(url: str, folder: Folder, people: Iterable[Person]) -> None:
+def drain(url: str, folder: Folder, people: Iterable[Person], encryption: Encryption | None = None) -> None:
     """Wake the members for whom work is due, or will be when leases have expired."""
     clock = Clock()
     with (
         AtomicStateManager.from_url(url) as store,
         FlowStateManager(
-            till_bot(LedgerTill(folder)), Clocked(store, clock), deliver=folder.deliverer, rates=None
+            till_bot(LedgerTill(folder)),
+            Clocked(store, clock),
+            deliver=folder.deliverer,
+            rates=None,
+            encryption=encryption,
         ) as manager,
     ):
         for person in people:
@@ -186,7 +204,7 @@ def _check_member(
     """Check what is stored of one member id; return its audit."""
     stored = store.load(member_id, previous=True)
     sealed = store.perform(ReadAudit(member_id))
-    records = store.perform(ReadRecords(member_id))
+    records = manager.ask(ReadRecords(member_id))
     if not isinstance(stored, Stored) or not sealed:
         report.demand(
             not sealed and isinstance(stored, Stored) and not stored.head.version, f"{member_id}: no document"
@@ -201,7 +219,7 @@ def _check_member(
         wrong.append(f"version {version} has {len(sealed)} audit entries, {sealed[0].version}…{sealed[-1].version}")
     repeated = [token for token, count in Counter(entry.token for entry in entries).items() if count > 1]
     wrong += [f"{len(repeated)} tokens were used twice"] if repeated else []
-    if (stored.head.digest, digest(stored.document or b"")) != (sealed[-1].digest, latest.document):
+    if (stored.head.digest, named_digest(stored.document or b"")) != (sealed[-1].digest, latest.document):
         wrong.append(f"the digests of version {version} are not those of its audit entry")
     if gone:
         wrong += ["something was left of a guest who is gone"] if stored.document or stored.previous or records else []
@@ -227,7 +245,7 @@ def _kept(
             entries[-1].kind == "session" and document.jwt_token is None
         )  # the token was dropped, and all that had it
         wrong += ["the previous document is gone"] if len(entries) > 1 and not forgets else []
-    elif digest(stored.previous) != entries[-2].document:
+    elif named_digest(stored.previous) != entries[-2].document:
         wrong.append("the previous document is not that of the audit entry before")
     return wrong
 

@@ -15,6 +15,7 @@ PARTS: Final = (
     "steps",
     "writers",
     "kills",
+    "rotations",
     "wakes",
     "broken_entries",
     "servers",

@@ -20,6 +20,8 @@ from tests.faults.clock import AsyncClocked, Clock, Clocked
 from tests.faults.members import Person, deliver, deliver_async
 from tests.faults.mutants import mutated
 from tests.faults.records import Folder, LedgerTill
+from vimbiso_fsm.encryption.keys import KeyFile
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
@@ -40,6 +42,8 @@ class Job:
         mutant: The name of a broken script; "" for the real one.
         patience: The patience of the manager, also for a call that another worker makes.
         again: Whether an earlier process died at this job.
+        keys: The file of the key ring with which the store is encrypted; None for a plain store.
+        member_keys: The URL of the store of the members' own keys.
     """
 
     url: str
@@ -51,6 +55,13 @@ class Job:
     options: dict[str, Any] = attrs.field(factory=dict)
     patience: float = 5.0
     again: bool = False
+    keys: Path | None = None
+    member_keys: str = ""
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """The encryption of the store."""
+        return None if self.keys is None else Encryption(KeyFile(self.keys), member_keys=self.member_keys)
 
     def to_say(self, person: Person) -> Sequence[Message]:
         """Return the messages that the person has not sent yet; an earlier process may have died at the first."""
@@ -90,7 +101,7 @@ def work(job: Job) -> None:
 
 def _threads(job: Job, folder: Folder) -> None:
     clock = Clock()
-    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer}
+    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer, "encryption": job.encryption}
 
     def talk(person: Person) -> None:
         for message in job.to_say(person):
@@ -110,7 +121,7 @@ def _threads(job: Job, folder: Folder) -> None:
 async def _tasks(job: Job, folder: Folder) -> None:
     clock = Clock()
     bot = till_bot(LedgerTill(folder))
-    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer}
+    settings: dict[str, Any] = {"patience": job.patience, "deliver": folder.deliverer, "encryption": job.encryption}
     free = asyncio.Semaphore(job.at_once)
 
     async def talk(person: Person) -> None:

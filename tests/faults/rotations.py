@@ -1,0 +1,113 @@
+"""Workers that are killed while the keys of an encrypted store rotate and its members are encrypted again."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines import valkey_program
+from tests.faults.bot import till_bot
+from tests.faults.checker import check
+from tests.faults.records import Folder, LedgerTill
+from tests.faults.replies import people_for
+from tests.faults.row import Profile, Report, folder, row
+from tests.faults.server import own_server
+from tests.faults.worker import crews, working
+from vimbiso_fsm.encryption.keys import KeyFile
+from vimbiso_fsm.encryption.settings import Encryption
+from vimbiso_fsm.runtime.flow_state import FlowStateManager
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Scan
+
+__all__: list[str] = []
+
+
+class _Ring:
+    """The file of the key ring. A file is replaced as a whole, as a vault does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keys: list[str] = []
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Add a key, first behind the current one, then before it."""
+        key = f"key-{len(self._keys)}:{secrets.token_hex(32)}"
+        if self._keys:
+            self._write([*self._keys, key])
+        self._keys.insert(0, key)
+        self._write(self._keys)
+
+    def drop_old(self) -> None:
+        """Leave the current key alone."""
+        self._write(self._keys[:1])
+
+    def _write(self, keys: list[str]) -> None:
+        written = self.path.with_suffix(".new")
+        written.write_text("\n".join(keys))
+        written.replace(self.path)
+
+
+def _reencrypt_all(url: str, records: Folder, encryption: Encryption, report: Report) -> None:
+    from vimbiso_fsm.encryption.procedures import Reencrypt
+
+    with (
+        AtomicStateManager.from_url(url) as store,
+        FlowStateManager(till_bot(LedgerTill(records)), store, encryption=encryption) as manager,
+    ):
+        for name in store.perform(Scan()):
+            done = manager.ask(Reencrypt(name))
+            report.count(encrypted_again=done.rewritten)
+            report.demand(not done.closed and not done.broken, f"{name}: {done.closed} closed, {done.broken} damaged")
+
+
+def _bytes_of(client: Any) -> bytes:
+    """Return all values of a server."""
+    found: list[bytes] = []
+    for key in client.scan_iter():
+        match client.type(key):
+            case b"hash":
+                found += client.hgetall(key).values()
+            case b"list":
+                found += client.lrange(key, 0, -1)
+            case b"string":
+                found.append(client.get(key))
+            case _:
+                found += client.zrange(key, 0, -1)
+    return b"\n".join(found)
+
+
+@row("rotated", "keys rotate, members are encrypted again, kill −9 of workers", "0 lost, 0 duplicate, 0 in clear")
+def rotated(profile: Profile, seed: int) -> Report:
+    """Each round kills a worker, rotates the key and encrypts all members again; then the old keys are dropped."""
+    pytest.importorskip("cryptography", reason="needs the package cryptography")
+    report, chance = Report(), random.Random(seed)
+    people = people_for(profile.of(60, 1_000), 5)
+    times = profile.of(3, 30)
+    turns = sum(len(person.messages) for person in people)
+    with folder() as records, own_server(valkey_program()) as server:
+        ring, elsewhere = _Ring(records.path / "keys"), f"{server.url}?db=1"
+        encryption = Encryption(KeyFile(ring.path), member_keys=elsewhere)
+        settings: dict[str, Any] = {"keys": ring.path, "member_keys": elsewhere, "at_once": 4, "patience": 1.0}
+        with working(crews(server.url, records, people, 3, **settings)) as workers:
+            for number in range(1, times + 1):
+                while workers.busy() and records.count("answered") < turns * number / (times + 1):
+                    time.sleep(0.01)
+                ring.rotate()
+                if busy := workers.busy():
+                    workers.replace(chance.choice(busy))
+                    report.count(killed=1)
+                _reencrypt_all(server.url, records, encryption, report)
+                report.count(rotations=1)
+        _reencrypt_all(server.url, records, encryption, report)
+        ring.drop_old()
+        check(server.url, records, people, report, encryption=encryption)
+        with server.client() as client:
+            report.demand(b"canary-" not in _bytes_of(client), "a PIN is in the server in clear")
+    report.demand(report.counts.get("killed"), "no worker was killed")
+    return report
