@@ -75,7 +75,10 @@ async def erase(context: Context, member_id: str) -> Erasure:
 
 
 async def _was_erased(member_id: str) -> bool:
-    """Erase what an earlier erasure that was ended may have left: the keys of the member's own are kept elsewhere."""
+    """Erase what an earlier erasure that was ended may have left, and return whether that is all.
+
+    The keys of the member's own can be kept in another store.
+    """
     return not isinstance(await Erase(member_id, 0, 0, b"", all=True), Conflict)
 
 
@@ -97,7 +100,10 @@ async def _erase_entries(context: Context, life: Life, entries: tuple[Entry, ...
     """Replace the entries of one life in the audit of a guest; return their number."""
     guest, first, last = life.member_id, life.entries[0].version, life.entries[-1].version
     gone = [entry for entry in entries if first <= entry.version <= last]
-    if not gone or all(map(is_erased, gone)):
+    if not gone:
+        return 0
+    if all(map(is_erased, gone)):
+        await Erase(guest, 0, 0, b"")  # the end of an earlier erasure may not have come to the keys of the guest's own
         return 0
     before = [entry for entry in entries if 0 < entry.version < first]
     body = _tombstone(context, guest, gone, before[-1].digest if before else "", context.now)
