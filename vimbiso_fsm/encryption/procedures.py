@@ -29,6 +29,7 @@ from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, StoreUnavailable, VimbisoError
 from vimbiso_fsm.store.ciphertext import BROKEN, FRAME, OWN, Frame, frame_of, named_digest, without_key
 from vimbiso_fsm.store.layout import unword
+from vimbiso_fsm.store.packing import pack, unpack
 from vimbiso_fsm.store.requests import (
     Broken,
     Commit,
@@ -188,27 +189,22 @@ class Procedures:
             return await self._answered(commit, await attrs.evolve(commit, content="", record=untaken.body))
         entry = check_commit(commit)
         key = await self._key(member_id, commit.expected, makes=True)
-        document = self._encrypted(member_id, key, commit.document, entry.version)
+        document = self._encrypted(member_id, key, commit.document, entry.version, stranger=commit.stranger)
         inherited = commit.inherited
         if inherited is not None:
             records = tuple(self._encrypted_record(member_id, key, record) for record in inherited.records)
             inherited = Inherited(inherited.tokens, records)
-        record = Record(commit.token, commit.root, commit.content, commit.record)
-        sent = Commit(
-            member_id,
-            commit.expected,
-            commit.token,
-            commit.root,
-            "",
-            document,
-            _with_digest(entry, commit.document, document),
-            self._encrypted_record(member_id, key, record).body,
-            commit.not_after,
-            commit.wake_at,
-            inherited,
-            commit.forgets,
-            commit.shift,
-            commit.life,
+        record = commit.record
+        if record or not commit.stranger:
+            whole = Record(commit.token, commit.root, commit.content, record)
+            record = self._encrypted_record(member_id, key, whole, stranger=commit.stranger).body
+        sent = attrs.evolve(
+            commit,
+            content="",
+            document=document,
+            entry=_with_digest(entry, commit.document, document),
+            record=record,
+            inherited=inherited,
         )
         if key.new is not None:
             await KeepKey(member_id, key.new)
@@ -255,22 +251,26 @@ class Procedures:
 
     # Encrypting ---------------------------------------------------------------------------------------------------
 
-    def _encrypted(self, member_id: str, key: _Key, document: bytes, version: int, named: str = "") -> bytes:
-        parts = self._parts(document)
+    def _encrypted(
+        self, member_id: str, key: _Key, document: bytes, version: int, named: str = "", *, stranger: bool = False
+    ) -> bytes:
+        parts = self._parts(document, stranger=stranger)
         encrypted = _encrypted_document(member_id, key, parts, version, named)
         if len(encrypted) > MAX_DOCUMENT + FRAME_ROOM:  # many hidden values, each with its hole
             return _encrypted_document(member_id, key, all_hidden(document), version, named)
         return encrypted
 
-    def _encrypted_record(self, member_id: str, key: _Key, record: Record) -> Record:
-        parts, content = self._parts(record.body), record.content.encode("utf-8", "surrogatepass")
+    def _encrypted_record(self, member_id: str, key: _Key, record: Record, *, stranger: bool = False) -> Record:
+        parts, content = self._parts(record.body, stranger=stranger), record.content.encode("utf-8", "surrogatepass")
         hidden = b"%d %b%b" % (len(content), content, parts.hidden)
         where = place("record", member_id, record.token, record.root)
         body = key.cipher.encrypt(where, hidden, key=key.id, readable=parts.readable)
         return Record(record.token, record.root, "", body)
 
-    def _parts(self, data: bytes) -> Parts:
-        return all_hidden(data) if self.encryption.scope == "whole" else cut(data, self._secrets_of)
+    def _parts(self, data: bytes, *, stranger: bool) -> Parts:
+        if self.encryption.scope == "whole":
+            return all_hidden(pack(data) if stranger else data)  # encrypted data cannot be packed
+        return cut(data, self._secrets_of)
 
     async def _key(self, member_id: str, head: Head, *, makes: bool = False) -> _Key:
         """Return the key with which what was decided at a head is encrypted.
@@ -343,7 +343,7 @@ class Procedures:
         if data is None or not data.startswith(FRAME):
             return data
         try:
-            return joined(await self._parts_of(member_id, place("document", member_id), data, version))
+            return unpack(joined(await self._parts_of(member_id, place("document", member_id), data, version)))
         except (Changed, ValueError):
             return BROKEN
         except _NoKey as error:
@@ -358,7 +358,7 @@ class Procedures:
             parts = await self._parts_of(member_id, place("record", member_id, token, root), record.body)
             length, _, rest = parts.hidden.partition(b" ")
             content, hidden = rest[: int(length)], rest[int(length) :]
-            body = joined(Parts(parts.readable, hidden))
+            body = unpack(joined(Parts(parts.readable, hidden)))
             return _Opened(Record(token, root, content.decode("utf-8", "surrogatepass"), body), True)
         except (Changed, ValueError):
             return _Opened(attrs.evolve(record, body=BROKEN), False)

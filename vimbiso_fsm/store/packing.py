@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from vimbiso_fsm.store.ciphertext import FRAME
 from vimbiso_fsm.store.retention import MAX_DOCUMENT
 
 PACKED: Final = b"\x01"
@@ -34,7 +35,9 @@ _WORDS: Final = (
 
 
 def pack(body: bytes) -> bytes:
-    """Return a body as it is stored of a stranger."""
+    """Return a body as it is stored of a stranger. Encrypted data stays as it is; it was packed before."""
+    if body.startswith(FRAME):
+        return body
     packer = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_DEFAULT_STRATEGY, _WORDS)
     return PACKED + packer.compress(body) + packer.flush()
 
