@@ -32,7 +32,7 @@ from vimbiso_fsm.runtime.worker import AsyncWorker, Metrics, Worker, shards_of
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
-from vimbiso_fsm.store.retention import SHARDS
+from vimbiso_fsm.store.retention import DAY, SHARDS
 from vimbiso_fsm.testing.chat import Clock
 
 LIMIT = 30.0
@@ -194,6 +194,29 @@ async def _round(worker: AsyncWorker) -> list[Any]:
 
 
 # Rounds in memory ----------------------------------------------------------------------------------------------------
+
+
+def test_all_members_are_woken_once_after_the_clock_has_returned(kind: Kind):
+    """When the store's clock has returned, a worker wakes all members once, and timers fire after their spans."""
+    clock, heard = Clock(), Heard()
+    clock.at = time.time()
+    with Shell(kind, timed(60), MemoryStore(clock), deliver=heard) as shell:
+        who = channels(10)
+        worker = worker_of(shell)
+        rounds(shell, worker)
+        clock.at += 9 * DAY
+        rounds(shell, worker)
+        begin(shell, who)
+        moves(clock, -9 * DAY, shell)
+        rounds(shell, worker, 3)
+        assert (worker.metrics.woken, worker.metrics.done) == (10, {"clock": 10})
+        moves(clock, 61, shell)
+        rounds(shell, worker)
+        assert heard.by == {channel.identifier: 1 for channel in who}
+        assert [(one.kind, one.detail["returned"]) for one in shell.do("incidents")] == [
+            ("clock", False),
+            ("clock", True),
+        ]
 
 
 def test_one_worker_wakes_members_on_many_shards(kind: Kind):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import threading
 import types
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from tests.engines import running, valkey_program
-from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, StoreUnavailable
+from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, NotAnswered, StoreUnavailable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import attempts as attempts_of
 from vimbiso_fsm.store import pipeline
@@ -31,6 +33,7 @@ from vimbiso_fsm.store.requests import (
     Commit,
     Committed,
     DropKeys,
+    Duplicate,
     Entry,
     Erase,
     FindOwner,
@@ -466,6 +469,46 @@ def test_an_error_says_whether_anything_may_be_stored(url: str, is_async: bool, 
         for reply in (exchange.reply[:2], [*exchange.reply, b"more"], 7):
             error = _performed(url, exchange, reply, is_async=is_async, times=100)
             assert type(error) is (CommitUnknown if writes else StoreUnavailable), (request, reply, error)
+
+
+def test_connections_that_are_dropped_raise_documented_errors_in_every_thread(url: str):
+    """While all connections are dropped again and again, each thread's commits are made once or raise `NotAnswered`."""
+    threads, turns, over = 4, 40, threading.Event()
+
+    def write(store: AtomicStateManager, member: str) -> list[BaseException]:
+        head, raised = NO_HEAD, list[BaseException]()
+        for number in range(turns):
+            while True:
+                try:
+                    made = store.commit(_turn(head, token=f"t{number}", member=member))
+                except Exception as error:
+                    raised.append(error)
+                else:
+                    head = made.head if isinstance(made, Committed) else _known_head(made)
+                    break
+        return raised
+
+    def drop(store: AtomicStateManager) -> None:
+        while not over.wait(0.001):
+            store.servers.disconnect()
+
+    with AtomicStateManager.from_url(url) as store, ThreadPoolExecutor(threads + 1) as pool:
+        dropping = pool.submit(drop, store)
+        writing = [pool.submit(write, store, f"dropped-{place}") for place in range(threads)]
+        try:
+            raised = [error for each in writing for error in each.result()]
+        finally:
+            over.set()
+            dropping.result()
+        assert [error for error in raised if not isinstance(error, NotAnswered)] == []
+        counts = [len(store.perform(ReadAudit(f"dropped-{place}"))) for place in range(threads)]
+    assert counts == [turns] * threads
+
+
+def _known_head(made: object) -> Head:
+    """Return the head after a commit that was made before, in an attempt whose answer was lost."""
+    assert isinstance(made, Duplicate)
+    return made.current.head
 
 
 @pytest.mark.parametrize("is_async", [False, True])

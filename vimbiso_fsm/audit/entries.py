@@ -116,8 +116,9 @@ class Incident:
         at: The instant of the event.
         kind: "mismatch" (a used token came with other content), "waiver" (a start on a store that the doctor refuses),
             "legacy" (a record of the previous release that could not be imported), "damage" (a damaged key that
-            belongs to no single member was put aside or restored, or a worker met a damaged document) or "waking" (a
-            waking of the member failed).
+            belongs to no single member was put aside or restored, or a worker met a damaged document), "waking" (a
+            waking of the member failed) or "clock" (the store's clock and that of a process differ by more than an
+            hour, or do no longer).
         member_id: The member; None for an incident of the store as a whole.
         channel: The type of the channel, and a digest of its identifier.
         token: The token of the message.
