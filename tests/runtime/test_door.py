@@ -303,15 +303,18 @@ def test_an_honest_burst_is_taken_by_default():
 
 
 def test_a_line_of_unknown_senders_is_bounded_once_no_guest_can_be_taken():
-    """A sender may wait to be looked up however many wait, as long as new guests are taken; then `LINE` may wait."""
+    """As many senders may wait to be looked up as new guests can be taken now, and `LINE` besides."""
     clock = Hand()
-    door = Door(Rates(guests=Rate(1, every=5.0)), clock)
-    door.join_line(10 * LINE)
-    door.admit(address(1))
-    door.join_line(LINE - 1)
+    door = Door(Rates(guests=Rate(2, every=5.0)), clock)
+    assert is_taken(partial(door.join_line, LINE + 1))
+    assert not is_taken(partial(door.join_line, LINE + 2))
+    for number in range(2):
+        door.admit(address(number))
+    assert is_taken(partial(door.join_line, LINE - 1))
     assert not is_taken(partial(door.join_line, LINE))
     clock.now += 5.0
     assert is_taken(partial(door.join_line, LINE))
+    assert not is_taken(partial(door.join_line, LINE + 1))
     assert is_taken(partial(Door(Rates(guests=None), clock).join_line, 10 * LINE))
 
 

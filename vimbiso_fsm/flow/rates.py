@@ -46,6 +46,10 @@ class Rate:
         after = max(full_at, now) + self.every
         return after, after - now - (self.burst + SLACK) * self.every
 
+    def room(self, full_at: float, now: float) -> float:
+        """Return the number of messages that may come now; the arguments are those of `take`."""
+        return self.burst - max(full_at - now, 0.0) / self.every
+
 
 @attrs.frozen
 class Rates:

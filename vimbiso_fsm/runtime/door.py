@@ -20,7 +20,7 @@ LOOKED_AT: Final = 2
 """Counted addresses that are looked at for each one that is added; those whose burst is whole again are dropped."""
 
 LINE: Final = 256
-"""Senders whom the process does not remember, that may wait to be looked up while no new guest can be taken."""
+"""Senders whom the process does not remember that may wait to be looked up, besides the new guests of the rate."""
 
 _Key: TypeAlias = tuple[str, str]
 """The type of a channel and the member's address on it."""
@@ -80,15 +80,14 @@ class Door:
             waiting: The number of such senders that wait already.
 
         Raises:
-            TooManyMessages: `LINE` of them wait, and no new guest can be taken now.
+            TooManyMessages: `LINE` more of them wait than new guests can be taken now.
         """
         rate = self._rates.guests
         if rate is None or waiting < LINE:
             return
         with self._lock:
-            _, wait = rate.take(self._guests_full_at, self._clock())
-            if wait > 0:
-                raise TooManyMessages("guests", wait, told=self._is_told(None))
+            if waiting >= LINE + rate.room(self._guests_full_at, self._clock()):
+                raise TooManyMessages("guests", rate.every, told=self._is_told(None))
 
     def admit(self, address: Address) -> None:
         """Count a new guest.
