@@ -33,12 +33,13 @@ from vimbiso_fsm.document.codec import document_from_raw, encode
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.typed_data import structure
+from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.money import Money
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
 
-__all__ = ["CHANNELS", "SCRIPTS", "play"]
+__all__ = ["CHANNELS", "SCRIPTS", "Play", "play", "transcript_of"]
 
 SCRIPTS: Final = Path(__file__).with_name("scripts")
 START: Final = 1_760_000_000.0
@@ -134,8 +135,9 @@ class Speaker:
 class Play:
     """One script while it is played."""
 
-    def __init__(self, channel: str) -> None:
+    def __init__(self, channel: str, encryption: Encryption | None = None) -> None:
         self.channel = channel
+        self.encryption = encryption
         self.now = START
         self.core = SimulatedCredexCore(clock=lambda: self.now)
         self.store = MemoryStore(lambda: self.now)
@@ -187,7 +189,8 @@ class Play:
 
     def turn(self, message: Message, shape: Shape) -> tuple[Document | None, list[JSON]]:
         """Handle one message with a bot that knows only the store."""
-        manager = FlowStateManager(flows.bot, self.store, services={"credex_core": self.core}, rates=None)
+        services = {"credex_core": self.core}
+        manager = FlowStateManager(flows.bot, self.store, services=services, rates=None, encryption=self.encryption)
         outcome = manager.handle(message)
         self.core.check_conservation()
         if outcome.state is not None:
@@ -220,6 +223,10 @@ def _brief(value: Any) -> str:
 
 def play(script: str, channel: str) -> str:
     """The transcript of a script on a channel."""
-    stage = Play(channel)
+    return transcript_of(script, Play(channel))
+
+
+def transcript_of(script: str, stage: Play) -> str:
+    """The transcript of a script that is played on a stage."""
     lines = [line for said in script.splitlines() for line in stage.line(said)]
-    return "\n".join([f"# On {channel}.", *lines]) + "\n"
+    return "\n".join([f"# On {stage.channel}.", *lines]) + "\n"

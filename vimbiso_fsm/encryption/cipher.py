@@ -25,9 +25,11 @@ class Changed(Exception):
 
 def place(kind: str, *names: str) -> bytes:
     """Return what a value is bound to: its kind, the member and further names, each with its length."""
-    return b"".join(
-        b"%d:%b" % (len(raw), raw) for raw in (name.encode("utf-8", "surrogatepass") for name in (kind, *names))
-    )
+    found = b""
+    for name in (kind, *names):
+        raw = name.encode("utf-8", "surrogatepass")
+        found += b"%d:%b" % (len(raw), raw)
+    return found
 
 
 def require_package() -> None:
