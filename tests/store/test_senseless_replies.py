@@ -61,6 +61,7 @@ from vimbiso_fsm.store.requests import (
     SetWakeUp,
     ShowQuarantined,
     Unlink,
+    UseTokens,
     Wipe,
     digest,
     shard_of,
@@ -141,7 +142,8 @@ def _requests() -> Iterator[Any]:
     for record in (b"", b"record"):
         yield attrs.evolve(_turn(third, token="v"), document=None, entry=None, record=record)
     yield from (Load("m"), Load("m", previous=True), ReadAudit("m"), ReadAudit("m", tolerant=True), ReadRecords("m"))
-    yield from (ReadInherited("m"), ReadDue(shard_of("m")), Heartbeat("worker", 9), Lease(1, "worker", 9))
+    yield from (ReadInherited("m"), UseTokens("m", (("t", 5.0),)), UseTokens("m", ()))
+    yield from (ReadInherited("m", 4.0), ReadDue(shard_of("m")), Heartbeat("worker", 9), Lease(1, "worker", 9))
     yield from (Lease(1, "worker", 0), SetWakeUp("m", third, 7.0), RecordIncident("m", b"{}"), ReadIncidents("m"))
     yield from (FindOwner(CHANNEL), Link(CHANNEL.with_account(""), "m"), FindOwner(CHANNEL), Link(CHANNEL, "m"))
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
@@ -452,6 +454,7 @@ def test_an_error_before_a_lost_reply_counts_as_lost(is_async: bool):
 
 
 LASTING: Final = (
+    UseTokens,
     *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Claim),
     *(Rewrite, KeepKey, DropKeys),
 )

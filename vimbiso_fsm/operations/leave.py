@@ -27,7 +27,7 @@ from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound,
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
-from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote
+from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote, take_over_tokens
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
@@ -164,14 +164,14 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
             case Sound(document) if document.moved is not None:  # left over from the promotion to the member
                 await promote(context, document, stored.head)
             case Sound(document):
-                if await _gave(context, document, stored, token, tokens, document):
+                if await _gave(context, member_id, document, stored, token, tokens, document):
                     return await _forget(context, guest)
             case Absent():
                 channel = channel_of(leaving.address)
                 first = first_document(
                     channel, instant(context.now), address=leaving.address, version=stored.head.version
                 )
-                if await _gave(context, None, stored, token, tokens, first):
+                if await _gave(context, member_id, None, stored, token, tokens, first):
                     return await _forget(context, guest)
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
@@ -212,13 +212,13 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
                 await promote(context, document, stored.head)
             case Sound(document):
                 after = linked_to(document, (address,))
-                if await _gave(context, document, stored, token, tokens, after):
+                if await _gave(context, member_id, document, stored, token, tokens, after):
                     return other
             case Absent():
                 now = instant(context.now)
                 channel, version = channel_of(address), stored.head.version
                 first = first_document(channel, now, address=address, member_id=other, version=version)
-                if await _gave(context, None, stored, token, tokens, first):
+                if await _gave(context, member_id, None, stored, token, tokens, first):
                     return other
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
@@ -237,12 +237,19 @@ def linked_to(document: Document, addresses: tuple[Address, ...]) -> Document:
 
 
 async def _gave(
-    context: Context, before: Document | None, stored: Stored | Broken, token: str, tokens: Inherited, after: Document
+    context: Context,
+    member_id: str,
+    before: Document | None,
+    stored: Stored | Broken,
+    token: str,
+    tokens: Inherited,
+    after: Document,
 ) -> bool:
     """Store tokens with a document; return whether they are stored."""
     assert isinstance(stored, Stored)
     after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
+    await take_over_tokens(member_id, after.member_id, tokens)
     detail = {"channels": [channel_digest(after.channel)], "tokens": len(tokens.tokens), "by": BY}
     if dropped:
         detail["dropped"] = dropped

@@ -3,8 +3,9 @@
 An operator joins a guest, or a second id of the same person, to a member in the same steps. The member's own profile,
 login and run stay then.
 
-    ReadInherited   read the guest's tokens and turn records
+    ReadInherited   read the guest's turn records and tokens, in portions
     Commit          without a document: read the member's, and whether the guest is merged into it
+    UseTokens       store all portions of the tokens but the first at the member
     Commit          store the guest's state, tokens and records at the member, in one
     Link            link the channel to the member
     Wipe            delete the guest's data; keep the tokens and the audit, which names the member
@@ -45,7 +46,7 @@ from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.shared import change_owner
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.retention import TOKEN_KEPT
+from vimbiso_fsm.store.retention import TOKEN_KEPT, TOKENS_AT_ONCE
 
 
 @attrs.frozen
@@ -143,7 +144,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
     bot, address = context.bot, context.bot.route(guest.channel).address
     inherited = await requests.ReadInherited(guest.member_id)
     member_id, stored = await _find_unmerged(context, guest)
-    conflicts = 0
+    conflicts, given_to = 0, ""
     while True:
         if isinstance(stored, requests.Duplicate):
             return _merged_before(context, guest, member_id, stored.current)
@@ -170,6 +171,8 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
                 await requests.Quarantine(member_id, stored.head)
                 stored = await _read_unmerged(guest, member_id)  # another worker may have merged it meanwhile
                 continue
+        if given_to != member_id and await take_over_tokens(guest.member_id, member_id, inherited):
+            given_to = member_id
         decision = merge(bot, guest, member, now, version=stored.head.version, member_id=member_id)
         result = await attrs.evolve(commit_of(decision, stored.head), inherited=inherited)
         if isinstance(result, requests.Committed):
@@ -180,6 +183,28 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
             conflicts += 1
             context.check_patience(guest.member_id, conflicts)
         stored = _unmerged(result, member_id)
+
+
+async def take_over_tokens(source: str, target: str, first: requests.Inherited) -> bool:
+    """Use the tokens of a source at its target in portions, but for the first one, which goes with the commit.
+
+    Until the commit, a message of the source is looked up there, where its token stays. So the portions may end at any
+    place and be repeated from the first.
+
+    Args:
+        source: The guest, or the member that a channel leaves.
+        target: The one that gets the tokens.
+        first: The first portion.
+
+    Returns:
+        Whether all are stored. If not, the commit meets the same damaged key, and has it put aside.
+    """
+    tokens = first.tokens
+    while len(tokens) >= TOKENS_AT_ONCE and tokens[0][1] < tokens[-1][1]:
+        tokens = (await requests.ReadInherited(source, tokens[-1][1])).tokens
+        if not await requests.UseTokens(target, tokens):
+            return False
+    return True
 
 
 _Unmerged: TypeAlias = requests.Stored | requests.Broken | requests.Duplicate

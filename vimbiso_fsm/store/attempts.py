@@ -51,6 +51,7 @@ _WRITES: Final = (
     requests.Link,
     requests.Unlink,
     requests.SetWakeUp,
+    requests.UseTokens,
     requests.RecordIncident,
     requests.SetAside,
     requests.Wipe,

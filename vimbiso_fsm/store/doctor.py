@@ -73,8 +73,9 @@ RIGHTS: Final = (
         "type",
         "zadd",
         "zcard",
+        "zcount",
     ),
-    *("zrange", "zrem", "zremrangebyscore", "zscore"),
+    *("zrange", "zrem", "zremrangebyrank", "zremrangebyscore", "zscore"),
 )
 """The commands that the store sends to any server."""
 _MISSING_RIGHTS: Final = """

@@ -25,6 +25,7 @@ from vimbiso_fsm.store.retention import (
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     TOKEN_KEPT,
+    TOKENS_AT_ONCE,
     UNTAKEN_KEPT,
 )
 
@@ -173,10 +174,16 @@ class MemoryStore:
                 return _latest(self._member(member_id).audit, last)
             case requests.ReadRecords(member_id):
                 return self._member(member_id).records
-            case requests.ReadInherited(member_id):
+            case requests.ReadInherited(member_id, since):
                 member = self._member(member_id)
                 by_age = sorted(member.tokens.items(), key=lambda item: (item[1], item[0]))
-                return requests.Inherited(tuple(by_age), member.records)
+                portion = [used for used in by_age if since is None or used[1] >= since][:TOKENS_AT_ONCE]
+                return requests.Inherited(tuple(portion), member.records)
+            case requests.UseTokens(member_id, tokens):
+                member = self._member(member_id)
+                member.tokens = dict(tokens) | member.tokens
+                member.tokens_expire = self._at() + TOKEN_KEPT
+                return True
             case requests.FindOwner(channel):
                 return self._owner(channel.address)
             case requests.Link(channel, member_id, instead_of):

@@ -29,8 +29,8 @@ Rules of stored data:
     block those behind them.
  8. Documents, records, entries and incidents are opaque: they are returned byte for byte.
  9. A commit sets a wake-up only if it is earlier than the one stored; that of a stranger clears it if it sets none.
-    `SetWakeUp` replaces the wake-up, but only on the
-    head that it was decided on. Wake-ups are never lost; a spurious one costs one read.
+    `SetWakeUp` replaces the wake-up, but only on the head that it was decided on. Wake-ups are never lost; a spurious
+    one costs one read.
 10. A key of a wrong type, or a damaged document, is moved whole to a key of its own (`Quarantine`) before anything is
     written in its place.
 11. A shard is leased to one worker at a time. The lease only saves work: rule 4 decides between two workers that act at
@@ -432,9 +432,31 @@ class ReadRecords(Effect["tuple[Record, ...]"]):
 
 @attrs.frozen
 class ReadInherited(Effect["Inherited"]):
-    """Read the data that the member takes over from the guest."""
+    """Read the data that the member takes over from the guest: the records, and a portion of the tokens.
+
+    Attributes:
+        member_id: The guest.
+        since: The instant of use from which tokens are read, in seconds since the epoch; None begins with the oldest.
+    """
 
     member_id: str
+    since: float | None = None
+
+
+@attrs.frozen
+class UseTokens(Effect[bool]):
+    """Take over tokens that were used at a guest, before what is decided of the guest is stored. Repeatable.
+
+    A portion has at most `TOKENS_AT_ONCE`. The answer is False if the key of the member's tokens is of a wrong type;
+    nothing is stored then.
+
+    Attributes:
+        member_id: The member.
+        tokens: Each token with the instant of its use, in seconds since the epoch.
+    """
+
+    member_id: str
+    tokens: tuple[tuple[str, float], ...]
 
 
 @attrs.frozen

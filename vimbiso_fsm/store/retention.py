@@ -71,6 +71,8 @@ TOKEN_KEPT: Final = TOKEN_LIFE + CLOCK_MARGIN
 
 A token that was used while the clock was behind, or is looked for while it is ahead, seems older than it is.
 """
+TOKENS_AT_ONCE: Final = 1_000
+"""Tokens that are read, taken over or forgotten in one call of the server, at most, so that none of them takes long."""
 RECORDS_KEPT: Final = 16
 """Turn records kept per member.
 

@@ -71,7 +71,8 @@ end
 -- unless they are kept for longer already; by default with the token.
 local function use_token(oldest, life, records_end)
   call('ZADD', KEYS[5], at, token)
-  call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', oldest))
+  local expired = call('ZCOUNT', KEYS[5], '-inf', string.format('%.6f', oldest))
+  if expired > 0 then call('ZREMRANGEBYRANK', KEYS[5], 0, math.min(expired, 1000) - 1) end -- the next turn goes on
   local ends = string.format('%.0f', now + life)
   expire(3, records_end or ends, records_end)
   call('EXPIREAT', KEYS[5], ends)
@@ -149,7 +150,15 @@ if mode == 'load_previous' then return current('stored', call('HGET', KEYS[2], '
 if mode == 'records' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1)} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
 if mode == 'inherit' then
-  return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), call('ZRANGE', KEYS[5], 0, -1, 'WITHSCORES')}
+  local tokens = call('ZRANGE', KEYS[5], ARGV[4], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[5], 'WITHSCORES')
+  return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), tokens}
+end
+if mode == 'use_tokens' then -- ARGV 4 seconds a token lives  5- tokens, each with its instant
+  local kind = call('TYPE', KEYS[5]).ok
+  if kind ~= 'zset' and kind ~= 'none' then return {KEYS[1], token, 'read', at, 0} end
+  for i = 5, #ARGV, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  call('EXPIREAT', KEYS[5], string.format('%.0f', now + ARGV[4]))
+  return {KEYS[1], token, 'read', at, 1}
 end
 
 -- ARGV 4 the bytes of the document or ''  5 those in their place  6, 7 the same of the document before

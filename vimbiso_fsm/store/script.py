@@ -31,6 +31,7 @@ from vimbiso_fsm.store.retention import (
     RECORDS_KEPT,
     SHARDS,
     TOKEN_KEPT,
+    TOKENS_AT_ONCE,
     UNTAKEN_KEPT,
 )
 
@@ -252,8 +253,11 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case requests.ReadRecords(member_id):
             return _command(keys.member(member_id), b"records")
-        case requests.ReadInherited(member_id):
-            return _command(keys.member(member_id), b"inherit")
+        case requests.ReadInherited(member_id, since):
+            return _command(keys.member(member_id), b"inherit", _instant(since) or "-inf", TOKENS_AT_ONCE)
+        case requests.UseTokens(member_id, tokens):
+            used = (each for token, at in tokens for each in (word(token), _instant(at)))
+            return _command(keys.member(member_id), b"use_tokens", TOKEN_KEPT, *used)
         case requests.FindOwner(channel):
             return _entries(b"look_up", channel, index, keys)
         case requests.Link(channel, member_id, instead_of):
@@ -444,6 +448,8 @@ def _read(request: requests.Request, found: list[Any]) -> object:
             return requests.Leased(_name(request, owner))
         case requests.ReadOwner() | requests.Claim(), [None | bytes() as owner]:
             return owner
+        case requests.UseTokens(), [0 | 1 as used] if type(used) is int:
+            return used == 1
         case requests.ReadInherited(member_id), [list(frames), list(used)]:
             pairs = zip(_all_bytes(used[::2]), used[1::2], strict=True)
             tokens = tuple((unword(token), _score_of(score)) for token, score in pairs)

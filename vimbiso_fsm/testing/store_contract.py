@@ -26,6 +26,7 @@ from vimbiso_fsm.store.retention import (
     MAX_DOCUMENT,
     RECORDS_KEPT,
     TOKEN_KEPT,
+    TOKENS_AT_ONCE,
     UNTAKEN_KEPT,
 )
 
@@ -383,6 +384,29 @@ def law_3_inherited_tokens_are_used(store: requests.Store) -> None:
         requests.Inherited, store.perform(requests.ReadInherited(trial.member_id)), "a read of what is inherited"
     ).tokens
     _same(dict(tokens)["hi"], instant, "the instant of a token that is already there")
+
+
+def law_3_tokens_are_taken_over_in_portions(store: requests.Store) -> None:
+    """Tokens are read in portions, from an instant on, and those that are taken over without a commit count as used."""
+    trial, other = _Trial(store), _Trial(store)
+    head = trial.advance(requests.NO_HEAD)
+    now = trial.load().at
+    tokens = tuple((f"many {number}", now - HOUR + number) for number in range(2 * TOKENS_AT_ONCE + 5))
+    for first in range(0, len(tokens), TOKENS_AT_ONCE):
+        portion = requests.UseTokens(trial.member_id, tokens[first : first + TOKENS_AT_ONCE])
+        _same((store.perform(portion), store.perform(portion)), (True, True), "taking over a portion, and again")
+    is_answer(requests.Duplicate, trial.commit(head, token="many 2004"), "a token that was taken over")
+    found: list[tuple[str, float]] = []
+    since: float | None = None
+    for _ in range(4):
+        read = store.perform(requests.ReadInherited(trial.member_id, since)).tokens
+        holds(len(read) <= TOKENS_AT_ONCE, f"{len(read)} tokens were read at once")
+        found += [token for token in read if token not in found[-1:]]
+        since = read[-1][1]
+    _same([name for name, _ in found if name.startswith("many")], [name for name, _ in tokens], "all portions")
+    store.perform(requests.UseTokens(other.member_id, (("early", now),)))
+    _same((other.load().head, other.load().document), (requests.NO_HEAD, None), "a member that has only tokens")
+    is_answer(requests.Duplicate, other.commit(requests.NO_HEAD, token="early"), "a token before the first commit")
 
 
 def law_4_the_head_is_compared(store: requests.Store) -> None:
