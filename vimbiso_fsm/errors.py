@@ -609,6 +609,10 @@ class DamagedKey(StoreUnavailable):
         super().__init__(f"{type(request).__name__}: {fault}; a worker or the member's next message puts them aside")
 
 
+class MissingSecret(StoreUnavailable):
+    """The channel index of the store is keyed with a secret that this manager was not given. Nothing was changed."""
+
+
 class UnsafeStore(StoreUnavailable):
     """The store can lose what it acknowledges. It is not used.
 

@@ -16,6 +16,7 @@ from vimbiso_fsm.cli.entry_points import add_commands
 from vimbiso_fsm.cli.export import export
 from vimbiso_fsm.cli.history import history, incidents
 from vimbiso_fsm.cli.import_legacy import import_legacy
+from vimbiso_fsm.cli.index import index
 from vimbiso_fsm.cli.link import link, merge, relink, unlink
 from vimbiso_fsm.cli.owner import owner
 from vimbiso_fsm.cli.recover import erase, quarantine, recover, reset, wipe
@@ -50,6 +51,7 @@ COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "owner": owner,
     "doctor": doctor,
     "reencrypt": reencrypt,
+    "index": index,
     "import-legacy": import_legacy,
 }
 

@@ -29,6 +29,7 @@ from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.errors import (
     AnotherBotsStore,
     CallbackTimedOut,
+    MissingSecret,
     NotAnswered,
     ServiceError,
     UnknownLayout,
@@ -401,7 +402,7 @@ class FlowStateManager:
         if asks_again:  # without the lock, so that the others go on meanwhile
             try:
                 self._claim()
-            except (AnotherBotsStore, UnknownLayout):
+            except (AnotherBotsStore, UnknownLayout, MissingSecret):
                 self._start, self._ready_until = self._claim, float("-inf")
                 raise
             except NotAnswered as error:
@@ -1034,7 +1035,7 @@ class AsyncFlowStateManager:
     async def _claim_again(self) -> None:
         try:
             await self._claim()
-        except (AnotherBotsStore, UnknownLayout):
+        except (AnotherBotsStore, UnknownLayout, MissingSecret):
             self._start, self._ready_until = self._claim, float("-inf")
             raise
         except NotAnswered as error:

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.errors import MissingSecret, StoreUnavailable
 from vimbiso_fsm.messages.digests import INDEX, keyed_digest
 from vimbiso_fsm.messages.message import Address
 
@@ -96,7 +96,8 @@ def index_of(secrets: tuple[str, ...], record: str, place: str) -> Index:
         place: The address of the store, for errors.
 
     Raises:
-        StoreUnavailable: The record names a secret that this manager was not given.
+        MissingSecret: The record names a secret that this manager was not given.
+        StoreUnavailable: The record cannot be read.
     """
     known = {_SECRET + _check(secret): secret.encode() for secret in secrets}
     return Index(tuple(_keys(record.split(), known, place)))
@@ -105,12 +106,16 @@ def index_of(secrets: tuple[str, ...], record: str, place: str) -> Index:
 def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[bytes]:
     for number, word in enumerate(words, 1):
         if word.startswith(_RANDOM):
-            yield bytes.fromhex(word.removeprefix(_RANDOM))
+            try:
+                yield bytes.fromhex(word.removeprefix(_RANDOM))
+            except ValueError:
+                fault = "the record of the keys of its channel index is damaged; put it back from a copy of the store"
+                raise StoreUnavailable(f"{place}: {fault}") from None
         elif word in known:
             yield known[word]
         else:
             which = "" if number == 1 else f", an earlier one (number {number})"
-            raise StoreUnavailable(
+            raise MissingSecret(
                 f"{place}: its channel index is keyed with a secret that was not given{which}, without which its "
                 "members would be taken for strangers; give it as secret=, or to the command in VIMBISO_SECRET"
             )

@@ -32,7 +32,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from vimbiso_fsm.errors import StoreUnavailable, VimbisoError
+from vimbiso_fsm.errors import MissingSecret, StoreUnavailable, VimbisoError
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
@@ -191,6 +191,10 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._scan())
         if isinstance(request, requests.FreeChannels):
             return cast(R, await self._free_channels(request.member_id))
+        if isinstance(request, requests.ReadIndexKeys):
+            return cast(R, await self._read_index_keys(forget=request.forget))
+        if isinstance(cast(object, request), requests.ReadOwner):  # which a manager asks for once a minute
+            await self._check_again()
         index = self._index or await self._check()
         command = encode(request, index, self._shift, self._keys)
         attempts = self._attempts(request)
@@ -239,6 +243,42 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             gone, _ = await self._repeat(command.words, attempts, partial(was_freed, command))
             freed += gone
         return freed
+
+    async def _read_index_keys(self, *, forget: bool) -> requests.IndexKeys:
+        """Count the entries and the earlier keys of the index; with `forget`, keep the current key alone."""
+        try:
+            entries = len(set(await self._scanned(self._keys.channels)))
+        except UNREACHABLE as error:
+            raise StoreUnavailable(f"{self._place}: {error}") from error
+        self._index = index = await self._open_index()
+        earlier = len(index.keys) - 1
+        if forget and earlier:
+            await self._forget_keys()
+            self._index = Index(index.keys[:1])
+        return requests.IndexKeys(entries, earlier)
+
+    async def _forget_keys(self) -> None:
+        """Keep the current key of the index alone in its record."""
+        found, record = "", ""
+        while True:
+            command = index_record(found, record, self._keys)
+            found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
+            if found == (record := found.split(" ")[0]):
+                return
+
+    async def _check_again(self) -> None:
+        """Read the keys of the index again, which another process may have changed. One that was not given is refused.
+
+        While a server does not answer, the known keys hold.
+        """
+        if self._index is not None:
+            known, self._index = self._index, None
+            try:
+                await self._check()
+            except MissingSecret:
+                raise
+            except StoreUnavailable:
+                self._index = known
 
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
         return Attempts(request, self._place, self._timeout)

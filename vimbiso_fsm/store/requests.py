@@ -500,6 +500,30 @@ class FreeChannels(Effect[int]):
 
 
 @attrs.frozen
+class IndexKeys:
+    """The keys and entries of the index of channels.
+
+    Attributes:
+        entries: The number of entries.
+        earlier: The number of keys other than the current one with which entries may be named.
+    """
+
+    entries: int
+    earlier: int
+
+
+@attrs.frozen
+class ReadIndexKeys(Effect[IndexKeys]):
+    """Count the entries of the index and its earlier keys, and forget these keys if `forget`. Repeatable.
+
+    An entry that is named with a forgotten key is found no more. Each server is asked for all entries: this is for
+    operators.
+    """
+
+    forget: bool = False
+
+
+@attrs.frozen
 class Erase(Effect["Erased | Conflict"]):
     """Replace a range of audit entries by one tombstone, and with `all` remove all else that is stored of the member.
 

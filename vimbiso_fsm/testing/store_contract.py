@@ -930,7 +930,9 @@ def law_a_member_is_freed_of_all_channels(store: requests.Store) -> None:
     for channel in own:
         store.perform(requests.Link(channel, member))
     store.perform(requests.Link(another, other))
+    before = store.perform(requests.ReadIndexKeys(forget=True)).entries
     _same(store.perform(requests.FreeChannels(member)), 2, "the channels that were freed")
+    _same(store.perform(requests.ReadIndexKeys()), requests.IndexKeys(before - 2, 0), "the entries that are left")
     _same(store.perform(requests.FreeChannels(member)), 0, "the channels that were freed again")
     for channel in own:
         _same(store.perform(requests.FindOwner(channel)).member_id, None, "the owner of a freed channel")

@@ -1,0 +1,51 @@
+"""`vimbiso index`: the entries of the channel index under their current names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vimbiso_fsm.cli.bot_options import Flows
+from vimbiso_fsm.cli.failures import fail
+from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened
+from vimbiso_fsm.operations.cache import Cache
+from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.effects import run
+from vimbiso_fsm.operations.rename import rename
+
+
+def index(
+    redis: Redis = None,
+    data: Data = None,
+    namespace: Namespace = "",
+    flows: Flows = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget the earlier secrets, if no entry may be named with one of them.")
+    ] = False,
+    lose: Annotated[
+        bool, typer.Option("--lose", help="Forget them although entries may be: their members begin as guests.")
+    ] = False,
+) -> None:
+    """Name the channels of all members with the current secret.
+
+    VIMBISO_SECRET has the current secret and the earlier ones after it. Each document is read, and the entries of its
+    channels are moved to their current names, beside live traffic. An entry whose member has no document any more
+    cannot be moved, because its name does not tell the channel. Exit code 1 when the earlier secrets were to be
+    forgotten and are still needed.
+    """
+    if lose and not forget:
+        raise typer.BadParameter("--lose is for --forget", param_hint="--lose")
+    with opened(redis, data, namespace, flows) as bot:
+        bot.manager.start()
+        context = Context(bot.manager.bot, Cache(0), bot.manager.now())
+        done = run(rename(context, forget=forget, lose=lose), bot.store.perform)
+    counts = f"channels {done.channels}, other entries {done.unknown}, earlier keys {done.earlier}"
+    print(f"members {done.members}, {counts}")
+    if done.forgotten:
+        print("the earlier keys are forgotten; only the current secret is needed")
+    elif forget and done.earlier:
+        fail(
+            f"the earlier keys are kept: {done.unknown} entries may be named with one of them, and no document tells "
+            "their channels; wait until their members have written, or give --lose"
+        )
