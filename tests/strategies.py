@@ -40,7 +40,7 @@ from vimbiso_fsm.testing.chat import CHANNEL, START
 HOSTILE = (
     "", " ", "\0", "\x1b[2J", "\r\n", "\u202eevil\u202c", "\u200b", "\ufeff", "\ud800", "\udfff\ud800", "e\u0301" * 40, "💣" * 20,
     "{0}", "{name}", "{name.__class__}", "%s", "<b>", "'; DROP TABLE", "__proto__", "#next", "#prev", "=", "=apple", ".",
-    "a.1.yes", "00000000.1.yes", "-1", "0", "01", "1e3", "١", "²", "9" * 400, "x" * 4096, "x" * 4097, "ﬀ", "İ", "ß", "＠home",
+    "a.1.yes", "00000000.1.yes", "!00000000yes", "-1", "0", "01", "1e3", "١", "²", "9" * 400, "x" * 4096, "x" * 4097, "ﬀ", "İ", "ß", "＠home",
 )  # fmt: skip
 """Texts that have broken programs."""
 

@@ -208,7 +208,7 @@ def choices(outcome: Outcome) -> dict[str, str]:
     """The choices that were shown last, by the end of their ids."""
     asked = outcome.replies[-1]
     shown = asked.buttons if isinstance(asked, Buttons) else asked.rows if isinstance(asked, Menu) else ()
-    return {choice.id.rpartition(".")[2]: choice.id for choice in shown}
+    return {choice.id[9:]: choice.id for choice in shown}
 
 
 # Engines -------------------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_rule_one_guard_shows_hides_and_explains():
     vip.press("Express")
     assert vip.words[0] == "Express is only for ada, not for bob."
     assert vip.place == "order.confirm"
-    hidden = next(iter(vip.shown.values())).rsplit(".", 1)[0] + ".gift"
+    hidden = next(iter(vip.shown.values()))[:9] + "gift"
     vip.send(choice=hidden)
     assert vip.words[0] == "That is not one of the choices."
     vip.send(choice="gift").say("gift")
@@ -373,10 +373,10 @@ def test_rule_timeout():
     assert run.due == talk.now + timedelta(seconds=60)
     assert wake_at(talk.state) == run.due
     assert run.due is not None
-    due = StateTimeout(run.id, run.entered, run.due)
+    due = StateTimeout(run.id, run.fence, run.due)
     talk.wait(59).take(due)
     assert talk.last.status == "ignored"
-    talk.take(StateTimeout(run.id, run.entered - 1, run.due)).take(StateTimeout("order:other", run.entered, run.due))
+    talk.take(StateTimeout(run.id, "!another1", run.due)).take(StateTimeout("order:other", run.fence, run.due))
     assert talk.last.status == "ignored"
     talk.wait(2).take(due)
     assert talk.words[:2] == ["Too slow.", "What now?"]
@@ -392,7 +392,7 @@ def test_rule_a_refusal_does_not_kill_the_timer():
     assert run.due is not None
     talk.wait(30).say("nonsense")
     assert wake_at(talk.state) == run.due
-    talk.wait(31).take(StateTimeout(run.id, run.entered, run.due))
+    talk.wait(31).take(StateTimeout(run.id, run.fence, run.due))
     assert talk.place == "home.menu"
 
 
@@ -1168,7 +1168,7 @@ def test_the_question_as_it_is_now():
 def test_only_a_message_begins():
     """A timer or an answer without a document raises `TypeError`."""
     with pytest.raises(TypeError):
-        decide(fruit_bot(), None, StateTimeout("x", 1, START), START)
+        decide(fruit_bot(), None, StateTimeout("x", "!12345678", START), START)
 
 
 def test_tokens():
@@ -1182,7 +1182,7 @@ def test_tokens():
         Message(Channel("sms", CHANNEL.identifier), "m", "hi"),
         Message(Channel(CHANNEL.type, "1"), "m", "hi"),
         Message(CHANNEL, "m", "hi", account="ours"),
-        CallReturned("k", "r"), CallReturned("k", "r", unknown=True), CallReturned("k", "r", unknown=True, tries=2), StateTimeout("m", 1, START),
+        CallReturned("k", "r"), CallReturned("k", "r", unknown=True), CallReturned("k", "r", unknown=True, tries=2), StateTimeout("m", "!12345678", START),
     ]  # fmt: skip
     tokens = [turn_token(event) for event in (base, *others)]
     assert len(set(tokens)) == len(tokens)
@@ -1242,7 +1242,7 @@ def test_any_sequence_of_messages(bot: Bot, acts: list[tuple[str, Any]], known: 
         act(talk, bank, what, value, seen, [])
         run = talk.document.run if talk.document else None
         if run and run.due and value == 61:
-            talk.take(StateTimeout(run.id, run.entered, run.due))
+            talk.take(StateTimeout(run.id, run.fence, run.due))
     assert [entry.version for entry in map(unseal, talk.sealed)] == list(range(1, len(talk.sealed) + 1))
 
 
@@ -1281,8 +1281,8 @@ def hearsay(talk: Talk) -> list[Any]:
     events: list[Any] = [event for _, event in due(document)]
     if run is not None:
         events += [
-            StateTimeout(run.id, run.entered, talk.now),
-            StateTimeout(run.id, run.entered - 1, run.due or talk.now),
+            StateTimeout(run.id, run.fence, talk.now),
+            StateTimeout(run.id, "!another1", run.due or talk.now),
         ]
     if call is not None:
         events += [

@@ -368,7 +368,7 @@ def test_several_pages_are_asked_in_one_list():
     rows = [Row("a", "Same"), *numbered(20), Row("z", "Same")]
     talk = talking(listing(rows)).say("same")
     assert isinstance(talk.question, Menu)
-    assert [row.id.rpartition(".")[2] for row in talk.question.rows] == ["=a", "=z"]
+    assert [row.id[9:] for row in talk.question.rows] == ["=a", "=z"]
     assert talk.say("2").fields["value"] == "z"
 
 

@@ -151,14 +151,18 @@ def test_one_guard_shows_hides_and_explains(verdict: bool | Refused, is_shown: b
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        ("89abcdef.7.yes", Pressed("89abcdef", 7, "yes")),
-        ("89abcdef.7.=a.b", Pressed("89abcdef", 7, "=a.b")),
+        ("!aZ09+/bcyes", Pressed("!aZ09+/bc", "yes")),
+        ("!aZ09+/bc=a.b\n!c", Pressed("!aZ09+/bc", "=a.b\n!c")),
+        ("!!aZ09+/bcyes", None), ("!aZ09+/bc", None), ("!aZ09+/béyes", None), ("!aZ09+/²cyes", None),
+        ("! aZ09+/byes", None), ("!", None), (" !aZ09+/bcyes", None),
+        ("89abcdef.7.yes", Pressed("89abcdef.7.", "yes")),
+        ("89abcdef.7.=a.b", Pressed("89abcdef.7.", "=a.b")),
         ("yes", None), ("=a", None), ("a.b", None), ("a.b.c", None), ("a.7.", None), ("a.²7.c", None), ("a.-7.c", None),
         ("a." + "7" * 20 + ".c", None), ("", None), ("..", None),
     ],
 )  # fmt: skip
 def test_ids_on_the_wire(choice: str, expected: Pressed | None):
-    """An id of another form is a bare choice."""
+    """An id is split into the fence and the choice, also one of before the stamp; an id of another form is bare."""
     assert question.pressed(choice) == expected
 
 

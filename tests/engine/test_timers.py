@@ -717,12 +717,13 @@ def test_a_repair_keeps_the_instant_that_has_not_passed():
     document = talking(seat_flow(HOUR)).say("seat").state
     assert document.run is not None
     bot = talking(seat_flow(HOUR)).bot
-    kept = resumed(bot, document, 7, START + timedelta(minutes=30)).run
+    kept = resumed(bot, document, 7, START + timedelta(minutes=30), "token").run
     assert kept is not None
     assert (kept.due, kept.entered) == (document.run.due, 7)
+    assert kept.fence != document.run.fence
     late = START + timedelta(hours=2)
     for run in (document.run, attrs.evolve(document.run, due=None)):  # a turn record keeps no instant
-        over = resumed(bot, attrs.evolve(document, run=run), 7, late).run
+        over = resumed(bot, attrs.evolve(document, run=run), 7, late, "token").run
         assert over is not None
         assert over.due == late + timedelta(hours=1)
 
@@ -732,7 +733,7 @@ def test_a_timer_of_a_run_that_is_put_back_fires_without_a_message():
     talk = talking(seat_flow(HOUR)).say("seat")
     assert talk.state.run is not None
     lost = attrs.evolve(talk.state, run=attrs.evolve(talk.state.run, due=None), outbox=())
-    again = Talk(talk.bot, resumed(talk.bot, lost, 2, START))
+    again = Talk(talk.bot, resumed(talk.bot, lost, 2, START, "token"))
     again.wait(301).wake(delivers=True).wait(HOUR).wake(delivers=True)
     assert "The seat is gone." in again.delivered
 
@@ -746,7 +747,7 @@ def test_a_function_that_raises_does_not_hinder_a_repair():
 
     assert document.run is not None
     lost = attrs.evolve(document, run=attrs.evolve(document.run, due=None))
-    run = resumed(talking(seat_flow(broken)).bot, lost, 7, START).run
+    run = resumed(talking(seat_flow(broken)).bot, lost, 7, START, "token").run
     assert run is not None
     assert run.due is None
 
@@ -757,7 +758,7 @@ def test_a_question_that_is_asked_again_does_not_prolong_its_timer(word: str):
     document = talking(seat_flow(HOUR)).say("seat").state
     bot = talking(seat_flow(HOUR)).bot
     assert document.run is not None
-    talk = Talk(bot, resumed(bot, document, document.version, START + timedelta(seconds=60)))
+    talk = Talk(bot, resumed(bot, document, document.version, START + timedelta(seconds=60), "token"))
     talk.now = START + timedelta(seconds=100)
     talk.say(word)
     assert talk.state.run is not None

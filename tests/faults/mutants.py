@@ -1,19 +1,25 @@
-"""Broken scripts, which prove that the suite finds faults: each is the real script without one of its laws."""
+"""Broken scripts and rules, which prove that the suite finds faults: each is the real one without one of its laws."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 from unittest import mock
 
+from vimbiso_fsm.document.document import Run
+from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.engine import pending
+from vimbiso_fsm.engine.draft import Draft
+from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import script as wire
 
 assert redis_atomic  # it must be there to be looked through
 
-__all__ = ["mutated", "script"]
+__all__ = ["counted_fences", "counted_keys", "mutated", "script"]
 
 _CUTS = {
     "no token": (b"if used and tonumber(used) > oldest then", b"if false then"),
@@ -42,4 +48,23 @@ def mutated(mutant: str) -> Generator[None]:
                 for module in library:
                     for name in [name for name, value in vars(module).items() if value is real]:
                         stack.enter_context(mock.patch.object(module, name, instead))
+        yield
+
+
+@contextlib.contextmanager
+def counted_fences() -> Generator[None]:
+    """Make the fences of questions of a run and a version, which a copy of the store counts again."""
+    fence = property(lambda run: f"{run.id[-8:]}.{run.entered}.")
+    with mock.patch.object(Run, "fence", fence):
+        yield
+
+
+@contextlib.contextmanager
+def counted_keys() -> Generator[None]:
+    """Make the keys of calls of a run, a state and a version."""
+
+    def key(draft: Draft, run: Run, proposed: Call[Any], arguments: Mapping[str, Any]) -> str:
+        return hashed("call", run.id, run.step, str(run.entered))
+
+    with mock.patch.object(pending, "_key", key):
         yield

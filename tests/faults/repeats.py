@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import cast
 
 import attrs
@@ -20,8 +19,9 @@ from tests.faults.clock import Clock, Clocked
 from tests.faults.members import Person, judge
 from tests.faults.records import Folder, LedgerTill
 from tests.faults.replies import people_for
+from tests.faults.restores import copied
 from tests.faults.row import Profile, Report, folder, row
-from tests.faults.server import OwnServer, own_server
+from tests.faults.server import own_server
 from tests.faults.worker import logged
 from vimbiso_fsm.engine.decide import current_question
 from vimbiso_fsm.engine.events import turn_token
@@ -195,7 +195,7 @@ def restored_store(members: int, seed: int) -> Report:
         for person in people:
             stale.handle(person.message("hi", "hi"))
             said[person] += say(stale, person, chance.randint(1, 3), "before")
-        copy = _copied(server)
+        copy = copied(server)
         forgotten = {person: len(say(stale, person, chance.randint(1, 3), "forgotten")) for person in people}
         server.kill()
         shutil.copy(copy, server.data / "dump.rdb")
@@ -212,11 +212,3 @@ def restored_store(members: int, seed: int) -> Report:
             numbers = {turn_token(message): int(message.text or "") for message in said[person]}
             check_tally(server.url, person, report, said=numbers)
     return report
-
-
-def _copied(server: OwnServer) -> Path:
-    """Copy what the server holds."""
-    with server.client() as client:
-        client.save()
-    shutil.copy(server.data / "dump.rdb", copy := server.folder / "copy.rdb")
-    return copy

@@ -13,6 +13,7 @@ PARTS: Final = (
     "replies",
     "repeats",
     "steps",
+    "restores",
     "writers",
     "kills",
     "rotations",

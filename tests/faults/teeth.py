@@ -12,12 +12,13 @@ from tests.faults.broken_entries import broken_due_sets
 from tests.faults.checker import check
 from tests.faults.clock import Clock, Clocked
 from tests.faults.members import deliver
-from tests.faults.mutants import mutated
+from tests.faults.mutants import counted_fences, counted_keys, mutated
 from tests.faults.neighbours import neighbours
 from tests.faults.proxy import Plan
 from tests.faults.records import LedgerTill
 from tests.faults.repeats import restored_store
 from tests.faults.replies import lost_replies, people_for
+from tests.faults.restores import sold_around_a_restore
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.senders import hostile_senders
 from tests.faults.server import own_server
@@ -143,3 +144,25 @@ def no_door(profile: Profile, seed: int) -> Report:
     """Each sender of the flood is taken, and stored."""
     del seed  # nothing is drawn
     return _bitten(lambda: hostile_senders(profile.of(1, 5), None), "new guests were taken")
+
+
+@row("teeth-counted-keys", "an older copy of the store, keys of calls made of a version", "found out")
+def keys_by_version(profile: Profile, seed: int) -> Report:
+    """The next sale has the key of a sale that the copy has forgotten."""
+
+    def broken() -> Report:
+        with counted_keys():
+            return sold_around_a_restore(profile.of(16, 50), 10, seed)
+
+    return _bitten(broken, "one key stands for 2 sales|by a receipt of another sale")
+
+
+@row("teeth-counted-buttons", "an older copy of the store, buttons fenced by a version", "found out")
+def buttons_by_version(profile: Profile, seed: int) -> Report:
+    """A button of a question that the copy has forgotten is taken for one of the question that is asked now."""
+
+    def broken() -> Report:
+        with counted_fences():
+            return sold_around_a_restore(profile.of(16, 50), 10, seed)
+
+    return _bitten(broken, "one choice stands for two questions|a button of .* has sold")

@@ -230,7 +230,7 @@ def at_commit(present: Document | None = None) -> tuple[Promotion, Commit]:
     """Run a promotion up to its commit, and return both."""
     held = promotion()
     held.take(Inherited((("t", 1.0),)))
-    token = promotion_token(guest().member_id, 3)
+    token = promotion_token(guest().member_id, Moved("m-1", 3))
     assert held.request == Commit("m-1", Head(), token, token, "", None, None)
     held.take(unmerged(present))
     assert isinstance(held.request, Commit)
@@ -244,7 +244,7 @@ def test_the_merging_commit_carries_tokens_and_records():
     """
     held, commit = at_commit()
     assert commit.inherited == Inherited((("t", 1.0),))
-    assert commit.token == promotion_token(guest().member_id, 3)
+    assert commit.token == promotion_token(guest().member_id, Moved("m-1", 3))
     assert (commit.member_id, commit.expected) == ("m-1", Head())
     held.take(Committed(Head(1, "x"), NOW.timestamp()))
     assert held.request == Link(SMS, "m-1")

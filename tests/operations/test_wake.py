@@ -1644,7 +1644,12 @@ def test_a_due_event_under_a_used_token_is_left_for_a_while():
     document = chat.document()
     used = commit_of(
         updated(
-            chat.bot, document, document, turn_token(SessionExpired(deadline)), chat.clock.at, version=document.version
+            chat.bot,
+            document,
+            document,
+            turn_token(SessionExpired(deadline, document.member_id)),
+            chat.clock.at,
+            version=document.version,
         ),
         chat.stored().head,
     )

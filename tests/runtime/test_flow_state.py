@@ -32,7 +32,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.message import Channel, Message
-from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.base import resolve_bot
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
@@ -40,7 +40,7 @@ from vimbiso_fsm.runtime.services import with_retries
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Broken, Claim, Commit, Effect, Load, ReadAudit, ReadOwner, Request, Store, Stored
-from vimbiso_fsm.testing.chat import CHANNEL
+from vimbiso_fsm.testing.chat import CHANNEL, choices
 
 pytestmark = pytest.mark.embedded
 
@@ -213,15 +213,20 @@ def timeless(value: Any) -> Any:
     """Return a document without its instants."""
     if isinstance(value, dict):
         instants = {"_last_updated", "_deadline", "_session_since", "_token", "jwt_token"}
-        instants |= {"leased_until", "again_at", "since", "due", "told"}
+        instants |= {"leased_until", "again_at", "since", "due", "told", "stamp"}  # a stamp is made of the data
         return {name: timeless(inner) for name, inner in value.items() if name not in instants}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def unfenced(replies: Sequence[Reply]) -> list[Any]:
+    """Return replies with their choices, which stand behind nine characters of the fence."""
+    return [(reply.text, {title: id[9:] for title, id in choices(reply).items()}) for reply in replies]
 
 
 def summary(outcomes: Sequence[Outcome], histories: Sequence[Sequence[AuditEntry]]) -> list[Any]:
     """Return all that two managers must agree on: outcomes, documents without instants, and audit entries."""
     said = [
-        (outcome.status, outcome.replies, words(outcome), timeless(document_to_raw(outcome.state)))
+        (outcome.status, unfenced(outcome.replies), words(outcome), timeless(document_to_raw(outcome.state)))
         for outcome in outcomes
     ]
     return [*said, [[told_apart(entry) for entry in history] for history in histories]]

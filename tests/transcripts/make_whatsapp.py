@@ -12,7 +12,7 @@ Five members talk at the same time:
 - Sophie, unknown, starts to register and has yet to give her last name.
 
 Duplicates, late presses and pictures change nothing. All times lie within 300 s, so that no session ends. Pressed ids
-are bare triggers and rows (`become_member`), or stale ones (`zz.1.yes`), because the run ids of a conversation are not
+are bare triggers and rows (`become_member`), or stale ones (`zz.1.yes`), because the fences of a conversation are not
 known before it is replayed.
 """
 

@@ -36,6 +36,7 @@ HOSTILE = [
     "0.00001", "0", "00", "0.00", "-1", "+5", "-0", "1.", ".5", "1.0.0", "1,000", "1 000", "1_0.0", "$5", "10 EUR",
     "10 USD USD", "USD 10 USD", "10 (USD", "((10))", "{0}", "{amount}", "%s%n", "<b>Emmy</b>", "'; DROP TABLE x;--",
     "../../etc/passwd", "=credex-1", "#next", "#prev", "=", "..", "a.1.yes", "x" * 8 + ".1.yes", "yes no", "1 2", "999",
+    "!" + "x" * 8 + "yes", "!yes",
     "[]", "{}", '"yes"', "\r\nX-Injected: 1", "credex-0", "-- ",
 ]  # fmt: skip
 """Nothing of this is an answer to any question, or only to one that takes handles or names."""

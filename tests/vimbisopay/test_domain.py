@@ -52,7 +52,7 @@ def choices(talk: Talk) -> Sequence[Button | Row]:
 
 def bare(choice: Button | Row) -> str:
     """Return the id of a choice without its run."""
-    return choice.id.split(".", 2)[2].lstrip("=#")
+    return choice.id[9:].lstrip("=#")
 
 
 def keys(talk: Talk) -> list[str]:

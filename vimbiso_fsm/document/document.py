@@ -101,7 +101,7 @@ class Run:
         flow_data: The run as it stands in the seed's document, which has none of the other attributes.
         version: The version of the flow's declaration that the run was last stepped with.
         fingerprint: The fingerprint of this declaration.
-        entered: The document's version at which the state was entered; it fences buttons and timers.
+        entered: The document's version at which the state was entered.
         trail: The questions answered so far, for `back`. A sub-flow counts as one.
         made: Whether a call with an effect was made before these questions, or may have been.
         page: The page of a long list that is shown, from 0.
@@ -110,6 +110,8 @@ class Run:
         due: The instant at which its timer fires; None without a timer.
         waits: The reason why the run is suspended, "" for the current run. A current run that was imported may wait
             for the login.
+        stamp: A short hash of the turn in which the state was entered and of the data then; empty in documents of
+            before it was introduced.
     """
 
     flow_data: FlowData
@@ -123,6 +125,15 @@ class Run:
     since: datetime | None = None
     due: datetime | None = None
     waits: Suspended | Literal[""] = ""
+    stamp: str = ""
+
+    @property
+    def fence(self) -> str:
+        """The name of this entry of the state. It stands before each choice, and names the timer and the call.
+
+        A version counts again after an older copy of the store was restored; the hash of a message does not.
+        """
+        return f"!{self.stamp}" if self.stamp else f"{self.id[-8:]}.{self.entered}."
 
     @property
     def id(self) -> str:
@@ -242,11 +253,13 @@ class Moved:
         version: The version at which it happened.
         joined: Whether an operator joined it to the member, whose own profile, login and run stay. A guest that became
             the member by a flow hands them over.
+        token: The token of the turn in which it happened; empty in documents that were stored before it was introduced.
     """
 
     to: str
     version: int
     joined: bool = False
+    token: str = ""
 
 
 @attrs.frozen
@@ -257,11 +270,13 @@ class Leaving:
         address: The channel. The index may still lead to the member.
         to: The member that gets it; None if it becomes a guest's.
         version: The member's version at which it was unlinked.
+        token: The token of that change; empty in documents that were stored before it was introduced.
     """
 
     address: Address
     to: str | None
     version: int
+    token: str = ""
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import b2a_base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,6 +17,12 @@ from vimbiso_fsm.messages.message import Address, Channel
 def hashed(*parts: str) -> str:
     """Return the hash of a list of parts, as 32 hexadecimal digits."""
     return hashlib.sha256("\0".join(map("{}:{}".format, map(len, parts), parts)).encode()).hexdigest()[:32]
+
+
+def stamp(name: str, data: bytes = b"") -> str:
+    """Return a short hash of a name and data, 48 bits in 8 characters, for what is compared within a conversation."""
+    found = hashlib.sha256(name.encode() + b"\0" + data).digest()
+    return b2a_base64(found[:6], newline=False).decode()
 
 
 def channel_digest(channel: Channel) -> tuple[str, str]:

@@ -271,7 +271,7 @@ def _moved(draft: Draft) -> Moved | None:
         return before.moved
     if not before.guest:
         raise WrongMember(before.person)
-    return Moved(draft.member.id, draft.version)
+    return Moved(draft.member.id, draft.version, token=draft.token)
 
 
 def drops_token(before: Document | None, after: Document) -> bool:

@@ -46,27 +46,39 @@ class StateTimeout:
 
     Attributes:
         run: The id of the run.
-        entered: The version at which it entered the state.
+        fence: The fence of the run in the state.
         at: The instant to which its timer was set.
     """
 
     run: str
-    entered: int
+    fence: str
     at: datetime
 
 
 @attrs.frozen
 class SessionExpired:
-    """The session has been idle until its `deadline`. Ignored if the member has been active since."""
+    """The session has been idle until its `deadline`. Ignored if the member has been active since.
+
+    Attributes:
+        deadline: The end of the session.
+        member_id: The document with the session.
+    """
 
     deadline: datetime
+    member_id: str = ""
 
 
 @attrs.frozen
 class SessionEnding:
-    """The session will end at `deadline`, and a warning is due. Ignored if the member has been active since."""
+    """The session will end at `deadline`, and a warning is due. Ignored if the member has been active since.
+
+    Attributes:
+        deadline: The end of the session.
+        member_id: The document with the session.
+    """
 
     deadline: datetime
+    member_id: str = ""
 
 
 @attrs.frozen
@@ -161,11 +173,11 @@ def turn_token(event: Event) -> str:
         case CallReturned():
             return hashed("answer", event.key, *([str(event.again)] if event.again else []))
         case StateTimeout():
-            return hashed("due", event.run, str(event.entered), event.at.isoformat())
+            return hashed("due", event.run, event.fence, event.at.isoformat())
         case SessionExpired():
-            return hashed("silence", event.deadline.isoformat())
+            return hashed("silence", event.member_id, event.deadline.isoformat())
         case SessionEnding():
-            return hashed("ending", event.deadline.isoformat())
+            return hashed("ending", event.member_id, event.deadline.isoformat())
         case DeliveryDue():
             return hashed("Send", event.id, str(event.tries))
         case Delivered():

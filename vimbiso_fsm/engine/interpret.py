@@ -194,7 +194,7 @@ def _is_stale(draft: Draft, choice: str) -> bool:
     run, pressed = draft.run, question.pressed(choice)
     if pressed is None:
         return False
-    return run is None or (pressed.run, pressed.entered) != (run.id[-8:], run.entered)
+    return run is None or pressed.fence != run.fence
 
 
 def _closed(draft: Draft, words: str = "choice.closed") -> None:

@@ -20,7 +20,8 @@ from vimbiso_fsm.document.document import (
     trail_before,
     whole,
 )
-from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.ids import hashed, stamp
+from vimbiso_fsm.document.json_codec import dumps_unstructured
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.draft import Draft, NotNow, settle
 from vimbiso_fsm.engine.pending import propose, token_ends
@@ -30,6 +31,7 @@ from vimbiso_fsm.flow.callbacks import call_of, text_of, verdict_of
 from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.carry_on import CARRY_ON, CarryOn
 from vimbiso_fsm.flow.machine import Fired
+from vimbiso_fsm.flow.privacy import without
 from vimbiso_fsm.flow.state import Declared, State
 from vimbiso_fsm.flow.timeouts import fires_at
 from vimbiso_fsm.flow.turn import Turn
@@ -128,6 +130,7 @@ def enter(
     flow = draft.bot.machine(run).flow
     state = flow[step]
     data = data or asked(run).flow_data.data
+    known = without(data.fields, flow.secrets) if flow.secrets else data.fields
     if data.context:
         over = _OF_A_STATE - {"attempts"} if state.call else _OF_A_STATE
         if over & data.context.keys():
@@ -141,6 +144,7 @@ def enter(
         trail_before(run.trail if trail is None else trail, step),
         made=run.made,
         since=draft.now if state.timeout is None else None,
+        stamp=stamp(f"{draft.token} {run.id} {step}", dumps_unstructured(known)),
     )
 
 

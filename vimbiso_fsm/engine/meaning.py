@@ -69,7 +69,7 @@ def meanings(draft: Draft, text: str) -> tuple[str, ...]:
 
 
 def pressed_bare(draft: Draft, choice: str) -> tuple[str, ...]:
-    """Return the choices that a pressed id without run and version can mean.
+    """Return the choices that a pressed id without a fence can mean.
 
     An id is compared as it stands. Only one that is no choice counts as a typed text.
     """

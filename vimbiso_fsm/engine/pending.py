@@ -5,6 +5,7 @@ A call is stored with the turn that proposes it and made once that turn is store
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import attrs
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, PendingCall, Run
 from vimbiso_fsm.document.ids import hashed
+from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.document.typed_data import write
 from vimbiso_fsm.engine.draft import Draft, is_entering
 from vimbiso_fsm.errors import WrongCallback
@@ -38,7 +40,7 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
         draft.effects = (*draft.effects, draft.place)
     proposed, arguments = _settled_arguments(proposed)
     pending = PendingCall(
-        key=hashed("call", run.id, run.step, str(run.entered)),
+        key=_key(draft, run, proposed, arguments),
         service=proposed.service,
         method=proposed.method,
         arguments=arguments,
@@ -48,6 +50,17 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
         renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # the token is new already
     )
     make(draft, pending, proposed)
+
+
+def _key(draft: Draft, run: Run, proposed: Call[Any], arguments: Mapping[str, Any]) -> str:
+    """Return the idempotency key of a call: another one for each turn that proposes it, and for other arguments.
+
+    The value of a secret field is left out, because services log keys, and a PIN can be guessed from a hash.
+    """
+    secrets = [run.flow_data.data.fields.get(name) for name in draft.flow.secrets]
+    known = {name: value for name, value in arguments.items() if value not in secrets} if secrets else arguments
+    method = f"{proposed.service}.{proposed.method}"
+    return hashed("call", draft.token, run.id, run.step, method, dumps(known, "call").decode())
 
 
 def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:

@@ -4,15 +4,16 @@
 shown if they refuse with a reason, which is said when the button is pressed.
 
 A choice is the trigger of a button, `=` and the id of a row, `#next` or `#prev` of a long list, `#menu` where there is
-nothing to choose from, or `~` and a typed answer. On the wire it follows the end of the run's id and the version at
-which the state was entered, so that a press on an old message is recognised. At most ten choices are shown at once,
-including the rows that page.
+nothing to choose from, or `~` and a typed answer. On the wire it follows the fence of the run (`Run.fence`): `!` and
+eight characters that no other entry of a state has, so that a press on an old message is recognised. At most ten
+choices are shown at once, including the rows that page.
 
 A question is narrowed when a typed text can mean several of its choices: it is asked again with these choices only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -59,13 +60,11 @@ class Pressed:
     """A choice that was pressed.
 
     Attributes:
-        run: The end of the id of the run that showed it.
-        entered: The version at which the state was entered.
+        fence: The fence of the run that showed it.
         choice: The choice.
     """
 
-    run: str
-    entered: int
+    fence: str
     choice: str
 
 
@@ -98,7 +97,7 @@ def build(bot: Bot, machine: Machine[Any], run: Run, turn: Turn[Any]) -> Questio
     say = bot.catalogue.say
     said = [(choice, say(title, language), about and say(about, language)) for choice, title, about in choices]
     shown = tuple(Shown(choice, title.text) for choice, title, _ in said)
-    prefix = f"{run.id[-8:]}.{run.entered}."
+    prefix = run.fence
     if state.rows is not None and said and not empty:
         reply: Reply = Menu(body, tuple(Row(prefix + choice, title, about) for choice, title, about in said))
     elif said:
@@ -153,10 +152,11 @@ def _page(rows: tuple[Row, ...], page: int, room: int) -> tuple[tuple[Row, ...],
     return rows[page * size : (page + 1) * size], page, pages
 
 
+_PRESSED: Final = re.compile(r"(![A-Za-z0-9+/]{8}|[^.]*\.[0-9]{1,15}\.)(.+)", re.ASCII | re.DOTALL)
+"""The fence and the choice in what is sent when a button is pressed. Fences of before the stamp have two dots."""
+
+
 def pressed(choice: str) -> Pressed | None:
     """Parse the id of a pressed button or row; None if it has another form, for example that of a bare trigger."""
-    run, _, rest = choice.partition(".")
-    entered, dot, choice = rest.partition(".")
-    if not (dot and choice and entered.isascii() and entered.isdigit() and len(entered) < 16):
-        return None
-    return Pressed(run, int(entered), choice)
+    found = _PRESSED.fullmatch(choice)
+    return Pressed(*found.groups()) if found else None

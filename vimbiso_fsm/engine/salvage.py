@@ -34,7 +34,7 @@ from vimbiso_fsm.document.document import (
     to_be_asked,
     trail_before,
 )
-from vimbiso_fsm.document.ids import hashed, is_guest_id
+from vimbiso_fsm.document.ids import hashed, is_guest_id, stamp
 from vimbiso_fsm.document.json_codec import dumps, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
@@ -108,11 +108,14 @@ class Remains:
         previous: The document before the damaged one, as bytes; None if there is none.
         records: The latest turn records, oldest first.
         entries: The latest intact audit entries, oldest first.
+        digest: The digest of the head, from which new ids are made: it is another one after each commit, also where an
+            older copy of the store was restored.
     """
 
     previous: bytes | None = attrs.field(default=None, repr=False)
     records: tuple[Record, ...] = ()
     entries: tuple[AuditEntry, ...] = ()
+    digest: str = ""
 
     @property
     def versions(self) -> dict[str, int]:
@@ -199,7 +202,7 @@ def recover(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
     sources: tuple[tuple[str, Callable[[], _Found | str]], ...] = (
         ("previous", lambda: _from_previous(bot, core, remains)),
         ("turns", lambda: _from_turns(bot, core, remains)),
-        ("restart", lambda: _restarted(bot, core, _open_flow(data, core, remains))),
+        ("restart", lambda: _restarted(bot, core, remains, _open_flow(data, core, remains))),
     )
     latest, tried = core.document.version, dict[str, str]()
     for source, search in sources:
@@ -239,7 +242,7 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
         if not isinstance(found, str) and not _waits_for_answer(bot, found[0]):
             found = f"at version {to} the member stood at no question, or at a call"
     elif records:
-        found = _from_record(bot, core, records[-1], to)
+        found = _from_record(bot, core, remains, records[-1], to)
     if isinstance(found, str):
         kept = {*remains.versions.values()} & {remains.versions.get(record.token, 0) for record in remains.records}
         if before is not None:
@@ -255,11 +258,18 @@ def put_back(bot: Bot, core: Salvage, remains: Remains, to: int) -> Salvage:
     return attrs.evolve(core, document=document, kept=kept_names, lost=lost, source=f"version {to}")
 
 
-def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Document:
+def resumed(bot: Bot, document: Document, version: int, now: datetime, token: str) -> Document:
     """Return the document with its run to be asked again, and with a session that ends.
 
     The member has said nothing, so an open session is not prolonged. A timer that has not passed holds; otherwise it is
     set as for a question that is asked now.
+
+    Args:
+        bot: The bot.
+        document: The document.
+        version: The version at which it is stored.
+        now: The store's clock.
+        token: The token of the recovery.
     """
     run, session = document.run, document.session
     if run is None:
@@ -269,7 +279,8 @@ def resumed(bot: Bot, document: Document, version: int, now: datetime) -> Docume
     if session.deadline is None or fresh.deadline is None or fresh.deadline < session.deadline:
         session = fresh
     due = run.due if run.due is not None and run.due > now else timer_of(bot, document, now)
-    document = attrs.evolve(document, run=attrs.evolve(to_be_asked(attrs.evolve(run, entered=version)), due=due))
+    run = attrs.evolve(to_be_asked(run), entered=version, stamp=stamp(f"recovery {token} {run.id}"), due=due)
+    document = attrs.evolve(document, run=run)
     return document.with_session(session)
 
 
@@ -396,18 +407,19 @@ def _from_turns(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
     inner = sub_flow_runs(bot, remains.entries)
     for record in reversed(remains.records):
         version = remains.versions.get(record.token)
-        found = _from_record(bot, core, record, version) if version is not None else ""
+        found = _from_record(bot, core, remains, record, version) if version is not None else ""
         if not isinstance(found, str) and (found[0].run is None or found[0].run.id not in inner):
             return found
     return "none stands at a question of the current flows" if remains.records else "there are none"
 
 
-def _from_record(bot: Bot, core: Salvage, record: Record, version: int) -> _Found | str:
+def _from_record(bot: Bot, core: Salvage, remains: Remains, record: Record, version: int) -> _Found | str:
     """The state of a turn record, if it stands at a question of the current flows."""
     try:
         body = loads(record.body)
-        entered = core.document.version + 1  # a button that was shown before the damage is no answer
-        place = {"flow_data": body.get("flow_data"), "_run": {**body.get("run", {}), "entered": entered}}
+        # A button that was shown before the damage is no answer.
+        anew = {"entered": core.document.version + 1, "stamp": stamp(f"record {record.token} {remains.digest}")}
+        place = {"flow_data": body.get("flow_data"), "_run": {**body.get("run", {}), **anew}}
     except (Unreadable, AttributeError, TypeError):
         return f"the record of version {version} is not readable"
     if not place["flow_data"]:
@@ -456,7 +468,7 @@ def _open_flow(data: bytes, core: Salvage, remains: Remains) -> str:
     return named if isinstance(named, str) else latest
 
 
-def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
+def _restarted(bot: Bot, core: Salvage, remains: Remains, name: str) -> _Found | str:
     """The flow from its beginning, unless the next message starts it anyway."""
     if name not in bot.machines:
         return "the flow that was open is not known"
@@ -467,8 +479,9 @@ def _restarted(bot: Bot, core: Salvage, name: str) -> _Found | str:
         return f"flow {name!r} does not begin with a question"
     fields = unstructure(flow.data())
     data = StepData(flow.name, document.channel.address.without_account, fields=fields)
-    run_id = f"{flow.name}:{hashed('restart', document.member_id, str(document.version))[:16]}"
-    run = Run(FlowData(run_id, flow.initial, data), flow.version, flow.fingerprint, document.version)
+    run_id = f"{flow.name}:{hashed('restart', document.member_id, str(document.version), remains.digest)[:16]}"
+    place = FlowData(run_id, flow.initial, data)
+    run = Run(place, flow.version, flow.fingerprint, document.version, stamp=stamp(f"restart {run_id}"))
     return attrs.evolve(document, run=run), document.version, ()
 
 

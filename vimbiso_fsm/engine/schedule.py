@@ -35,11 +35,11 @@ def due(document: Document, *, delivers: bool = True) -> list[tuple[datetime, Ev
         found.append((waiting.leased_until or document.last_updated, DeliveryDue(waiting.id, waiting.tries)))
     if not call:
         runs = (document.run, *(document.suspended if document.session_since is None else ()))
-        found += [(run.due, StateTimeout(run.id, run.entered, run.due)) for run in runs if run and run.due]
+        found += [(run.due, StateTimeout(run.id, run.fence, run.due)) for run in runs if run and run.due]
     if document.deadline and (not call or call.done):
-        found.append((document.deadline, SessionExpired(document.deadline)))
+        found.append((document.deadline, SessionExpired(document.deadline, document.member_id)))
         if document.warn_at and delivers and not call:
-            found.append((document.warn_at, SessionEnding(document.deadline)))
+            found.append((document.warn_at, SessionEnding(document.deadline, document.member_id)))
     return sorted(found, key=lambda item: item[0])
 
 

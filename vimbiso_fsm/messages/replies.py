@@ -85,7 +85,7 @@ class Row:
     """A row of a menu.
 
     Attributes:
-        id: The id of the thing that the row stands for. What is sent also carries the run and the version.
+        id: The id of the thing that the row stands for. What is sent also carries the fence of the question.
         title: The words of the row.
         description: More words, if the channel has room for them.
         value: What `into` takes when the row is chosen; by default the id.

@@ -91,7 +91,7 @@ def _tombstone(context: Context, member_id: str, entries: list[Entry], previous:
     last = entries[-1].version
     first = min(entry.version for entry in entries)
     detail = {"erased": len(entries), "first": first, "by": BY}
-    token = hashed("erase", member_id, str(last))
+    token = hashed("erase", member_id, str(last), entries[-1].digest)
     noted = entry_for(ERASED, token, member_id=member_id, version=last, at=instant(at), channel=None, detail=detail)
     return tombstone(noted, previous)
 

@@ -163,7 +163,7 @@ def document_without_secrets(bot: Bot, document: Document) -> dict[str, Any]:
     if "_outbox" in raw:
         found["_outbox"] = [without(waiting, ("id",)) for waiting in raw["_outbox"]]
     if "_leaving" in raw:
-        found["_leaving"] = [without(leaving, ("to",)) for leaving in raw["_leaving"]]
+        found["_leaving"] = [without(leaving, ("to", "token")) for leaving in raw["_leaving"]]
     return found
 
 

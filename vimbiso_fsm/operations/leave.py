@@ -47,12 +47,14 @@ from vimbiso_fsm.store.requests import (
 )
 
 
-def without(document: Document, addresses: tuple[Address, ...], to: str | None = None) -> Document:
+def without(document: Document, addresses: tuple[Address, ...], token: str, to: str | None = None) -> Document:
     """Return a member's document without some of its channels, which leave for another member or for guests.
+
+    `token`: the token of the change.
 
     Replies that answer no message go to a channel that is left. Without any, they wait.
     """
-    leaving = tuple(Leaving(address, to, document.version + 1) for address in addresses)
+    leaving = tuple(Leaving(address, to, document.version + 1, token) for address in addresses)
     channels = tuple(known for known in document.channels if known not in addresses)
     after = attrs.evolve(document, channels=channels, leaving=(*document.leaving, *leaving))
     if channels and not after.has(after.channel.address):
@@ -86,7 +88,7 @@ async def part(
     """
     member_id, head = document.member_id, stored.head
     token = hashed("part", member_id, str(head.version), head.digest)
-    after = without(attrs.evolve(document, version=head.version), addresses, to)
+    after = without(attrs.evolve(document, version=head.version), addresses, token, to)
     decision = updated(context.bot, document, after, token, stored.at, version=head.version)
     digests = [channel_digest(channel_of(address)) for address in addresses]
     facts = {"channels": digests, **(detail or {}), "by": BY}
@@ -152,7 +154,8 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
 
 def _token(member_id: str, leaving: Leaving) -> str:
     address = leaving.address
-    return hashed("leave", member_id, str(leaving.version), address.type, address.identifier, address.account)
+    place = (member_id, str(leaving.version), address.type, address.identifier, address.account)
+    return hashed("leave", *place, *([leaving.token] if leaving.token else []))
 
 
 async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tokens: Inherited) -> None:

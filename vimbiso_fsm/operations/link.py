@@ -263,7 +263,7 @@ async def _end(context: Context, document: Document, head: Head, into: str, kind
     """End a document and merge it into that of a member; return whether no other writer was faster."""
     member_id = document.member_id
     token = hashed("join", member_id, str(head.version), head.digest)
-    after = attrs.evolve(document, moved=Moved(into, head.version + 1, joined=True))
+    after = attrs.evolve(document, moved=Moved(into, head.version + 1, joined=True, token=token))
     decision = updated(context.bot, document, after, token, context.now, version=head.version)
     result = await commit(context, with_entry(decision, kind=kind, detail={"by": BY}), head)
     refuse_broken(member_id, result)

@@ -60,7 +60,8 @@ async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
     with suppress(DamagedDocument):
         records = await ReadRecords(member_id)
     refuse_encrypted(member_id, *(record.body for record in records))
-    return stored, Remains(stored.previous, records, await read_legible(member_id, 2 * RECORDS_KEPT))
+    entries = await read_legible(member_id, 2 * RECORDS_KEPT)
+    return stored, Remains(stored.previous, records, entries, stored.head.digest)
 
 
 async def mend(
@@ -137,8 +138,9 @@ def recovery_token(member_id: str, head: Head) -> str:
 
 def resumed_with_notice(bot: Bot, member_id: str, head: Head, saved: Salvage, now: datetime) -> Document:
     """Return a salvaged document that asks its question again, with a notice to the member in its outbox."""
-    document = resumed(bot, saved.document, head.version + 1, now)
-    return salvaging.with_notice(bot, document, saved.words, recovery_token(member_id, head))
+    token = recovery_token(member_id, head)
+    document = resumed(bot, saved.document, head.version + 1, now, token)
+    return salvaging.with_notice(bot, document, saved.words, token)
 
 
 async def store_recovery(

@@ -33,7 +33,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
-from vimbiso_fsm.document.document import Document, first_document
+from vimbiso_fsm.document.document import Document, Moved, first_document
 from vimbiso_fsm.document.ids import conversation_id, hashed, instant
 from vimbiso_fsm.engine.commit import Decision, as_stored, commit_of, decision_of
 from vimbiso_fsm.engine.draft import has_answers, held_runs
@@ -76,9 +76,9 @@ class Unlinked:
     owner: str | None = None
 
 
-def promotion_token(guest_id: str, version: int) -> str:
+def promotion_token(guest_id: str, moved: Moved) -> str:
     """Return the token under which a guest is merged."""
-    return hashed("move", guest_id, str(version))
+    return hashed("move", guest_id, str(moved.version), *([moved.token] if moved.token else []))
 
 
 async def promote(context: Context, guest: Document, head: requests.Head) -> Promoted | Unlinked:
@@ -215,7 +215,7 @@ _Read = TypeVar("_Read", requests.Stored | requests.Broken, _Unmerged)
 async def _read_unmerged(guest: Document, member_id: str) -> _Unmerged:
     """Read the stored data of a member, unless the guest is merged into it."""
     assert guest.moved is not None
-    token = promotion_token(guest.member_id, guest.moved.version)
+    token = promotion_token(guest.member_id, guest.moved)
     result = await requests.Commit(member_id, requests.NO_HEAD, token, token, "", None, None)
     if isinstance(result, requests.Committed):
         return requests.Stored(requests.NO_HEAD, None, result.at)
@@ -326,7 +326,7 @@ def merge(
     moved = guest.moved
     assert moved is not None
     now = max(now, guest.last_updated)
-    token = promotion_token(guest.member_id, moved.version)
+    token = promotion_token(guest.member_id, moved)
     whole = _merged(bot, guest, member, member_id or moved.to, now, version)
     kept, dropped = fitted(bot, whole, token, before=member)
     document, data = as_stored(bot, kept)
@@ -415,7 +415,7 @@ def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: 
     """Return the last audit entry of a guest, which names the member."""
     return entry_for(
         "wipe",
-        hashed("farewell", guest.member_id, str(head.version)),
+        hashed("farewell", guest.member_id, str(head.version), guest.moved.token if guest.moved else ""),
         member_id=guest.member_id,
         version=head.version + 1,
         at=max(now, guest.last_updated),

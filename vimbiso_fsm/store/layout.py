@@ -95,7 +95,7 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "469a7b8647a7d16a",
+        "7fd6602fda05e1e5",
         "The owner and the layout are recorded, channels are named by keyed digests, and the account of the bot "
         "belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of the "
         "index is moved when it is met; a document takes the account of the member's next message.",
