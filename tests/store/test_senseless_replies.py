@@ -515,6 +515,23 @@ def _known_head(made: object) -> Head:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+def test_a_connection_that_does_not_close_hides_no_outcome(url: str, is_async: bool, monkeypatch: pytest.MonkeyPatch):
+    """A failure to close the connections after a senseless reply changes nothing of what the caller is told."""
+    monkeypatch.setattr(attempts_of, "FIRST_WAIT", 0.0)
+    kind = AsyncAtomicStateManager if is_async else AtomicStateManager
+
+    async def disconnect(_: object) -> None:
+        raise redis.TimeoutError("timed out closing the connection")
+
+    monkeypatch.setattr(kind, "_disconnect", disconnect)
+    commit = _turn(member=f"open-{is_async}")
+    [exchange] = [each for each in _exchanges() if each.request == _turn()][:1]
+    spoilt = attrs.evolve(exchange, request=commit)
+    assert isinstance(_performed(url, spoilt, [b"?"], is_async=is_async, times=2), Committed)
+    assert isinstance(_performed(url, spoilt, [b"?"], is_async=is_async, times=100), CommitUnknown)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
 def test_a_commit_is_resolved_after_a_senseless_reply(url: str, is_async: bool, monkeypatch: pytest.MonkeyPatch):
     """A commit whose first reply makes no sense is sent again under its token, and stored once."""
     monkeypatch.setattr(attempts_of, "FIRST_WAIT", 0.0)

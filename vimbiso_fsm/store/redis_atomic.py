@@ -22,6 +22,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain, repeat
 from types import TracebackType
@@ -332,7 +333,8 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
                 try:
                     return read(reply), confirmed
                 except SenselessReply as error:
-                    await self._disconnect()
+                    with suppress(Exception):  # a connection may be closed by another thread, or not close in time
+                        await self._disconnect()
                     wait = attempts.wait(error)
             await self._sleep(wait)
 
