@@ -205,7 +205,7 @@ def test_a_token_that_does_not_say_when_it_was_issued_was_issued_when_it_came():
     assert TOKENS.life(a_token(iat=None), MEMBER, START).issued == START
 
 
-UNSIGNED = jwt.encode({"sub": "m-1", "exp": START.timestamp() + LIFE}, None, algorithm="none")
+UNSIGNED = jwt.encode({"sub": "m-1", "exp": START.timestamp() + LIFE}, "", algorithm="none")
 LATER, EARLIER = START + timedelta(hours=1), START - timedelta(hours=1)
 
 
