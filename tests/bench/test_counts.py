@@ -19,9 +19,9 @@ pytestmark = [
 BOUNDS: Final = {
     "plain turn with a guard": Counted(463, 390, 1, 20, 3_265, 156),
     "plain turn": Counted(439, 375, 1, 20, 3_198, 152),
-    "button": Counted(477, 407, 1, 20, 2_764, 153),  # this one and the refusal are of a stranger, and packed
+    "button": Counted(477, 412, 1, 20, 2_764, 153),  # this one and the refusal are of a stranger, and packed
     "call": Counted(962, 787, 2, 40, 5_242, 308),
-    "refusal": Counted(387, 405, 1, 21, 1_534, 151),
+    "refusal": Counted(387, 410, 1, 21, 1_534, 151),
     "VimbisoPay's offer": Counted(592, 446, 1, 21, 4_452, 149),
     "VimbisoPay's back": Counted(397, 385, 1, 21, 4_273, 149),
 }
