@@ -31,14 +31,15 @@ from tests.cli_runs import (
     start,
     wait_until,
 )
+from tests.digests import guest_id
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, State, Text, Transition
 from vimbiso_fsm.cli import bot_options, main, plain_text
 from vimbiso_fsm.cli.app import COMMANDS
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, Contended
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 pytestmark = [pytest.mark.embedded, embedded]
 
@@ -52,6 +53,7 @@ GUEST = guest_id(Channel("terminal", "263779990001"))
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts the current directory first
+    monkeypatch.setenv("VIMBISO_SECRET", STORE_SECRET)
 
 
 @pytest.fixture
@@ -358,7 +360,7 @@ def test_a_folder_whose_data_is_damaged(data):
 def test_a_member_whose_document_is_damaged(data):
     """`state` reports a damaged document; `chat` repairs it and goes on."""
     assert invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
-    with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
+    with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url, secret=STORE_SECRET) as store:
         client = store.servers.client
         (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")

@@ -18,13 +18,13 @@ import pytest
 
 import flows as vimbisopay
 from flows.credex_core import Fault, SimulatedCredexCore
+from tests.digests import guest_id
 from tests.engines import Server
 from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, document_to_raw
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DamagedDocument, InvalidState, MemberNotFound, ServiceError, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call

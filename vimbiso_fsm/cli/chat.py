@@ -21,10 +21,10 @@ from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.services import Services
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, OptionalRedis, opened
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.store.requests import ReadDigests
 
 DEFAULT_CHANNEL: Final = "terminal:263779990001"
 """VimbisoPay takes the identifier for a telephone number, and no member of its simulated service has this one."""
@@ -60,7 +60,7 @@ def chat(
                 f"--channel: {address.type!r} is not a channel type of the bot; add it to Bot(channels=[…])"
             )
         with suppress(DamagedDocument):  # a turn recovers from damage; this only checks that the store answers
-            bot.manager.state(guest_id(address))
+            bot.manager.state(bot.store.perform(ReadDigests()).guest_id(address))
         conversation = _Conversation(bot, address)
         if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # closed: None
             _at_terminal(conversation, bot.kept)

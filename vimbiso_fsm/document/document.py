@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 import attrs
 from typing_extensions import TypeVar
 
-from vimbiso_fsm.document.ids import guest_id, person_of
+from vimbiso_fsm.document.ids import is_guest_id, person_of
 from vimbiso_fsm.messages.message import Address, Channel
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -426,27 +426,18 @@ def trail_before(trail: Sequence[str], step: str) -> tuple[str, ...]:
     return (*trail[: trail.index(step)],) if step in trail else (*trail,)
 
 
-def first_document(
-    channel: Channel, now: datetime, *, address: Address | None = None, member_id: str = "", version: int = 0
-) -> Document:
+def first_document(member_id: str, channel: Channel, now: datetime, address: Address, *, version: int = 0) -> Document:
     """Return the document of a new member of a channel.
 
     Args:
+        member_id: The owner of the channel, or the guest on it.
         channel: The channel.
         now: The store's clock.
-        address: The address by which the bot tells the channel from others; by default that of the channel.
-        member_id: The owner of the channel; empty for a guest.
+        address: The address by which the bot tells the channel from others.
         version: The version of the head on which the document is stored.
     """
-    address = address or channel.address
-    return Document(
-        member_id=member_id or guest_id(address),
-        channel=channel,
-        last_updated=now,
-        version=version,
-        guest=not member_id,
-        channels=(address,) if member_id else (),
-    )
+    guest = is_guest_id(member_id)
+    return Document(member_id, channel, now, version=version, guest=guest, channels=() if guest else (address,))
 
 
 def with_address(channels: Sequence[Address], address: Address) -> tuple[Address, ...]:

@@ -6,39 +6,14 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
-from vimbiso_fsm.messages.digests import address_digest
-from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.message import Address
 
 
 def hashed(*parts: str) -> str:
     """Return the hash of a list of parts, as 32 hexadecimal digits."""
     return hashlib.sha256("\0".join(map("{}:{}".format, map(len, parts), parts)).encode()).hexdigest()[:32]
-
-
-def channel_digest(channel: Channel) -> tuple[str, str]:
-    """Return a channel as the audit shows it: its type, and a digest of its identifier."""
-    return _channel_digest(channel.type, channel.identifier)
-
-
-@lru_cache(maxsize=4096)
-def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
-    return type, address_digest(type, identifier)[:16]
-
-
-def guest_id(channel: Channel | Address) -> str:
-    """Return the id of the guest on a channel, which is a digest, so that no key shows a phone number.
-
-    Guests on two accounts of the bot are two guests.
-    """
-    return _guest_id(channel.type, channel.identifier, channel.account)
-
-
-@lru_cache(maxsize=4096)
-def _guest_id(type: str, identifier: str, account: str) -> str:
-    return "guest-" + address_digest(type, identifier, account)[:24]
 
 
 _GUEST: Final = re.compile(r"guest-[0-9a-f]{24}")

@@ -361,7 +361,7 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         member_id=document.member_id,
         version=draft.version,
         at=draft.now,
-        channel=draft.channel,
+        channel=draft.bot.digests.shown(draft.channel),
         stands=after,
         status=draft.status,
         root=draft.root,

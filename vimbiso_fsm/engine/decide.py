@@ -85,7 +85,8 @@ def decide(
     if document is None:
         if not isinstance(event, Message):
             raise TypeError("only a message can be the first event of a conversation")
-        document = first_document(event.channel, now, address=bot.route(event.channel).address)
+        address = bot.route(event.channel).address
+        document = first_document(bot.digests.guest_id(address), event.channel, now, address)
     draft = _open(bot, document, event, now)
     draft.busy = busy
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply, Text
 
@@ -155,6 +157,7 @@ class Bot:
             cannot be structured as this class is not stored, and a stored one is damage. Its fields may be marked
             `SECRET`; `vimbiso state` then masks them.
         limits: Bounds of a conversation.
+        digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
         FlowError: Two flows share a name, a flow is not a `Flow`, a dropped flow is among the flows, or a setting is
@@ -180,6 +183,7 @@ class Bot:
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    digests: Digests = attrs.field(init=False, factory=Digests)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
     kept: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
@@ -278,6 +282,12 @@ class Bot:
             FlowError: `services` is no mapping of names to services.
         """
         return attrs.evolve(self, services={**self.services, **_services(services)}) if services else self
+
+    def with_digests(self, digests: Digests) -> Bot:
+        """Return this bot with the digests of a store."""
+        other = copy.copy(self)
+        object.__setattr__(other, "digests", digests)  # the class is frozen, and nothing else depends on them
+        return other
 
 
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:

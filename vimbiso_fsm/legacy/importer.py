@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.document.ids import channel_digest, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import RecordNotImported
 from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.declare import Declaration
@@ -51,6 +51,8 @@ class Legacy(Declaration):
             await importing.run(context)
         except RecordNotImported as refusal:
             detail = {"field": refusal.field, "fault": refusal.fault}
-            incident = Incident(instant(context.now), "legacy", member_id, channel_digest(channel), detail=detail)
+            incident = Incident(
+                instant(context.now), "legacy", member_id, context.bot.digests.shown(channel), detail=detail
+            )
             await RecordIncident(member_id, incident.body)
         return True

@@ -22,11 +22,12 @@ import attrs
 from vimbiso_fsm.audit.entries import entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
-from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
+from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
+from vimbiso_fsm.operations.guests import find_guest
 from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote, take_over_tokens
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.shared import change_owner, find_owner
@@ -88,7 +89,7 @@ async def part(
     token = hashed("part", member_id, str(head.version), head.digest)
     after = without(attrs.evolve(document, version=head.version), addresses, to)
     decision = updated(context.bot, document, after, token, stored.at, version=head.version)
-    digests = [channel_digest(channel_of(address)) for address in addresses]
+    digests = [context.bot.digests.shown(address) for address in addresses]
     facts = {"channels": digests, **(detail or {}), "by": BY}
     result = await commit(context, with_entry(decision, kind=kind, detail=facts), head)
     refuse_broken(member_id, result)
@@ -150,16 +151,16 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
         document, head = current, stored.head
 
 
-def _token(member_id: str, leaving: Leaving) -> str:
-    address = leaving.address
-    return hashed("leave", member_id, str(leaving.version), address.type, address.identifier, address.account)
+def _token(context: Context, member_id: str, leaving: Leaving) -> str:
+    guest = context.bot.digests.guest_id(leaving.address)  # no token is a digest of the address without a key
+    return hashed("leave", member_id, str(leaving.version), guest)
 
 
 async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tokens: Inherited) -> None:
     """Give the tokens to the guest on the channel, who may not exist yet."""
-    guest, token = guest_id(leaving.address), _token(member_id, leaving)
+    token = _token(context, member_id, leaving)
     for attempt in itertools.count(1):
-        stored = await Load(guest)
+        guest, stored = await find_guest(context.bot.digests, leaving.address)
         match open_document(context.bot, guest, stored, instant(context.now)):
             case Sound(document) if document.moved is not None:  # left over from the promotion to the member
                 await promote(context, document, stored.head)
@@ -168,9 +169,8 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
                     return await _forget(context, guest)
             case Absent():
                 channel = channel_of(leaving.address)
-                first = first_document(
-                    channel, instant(context.now), address=leaving.address, version=stored.head.version
-                )
+                now, version = instant(context.now), stored.head.version
+                first = first_document(guest, channel, now, leaving.address, version=version)
                 if await _gave(context, member_id, None, stored, token, tokens, first):
                     return await _forget(context, guest)
             case Newer(error) | Foreign(error) | Encrypted(error):
@@ -187,13 +187,14 @@ async def _forget(context: Context, guest: str) -> None:
     if not isinstance(reading, Sound):
         return
     document = reading.document
-    blank = first_document(document.channel, document.last_updated, address=context.bot.route(document.channel).address)
-    if attrs.evolve(document, version=0, effects=()) != attrs.evolve(blank, member_id=guest):
+    place = context.bot.route(document.channel)
+    blank = first_document(guest, document.channel, document.last_updated, place.address)
+    if attrs.evolve(document, version=0, effects=()) != blank:
         return
     version = stored.head.version + 1
     token = hashed("forget", guest, str(version), stored.head.digest)
     at = max(instant(context.now), document.last_updated)
-    channel = document.channel
+    channel = context.bot.digests.shown(document.channel)
     entry = entry_for(
         "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": BY}
     )
@@ -204,7 +205,7 @@ async def _forget(context: Context, guest: str) -> None:
 
 async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to: str, tokens: Inherited) -> str:
     """Link the channel in the document of the member that gets it, with the tokens; return the id of the document."""
-    address, token = leaving.address, _token(member_id, leaving)
+    address, token = leaving.address, _token(context, member_id, leaving)
     for attempt in itertools.count(1):
         other, stored = await find_conversation(context, to, address, Load)
         match open_document(context.bot, other, stored, instant(context.now)):
@@ -217,7 +218,7 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
             case Absent():
                 now = instant(context.now)
                 channel, version = channel_of(address), stored.head.version
-                first = first_document(channel, now, address=address, member_id=other, version=version)
+                first = first_document(other, channel, now, address, version=version)
                 if await _gave(context, member_id, None, stored, token, tokens, first):
                     return other
             case Newer(error) | Foreign(error) | Encrypted(error):
@@ -250,7 +251,7 @@ async def _gave(
     after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
     await take_over_tokens(member_id, after.member_id, tokens)
-    detail = {"channels": [channel_digest(after.channel)], "tokens": len(tokens.tokens), "by": BY}
+    detail = {"channels": [context.bot.digests.shown(after.channel)], "tokens": len(tokens.tokens), "by": BY}
     if dropped:
         detail["dropped"] = dropped
     decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)

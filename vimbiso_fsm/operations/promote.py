@@ -298,7 +298,7 @@ def _merged_before(context: Context, guest: Document, member_id: str, current: r
 
 async def _delete(context: Context, guest: Document, head: requests.Head, member_id: str) -> None:
     """Delete the guest's data, and keep the tokens and the audit, whose last entry names the member."""
-    entry = _last_entry(guest, head, instant(context.now), member_id)
+    entry = _last_entry(context.bot, guest, head, instant(context.now), member_id)
     sealed = seal(entry, b"", head.digest)
     wiped = await requests.Wipe(guest.member_id, head, sealed)
     if isinstance(wiped, requests.Committed):
@@ -330,7 +330,7 @@ def merge(
     whole = _merged(bot, guest, member, member_id or moved.to, now, version)
     kept, dropped = fitted(bot, whole, token, before=member)
     document, data = as_stored(bot, kept)
-    return decision_of(bot, document, data, _entry(guest, member, document, token, dropped))
+    return decision_of(bot, document, data, _entry(bot, guest, member, document, token, dropped))
 
 
 def _merged(
@@ -380,7 +380,7 @@ def _joined(
     addresses = addresses_of(bot, source)
     if member is None:
         channel = channel_of(addresses[-1]) if addresses else source.channel
-        member = first_document(channel, now, address=channel.address, member_id=member_id)
+        member = first_document(member_id, channel, now, channel.address)
     known = {*addresses, *(address.without_account for address in addresses)}
     return attrs.evolve(
         member,
@@ -411,7 +411,7 @@ def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
-def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: str) -> AuditEntry:
+def _last_entry(bot: Bot, guest: Document, head: requests.Head, now: datetime, member_id: str) -> AuditEntry:
     """Return the last audit entry of a guest, which names the member."""
     return entry_for(
         "wipe",
@@ -419,19 +419,21 @@ def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: 
         member_id=guest.member_id,
         version=head.version + 1,
         at=max(now, guest.last_updated),
-        channel=guest.channel,
+        channel=bot.digests.shown(guest.channel),
         detail={"moved_to": member_id},
     )
 
 
-def _entry(guest: Document, member: Document | None, document: Document, token: str, dropped: list[str]) -> AuditEntry:
+def _entry(
+    bot: Bot, guest: Document, member: Document | None, document: Document, token: str, dropped: list[str]
+) -> AuditEntry:
     return entry_for(
         "move",
         token,
         member_id=document.member_id,
         version=document.version,
         at=document.last_updated,
-        channel=document.channel,
+        channel=bot.digests.shown(document.channel),
         stands=document.run,
         detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
         | migrated(guest, member)
