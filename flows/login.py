@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.choose_account import choose_account
 from flows.credex_core import CredexCore, Dashboard, Session
-from flows.members import logged_in, me, owns_several, using
+from flows.members import logged_in, me, of_nobody, owns_several, using
 from flows.onboard import onboard
 from vimbiso_fsm import READ_ONLY, Call, Flow, Refused, State, Text, Transition, Turn, authenticated, call
 
@@ -35,7 +35,7 @@ login = Flow(
         State("unknown",     final=True, cancels=True),
     ],
     transitions=[
-        Transition("done",      "asking",      "onboarding", unless=known),
+        Transition("done",      "asking",      "onboarding", unless=known, prepare=of_nobody),
         Transition("done",      "asking",      "choosing",   prepare=logged_in, conditions=chooses),
         Transition("done",      "asking",      "known",      prepare=logged_in),
         Transition("failed",    "asking",      "unavailable"),

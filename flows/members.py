@@ -92,6 +92,11 @@ def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:
     return turn.changes(member=_with(member, attrs.evolve(session.dashboard, told=turn.now)))
 
 
+def of_nobody(turn: Turn[D, Dashboard]) -> Changes[D]:
+    """Prepare: no member has the number, so it is not the number of a member that it may be linked to."""
+    return turn.unlink()
+
+
 def tier(at_least: int) -> Guard[object]:
     """Return a guard that accepts members of at least that tier."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.login import known, log_in
-from flows.members import logged_in
+from flows.members import logged_in, of_nobody
 from vimbiso_fsm import READ_ONLY, Flow, State, Text, Transition
 
 refresh = Flow(
@@ -14,7 +14,7 @@ refresh = Flow(
         State("stale",  final=True, cancels=True),
     ],
     transitions=[
-        Transition("done",   "asking", "stale", unless=known),
+        Transition("done",   "asking", "stale", unless=known, prepare=of_nobody),
         Transition("done",   "asking", "fresh", prepare=logged_in),
         Transition("failed", "asking", "stale"),
     ],

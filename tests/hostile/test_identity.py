@@ -49,7 +49,6 @@ def test_the_new_holder_of_a_number_is_told_that_their_account_was_opened():
     assert "nothing was changed" not in " ".join(replies(RecycledNumber().open_account()))
 
 
-@known_fault("The number stays linked to its former member, and each message of its new holder fails.")
 def test_the_new_holder_of_a_number_gets_into_their_account():
     """When an account was opened from a number that had another member, the next messages of its holder are served."""
     number = RecycledNumber()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.digests import guest_id
 from tests.faults.bot import till_bot
 from tests.hostile.kit import ANYBODY
 from vimbiso_fsm import Caller, Channel, FlowStateManager, Message, StoreUnavailable
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, ReadInherited, UseTokens

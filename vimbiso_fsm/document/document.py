@@ -257,11 +257,14 @@ class Leaving:
         address: The channel. The index may still lead to the member.
         to: The member that gets it; None if it becomes a guest's.
         version: The member's version at which it was unlinked.
+        undone: The token of the message whose login found that the channel is not the member's. It is not handed on,
+            so that the message is decided at the next speaker, at whom it is new.
     """
 
     address: Address
     to: str | None
     version: int
+    undone: str = ""
 
 
 @attrs.frozen
@@ -377,6 +380,32 @@ class Document:
             leaving.address in names or (not address.account and leaving.address.without_account == address)
             for leaving in self.leaving
         )
+
+    def linked(self, address: Address) -> tuple[Address, ...]:
+        """Return the linked channels that an address names; without an account, those of every account."""
+        names = {address, address.without_account}
+        return tuple(
+            known
+            for known in self.channels
+            if known in names or (not address.account and known.without_account == address)
+        )
+
+    def parted(self, addresses: Sequence[Address], to: str | None = None, undone: str = "") -> Document:
+        """Return the document without some of its channels, which leave for another member or for guests.
+
+        Replies that answer no message go to a channel that is left. Without any, they wait.
+
+        Args:
+            addresses: The channels.
+            to: The member that gets them; None for guests.
+            undone: As in `Leaving`.
+        """
+        leaving = tuple(Leaving(address, to, self.version, undone) for address in addresses)
+        channels = tuple(known for known in self.channels if known not in addresses)
+        after = attrs.evolve(self, channels=channels, leaving=(*self.leaving, *leaving))
+        if channels and not after.has(after.channel.address):
+            after = attrs.evolve(after, channel=channels[-1].channel)
+        return after
 
     @property
     def is_reachable(self) -> bool:

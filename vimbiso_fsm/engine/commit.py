@@ -216,7 +216,7 @@ def _document(draft: Draft, event: Event) -> Document:
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)
     session = session_after(draft, event)
-    return Document(
+    after = Document(
         member_id=before.member_id,
         channel=channel,
         last_updated=draft.now,
@@ -239,6 +239,10 @@ def _document(draft: Draft, event: Event) -> Document:
         leaving=before.leaving,
         moved=_moved(draft),
     )
+    if not draft.parts:
+        return after
+    address = draft.bot.route(channel).address
+    return after.parted(after.linked(address) or (address,), undone=draft.root)
 
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:

@@ -78,7 +78,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 
 def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
-    draft.member = fired.member
+    draft.take_member(fired.member)
     step, data = run.step, run.flow_data.data
     state = flow[step]
     verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict

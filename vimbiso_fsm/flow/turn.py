@@ -114,6 +114,15 @@ class Turn(Generic[D_co, P_co]):
         """
         return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
 
+    def unlink(self) -> Changes[D]:
+        """Return the result of a `prepare` that has learned from a service that the channel is not the member's.
+
+        The session ends, and the channel is unlinked: its speaker goes on as a guest, at whom the message is decided
+        again. A `prepare` that makes another member of the answer of a service does the same, such as a login that
+        answers another member than the one that the channel leads to. For a guest nothing is changed.
+        """
+        return self.changes(member=None if self.member.guest else attrs.evolve(self.member, id=""))
+
 
 Callback: TypeAlias = Callable[[Turn[D, Any]], R]
 """A pure function of a turn with data `D`, in a bot with any profile class."""

@@ -285,6 +285,12 @@ class _Handling:
             return owner
         return await proven_owner(self._context, self._place, document.member_id)
 
+    async def _part(self, document: Document) -> Outcome | None:
+        """Handle the message at the guest on its channel, because a login says that it is another person's."""
+        await leave(self._context, document, self._turns.head)
+        self._event = self._message
+        return await self._depart(await find_owner(self._context, self._place))
+
     async def _depart(self, owner: requests.Linked) -> Outcome | None:
         """Handle the message at the new owner of its channel. No reply shows anything of the former owner.
 
@@ -377,6 +383,8 @@ class _Handling:
             return await self._depart(await find_owner(self._context, self._place))
         stored = turns.decision
         self._salvage = None
+        if stored.changed and stored.document.is_leaving(self._place.address):
+            return await self._part(stored.document)
         if not self._status or stored.status == "failed":
             self._status = stored.status
         self._replies += stored.replies

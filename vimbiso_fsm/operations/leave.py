@@ -28,7 +28,7 @@ from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.guests import find_guest
-from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote, take_over_tokens
+from vimbiso_fsm.operations.promote import find_conversation, promote, take_over_tokens
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
@@ -46,19 +46,6 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     Wipe,
 )
-
-
-def without(document: Document, addresses: tuple[Address, ...], to: str | None = None) -> Document:
-    """Return a member's document without some of its channels, which leave for another member or for guests.
-
-    Replies that answer no message go to a channel that is left. Without any, they wait.
-    """
-    leaving = tuple(Leaving(address, to, document.version + 1) for address in addresses)
-    channels = tuple(known for known in document.channels if known not in addresses)
-    after = attrs.evolve(document, channels=channels, leaving=(*document.leaving, *leaving))
-    if channels and not after.has(after.channel.address):
-        after = attrs.evolve(after, channel=channel_of(channels[-1]))
-    return after
 
 
 async def part(
@@ -87,7 +74,7 @@ async def part(
     """
     member_id, head = document.member_id, stored.head
     token = hashed("part", member_id, str(head.version), head.digest)
-    after = without(attrs.evolve(document, version=head.version), addresses, to)
+    after = attrs.evolve(document, version=head.version + 1).parted(addresses, to)
     decision = updated(context.bot, document, after, token, stored.at, version=head.version)
     digests = [context.bot.digests.shown(address) for address in addresses]
     facts = {"channels": digests, **(detail or {}), "by": BY}
@@ -115,11 +102,11 @@ async def leave(context: Context, document: Document, head: Head) -> None:
     member_id = document.member_id
     for leaving in document.leaving:
         context.cache.forget(member_id, leaving.address)
-        channel = channel_of(leaving.address)
+        channel = leaving.address.channel
         owner = await find_owner(context, channel)
         if owner.member_id != member_id:
             continue  # done before
-        tokens = attrs.evolve(await ReadInherited(member_id), records=())
+        tokens = await ReadInherited(member_id)
         if leaving.to is not None:
             other = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
             await change_owner(context, Link(channel, other, instead_of=member_id))
@@ -139,7 +126,9 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
         token = hashed("left", member_id, str(head.version), head.digest)
         after = attrs.evolve(document, leaving=left)
         decision = updated(context.bot, document, after, token, context.now, version=head.version)
-        result = await commit(context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": BY}), head)
+        result = await commit(
+            context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": _by(*done)}), head
+        )
         refuse_broken(member_id, result)
         if isinstance(result, Committed):
             return
@@ -149,6 +138,11 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
         if current is None:
             return
         document, head = current, stored.head
+
+
+def _by(*leaving: Leaving) -> str:
+    """Return the cause of the way: a login, or an operator."""
+    return "login" if any(each.undone for each in leaving) else BY
 
 
 def _token(context: Context, member_id: str, leaving: Leaving) -> str:
@@ -165,14 +159,14 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
             case Sound(document) if document.moved is not None:  # left over from the promotion to the member
                 await promote(context, document, stored.head)
             case Sound(document):
-                if await _gave(context, member_id, document, stored, token, tokens, document):
-                    return await _forget(context, guest)
+                if await _gave(context, member_id, document, stored, token, tokens, document, leaving):
+                    return await _forget(context, guest, _by(leaving))
             case Absent():
-                channel = channel_of(leaving.address)
+                channel = leaving.address.channel
                 now, version = instant(context.now), stored.head.version
                 first = first_document(guest, channel, now, leaving.address, version=version)
-                if await _gave(context, member_id, None, stored, token, tokens, first):
-                    return await _forget(context, guest)
+                if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
+                    return await _forget(context, guest, _by(leaving))
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case _:
@@ -180,7 +174,7 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
         await context.pause(guest, attempt)
 
 
-async def _forget(context: Context, guest: str) -> None:
+async def _forget(context: Context, guest: str, by: str) -> None:
     """Remove the document of a guest who has said nothing yet: it was only made to take the tokens, which stay."""
     stored = await Load(guest)
     reading = open_document(context.bot, guest, stored, instant(context.now))
@@ -196,7 +190,7 @@ async def _forget(context: Context, guest: str) -> None:
     at = max(instant(context.now), document.last_updated)
     channel = context.bot.digests.shown(document.channel)
     entry = entry_for(
-        "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": BY}
+        "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": by}
     )
     sealed = seal(entry, b"", stored.head.digest)
     if isinstance(await Wipe(guest, stored.head, sealed), Committed):
@@ -213,13 +207,13 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
                 await promote(context, document, stored.head)
             case Sound(document):
                 after = linked_to(document, (address,))
-                if await _gave(context, member_id, document, stored, token, tokens, after):
+                if await _gave(context, member_id, document, stored, token, tokens, after, leaving):
                     return other
             case Absent():
                 now = instant(context.now)
-                channel, version = channel_of(address), stored.head.version
+                channel, version = address.channel, stored.head.version
                 first = first_document(other, channel, now, address, version=version)
-                if await _gave(context, member_id, None, stored, token, tokens, first):
+                if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
                     return other
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
@@ -233,7 +227,7 @@ def linked_to(document: Document, addresses: tuple[Address, ...]) -> Document:
     """Return a member's document with further channels."""
     added = {*addresses, *(address.without_account for address in addresses)}
     channels = (*(known for known in document.channels if known not in added), *addresses)
-    channel = document.channel if document.is_reachable else channel_of(addresses[-1])
+    channel = document.channel if document.is_reachable else addresses[-1].channel
     return attrs.evolve(document, channels=channels, channel=channel)
 
 
@@ -245,13 +239,17 @@ async def _gave(
     token: str,
     tokens: Inherited,
     after: Document,
+    leaving: Leaving,
 ) -> bool:
     """Store tokens with a document; return whether they are stored."""
     assert isinstance(stored, Stored)
+    undone = frozenset(kept.token for kept in tokens.records if leaving.undone and kept.root == leaving.undone)
+    undone |= {leaving.undone}
     after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
-    await take_over_tokens(member_id, after.member_id, tokens)
-    detail = {"channels": [context.bot.digests.shown(after.channel)], "tokens": len(tokens.tokens), "by": BY}
+    await take_over_tokens(member_id, after.member_id, tokens, undone)
+    tokens = Inherited(tuple(used for used in tokens.tokens if used[0] not in undone))
+    detail = {"channels": [context.bot.digests.shown(after.channel)], "tokens": len(tokens.tokens), "by": _by(leaving)}
     if dropped:
         detail["dropped"] = dropped
     decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)

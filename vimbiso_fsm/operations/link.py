@@ -116,7 +116,7 @@ async def unlink(context: Context, member_id: str, channel: Channel) -> Linking:
     was_done = True
     for attempt in itertools.count(1):
         document, stored = await _member(context, member_id)
-        addresses = _matching(document, place.address)
+        addresses = document.linked(place.address) if document is not None else ()
         if not addresses and (await find_owner(context, place)).member_id == member_id:
             addresses = (place.address,)  # the document has lost it, or has expired
         if not addresses:
@@ -203,13 +203,6 @@ async def _refusal(member_id: str, stored: Stored) -> VimbisoError | None:
     return NotAMember(member_id, f"was merged into member {other!r}", "give that one") if other is not None else None
 
 
-def _matching(document: Document | None, address: Address) -> tuple[Address, ...]:
-    """Return the linked channels of a member that an address names; without an account, those of every account."""
-    known = document.channels if document is not None else ()
-    names = {address, address.without_account}
-    return tuple(each for each in known if each in names or (not address.account and each.without_account == address))
-
-
 async def _list(context: Context, document: Document, stored: Stored, address: Address) -> bool:
     """Link a channel in the document of the member that the index leads to; return whether it is stored."""
     token = hashed("link", document.member_id, str(stored.head.version), stored.head.digest)
@@ -224,12 +217,12 @@ async def _list(context: Context, document: Document, stored: Stored, address: A
 async def _take(context: Context, owner: str, member_id: str, address: Address, *, takes: bool) -> bool:
     """Take a channel from the member that it is linked to; return whether that was done now."""
     document, stored = await _complete(context, owner)
-    channel = Channel(address.type, address.identifier).with_account(address.account)
+    channel = address.channel
     if (await find_owner(context, channel)).member_id != owner:
         return False  # what was begun there has moved it
     if not takes:
         raise ChannelTaken(address.type, member_id, owner)
-    addresses = _matching(document, address) or (address,)
+    addresses = (document.linked(address) if document is not None else ()) or (address,)
     known = document or first_document(owner, channel, instant(stored.at), address)
     return await part(context, known, stored, addresses, to=member_id)
 
@@ -246,7 +239,7 @@ async def _join_guest(context: Context, member_id: str, address: Address) -> str
                 await promote(context, document, stored.head)
                 return ""
         case Absent():
-            channel = Channel(address.type, address.identifier).with_account(address.account)
+            channel = address.channel
             document = first_document(guest, channel, instant(context.now), address, version=stored.head.version)
         case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
