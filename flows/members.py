@@ -149,7 +149,7 @@ def _with(member: Member[Dashboard], dashboard: Dashboard, *, handle: str | None
         attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
         for account in dashboard.accounts
     )
-    dashboard = attrs.evolve(dashboard, accounts=accounts)
+    dashboard = attrs.evolve(dashboard, accounts=accounts, proof=member.profile.proof)
     account = _in_use(dashboard, handle or member.current_account.get("handle"))
     current = {"id": account.id, "handle": account.handle, "name": account.name}
     return attrs.evolve(member, profile=dashboard, current_account=current)

@@ -206,7 +206,7 @@ def test_the_guest_a_member_was_is_checked_too(monkeypatch, store, valkey_url, t
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
     who = "terminal:263779990001"
-    invoke("chat", *where, "--channel", who, stdin="hi\n1\nEmmy\nNoether\nyes\n")
+    invoke("chat", *where, "--phone", who.partition(":")[2], stdin="hi\n1\nEmmy\nNoether\nyes\n")
     guest, member = members(store)
     assert guests(read_trail(store, member)) == (guest,)
     assert invoke("audit", "verify", who, *where)[:2] == (0, "checked 2, entries 9, faults 0\n")
@@ -669,7 +669,7 @@ def test_explain_as_a_command(monkeypatch, store, valkey_url):
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
     who = "terminal:263779990001"
-    invoke("chat", *where, "--channel", who, stdin="hi\n1\nEm<m>y\nCanary\nNoether\n")
+    invoke("chat", *where, "--phone", who.partition(":")[2], stdin="hi\n1\nEm<m>y\nCanary\nNoether\n")
     code, out, err = invoke("audit", "explain", who, "2", *where)
     assert (code, err) == (0, "")
     assert "  1. to onboarding: fired\n     known: declined\n  2. to choosing: not asked\n" in out
@@ -690,7 +690,7 @@ def test_an_export_holds_no_words_of_members(monkeypatch, valkey_url, tmp_path):
     """An export contains nothing that a member wrote, and no identifier of a channel."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
-    invoke("chat", *where, "--channel", "terminal:263779990001", stdin="hi\n1\nCanary\nNoether\nyes\nmenu\n")
+    invoke("chat", *where, "--phone", "263779990001", stdin="hi\n1\nCanary\nNoether\nyes\nmenu\n")
     assert invoke("audit", "export", "--all", *where, "--to", tmp_path / "x")[0] == 0
     text = (tmp_path / "x").read_text()
     assert len(text.splitlines()) > 5

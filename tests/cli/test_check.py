@@ -184,7 +184,7 @@ def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch:
 
 def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
     """The bot of the repository has no fault, and a folder is checked like a server."""
-    said = "13 flows in en, sn; no text has a fault\n"  # as the page on languages says
+    said = "14 flows in en, sn; no text has a fault\n"  # as the page on languages says
     assert run("check", "--flows", "flows", cwd=tmp_path) == (0, said, "")
     (tmp_path / "data").mkdir()
     code, out, err = run("check", "--flows", "flows", "--data", "data", cwd=tmp_path)

@@ -383,7 +383,7 @@ def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
 def test_an_identifier_that_is_no_number_is_not_asked_for(manage: Manage, client: Any):
     """An identifier that is not a telephone number names no key."""
     client.set("session:1", text(offered(NUMBER, MEMBER)))
-    assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("dashboard", "menu")
+    assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("prove_number", "number")
 
 
 def test_old_records_out_of_reach_are_no_reason_to_begin_anew(manage: Manage, tmp_path: Path):

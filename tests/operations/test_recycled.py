@@ -10,11 +10,10 @@ from typing import Any, Protocol
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.digests import guest_id
-from tests.engines import Server
 from vimbiso_fsm import (
     READ_ONLY,
     Bot,
@@ -363,6 +362,7 @@ class Turmoil:
         max_size=24,
     )
 )
+@example([("say", 1, "hi"), ("step", 0, 4), ("give", 0, 1), ("give", 1, 0)])  # two calls of one key
 def test_numbers_change_hands_beside_messages(events: list[tuple[Any, Any, Any]]):
     """Whoever has a number, and whatever is said meanwhile, a login leads to the member who has the number then.
 
@@ -405,8 +405,8 @@ def test_a_number_changes_hands_beside_threads(engine: str, request: pytest.Fixt
         store = MemoryStore(lambda: now[0])
         make = lambda: FlowStateManager(a_bot(registry), store, cache=0, rates=None)  # noqa: E731  # one of two ways
     else:
-        server: Server = request.getfixturevalue("valkey_server")
-        make = lambda: FlowStateManager.from_url(server.url, a_bot(registry), rates=None)  # noqa: E731  # one of two ways
+        url: str = request.getfixturevalue("valkey_url")
+        make = lambda: FlowStateManager.from_url(url, a_bot(registry), rates=None)  # noqa: E731  # one of two ways
     numbers = [f"2637710001{n:02}" for n in range(6)]
     registry.owners = {number: f"m-{number}" for number in numbers}
     with make() as one, make() as two, ThreadPoolExecutor(8) as threads:

@@ -257,8 +257,8 @@ class Leaving:
         address: The channel. The index may still lead to the member.
         to: The member that gets it; None if it becomes a guest's.
         version: The member's version at which it was unlinked.
-        undone: The token of the message whose login found that the channel is not the member's. It is not handed on,
-            so that the message is decided at the next speaker, at whom it is new.
+        undone: The token of the message whose login found that the channel is not the member's. The tokens of its turns
+            are not handed on, so that the message is decided at the next speaker, at whom it is new.
     """
 
     address: Address

@@ -95,9 +95,10 @@ class Decision:
     error: BaseException | None = attrs.field(default=None, eq=False)
 
 
-def caller(document: Document, pending: PendingCall) -> Caller:
+def caller(bot: Bot, document: Document, pending: PendingCall) -> Caller:
     """Return the caller on whose behalf a pending call acts."""
-    return Caller(pending.key, document.person, document.jwt_token, document.channel)
+    channel = document.channel
+    return Caller(pending.key, document.person, document.jwt_token, channel, bot.phone_of(channel))
 
 
 def commit_of(decision: Decision, head: Head) -> Commit:

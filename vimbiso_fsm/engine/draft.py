@@ -204,7 +204,11 @@ class Draft:
 
     def turn(self, run: Run) -> Turn[Any]:
         """Return the turn as a callback of the run sees it."""
-        return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step, zone_of=self.bot.zone_for)
+        bot = self.bot
+        return Turn(
+            self.data(run), self.member, self.channel, self.now, run.flow, run.step,
+            zone_of=bot.zone_for, proof_of=bot.proves,
+        )  # fmt: skip
 
     # The replies --------------------------------------------------------------------------------------------------
 

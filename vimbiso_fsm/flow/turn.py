@@ -17,11 +17,16 @@ from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.proof import PROOFS, Proof, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 R = TypeVar("R")
+
+
+def _declared(channel: Channel) -> Proof:
+    return PROOFS.get(channel.type, "nothing")
 
 
 def _utc(member: Member[Any]) -> tzinfo:
@@ -69,6 +74,21 @@ class Turn(Generic[D_co, P_co]):
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
     _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
+    _proof_of: Callable[[Channel], Proof] = attrs.field(default=_declared, alias="proof_of", eq=False, repr=False)
+
+    @property
+    def proves(self) -> Proof:
+        """What the identifier of the channel proves of its speaker: "phone", "account" or "nothing"."""
+        return self._proof_of(self.channel)
+
+    @property
+    def phone(self) -> str:
+        """The telephone number that the channel proves, as digits with the country code; empty if it proves none.
+
+        `channel.identifier` is no number to rely on. Where this is empty, let the speaker prove a number, by a code
+        that a service sends to it.
+        """
+        return proven_phone(self.proves, self.channel.identifier)
 
     @property
     def zone(self) -> tzinfo:

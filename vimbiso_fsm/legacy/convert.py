@@ -128,7 +128,7 @@ def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -
         return document
     data = structure(run.flow_data.data.fields, bot.flow(run.flow).data)
     member = bot.typed(document.member)
-    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for)
+    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for, proof_of=bot.proves)
     try:
         due = fires_at(state.timeout, turn)
     except BaseException as error:  # a function of the author, called with data of any shape

@@ -39,9 +39,10 @@ class Legacy(Declaration):
         Returns:
             Whether there is a record of the channel. If so, the store has to be read again.
         """
-        if not is_number(channel.identifier):
+        number = context.bot.phone_of(channel)  # records are kept by number, and only its holder may take one over
+        if not is_number(number):
             return False
-        record = await ReadLegacy(channel.identifier)
+        record = await ReadLegacy(number)
         if record is None:
             return False
         try:

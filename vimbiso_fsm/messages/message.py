@@ -110,7 +110,8 @@ class Channel:
 
     Attributes:
         type: "whatsapp", "telegram", "sms", "terminal" …
-        identifier: The address of the member on the channel: a phone number, a chat id.
+        identifier: The address of the member on the channel: a phone number, a chat id. It is opaque; what it proves of
+            its speaker is declared by the type (`Bot.proves`).
         metadata: What the channel knows of the member, as storable values. The text `account` in it is the bot's own
             address on the channel.
 

@@ -383,7 +383,7 @@ class _Handling:
             return await self._depart(await find_owner(self._context, self._place))
         stored = turns.decision
         self._salvage = None
-        if stored.changed and stored.document.is_leaving(self._place.address):
+        if stored.document.leaving and stored.changed and stored.document.is_leaving(self._place.address):
             return await self._part(stored.document)
         if not self._status or stored.status == "failed":
             self._status = stored.status

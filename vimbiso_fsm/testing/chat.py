@@ -259,7 +259,9 @@ class Talk:
         pending = state.call
         assert pending is not None, "no call is pending"
         assert proposed is not None, "the latest decision proposed no call"
-        result = _run_call(self.bot, RunCall(proposed, caller(state, pending), CallPolicy(), pending, state.member_id))
+        result = _run_call(
+            self.bot, RunCall(proposed, caller(self.bot, state, pending), CallPolicy(), pending, state.member_id)
+        )
         unknown = isinstance(result, BaseException)
         if isinstance(result, BaseException):
             _show(result)
