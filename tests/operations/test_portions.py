@@ -14,6 +14,7 @@ from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, ReadInherited, UseTokens
 from vimbiso_fsm.store.retention import TOKENS_AT_ONCE
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 NOW = 1.7e9
 CHANNEL = Channel("whatsapp", "263771000001")
@@ -33,7 +34,7 @@ class Failing(MemoryStore):
     """A store that is away for the request with this number, counted from the first of `UseTokens`; 0 for never."""
 
     def __init__(self, fails: int = 0) -> None:
-        super().__init__(lambda: NOW)
+        super().__init__(lambda: NOW, secret=STORE_SECRET)
         self.fails, self.seen = fails, 0
         self.largest = 0
 
