@@ -28,7 +28,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 chat: $(CHAT) ## talk to VimbisoPay, at a terminal or through a pipe; ARGS="--data DIR"
-	@$(BIN)/vimbiso chat --flows flows $(ARGS)
+	@$(BIN)/vimbiso chat --flows flows --phone 263779990001 $(ARGS)
 
 test: $(DEV) ## run all tests, and check the coverage; some of them: .venv/bin/pytest -k WORD
 	$(BIN)/coverage erase

@@ -13,6 +13,7 @@ from flows.login import log_in, login
 from flows.members import logged_in
 from flows.offer import offer, quick
 from flows.onboard import onboard
+from flows.prove import prove_number
 from flows.refresh import refresh
 from flows.texts.english import ENGLISH
 from flows.texts.shona import SHONA
@@ -21,7 +22,8 @@ from vimbiso_fsm import Bot, Commands, Shortcut, Tokens
 
 bot = Bot(
     flows=[
-        dashboard, offer, accept, decline, cancel, ledger, upgrade, choose_account, refresh, onboard, login, language,
+        dashboard, offer, accept, decline, cancel, ledger, upgrade, choose_account, refresh, onboard, login,
+        prove_number, language,
     ],
     home=dashboard,
     entry=login,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from flows.choose_account import choose_account
 from flows.credex_core import CredexCore, Dashboard, Session
-from flows.members import logged_in, me, owns_several, using
+from flows.members import logged_in, me, of_nobody, owns_several, using
+from flows.numbers import has_number, proved, proven_number
 from flows.onboard import onboard
+from flows.prove import prove_number
 from vimbiso_fsm import READ_ONLY, Call, Flow, Refused, State, Text, Transition, Turn, authenticated, call
 
 
-def log_in(turn: Turn[object]) -> Call[Session | Refused | None]:
-    """Propose to log the member in."""
-    return call(CredexCore.login)
+def log_in(turn: Turn[object, Dashboard]) -> Call[Session | Refused | None]:
+    """Propose to log the member in by the number that was proved."""
+    return call(CredexCore.login, phone=proven_number(turn))
 
 
 def known(turn: Turn[object]) -> bool:
@@ -25,8 +27,10 @@ def chooses(turn: Turn[object, Dashboard]) -> bool:
 
 
 login = Flow(
-    "login", initial="asking",
+    "login", initial="arriving",
     states=[
+        State("arriving"),
+        State("proving",     flow=prove_number),
         State("asking",      ask=Text("login.asking"), call=log_in, policy=READ_ONLY),
         State("unavailable", ask=Text("login.unavailable"), reads=str),
         State("onboarding",  flow=onboard),
@@ -35,15 +39,19 @@ login = Flow(
         State("unknown",     final=True, cancels=True),
     ],
     transitions=[
-        Transition("done",      "asking",      "onboarding", unless=known),
+        Transition("auto",      "arriving",    "asking",     conditions=has_number),
+        Transition("auto",      "arriving",    "proving"),
+        Transition("done",      "proving",     "asking",     prepare=proved),
+        Transition("cancelled", "proving",     "unknown"),
+        Transition("done",      "asking",      "onboarding", unless=known, prepare=of_nobody),
         Transition("done",      "asking",      "choosing",   prepare=logged_in, conditions=chooses),
         Transition("done",      "asking",      "known",      prepare=logged_in),
         Transition("failed",    "asking",      "unavailable"),
-        Transition("answer",    "unavailable", "asking"),
+        Transition("answer",    "unavailable", "arriving"),
         Transition("done",      "choosing",    "known",      prepare=using),
         Transition("cancelled", "choosing",    "known"),
         Transition("done",      "onboarding",  "known",      conditions=authenticated),
-        Transition("done",      "onboarding",  "asking"),
+        Transition("done",      "onboarding",  "arriving"),
         Transition("cancelled", "onboarding",  "unknown"),
     ],
 )  # fmt: skip

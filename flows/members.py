@@ -92,6 +92,11 @@ def logged_in(turn: Turn[D, Dashboard]) -> Changes[D]:
     return turn.changes(member=_with(member, attrs.evolve(session.dashboard, told=turn.now)))
 
 
+def of_nobody(turn: Turn[D, Dashboard]) -> Changes[D]:
+    """Prepare: no member has the number, so it is not the number of a member that it may be linked to."""
+    return turn.unlink()
+
+
 def tier(at_least: int) -> Guard[object]:
     """Return a guard that accepts members of at least that tier."""
 
@@ -144,7 +149,7 @@ def _with(member: Member[Dashboard], dashboard: Dashboard, *, handle: str | None
         attrs.evolve(account, incoming=account.incoming[:share], outgoing=account.outgoing[:share])
         for account in dashboard.accounts
     )
-    dashboard = attrs.evolve(dashboard, accounts=accounts)
+    dashboard = attrs.evolve(dashboard, accounts=accounts, proof=member.profile.proof)
     account = _in_use(dashboard, handle or member.current_account.get("handle"))
     current = {"id": account.id, "handle": account.handle, "name": account.name}
     return attrs.evolve(member, profile=dashboard, current_account=current)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from flows.credex_core import CredexCore, Session
+from flows.credex_core import CredexCore, Dashboard, Session
 from flows.members import logged_in
+from flows.numbers import proven_number
 from vimbiso_fsm import Call, Flow, Refused, State, Text, Transition, Turn, call, failed_with, readers
 
 
@@ -27,9 +28,15 @@ def names(turn: Turn[Names]) -> Text:
     return Text("onboard.confirm", firstname=turn.data.firstname, lastname=turn.data.lastname)
 
 
-def register(turn: Turn[Names]) -> Call[Session | Refused]:
+def register(turn: Turn[Names, Dashboard]) -> Call[Session | Refused]:
     """Propose to register the member."""
-    return call(CredexCore.onboard_member, firstname=turn.data.firstname, lastname=turn.data.lastname)
+    names = turn.data
+    return call(
+        CredexCore.onboard_member,
+        firstname=names.firstname,
+        lastname=names.lastname,
+        phone=proven_number(turn),
+    )
 
 
 may_exist = failed_with("core.member_exists", "call.unsure")

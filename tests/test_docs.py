@@ -153,7 +153,7 @@ def test_the_readme_shows_the_output_of_its_commands() -> None:
     assert said
     assert shown
     done = subprocess.run(
-        [sys.executable, "-m", "vimbiso_fsm.cli", "chat", "--flows", "flows"],
+        [sys.executable, "-m", "vimbiso_fsm.cli", "chat", "--flows", "flows", "--phone", "263779990001"],
         input=said[1].replace("\\n", "\n"),
         capture_output=True,
         text=True,

@@ -33,6 +33,7 @@ ELSEWHERE = {
 INTERNAL = {
     "CallbackStopped": "the engine takes it for a failed callback, and the manager for `CallbackTimedOut`",
     "Changed": "the store that decrypts hands out a note in place of the data",
+    "NotTheMembers": "the engine unlinks the channel",
     "Misshapen": "the converter turns it into a fault with a path",
     "NoSuchState": "recovery turns it into `NotRecovered`",
     "NotNow": "the engine refuses the answer of the member",

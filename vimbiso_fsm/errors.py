@@ -483,7 +483,7 @@ class RecordNotImported(VimbisoError, ValueError):
 
     Attributes:
         record: The number of the record, masked but for its last three digits.
-        digest: The digest of the number.
+        digest: The digest of the number, as the audit of the store has it; empty where no store is known.
         field: The field at fault; empty if it is the record as a whole.
         fault: The reason.
     """
@@ -493,9 +493,13 @@ class RecordNotImported(VimbisoError, ValueError):
     field: str
     fault: str
 
-    def __init__(self, record: str, digest: str, field: str, fault: str) -> None:
+    def __init__(self, record: str, field: str, fault: str, digest: str = "") -> None:
         self.record, self.digest, self.field, self.fault = record, digest, field, fault
-        super().__init__(f"record {record} ({digest}): {field or 'it'} {fault}")
+        super().__init__(f"record {record}{f' ({digest})' if digest else ''}: {field or 'it'} {fault}")
+
+    def with_digest(self, digest: str) -> RecordNotImported:
+        """Return this error with the digest of the number."""
+        return RecordNotImported(self.record, self.field, self.fault, digest)
 
 
 class EmbeddedServerError(VimbisoError):

@@ -161,6 +161,14 @@ class HttpCredexCore:
         if self._own:
             self._client.close()
 
+    def send_code(self, *, phone: str, caller: Caller = ANYBODY) -> str | Refused:
+        """See `CredexCore.send_code`."""
+        return self._send(wire.send_code(phone, caller))
+
+    def check_code(self, *, challenge: str, code: str, caller: Caller = ANYBODY) -> bool | Refused:
+        """See `CredexCore.check_code`."""
+        return self._send(wire.check_code(challenge, code, caller))
+
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
         return self._send(wire.login(phone, caller))
@@ -273,6 +281,14 @@ class AsyncHttpCredexCore:
         """Close the connections."""
         if self._own:
             await self._client.aclose()
+
+    async def send_code(self, *, phone: str, caller: Caller = ANYBODY) -> str | Refused:
+        """See `CredexCore.send_code`."""
+        return await self._send(wire.send_code(phone, caller))
+
+    async def check_code(self, *, challenge: str, code: str, caller: Caller = ANYBODY) -> bool | Refused:
+        """See `CredexCore.check_code`."""
+        return await self._send(wire.check_code(challenge, code, caller))
 
     async def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""

@@ -22,10 +22,12 @@ __all__ = [
     "ANYBODY",
     "DECIMALS",
     "DEFAULT_DENOMINATION",
+    "NO_PHONE",
     "Account",
     "CredexCore",
     "Dashboard",
     "LedgerEntry",
+    "NumberProof",
     "PendingOffer",
     "Receipt",
     "Recipient",
@@ -38,6 +40,9 @@ DECIMALS: Final[Mapping[str, int]] = {"USD": 2, "ZWG": 2, "CAD": 2, "XAU": 4, "C
 """The number of decimal places, by denomination."""
 
 DEFAULT_DENOMINATION: Final = "USD"
+
+NO_PHONE: Final = Refused("core.rejected", reason="no telephone number was proved")
+"""The refusal of a login or a registration without a telephone number."""
 
 ANYBODY: Final = Caller()
 """The caller of a call without a member."""
@@ -105,6 +110,23 @@ def _check_zone(_: object, attribute: attrs.Attribute[Any], value: dt.datetime |
 
 
 @attrs.frozen
+class NumberProof:
+    """The proof that the speaker on a channel has a telephone number: they said a code that was sent to it.
+
+    Attributes:
+        phone: The number, as digits with the country code.
+        channel: The type of the channel on which the code was said.
+        identifier: The identifier of that channel.
+        at: The instant at which it was said.
+    """
+
+    phone: str = attrs.field(repr=False)
+    channel: str
+    identifier: str = attrs.field(repr=False)
+    at: dt.datetime = attrs.field(validator=_check_zone)
+
+
+@attrs.frozen
 class Dashboard:
     """A member with their accounts, as each action returns it.
 
@@ -116,6 +138,7 @@ class Dashboard:
         remaining_usd: The amount that the member may still offer today.
         accounts: The accounts that the member may act for.
         told: The instant at which credex-core reported the dashboard, if it was noted.
+        proof: The latest proof of a number by a code, if there was one. credex-core does not report it.
     """
 
     member_id: str = ""
@@ -125,6 +148,7 @@ class Dashboard:
     remaining_usd: Money = attrs.field(default=Money.zero("USD"))
     accounts: tuple[Account, ...] = ()
     told: dt.datetime | None = attrs.field(default=None, validator=_check_zone)
+    proof: NumberProof | None = None
 
 
 @attrs.frozen
@@ -186,10 +210,29 @@ class LedgerEntry:
 
 
 class CredexCore(Protocol):
-    """The port. Each method but `login` and `onboard_member` needs a caller with a token."""
+    """The port. Each method but the first four needs a caller with a token.
+
+    credex-core takes the telephone number of a login or a registration for proven. Without a `phone`, it is the one
+    that the channel of the caller proves.
+    """
+
+    def send_code(self, *, phone: str, caller: Caller = ANYBODY) -> str | Refused:
+        """Send a code to a telephone number, and return the id of the code.
+
+        It can be checked for ten minutes, a few times. It is refused as `code.too_often` if the number has got several
+        codes lately.
+        """
+        ...
+
+    def check_code(self, *, challenge: str, code: str, caller: Caller = ANYBODY) -> bool | Refused:
+        """Check a code; True if it is right, which is answered once.
+
+        Otherwise it is refused: as `code.wrong`, or as `code.spent` if the code cannot be checked any more.
+        """
+        ...
 
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
-        """Log a member in by telephone number, by default the caller's; None if no member has the number."""
+        """Log a member in by telephone number; None if no member has the number."""
         ...
 
     def onboard_member(
@@ -264,5 +307,5 @@ class ReplyLost(ConnectionError):
 
 
 def phone_of(phone: str, caller: Caller) -> str:
-    """Return a telephone number without its plus sign; the caller's if none is given."""
-    return (phone or (caller.channel.identifier if caller.channel else "")).removeprefix("+")
+    """Return a telephone number without its plus sign; without one, that which the caller's channel proves."""
+    return (phone or caller.phone).removeprefix("+")

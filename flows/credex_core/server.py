@@ -148,6 +148,15 @@ CALLS: Final[Mapping[str, Endpoint]] = {
     "login": Endpoint(
         lambda core, body, caller: core.login(phone=_get(body, "phone", str), caller=caller), "MEMBER_LOGIN"
     ),
+    "sendCode": Endpoint(
+        lambda core, body, caller: core.send_code(phone=_get(body, "phone", str), caller=caller), "CODE_SENT"
+    ),
+    "checkCode": Endpoint(
+        lambda core, body, caller: core.check_code(
+            challenge=_get(body, "codeID", str), code=_get(body, "code", str), caller=caller
+        ),
+        "CODE_ACCEPTED",
+    ),
     "onboardMember": Endpoint(_onboard, "MEMBER_ONBOARDED"),
     "getAccountByHandle": Endpoint(
         lambda core, body, caller: core.get_account_by_handle(_get(body, "accountHandle", str), caller=caller),
@@ -199,6 +208,9 @@ def _no_number(_: str) -> NoReturn:
 _REFUSALS: Final = {
     "amount.balance": (400, "CREDEX_CREATE_FAILED", "INSUFFICIENT_SECURED_BALANCE"),
     "amount.limit": (400, "CREDEX_CREATE_FAILED", "DAILY_LIMIT_EXCEEDED"),
+    "code.spent": (410, "ERROR_VALIDATION", "CODE_SPENT"),
+    "code.too_often": (400, "ERROR_VALIDATION", "TOO_MANY_CODES"),
+    "code.wrong": (400, "ERROR_VALIDATION", "CODE_WRONG"),
     "core.down": (503, "ERROR_INTERNAL", "SERVICE_UNAVAILABLE"),
     "core.insufficient_secured_balance": (400, "ERROR_VALIDATION", "INSUFFICIENT_SECURED_BALANCE"),
     "core.key_reused": (422, "ERROR_VALIDATION", "IDEMPOTENCY_KEY_REUSED"),
@@ -230,6 +242,10 @@ def response_to(name: str, result: object) -> tuple[int, Body]:
         case Recipient(id=id, handle=handle, name=account):
             details = {"accountID": id, "accountHandle": handle, "accountName": account}
             return 200, _message(does, details, id)
+        case str() as challenge:
+            return 200, _message(does, {"codeID": challenge}, challenge)
+        case True:
+            return 200, _message(does, {})
         case tuple():
             return 200, _message(
                 does, {"ledger": [_entry(entry) for entry in result if isinstance(entry, LedgerEntry)]}

@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 import random
 import re
 import threading
@@ -24,6 +25,7 @@ from flows.credex_core.port import (
     ANYBODY,
     DECIMALS,
     DEFAULT_DENOMINATION,
+    NO_PHONE,
     Account,
     Dashboard,
     LedgerEntry,
@@ -125,6 +127,26 @@ class _Member:
     accounts: list[_Account] = attrs.field(factory=list[_Account])
 
 
+@attrs.define
+class _Code:
+    """A code that was sent to a telephone number at an instant, in seconds since the epoch."""
+
+    id: str
+    phone: str
+    code: str = attrs.field(repr=False)
+    at: float
+    tries: int = 0
+
+
+_CODE_LIFE: Final = 600.0
+"""The seconds for which a code can be checked."""
+_CODE_TRIES: Final = 3
+"""The number of times that a code can be checked."""
+_CODES: Final = 3
+"""The number of codes that a telephone number gets within `_CODES_TIME`."""
+_CODES_TIME: Final = 3600.0
+"""Seconds."""
+
 _RATES: Final = {"USD": "1", "ZWG": "0.04", "CAD": "0.70", "XAU": "2500", "CXX": "1"}
 """The value of one unit in US dollars, for net assets."""
 
@@ -176,6 +198,8 @@ class SimulatedCredexCore:
         self._lock = threading.RLock()
         self._random = random.Random(seed)  # noqa: S311  # a simulation must be repeatable
         self._dice = random.Random(seed)  # noqa: S311  # separate, so that faults change no ids
+        self._digits = random.Random(seed)  # noqa: S311  # as above, so that codes change neither
+        self._codes: dict[str, _Code] = {}
         self._faults: list[Fault] = []
         self.faults = tuple(faults or ())
         # Opening balances come from the treasury and subscriptions go to it; its balances go below zero.
@@ -207,6 +231,12 @@ class SimulatedCredexCore:
         """All offers that were made, oldest first."""
         with self._lock:
             return tuple(self._offers.values())
+
+    @property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """The codes that were sent, each as the number and the code, oldest first."""
+        with self._lock:
+            return tuple((code.phone, code.code) for code in self._codes.values())
 
     @property
     def calls(self) -> tuple[Received, ...]:
@@ -257,7 +287,37 @@ class SimulatedCredexCore:
     def login(self, *, phone: str = "", caller: Caller = ANYBODY) -> Session | Refused | None:
         """See `CredexCore.login`."""
         phone = phone_of(phone, caller)
-        return self._serve("login", caller, lambda: self._session(phone), effect=False)
+        work = (lambda: self._session(phone)) if phone else lambda: NO_PHONE
+        return self._serve("login", caller, work, effect=False)
+
+    def send_code(self, *, phone: str, caller: Caller = ANYBODY) -> str | Refused:
+        """See `CredexCore.send_code`."""
+
+        def send() -> str | Refused:
+            now = self.clock()
+            lately = [code for code in self._codes.values() if code.phone == phone and code.at > now - _CODES_TIME]
+            if len(lately) >= _CODES:
+                return Refused("code.too_often", field="phone")
+            code = _Code(self._id("code"), phone, f"{self._digits.randrange(10**6):06}", now)
+            self._codes[code.id] = code
+            return code.id
+
+        return self._serve("sendCode", caller, send, about=phone)
+
+    def check_code(self, *, challenge: str, code: str, caller: Caller = ANYBODY) -> bool | Refused:
+        """See `CredexCore.check_code`."""
+
+        def check() -> bool | Refused:
+            sent = self._codes.get(challenge)
+            if sent is None or sent.tries >= _CODE_TRIES or sent.at <= self.clock() - _CODE_LIFE:
+                return Refused("code.spent")
+            sent.tries += 1
+            if hmac.compare_digest(code.encode(), sent.code.encode()):
+                sent.tries = _CODE_TRIES
+                return True
+            return Refused("code.wrong" if sent.tries < _CODE_TRIES else "code.spent", field="code")
+
+        return self._serve("checkCode", caller, check, about=(challenge, code))
 
     def onboard_member(
         self,
@@ -272,6 +332,8 @@ class SimulatedCredexCore:
         phone = phone_of(phone, caller)
 
         def onboard() -> _Member | Refused:
+            if not phone:
+                return NO_PHONE
             if phone in self._phones:
                 return Refused("core.member_exists")
             if default_denom not in DECIMALS:

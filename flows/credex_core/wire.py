@@ -175,6 +175,17 @@ def login(phone: str, caller: Caller) -> ApiCall[Session | None]:
     )
 
 
+def send_code(phone: str, caller: Caller) -> ApiCall[str]:
+    """See `CredexCore.send_code`."""
+    return ApiCall("sendCode", {"phone": phone}, caller, frozenset({"CODE_SENT"}), _challenge, public=True)
+
+
+def check_code(challenge: str, code: str, caller: Caller) -> ApiCall[bool]:
+    """See `CredexCore.check_code`."""
+    body = {"codeID": challenge, "code": code}
+    return ApiCall("checkCode", body, caller, frozenset({"CODE_ACCEPTED"}), lambda _: True, public=True)
+
+
 def onboard_member(firstname: str, lastname: str, phone: str, default_denom: str, caller: Caller) -> ApiCall[Session]:
     """See `CredexCore.onboard_member`."""
     body = {
@@ -325,7 +336,7 @@ def _interpret(call: ApiCall[R], response: ApiResponse, api_key: str) -> R | Ref
     if type in call.does or (status < 300 and not _FAILED.search(type)):
         raise _Unclear(f"is HTTP {status} and about another action")
     details = details if isinstance(details, dict) else {}
-    secrets = (call.caller.token, _words(call.body.get("phone")), api_key)
+    secrets = (call.caller.token, _words(call.body.get("phone")), _words(call.body.get("code")), api_key)
     return _refusal(call, status, type, details, _reason(details.get("reason") or message.get("message"), secrets))
 
 
@@ -343,6 +354,12 @@ def _refusal(call: ApiCall[R], status: int, type: str, details: Mapping[str, obj
             if held is None:
                 return Refused("core.balance_short")
             return Refused(call.short[0], field=call.short[1], held=held)
+        case "TOO_MANY_CODES":
+            return Refused("code.too_often", field="phone")
+        case "CODE_WRONG":
+            return Refused("code.wrong", field="code")
+        case "CODE_SPENT":
+            return Refused("code.spent")
         case "DAILY_LIMIT_EXCEEDED":
             remaining = _usd(details.get("remainingAvailableUSD"))
             if remaining is not None:
@@ -449,6 +466,10 @@ def _dashboard_of(data: Mapping[str, object]) -> Mapping[str, object]:
 
 def _session(action: Action) -> Session:
     return Session(_text(action.details, "token"), _dashboard(action))
+
+
+def _challenge(action: Action) -> str:
+    return _text(action.details, "codeID")
 
 
 def _receipt(action: Action) -> Receipt:

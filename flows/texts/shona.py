@@ -25,6 +25,19 @@ SHONA: Final[Templates] = {
     "login.asking": "Mirai zvishoma, tiri kukupindisai.",
     "login.unavailable": "Tumirai chero chipi kuti muedze zvakare.",
     "login.unavailable.help": "Nzvimbo yenyu yakachengetwa; tumirai chero chipi, toedza zvakare.",
+    # prove_number
+    "prove_number.number": "Nhamba yenyu yefoni ndeipi? Tinotumira kodhi kwairi.",
+    "prove_number.number.help": "Nhamba yenyu ine kodhi yenyika; semuenzaniso: +263 77 123 4567",
+    "prove_number.sending": "Mirai zvishoma, tiri kutumira kodhi.",
+    "prove_number.code": "Tatumira kodhi kunhamba yenyu inopera na {last}. Ndapota titumirei manhamba ayo {digits}.",
+    "prove_number.code.help": "Kodhi iri mumeseji yefoni yenyu; inoshanda kwemaminitsi gumi.",
+    "prove_number.code.new_code": "Tumirai imwe kodhi",
+    "prove_number.code.other_number": "Imwe nhamba",
+    "prove_number.checking": "Mirai zvishoma, tiri kutarisa kodhi.",
+    "code.format": "Kodhi ine manhamba {digits}.",
+    "code.wrong": "Iyoyo haisi kodhi yacho.",
+    "code.spent": "Kodhi iyoyo haichashandi.",
+    "code.too_often": "Nhamba iyoyo yatumirwa kodhi dzakawanda; ndapota edzai zvakare mushure meawa.",
     # accounts
     "account.name": "{name}",
     "account.about": "@{handle}: {balances}",
@@ -176,6 +189,7 @@ SHONA: Final[Templates] = {
     "login.title": "kupinda",
     "offer.title": "ofa",
     "onboard.title": "kuva nhengo",
+    "prove_number.title": "kuratidza nhamba yenyu",
     "refresh.title": "kutarisa akaundi",
     "upgrade.title": "kukwira chikamu",
     # what was typed, and why it is no answer (vimbiso_fsm.messages.readers)

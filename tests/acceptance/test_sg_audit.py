@@ -26,10 +26,10 @@ from tests.acceptance.test_sg import (
     words,
 )
 from tests.cli_runs import embedded
+from tests.digests import channel_digest, digests_at
 from tests.engines import Server, running, valkey_program
 from vimbiso_fsm.audit.entries import AuditEntry, seal
 from vimbiso_fsm.audit.trail import faults, read_trail
-from vimbiso_fsm.document.ids import channel_digest, guest_id
 from vimbiso_fsm.errors import StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.turn import Changes, Turn
@@ -109,7 +109,7 @@ def test_sg49_audit_is_bounded(valkey_server: Server, valkey_url: str):
     Given a member with as many entries as are kept, when more messages come, then the oldest entries are dropped, each
     worker reads the same, and the chain is whole from the first entry that is kept.
     """
-    member = guest_id(HERE)
+    member = digests_at(valkey_url).guest_id(HERE)
     old_audit(valkey_server, member, AUDIT_KEPT - 2)
     with (
         FlowStateManager.from_url(valkey_url, COUNTER) as one,
@@ -135,7 +135,7 @@ def test_sg49_audit_ends_by_age(valkey_server: Server, valkey_url: str):
     too old are dropped with each, every worker reads the same, and the chain is whole from the first entry that is
     kept.
     """
-    member = guest_id(HERE)
+    member = digests_at(valkey_url).guest_id(HERE)
     too_old = EXPIRED_PER_APPEND + 5
     old_audit(valkey_server, member, too_old + 3, ends=time.time() - AUDIT_LIFE + 3.5 * 60)
     with (

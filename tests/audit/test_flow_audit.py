@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import fruit_bot, member_document
+from tests.digests import DIGESTS, channel_digest
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.errors import InvalidMessage, NotStorable, Unreadable
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 from vimbiso_fsm.testing.chat import CHANNEL, START, Talk
@@ -149,8 +150,8 @@ def test_filters():
     )
     fits, hour = FlowAuditLogger.fits, timedelta(hours=1)
     assert fits(entry)
-    assert fits(entry, channel=Channel(CHANNEL.type, CHANNEL.identifier, {"x": 1}))
-    assert not fits(entry, channel=Channel("sms", "1"))
+    assert fits(entry, channels=DIGESTS.all_shown(Channel(CHANNEL.type, CHANNEL.identifier, {"x": 1})))
+    assert not fits(entry, channels=DIGESTS.all_shown(Channel("sms", "1")))
     assert fits(entry, flow="outer")
     assert fits(entry, flow="inner")
     assert not fits(entry, flow="other")
@@ -160,7 +161,8 @@ def test_filters():
     assert not fits(entry, since=START + hour)
     assert not fits(entry, until=START - hour)
     incident = Incident(START, "mismatch", "m", channel_digest(CHANNEL), flow="outer", run="outer:1")
-    assert fits(incident, channel=CHANNEL, flow="outer", run="outer:1", since=START, until=START)
+    here = DIGESTS.all_shown(CHANNEL)
+    assert fits(incident, channels=here, flow="outer", run="outer:1", since=START, until=START)
     assert not fits(incident, flow="inner")
     assert not fits(incident, run="inner:1")
 
@@ -187,7 +189,7 @@ def test_the_audit_holds_no_words_of_members():
     assert CHANNEL.identifier not in text
     assert '"name":"ada"' in text
     assert '"pin":"•"' in text
-    assert channel_digest(CHANNEL)[1] in text
+    assert Digests().shown(CHANNEL)[1] in text
 
 
 plain_fields = st.dictionaries(

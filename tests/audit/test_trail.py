@@ -20,6 +20,7 @@ import pytest
 from tests.bots import fruit_bot
 from tests.cli_runs import COMMAND, Terminal, embedded, environment, fresh_flows, invoke, run
 from tests.deployments import cluster
+from tests.digests import channel_digest
 from tests.engines import valkey_program
 from vimbiso_fsm import (
     AsyncFlowStateManager,
@@ -39,14 +40,13 @@ from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, Incident, seal
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
 from vimbiso_fsm.audit.trail import Trail, faults, guests, members, read_trail
-from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.errors import EntryNotFound, StoreUnavailable
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Commit, Entry, Head, RecordIncident, Stored, digest
 from vimbiso_fsm.store.script import DEFAULT_KEYS
-from vimbiso_fsm.testing.chat import CHANNEL, START
+from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET
 
 pytestmark = [pytest.mark.embedded, embedded]
 
@@ -59,9 +59,10 @@ def _own_path(monkeypatch):
 
 
 @pytest.fixture
-def store(valkey_url):
+def store(valkey_url, monkeypatch):
     """The store on an empty Valkey."""
-    with AtomicStateManager.from_url(valkey_url) as opened:
+    monkeypatch.setenv("VIMBISO_SECRET", STORE_SECRET)  # for the commands
+    with AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET) as opened:
         yield opened
 
 
@@ -205,7 +206,7 @@ def test_the_guest_a_member_was_is_checked_too(monkeypatch, store, valkey_url, t
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
     who = "terminal:263779990001"
-    invoke("chat", *where, "--channel", who, stdin="hi\n1\nEmmy\nNoether\nyes\n")
+    invoke("chat", *where, "--phone", who.partition(":")[2], stdin="hi\n1\nEmmy\nNoether\nyes\n")
     guest, member = members(store)
     assert guests(read_trail(store, member)) == (guest,)
     assert invoke("audit", "verify", who, *where)[:2] == (0, "checked 2, entries 9, faults 0\n")
@@ -227,11 +228,11 @@ SMS = Channel("sms", "+263771234567")
 def asked(request, valkey_url) -> Generator[Callable[..., Any], None, None]:
     """Return a function that asks a manager, sync or async: `asked("history", "m-1", flow="pay")`."""
     if request.param == "sync":
-        with FlowStateManager.from_url(valkey_url, fruit_bot()) as manager:
+        with FlowStateManager.from_url(valkey_url, fruit_bot(), secret=STORE_SECRET) as manager:
             yield lambda name, *words, **filters: getattr(manager, name)(*words, **filters)
         return
     with asyncio.Runner() as runner:
-        awaited = AsyncFlowStateManager.from_url(valkey_url, fruit_bot())
+        awaited = AsyncFlowStateManager.from_url(valkey_url, fruit_bot(), secret=STORE_SECRET)
         yield lambda name, *words, **filters: runner.run(getattr(awaited, name)(*words, **filters))
         runner.run(awaited.close())
 
@@ -553,7 +554,7 @@ def _shop(*guards: Any) -> Any:
 
 def _asked(bot: Bot, *texts: str) -> Trail:
     """Return the trail of a member who sent texts."""
-    store = MemoryStore(time.time)
+    store = MemoryStore(time.time, secret=STORE_SECRET)
     with FlowStateManager(bot, store) as manager:
         channel = Channel("terminal", "1")
         outcome = manager.handle(Message(channel, "m0", "hi"))
@@ -668,7 +669,7 @@ def test_explain_as_a_command(monkeypatch, store, valkey_url):
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
     who = "terminal:263779990001"
-    invoke("chat", *where, "--channel", who, stdin="hi\n1\nEm<m>y\nCanary\nNoether\n")
+    invoke("chat", *where, "--phone", who.partition(":")[2], stdin="hi\n1\nEm<m>y\nCanary\nNoether\n")
     code, out, err = invoke("audit", "explain", who, "2", *where)
     assert (code, err) == (0, "")
     assert "  1. to onboarding: fired\n     known: declined\n  2. to choosing: not asked\n" in out
@@ -689,7 +690,7 @@ def test_an_export_holds_no_words_of_members(monkeypatch, valkey_url, tmp_path):
     """An export contains nothing that a member wrote, and no identifier of a channel."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--redis", valkey_url, "--flows", package)
-    invoke("chat", *where, "--channel", "terminal:263779990001", stdin="hi\n1\nCanary\nNoether\nyes\nmenu\n")
+    invoke("chat", *where, "--phone", "263779990001", stdin="hi\n1\nCanary\nNoether\nyes\nmenu\n")
     assert invoke("audit", "export", "--all", *where, "--to", tmp_path / "x")[0] == 0
     text = (tmp_path / "x").read_text()
     assert len(text.splitlines()) > 5

@@ -156,12 +156,13 @@ class Conversation:
 
     def __init__(self, script: Script, member: int) -> None:
         self._member = f"{script.name} {member}"
+        self._channel = Channel("whatsapp", f"263770{member:08}")  # a number that no member of credex-core has
         self._ids: Iterator[int] = count(1)
         self.opening = tuple(map(self._message, (*script.opening, *script.round)))
         self._round = cycle(script.round)
 
     def _message(self, text: str) -> Message:
-        return Message(Channel("terminal", self._member), id=f"{self._member} {next(self._ids)}", text=text)
+        return Message(self._channel, id=f"{self._member} {next(self._ids)}", text=text)
 
     def __next__(self) -> Message:
         return self._message(next(self._round))

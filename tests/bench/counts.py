@@ -86,7 +86,7 @@ class _Member:
 
     def __init__(self, manager: FlowStateManager) -> None:
         self._manager = manager
-        self._channel = Channel("terminal", f"counted {next(self._numbers):06}")
+        self._channel = Channel("whatsapp", f"263770{next(self._numbers):08}")
         self._ids = count(100_000)  # all ids have the same length, and so have the bytes on the wire
         self._outcome: Outcome
 

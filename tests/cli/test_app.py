@@ -31,19 +31,21 @@ from tests.cli_runs import (
     start,
     wait_until,
 )
+from tests.digests import guest_id
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, State, Text, Transition
 from vimbiso_fsm.cli import bot_options, main, plain_text
 from vimbiso_fsm.cli.app import COMMANDS
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, Contended
 from vimbiso_fsm.flow.privacy import SECRET
 from vimbiso_fsm.store.embedded import EmbeddedServer
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 pytestmark = [pytest.mark.embedded, embedded]
 
 FLOWS = ("--flows", "flows")
-CHAT = ("chat", *FLOWS)
+PHONE = ("--phone", "263779990001")
+CHAT = ("chat", *PHONE, *FLOWS)
 CONVERSATION = "hi\nbecome_member\nEmmy\nNoether\nyes\nmenu\noffer\n10 USD\nalan\nyes\n"
 EMMY = "terminal:263779990001"
 GUEST = guest_id(Channel("terminal", "263779990001"))
@@ -52,6 +54,7 @@ GUEST = guest_id(Channel("terminal", "263779990001"))
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))  # the command puts the current directory first
+    monkeypatch.setenv("VIMBISO_SECRET", STORE_SECRET)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_every_run_starts_afresh(tmp_path):
 
 def test_lines_end_in_many_ways_and_blank_ones_say_nothing():
     """Lines may end in LF, CRLF or the end of the input; a blank line is no message."""
-    code, out, _ = invoke(*CHAT, "--channel", "terminal:263779990009", stdin="hi\r\n\n \t\nbecome_member\nEmmy")
+    code, out, _ = invoke("chat", *FLOWS, "--phone", "263779990009", stdin="hi\r\n\n \t\nbecome_member\nEmmy")
     assert code == 0
     assert re.findall("^> (.*)$", out, re.MULTILINE) == ["hi", "become_member", "Emmy"]
     assert out.endswith("And your last name?\n")
@@ -113,7 +116,7 @@ def test_input_that_is_no_text_is_answered(monkeypatch):
     """Each line gets a reply, also one that is not text or too long; nothing that a terminal obeys is printed."""
     monkeypatch.setattr(plain_text, "MAX_LINE", 10_000)
     lines = [b"\xff\xfe\xc3", b"\0", b"\x1b[2J\x07\x9b", "\u202eabc\u2029".encode(), b"x" * 9_999, b"y" * 50_000]
-    code, out, err = invoke(*CHAT, "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))
+    code, out, err = invoke("chat", *FLOWS, "--channel", "sms:263779990009", stdin=b"hi\n" + b"\n".join(lines))
     assert (code, err) == (0, "")
     assert len(re.findall("^> ", out, re.MULTILINE)) == 1 + len(lines)
     assert out.count("That is too long") == 2
@@ -165,9 +168,9 @@ def test_output_that_goes_nowhere(tmp_path, output, code, said):
 def test_message_ids_are_of_this_process_alone(data):
     """Message ids are unique across processes, so the same words are new messages in the next run."""
     for _ in range(2):
-        assert invoke(*CHAT, "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")[0] == 0
+        assert invoke("chat", *FLOWS, "--data", data, "--phone", "263779990007", stdin="hi\n")[0] == 0
     versions = version_of(data, "terminal:263779990007")
-    invoke(*CHAT, "--data", data, "--channel", "terminal:263779990007", stdin="hi\n")
+    invoke("chat", *FLOWS, "--data", data, "--phone", "263779990007", stdin="hi\n")
     assert version_of(data, "terminal:263779990007") > versions
 
 
@@ -249,7 +252,7 @@ def test_a_person_at_a_terminal(tmp_path):
 
 def test_rows_say_more_and_ctrl_c_leaves(tmp_path, data):
     """Rows show their descriptions; Ctrl-C ends the chat, also in the middle of a line."""
-    with Terminal(*CHAT, "--data", data, "--channel", "terminal:263771000005", cwd=tmp_path) as terminal:
+    with Terminal("chat", *FLOWS, "--data", data, "--phone", "263771000005", cwd=tmp_path) as terminal:
         terminal.until("> ")
         assert "Nothing is kept" not in terminal.shown
         terminal.type("hi\n")
@@ -357,15 +360,15 @@ def test_a_folder_whose_data_is_damaged(data):
 
 def test_a_member_whose_document_is_damaged(data):
     """`state` reports a damaged document; `chat` repairs it and goes on."""
-    assert invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
-    with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url) as store:
+    assert invoke("chat", *FLOWS, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")[0] == 0
+    with EmbeddedServer.start(data) as engine, AtomicStateManager.from_url(engine.url, secret=STORE_SECRET) as store:
         client = store.servers.client
         (key,) = [key for key in client.scan_iter("*") if key.endswith(b":state")]
         client.hset(key, "d", "{}") if client.type(key) == b"hash" else client.set(key, "{}")
     code, out, err = invoke("state", "sms:263779990011", "--data", data, *FLOWS)
     assert (code, out) == (1, "")
     assert re.fullmatch(r"error: the stored document of member 'guest-\w+' is damaged: [^\n]+\n", err)
-    code, out, err = invoke(*CHAT, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")
+    code, out, err = invoke("chat", *FLOWS, "--data", data, "--channel", "sms:263779990011", stdin="hi\n")
     assert (code, err) == (0, "")
 
 
@@ -375,9 +378,9 @@ def test_a_member_whose_document_is_damaged(data):
         ((*CHAT, "--data", "d", "--redis", "redis://localhost"), "--redis and --data name two stores"),
         (("state", "m-1"), "give --redis URL or --data DIR"),
         (("history", "m-1"), "give --redis URL or --data DIR"),
-        ((*CHAT, "--channel", "263771000001"), "a channel is TYPE:IDENTIFIER"),
-        ((*CHAT, "--channel", "terminal: "), "is empty"),
-        ((*CHAT, "--channel", "pigeon:7"), "'pigeon' is not a channel type of the bot"),
+        (("chat", *FLOWS, "--channel", "263771000001"), "a channel is TYPE:IDENTIFIER"),
+        (("chat", *FLOWS, "--channel", "terminal: "), "is empty"),
+        (("chat", *FLOWS, "--channel", "pigeon:7"), "'pigeon' is not a channel type of the bot"),
         (("history", "m-1", "--last", "0"), "--last"),
         (("talk",), "talk"),
         ((), "Usage: vimbiso"),
@@ -456,7 +459,7 @@ def test_without_the_embedded_engine_a_fresh_start_is_in_memory(monkeypatch):
     """Without the package of the embedded server, a chat that keeps nothing runs in memory."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(EmbeddedServer, "start", None)
-    code, out, err = invoke(*CHAT, "--channel", "terminal:263779990008", stdin="hi\n")
+    code, out, err = invoke("chat", *FLOWS, "--phone", "263779990008", stdin="hi\n")
     assert (code, err) == (0, "")
     assert "Become a member" in out
 
@@ -468,12 +471,12 @@ def test_the_state_of_a_member(monkeypatch, data):
     """`state` finds a guest or member by channel or id, and masks the login token."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", package)
-    invoke("chat", *where, stdin="hi\n1\nEmmy\n")
+    invoke("chat", *PHONE, *where, stdin="hi\n1\nEmmy\n")
     code, out, err = invoke("state", GUEST, *where)
     guest = json.loads(out)
     assert (code, err, guest["jwt_token"], guest["flow_data"]["step"]) == (0, "", None, "lastname")
     assert out == invoke("state", EMMY, *where)[1]  # a guest is found by the channel
-    invoke("chat", *where, stdin="Noether\nyes\n0.5=>alan\n")
+    invoke("chat", *PHONE, *where, stdin="Noether\nyes\n0.5=>alan\n")
     code, out, err = invoke("state", EMMY, *where)
     member = json.loads(out)
     assert (code, err, member["jwt_token"], member["flow_data"]["step"]) == (0, "", "•••", "confirm")
@@ -486,7 +489,7 @@ def test_where_a_member_stood(monkeypatch, data):
     """`state --at` prints an earlier state as long as its turn record is kept."""
     flows, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", flows)
-    invoke("chat", *where, stdin="hi\nbecome_member\nEmmy\nNoether\n")
+    invoke("chat", *PHONE, *where, stdin="hi\nbecome_member\nEmmy\nNoether\n")
     code, out, err = invoke("state", GUEST, "--at", "4", *where)
     assert (code, err) == (0, "")
     assert (json.loads(out)["step"], json.loads(out)["data"]["firstname"]) == ("lastname", "Emmy")
@@ -531,7 +534,7 @@ def test_the_history_of_a_member(monkeypatch, data):
     """`history` prints the entries of the guest and then of the member, without personal data."""
     package, _ = fresh_flows(monkeypatch)
     where = ("--data", data, "--flows", package)
-    invoke("chat", *where, stdin="hi\n1\nEm<m>y\nEmmy\nNoether\nyes\n")
+    invoke("chat", *PHONE, *where, stdin="hi\n1\nEm<m>y\nEmmy\nNoether\nyes\n")
     code, out, err = invoke("history", EMMY, *where)
     assert (code, err) == (0, "")
     header, *rows = out.splitlines()
@@ -645,7 +648,7 @@ def test_the_bot_of_a_package_is_the_one_it_exports():
 @pytest.mark.parametrize("command", ["history", "incidents"])
 def test_last_takes_any_number(data, command, last):
     """`--last` takes any whole number above 0, also one that no list can be as long as."""
-    invoke("chat", "--data", data, *FLOWS, stdin="hi\nhi\n")
+    invoke("chat", *PHONE, "--data", data, *FLOWS, stdin="hi\nhi\n")
     code, _, err = invoke(command, GUEST, "--data", data, "--last", last)
     assert (code, err) == (0, "")
 
@@ -663,7 +666,7 @@ def test_a_member_that_is_no_text_is_a_usage_error(data, command):
 
 def test_a_file_whose_name_is_no_text_is_written(data, tmp_path):
     """A file may have any name that the system knows; what is printed of it is valid UTF-8."""
-    invoke("chat", "--data", data, *FLOWS, stdin="hi\n")
+    invoke("chat", *PHONE, "--data", data, *FLOWS, stdin="hi\n")
     code, out, _ = invoke("audit", "export", GUEST, "--data", data, "--to", tmp_path / "\udc80")
     assert code == 0
     assert out.endswith("lines written to " + str(tmp_path / "�") + "\n")

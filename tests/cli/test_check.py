@@ -13,9 +13,9 @@ import pytest
 
 from tests.changed_flows import FROM_1, WAYS, Till, bot_of, errand, errand_1
 from tests.cli_runs import embedded, invoke, run
+from tests.digests import digests_at
 from tests.engines import Server
 from vimbiso_fsm import Bot, Channel, Flow, FlowStateManager, Message, NoData, ReplacedBy, State, Text, Transition
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.store.script import DEFAULT_KEYS
 
 pytestmark = [pytest.mark.embedded, embedded]
@@ -114,9 +114,10 @@ def test_broken_documents_are_counted_without_personal_data(
 ) -> None:
     """Damaged documents are counted by fault, without personal data, and do not fail a deploy."""
     channels = begin(valkey_url, "handle", "name", "colour")
+    digests = digests_at(valkey_url)
     with valkey_server.client() as client:
-        client.hset(DEFAULT_KEYS.member(guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
-        key = DEFAULT_KEYS.member(guest_id(channels["name"]))[0]
+        client.hset(DEFAULT_KEYS.member(digests.guest_id(channels["handle"]))[0].decode(), "d", b"{broken")
+        key = DEFAULT_KEYS.member(digests.guest_id(channels["name"]))[0]
         client.delete(key)
         client.set(key, "no hash")
     code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
@@ -126,7 +127,7 @@ def test_broken_documents_are_counted_without_personal_data(
     assert out.splitlines()[-1] == "documents 3, broken 2, runs 2, without a mapping 0"
     for channel in channels.values():
         assert channel.identifier not in out
-        assert guest_id(channel) not in out
+        assert digests.guest_id(channel) not in out
 
 
 def test_a_store_without_members_stays_empty(
@@ -183,7 +184,7 @@ def test_wrong_usage_and_a_server_that_is_not_there(tmp_path: Path, monkeypatch:
 
 def test_a_folder_of_ones_own_and_the_projects_flows(tmp_path: Path) -> None:
     """The bot of the repository has no fault, and a folder is checked like a server."""
-    said = "13 flows in en, sn; no text has a fault\n"  # as the page on languages says
+    said = "14 flows in en, sn; no text has a fault\n"  # as the page on languages says
     assert run("check", "--flows", "flows", cwd=tmp_path) == (0, said, "")
     (tmp_path / "data").mkdir()
     code, out, err = run("check", "--flows", "flows", "--data", "data", cwd=tmp_path)

@@ -14,6 +14,7 @@ import pytest
 
 import flows
 from tests.cli_runs import Terminal, embedded, invoke
+from tests.digests import digests_at
 from tests.engines import Server
 from tests.legacy.bulk.bot import bot
 from tests.legacy.bulk.records import offered, text
@@ -21,7 +22,7 @@ from tests.legacy.bulk.run import migrate_many
 from vimbiso_fsm import cli
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy import Legacy
-from vimbiso_fsm.legacy.records import record_digest
+from vimbiso_fsm.legacy.records import record_digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 
@@ -61,7 +62,7 @@ def test_records_that_are_not_imported_are_listed(valkey_url: str, client: Any, 
     Its number is printed only for `--find`.
     """
     client.set(NUMBER, text(offered(NUMBER, f"m-{NUMBER}", step=999)))
-    digest = record_digest(NUMBER)
+    [digest] = record_digests(digests_at(valkey_url), NUMBER)
     code, out, err = invoke(*at(valkey_url))
     assert (code, out.split(";")[0]) == (1, "imported 0, imported before 0, not imported 1")
     assert err == (f"record •••567 ({digest}): flow_data.step is 999, and the old flow 'offer' had 3 steps\n")

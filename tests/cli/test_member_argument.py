@@ -7,14 +7,15 @@ import pytest
 import typer
 
 from tests.bots import fruit_bot, member_document
+from tests.digests import guest_id
 from tests.shells import Watched
 from vimbiso_fsm import Channel, FlowStateManager, Message
 from vimbiso_fsm.cli.member_argument import member_id_of
 from vimbiso_fsm.cli.store_options import OpenStore
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.document.state_validator import CHANNEL_TYPES
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Link, Request, Scan
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 NUMBER, OTHER = "263771000001", "263771000002"
 PLACE = f"whatsapp:{NUMBER}"
@@ -24,7 +25,7 @@ class Talks:
     """A store in memory, and the conversations that a test begins there."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore(lambda: 1e9)
+        self.store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
         self.at = OpenStore(self.store, CHANNEL_TYPES)
         self._manager = FlowStateManager(fruit_bot(), self.store)
 

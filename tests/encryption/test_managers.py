@@ -14,6 +14,7 @@ import redis
 
 pytest.importorskip("cryptography", reason="needs the package cryptography")
 
+from tests.digests import guest_id
 from tests.engines import Server
 from vimbiso_fsm import (
     SECRET,
@@ -37,7 +38,6 @@ from vimbiso_fsm import (
     call,
 )
 from vimbiso_fsm.audit.trail import faults, read_trail
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.encryption.procedures import Procedures, Reencrypt
 from vimbiso_fsm.encryption.settings import SCOPES
 from vimbiso_fsm.encryption.store import EncryptedStore
@@ -66,6 +66,7 @@ from vimbiso_fsm.store.requests import (
     Wipe,
     digest,
 )
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 ONE, TWO, THREE = (bytes(range(start, start + 32)) for start in (0, 32, 64))
 OLD, NEW, BOTH = KeyRing({"one": ONE}), KeyRing({"two": TWO}), KeyRing({"two": TWO, "one": ONE})
@@ -213,7 +214,7 @@ def state_of(store: Any, member_id: str = "m-1") -> Stored:
 def test_no_stored_byte_holds_a_secret(scope: Any, own: bool, server: Server):
     """At no time does a key or value hold a secret, or an unkeyed digest of one: not while a call is pending either."""
     seen: list[bytes] = []
-    with AtomicStateManager.from_url(server.url) as store, server.client() as client:
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
         manager = on(store, Encryption(OLD, scope, own))
         BANK.hook = lambda: seen.append(values(client))
         for number, text in enumerate(CONVERSATION):
@@ -236,7 +237,7 @@ def test_no_stored_byte_holds_a_secret(scope: Any, own: bool, server: Server):
 @pytest.mark.parametrize("scope", SCOPES)
 def test_what_was_plain_is_encrypted_with_the_next_turn(scope: Any):
     """A store of before is read; the next turn writes in the new scope, and what was handled stays handled."""
-    store = MemoryStore(lambda: 1e9)
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     plain = on(store, None)
     replies = talk(plain)
     for encryption in (Encryption(OLD, scope), Encryption(BOTH, "whole"), Encryption(BOTH, scope)):
@@ -256,7 +257,7 @@ def test_what_was_plain_is_encrypted_with_the_next_turn(scope: Any):
 def test_a_flipped_bit_is_mended_from_the_document_before(scope: Any):
     """A changed byte, a document of another version and one of another member are damage, and are mended as such."""
     for damage in ("bit", "version", "member"):
-        store = MemoryStore(lambda: 1e9)
+        store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
         manager = on(store, Encryption(OLD, scope))
         talk(manager)
         state: Any = store._members["m-1"].state
@@ -266,7 +267,7 @@ def test_a_flipped_bit_is_mended_from_the_document_before(scope: Any):
         elif damage == "version":
             data = store._members["m-1"].previous or b""
         else:
-            other = EncryptedStore(MemoryStore(lambda: 1e9), Encryption(OLD, scope))
+            other = EncryptedStore(MemoryStore(lambda: 1e9, secret=STORE_SECRET), Encryption(OLD, scope))
             commit = Commit("m-2", NO_HEAD, "t", "t", "", b"{}", Entry(1, "d", b"{}"))
             other.perform(attrs.evolve(commit, entry=Entry(1, digest(b"e"), b"e")))
             data = state_of(other.inner, "m-2").document or b""
@@ -282,7 +283,7 @@ def test_a_flipped_bit_is_mended_from_the_document_before(scope: Any):
 
 def test_quarantined_data_is_shown_decrypted():
     """An operator sees quarantined documents as they were, where they can be decrypted."""
-    store = MemoryStore(lambda: 1e9)
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     manager = on(store, Encryption(OLD))
     talk(manager)
     document = state_of(manager._store).document
@@ -305,7 +306,7 @@ MISSING = {
 @pytest.mark.parametrize("scope", ENCRYPTED)
 def test_without_the_key_nothing_is_changed(scope: Any, given: str, caplog: pytest.LogCaptureFixture):
     """Each message and operation is answered clearly, nothing is changed, and with the key all goes on."""
-    store = MemoryStore(lambda: 1e9)
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     cache = on(store, Encryption(OLD, scope))
     talk(cache)
     before = attrs.asdict(store._members["m-1"])
@@ -344,7 +345,7 @@ def test_without_the_key_nothing_is_changed(scope: Any, given: str, caplog: pyte
 def test_without_the_key_a_member_can_be_wiped_and_erased(given: str):
     """A key that is lost for good leaves a way: the member is wiped or erased, and begins anew."""
     for operation in ("wipe", "erase"):
-        store = MemoryStore(lambda: 1e9)
+        store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
         talk(on(store, Encryption(OLD, "whole", member_keys=True)))
         manager = on(store, MISSING[given])
         getattr(manager, operation)("m-1")
@@ -356,7 +357,7 @@ def test_without_the_key_a_member_can_be_wiped_and_erased(given: str):
 def test_a_ring_that_changes_while_the_manager_runs_is_followed():
     """A key that is added later is found when data names it, and the next turn writes with the new current key."""
     rings = [OLD]
-    store = MemoryStore(lambda: 1e9)
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     manager = on(store, Encryption(lambda: rings[-1]))
     talk(manager, texts=CONVERSATION[:2])
     rings.append(BOTH)
@@ -383,7 +384,7 @@ def kinds_of(store: Any, member_id: str = "m-1") -> set[str]:
 @pytest.mark.parametrize("before", [None, Encryption(OLD), Encryption(OLD, "fields"), Encryption(OLD, "whole", True)])
 def test_all_of_a_member_is_encrypted_again(before: Encryption | None, scope: Any):
     """After it no part needs an old key, is plain or is encrypted; the audit is whole and a repeat does nothing."""
-    store = MemoryStore(lambda: 1e9)
+    store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     first = on(store, before)
     replies = talk(first)
     document, trail = state_of(first._store).document, store.perform(ReadAudit("m-1"))
@@ -411,7 +412,7 @@ def test_a_part_that_changes_meanwhile_is_left_alone():
         """A store in which a turn is made before one of the requests."""
 
         def __init__(self) -> None:
-            self.store, self.at, self.steps = MemoryStore(lambda: 1e9), -1, 0
+            self.store, self.at, self.steps = MemoryStore(lambda: 1e9, secret=STORE_SECRET), -1, 0
 
         def perform(self, request: Any) -> Any:
             if self.at >= 0:
@@ -466,7 +467,7 @@ def test_an_encryption_may_end_at_any_request():
     """After a crash at any request everything can be read, and a repeat does the rest."""
     for own in (False, True):
         for after in range(9):
-            store = MemoryStore(lambda: 1e9)
+            store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
             talk(on(store, Encryption(OLD, member_keys=own)))
             document = state_of(on(store, Encryption(OLD, member_keys=own))._store).document
             with suppress(Crash):
@@ -502,7 +503,7 @@ def test_keys_rotate_under_load(own: bool, server: Server):
         except BaseException as error:
             errors.append(error)
 
-    with AtomicStateManager.from_url(server.url) as store:
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store:
         managers = [FlowStateManager(Bot(counted), store, encryption=encryption, cache=cache) for cache in (0, 100)]
         works = [partial(chats, manager, channel) for manager in managers for channel in members]
         threads = [
@@ -532,7 +533,7 @@ def test_an_erased_member_is_unreadable_in_a_restored_copy(server: Server):
     """With the keys elsewhere, a copy of the store from before an erasure holds nothing that can be decrypted."""
     encryption = Encryption(OLD, member_keys=f"{server.url}?db=1")
     other = Channel("whatsapp", "263771000002")
-    with AtomicStateManager.from_url(server.url) as store, server.client() as client:
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
         with on(store, encryption) as manager:
             talk(manager)
             manager.handle(Message(other, "o1", "hi"))
@@ -559,8 +560,8 @@ def test_an_erasure_drops_every_key_also_after_two_crashes(elsewhere: bool):
 
     def erased(*ends: int) -> tuple[Any, bool]:
         """Erase the member in a process that ends after some requests, once for each number; then once more."""
-        crashing = Crashing(MemoryStore(lambda: 1e9))
-        keys = Crashing(MemoryStore(lambda: 1e9)) if elsewhere else crashing
+        crashing = Crashing(MemoryStore(lambda: 1e9, secret=STORE_SECRET))
+        keys = Crashing(MemoryStore(lambda: 1e9, secret=STORE_SECRET)) if elsewhere else crashing
         manager = on(EncryptedStore(crashing, Encryption(OLD, member_keys=True), keys=keys), None)
         talk(manager, texts=CONVERSATION[:2])
         ended = True
@@ -593,7 +594,7 @@ def test_a_turn_beside_a_wipe_or_an_erasure_loses_nothing():
     encryption = Encryption(OLD, member_keys=True)
     for operation in ("wipe", "erase"):
         for at in range(1, 40):
-            store = MemoryStore(lambda: 1e9)
+            store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
             talk(on(store, encryption))
             other = FlowStateManager(BOT, store, encryption=encryption)
             racing = Racing(store, at, partial(other.handle, said(70, "hi")))
@@ -634,7 +635,7 @@ def test_any_two_procedures_in_any_order_lose_nothing_and_leave_no_key(one: str,
 
     def play(choices: list[int]) -> None:
         """Let two processes take their steps as chosen; further steps are of the first, and are appended."""
-        store = MemoryStore(lambda: 1e9)
+        store = MemoryStore(lambda: 1e9, secret=STORE_SECRET)
         first = EncryptedStore(store, Encryption(OLD, member_keys=True))
         head = NO_HEAD
         for number in range(2 if stored else 1):
@@ -683,7 +684,7 @@ def test_any_two_procedures_in_any_order_lose_nothing_and_leave_no_key(one: str,
 
 def test_a_late_answer_does_not_bring_a_dropped_key_back():
     """A load that is answered late, after a wipe, does not tell the key of the next turn."""
-    guest, store = guest_id(PHONE), MemoryStore(lambda: 1e9)
+    guest, store = guest_id(PHONE), MemoryStore(lambda: 1e9, secret=STORE_SECRET)
     encrypted = EncryptedStore(store, Encryption(OLD, member_keys=True))
     on(encrypted, None).handle(said(0, "hi"))
     late: Any = encrypted._procedures.answer(Load(guest))
@@ -717,7 +718,7 @@ def test_a_turn_that_is_stored_is_answered_though_the_keys_cannot_be_reached():
         """A store that cannot be reached for one kind of request, apart from the first of `KeepKey`."""
 
         def __init__(self) -> None:
-            self.store, self.kept, self.fails = MemoryStore(lambda: 1e9), 0, "KeepKey"
+            self.store, self.kept, self.fails = MemoryStore(lambda: 1e9, secret=STORE_SECRET), 0, "KeepKey"
 
         def perform(self, request: Any) -> Any:
             self.kept += isinstance(request, KeepKey)
@@ -726,7 +727,10 @@ def test_a_turn_that_is_stored_is_answered_though_the_keys_cannot_be_reached():
             return self.store.perform(request)
 
     keys = Failing()
-    manager = on(EncryptedStore(MemoryStore(lambda: 1e9), Encryption(OLD, member_keys=True), keys=keys), None)
+    manager = on(
+        EncryptedStore(MemoryStore(lambda: 1e9, secret=STORE_SECRET), Encryption(OLD, member_keys=True), keys=keys),
+        None,
+    )
     assert manager.handle(said(0, "hi")).status == "advanced"
     assert keys.kept == 2
     keys.fails = "DropKeys"
@@ -741,7 +745,7 @@ def test_a_turn_asks_the_store_once():
         """A store that notes what it is asked."""
 
         def __init__(self) -> None:
-            self.store, self.asked = MemoryStore(lambda: 1e9), list[str]()
+            self.store, self.asked = MemoryStore(lambda: 1e9, secret=STORE_SECRET), list[str]()
 
         def perform(self, request: Any) -> Any:
             self.asked.append(type(request).__name__)
@@ -764,12 +768,12 @@ def test_a_turn_asks_the_store_once():
 async def test_the_async_manager_encrypts_as_the_sync_one_does(server: Server):
     """Both managers read what the other has written, with keys of the members' own elsewhere."""
     encryption = Encryption(OLD, "fields", member_keys=f"{server.url}?db=1")
-    async with AsyncFlowStateManager.from_url(server.url, BOT, encryption=encryption) as manager:
+    async with AsyncFlowStateManager.from_url(server.url, BOT, encryption=encryption, secret=STORE_SECRET) as manager:
         for number, text in enumerate(CONVERSATION):
             await manager.handle(said(number, text))
         document = await manager.state("m-1")
         assert (await manager.ask(Reencrypt("m-1"))).rewritten == 0
-    with FlowStateManager.from_url(server.url, BOT, encryption=encryption) as sync:
+    with FlowStateManager.from_url(server.url, BOT, encryption=encryption, secret=STORE_SECRET) as sync:
         assert sync.state("m-1") == document
         assert sync.handle(said(1, PIN)).status == "duplicate"
         sync.erase("m-1")

@@ -641,4 +641,4 @@ def test_nothing_of_another_members_document_is_kept():
     for data in (encode(other), encode(other)[:-1]):
         found = salvage(BOT, data, CHANNEL, NOW, member_id="m-1", guest=False, version=3)
         assert (found.kept, found.lost) == ((), ("document",))
-        assert found.document == first_document(CHANNEL, NOW, member_id="m-1", version=3)
+        assert found.document == first_document("m-1", CHANNEL, NOW, CHANNEL.address, version=3)

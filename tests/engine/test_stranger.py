@@ -10,12 +10,13 @@ import pytest
 
 import flows
 from flows.credex_core import SimulatedCredexCore
+from tests.digests import guest_id
 from tests.hostile.kit import MemoryLedger, message, pay_bot
 from vimbiso_fsm import Bot, Flow, FlowStateManager, State, Text, Transition, Turn
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Load, ReadAudit, ReadRecords
 from vimbiso_fsm.store.retention import DAY, DOCUMENT_LIFE, STRANGER_LIFE, TOKEN_KEPT
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 ID = guest_id(message("hi").channel.address)
 
@@ -49,7 +50,7 @@ class Talk:
 def talk(bot: Bot | None = None) -> Generator[Talk]:
     """Start a bot: by default one that pays, with sessions of five minutes."""
     clock = Clock()
-    store = MemoryStore(clock)
+    store = MemoryStore(clock, secret=STORE_SECRET)
     with FlowStateManager(bot or pay_bot(session=300.0), store, cache=0) as manager:
         manager._base.clock.follow(clock)
         yield Talk(manager, store, clock)

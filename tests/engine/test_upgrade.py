@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.bots import member_document
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Errand2, Till, bot_of, errand, errand_1, pick
+from tests.digests import guest_id
 from tests.shells import Shell
 from tests.strategies import plain_values
 from vimbiso_fsm import Bot, FinishOnOld, Flow, Migration, ReplacedBy, Restart, State, Text, Transition
@@ -685,7 +686,8 @@ def test_a_member_that_a_guest_becomes_is_upgraded():
     member, _ = faults(bot, encode(standing("gift").document()))
     assert member is not None
     assert member.upgraded
-    guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
+    guest = first_document(guest_id(CHANNEL), CHANNEL, START, CHANNEL.address, version=3)
+    guest = attrs.evolve(guest, moved=Moved("m-1", 3))
     adopted = merge(bot, guest, member, START, version=member.version)
     assert adopted.entry is not None
     assert adopted.entry.detail["migrated"] == [*member.upgraded]

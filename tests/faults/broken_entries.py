@@ -31,6 +31,7 @@ from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import shard_of
 from vimbiso_fsm.store.retention import SHARDS
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["broken_due_sets"]
 
@@ -157,7 +158,7 @@ def _confirm(confirmations: int, seed: int, report: Report) -> None:
     people = people_for(confirmations, 5)
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         client = stack.enter_context(server.client())
-        store = stack.enter_context(AtomicStateManager.from_url(server.url))
+        store = stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET))
         clock = Clock()
         settings: dict[str, Any] = {"deliver": records.deliverer, "cache": 0, "rates": None}
         manager = stack.enter_context(
@@ -203,14 +204,14 @@ def broken_due_sets(count: int, seed: int, *, limit: float = LIMIT) -> Report:
             _awake(server, records, report, clock, TIMEOUT) as told,
             _awake(server, records, report, clock, TIMEOUT),
             spoiler.running(),
-            AtomicStateManager.from_url(server.url) as store,
+            AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store,
         ):
             manager = FlowStateManager(till_bot(LedgerTill(records)), store)
             until = time.monotonic() + limit
             while (told() < count or not wanted <= _met(manager).keys()) and time.monotonic() < until:
                 time.sleep(0.02)
         check_timers(server.url, records, people, report)
-        with AtomicStateManager.from_url(server.url) as store:
+        with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store:
             _check_incidents(FlowStateManager(till_bot(LedgerTill(records)), store), client, wanted, report)
         report.count(spoilt=spoiler.done.total())
     return report
@@ -223,7 +224,7 @@ def _awake(
     """Run a worker inside the block; yield how many members were told something. No waking may fail."""
     bot = till_bot(LedgerTill(records), timeout=timeout)
     with (
-        AtomicStateManager.from_url(server.url) as store,
+        AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store,
         FlowStateManager(bot, Clocked(store, clock), deliver=Deliverer(records)) as manager,
     ):
         worker = Worker(manager, every=0.05, lease=0.6)

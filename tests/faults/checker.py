@@ -34,6 +34,7 @@ from vimbiso_fsm.store.ciphertext import named_digest
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadAudit, ReadRecords, Record, Stored
 from vimbiso_fsm.store.retention import AUDIT_KEPT, RECORDS_KEPT
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["check", "check_tally"]
 
@@ -67,7 +68,7 @@ def check(
         drain(url, folder, people, encryption)
     answered, sales = _answered(folder), folder.sales()
     with (
-        AtomicStateManager.from_url(url) as store,
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
         FlowStateManager(bot, store, rates=None, encryption=encryption) as manager,
     ):
         told: list[object] = [*manager.incidents()]
@@ -91,7 +92,7 @@ def drain(url: str, folder: Folder, people: Iterable[Person], encryption: Encryp
     """Wake the members for whom work is due, or will be when leases have expired."""
     clock = Clock()
     with (
-        AtomicStateManager.from_url(url) as store,
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
         FlowStateManager(
             till_bot(LedgerTill(folder)),
             Clocked(store, clock),
@@ -113,7 +114,10 @@ def drain(url: str, folder: Folder, people: Iterable[Person], encryption: Encryp
 
 def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, int]) -> None:
     """Check that each number that a member of the tally sent was counted once, and nothing else."""
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(TALLY, store, rates=None) as manager:
+    with (
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        FlowStateManager(TALLY, store, rates=None) as manager,
+    ):
         entries = _check_member(store, manager, person, person.guest_id, report)
         document = manager.state(person.guest_id)
     assert document is not None

@@ -39,6 +39,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import AsyncStore, ReadDue, Request, Store, shard_of
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["AsyncMortal", "Lines", "Mortal", "MortalTill", "Steps", "in_child", "nowhere", "run_alone", "wake_due"]
 
@@ -137,7 +138,7 @@ def _handle(
     bot = till_bot(MortalTill(LedgerTill(records), point))
     if style == "sync":
         with (
-            AtomicStateManager.from_url(url) as store,
+            AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
             FlowStateManager(bot, Mortal(store, point), rates=None) as manager,
         ):
             _trace(lines)
@@ -149,7 +150,7 @@ def _handle(
 
 async def _handle_async(url: str, bot: Any, message: Message, point: Callable[[], None], lines: Any) -> None:
     async with (
-        AsyncAtomicStateManager.from_url(url) as store,
+        AsyncAtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
         AsyncFlowStateManager(bot, AsyncMortal(store, point), rates=None) as manager,
     ):
         _trace(lines)
@@ -195,7 +196,7 @@ class Killer:
         person = Person(len(self.people) + 1, confirmations=3)
         self.people.append(person)
         clock = Clock()
-        with AtomicStateManager.from_url(self.url) as store:
+        with AtomicStateManager.from_url(self.url, secret=STORE_SECRET) as store:
             with FlowStateManager(till_bot(LedgerTill(self.records)), Clocked(store, clock), rates=None) as manager:
                 for message in person.messages[:turn]:
                     deliver(manager, person, message, self.records, clock)
@@ -225,7 +226,7 @@ class Killer:
         reader, writer = os.pipe()
         person = Person(len(self.people) + 1, confirmations=3)
         self.people.append(person)
-        with AtomicStateManager.from_url(self.url) as store:
+        with AtomicStateManager.from_url(self.url, secret=STORE_SECRET) as store:
             manager = FlowStateManager(till_bot(LedgerTill(self.records)), store, rates=None)
             for message in person.messages[:turn]:
                 deliver(manager, person, message, self.records, Clock())

@@ -15,9 +15,9 @@ from functools import cached_property
 
 import attrs
 
+from tests.digests import guest_id
 from tests.faults.clock import Clock
 from tests.faults.records import Folder
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.flow.calls import STANDARD

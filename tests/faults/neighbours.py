@@ -37,6 +37,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Load, ReadDue, Scan, Stored
 from vimbiso_fsm.store.retention import SHARDS
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["neighbours"]
 
@@ -221,7 +222,9 @@ def neighbours(
                 _judge(report, f"mark-{person}-{bot}-{account}", account, replies, "a delivery")
                 report.count(delivered=1)
 
-            stores = [AtomicStateManager.from_url(proxy.url, namespace=namespace) for _ in range(2)]
+            stores = [
+                AtomicStateManager.from_url(proxy.url, namespace=namespace, secret=STORE_SECRET) for _ in range(2)
+            ]
             made = [
                 FlowStateManager(_bot(bot, records, accounts), Clocked(store, clock), deliver=deliver, rates=None)
                 for store in map(stack.enter_context, stores)

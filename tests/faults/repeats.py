@@ -31,6 +31,7 @@ from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Head, Load, ReadRecords, Record, Stored
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["restored_store"]
 
@@ -104,7 +105,7 @@ def repeated(profile: Profile, seed: int) -> Report:
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         bot = till_bot(LedgerTill(records), session=300.0)
         clock = Clock()
-        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
+        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET)), clock)
         workers = [stack.enter_context(FlowStateManager(bot, store, rates=None)) for _ in range(3)]
         pool = stack.enter_context(ThreadPoolExecutor(2))
         posts = [_Post(bot, store, workers, person, records, report, chance, pool) for person in people]
@@ -143,7 +144,7 @@ def shuffled(profile: Profile, seed: int) -> Report:
     messages = {number: person.message(number, str(number)) for number in numbers}
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         clock = Clock()
-        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
+        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET)), clock)
         workers = [stack.enter_context(FlowStateManager(TALLY, store, rates=None)) for _ in range(4)]
         workers[0].handle(person.message("hi", "hi"))
         for later in (0.0, MINUTES, DAYS):
@@ -182,9 +183,11 @@ def restored_store(members: int, seed: int) -> Report:
     said: dict[Person, list[Message]] = {person: [] for person in people}
     with folder() as records, own_server(valkey_program()) as server, logged(records), ExitStack() as stack:
         stale_clock = Clock()
-        stale_store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), stale_clock)
+        stale_store = Clocked(
+            stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET)), stale_clock
+        )
         stale = stack.enter_context(FlowStateManager(TALLY, stale_store, rates=None))
-        fresh = stack.enter_context(FlowStateManager.from_url(server.url, TALLY, rates=None))
+        fresh = stack.enter_context(FlowStateManager.from_url(server.url, TALLY, rates=None, secret=STORE_SECRET))
 
         def say(worker: FlowStateManager, person: Person, times: int, part: str) -> list[Message]:
             messages = [person.message(f"{part}{place}", str(chance.randint(1, 99))) for place in range(times)]

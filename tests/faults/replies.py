@@ -28,6 +28,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 from vimbiso_fsm.store.requests import AsyncStore, Commit, Request
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["lost_replies", "people_for"]
 
@@ -182,7 +183,7 @@ def cancelled(profile: Profile, seed: int) -> Report:
 async def _cancel(url: str, records: Folder, people: Sequence[Person], chance: random.Random, report: Report) -> None:
     clock = Clock()
     free = asyncio.Semaphore(40)
-    async with AsyncAtomicStateManager.from_url(url) as store:
+    async with AsyncAtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
         watched = _Watched(AsyncClocked(store, clock))
         bot = till_bot(LedgerTill(records))
 
@@ -255,14 +256,14 @@ def pool(profile: Profile, seed: int) -> Report:
                 came_to(person, message, outcome)
 
         async def talk_together() -> None:
-            async with AsyncFlowStateManager.from_url(server.url, bot, rates=None) as manager:
+            async with AsyncFlowStateManager.from_url(server.url, bot, rates=None, secret=STORE_SECRET) as manager:
                 for messages in zip(*(person.messages[half:] for person in people), strict=True):
                     outcomes = await asyncio.gather(*map(manager.handle, messages), return_exceptions=True)
                     for found in zip(people, messages, outcomes, strict=True):
                         came_to(*found)
 
         with (
-            FlowStateManager.from_url(server.url, bot, rates=None) as manager,
+            FlowStateManager.from_url(server.url, bot, rates=None, secret=STORE_SECRET) as manager,
             ThreadPoolExecutor(len(people)) as threads,
         ):
             for done in [threads.submit(talk, manager, person) for person in people]:

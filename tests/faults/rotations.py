@@ -23,6 +23,7 @@ from vimbiso_fsm.encryption.settings import Encryption
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Scan
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__: list[str] = []
 
@@ -57,7 +58,7 @@ def _reencrypt_all(url: str, records: Folder, encryption: Encryption, report: Re
     from vimbiso_fsm.encryption.procedures import Reencrypt
 
     with (
-        AtomicStateManager.from_url(url) as store,
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
         FlowStateManager(till_bot(LedgerTill(records)), store, encryption=encryption) as manager,
     ):
         for name in store.perform(Scan()):

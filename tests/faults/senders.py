@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from tests.digests import guest_id
 from tests.engines import valkey_program
 from tests.faults.bot import TALLY
 from tests.faults.row import Profile, Report, folder, row
 from tests.faults.server import own_server
 from tests.faults.worker import logged
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import TooManyMessages
 from vimbiso_fsm.flow.rates import Rate, Rates
 from vimbiso_fsm.messages.message import Channel, Message
@@ -20,6 +20,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.store.requests import shard_of
 from vimbiso_fsm.store.retention import STRANGER_LIFE, TOKEN_KEPT
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["hostile_senders"]
 
@@ -130,12 +131,14 @@ def _check_kept(client: Any, clients: _Clients, report: Report) -> None:
 
 
 async def _run(url: str, seconds: float, rates: Rates | None, client: Any, report: Report) -> None:
-    async with AsyncFlowStateManager.from_url(url, TALLY, rates=rates) as manager:
+    async with AsyncFlowStateManager.from_url(url, TALLY, rates=rates, secret=STORE_SECRET) as manager:
         clients = _Clients(manager, report)
         for member in range(MEMBERS):
             await manager.handle(Message(_channel("known", member), "0", "hi"))
         quiet = await _phase(clients, "quiet", seconds)
-    async with AsyncFlowStateManager.from_url(url, TALLY, rates=rates) as manager:  # it remembers no member
+    async with AsyncFlowStateManager.from_url(
+        url, TALLY, rates=rates, secret=STORE_SECRET
+    ) as manager:  # it remembers no member
         clients = _Clients(manager, report, clients.sums)
         before = client.info("memory")["used_memory"]
         flooded = await _phase(clients, "flood", seconds, clients.flood(seconds))

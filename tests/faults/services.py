@@ -41,6 +41,7 @@ from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["misbehaving"]
 
@@ -249,7 +250,7 @@ _COUNTING = threading.Lock()
 @contextmanager
 def _sync(url: str, bot: Bot, clock: Clock) -> Generator[Handle]:
     with (
-        AtomicStateManager.from_url(url) as store,
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
         FlowStateManager(bot, Clocked(store, clock), rates=None) as manager,
     ):
         yield manager.handle
@@ -262,7 +263,7 @@ def _awaited(url: str, bot: Bot, clock: Clock) -> Generator[Handle]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        store = AsyncAtomicStateManager.from_url(url)
+        store = AsyncAtomicStateManager.from_url(url, secret=STORE_SECRET)
         manager = AsyncFlowStateManager(bot, AsyncClocked(store, clock), rates=None, on_close=store.close)
         yield lambda message: asyncio.run_coroutine_threadsafe(manager.handle(message), loop).result(PERSEVERANCE)
         asyncio.run_coroutine_threadsafe(manager.close(), loop).result(PERSEVERANCE)

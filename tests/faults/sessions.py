@@ -28,6 +28,7 @@ from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import AsyncStore, Commit, Request, Store
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__: list[str] = []
 
@@ -73,7 +74,7 @@ def _judge(person: Person, outcome: Outcome, report: Report) -> None:
 
 def _sync(url: str, records: Folder, people: Sequence[Person], chance: random.Random, report: Report) -> None:
     bot = till_bot(LedgerTill(records), session=SESSION)
-    with AtomicStateManager.from_url(url) as store:
+    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
         for person in people:
             slow = _Slow(Clocked(store, clock := Clock()))
             with FlowStateManager(bot, slow, rates=None) as manager:
@@ -87,7 +88,7 @@ def _sync(url: str, records: Folder, people: Sequence[Person], chance: random.Ra
 
 async def _async(url: str, records: Folder, people: Sequence[Person], chance: random.Random, report: Report) -> None:
     bot = till_bot(LedgerTill(records), session=SESSION)
-    async with AsyncAtomicStateManager.from_url(url) as store:
+    async with AsyncAtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
         for person in people:
             slow = _AsyncSlow(AsyncClocked(store, clock := Clock()))
             async with AsyncFlowStateManager(bot, slow, rates=None) as manager:
@@ -123,7 +124,7 @@ def _stopped(url: str, records: Folder, person: Person) -> None:
     """Run a worker that stops itself between decision and commit, as if the machine had no time for it."""
     bot = till_bot(LedgerTill(records), session=BRIEF)
     report = Report()
-    with AtomicStateManager.from_url(url) as store:
+    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
         slow = _Slow(Clocked(store, clock := Clock()))
         with FlowStateManager(bot, slow, rates=None) as manager:
             for message in person.messages[:3]:

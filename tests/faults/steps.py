@@ -27,6 +27,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Lease
 from vimbiso_fsm.store.retention import DAY, SHARDS
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["clock_steps"]
 
@@ -122,7 +123,7 @@ def clock_steps(profile: Profile, seed: int) -> Report:
                 if busy := workers.busy():
                     workers.replace(chance.choice(busy))
                     report.count(killed=1)
-                with AtomicStateManager.from_url(url) as store:
+                with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
                     shard = chance.randrange(SHARDS)
                     store.perform(Lease(shard, "dead", 15.0))
                     stepping.step(0)
@@ -145,7 +146,10 @@ def _deliver_again(url: str, records: Folder, people: Sequence[Person], report: 
     """Deliver every message again; each must be known. Then look for instants that only a wrong clock can have set."""
     bot = till_bot(LedgerTill(records))
     latest = time.time() + 3600
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store, rates=None) as manager:
+    with (
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        FlowStateManager(bot, store, rates=None) as manager,
+    ):
         for person in people:
             statuses = {manager.handle(message).status for message in person.messages}
             report.demand(statuses == {"duplicate"}, f"{person.number}: delivered again, messages came to {statuses}")

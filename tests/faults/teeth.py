@@ -31,6 +31,7 @@ from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.runtime.services import Places
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadDue
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__: list[str] = []
 
@@ -102,7 +103,11 @@ def no_secret_inside(profile: Profile, seed: int) -> Report:
 def _sales(count: int) -> Report:
     """Let members confirm one sale each, without any fault."""
     report, people = Report(), people_for(count, 1)
-    with folder() as records, own_server(valkey_program()) as server, AtomicStateManager.from_url(server.url) as store:
+    with (
+        folder() as records,
+        own_server(valkey_program()) as server,
+        AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store,
+    ):
         clock = Clock()
         manager = FlowStateManager(till_bot(LedgerTill(records)), Clocked(store, clock), rates=None)
         for person in people:

@@ -28,6 +28,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["TIMEOUT", "Deliverer", "ask_for_confirmations", "check_timers"]
 
@@ -64,7 +65,10 @@ class Deliverer:
 def ask_for_confirmations(url: str, records: Folder, people: Iterable[Person], clock: Clock) -> None:
     """Ask each member for a confirmation."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, Clocked(store, clock), rates=None) as manager:
+    with (
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        FlowStateManager(bot, Clocked(store, clock), rates=None) as manager,
+    ):
         for person in people:
             for message in person.messages[:BEGINNING]:
                 deliver(manager, person, message, records, clock)
@@ -74,7 +78,10 @@ def check_timers(url: str, records: Folder, people: Iterable[Person], report: Re
     """Check that each timer fired once and that its replies were delivered, the same ones under the same key."""
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
     told = Counter((line["to"], line["key"], tuple(line["texts"])) for line in records.noted("told"))
-    with AtomicStateManager.from_url(url) as store, FlowStateManager(bot, store, rates=None) as manager:
+    with (
+        AtomicStateManager.from_url(url, secret=STORE_SECRET) as store,
+        FlowStateManager(bot, store, rates=None) as manager,
+    ):
         for person in people:
             fired = [entry for entry in manager.history(person.member_id) if entry.kind == "timer"]
             report.demand(len(fired) == 1, f"{person.number}: the timer went off {len(fired)} times")
@@ -101,7 +108,7 @@ def outbox(profile: Profile, seed: int) -> Report:
         ask_for_confirmations(server.url, records, people, clock)
         clock.forward(TIMEOUT + 1)
         bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
-        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url)), clock)
+        store = Clocked(stack.enter_context(AtomicStateManager.from_url(server.url, secret=STORE_SECRET)), clock)
         take = Deliverer(records, random.Random(chance.random()))
         managers = [stack.enter_context(FlowStateManager(bot, store, deliver=take, rates=None)) for _ in range(4)]
         pool = stack.enter_context(ThreadPoolExecutor(8))
@@ -139,7 +146,7 @@ def _kill_wakers(profile: Profile, seed: int, url: str, records: Folder, report:
 
 def _wake(url: str, records: Folder, person: Person, clock: Clock, point: Steps | None) -> None:
     bot = till_bot(LedgerTill(records), timeout=TIMEOUT)
-    with AtomicStateManager.from_url(url) as store:
+    with AtomicStateManager.from_url(url, secret=STORE_SECRET) as store:
         clocked = Clocked(store, clock)
         mortal = Mortal(clocked, point) if point else clocked
         with FlowStateManager(bot, mortal, deliver=Deliverer(records, point=point or nowhere), rates=None) as manager:

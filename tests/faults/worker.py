@@ -26,6 +26,7 @@ from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["Job", "Workers", "crews", "logged", "working"]
 
@@ -109,7 +110,7 @@ def _threads(job: Job, folder: Folder) -> None:
                 return
 
     with (
-        AtomicStateManager.from_url(job.url, **job.options) as store,
+        AtomicStateManager.from_url(job.url, **job.options, secret=STORE_SECRET) as store,
         FlowStateManager(till_bot(LedgerTill(folder)), Clocked(store, clock), **settings, rates=None) as manager,
         ThreadPoolExecutor(job.at_once) as pool,
     ):
@@ -131,7 +132,7 @@ async def _tasks(job: Job, folder: Folder) -> None:
                     return
 
     async with (
-        AsyncAtomicStateManager.from_url(job.url, **job.options) as store,
+        AsyncAtomicStateManager.from_url(job.url, **job.options, secret=STORE_SECRET) as store,
         AsyncFlowStateManager(bot, AsyncClocked(store, clock), **settings, rates=None) as manager,
     ):
         await asyncio.gather(*map(talk, job.people))

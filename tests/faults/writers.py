@@ -19,6 +19,7 @@ from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import NotAnswered
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__: list[str] = []
 
@@ -59,7 +60,7 @@ async def _write_async(manager: AsyncFlowStateManager, records: Folder, messages
 def _threads(url: str, records: Folder, writers: range, turns: int, seed: int) -> None:
     with (
         logged(records),
-        FlowStateManager.from_url(url, TALLY, rates=None) as manager,
+        FlowStateManager.from_url(url, TALLY, rates=None, secret=STORE_SECRET) as manager,
         ThreadPoolExecutor(len(writers)) as pool,
     ):
         for done in [pool.submit(_write, manager, records, _said(writer, turns, seed)) for writer in writers]:
@@ -68,7 +69,7 @@ def _threads(url: str, records: Folder, writers: range, turns: int, seed: int) -
 
 def _tasks(url: str, records: Folder, writers: range, turns: int, seed: int) -> None:
     async def write() -> None:
-        async with AsyncFlowStateManager.from_url(url, TALLY, rates=None) as manager:
+        async with AsyncFlowStateManager.from_url(url, TALLY, rates=None, secret=STORE_SECRET) as manager:
             await asyncio.gather(*(_write_async(manager, records, _said(writer, turns, seed)) for writer in writers))
 
     with logged(records):
@@ -88,7 +89,7 @@ def sixteen(profile: Profile, seed: int) -> Report:
     ]
     context = multiprocessing.get_context("spawn")
     with folder() as records, own_server(valkey_program()) as server, logged(records):
-        with FlowStateManager.from_url(server.url, TALLY, rates=None) as manager:
+        with FlowStateManager.from_url(server.url, TALLY, rates=None, secret=STORE_SECRET) as manager:
             manager.handle(PERSON.message("hi", "hi"))
         processes = [
             context.Process(target=work, args=(server.url, records, writers, turns, seed)) for work, writers in parts

@@ -13,7 +13,7 @@ from typing import Any
 import flows
 from flows.credex_core import Fault, SimulatedCredexCore
 from vimbiso_fsm import AsyncFlowStateManager, Bot, FlowStateManager
-from vimbiso_fsm.store.index import Index
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.store.requests import (
     Commit,
     Entry,
@@ -34,6 +34,7 @@ from vimbiso_fsm.store.requests import (
     shard_of,
 )
 from vimbiso_fsm.store.script import SCRIPT, encode
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = [
     "Fault",
@@ -83,14 +84,14 @@ class Tap:
 def tapped(kind: str, bot: Bot, clock: Callable[[], float], **options: Any) -> tuple[Any, Tap]:
     """Return a manager in memory, `kind` "sync" or "async", that follows `clock`, and the tap in front of its store."""
     make: Any = FlowStateManager if kind == "sync" else AsyncFlowStateManager
-    manager = make.in_memory(bot, clock=clock, **options)
+    manager = make.in_memory(bot, clock=clock, secret=STORE_SECRET, **options)
     manager._store = tap = Tap(manager._store)
     return manager, tap
 
 
 def words_of(request: Any) -> tuple[list[bytes], list[bytes]]:
     """Return the keys and the arguments of the script call that performs a request."""
-    name, sha, count, *rest = encode(request, Index((b"golden",))).words
+    name, sha, count, *rest = encode(request, Digests((b"golden",))).words
     assert (name, sha) == ("EVALSHA", hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest())
     words = [word if isinstance(word, bytes) else str(word).encode() for word in rest]
     return words[: int(count)], words[int(count) :]

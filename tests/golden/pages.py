@@ -20,6 +20,7 @@ from typing import Any, Final
 from tests.golden.house import due_at, fill_common_keys, latest_entry, latest_incident, latest_record, stored_document
 from tests.golden.play import SCRIPTS, STAGES, Play, play, script, unpacked
 from vimbiso_fsm import FlowStateManager
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 __all__ = ["FILES", "KEYS", "PIECES", "keys_of_a_store", "page", "pages"]
 
@@ -69,7 +70,9 @@ def keys_of_a_store(stage: str, url: str, client: Any) -> bytes:
     """Return the keys of a store that was empty, after the script `keys`: type, life, name and shape of each."""
     given = STAGES[stage]
     service = given.make(lambda: _server_time(client))
-    with FlowStateManager.from_url(url, given.bot, services={given.service: service}, cache=0) as manager:
+    with FlowStateManager.from_url(
+        url, given.bot, services={given.service: service}, cache=0, secret=STORE_SECRET
+    ) as manager:
         playing = Play(stage, manager=manager)
         playing.page(script(stage, "keys"))
         fill_common_keys(playing.ask, playing.member)

@@ -6,7 +6,7 @@ import pytest
 
 import flows
 from flows.credex_core import SimulatedCredexCore
-from tests.hostile.kit import ADA, START, known_fault, message, replies, require
+from tests.hostile.kit import ADA, START, message, replies, require
 from vimbiso_fsm import FlowStateManager, Outcome
 
 NUMBER = "263771000003"
@@ -49,7 +49,6 @@ def test_the_new_holder_of_a_number_is_told_that_their_account_was_opened():
     assert "nothing was changed" not in " ".join(replies(RecycledNumber().open_account()))
 
 
-@known_fault("The number stays linked to its former member, and each message of its new holder fails.")
 def test_the_new_holder_of_a_number_gets_into_their_account():
     """When an account was opened from a number that had another member, the next messages of its holder are served."""
     number = RecycledNumber()
@@ -66,7 +65,6 @@ def test_the_new_holder_of_a_number_gets_in_after_the_former_member_was_wiped():
 
 
 @pytest.mark.parametrize("channel", ["telegram", "web", "discord", "email", "slack"])
-@known_fault("The identifier of any channel is taken for a telephone number, and it logs in without any proof.")
 def test_an_identifier_that_is_no_telephone_number_logs_no_member_in(channel: str):
     """Only a channel whose identifiers are telephone numbers logs in the member that has the number."""
     with FlowStateManager.in_memory(flows.bot, services={"credex_core": SimulatedCredexCore()}) as manager:

@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from flows.credex_core import Fault, SimulatedCredexCore
+from tests.digests import digests_at
 from tests.engines import Server
 from tests.legacy.bulk.bot import Everybody, bot
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
@@ -22,12 +23,11 @@ from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.codec import decode
 from vimbiso_fsm.document.document import Document, needs_asking, to_be_asked
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import DamagedDocument, RecordNotImported, StoreUnavailable, VimbisoError
 from vimbiso_fsm.legacy import Legacy
 from vimbiso_fsm.legacy.bulk import BulkImport, Counts, MemberMapping, Report, find, read_mapping
 from vimbiso_fsm.legacy.convert import Imported, ImportRecord, convert, import_token
-from vimbiso_fsm.legacy.records import SIDE_KEYS, not_imported, record_digest
+from vimbiso_fsm.legacy.records import SIDE_KEYS, not_imported, record_digests
 from vimbiso_fsm.legacy.source import AsyncLegacySource, LegacySource
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.operations.cache import Cache
@@ -70,6 +70,14 @@ class Manage:
         options = {"legacy": True, "services": {"credex_core": self._core}, **options}
         self.made.append(FlowStateManager.from_url(self.url, bot, **options))
         return self.made[-1]
+
+    def guest(self, channel: Channel) -> str:
+        """Return the id of the guest on a channel."""
+        return digests_at(self.url).guest_id(channel)
+
+    def digest(self, number: str) -> str:
+        """Return the name of a number in reports."""
+        return record_digests(digests_at(self.url), number)[0]
 
 
 @pytest.fixture
@@ -169,7 +177,7 @@ def test_sg70_two_workers_at_once(manage: Manage, client: Any, member_id: str | 
             if importing.request is not None:
                 importing.take(manager.ask(importing.request))
     assert [importing.outcome and importing.outcome.outcome for importing in (one, two)] == ["converted", "already"]
-    assert len(migrations(manager, member_id or guest_id(ADA))) == 1
+    assert len(migrations(manager, member_id or bot.digests.guest_id(ADA))) == 1
 
 
 def test_sg70_a_message_and_a_runner_at_once(manage: Manage, client: Any):
@@ -348,12 +356,12 @@ def test_a_record_that_cannot_be_converted_is_an_incident(manage: Manage, client
     client.set(NUMBER, make(NUMBER))
     outcome = say(manage(), "hi")
     assert stands(outcome.state) == ("dashboard", "menu")
-    [incident] = manage().incidents(guest_id(ADA))
+    [incident] = manage().incidents(manage.guest(ADA))
     assert incident.kind == "legacy"
     assert words in f"{incident.detail['field']} {incident.detail['fault']}"
     assert client.get(NUMBER) == make(NUMBER)
     say(manage(), "menu")
-    assert len(manage().incidents(guest_id(ADA))) == 1
+    assert len(manage().incidents(manage.guest(ADA))) == 1
 
 
 def test_a_key_of_another_type_is_no_record(manage: Manage, client: Any):
@@ -368,21 +376,21 @@ def test_a_record_of_another_channel_is_left_alone(manage: Manage, client: Any):
     client.set(NUMBER, text(offered(NUMBER, MEMBER)))
     outcome = say(manage(), "help", channel=Channel("sms", NUMBER))
     assert migrations(manage(), MEMBER) == []
-    assert manage().incidents(guest_id(Channel("sms", NUMBER))) == ()
+    assert manage().incidents(manage.guest(Channel("sms", NUMBER))) == ()
     assert stands(outcome.state)[0] != "offer"
 
 
 def test_an_identifier_that_is_no_number_is_not_asked_for(manage: Manage, client: Any):
     """An identifier that is not a telephone number names no key."""
     client.set("session:1", text(offered(NUMBER, MEMBER)))
-    assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("dashboard", "menu")
+    assert stands(say(manage(), "hi", channel=Channel("whatsapp", "session:1")).state) == ("prove_number", "number")
 
 
 def test_old_records_out_of_reach_are_no_reason_to_begin_anew(manage: Manage, tmp_path: Path):
     """If the records cannot be read, the message is not answered and can be handled again."""
     with pytest.raises(StoreUnavailable, match="the legacy records cannot be read"):
         say(manage(legacy=f"unix://{tmp_path}/nobody"), "hi")
-    assert manage().state(guest_id(ADA)) is None
+    assert manage().state(manage.guest(ADA)) is None
 
 
 def test_a_member_linked_before_is_asked_for_too(manage: Manage, client: Any):
@@ -430,12 +438,13 @@ def test_all_good_ones_are_converted_and_all_broken_ones_listed(
     client.set(f"{good[0]}_stage", "x")
     counts = migrate(manage.url, refused=refusals.append)
     assert (counts.converted, counts.refused, counts.seen) == (30, len(broken) + 2, 30 + len(broken) + 2)
+    digest = manage.digest
     assert {refusal.digest for refusal in refusals} == {
-        record_digest(number) for number in [*broken, "263773000000", "263773000001"]
+        digest(number) for number in [*broken, "263773000000", "263773000001"]
     }
     manager = manage()
     for n, number in enumerate(good):
-        document = manager.state(f"m-{number}" if n % 3 else guest_id(Channel("whatsapp", number)))
+        document = manager.state(f"m-{number}" if n % 3 else manage.guest(Channel("whatsapp", number)))
         assert stands(document) == ("offer", "handle")
     assert {number: client.get(number) for number in broken} == broken
     assert migrate(manage.url).already == 30
@@ -596,8 +605,8 @@ def test_a_service_is_asked_for_members_of_a_mapping(manage: Manage, client: Any
     counts = migrate(manage.url, numbers=mapping, look_up=known.get, refused=refusals.append)
     assert (counts.converted, counts.refused) == (2, 2)
     assert {(refusal.digest, refusal.field, refusal.fault) for refusal in refusals} == {
-        (record_digest(OTHER), "member_id", "is not known: the mapping names a member whom the look-up does not know"),
-        (record_digest(third), "member_id", "is not known: the mapping names another member than the look-up"),
+        (manage.digest(OTHER), "member_id", "is not known: the mapping names a member whom the look-up does not know"),
+        (manage.digest(third), "member_id", "is not known: the mapping names another member than the look-up"),
     }
     assert client.get(OTHER) == text(offered(OTHER, None))
 
@@ -649,8 +658,8 @@ def test_killed_after_any_step_and_started_again(manage: Manage, client: Any, me
         counts = migrate(manage.url)
         assert counts.converted + counts.already == 1
         manager = manage()
-        assert len(migrations(manager, member_id or guest_id(ADA))) == 1
-        document = manager.state(member_id or guest_id(ADA))
+        assert len(migrations(manager, member_id or manage.guest(ADA))) == 1
+        document = manager.state(member_id or manage.guest(ADA))
         assert stands(document) == ("offer", "handle")
         assert manager.member_of(ADA) == member_id
     else:
@@ -986,7 +995,7 @@ def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
     path = tmp_path / "report.jsonl"
     with Report(path) as report:
         report.mapping("mapping line 2: has 1 cells")
-        report.add(not_imported(NUMBER, "flow_data.step", "is missing"))
+        report.add(not_imported(NUMBER, "flow_data.step", "is missing").with_digest("0123abcd"))
         report.end(Counts(refused=1))
     assert path.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -994,7 +1003,7 @@ def test_a_report_is_for_its_owner_and_says_when_it_is_whole(tmp_path: Path):
     assert lines[1] == {
         "kind": "record",
         "record": "•••567",
-        "digest": record_digest(NUMBER),
+        "digest": "0123abcd",
         "field": "flow_data.step",
         "reason": "is missing",
     }
@@ -1006,11 +1015,14 @@ def test_a_record_of_a_report_is_found_again(manage: Manage, client: Any):
     client.mset({NUMBER: b"{", OTHER: b"{"})
 
     async def look(digest: str) -> tuple[str, ...]:
-        async with AsyncLegacySource(manage.url) as records:
-            return await find(records, digest)
+        async with (
+            AsyncLegacySource(manage.url) as records,
+            AsyncAtomicStateManager.from_url(manage.url) as store,
+        ):
+            return await find(records, store, digest)
 
-    assert asyncio.run(look(record_digest(NUMBER))) == (NUMBER,)
-    assert asyncio.run(look(record_digest(NUMBER)[:8])) == (NUMBER,)
+    assert asyncio.run(look(manage.digest(NUMBER))) == (NUMBER,)
+    assert asyncio.run(look(manage.digest(NUMBER)[:8])) == (NUMBER,)
     assert asyncio.run(look("0" * 16)) == ()
 
 
@@ -1061,7 +1073,7 @@ def test_a_wiped_guests_record_does_not_come_back(manage: Manage, client: Any, r
     """The record of a wiped guest is not imported again, neither for the guest nor for a mapped member."""
     client.set(NUMBER, text(offered(NUMBER, None)))
     migrate(manage.url)
-    manage().wipe(guest_id(ADA))
+    manage().wipe(manage.guest(ADA))
     counts = migrate(manage.url, numbers=MemberMapping({NUMBER: MEMBER}), refused=refusals.append)
     assert (counts.converted, counts.already, refusals) == (0, 1, [])
     manage().ask(Link(ADA, MEMBER))
@@ -1076,7 +1088,7 @@ def test_a_wiped_guest_who_had_begun_by_themselves_gets_no_record(
     """A record that was refused because the guest had begun stays refused after a wipe."""
     say(manage(legacy=None, services={"credex_core": Down()}), "hi")
     client.set(NUMBER, text(offered(NUMBER, None)))
-    manage().wipe(guest_id(ADA))
+    manage().wipe(manage.guest(ADA))
     counts = migrate(manage.url, numbers=MemberMapping({NUMBER: MEMBER}), refused=refusals.append)
     assert (counts.converted, counts.refused) == (0, 1)
     assert "comes too late" in refusals[0].fault

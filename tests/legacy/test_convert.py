@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import flows
 from tests.legacy.bulk.records import BROKEN, offered, registering, text
 from vimbiso_fsm.document.codec import document_to_raw, encode
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import FlowError, RecordNotImported
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import call
@@ -22,7 +21,8 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.legacy import Legacy, LegacyFlow
 from vimbiso_fsm.legacy.convert import Converted, Imported, ImportRecord, convert, import_token
-from vimbiso_fsm.legacy.records import LARGEST, is_number, masked, read, record_digest
+from vimbiso_fsm.legacy.records import LARGEST, is_number, masked, read
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
@@ -93,7 +93,7 @@ def test_a_record_becomes_a_document(channel: bool):
 def test_a_record_that_names_no_member_becomes_a_guest():
     """A record without a member id becomes a guest with the open flow."""
     document = converted(registering(NUMBER)).document
-    assert (document.member_id, document.guest, document.channels) == (guest_id(document.channel), True, ())
+    assert (document.member_id, document.guest, document.channels) == (Digests().guest_id(document.channel), True, ())
     assert document.run is not None
     assert (document.run.step, document.run.waits, document.run.trail) == ("lastname", "", ("firstname",))
     assert document.run.flow_data.data.fields["firstname"] == "Grace"
@@ -209,7 +209,7 @@ def test_a_refusal_names_the_record_the_field_and_the_fault(name: str):
     refused = raised.value
     said = str(refused)
     assert words in said
-    assert said.startswith(f"record {masked(NUMBER)} ({record_digest(NUMBER)}): ")
+    assert said.startswith(f"record {masked(NUMBER)}: ")
     assert NUMBER not in said
     assert NUMBER not in repr(refused.args)
 

@@ -107,7 +107,8 @@ def test_any_json_is_metadata(metadata: dict[str, Any]):
     """A channel may know anything JSON can say; it can always be stored."""
     from vimbiso_fsm.document.codec import decode, encode
 
-    document = first_document(Channel("sms", "1", metadata), START)
+    channel = Channel("sms", "1", metadata)
+    document = first_document("m-1", channel, START, channel.address)
     assert decode(encode(document)) == document
 
 

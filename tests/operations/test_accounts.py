@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import member_document
+from tests.digests import guest_id
 from tests.shells import Shell
 from vimbiso_fsm import (
     Bot,
@@ -33,12 +34,13 @@ from vimbiso_fsm import (
 )
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import conversation_id, guest_id
+from vimbiso_fsm.document.ids import conversation_id
+from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import FindOwner, Link, Unlink
-from vimbiso_fsm.testing.chat import Chat, Clock, words
+from vimbiso_fsm.testing.chat import STORE_SECRET, Chat, Clock, words
 
 PHONE = "263771234567"
 SHOP, DESK = "1001", "2002"
@@ -179,10 +181,10 @@ def test_guests_and_members_have_a_conversation_with_each_account(cached: bool):
 
 
 def test_a_guest_has_an_id_for_each_account():
-    """The id of a guest without an account is that of earlier releases."""
+    """The id of a guest differs by account. Without a key and an account it is that of earlier releases."""
     here = Channel("whatsapp", PHONE)
     assert len({guest_id(here), guest_id(here.with_account(SHOP)), guest_id(here.with_account(DESK))}) == 3
-    assert guest_id(Channel("whatsapp", "263771000001")) == "guest-ce64bae640d8cb964b53bd46"
+    assert Digests((UNKEYED,)).guest_id(Channel("whatsapp", "263771000001")) == "guest-ce64bae640d8cb964b53bd46"
 
 
 def test_accounts_can_be_shared():
@@ -250,7 +252,7 @@ def test_a_timer_replies_from_the_account_that_asked(kind: Literal["sync", "asyn
     def deliver(channel: Channel, replies: Sequence[Reply], account: str, key: str) -> None:
         sent.append((channel.account, account, words(replies)))
 
-    with Shell(kind, bot(), MemoryStore(clock), deliver=deliver) as shell:
+    with Shell(kind, bot(), MemoryStore(clock, secret=STORE_SECRET), deliver=deliver) as shell:
         shell.manager._base.clock.follow(clock)
         here, members = Channel("whatsapp", PHONE), set[str]()
         for account, text in [(SHOP, "hi"), (DESK, "hi"), (SHOP, "42"), (DESK, "42"), (SHOP, "5"), (DESK, "7")]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 
 from tests.changed_flows import ANSWERS, FROM_1, WAYS, Till, bot_of, errand, errand_1
+from tests.digests import guest_id
 from tests.engine.test_upgrade import deploy, old_documents, standing
 from tests.engines import Server
 from tests.strategies import plain_values
@@ -22,7 +23,6 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import members
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, Moved
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.document.json_codec import dumps
 from vimbiso_fsm.engine.reading import faults
 from vimbiso_fsm.flow.calls import ServiceLimits
@@ -30,7 +30,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.operations.census import Census
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import Load, ReadAudit, Stored
-from vimbiso_fsm.testing.chat import CHANNEL, words
+from vimbiso_fsm.testing.chat import CHANNEL, STORE_SECRET, words
 
 # The verdict -------------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server,
     old = attrs.evolve(bot_of(errand_1, till, session=86_400.0), service_limits=patient)
     asyncio.run(_spoken_to(valkey_url, old, crowd.begin))
     new = bot_of(errand(), till, session=86_400.0)
-    with AtomicStateManager.from_url(valkey_url) as store:
+    with AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET) as store:
         census = Census(new)
         for data in documents_of(store):
             census.add(data)
@@ -295,7 +295,7 @@ def test_a_deploy_under_a_thousand_live_runs_strands_none(valkey_server: Server,
 async def _spoken_to(url: str, bot: Bot, speak: Callable[[AsyncFlowStateManager], Awaitable[None]]) -> None:
     """Let the crowd speak to a bot, however long the machine stands still in between: a reply is waited for."""
     async with (
-        AsyncAtomicStateManager.from_url(url, timeout=STILL) as store,
+        AsyncAtomicStateManager.from_url(url, timeout=STILL, secret=STORE_SECRET) as store,
         AsyncFlowStateManager(bot, store, rates=None, patience=STILL, call_wait=STILL) as manager,
     ):
         await manager.start()

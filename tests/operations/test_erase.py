@@ -9,11 +9,11 @@ import attrs
 import pytest
 import redis
 
+from tests.digests import guest_id
 from tests.operations.test_link import OTHER, SMS, TELEGRAM, WHATSAPP, a_chat, owner, paid, read, run, say, turns
 from vimbiso_fsm import Bot, Changes, Channel, Flow, FlowStateManager, Message, NoData, State, Text, Transition, Turn
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import erasures, faults, read_trail
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import MemberNotFound
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.erase import erase
@@ -93,7 +93,7 @@ def test_each_life_of_a_guest_and_of_a_merged_member_is_erased():
         run(chat, partial(link, member_id="m-2", channel=TELEGRAM))
         run(chat, partial(unlink, member_id="m-2", channel=TELEGRAM))
     run(chat, partial(merge, member_id="m-2", into="m-1"))
-    history = run(chat, lambda _: read_history("m-1", {}))
+    history = run(chat, lambda context: read_history(context, "m-1", {}))
     assert [entry.kind for entry in history if entry.member_id == guest_id(TELEGRAM)].count("link") == 2
     assert run(chat, ERASE).guests == 2
     kept = {entry.kind for name in ("m-1", "m-2", guest_id(TELEGRAM)) for entry in read(chat, name)}
@@ -112,7 +112,7 @@ def test_a_wipe_ends_the_life_of_a_guest_and_not_of_a_member():
     say(chat, OTHER, "after")
     run(chat, partial(merge, member_id="m-2", into="m-1"))
     first = read(chat, "m-2")[0]
-    assert first in run(chat, lambda _: read_history("m-1", {}))
+    assert first in run(chat, lambda context: read_history(context, "m-1", {}))
     run(chat, ERASE)
     assert {entry.kind for entry in read(chat, "m-2")} == {"erase"}
 

@@ -13,19 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import fruit_bot
+from tests.digests import guest_id
 from tests.operations.test_link import OTHER, SMS, TELEGRAM, WHATSAPP, Till, a_chat, member, payments, read, run, say
 from tests.shells import Shell
 from tests.strategies import documents
 from vimbiso_fsm import SECRET, Bot, Channel, Flow, Message, State, Text, Transition
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import conversation_id, guest_id
+from vimbiso_fsm.document.ids import conversation_id
 from vimbiso_fsm.errors import DamagedDocument, ForeignState, MemberNotFound, NotAMember
 from vimbiso_fsm.operations.export import Exported, export
 from vimbiso_fsm.operations.link import link, merge, unlink
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import Link, Load, Quarantine, Stored
-from vimbiso_fsm.testing.chat import Chat
+from vimbiso_fsm.testing.chat import STORE_SECRET, Chat
 
 TOKEN, CARD, PIN, ARGUMENT, KEY, ROOT = (f"CANARY-{name}" for name in ("token", "card", "pin", "arg", "key", "root"))
 
@@ -55,11 +56,11 @@ def conversation(chat: Chat, member_id: str = "m-1") -> Any:
 @pytest.mark.parametrize("engine", ["memory", pytest.param("valkey", marks=pytest.mark.embedded)])
 def test_the_managers_export_all_of_a_member(kind: Any, engine: str, request: pytest.FixtureRequest):
     """Document, history, incidents, turn records and channels are one JSON value, and nothing is changed."""
-    store: Any = MemoryStore(time.time)
+    store: Any = MemoryStore(time.time, secret=STORE_SECRET)
     options: dict[str, Any] = {}
     if engine == "valkey":
         kinds: Any = {"sync": AtomicStateManager, "async": AsyncAtomicStateManager}
-        store = kinds[kind].from_url(request.getfixturevalue("valkey_url"))
+        store = kinds[kind].from_url(request.getfixturevalue("valkey_url"), secret=STORE_SECRET)
         options["on_close"] = store.close
     with Shell(kind, Bot(payments, services={"till": Till()}), store, **options) as shell:
         shell.do("save", attrs.evolve(member("m-1", WHATSAPP), version=0))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import member_document
+from tests.digests import guest_id
 from tests.examples import examples
 from vimbiso_fsm import Bot, Call, Channel, Flow, State, Text, Transition, Turn, call
 from vimbiso_fsm.audit.entries import AuditEntry
@@ -155,7 +156,7 @@ def sizes(draw: st.DrawFn) -> Sizes:
 
 def documents(guest: dict[str, Any], member: dict[str, Any]) -> tuple[Document, Document]:
     """Return the document of a guest who has logged in, and that of the member."""
-    first = first_document(OTHER, LATER, address=OTHER.address)
+    first = first_document(guest_id(OTHER), OTHER, LATER, OTHER.address)
     come = attrs.evolve(
         first, **guest, moved=Moved("m-1", 1), authenticated=True, jwt_token="token-1", version=1, last_updated=LATER
     )

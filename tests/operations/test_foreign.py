@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from tests.changed_flows import WAYS, Errand1, pick
+from tests.digests import guest_id
 from tests.engine.test_upgrade import last, old_documents, place, standing
 from tests.runtime.test_between import kept, spoil
 from vimbiso_fsm import (
@@ -178,7 +179,8 @@ def test_a_key_of_a_wrong_type_is_left_to_that_bot_too():
 def test_a_guest_is_not_merged_into_it():
     """The promotion of a guest stops at a member whose document is foreign, and can be completed later."""
     chat = stranger(standing("confirm"))
-    guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
+    guest = first_document(guest_id(CHANNEL), CHANNEL, START, CHANNEL.address, version=3)
+    guest = attrs.evolve(guest, moved=Moved("m-1", 3))
     held = Held(Context(chat.bot, Cache(), START.timestamp()), partial(promote, guest=guest, head=Head(3, "x")))
     held.take(Inherited())
     assert isinstance(held.request, Commit)

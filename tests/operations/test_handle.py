@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from flows import bot as vimbiso
 from flows.credex_core import SimulatedCredexCore
 from tests.bots import Bank, fruit_bot, member_document
+from tests.digests import guest_id
 from tests.strategies import texts
 from vimbiso_fsm.audit.entries import unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DocumentTooLarge
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import Address, Channel, Message
@@ -50,7 +50,7 @@ from vimbiso_fsm.store.requests import (
     Stored,
     Unlink,
 )
-from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held, choices, words
+from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET, Chat, Held, choices, words
 
 MEMBER = "m-1"
 
@@ -849,7 +849,7 @@ def test_a_member_whom_the_importer_does_not_know_is_new(imports: bool):
 def test_a_manager_with_legacy_records_needs_an_importer():
     """A manager with `legacy=` refuses a bot without an importer."""
     with pytest.raises(ValueError, match=r"give Bot\(importer=Legacy\(…\)\) too"):
-        FlowStateManager(fruit_bot(), MemoryStore(time.time), legacy=NoRecords())
+        FlowStateManager(fruit_bot(), MemoryStore(time.time, secret=STORE_SECRET), legacy=NoRecords())
 
 
 class NoRecords:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.digests import guest_id
 from tests.shells import Shell
 from vimbiso_fsm import Bot, Call, Caller, Channel, Flow, Message, Refused, State, Text, Transition, Turn, call
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.document.document import Document, first_document
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.operations.cache import Cache
@@ -28,7 +28,7 @@ from vimbiso_fsm.operations.link import link, merge, unlink
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import FindOwner, Link, ReadAudit, Scan
-from vimbiso_fsm.testing.chat import START, Chat, Held, words
+from vimbiso_fsm.testing.chat import START, STORE_SECRET, Chat, Held, words
 
 WHATSAPP, SMS, TELEGRAM, OTHER = (
     Channel("whatsapp", "263771000001"),
@@ -95,7 +95,7 @@ payments = Flow(
 
 def member(member_id: str, *channels: Channel) -> Document:
     """Return the document of a member with channels."""
-    document = first_document(channels[0], START, member_id=member_id, version=1)
+    document = first_document(member_id, channels[0], START, channels[0].address, version=1)
     return attrs.evolve(document, channels=tuple(channel.address for channel in channels))
 
 
@@ -164,11 +164,11 @@ def kinds(chat: Chat, member_id: str) -> list[str]:
 @pytest.mark.parametrize("engine", ["memory", pytest.param("valkey", marks=pytest.mark.embedded)])
 def test_the_managers_do_all_four(kind: Any, engine: str, request: pytest.FixtureRequest):
     """Both managers link, unlink, relink and merge, in memory and on a server, and say what they did."""
-    store: Any = MemoryStore(time.time)
+    store: Any = MemoryStore(time.time, secret=STORE_SECRET)
     options: dict[str, Any] = {}
     if engine == "valkey":
         kinds: Any = {"sync": AtomicStateManager, "async": AsyncAtomicStateManager}
-        store = kinds[kind].from_url(request.getfixturevalue("valkey_url"))
+        store = kinds[kind].from_url(request.getfixturevalue("valkey_url"), secret=STORE_SECRET)
         options["on_close"] = store.close
     with Shell(kind, Bot(payments, services={"till": Till()}), store, **options) as shell:
         for document in (member("m-1", WHATSAPP, SMS), member("m-2", OTHER)):
@@ -260,7 +260,7 @@ def test_a_guest_is_joined_to_a_member():
     assert "<m-1> receipt of 3" in say(chat, TELEGRAM, "3")
     assert paid(chat) == {"1": 1, "2": 1, "3": 1}
     assert chat.stored(guest_id(TELEGRAM)).document is None
-    history = run(chat, lambda _: read_history("m-1", {}))
+    history = run(chat, lambda context: read_history(context, "m-1", {}))
     assert {entry.member_id for entry in history} == {"m-1", guest_id(TELEGRAM)}
     chat.check()
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from tests.digests import guest_id
 from tests.faults.bot import till_bot
 from tests.hostile.kit import ANYBODY
 from vimbiso_fsm import Caller, Channel, FlowStateManager, Message, StoreUnavailable
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.requests import Commit, Effect, ReadInherited, UseTokens
 from vimbiso_fsm.store.retention import TOKENS_AT_ONCE
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 NOW = 1.7e9
 CHANNEL = Channel("whatsapp", "263771000001")
@@ -33,7 +34,7 @@ class Failing(MemoryStore):
     """A store that is away for the request with this number, counted from the first of `UseTokens`; 0 for never."""
 
     def __init__(self, fails: int = 0) -> None:
-        super().__init__(lambda: NOW)
+        super().__init__(lambda: NOW, secret=STORE_SECRET)
         self.fails, self.seen = fails, 0
         self.largest = 0
 

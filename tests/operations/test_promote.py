@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from flows import bot
 from flows.credex_core import Fault, SimulatedCredexCore
 from tests.bots import fruit_bot, member_document
+from tests.digests import guest_id
 from tests.examples import examples
 from tests.flow.test_tokens import Office, a_bot, a_token
 from vimbiso_fsm import Channel, FlowStateManager, Message, Outcome
 from vimbiso_fsm.audit.entries import AuditEntry, life_of_guest, unseal
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import Document, Moved, PendingCall, TokenLife, first_document
-from vimbiso_fsm.document.ids import guest_id, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.commit import Decision
 from vimbiso_fsm.errors import Contended, DamagedDocument, StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
@@ -53,6 +54,7 @@ from vimbiso_fsm.store.requests import (
     Load,
     Mismatch,
     Quarantine,
+    ReadDigests,
     ReadInherited,
     ReadOwner,
     ReadRecords,
@@ -63,8 +65,8 @@ from vimbiso_fsm.store.requests import (
     Wipe,
 )
 from vimbiso_fsm.store.retention import TOKEN_KEPT
+from vimbiso_fsm.testing.chat import STORE_SECRET, Held
 from vimbiso_fsm.testing.chat import Chat as Talking
-from vimbiso_fsm.testing.chat import Held
 
 NOW = datetime(2026, 11, 22, 9, 15, 2, tzinfo=UTC)
 ADA = "263771000001"
@@ -78,7 +80,7 @@ class Chat:
     def __init__(self) -> None:
         self.at = NOW.timestamp()
         self.core = SimulatedCredexCore(clock=lambda: self.at)
-        self.store = MemoryStore(lambda: self.at)
+        self.store = MemoryStore(lambda: self.at, secret=STORE_SECRET)
         self.manager = self.worker()
         self._ids = itertools.count(1)
 
@@ -145,12 +147,12 @@ def test_nothing_of_a_guest_stays_behind():
     """After a promotion no token, name, answer or wake-up of the guest is kept; the audit names the member."""
     chat = Chat()
     chat.say(SMS, "hi", "offer", "10")
-    guest_id = first_document(SMS, NOW).member_id
-    left = chat.store.perform(Load(guest_id, previous=True))
+    guest = guest_id(SMS)
+    left = chat.store.perform(Load(guest, previous=True))
     assert isinstance(left, Stored)
     assert (left.document, left.previous) == (None, None)
-    assert chat.store.perform(ReadRecords(guest_id)) == ()
-    audit = chat.manager.history(guest_id)
+    assert chat.store.perform(ReadRecords(guest)) == ()
+    audit = chat.manager.history(guest)
     assert (audit[-1].kind, audit[-1].detail) == ("wipe", {"moved_to": chat.manager.member_of(SMS)})
     assert [entry.version for entry in audit] == list(range(1, len(audit) + 1))
 
@@ -196,7 +198,7 @@ def test_a_message_that_meets_a_guest_on_the_way_out_finds_the_member():
 
 def guest(**changes: Any) -> Document:
     """Return the document of a guest that has become member m-1."""
-    document = first_document(SMS, NOW, version=3)
+    document = first_document(guest_id(SMS), SMS, NOW, SMS.address, version=3)
     return attrs.evolve(document, moved=Moved("m-1", 3), authenticated=True, jwt_token="t", **changes)
 
 
@@ -443,7 +445,7 @@ def test_a_promoted_channel_reads_its_owner_first():
     chat.manager = FlowStateManager(bot, Watched(), services={"credex_core": chat.core})
     chat.manager._base.clock.follow(lambda: chat.at)
     chat.say(SMS, "menu")
-    assert asked == [ReadOwner, FindOwner, Load, Commit]
+    assert asked == [ReadOwner, ReadDigests, FindOwner, Load, Commit]
 
 
 # Whose session goes on ------------------------------------------------------------------------------------------------
@@ -495,10 +497,10 @@ def test_a_merge_that_is_not_confirmed_makes_no_call():
         exchange.take(result, chat.clock.at, 0.0)
     assert exchange.outcome is not None
     assert not exchange.outcome.confirmed
-    guest_id = first_document(chat.channel, NOW).member_id
-    assert chat.stored(guest_id).document is not None, "it may have to be adopted again"
-    chat.wake(guest_id)
-    assert chat.stored(guest_id).document is None
+    guest = guest_id(chat.channel)
+    assert chat.stored(guest).document is not None, "it may have to be adopted again"
+    chat.wake(guest)
+    assert chat.stored(guest).document is None
     chat.check()
 
 
@@ -514,13 +516,13 @@ def moving() -> tuple[Talking, Office]:
 def settled(chat: Talking, office: Office) -> None:
     """Check that the promotion is complete once, no data or due work is left, and the chains are whole."""
     chat.check()
-    guest_id = first_document(chat.channel, NOW).member_id
+    guest = guest_id(chat.channel)
     assert chat.member_id() == "m-1"
-    left_behind = chat.store.perform(Load(guest_id, previous=True))
+    left_behind = chat.store.perform(Load(guest, previous=True))
     assert isinstance(left_behind, Stored)
     assert (left_behind.document, left_behind.previous) == (None, None)
-    assert chat.wakes_at(guest_id) is None
-    kinds = [unseal(entry).kind for entry in chat.entries(guest_id)]
+    assert chat.wakes_at(guest) is None
+    kinds = [unseal(entry).kind for entry in chat.entries(guest)]
     assert (kinds.count("wipe"), kinds[-1]) == (1, "wipe")
     assert [unseal(entry).kind for entry in chat.entries("m-1")].count("move") == 1
     assert len(office.paid) <= 1
@@ -537,15 +539,15 @@ def test_a_worker_that_dies_at_any_step_of_a_move(steps: int, heir: str):
         if dead.request is not None:
             chat.step(dead)
     chat.wait(100)
-    guest_id = first_document(chat.channel, NOW).member_id
+    guest = guest_id(chat.channel)
     for _ in range(3):
         if heir == "wake":
-            chat.wait(30).wake(guest_id)
+            chat.wait(30).wake(guest)
         else:
             chat.wait(30).handle(first if heir == "same" else chat.message("menu"))
     if heir == "wake" and chat.member_id() != "m-1":
         chat.handle(first)  # nothing was stored before it died
-    chat.wake(guest_id)
+    chat.wake(guest)
     settled(chat, office)
 
 
@@ -557,10 +559,10 @@ def test_any_workers_at_once(order: list[int], same: bool):
     A message that waited longer than its patience may end with `Contended`.
     """
     chat, office = moving()
-    guest_id = first_document(chat.channel, NOW).member_id
+    guest = guest_id(chat.channel)
     first, second = chat.message("hi"), chat.message("help")
     works: list[Any] = [chat.begin(first), chat.begin(first if same else second)]
-    works += [chat.waking(guest_id), chat.begin(first)]
+    works += [chat.waking(guest), chat.begin(first)]
     for turn in order:
         if works[turn].request is not None:
             chat.clock.at += 0.5
@@ -573,7 +575,7 @@ def test_any_workers_at_once(order: list[int], same: bool):
             with suppress(Contended):
                 chat.step(work)
         assert work.request is None
-    chat.wait(60).wake(guest_id)
+    chat.wait(60).wake(guest)
     chat.wake("m-1")
     settled(chat, office)
 
@@ -585,18 +587,18 @@ def test_an_answer_for_a_guest_whose_channel_has_another_owner_now():
     while not isinstance(dead.request, RunCall):
         chat.step(dead)
     request = dead.request
-    guest_id = first_document(chat.channel, NOW).member_id
-    chat.wait(100).wake(guest_id)
+    guest = guest_id(chat.channel)
+    chat.wait(100).wake(guest)
     settled(chat, office)
     chat.store.perform(Unlink(chat.channel, "m-1"))
     own = chat.document("m-1")
     chat.plant_bytes("m-1", encode(attrs.evolve(own, channels=(), version=own.version + 1)))
     office.answers["login"] = [Refused("down")]
     chat.wait(100).say("hi")
-    before = chat.document(guest_id)
+    before = chat.document(guest)
     assert before.guest
-    chat.wake(guest_id, answer=answered(request, a_token()))
-    assert chat.document(guest_id) == before
+    chat.wake(guest, answer=answered(request, a_token()))
+    assert chat.document(guest) == before
     assert chat.document("m-1").channels == ()
 
 

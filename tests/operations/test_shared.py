@@ -255,7 +255,7 @@ def test_a_guest_becomes_a_member_in_spite_of_a_damaged_entry(valkey_url: str, s
     ):
         manager.ask(Link(channel, "nobody"))
         spoil(client, spoilt)
-        guest = attrs.evolve(first_document(channel, datetime.now(UTC), address=channel.address), version=0)
+        guest = first_document(manager.bot.digests.guest_id(channel), channel, datetime.now(UTC), channel.address)
         manager.save(attrs.evolve(guest, moved=Moved("m-7", 1)))
         manager.wake(guest.member_id)
         assert manager.member_of(channel) == "m-7"

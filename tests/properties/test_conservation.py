@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 import flows
 from flows.credex_core import ANYBODY, Fault, Offer, Receipt, Recipient, SimulatedCredexCore
-from vimbiso_fsm.document.ids import guest_id
+from tests.digests import guest_id
 from vimbiso_fsm.flow.calls import Caller
 from vimbiso_fsm.flow.commands import Commands
 from vimbiso_fsm.messages.message import Channel, Message
@@ -37,6 +37,7 @@ from vimbiso_fsm.messages.replies import Buttons, Menu, Reply, Text
 from vimbiso_fsm.operations.handle import Outcome
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.store.memory import MemoryStore
+from vimbiso_fsm.testing.chat import STORE_SECRET
 
 ADA, ALAN, GRACE, KATHERINE = (f"26377100000{n}" for n in (1, 2, 3, 5))
 EMMY, SOFIA = "263770000001", "263770000002"  # telephone numbers without a member
@@ -125,7 +126,7 @@ class World:
         self.at = NOW
         self.core = core or SimulatedCredexCore()
         self.core.clock = self.now
-        self.store = MemoryStore(self.now)
+        self.store = MemoryStore(self.now, secret=STORE_SECRET)
         self.workers = [
             FlowStateManager(
                 flows.bot, self.store, services={"credex_core": self.core}, call_wait=call_wait, rates=None

@@ -13,13 +13,13 @@ import pytest
 
 from tests.bots import fruit_bot, member_document
 from tests.changed_flows import ANSWERS, FROM_1, POLICY, WAYS, Errand1, Till, bot_of, errand, errand_1, line, pay_1
+from tests.digests import guest_id
 from tests.engine.test_upgrade import deploy, last, place, standing
 from tests.engines import Server
 from vimbiso_fsm import Bot, Flow, Migration, State, Text, Transition
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Document, Moved, Run, Suspended, first_document
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.engine.reading import NEWER_STATE_GRACE
 from vimbiso_fsm.errors import DamagedDocument, NewerState, NotAnswered, NotRecovered
 from vimbiso_fsm.flow.privacy import SECRET
@@ -31,7 +31,7 @@ from vimbiso_fsm.operations.promote import promote
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManager
 from vimbiso_fsm.runtime.worker import Worker
 from vimbiso_fsm.store.requests import Commit, Conflict, Head, Inherited
-from vimbiso_fsm.testing.chat import CHANNEL, START, Chat, Held
+from vimbiso_fsm.testing.chat import CHANNEL, START, STORE_SECRET, Chat, Held
 
 NEWER = errand([FROM_1, Migration(2)], version=3)
 
@@ -123,7 +123,8 @@ def test_a_call_that_a_newer_worker_took_up_is_made_once_and_answered_by_both():
 def test_a_guest_is_not_moved_into_a_newer_document():
     """A guest is not merged into a newer document before a worker of the new version comes."""
     chat = newer()
-    guest = attrs.evolve(first_document(CHANNEL, START, version=3), moved=Moved("m-1", 3))
+    guest = first_document(guest_id(CHANNEL), CHANNEL, START, CHANNEL.address, version=3)
+    guest = attrs.evolve(guest, moved=Moved("m-1", 3))
     context = Context(chat.bot, Cache(), START.timestamp())
     held = Held(context, partial(promote, guest=guest, head=Head(3, "x")))
     held.take(Inherited())
@@ -407,7 +408,7 @@ def test_a_start_that_failed_is_tried_again_and_told_to_all():
     """A failed startup check is raised for all that wait, and the next message checks again."""
 
     async def crowd() -> tuple[int, list[type[BaseException]]]:
-        manager = AsyncFlowStateManager.in_memory(fruit_bot())
+        manager = AsyncFlowStateManager.in_memory(fruit_bot(), secret=STORE_SECRET)
         asked = 0
 
         async def start() -> None:

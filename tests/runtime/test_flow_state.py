@@ -18,13 +18,13 @@ import pytest
 
 import flows as vimbisopay
 from flows.credex_core import Fault, SimulatedCredexCore
+from tests.digests import guest_id
 from tests.engines import Server
 from tests.shells import Shell
 from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, document_to_raw
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import Contended, DamagedDocument, InvalidState, MemberNotFound, ServiceError, VersionConflict
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
@@ -40,7 +40,7 @@ from vimbiso_fsm.runtime.services import with_retries
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Broken, Claim, Commit, Effect, Load, ReadAudit, ReadOwner, Request, Store, Stored
-from vimbiso_fsm.testing.chat import CHANNEL, choices
+from vimbiso_fsm.testing.chat import CHANNEL, STORE_SECRET, choices
 
 pytestmark = pytest.mark.embedded
 
@@ -77,7 +77,7 @@ def managed(valkey_url: str) -> Generator[Managed, None, None]:
     with ExitStack() as stack:
 
         def make(flows: Bot | str = "flows", **options: Any) -> FlowStateManager:
-            return stack.enter_context(FlowStateManager.from_url(valkey_url, flows, **options))
+            return stack.enter_context(FlowStateManager.from_url(valkey_url, flows, **options, secret=STORE_SECRET))
 
         yield make
 
@@ -239,13 +239,17 @@ def test_sync_and_async_agree(valkey_url: str, client: Client, conversation: int
     messages = [Message(channel, f"{place}", text) for place, (channel, text) in enumerate(CONVERSATIONS[conversation])]
 
     def sync() -> list[Any]:
-        with FlowStateManager.from_url(valkey_url, "flows", services=core(*FAULTS[fault])) as manager:
+        with FlowStateManager.from_url(
+            valkey_url, "flows", services=core(*FAULTS[fault]), secret=STORE_SECRET
+        ) as manager:
             outcomes = [manager.handle(each) for each in messages]
             members = sorted({outcome.state.member_id for outcome in outcomes})
             return summary(outcomes, [manager.history(member) for member in members])
 
     async def awaited() -> list[Any]:
-        async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core(*FAULTS[fault])) as manager:
+        async with AsyncFlowStateManager.from_url(
+            valkey_url, "flows", services=core(*FAULTS[fault]), secret=STORE_SECRET
+        ) as manager:
             outcomes = [await manager.handle(each) for each in messages]
             members = sorted({outcome.state.member_id for outcome in outcomes})
             for outcome in outcomes[-1:]:
@@ -260,7 +264,7 @@ def test_sync_and_async_agree(valkey_url: str, client: Client, conversation: int
 @pytest.mark.asyncio
 async def test_update_save_and_history_awaited(valkey_url: str):
     """The async manager updates, saves and reads like the sync one, with the same errors."""
-    async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core()) as manager:
+    async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core(), secret=STORE_SECRET) as manager:
         assert await manager.state("m") is None
         with pytest.raises(MemberNotFound):
             await manager.update("m", lambda document: document)
@@ -356,7 +360,9 @@ def test_the_sync_shell_never_takes_a_coroutine_for_an_answer():
 @pytest.mark.parametrize("service", [Quick, Awaiting, Mixed])
 async def test_async_services_are_awaited_and_sync_ones_not(valkey_url: str, service: Callable[[], object]):
     """The async manager calls sync and async services."""
-    async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": service()}) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, JOB, services={"service": service()}, secret=STORE_SECRET
+    ) as manager:
         await manager.handle(message("hi"))
         outcome = await manager.handle(message("this"))
     assert words(outcome)[0] == "Did THIS."
@@ -367,7 +373,9 @@ async def test_async_services_are_awaited_and_sync_ones_not(valkey_url: str, ser
 async def test_a_sync_service_delays_no_other_member(valkey_url: str):
     """A sync service of the async manager runs in a thread, so that other messages are handled meanwhile."""
     slow = Slow()
-    async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": slow}) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, JOB, services={"service": slow}, secret=STORE_SECRET
+    ) as manager:
         for channel in (ADA, ALAN):
             await manager.handle(message("hi", channel))
         held = asyncio.create_task(manager.handle(message("wait")))
@@ -479,7 +487,7 @@ def test_context_managers_close_what_they_opened_awaited(tmp_path: Path):
 
 def test_a_manager_does_not_close_a_given_store(valkey_url: str):
     """A manager does not close a store that it was given."""
-    with AtomicStateManager.from_url(valkey_url) as store:
+    with AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET) as store:
         with FlowStateManager(JOB, store, services={"service": Quick()}) as manager:
             say(manager, "hi")
         with FlowStateManager(JOB, store, services={"service": Quick()}) as manager:
@@ -534,7 +542,7 @@ def test_a_cached_turn_is_one_round_trip_awaited(valkey_url: str, client: Client
     """Concurrent messages of cached members share a pipeline, with one EVALSHA each."""
 
     async def talk() -> list[str]:
-        async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core()) as manager:
+        async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core(), secret=STORE_SECRET) as manager:
             people = [Channel("whatsapp", f"26377765{n:04}") for n in range(20)]
             for text in ("hi", "become_member"):
                 await asyncio.gather(*(manager.handle(message(text, person)) for person in people))
@@ -680,7 +688,9 @@ def test_waiting_is_bounded_by_patience(managed: Managed):
 async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
     """An async message that waits longer than the patience stores nothing, and leaves the queue."""
     services = {"service": Slow()}
-    async with AsyncFlowStateManager.from_url(valkey_url, JOB, services=services, patience=0.05) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, JOB, services=services, patience=0.05, secret=STORE_SECRET
+    ) as manager:
         for channel in (ADA, ALAN):
             await manager.handle(message("hi", channel))
         gate, began, store = asyncio.Event(), asyncio.Event(), manager._store
@@ -709,7 +719,9 @@ async def test_waiting_is_bounded_by_patience_awaited(valkey_url: str):
 async def test_a_cancelled_task_leaves_its_place(valkey_url: str):
     """A cancelled task leaves the queue, whether it waits or works, and no effect is made twice."""
     slow = Slow()
-    async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": slow}, patience=LIMIT) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, JOB, services={"service": slow}, patience=LIMIT, secret=STORE_SECRET
+    ) as manager:
         first = await manager.handle(message("hi"))
         working = asyncio.create_task(manager.handle(message("wait")))
         assert await asyncio.to_thread(slow.began.wait, LIMIT)
@@ -729,7 +741,9 @@ async def test_a_cancelled_task_leaves_its_place(valkey_url: str):
 @pytest.mark.asyncio
 async def test_a_task_cancelled_at_the_commit_can_be_handled_again(valkey_url: str):
     """A message whose task was cancelled at its commit takes effect once when it is handled again."""
-    async with AsyncFlowStateManager.from_url(valkey_url, JOB, services={"service": Awaiting()}) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, JOB, services={"service": Awaiting()}, secret=STORE_SECRET
+    ) as manager:
         start = (await manager.handle(message("hi"))).state
         for ticks in range(12):
             each = message("help")
@@ -786,7 +800,9 @@ async def test_observers_are_isolated_awaited(valkey_url: str):
         raise RuntimeError
 
     observers = [fail, told.append]
-    async with AsyncFlowStateManager.from_url(valkey_url, "flows", services=core(), observers=observers) as manager:
+    async with AsyncFlowStateManager.from_url(
+        valkey_url, "flows", services=core(), observers=observers, secret=STORE_SECRET
+    ) as manager:
         outcome = await manager.handle(message("hi"))
         assert outcome.status == "advanced"
         history = await manager.history(outcome.state.member_id)
@@ -900,7 +916,7 @@ def assert_all_is_well(story: Story, outcome: Outcome, usual: Outcome) -> None:
 @pytest.fixture
 def store(valkey_url: str) -> Generator[AtomicStateManager, None, None]:
     """Return a store on the server."""
-    with AtomicStateManager.from_url(valkey_url) as store:
+    with AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET) as store:
         yield store
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.digests import guest_id
 from tests.hostile.kit import MemoryLedger, message, pay_bot, replies, wait_until
 from tests.shells import Shell
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import CallPolicy, ServiceLimits
@@ -27,7 +27,7 @@ from vimbiso_fsm.runtime.services import (
     with_retries_async,
 )
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.testing.chat import Clock
+from vimbiso_fsm.testing.chat import STORE_SECRET, Clock
 
 LIMIT = 30.0
 BUSY = "That is not possible right now. Please try again in a minute."
@@ -244,7 +244,7 @@ def asked(kind: Kind, ledger: MemoryLedger, limits: ServiceLimits, clock: Clock,
     """Return a manager of the bot that pays."""
     bot = pay_bot(ledger, policy=CallPolicy(timeout=0.02, attempts=1, rounds=1))
     bot = Bot(bot.flows, services=bot.services, session=1e6, service_limits={"ledger": limits})
-    shell = Shell(kind, bot, MemoryStore(clock), **options)
+    shell = Shell(kind, bot, MemoryStore(clock, secret=STORE_SECRET), **options)
     shell.manager._base.clock.follow(clock)
     return shell
 

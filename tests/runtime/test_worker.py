@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bots import fruit_bot
+from tests.digests import guest_id
 from tests.engines import Proxy, Server
 from tests.examples import examples
 from tests.shells import Shell, Watched
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import NewerState, StoreUnavailable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, Caller, call
@@ -33,7 +33,7 @@ from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import Heartbeat, Lease, Leased, Load, ReadDue, Request, SetWakeUp, shard_of
 from vimbiso_fsm.store.retention import DAY, SHARDS
-from vimbiso_fsm.testing.chat import Clock
+from vimbiso_fsm.testing.chat import STORE_SECRET, Clock
 
 LIMIT = 30.0
 """Seconds after which something that must happen has failed; no test needs it to pass in time."""
@@ -200,7 +200,7 @@ def test_all_members_are_woken_once_after_the_clock_has_returned(kind: Kind):
     """When the store's clock has returned, a worker wakes all members once, and timers fire after their spans."""
     clock, heard = Clock(), Heard()
     clock.at = time.time()
-    with Shell(kind, timed(60), MemoryStore(clock), deliver=heard) as shell:
+    with Shell(kind, timed(60), MemoryStore(clock, secret=STORE_SECRET), deliver=heard) as shell:
         who = channels(10)
         worker = worker_of(shell)
         rounds(shell, worker)
@@ -222,7 +222,7 @@ def test_all_members_are_woken_once_after_the_clock_has_returned(kind: Kind):
 def test_one_worker_wakes_members_on_many_shards(kind: Kind):
     """One worker wakes each due member once, on any shard."""
     clock, heard = Clock(), Heard()
-    with Shell(kind, timed(60), MemoryStore(clock), deliver=heard) as shell:
+    with Shell(kind, timed(60), MemoryStore(clock, secret=STORE_SECRET), deliver=heard) as shell:
         who = channels(40)
         begin(shell, who)
         assert len({shard_of(guest_id(channel)) for channel in who}) > 20
@@ -243,10 +243,10 @@ def test_the_time_is_the_stores(kind: Kind):
     """A worker whose own clock is behind wakes members by the store's clock."""
     # A fault of an earlier release: the answers had no instant, so the worker used the clock of its machine.
     heard = Heard()
-    store = MemoryStore(lambda: time.time() + 3600)
+    store = MemoryStore(lambda: time.time() + 3600, secret=STORE_SECRET)
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         begin(shell, channels(1))
-    later = MemoryStore(lambda: time.time() + 3600 + 61)
+    later = MemoryStore(lambda: time.time() + 3600 + 61, secret=STORE_SECRET)
     later.__dict__.update({name: value for name, value in store.__dict__.items() if name != "_clock"})
     with Shell(kind, timed(60), later, deliver=heard) as fresh:
         worker = worker_of(fresh)
@@ -258,7 +258,7 @@ def test_the_time_is_the_stores(kind: Kind):
 def test_two_workers_share_the_shards_and_no_member_is_woken_by_both(kind: Kind):
     """Two workers share the shards, and each member is woken once."""
     clock, heard = Clock(), Heard()
-    store = MemoryStore(clock)
+    store = MemoryStore(clock, secret=STORE_SECRET)
     with Shell(kind, timed(60), store, deliver=heard) as one, Shell(kind, timed(60), store, deliver=heard) as two:
         who = channels(30)
         begin(one, who)
@@ -278,7 +278,7 @@ def test_two_workers_share_the_shards_and_no_member_is_woken_by_both(kind: Kind)
 def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
     """The shards of a dead worker are leased by another one after the lease, and not before."""
     clock, heard = Clock(), Heard()
-    store = MemoryStore(clock)
+    store = MemoryStore(clock, secret=STORE_SECRET)
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         who = channels(10)
         begin(shell, who)
@@ -297,7 +297,7 @@ def test_a_worker_that_dies_is_replaced_when_its_lease_ends(kind: Kind):
 
 def test_leaving_gives_the_shards_back_at_once(kind: Kind):
     """A worker that leaves returns its shards at once."""
-    store = MemoryStore(Clock())
+    store = MemoryStore(Clock(), secret=STORE_SECRET)
     with Shell(kind, timed(60), store) as shell:
         worker = worker_of(shell, lease=1_000)
         rounds(shell, worker)
@@ -310,7 +310,7 @@ def test_leaving_gives_the_shards_back_at_once(kind: Kind):
 
 def test_run_in_a_thread_until_stop():
     """`Worker.run` runs in a thread until `stop`, and returns the shards."""
-    store, heard = MemoryStore(time.time), Heard()
+    store, heard = MemoryStore(time.time, secret=STORE_SECRET), Heard()
     with Shell("sync", timed(0.2), store, deliver=heard) as shell:
         worker = Worker(shell.manager, every=0.01)
         thread = threading.Thread(target=worker.run)
@@ -327,7 +327,7 @@ def test_run_in_a_thread_until_stop():
 
 def test_run_in_a_task_until_stop():
     """`AsyncWorker.run` runs in a task until `stop`, and returns the shards."""
-    store, heard = MemoryStore(time.time), Heard()
+    store, heard = MemoryStore(time.time, secret=STORE_SECRET), Heard()
 
     async def story(shell: Shell, who: list[Channel]) -> None:
         worker = AsyncWorker(shell.manager, every=0.01)
@@ -347,7 +347,7 @@ def test_run_in_a_task_until_stop():
 
 def test_a_cancelled_run_leaves():
     """A cancelled `AsyncWorker.run` returns the shards."""
-    store = MemoryStore(time.time)
+    store = MemoryStore(time.time, secret=STORE_SECRET)
 
     async def story(shell: Shell) -> None:
         worker = AsyncWorker(shell.manager, every=0.01)
@@ -368,7 +368,7 @@ def test_a_cancelled_run_leaves():
 def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
     """A worker goes on after any request has failed for a while."""
     clock, heard = Clock(), Heard()
-    store = Watched(MemoryStore(clock))
+    store = Watched(MemoryStore(clock, secret=STORE_SECRET))
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         begin(shell, channels(3))
         worker = worker_of(shell, lease=0.001)
@@ -395,7 +395,7 @@ def test_a_store_that_cannot_be_reached_for_a_while_is_survived(kind: Kind):
 def test_a_member_whose_waking_raises_rests_and_delays_no_other(kind: Kind, error: type[Exception]):
     """An unexpected exception at a member is logged and counted, and the member rests before the next try."""
     clock, heard = Clock(), Heard()
-    store = Watched(MemoryStore(clock))
+    store = Watched(MemoryStore(clock, secret=STORE_SECRET))
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         who = channels(4)
         begin(shell, who)
@@ -418,7 +418,7 @@ def test_a_waking_that_fails_is_an_incident_of_its_member(kind: Kind, monkeypatc
     """The first failure of a kind at a member is an incident, which names the error and quotes nothing."""
     monkeypatch.setattr("vimbiso_fsm.runtime.worker.REST", 0.0)
     clock = Clock()
-    store = Watched(MemoryStore(clock))
+    store = Watched(MemoryStore(clock, secret=STORE_SECRET))
     with Shell(kind, timed(60), store) as shell:
         who = channels(1)
         begin(shell, who)
@@ -475,7 +475,7 @@ class HalfDown(Watched):
 def test_a_server_that_is_down_costs_only_the_members_on_it_their_wake_ups(kind: Kind):
     """While a server is down, all other shards are leased and read; a sync worker asks it once for each purpose."""
     clock, heard = Clock(), Heard()
-    store = HalfDown(MemoryStore(clock))
+    store = HalfDown(MemoryStore(clock, secret=STORE_SECRET))
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         who = channels(40)
         begin(shell, who)
@@ -496,7 +496,7 @@ def test_a_server_that_is_down_costs_only_the_members_on_it_their_wake_ups(kind:
 def test_a_lease_that_cannot_be_renewed_is_kept_in_mind(kind: Kind):
     """A server that does not answer for a moment takes no shard from its worker, which reads them when it is back."""
     clock, heard = Clock(), Heard()
-    store = HalfDown(MemoryStore(clock))
+    store = HalfDown(MemoryStore(clock, secret=STORE_SECRET))
     store.before = lambda request: None
     with Shell(kind, timed(60), store, deliver=heard) as shell:
         who = channels(20)
@@ -517,7 +517,7 @@ def test_a_lease_that_cannot_be_renewed_is_kept_in_mind(kind: Kind):
 def test_slow_calls_delay_no_other_member(kind: Kind):
     """During a slow call of one member the timers of others fire, and that member is not woken again."""
     clock, heard, waiter = Clock(), Heard(), Waiter()
-    store = MemoryStore(clock)
+    store = MemoryStore(clock, secret=STORE_SECRET)
     with Shell(kind, timed(60, waiter), store, deliver=heard) as shell:
         slow, quick = channels(3, "slow"), channels(5, "quick")
         begin(shell, [*slow, *quick])
@@ -545,7 +545,7 @@ def test_the_line_of_metrics():
 
 def test_names_are_made_up_and_differ():
     """Workers without a name have different names."""
-    with Shell("sync", fruit_bot(), MemoryStore(Clock())) as shell:
+    with Shell("sync", fruit_bot(), MemoryStore(Clock(), secret=STORE_SECRET)) as shell:
         one, two = Worker(shell.manager), Worker(shell.manager)
         assert one.name != two.name
         assert Worker(shell.manager, name="mine").name == "mine"
@@ -557,7 +557,7 @@ def test_names_are_made_up_and_differ():
 @pytest.fixture
 def store(valkey_url: str) -> Generator[AtomicStateManager]:
     """An empty store on the server."""
-    store = AtomicStateManager.from_url(valkey_url)
+    store = AtomicStateManager.from_url(valkey_url, secret=STORE_SECRET)
     yield store
     store.close()
 
@@ -571,7 +571,9 @@ def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicSt
     async def story() -> None:
         from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 
-        async with AsyncFlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard) as manager:
+        async with AsyncFlowStateManager.from_url(
+            valkey_url, timed(0.5), deliver=heard, secret=STORE_SECRET
+        ) as manager:
             other = AsyncWorker(manager, name="b", every=0.02, lease=0.6)
             task = asyncio.ensure_future(other.run())
             await until_awaited(lambda: len(heard.by) == 20)
@@ -580,7 +582,7 @@ def test_two_workers_on_the_engine_in_two_kinds(valkey_url: str, store: AtomicSt
             other.stop()
             await asyncio.wait_for(task, LIMIT)
 
-    with FlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard) as manager:
+    with FlowStateManager.from_url(valkey_url, timed(0.5), deliver=heard, secret=STORE_SECRET) as manager:
         worker = Worker(manager, name="a", every=0.02, lease=0.6)
         thread = threading.Thread(target=worker.run)
         for channel in who:
@@ -603,11 +605,11 @@ def test_a_lossy_line_to_the_engine_is_survived(valkey_server: Server, valkey_ur
     """Each timer fires once, even if replies of the server are lost."""
     heard = Heard()
     who = channels(6)
-    with FlowStateManager.from_url(valkey_url, timed(0.05)) as bot:
+    with FlowStateManager.from_url(valkey_url, timed(0.05), secret=STORE_SECRET) as bot:
         for channel in who:
             bot.handle(Message(channel, "m", "hi"))
         with Proxy(valkey_server.socket) as proxy:
-            with FlowStateManager.from_url(proxy.url, timed(0.05), deliver=heard) as manager:
+            with FlowStateManager.from_url(proxy.url, timed(0.05), deliver=heard, secret=STORE_SECRET) as manager:
                 worker = Worker(manager, every=0.01, width=4)
                 thread = threading.Thread(target=worker.run)
                 proxy.plan = ["lose", "pass", "lose", "pass", "pass"] * 4

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.deployments import cluster
 from tests.engines import Server, valkey_program
 from vimbiso_fsm.errors import StoreUnavailable
+from vimbiso_fsm.messages.digests import UNKEYED, Digests
 from vimbiso_fsm.messages.message import Address, Channel
-from vimbiso_fsm.store.index import SHORTEST_SECRET, Index, index_of, record_of, secrets_of
+from vimbiso_fsm.store.index import SHORTEST_SECRET, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import FindOwner, Link, Linked, Load, Request, Store, Unlink
 from vimbiso_fsm.testing.store_contract import waiting
@@ -118,7 +119,7 @@ def test_a_store_gets_its_first_secret_and_another_one(kind: str, server: Server
             assert store.perform(Link(YOU, "m-2")) == Linked("m-1"), secret
         assert len(entries(client)) == 1
     assert [word.partition(":")[0] for word in client.get("vimbiso:index").decode().split()] == [
-        "secret", "secret", "secret", "random"
+        "2", "secret", "secret", "secret", "random"
     ]  # fmt: skip
 
 
@@ -188,28 +189,34 @@ def test_a_short_secret_is_refused(given: Any):
 SECRETS = st.lists(st.integers(0, 4).map(lambda n: f"secret number {n:04}"), max_size=3, unique=True).map(tuple)
 
 
-@given(st.lists(SECRETS, min_size=1, max_size=6))
-def test_a_record_names_every_key_that_was_current(given: list[tuple[str, ...]]):
-    """After any sequence of managers that were let in, the record holds each key that was current, once."""
-    record, used = "", set[bytes]()
+@given(st.lists(SECRETS, min_size=1, max_size=6), st.booleans(), st.sampled_from(["", f"random:{'ab' * 32}"]))
+def test_a_record_names_every_key_that_was_current(given: list[tuple[str, ...]], is_new: bool, record: str):
+    """After any sequence of managers that were let in, the record holds each key that was current, once.
+
+    What the store had before is known too: names without a key, unless it was new.
+    """
+    used = set[bytes]() if is_new and not record else {UNKEYED}
+    used |= {bytes.fromhex("ab" * 32)} if record else set()
     for secrets in given:
         try:
-            index_of(secrets, record, "store")
+            digests_of(secrets, record_of((), record, is_new=is_new) if record else record, "store")
         except StoreUnavailable:
             continue
-        record = record_of(secrets, record)
-        index = index_of(secrets, record, "store")
-        used.add(index.keys[0])
-        assert used == set(index.keys)
-        assert len(index.keys) == len(set(index.keys))
+        record = record_of(secrets, record, is_new=is_new)
+        keys = digests_of(secrets, record, "store").keys
+        used.add(keys[0])
+        assert used <= set(keys) <= used | {secret.encode() for secret in secrets}
+        assert len(keys) == len(set(keys))
+        assert keys[0] != UNKEYED
+        assert UNKEYED not in keys[:-1]
         assert record_of(secrets, record) == record
 
 
 def test_two_channels_have_two_names():
     """No two channels share a name, with any key, and two keys give two names."""
-    index = Index((b"a", b"b"))
+    digests = Digests((b"a", b"b"))
     pairs = [("sms", "1"), ("sms:1", "x"), ("s", "ms:1"), ("sms", "1 "), ("SMS", "1"), ("1", "sms")]
-    names = [name for pair in pairs for name in index.names(Address(*pair))]
+    names = [name for pair in pairs for name in digests.index_names(Address(*pair))]
     assert len(set(names)) == 2 * len(pairs)
 
 

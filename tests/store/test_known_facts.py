@@ -16,7 +16,7 @@ import redis.asyncio
 from redis.exceptions import MaxConnectionsError, NoScriptError, OutOfMemoryError, ResponseError
 
 from tests.engines import Proxy, Server, free_port, redis_program, running, valkey_program
-from vimbiso_fsm.store.index import Index
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import NO_HEAD, Commit, Committed, Entry, Head, Load, Stored, digest, shard_of
 from vimbiso_fsm.store.script import encode
@@ -282,11 +282,11 @@ def test_wait_after_a_mere_look_reports_success_on_valkey(servers: Pair):
         assert isinstance(store.perform(commit), Committed)
     with fresh(servers.primary) as client:
         first_of_valkey = int("valkey_version" in client.info("server"))
-        seen = client.eval("return redis.call('EXISTS', KEYS[1])", 1, encode(Load("m"), Index((b"a key",))).tag)
+        seen = client.eval("return redis.call('EXISTS', KEYS[1])", 1, encode(Load("m"), Digests((b"a key",))).tag)
         assert (seen, wait(client)) == (1, first_of_valkey)
-        assert client.set(encode(Load("m"), Index((b"a key",))).tag, "y", nx=True) is None
+        assert client.set(encode(Load("m"), Digests((b"a key",))).tag, "y", nx=True) is None
         assert wait(client) == first_of_valkey
-        assert client.execute_command(*encode(commit, Index((b"a key",))).words)[2] == b"duplicate"
+        assert client.execute_command(*encode(commit, Digests((b"a key",))).words)[2] == b"duplicate"
         assert wait(client) == 0
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.strategies import texts
 from vimbiso_fsm.document import document
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Address, Channel
-from vimbiso_fsm.store.index import Index
 from vimbiso_fsm.store.layout import LAYOUT, LAYOUTS, OLDEST_LAYOUT, TABLE, Keys, table_digest
 from vimbiso_fsm.store.requests import (
     NO_HEAD,
@@ -87,7 +87,7 @@ def requests_of(member: str, channel: Channel) -> list[Request]:
 
 def keys_of(request: Request, namespace: str) -> set[bytes]:
     """Return the keys of the command of a request."""
-    words = encode(request, Index((b"k",)), 0.0, Keys(namespace)).words
+    words = encode(request, Digests((b"k",)), 0.0, Keys(namespace)).words
     return {key for key in words[3 : 3 + int(words[2])] if isinstance(key, bytes)}
 
 

@@ -21,12 +21,12 @@ from redis.exceptions import BusyLoadingError, ClusterDownError, NoPermissionErr
 
 from tests.engines import Proxy, Server
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, DocumentTooLarge, StoreUnavailable
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import pipeline as pipelines
 from vimbiso_fsm.store import redis_atomic
 from vimbiso_fsm.store import servers as connecting
 from vimbiso_fsm.store.attempts import ATTEMPTS, Attempts
-from vimbiso_fsm.store.index import Index
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import REQUESTS_PER_PIPELINE, AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
@@ -74,7 +74,7 @@ from vimbiso_fsm.store.script import Command, SenselessReply, decode
 from vimbiso_fsm.store.script import encode as encode_with
 
 NAMES = ("state", "prev", "turns", "audit", "tokens")
-INDEX = Index((b"a key",))
+INDEX = Digests((b"a key",))
 SCRIPT = files("vimbiso_fsm.store").joinpath("script.lua").read_text()
 
 

@@ -21,10 +21,11 @@ from redis.exceptions import ResponseError
 
 from tests.engines import running, valkey_program
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, DamagedKey, NotAnswered, StoreUnavailable
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import attempts as attempts_of
 from vimbiso_fsm.store import pipeline
-from vimbiso_fsm.store.index import RECORD, Index
+from vimbiso_fsm.store.index import RECORD
 from vimbiso_fsm.store.pipeline import Answer
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager, AtomicStateManager
 from vimbiso_fsm.store.requests import (
@@ -86,7 +87,7 @@ from vimbiso_fsm.store.script import (
 
 pytestmark = pytest.mark.embedded
 
-INDEX: Final = Index((b"a key",))
+INDEX: Final = Digests((b"a key",))
 DOCUMENTED: Final = (SenselessReply, DamagedDocument, DamagedKey)
 CHANNEL: Final = Channel("whatsapp", "263771000001", {"account": "main"})
 

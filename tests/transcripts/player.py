@@ -132,6 +132,10 @@ class Speaker:
     options: dict[str, str] = attrs.field(factory=dict[str, str])
 
 
+BOT: Final = attrs.evolve(flows.bot, channels={"telegram": "phone"})
+"""VimbisoPay as if Telegram proved numbers, so that one script says the same on every channel."""
+
+
 class Play:
     """One script while it is played."""
 
@@ -190,7 +194,7 @@ class Play:
     def turn(self, message: Message, shape: Shape) -> tuple[Document | None, list[JSON]]:
         """Handle one message with a bot that knows only the store."""
         services = {"credex_core": self.core}
-        manager = FlowStateManager(flows.bot, self.store, services=services, rates=None, encryption=self.encryption)
+        manager = FlowStateManager(BOT, self.store, services=services, rates=None, encryption=self.encryption)
         outcome = manager.handle(message)
         self.core.check_conservation()
         if outcome.state is not None:

@@ -36,6 +36,7 @@ def test_every_question_is_met() -> None:
     """The scripts reach each question of each flow."""
     written = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.with_name("whatsapp").glob("*.txt"))
     asked = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.asks}
+    asked = {place for place in asked if not place.startswith("prove_number.")}  # see tests/vimbisopay/test_numbers.py
     met = {line[2:].partition(";")[0] for line in written.splitlines() if line.startswith("= ")}
     calls = {f"{flow.name}.{state.name}" for flow in flows.bot.flows for state in flow.states if state.call}
     assert asked - calls - met == set()

@@ -166,6 +166,8 @@ CALLS = {
     "getLedger": Calling(ALAN, "hi", "ledger", "ledger.unread", "ledger.page", effect=False),
     "createRecurring": Calling(ADA, "hi upgrade", "yes", "upgrade.confirm", "dashboard.menu"),
 }
+CODES = {"sendCode", "checkCode"}
+"""The calls that prove a number, which `test_numbers.py` tries."""
 EFFECTS = [name for name, calling in CALLS.items() if calling.effect]
 QUESTIONS = [name for name, calling in CALLS.items() if not calling.effect]
 
@@ -435,4 +437,4 @@ def test_nonsense_over_http_costs_no_place_and_does_nothing_twice(
 
 def test_every_call_is_tried() -> None:
     """The table of calls holds each call of the port."""
-    assert set(CALLS) == set(core_server.CALLS)
+    assert set(CALLS) | CODES == set(core_server.CALLS)

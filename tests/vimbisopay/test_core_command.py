@@ -29,6 +29,7 @@ ADA = "263771000001"
 OFFER = "hi\noffer\n10\nalan\nyes\n"
 
 
+PHONE = ("--phone", "263779990001")
 OVER_HTTP = ("--flows", "flows", "--services", "flows.services:over_http")
 
 
@@ -83,7 +84,7 @@ def test_a_bot_talks_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     words = ("--fault", "lost:createCredex:1", "--fault", "401:getAccountByHandle:1")
     with running(*words, cwd=tmp_path) as (_, url):
         monkeypatch.setenv("CREDEX_CORE_URL", url)
-        chat = start("chat", *OVER_HTTP, "--channel", f"terminal:{ADA}", cwd=tmp_path)
+        chat = start("chat", *OVER_HTTP, "--phone", ADA, cwd=tmp_path)
         out, err = chat.communicate(OFFER.encode(), timeout=LIMIT)
         assert (chat.returncode, err) == (0, b"")
         assert "Your offer was made: 10.00 USD to Alan Turing (@alan)." in out.decode()
@@ -130,9 +131,9 @@ def test_the_key_of_the_api_comes_from_the_environment(monkeypatch: pytest.Monke
 
     with listening() as bound, serving(noting, bound) as url:
         monkeypatch.setenv("CREDEX_CORE_URL", url)
-        invoke("chat", *OVER_HTTP, stdin="hi\n")
+        invoke("chat", *PHONE, *OVER_HTTP, stdin="hi\n")
         monkeypatch.setenv("CREDEX_API_KEY", "of-the-api")
-        code, out, err = invoke("chat", *OVER_HTTP, stdin="hi\n")
+        code, out, err = invoke("chat", *PHONE, *OVER_HTTP, stdin="hi\n")
     assert sent == [None, b"of-the-api"]
     assert (code, err) == (0, "")
     assert "of-the-api" not in out
@@ -143,7 +144,7 @@ def test_a_core_that_is_away_is_told_to_the_member(monkeypatch: pytest.MonkeyPat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("CREDEX_CORE_URL", f"http://127.0.0.1:{port}")
-    code, out, _ = invoke("chat", *OVER_HTTP, stdin="hi\n")
+    code, out, _ = invoke("chat", *PHONE, *OVER_HTTP, stdin="hi\n")
     assert code == 0
     assert "cannot reach the credex network" in out
 

@@ -51,7 +51,7 @@ class Person:
         self.session = session
 
     def caller(self, key=""):
-        return Caller(key, "m", self.session.token, self.channel)
+        return Caller(key, "m", self.session.token, self.channel, self.channel.identifier)
 
     def account(self, handle):
         return next(a for a in self.core.login(caller=self.caller()).dashboard.accounts if a.handle == handle)
@@ -130,7 +130,7 @@ def test_the_same_seed_makes_the_same_core():
 
 def test_onboarding_makes_a_member_with_an_account_once(core):
     """Onboarding makes one member with one account; repeated with its key, it issues another token."""
-    caller = Caller("k", channel=Channel("whatsapp", "263770000001"))
+    caller = Caller("k", phone="263770000001")
     session = core.onboard_member(firstname="Emmy", lastname="Noether", caller=caller)
     (account,) = session.dashboard.accounts
     assert (account.handle, account.name, [str(m) for m in account.balances]) == (

@@ -279,9 +279,9 @@ def test_the_account_chosen_is_the_one_in_use():
     ("state", "trigger", "who", "to"),
     [
         ("asking", "failed", GUEST, "unavailable"),
-        ("unavailable", "answer", GUEST, "asking"),
+        ("unavailable", "answer", GUEST, "arriving"),
         ("onboarding", "done", Member("m", guest=False, authenticated=True), "known"),
-        ("onboarding", "done", GUEST, "asking"),
+        ("onboarding", "done", GUEST, "arriving"),
         ("onboarding", "cancelled", GUEST, "unknown"),
     ],
 )
@@ -421,13 +421,13 @@ class Talk:
 
     numbers = itertools.count(1)
 
-    def __init__(self, phone, *, core=None, store=None, at=None, bot=None):
+    def __init__(self, phone, *, core=None, store=None, at=None, bot=None, channel="whatsapp"):
         self.at = at or [NOW.timestamp()]
         self.core = core or SimulatedCredexCore()
         self.core.clock = lambda: self.at[0]
         self.store = store or MemoryStore(lambda: self.at[0])
         self.manager = FlowStateManager(bot or flows.bot, self.store, services={"credex_core": self.core}, rates=None)
-        self.channel = Channel("whatsapp", phone)
+        self.channel = Channel(channel, phone)
         self.outcome: Any = None
 
     def send(self, **content: Any):

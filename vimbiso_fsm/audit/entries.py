@@ -13,11 +13,10 @@ from typing import Any, Final, TypedDict, Unpack
 import attrs
 
 from vimbiso_fsm.document.document import Fields, Run
-from vimbiso_fsm.document.ids import channel_digest, is_guest_id
+from vimbiso_fsm.document.ids import is_guest_id
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.typed_data import structure
 from vimbiso_fsm.errors import Unreadable
-from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, digest
 
 
@@ -183,7 +182,7 @@ def entry_for(
     member_id: str,
     version: int,
     at: datetime,
-    channel: Channel | None,
+    channel: tuple[str, str],
     stands: Run | None = None,
     **facts: Unpack[Facts],
 ) -> AuditEntry:
@@ -195,7 +194,7 @@ def entry_for(
         member_id: The member whose document is stored or removed.
         version: The version of the document that the commit makes.
         at: The instant of the commit, with a time zone.
-        channel: The member's channel; None where it is not known. The entry keeps a digest of it.
+        channel: The member's channel as `Digests.shown` shows it; two empty texts where it is not known.
         stands: The run in which the member stands after the commit; None without one.
         **facts: Further attributes of the entry. They precede what is said here.
     """
@@ -206,7 +205,7 @@ def entry_for(
         version=version,
         at=at,
         member_id=member_id,
-        channel=channel_digest(channel) if channel is not None else ("", ""),
+        channel=channel,
         kind=kind,
         token=token,
         **known | facts,

@@ -7,7 +7,7 @@ type and the places in the code that it came from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -15,11 +15,9 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, Incident, is_erased, unseal
 from vimbiso_fsm.document.document import Fields
-from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.interrupts import is_interrupt
-from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.requests import Entry, Record, digest
 
 
@@ -85,7 +83,7 @@ class FlowAuditLogger:
     def fits(
         entry: AuditEntry | Incident,
         *,
-        channel: Channel | None = None,
+        channels: Collection[tuple[str, str]] | None = None,
         flow: str | None = None,
         run: str | None = None,
         since: datetime | None = None,
@@ -95,7 +93,7 @@ class FlowAuditLogger:
 
         Args:
             entry: The entry or the incident.
-            channel: The channel of the member.
+            channels: The channel of the member, as the audit may show it (`Digests.all_shown`).
             flow: The flow of the run, or of a step.
             run: The id of the run, or of the run of a step.
             since: The earliest instant, included. An instant without a time zone is UTC.
@@ -104,7 +102,7 @@ class FlowAuditLogger:
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
         at = _in_utc(entry.at)
         return (
-            (channel is None or entry.channel == channel_digest(channel))
+            (channels is None or entry.channel in channels)
             and (flow is None or flow in {entry.flow, *(step.flow for step in steps)})
             and (run is None or run in {entry.run, *(step.run for step in steps)})
             and (since is None or at >= _in_utc(since))

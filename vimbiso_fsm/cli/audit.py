@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, TypeAlias
 
 import attrs
@@ -12,12 +11,11 @@ import typer
 
 from vimbiso_fsm.audit.explain import explain
 from vimbiso_fsm.audit.export import export_lines
-from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import Trail, erasures, faults, guests, members, read_trail
 from vimbiso_fsm.cli.bot_options import Flows, OptionalFlows
 from vimbiso_fsm.cli.display import progress_bar
 from vimbiso_fsm.cli.failures import fail
-from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of
+from vimbiso_fsm.cli.history import OfFlow, OfRun, OnChannel, Since, Until, filters_of, selection
 from vimbiso_fsm.cli.member_argument import MemberArgument, member_id_of
 from vimbiso_fsm.cli.new_file import To, output
 from vimbiso_fsm.cli.plain_text import one_line, shown
@@ -102,9 +100,10 @@ def export(
     any.
     """
     _require_members(named, all_members)
-    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
+    filters = filters_of(channel, flow, run, since, until)
     written = broken = 0
     with opened_store(redis, data, namespace, flows) as at, output(to) as file:
+        wanted = selection(at, filters)
         for trail in _trails(at, named):
             for line in export_lines(trail, wanted):
                 print(line, file=file)

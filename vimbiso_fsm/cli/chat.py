@@ -21,13 +21,13 @@ from vimbiso_fsm.cli.member_argument import channel_of
 from vimbiso_fsm.cli.plain_text import clean, lines, shown
 from vimbiso_fsm.cli.services import Services
 from vimbiso_fsm.cli.store_options import Data, Namespace, OpenBot, OptionalRedis, opened
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import CommitUnknown, DamagedDocument, VimbisoError
 from vimbiso_fsm.messages.message import Channel, Message
+from vimbiso_fsm.messages.proof import proven_phone
 from vimbiso_fsm.messages.replies import Reply, Text
+from vimbiso_fsm.store.requests import ReadDigests
 
-DEFAULT_CHANNEL: Final = "terminal:263779990001"
-"""VimbisoPay takes the identifier for a telephone number, and no member of its simulated service has this one."""
+DEFAULT_CHANNEL: Final = "terminal:you"
 
 NOT_SAVED: Final = Text("Sorry, that could not be saved. Please say it again.")
 NOT_KNOWN: Final = Text("Sorry, we do not know whether that was saved. Say menu to see where you are.")
@@ -42,6 +42,15 @@ def chat(
     channel: Annotated[
         str, typer.Option("--channel", metavar="TYPE:IDENTIFIER", help="The channel that the messages come from.")
     ] = DEFAULT_CHANNEL,
+    phone: Annotated[
+        str,
+        typer.Option(
+            "--phone",
+            metavar="NUMBER",
+            help="Stand for the telephone of this number, for development: the channel is terminal:NUMBER, and the bot "
+            "takes the number for proven.",
+        ),
+    ] = "",
     language: Annotated[
         str, typer.Option("--language", metavar="TAG", help="The language that the channel names, e.g. sn or en-ZW.")
     ] = "",
@@ -53,14 +62,20 @@ def chat(
     code 1 when a message could not be saved. Without --redis and --data, nothing is kept after the command. An
     exception in the code of the bot or of a service is shown on standard error, with its traceback.
     """
-    address = channel_of(channel, language)
-    with opened(redis, data, namespace, flows, services, fresh=True, handles=True, debug=True) as bot:
+    if phone and channel != DEFAULT_CHANNEL:
+        raise typer.BadParameter("--phone and --channel name two channels; give one of them")
+    if phone and not proven_phone("phone", phone):
+        raise typer.BadParameter("--phone: give a number with the country code, as digits, e.g. 263771234567")
+    address = channel_of(f"terminal:{phone.removeprefix('+')}" if phone else channel, language)
+    with opened(
+        redis, data, namespace, flows, services, fresh=True, handles=True, debug=True, phone=bool(phone)
+    ) as bot:
         if address.type not in bot.channel_types:
             raise typer.BadParameter(
                 f"--channel: {address.type!r} is not a channel type of the bot; add it to Bot(channels=[…])"
             )
         with suppress(DamagedDocument):  # a turn recovers from damage; this only checks that the store answers
-            bot.manager.state(guest_id(address))
+            bot.manager.state(bot.store.perform(ReadDigests()).guest_id(address))
         conversation = _Conversation(bot, address)
         if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]  # closed: None
             _at_terminal(conversation, bot.kept)

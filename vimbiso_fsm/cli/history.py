@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 
-from vimbiso_fsm.audit.entries import AuditEntry
+from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.audit.trail import earlier, read_entries, read_incidents, read_trail
 from vimbiso_fsm.cli.bot_options import OptionalFlows
@@ -20,8 +20,9 @@ from vimbiso_fsm.cli.display import print_table
 from vimbiso_fsm.cli.failures import fail
 from vimbiso_fsm.cli.member_argument import MemberArgument, channel_of, member_id_of
 from vimbiso_fsm.cli.plain_text import as_json, clean, shown
-from vimbiso_fsm.cli.store_options import Data, Namespace, Redis, opened_store
+from vimbiso_fsm.cli.store_options import Data, Namespace, OpenStore, Redis, opened_store
 from vimbiso_fsm.document.typed_data import unstructure
+from vimbiso_fsm.store.requests import ReadDigests
 
 _T = TypeVar("_T")
 
@@ -60,8 +61,9 @@ def history(
     The entries of the guest that the member was before come first. Entries that cannot be read are reported on standard
     error. Exit code 1 in that case, and when no entry is stored.
     """
-    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
+    filters = filters_of(channel, flow, run, since, until)
     with opened_store(redis, data, namespace, flows) as at:
+        wanted = selection(at, filters)
         trail = read_trail(at.store, member_id_of(at, member))
         trails = (*earlier(at.store, trail), trail)
         entries = _latest(filter(wanted, chain.from_iterable(read_entries(each)[0] for each in trails)), last)
@@ -98,8 +100,9 @@ def incidents(
     oldest first, one JSON object per line. Exit code 0 also when there is none; 1 when one cannot be read, which is
     reported on standard error.
     """
-    wanted = partial(FlowAuditLogger.fits, **filters_of(channel, flow, run, since, until))
+    filters = filters_of(channel, flow, run, since, until)
     with opened_store(redis, data, namespace, flows) as at:
+        wanted = selection(at, filters)
         trail = read_trail(at.store, None if member is None else member_id_of(at, member))
         found, faults = read_incidents(trail)
         for incident in _latest(filter(wanted, found), last):
@@ -107,10 +110,18 @@ def incidents(
         _report([fault for fault in (*trail.damaged, *faults) if "incident" in fault])
 
 
+def selection(at: OpenStore, filters: Mapping[str, Any]) -> Callable[[AuditEntry | Incident], bool]:
+    """Return a function that tells whether an entry or an incident fits the filters, in the store that is open."""
+    given = dict(filters)
+    channel = given.pop("channel")
+    shown = None if channel is None else at.store.perform(ReadDigests()).all_shown(channel)
+    return partial(FlowAuditLogger.fits, channels=shown, **given)
+
+
 def filters_of(
     channel: str | None, flow: str | None, run: str | None, since: str | None, until: str | None
 ) -> dict[str, Any]:
-    """Return the filters as keyword arguments of `FlowAuditLogger.fits`.
+    """Return the filters of these options, for `selection`.
 
     Args:
         channel: `TYPE:IDENTIFIER`.
@@ -120,7 +131,7 @@ def filters_of(
         until: A time.
 
     Returns:
-        The keyword arguments.
+        The filters by name; None for one that is not given.
 
     Raises:
         typer.BadParameter: An option is neither a channel nor a time.

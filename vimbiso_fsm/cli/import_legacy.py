@@ -125,9 +125,7 @@ def import_legacy(
         report=report,
     )
     try:
-        sound = asyncio.run(
-            _find(options.source, find) if find is not None else _import(options, _bot_of(flows, look_up))
-        )
+        sound = asyncio.run(_find(options, find) if find is not None else _import(options, _bot_of(flows, look_up)))
     except (VimbisoError, OSError) as error:
         fail(error)
     if not sound:
@@ -146,13 +144,14 @@ def _bot_of(flows: str | None, look_up: bool) -> Bot:
     return bot
 
 
-async def _find(source: str, digest: str) -> bool:
+async def _find(options: _Options, digest: str) -> bool:
     """Print the numbers with a digest, and return whether there is one."""
     from vimbiso_fsm.legacy.bulk import find
     from vimbiso_fsm.legacy.source import AsyncLegacySource
 
-    async with AsyncLegacySource(source) as records:
-        found = await find(records, digest.lower())
+    async with AsyncExitStack() as closing:
+        records = await closing.enter_async_context(AsyncLegacySource(options.source))
+        found = await find(records, await _connected(options, closing), digest.lower())
     print("\n".join(found) if found else f"no old record has the digest {shown(digest)}")
     return bool(found)
 
@@ -211,7 +210,8 @@ async def _import(options: _Options, bot: Bot) -> bool:
     return not counts.refused and not (numbers and numbers.faults)
 
 
-async def _open_store(options: _Options, bot: Bot, closing: AsyncExitStack) -> AsyncStore:
+async def _connected(options: _Options, closing: AsyncExitStack) -> AsyncStore:
+    """Connect to the store, without the keys of encrypted documents."""
     from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
 
     url, secret = str(options.redis), secrets_of_environment()
@@ -219,9 +219,13 @@ async def _open_store(options: _Options, bot: Bot, closing: AsyncExitStack) -> A
         from vimbiso_fsm.store.embedded import EmbeddedServer
 
         url = closing.enter_context(EmbeddedServer.start(options.data)).url
-    store = await closing.enter_async_context(
+    return await closing.enter_async_context(
         AsyncAtomicStateManager.from_url(url, namespace=options.namespace, secret=secret)
     )
+
+
+async def _open_store(options: _Options, bot: Bot, closing: AsyncExitStack) -> AsyncStore:
+    store = await _connected(options, closing)
     encryption = encryption_of_environment()
     if encryption is None:
         return store

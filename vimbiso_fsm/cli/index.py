@@ -21,10 +21,13 @@ def index(
     namespace: Namespace = "",
     flows: Flows = None,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Forget the earlier secrets, if no entry may be named with one of them.")
+        bool,
+        typer.Option(
+            "--forget", help="Forget the earlier secrets, if no entry and no guest is named with one of them."
+        ),
     ] = False,
     lose: Annotated[
-        bool, typer.Option("--lose", help="Forget them although entries may be: their members begin as guests.")
+        bool, typer.Option("--lose", help="Forget them all the same: these members and guests begin as new guests.")
     ] = False,
 ) -> None:
     """Name the channels of all members with the current secret.
@@ -40,12 +43,13 @@ def index(
         bot.manager.start()
         context = Context(bot.manager.bot, Cache(0), bot.manager.now())
         done = run(rename(context, forget=forget, lose=lose), bot.store.perform)
-    counts = f"channels {done.channels}, other entries {done.unknown}, earlier keys {done.earlier}"
-    print(f"members {done.members}, {counts}")
+    counts = f"channels {done.channels}, other entries {done.unknown}, earlier guests {done.guests}"
+    print(f"members {done.members}, {counts}, earlier keys {done.earlier}")
     if done.forgotten:
         print("the earlier keys are forgotten; only the current secret is needed")
     elif forget and done.earlier:
         fail(
             f"the earlier keys are kept: {done.unknown} entries may be named with one of them, and no document tells "
-            "their channels; wait until their members have written, or give --lose"
+            f"their channels; {done.guests} guests are named with one of them. Wait until the members have written and "
+            "the guests have expired, or give --lose"
         )

@@ -13,11 +13,12 @@ import typer
 from vimbiso_fsm.cli.plain_text import shown
 from vimbiso_fsm.cli.store_options import OpenStore
 from vimbiso_fsm.document.codec import decode
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import InvalidMessage, Unreadable
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import plain
-from vimbiso_fsm.store.requests import Broken, FindOwner, Load, Scan, Store, Stored
+from vimbiso_fsm.operations.effects import run
+from vimbiso_fsm.operations.guests import find_guest, is_known
+from vimbiso_fsm.store.requests import Broken, FindOwner, Load, ReadDigests, Scan, Store
 
 EXAMPLE: Final = "whatsapp:263771234567"
 
@@ -73,14 +74,11 @@ def member_id_of(at: OpenStore, member: str) -> str:
     if not colon or route.partition("/")[0] not in at.channel_types:
         return member
     channel = channel_of(member)
-    owner, guest = at.store.perform(FindOwner(channel)).member_id, guest_id(channel)
-    if owner or channel.account or _is_known(at.store.perform(Load(guest))):
-        return owner or guest
-    return _only_conversation(at.store, channel) or guest
-
-
-def _is_known(stored: Stored | Broken) -> bool:
-    return isinstance(stored, Broken) or stored.head.version > 0
+    owner = at.store.perform(FindOwner(channel)).member_id
+    if owner:
+        return owner
+    guest, stored = run(find_guest(at.store.perform(ReadDigests()), channel), at.store.perform)
+    return guest if channel.account or is_known(stored) else _only_conversation(at.store, channel) or guest
 
 
 def _only_conversation(store: Store, channel: Channel) -> str:

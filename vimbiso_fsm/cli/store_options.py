@@ -134,6 +134,7 @@ def opened(
     fresh: bool = False,
     handles: bool = False,
     debug: bool = False,
+    phone: bool = False,
 ) -> Generator[OpenBot]:
     """Open the named store with a bot.
 
@@ -148,12 +149,15 @@ def opened(
         fresh: Whether an empty store is used when none is named; it is removed at the end.
         handles: Whether the command handles messages, so that the bot needs its services.
         debug: Whether tracebacks of the application's code are logged.
+        phone: Whether the terminal stands for a telephone, so that its identifier is taken for a proven number.
     """
     if not fresh:
         require_store(redis, data)
     elif redis is not None and data is not None:
         raise typer.BadParameter(_TWO_STORES)
     bot = import_bot(flows)
+    if phone:
+        bot = attrs.evolve(bot, channels={**bot.channels, "terminal": "phone"})
     with _reporting(), ExitStack() as closing:
         bot = with_services(bot, services, closing)
         store = _encrypted(_open_store(redis, data, namespace, closing), closing, bot)

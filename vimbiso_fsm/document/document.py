@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 import attrs
 from typing_extensions import TypeVar
 
-from vimbiso_fsm.document.ids import guest_id, person_of
+from vimbiso_fsm.document.ids import is_guest_id, person_of
 from vimbiso_fsm.messages.message import Address, Channel
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -271,12 +271,15 @@ class Leaving:
         to: The member that gets it; None if it becomes a guest's.
         version: The member's version at which it was unlinked.
         token: The token of that change; empty in documents that were stored before it was introduced.
+        undone: The token of the message whose login found that the channel is not the member's. The tokens of its turns
+            are not handed on, so that the message is decided at the next speaker, at whom it is new.
     """
 
     address: Address
     to: str | None
     version: int
     token: str = ""
+    undone: str = ""
 
 
 @attrs.frozen
@@ -393,6 +396,33 @@ class Document:
             for leaving in self.leaving
         )
 
+    def linked(self, address: Address) -> tuple[Address, ...]:
+        """Return the linked channels that an address names; without an account, those of every account."""
+        names = {address, address.without_account}
+        return tuple(
+            known
+            for known in self.channels
+            if known in names or (not address.account and known.without_account == address)
+        )
+
+    def parted(self, addresses: Sequence[Address], to: str | None = None, *, token: str, undone: str = "") -> Document:
+        """Return the document without some of its channels, which leave for another member or for guests.
+
+        Replies that answer no message go to a channel that is left. Without any, they wait.
+
+        Args:
+            addresses: The channels.
+            to: The member that gets them; None for guests.
+            token: The token of the change.
+            undone: As in `Leaving`.
+        """
+        leaving = tuple(Leaving(address, to, self.version, token, undone) for address in addresses)
+        channels = tuple(known for known in self.channels if known not in addresses)
+        after = attrs.evolve(self, channels=channels, leaving=(*self.leaving, *leaving))
+        if channels and not after.has(after.channel.address):
+            after = attrs.evolve(after, channel=channels[-1].channel)
+        return after
+
     @property
     def is_reachable(self) -> bool:
         """Whether replies may be sent to the channel of the latest turn: it was not unlinked since."""
@@ -441,27 +471,18 @@ def trail_before(trail: Sequence[str], step: str) -> tuple[str, ...]:
     return (*trail[: trail.index(step)],) if step in trail else (*trail,)
 
 
-def first_document(
-    channel: Channel, now: datetime, *, address: Address | None = None, member_id: str = "", version: int = 0
-) -> Document:
+def first_document(member_id: str, channel: Channel, now: datetime, address: Address, *, version: int = 0) -> Document:
     """Return the document of a new member of a channel.
 
     Args:
+        member_id: The owner of the channel, or the guest on it.
         channel: The channel.
         now: The store's clock.
-        address: The address by which the bot tells the channel from others; by default that of the channel.
-        member_id: The owner of the channel; empty for a guest.
+        address: The address by which the bot tells the channel from others.
         version: The version of the head on which the document is stored.
     """
-    address = address or channel.address
-    return Document(
-        member_id=member_id or guest_id(address),
-        channel=channel,
-        last_updated=now,
-        version=version,
-        guest=not member_id,
-        channels=(address,) if member_id else (),
-    )
+    guest = is_guest_id(member_id)
+    return Document(member_id, channel, now, version=version, guest=guest, channels=() if guest else (address,))
 
 
 def with_address(channels: Sequence[Address], address: Address) -> tuple[Address, ...]:

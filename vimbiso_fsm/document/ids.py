@@ -7,11 +7,9 @@ import re
 from binascii import b2a_base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
-from vimbiso_fsm.messages.digests import address_digest
-from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.message import Address
 
 
 def hashed(*parts: str) -> str:
@@ -23,29 +21,6 @@ def stamp(name: str, data: bytes = b"") -> str:
     """Return a short hash of a name and data, 48 bits in 8 characters, for what is compared within a conversation."""
     found = hashlib.sha256(name.encode() + b"\0" + data).digest()
     return b2a_base64(found[:6], newline=False).decode()
-
-
-def channel_digest(channel: Channel) -> tuple[str, str]:
-    """Return a channel as the audit shows it: its type, and a digest of its identifier."""
-    return _channel_digest(channel.type, channel.identifier)
-
-
-@lru_cache(maxsize=4096)
-def _channel_digest(type: str, identifier: str) -> tuple[str, str]:
-    return type, address_digest(type, identifier)[:16]
-
-
-def guest_id(channel: Channel | Address) -> str:
-    """Return the id of the guest on a channel, which is a digest, so that no key shows a phone number.
-
-    Guests on two accounts of the bot are two guests.
-    """
-    return _guest_id(channel.type, channel.identifier, channel.account)
-
-
-@lru_cache(maxsize=4096)
-def _guest_id(type: str, identifier: str, account: str) -> str:
-    return "guest-" + address_digest(type, identifier, account)[:24]
 
 
 _GUEST: Final = re.compile(r"guest-[0-9a-f]{24}")

@@ -31,25 +31,9 @@ from vimbiso_fsm.document.shape import parts_of
 from vimbiso_fsm.document.typed_data import is_object, kind_of, structure
 from vimbiso_fsm.errors import Fault, InvalidState, Unreadable
 from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.proof import PROOFS
 
-CHANNEL_TYPES: Final = frozenset(
-    {
-        "whatsapp",
-        "telegram",
-        "sms",
-        "ussd",
-        "terminal",
-        "web",
-        "messenger",
-        "signal",
-        "viber",
-        "matrix",
-        "slack",
-        "discord",
-        "email",
-        "voice",
-    }
-)
+CHANNEL_TYPES: Final = frozenset(PROOFS)
 """The channel types that are always known. A bot adds its own with `Bot(channels=…)`."""
 
 

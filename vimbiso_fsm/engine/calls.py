@@ -47,7 +47,7 @@ def _take_done(draft: Draft, result: object) -> None:
         Stuck: No transition takes the result of a call that had its effect.
     """
     run = draft.standing
-    draft.pending, draft.from_effect = None, draft.policy.effect
+    draft.answered, draft.pending, draft.from_effect = True, None, draft.policy.effect
     fired = fire(draft, "done", result)
     if fired.to is not None:
         return
@@ -161,7 +161,8 @@ def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
     A call in doubt is made in any case, to find out its outcome. After a login, the count of tries continues.
     """
     in_doubt, run, effects = draft.in_doubt, draft.standing, draft.effects
-    draft.member, draft.pending = member, None
+    draft.answered, draft.pending = True, None
+    draft.take_member(member)
     draft.effects = tuple(place for place in effects if place != draft.place)  # the call was refused
     data = run.flow_data.data
     counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))

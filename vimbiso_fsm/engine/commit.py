@@ -95,9 +95,10 @@ class Decision:
     error: BaseException | None = attrs.field(default=None, eq=False)
 
 
-def caller(document: Document, pending: PendingCall) -> Caller:
+def caller(bot: Bot, document: Document, pending: PendingCall) -> Caller:
     """Return the caller on whose behalf a pending call acts."""
-    return Caller(pending.key, document.person, document.jwt_token, document.channel)
+    channel = document.channel
+    return Caller(pending.key, document.person, document.jwt_token, channel, bot.phone_of(channel))
 
 
 def commit_of(decision: Decision, head: Head) -> Commit:
@@ -216,7 +217,7 @@ def _document(draft: Draft, event: Event) -> Document:
     channel = draft.channel if intact or draft.channel is not before.channel else attrs.evolve(draft.channel)
     token = life_of(draft.bot, before, member, draft.now)
     session = session_after(draft, event)
-    return Document(
+    after = Document(
         member_id=before.member_id,
         channel=channel,
         last_updated=draft.now,
@@ -239,6 +240,10 @@ def _document(draft: Draft, event: Event) -> Document:
         leaving=before.leaving,
         moved=_moved(draft),
     )
+    if not draft.parts:
+        return after
+    address = draft.bot.route(channel).address
+    return after.parted(after.linked(address) or (address,), token=draft.token, undone=draft.root)
 
 
 def _channels(draft: Draft, channel: Channel) -> tuple[Address, ...]:
@@ -361,7 +366,7 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         member_id=document.member_id,
         version=draft.version,
         at=draft.now,
-        channel=draft.channel,
+        channel=draft.bot.digests.shown(draft.channel),
         stands=after,
         status=draft.status,
         root=draft.root,

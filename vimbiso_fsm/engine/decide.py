@@ -19,7 +19,7 @@ from vimbiso_fsm.document.document import Document, Run, first_document, needs_a
 from vimbiso_fsm.document.ids import hashed
 from vimbiso_fsm.engine.calls import take_call_returned, take_lease_expired
 from vimbiso_fsm.engine.commit import Decision, close
-from vimbiso_fsm.engine.draft import Draft, NotNow
+from vimbiso_fsm.engine.draft import Draft, NotNow, NotTheMembers
 from vimbiso_fsm.engine.events import (
     CallReturned,
     ClockReturned,
@@ -40,7 +40,7 @@ from vimbiso_fsm.engine.kept_answer import failed_again, rest_after, with_answer
 from vimbiso_fsm.engine.outbox import take_delivered, take_delivery_due
 from vimbiso_fsm.engine.pending import waiting_words
 from vimbiso_fsm.engine.room import refuse_for_size
-from vimbiso_fsm.engine.session import take_session_ending, take_session_expired
+from vimbiso_fsm.engine.session import part, take_session_ending, take_session_expired
 from vimbiso_fsm.engine.timers import take_state_timeout
 from vimbiso_fsm.errors import DocumentTooLarge, InvalidMessage
 from vimbiso_fsm.flow.bot import Bot
@@ -85,7 +85,8 @@ def decide(
     if document is None:
         if not isinstance(event, Message):
             raise TypeError("only a message can be the first event of a conversation")
-        document = first_document(event.channel, now, address=bot.route(event.channel).address)
+        address = bot.route(event.channel).address
+        document = first_document(bot.digests.guest_id(address), event.channel, now, address)
     draft = _open(bot, document, event, now)
     draft.busy = busy
     try:
@@ -112,6 +113,10 @@ def decide(
             case ClockReturned():
                 draft.kind = "clock"
         return close(draft, event, route)
+    except NotTheMembers:
+        draft = _open(bot, document if is_intact(document) else restored(document), event, now)
+        part(draft, event)
+        return close(draft, event, "handle")
     except BaseException as error:  # whatever an author's callback raises, the member keeps their place
         if _is_for_the_process(error):
             raise

@@ -26,6 +26,7 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine import question
+from vimbiso_fsm.errors import WrongMember
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import Call, CallPolicy
 from vimbiso_fsm.flow.carry_on import CARRY_ON
@@ -39,6 +40,10 @@ from vimbiso_fsm.messages.replies import Reply, Text
 
 class NotNow(Exception):
     """The answer of the member leads to a call of a service that takes none now. The turn is not taken."""
+
+
+class NotTheMembers(Exception):
+    """A service knows the channel of the turn as another member's, or as that of no member. The turn ends here."""
 
 
 class Draft:
@@ -62,7 +67,9 @@ class Draft:
         off_session: Whether a run goes on without a session of the member, because a timer fired or a call returned.
         call: The call to make once the turn is stored.
         leaves: Whether the member leads the turn by a global word, which takes no answer in.
+        answered: Whether the turn goes on from the answer of a service.
         from_effect: Whether the turn goes on from the answer of a call that had its effect.
+        parts: Whether the channel is taken from the member, because a service knows it as another one's.
         renews: Whether the call asks for a new login token, before the call itself.
         delivery: The replies to deliver once the turn is stored.
         replies: The replies so far.
@@ -98,7 +105,9 @@ class Draft:
         self.session_since: datetime | None = document.session_since
         self.off_session: bool = False
         self.leaves: bool = False
+        self.answered: bool = False
         self.from_effect: bool = False
+        self.parts: bool = False
         self.call: Call[Any] | None = None
         self.renews: bool = False
         self.delivery: Undelivered | None = None
@@ -116,6 +125,17 @@ class Draft:
         self.passed: int = 0
         self.busy: frozenset[str] = frozenset()
         self.stays: bool = False
+
+    def take_member(self, member: Member[Any]) -> None:
+        """Take over the member that a callback made.
+
+        Raises:
+            NotTheMembers: It is not the member of the document, and a service has just said so.
+            WrongMember: It is not the member of the document, and no service has said so.
+        """
+        if not self.before.guest and member.id != self.before.person:
+            raise NotTheMembers if self.answered else WrongMember(self.before.person)
+        self.member = member
 
     # The current run ----------------------------------------------------------------------------------------------
 
@@ -184,7 +204,11 @@ class Draft:
 
     def turn(self, run: Run) -> Turn[Any]:
         """Return the turn as a callback of the run sees it."""
-        return Turn(self.data(run), self.member, self.channel, self.now, run.flow, run.step, zone_of=self.bot.zone_for)
+        bot = self.bot
+        return Turn(
+            self.data(run), self.member, self.channel, self.now, run.flow, run.step,
+            zone_of=bot.zone_for, proof_of=bot.proves,
+        )  # fmt: skip
 
     # The replies --------------------------------------------------------------------------------------------------
 

@@ -63,8 +63,10 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
     data = draft.data(run)
     if state.into and trigger in ("answer", "done"):
         data = flow.data_with(data, state.into, answer)
-    member, channel, zones = draft.member, draft.channel, draft.bot.zone_for
-    turn = Turn(data, member, channel, draft.now, flow.name, state.name, trigger, answer, reason, zone_of=zones)
+    turn = Turn(
+        data, draft.member, draft.channel, draft.now, flow.name, state.name, trigger, answer, reason,
+        zone_of=draft.bot.zone_for, proof_of=draft.bot.proves,
+    )  # fmt: skip
     fired = machine.fire(turn)
     _note_step(draft, flow, run.id, state.name, fired.to, trigger, fired.verdicts)
     if fired.to is not None:
@@ -80,7 +82,8 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
 
 def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: str, turn: Turn[Any]) -> None:
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
-    draft.member = fired.member
+    if fired.member is not draft.member:
+        draft.take_member(fired.member)
     step, data = run.step, run.flow_data.data
     state = flow[step]
     verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict

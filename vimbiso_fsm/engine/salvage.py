@@ -155,8 +155,8 @@ def salvage(
         guest: Whether the member is a guest.
         version: The version of the damaged document.
     """
-    fresh = first_document(channel, now, member_id="" if guest else member_id, version=version)
-    whole = document_to_raw(attrs.evolve(fresh, member_id=member_id))
+    fresh = first_document(member_id, channel, now, channel.address, version=version)
+    whole = document_to_raw(attrs.evolve(fresh, guest=guest, channels=() if guest else fresh.channels))
     torn = False
     try:
         found = loads(data)

@@ -87,7 +87,7 @@ def session_after(draft: Draft, event: Event) -> Session:
     Only a message opens one. Without a session, a login that a timer has led to has an end all the same.
     """
     before = draft.before
-    if isinstance(event, SessionExpired):
+    if isinstance(event, SessionExpired) or draft.parts:
         return Session()
     if isinstance(event, SessionEnding):
         return Session(before.deadline, before.session_since)
@@ -156,6 +156,24 @@ def end_session(draft: Draft) -> None:
         if run.due is not None and not is_on_the_way(draft, run):
             draft.say(Text("session.kept", flow=title))
         park(draft, run)
+
+
+def part(draft: Draft, event: Event) -> None:
+    """End the session, because a service knows the channel of the turn as another member's, and unlink the channel.
+
+    Nothing is said, since another person may read it. An open flow that holds answers stays for the member, who finds
+    it on another channel. A call whose outcome is not known stays pending, and a worker takes it up.
+    """
+    renews = isinstance(event, CallReturned) and bool(event.renewal)
+    pending, keeps = draft.pending, renews and draft.in_doubt
+    if pending is not None and (pending.done or keeps):
+        log_out(draft)
+        draft.session_since, draft.pending = None, attrs.evolve(pending, leased_until=draft.now)
+    else:
+        draft.pending = None
+        end_session(draft)
+    draft.kind, draft.parts, draft.replies = "unlink", True, []
+    draft.detail = {"channels": [draft.bot.digests.shown(draft.channel)], "by": "login"}
 
 
 def reopen(draft: Draft) -> None:

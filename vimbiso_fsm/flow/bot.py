@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import attrs
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, Run, StoredProfile
 from vimbiso_fsm.document.marks import marks_of_fields
-from vimbiso_fsm.document.state_validator import CHANNEL_TYPES, StateValidator
+from vimbiso_fsm.document.state_validator import StateValidator
 from vimbiso_fsm.document.typed_data import name_of, structure
 from vimbiso_fsm.errors import FlowError, UnstorableType
 from vimbiso_fsm.flow.calls import ServiceLimits
@@ -27,7 +28,9 @@ from vimbiso_fsm.flow.session import Limits, SessionLife, session_life
 from vimbiso_fsm.flow.zones import ZoneOf, declared_zone, declared_zone_of, member_zone
 from vimbiso_fsm.messages import locales
 from vimbiso_fsm.messages.catalogue import Catalogue, Templates
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.proof import KINDS, PROOFS, Proof, proven_phone
 from vimbiso_fsm.messages.replies import Reply, Text
 
 if TYPE_CHECKING:
@@ -75,6 +78,17 @@ def _dropped(given: Iterable[str]) -> frozenset[str]:
     if isinstance(given, str):
         raise FlowError("", "bot", f"dropped is the text {given!r}", f"give the names in a list: dropped=[{given!r}]")
     return frozenset(given)
+
+
+def _channels(given: Sequence[str] | Mapping[str, Proof]) -> Mapping[str, Proof]:
+    if isinstance(given, str):
+        raise FlowError("", "bot", f"channels is the text {given!r}", f"give the types in a list: channels=[{given!r}]")
+    found: Mapping[str, Proof] = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "nothing")
+    for type, proof in found.items():
+        if proof not in KINDS:
+            fault = f"the identifiers of channel {type!r} prove {proof!r}"
+            raise FlowError("", "bot", fault, f"give one of {', '.join(map(repr, sorted(KINDS)))}")
+    return found
 
 
 def _services(given: Mapping[str, object]) -> Mapping[str, object]:
@@ -138,7 +152,9 @@ class Bot:
             otherwise in the one that the channel reports.
         services: The services that calls are made to, by the name of the port in snake case.
         service_limits: The bounds of what one process asks of a service, by its name; `ServiceLimits()` for others.
-        channels: Channel types beyond the built-in ones.
+        channels: Channel types beyond the built-in ones, or the same as a mapping to what the identifier of each proves
+            ("phone", "account" or "nothing"). A type without a declaration proves nothing; one of the built-in types
+            may be given another proof.
         accounts: Whether a member's conversations with two accounts of the bot on a channel (phone-number ids, bots'
             names) are "separate" or one ("shared").
         session: The lifetime of a session, or the seconds without a message after which it ends.
@@ -155,6 +171,7 @@ class Bot:
             cannot be structured as this class is not stored, and a stored one is damage. Its fields may be marked
             `SECRET`; `vimbiso state` then masks them.
         limits: Bounds of a conversation.
+        digests: The digests that stand for addresses, with the keys of the store on which a manager runs the bot.
 
     Raises:
         FlowError: Two flows share a name, a flow is not a `Flow`, a dropped flow is among the flows, or a setting is
@@ -170,7 +187,7 @@ class Bot:
     texts: Catalogue | Templates | Mapping[str, Templates] = attrs.field(factory=dict, kw_only=True)
     services: Mapping[str, object] = attrs.field(factory=dict, converter=_services, kw_only=True)
     service_limits: Mapping[str, ServiceLimits] = attrs.field(factory=dict, converter=_service_limits, kw_only=True)
-    channels: Sequence[str] = attrs.field(default=(), kw_only=True)
+    channels: Mapping[str, Proof] = attrs.field(factory=dict, converter=_channels, kw_only=True)
     accounts: Literal["separate", "shared"] = attrs.field(default="separate", validator=_check_accounts, kw_only=True)
     session: SessionLife = attrs.field(factory=SessionLife, converter=session_life, kw_only=True)
     tokens: Tokens | None = attrs.field(default=None, kw_only=True)
@@ -180,6 +197,8 @@ class Bot:
     importer: Importer[Any] | None = attrs.field(default=None, kw_only=True)
     profile: type | None = attrs.field(default=None, converter=_profile_class, kw_only=True)
     limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    digests: Digests = attrs.field(init=False, factory=Digests)
+    proofs: Mapping[str, Proof] = attrs.field(init=False, repr=False)
     catalogue: Catalogue = attrs.field(init=False, repr=False)
     machines: Mapping[str, AnyMachine] = attrs.field(init=False, repr=False)
     kept: Mapping[tuple[str, int], AnyMachine] = attrs.field(init=False, repr=False)
@@ -189,6 +208,7 @@ class Bot:
     def __attrs_post_init__(self) -> None:
         fill = functools.partial(object.__setattr__, self)  # the class is frozen
         fill("flows", tuple(_all_flows(self)))
+        fill("proofs", {**PROOFS, **self.channels})
         fill("catalogue", Catalogue.of(self.texts, [flow.name for flow in self.flows]))
         fill("machines", {flow.name: Machine(flow) for flow in self.flows})
         for name in sorted(self.dropped & self.machines.keys()):
@@ -198,7 +218,7 @@ class Bot:
         fill("kept", _kept(self.flows))
         steps = {flow.name: frozenset(flow.by_name) for flow in self.flows}
         kept = {key: frozenset(machine.flow.by_name) for key, machine in self.kept.items()}
-        fill("validator", StateValidator(steps, frozenset(CHANNEL_TYPES | set(self.channels)), kept, self.profile))
+        fill("validator", StateValidator(steps, frozenset(self.proofs), kept, self.profile))
         fill("secrets", secret_names(marks_of_fields(self.profile)))
 
     def __repr__(self) -> str:
@@ -242,6 +262,14 @@ class Bot:
         """Return a channel as the bot tells it from others: without the account if all accounts are one."""
         return channel if self.accounts == "separate" else channel.with_account("")
 
+    def proves(self, channel: Channel) -> Proof:
+        """Return what the identifier of a channel proves."""
+        return self.proofs.get(channel.type, "nothing")
+
+    def phone_of(self, channel: Channel) -> str:
+        """Return the telephone number that a channel proves, as digits with the country code; empty without one."""
+        return proven_phone(self.proves(channel), channel.identifier)
+
     def button_title(self, flow: str, state: str, trigger: str) -> Text:
         """Return the title of a button: the text with the key `<flow>.<state>.<trigger>`."""
         return Text(f"{flow}.{state}.{trigger}")
@@ -278,6 +306,12 @@ class Bot:
             FlowError: `services` is no mapping of names to services.
         """
         return attrs.evolve(self, services={**self.services, **_services(services)}) if services else self
+
+    def with_digests(self, digests: Digests) -> Bot:
+        """Return this bot with the digests of a store."""
+        other = copy.copy(self)
+        object.__setattr__(other, "digests", digests)  # the class is frozen, and nothing else depends on them
+        return other
 
 
 def _all_flows(bot: Bot) -> Iterator[AnyFlow]:

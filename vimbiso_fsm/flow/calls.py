@@ -48,13 +48,16 @@ class Caller:
         key: The idempotency key. Each attempt at one effect carries the same key.
         member_id: The member id.
         token: The member's token, if there is one.
-        channel: The channel of the member's latest message.
+        channel: The channel of the member's latest message. Its identifier is opaque, and no telephone number to rely
+            on.
+        phone: The telephone number that the channel proves, as digits with the country code; empty if it proves none.
     """
 
     key: str = ""
     member_id: str = ""
     token: str | None = attrs.field(default=None, repr=False)
     channel: Channel | None = attrs.field(default=None, repr=False)
+    phone: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen

@@ -17,11 +17,16 @@ from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import Member, P_co, StoredProfile, language_of
 from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.messages.proof import PROOFS, Proof, proven_phone
 from vimbiso_fsm.messages.refusals import Refused
 
 D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 R = TypeVar("R")
+
+
+def _declared(channel: Channel) -> Proof:
+    return PROOFS.get(channel.type, "nothing")
 
 
 def _utc(member: Member[Any]) -> tzinfo:
@@ -69,6 +74,21 @@ class Turn(Generic[D_co, P_co]):
     answer: Any = attrs.field(default=None, repr=False)
     reason: Refused | None = None
     _zone_of: Callable[[Member[Any]], tzinfo] = attrs.field(default=_utc, alias="zone_of", eq=False, repr=False)
+    _proof_of: Callable[[Channel], Proof] = attrs.field(default=_declared, alias="proof_of", eq=False, repr=False)
+
+    @property
+    def proves(self) -> Proof:
+        """What the identifier of the channel proves of its speaker: "phone", "account" or "nothing"."""
+        return self._proof_of(self.channel)
+
+    @property
+    def phone(self) -> str:
+        """The telephone number that the channel proves, as digits with the country code; empty if it proves none.
+
+        `channel.identifier` is no number to rely on. Where this is empty, let the speaker prove a number, by a code
+        that a service sends to it.
+        """
+        return proven_phone(self.proves, self.channel.identifier)
 
     @property
     def zone(self) -> tzinfo:
@@ -113,6 +133,15 @@ class Turn(Generic[D_co, P_co]):
             member: The new member; unchanged if not given.
         """
         return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
+
+    def unlink(self) -> Changes[D]:
+        """Return the result of a `prepare` that has learned from a service that the channel is not the member's.
+
+        The session ends, and the channel is unlinked: its speaker goes on as a guest, at whom the message is decided
+        again. A `prepare` that makes another member of the answer of a service does the same, such as a login that
+        answers another member than the one that the channel leads to. For a guest nothing is changed.
+        """
+        return self.changes(member=None if self.member.guest else attrs.evolve(self.member, id=""))
 
 
 Callback: TypeAlias = Callable[[Turn[D, Any]], R]

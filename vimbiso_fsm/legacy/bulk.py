@@ -26,12 +26,12 @@ from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import DamagedDocument, RecordNotImported, Unreadable
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.legacy.convert import ImportRecord
-from vimbiso_fsm.legacy.records import is_number, masked, not_imported, record_digest
+from vimbiso_fsm.legacy.records import is_number, masked, not_imported, record_digests
 from vimbiso_fsm.legacy.source import AsyncLegacySource
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord, run_awaited
-from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, Request
+from vimbiso_fsm.store.requests import AsyncStore, Commit, Link, ReadDigests, Request
 
 AT_ONCE: Final = 256
 """The number of records that are imported at the same time."""
@@ -269,6 +269,7 @@ class BulkImport:
         Raises:
             StoreUnavailable, CommitUnknown: Nothing is lost; run it again.
         """
+        self._bot = self._bot.with_digests(await self._store.perform(ReadDigests()))
         seen: set[str] = set()
         async for keys, page in self._records.pages():
             numbers = [number for number in dict.fromkeys(page) if number not in seen]
@@ -315,7 +316,7 @@ class BulkImport:
             importing = await self._read(record)
             imported = await run_awaited(importing.run(Context(self._bot, self._cache, time.time())), perform)
         except RecordNotImported as refusal:
-            self._refused(refusal)
+            self._refused(refusal.with_digest(record_digests(self._bot.digests, record.number)[0]))
             return "refused"
         except Exception as error:  # whatever is wrong at one record or member, the others are imported
             if error is failure and not isinstance(error, DamagedDocument):
@@ -399,9 +400,17 @@ def _check_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def find(records: AsyncLegacySource, digest: str) -> tuple[str, ...]:
-    """Return the unmasked numbers of the records that a report names by a digest, of which the beginning suffices."""
-    found: list[str] = []
+async def find(records: AsyncLegacySource, store: AsyncStore, digest: str) -> tuple[str, ...]:
+    """Return the unmasked numbers of the records that a report names by a digest, of which the beginning suffices.
+
+    Args:
+        records: The source of the records.
+        store: The store of the documents, whose keys the digests have.
+        digest: The digest, or its beginning.
+    """
+    digests, found = await store.perform(ReadDigests()), list[str]()
     async for _, page in records.pages():
-        found += (number for number in page if number not in found and record_digest(number).startswith(digest))
+        for number in page:
+            if number not in found and any(each.startswith(digest) for each in record_digests(digests, number)):
+                found.append(number)
     return tuple(found)

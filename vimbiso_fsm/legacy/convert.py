@@ -24,7 +24,7 @@ from typing import Literal
 import attrs
 
 from vimbiso_fsm.document.document import Document, FlowData, Run, StepData, Suspended
-from vimbiso_fsm.document.ids import guest_id, hashed, instant
+from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine.commit import Decision
@@ -39,6 +39,7 @@ from vimbiso_fsm.legacy.records import JSONObject, LegacyState, not_imported, re
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import LegacyRecord
+from vimbiso_fsm.operations.guests import earlier_guest, find_guest, is_known
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, updated, with_entry
@@ -103,7 +104,7 @@ def convert(bot: Bot, old: LegacyState, now: datetime, *, member_id: str | None 
         else:
             run, moved = _run(bot, flow, old, now)
     document = Document(
-        member_id=member_id or guest_id(old.channel),
+        member_id=member_id or bot.digests.guest_id(old.channel),
         channel=old.channel,
         last_updated=now,
         guest=member_id is None,
@@ -127,7 +128,7 @@ def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -
         return document
     data = structure(run.flow_data.data.fields, bot.flow(run.flow).data)
     member = bot.typed(document.member)
-    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for)
+    turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for, proof_of=bot.proves)
     try:
         due = fires_at(state.timeout, turn)
     except BaseException as error:  # a function of the author, called with data of any shape
@@ -314,7 +315,8 @@ class ImportRecord:
         owner = self._one_of(
             self.named, (await self._owner(context, channel)).member_id, "member_id", "the channel index"
         )
-        member_id = owner or guest_id(channel)
+        guest_id = self._bot.digests.guest_id(channel)
+        member_id = owner or guest_id
         verified = await requests.Commit(
             member_id, requests.NO_HEAD, self._token, self._token, self._content, None, None
         )
@@ -326,19 +328,21 @@ class ImportRecord:
             case requests.Duplicate():
                 return Imported("already")
             case requests.Conflict():  # the token of an earlier import may have expired
-                return await self._imported_before(member_id, guest_id(channel))
+                return await self._imported_before(member_id, guest_id)
             case requests.Broken():
                 fault = "cannot be stored: the member's stored data is damaged; `vimbiso recover` repairs it"
                 raise self._refusal("", fault)
             case _:
                 raise self._refusal("", "was converted before, with another content")
         document = decision.document
+        if (earlier := await earlier_guest(self._bot.digests, channel)) is not None:
+            return await self._imported_before(earlier[0])
         if not document.guest:
-            guest = await requests.Load(guest_id(channel))
+            guest = await requests.Load(guest_id)
             if not isinstance(guest, requests.Stored) or guest.document is not None:
                 raise self._too_late()
             if guest.head.version:  # a guest was here, and was wiped or promoted
-                return await self._imported_before(guest_id(channel))
+                return await self._imported_before(guest_id)
         if self._dry:
             return Imported("possible")
         if not document.guest:
@@ -363,10 +367,9 @@ class ImportRecord:
         """
         place = self._bot.route(self.state.channel.with_account(account))
         linked = await self._owner(context, place)
-        for member_id in (guest_id(place), linked.member_id if linked.own else None):
-            stored = await requests.Load(member_id) if member_id else None
-            if stored is not None and (isinstance(stored, requests.Broken) or stored.head.version):
-                raise self._too_late()
+        _, stored = await find_guest(self._bot.digests, place)
+        if is_known(stored) or (linked.own and linked.member_id and is_known(await requests.Load(linked.member_id))):
+            raise self._too_late()
 
     async def _store(self, context: Context, decision: Decision) -> Imported:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.document.ids import channel_digest, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.errors import RecordNotImported
 from vimbiso_fsm.legacy.convert import ImportRecord
 from vimbiso_fsm.legacy.declare import Declaration
@@ -39,9 +39,10 @@ class Legacy(Declaration):
         Returns:
             Whether there is a record of the channel. If so, the store has to be read again.
         """
-        if not is_number(channel.identifier):
+        number = context.bot.phone_of(channel)  # records are kept by number, and only its holder may take one over
+        if not is_number(number):
             return False
-        record = await ReadLegacy(channel.identifier)
+        record = await ReadLegacy(number)
         if record is None:
             return False
         try:
@@ -51,6 +52,8 @@ class Legacy(Declaration):
             await importing.run(context)
         except RecordNotImported as refusal:
             detail = {"field": refusal.field, "fault": refusal.fault}
-            incident = Incident(instant(context.now), "legacy", member_id, channel_digest(channel), detail=detail)
+            incident = Incident(
+                instant(context.now), "legacy", member_id, context.bot.digests.shown(channel), detail=detail
+            )
             await RecordIncident(member_id, incident.body)
         return True

@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from vimbiso_fsm.document.ids import channel_digest
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import InvalidMessage, RecordNotImported, Unreadable
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.operations.effects import LegacyRecord
 
@@ -54,9 +54,9 @@ def masked(number: str) -> str:
     return f"•••{number[-3:]}"
 
 
-def record_digest(number: str) -> str:
-    """Return the name of a number in reports: the digest of its WhatsApp channel, as in the audit."""
-    return channel_digest(Channel(CHANNEL, number))[1]
+def record_digests(digests: Digests, number: str) -> tuple[str, ...]:
+    """Return the names of a number in reports: the digests of its WhatsApp channel as in audits, the current first."""
+    return tuple(digest for _, digest in digests.all_shown(Channel(CHANNEL, number)))
 
 
 def not_imported(number: str, field: str, fault: str) -> RecordNotImported:
@@ -67,7 +67,7 @@ def not_imported(number: str, field: str, fault: str) -> RecordNotImported:
         field: The invalid field; may be empty.
         fault: The reason.
     """
-    return RecordNotImported(masked(number), record_digest(number), field, fault)
+    return RecordNotImported(masked(number), field, fault)
 
 
 @attrs.frozen

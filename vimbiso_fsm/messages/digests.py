@@ -1,36 +1,93 @@
 """Digests of the addresses of channels, which stand for them in keys, ids, logs and audits. All are made here.
 
-A digest without a key only keeps an address out of sight: there are so few telephone numbers that all can be tried. A
-digest with a key says nothing to a reader without the key.
+There are so few telephone numbers that all can be tried, so a digest has a key (HMAC-SHA256): it says nothing to a
+reader without the key. Digests for two purposes cannot be compared. Earlier releases named guests and the channels of
+audit entries by digests without a key; a store that has such names finds them by the key `UNKEYED`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Final
 
-from vimbiso_fsm.messages.message import Address
+import attrs
 
-INDEX: Final = b"vimbiso channel index"
-"""The purpose of the digests under which the index keeps the owners of channels."""
+from vimbiso_fsm.messages.message import Address, Channel
+
+UNKEYED: Final = b""
+"""Stands in the keys for the digests without a key of earlier releases. The index never had such names."""
+
+REMEMBERED: Final = 4096
+"""The number of addresses whose digests of one purpose are remembered."""
+
+_INDEX: Final = b"vimbiso channel index"
+_GUEST: Final = b"vimbiso guest"
+_AUDIT: Final = b"vimbiso audit"
 
 
-def address_digest(type: str, identifier: str, account: str = "") -> str:
-    """Return the digest of an address without a key, as 64 hexadecimal digits."""
-    return hashlib.sha256(_words(type, identifier, account)).hexdigest()
+@attrs.frozen
+class Digests:
+    """The digests of addresses, with the keys of one store.
 
-
-def keyed_digest(key: bytes, purpose: bytes, address: Address) -> str:
-    """Return the digest of an address with a key (HMAC-SHA256), as 64 hexadecimal digits.
-
-    Args:
-        key: The key.
-        purpose: The use of the digest. Digests for two purposes cannot be compared.
-        address: The address.
+    Attributes:
+        keys: The keys, the current one first. New names are made with it; the others find names of earlier times.
     """
-    own = hmac.digest(key, purpose, "sha256")
-    return hmac.digest(own, _words(address.type, address.identifier, address.account), "sha256").hex()
+
+    keys: tuple[bytes, ...] = attrs.field(default=(UNKEYED,), repr=False)
+
+    def guest_id(self, place: Address | Channel) -> str:
+        """Return the id of a new guest on a channel. Guests on two accounts of the bot are two guests."""
+        return self._guest_ids(place.type, place.identifier, place.account)[0]
+
+    def guest_ids(self, place: Address | Channel) -> tuple[str, ...]:
+        """Return the ids that the guest on a channel may have, that of a new guest first."""
+        return self._guest_ids(place.type, place.identifier, place.account)
+
+    def shown(self, place: Address | Channel) -> tuple[str, str]:
+        """Return a channel as the audit shows it: its type, and a digest of its identifier."""
+        return place.type, self._audit_digests(place.type, place.identifier, "")[0]
+
+    def all_shown(self, place: Address | Channel) -> tuple[tuple[str, str], ...]:
+        """Return everything as which the audit may show a channel, what it shows now first."""
+        return tuple((place.type, each) for each in self._audit_digests(place.type, place.identifier, ""))
+
+    def index_names(self, address: Address) -> tuple[str, ...]:
+        """Return the names of a channel in the index, the current one first: 64 hexadecimal digits each."""
+        return self._index_names(address.type, address.identifier, address.account)
+
+    # Most turns ask for the digests of an address that is known, which costs a look in a table. The tables belong to
+    # the keys, so that they are gone with them.
+
+    @cached_property
+    def _guest_ids(self) -> Callable[[str, str, str], tuple[str, ...]]:
+        return self._made(_GUEST, lambda digest: f"guest-{digest[:24]}")
+
+    @cached_property
+    def _audit_digests(self) -> Callable[[str, str, str], tuple[str, ...]]:
+        return self._made(_AUDIT, lambda digest: digest[:16])
+
+    @cached_property
+    def _index_names(self) -> Callable[[str, str, str], tuple[str, ...]]:
+        return self._made(_INDEX, str, without=UNKEYED)
+
+    def _made(
+        self, purpose: bytes, form: Callable[[str], str], *, without: bytes | None = None
+    ) -> Callable[[str, str, str], tuple[str, ...]]:
+        keys = tuple(key and hmac.digest(key, purpose, "sha256") for key in self.keys if key != without)
+
+        @lru_cache(maxsize=REMEMBERED)
+        def digests(type: str, identifier: str, account: str) -> tuple[str, ...]:
+            words = _words(type, identifier, account)
+            return tuple(form(_digest(key, words)) for key in keys)
+
+        return digests
+
+
+def _digest(key: bytes, words: bytes) -> str:
+    return (hmac.digest(key, words, "sha256") if key else hashlib.sha256(words).digest()).hex()
 
 
 def _words(type: str, identifier: str, account: str) -> bytes:

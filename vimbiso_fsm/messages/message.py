@@ -94,6 +94,11 @@ class Address:
         """The member's address alone, whichever account of the bot it is reached from."""
         return attrs.evolve(self, account="") if self.account else self
 
+    @property
+    def channel(self) -> Channel:
+        """The channel of this address, without what the channel knows of the member."""
+        return Channel(self.type, self.identifier).with_account(self.account)
+
 
 ACCOUNT: Final = "account"
 """The name in the metadata of a channel under which the bot's address on the channel stands."""
@@ -105,7 +110,8 @@ class Channel:
 
     Attributes:
         type: "whatsapp", "telegram", "sms", "terminal" …
-        identifier: The address of the member on the channel: a phone number, a chat id.
+        identifier: The address of the member on the channel: a phone number, a chat id. It is opaque; what it proves of
+            its speaker is declared by the type (`Bot.proves`).
         metadata: What the channel knows of the member, as storable values. The text `account` in it is the bot's own
             address on the channel.
 

@@ -92,7 +92,7 @@ def _tombstone(context: Context, member_id: str, entries: list[Entry], previous:
     first = min(entry.version for entry in entries)
     detail = {"erased": len(entries), "first": first, "by": BY}
     token = hashed("erase", member_id, str(last), entries[-1].digest)
-    noted = entry_for(ERASED, token, member_id=member_id, version=last, at=instant(at), channel=None, detail=detail)
+    noted = entry_for(ERASED, token, member_id=member_id, version=last, at=instant(at), channel=("", ""), detail=detail)
     return tombstone(noted, previous)
 
 

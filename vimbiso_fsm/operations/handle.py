@@ -19,7 +19,7 @@ import attrs
 from vimbiso_fsm.audit.entries import Incident
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, first_document
-from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.ahead import SKEW
@@ -33,6 +33,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause, TakePlace
+from vimbiso_fsm.operations.guests import earlier_guest, find_guest
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
 from vimbiso_fsm.operations.mend import mend, resumed_with_notice, store_recovery
@@ -119,7 +120,7 @@ class _Handling:
         turns, cache = self._turns, self._context.cache
         member_id = cache.member(self._place.address)
         self._owner_is_cached = self._linked = member_id is not None
-        turns.member_id = member_id or guest_id(self._place.address)
+        turns.member_id = member_id or self._context.bot.digests.guest_id(self._place.address)
         known = cache.document(turns.member_id)
         if known is None:
             return False
@@ -139,7 +140,7 @@ class _Handling:
         """Read the document of the channel's owner, or of the guest on a channel that has none."""
         turns, cache, place = self._turns, self._context.cache, self._place
         self._owner_is_cached, self._linked = False, bool(owner.member_id)
-        turns.member_id = owner.member_id or guest_id(place)
+        turns.member_id = owner.member_id or self._context.bot.digests.guest_id(place.address)
         if owner.member_id:
             cache.linked(place.address, owner.member_id)
         known = cache.document(turns.member_id)
@@ -194,7 +195,7 @@ class _Handling:
             if self._linked and (proven := await proven_owner(context, self._place, turns.member_id)) is not None:
                 context.cache.forget(turns.member_id, self._place.address)
                 return await self._go_to(proven)
-            earlier = await self._guest_without_account()
+            earlier = await self._earlier_guest()
             if earlier is not None:
                 return await self._read(earlier)
             importer, self._imports = context.bot.importer if self._imports else None, False
@@ -222,24 +223,33 @@ class _Handling:
             self._admitted = True
             door.admit(self._place.address)
 
-    async def _guest_without_account(self) -> requests.Stored | requests.Broken | None:
-        """Return the data of a guest of the time before accounts were told apart, if this account may take it over.
+    async def _earlier_guest(self) -> requests.Stored | requests.Broken | None:
+        """Return what is stored of the guest under an earlier id: of an earlier key, or of the time without accounts.
 
         It is looked for once a message, and only where nothing was ever stored under the guest's own id.
         """
         turns, address = self._turns, self._place.address
-        if self._linked or self._looked_before or not address.account:
+        if self._linked or self._looked_before:
             return None
         self._looked_before = True
-        member_id = guest_id(address.without_account)
-        stored = await requests.Load(member_id)
+        found = await earlier_guest(self._context.bot.digests, address) or await self._guest_without_account()
+        if found is None:
+            return None
+        turns.member_id, stored = found
+        return stored
+
+    async def _guest_without_account(self) -> tuple[str, requests.Stored | requests.Broken] | None:
+        """Return the guest of the time before accounts were told apart, if this account may take it over."""
+        address = self._place.address
+        if not address.account:
+            return None
+        member_id, stored = await find_guest(self._context.bot.digests, address.without_account)
         if isinstance(stored, requests.Stored) and stored.document is None:
             return None
         reading = open_document(self._context.bot, member_id, stored, instant(self._context.now))
         if isinstance(reading, Sound) and not reading.document.speaks_to(address):
             return None
-        turns.member_id = member_id
-        return stored
+        return member_id, stored
 
     async def _owner_after_promotion(self) -> requests.Linked | None:
         """Return the owner of the channel, if its guest was promoted meanwhile. The store is asked once a message."""
@@ -251,15 +261,9 @@ class _Handling:
         return owner if owner.member_id else None
 
     def _new_document(self) -> Document:
-        turns = self._turns
-        document = first_document(
-            self._message.channel,
-            instant(self._context.now),
-            address=self._place.address,
-            member_id=turns.member_id if self._linked else "",
-            version=turns.head.version,
-        )
-        return attrs.evolve(document, member_id=turns.member_id)
+        turns, now = self._turns, instant(self._context.now)
+        channel, address = self._message.channel, self._place.address
+        return first_document(turns.member_id, channel, now, address, version=turns.head.version)
 
     # A channel that has left its member ---------------------------------------------------------------------------
 
@@ -280,6 +284,12 @@ class _Handling:
         if owner.member_id != document.member_id:
             return owner
         return await proven_owner(self._context, self._place, document.member_id)
+
+    async def _part(self, document: Document) -> Outcome | None:
+        """Handle the message at the guest on its channel, because a login says that it is another person's."""
+        await leave(self._context, document, self._turns.head)
+        self._event = self._message
+        return await self._depart(await find_owner(self._context, self._place))
 
     async def _depart(self, owner: requests.Linked) -> Outcome | None:
         """Handle the message at the new owner of its channel. No reply shows anything of the former owner.
@@ -373,6 +383,8 @@ class _Handling:
             return await self._depart(await find_owner(self._context, self._place))
         stored = turns.decision
         self._salvage = None
+        if stored.document.leaving and stored.changed and stored.document.is_leaving(self._place.address):
+            return await self._part(stored.document)
         if not self._status or stored.status == "failed":
             self._status = stored.status
         self._replies += stored.replies
@@ -430,7 +442,7 @@ class _Handling:
             instant(mismatch.current.at),
             "mismatch",
             turns.member_id,
-            channel_digest(channel),
+            self._context.bot.digests.shown(channel),
             turn_token(self._message),
             document.run.flow if document.run else "",
             document.run.id if document.run else "",

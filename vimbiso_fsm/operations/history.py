@@ -13,6 +13,7 @@ from vimbiso_fsm.audit.flow_audit import FlowAuditLogger
 from vimbiso_fsm.engine.salvage import intact_entries
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.messages.message import Channel
+from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.store.requests import Entry, ReadAudit, ReadIncidents
 
 T = TypeVar("T", AuditEntry, Incident)
@@ -81,7 +82,7 @@ async def _lives(member_id: str, entries: Sequence[Entry], seen: set[tuple[str, 
     return tuple(found)
 
 
-async def read_history(member_id: str, filters: Filters) -> tuple[AuditEntry, ...]:
+async def read_history(context: Context, member_id: str, filters: Filters) -> tuple[AuditEntry, ...]:
     """Return a member's audit entries, oldest first, with those of the guests and members that the member was.
 
     Raises:
@@ -92,17 +93,17 @@ async def read_history(member_id: str, filters: Filters) -> tuple[AuditEntry, ..
     entries = FlowAuditLogger.read(stored)
     lives = await read_lives(member_id, stored)
     earlier = [entry for life in lives for entry in FlowAuditLogger.read(life.entries)]
-    return _select((*earlier, *entries), filters)
+    return _select(context, (*earlier, *entries), filters)
 
 
-async def read_incidents(member_id: str | None, filters: Filters) -> tuple[Incident, ...]:
+async def read_incidents(context: Context, member_id: str | None, filters: Filters) -> tuple[Incident, ...]:
     """Return the incidents of a member, or of the store as a whole if `member_id` is None, oldest first.
 
     Raises:
         Unreadable: An incident cannot be read.
     """
     found = await ReadIncidents(member_id, _limit(filters))
-    return _select(tuple(map(Incident.read, found)), filters)
+    return _select(context, tuple(map(Incident.read, found)), filters)
 
 
 async def read_legible(member_id: str, last: int | None = None) -> tuple[AuditEntry, ...]:
@@ -126,9 +127,11 @@ def _limit(filters: Filters) -> int | None:
     return filters.get("last") if given == {"last"} else None
 
 
-def _select(found: Sequence[T], filters: Filters) -> tuple[T, ...]:
+def _select(context: Context, found: Sequence[T], filters: Filters) -> tuple[T, ...]:
     """Return the entries that fit, in their order."""
-    rest: dict[str, Any] = {name: value for name, value in filters.items() if name != "last"}
+    rest: dict[str, Any] = {name: value for name, value in filters.items() if name not in ("last", "channel")}
+    if (channel := filters.get("channel")) is not None:
+        rest["channels"] = context.bot.digests.all_shown(channel)
     fitting = tuple(item for item in found if FlowAuditLogger.fits(item, **rest))
     last = filters.get("last")
     return fitting if last is None else fitting[max(len(fitting) - max(last, 0), 0) :]

@@ -22,12 +22,13 @@ import attrs
 from vimbiso_fsm.audit.entries import entry_for, seal
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.document.document import Document, Leaving, first_document
-from vimbiso_fsm.document.ids import channel_digest, guest_id, hashed, instant
+from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
-from vimbiso_fsm.operations.promote import channel_of, find_conversation, promote, take_over_tokens
+from vimbiso_fsm.operations.guests import find_guest
+from vimbiso_fsm.operations.promote import find_conversation, promote, take_over_tokens
 from vimbiso_fsm.operations.recover import BY
 from vimbiso_fsm.operations.shared import change_owner, find_owner
 from vimbiso_fsm.operations.update import commit, read, refuse_broken, updated, with_entry
@@ -45,21 +46,6 @@ from vimbiso_fsm.store.requests import (
     Unlink,
     Wipe,
 )
-
-
-def without(document: Document, addresses: tuple[Address, ...], token: str, to: str | None = None) -> Document:
-    """Return a member's document without some of its channels, which leave for another member or for guests.
-
-    `token`: the token of the change.
-
-    Replies that answer no message go to a channel that is left. Without any, they wait.
-    """
-    leaving = tuple(Leaving(address, to, document.version + 1, token) for address in addresses)
-    channels = tuple(known for known in document.channels if known not in addresses)
-    after = attrs.evolve(document, channels=channels, leaving=(*document.leaving, *leaving))
-    if channels and not after.has(after.channel.address):
-        after = attrs.evolve(after, channel=channel_of(channels[-1]))
-    return after
 
 
 async def part(
@@ -88,9 +74,9 @@ async def part(
     """
     member_id, head = document.member_id, stored.head
     token = hashed("part", member_id, str(head.version), head.digest)
-    after = without(attrs.evolve(document, version=head.version), addresses, token, to)
+    after = attrs.evolve(document, version=head.version + 1).parted(addresses, to, token=token)
     decision = updated(context.bot, document, after, token, stored.at, version=head.version)
-    digests = [channel_digest(channel_of(address)) for address in addresses]
+    digests = [context.bot.digests.shown(address) for address in addresses]
     facts = {"channels": digests, **(detail or {}), "by": BY}
     result = await commit(context, with_entry(decision, kind=kind, detail=facts), head)
     refuse_broken(member_id, result)
@@ -116,11 +102,11 @@ async def leave(context: Context, document: Document, head: Head) -> None:
     member_id = document.member_id
     for leaving in document.leaving:
         context.cache.forget(member_id, leaving.address)
-        channel = channel_of(leaving.address)
+        channel = leaving.address.channel
         owner = await find_owner(context, channel)
         if owner.member_id != member_id:
             continue  # done before
-        tokens = attrs.evolve(await ReadInherited(member_id), records=())
+        tokens = await ReadInherited(member_id)
         if leaving.to is not None:
             other = await _hand_to_member(context, member_id, leaving, leaving.to, tokens)
             await change_owner(context, Link(channel, other, instead_of=member_id))
@@ -140,7 +126,9 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
         token = hashed("left", member_id, str(head.version), head.digest)
         after = attrs.evolve(document, leaving=left)
         decision = updated(context.bot, document, after, token, context.now, version=head.version)
-        result = await commit(context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": BY}), head)
+        result = await commit(
+            context, with_entry(decision, kind="unlink", detail={"done": len(done), "by": _by(*done)}), head
+        )
         refuse_broken(member_id, result)
         if isinstance(result, Committed):
             return
@@ -152,30 +140,33 @@ async def _clear(context: Context, document: Document, head: Head) -> None:
         document, head = current, stored.head
 
 
-def _token(member_id: str, leaving: Leaving) -> str:
-    address = leaving.address
-    place = (member_id, str(leaving.version), address.type, address.identifier, address.account)
-    return hashed("leave", *place, *([leaving.token] if leaving.token else []))
+def _by(*leaving: Leaving) -> str:
+    """Return the cause of the way: a login, or an operator."""
+    return "login" if any(each.undone for each in leaving) else BY
+
+
+def _token(context: Context, member_id: str, leaving: Leaving) -> str:
+    guest = context.bot.digests.guest_id(leaving.address)  # no token is a digest of the address without a key
+    return hashed("leave", member_id, str(leaving.version), guest, *([leaving.token] if leaving.token else []))
 
 
 async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tokens: Inherited) -> None:
     """Give the tokens to the guest on the channel, who may not exist yet."""
-    guest, token = guest_id(leaving.address), _token(member_id, leaving)
+    token = _token(context, member_id, leaving)
     for attempt in itertools.count(1):
-        stored = await Load(guest)
+        guest, stored = await find_guest(context.bot.digests, leaving.address)
         match open_document(context.bot, guest, stored, instant(context.now)):
             case Sound(document) if document.moved is not None:  # left over from the promotion to the member
                 await promote(context, document, stored.head)
             case Sound(document):
-                if await _gave(context, member_id, document, stored, token, tokens, document):
-                    return await _forget(context, guest)
+                if await _gave(context, member_id, document, stored, token, tokens, document, leaving):
+                    return await _forget(context, guest, _by(leaving))
             case Absent():
-                channel = channel_of(leaving.address)
-                first = first_document(
-                    channel, instant(context.now), address=leaving.address, version=stored.head.version
-                )
-                if await _gave(context, member_id, None, stored, token, tokens, first):
-                    return await _forget(context, guest)
+                channel = leaving.address.channel
+                now, version = instant(context.now), stored.head.version
+                first = first_document(guest, channel, now, leaving.address, version=version)
+                if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
+                    return await _forget(context, guest, _by(leaving))
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
             case _:
@@ -183,22 +174,23 @@ async def _hand_to_guest(context: Context, member_id: str, leaving: Leaving, tok
         await context.pause(guest, attempt)
 
 
-async def _forget(context: Context, guest: str) -> None:
+async def _forget(context: Context, guest: str, by: str) -> None:
     """Remove the document of a guest who has said nothing yet: it was only made to take the tokens, which stay."""
     stored = await Load(guest)
     reading = open_document(context.bot, guest, stored, instant(context.now))
     if not isinstance(reading, Sound):
         return
     document = reading.document
-    blank = first_document(document.channel, document.last_updated, address=context.bot.route(document.channel).address)
-    if attrs.evolve(document, version=0, effects=()) != attrs.evolve(blank, member_id=guest):
+    place = context.bot.route(document.channel)
+    blank = first_document(guest, document.channel, document.last_updated, place.address)
+    if attrs.evolve(document, version=0, effects=()) != blank:
         return
     version = stored.head.version + 1
     token = hashed("forget", guest, str(version), stored.head.digest)
     at = max(instant(context.now), document.last_updated)
-    channel = document.channel
+    channel = context.bot.digests.shown(document.channel)
     entry = entry_for(
-        "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": BY}
+        "wipe", token, member_id=guest, version=version, at=at, channel=channel, detail={"removed": ["state"], "by": by}
     )
     sealed = seal(entry, b"", stored.head.digest)
     if isinstance(await Wipe(guest, stored.head, sealed), Committed):
@@ -207,7 +199,7 @@ async def _forget(context: Context, guest: str) -> None:
 
 async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to: str, tokens: Inherited) -> str:
     """Link the channel in the document of the member that gets it, with the tokens; return the id of the document."""
-    address, token = leaving.address, _token(member_id, leaving)
+    address, token = leaving.address, _token(context, member_id, leaving)
     for attempt in itertools.count(1):
         other, stored = await find_conversation(context, to, address, Load)
         match open_document(context.bot, other, stored, instant(context.now)):
@@ -215,13 +207,13 @@ async def _hand_to_member(context: Context, member_id: str, leaving: Leaving, to
                 await promote(context, document, stored.head)
             case Sound(document):
                 after = linked_to(document, (address,))
-                if await _gave(context, member_id, document, stored, token, tokens, after):
+                if await _gave(context, member_id, document, stored, token, tokens, after, leaving):
                     return other
             case Absent():
                 now = instant(context.now)
-                channel, version = channel_of(address), stored.head.version
-                first = first_document(channel, now, address=address, member_id=other, version=version)
-                if await _gave(context, member_id, None, stored, token, tokens, first):
+                channel, version = address.channel, stored.head.version
+                first = first_document(other, channel, now, address, version=version)
+                if await _gave(context, member_id, None, stored, token, tokens, first, leaving):
                     return other
             case Newer(error) | Foreign(error) | Encrypted(error):
                 raise error
@@ -235,7 +227,7 @@ def linked_to(document: Document, addresses: tuple[Address, ...]) -> Document:
     """Return a member's document with further channels."""
     added = {*addresses, *(address.without_account for address in addresses)}
     channels = (*(known for known in document.channels if known not in added), *addresses)
-    channel = document.channel if document.is_reachable else channel_of(addresses[-1])
+    channel = document.channel if document.is_reachable else addresses[-1].channel
     return attrs.evolve(document, channels=channels, channel=channel)
 
 
@@ -247,13 +239,17 @@ async def _gave(
     token: str,
     tokens: Inherited,
     after: Document,
+    leaving: Leaving,
 ) -> bool:
     """Store tokens with a document; return whether they are stored."""
     assert isinstance(stored, Stored)
+    undone = frozenset(kept.token for kept in tokens.records if leaving.undone and kept.root == leaving.undone)
+    undone |= {leaving.undone}
     after, dropped = fitted(context.bot, after, token, before=before)
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
-    await take_over_tokens(member_id, after.member_id, tokens)
-    detail = {"channels": [channel_digest(after.channel)], "tokens": len(tokens.tokens), "by": BY}
+    await take_over_tokens(member_id, after.member_id, tokens, undone)
+    tokens = Inherited(tuple(used for used in tokens.tokens if used[0] not in undone))
+    detail = {"channels": [context.bot.digests.shown(after.channel)], "tokens": len(tokens.tokens), "by": _by(leaving)}
     if dropped:
         detail["dropped"] = dropped
     decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)

@@ -14,11 +14,12 @@ from typing import Literal
 import attrs
 
 from vimbiso_fsm.document.document import Document, Moved, first_document
-from vimbiso_fsm.document.ids import channel_digest, conversation_id, guest_id, hashed, instant, is_guest_id
+from vimbiso_fsm.document.ids import conversation_id, hashed, instant, is_guest_id
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document
 from vimbiso_fsm.errors import CallPending, ChannelTaken, MemberNotFound, NotAMember, VimbisoError
 from vimbiso_fsm.messages.message import Address, Channel
 from vimbiso_fsm.operations.context import Context
+from vimbiso_fsm.operations.guests import find_guest
 from vimbiso_fsm.operations.history import merged_before
 from vimbiso_fsm.operations.leave import leave, linked_to, part
 from vimbiso_fsm.operations.promote import promote
@@ -115,13 +116,13 @@ async def unlink(context: Context, member_id: str, channel: Channel) -> Linking:
     was_done = True
     for attempt in itertools.count(1):
         document, stored = await _member(context, member_id)
-        addresses = _matching(document, place.address)
+        addresses = document.linked(place.address) if document is not None else ()
         if not addresses and (await find_owner(context, place)).member_id == member_id:
             addresses = (place.address,)  # the document has lost it, or has expired
         if not addresses:
             return Linking(member_id, "unchanged" if was_done else "unlinked")
         was_done = False
-        known = document or first_document(place, instant(stored.at), address=place.address, member_id=member_id)
+        known = document or first_document(member_id, place, instant(stored.at), place.address)
         if not await part(context, known, stored, addresses):
             await context.pause(member_id, attempt)
     raise AssertionError("unreachable")
@@ -202,19 +203,12 @@ async def _refusal(member_id: str, stored: Stored) -> VimbisoError | None:
     return NotAMember(member_id, f"was merged into member {other!r}", "give that one") if other is not None else None
 
 
-def _matching(document: Document | None, address: Address) -> tuple[Address, ...]:
-    """Return the linked channels of a member that an address names; without an account, those of every account."""
-    known = document.channels if document is not None else ()
-    names = {address, address.without_account}
-    return tuple(each for each in known if each in names or (not address.account and each.without_account == address))
-
-
 async def _list(context: Context, document: Document, stored: Stored, address: Address) -> bool:
     """Link a channel in the document of the member that the index leads to; return whether it is stored."""
     token = hashed("link", document.member_id, str(stored.head.version), stored.head.digest)
     after = linked_to(document, (address,))
     decision = updated(context.bot, document, after, token, stored.at, version=stored.head.version)
-    detail = {"channels": [channel_digest(context.bot.route(after.channel))], "by": BY}
+    detail = {"channels": [context.bot.digests.shown(after.channel)], "by": BY}
     result = await commit(context, with_entry(decision, kind="link", detail=detail), stored.head)
     refuse_broken(document.member_id, result)
     return isinstance(result, Committed)
@@ -223,13 +217,13 @@ async def _list(context: Context, document: Document, stored: Stored, address: A
 async def _take(context: Context, owner: str, member_id: str, address: Address, *, takes: bool) -> bool:
     """Take a channel from the member that it is linked to; return whether that was done now."""
     document, stored = await _complete(context, owner)
-    channel = Channel(address.type, address.identifier).with_account(address.account)
+    channel = address.channel
     if (await find_owner(context, channel)).member_id != owner:
         return False  # what was begun there has moved it
     if not takes:
         raise ChannelTaken(address.type, member_id, owner)
-    addresses = _matching(document, address) or (address,)
-    known = document or first_document(channel, instant(stored.at), address=address, member_id=owner)
+    addresses = (document.linked(address) if document is not None else ()) or (address,)
+    known = document or first_document(owner, channel, instant(stored.at), address)
     return await part(context, known, stored, addresses, to=member_id)
 
 
@@ -238,16 +232,15 @@ async def _join_guest(context: Context, member_id: str, address: Address) -> str
 
     The guest's document may not exist yet. It is made then, so that no first message is stored meanwhile.
     """
-    guest = guest_id(address)
-    stored = await Load(guest)
+    guest, stored = await find_guest(context.bot.digests, address)
     match open_document(context.bot, guest, stored, instant(context.now)):
         case Sound(document):
             if document.moved is not None:
                 await promote(context, document, stored.head)
                 return ""
         case Absent():
-            channel = Channel(address.type, address.identifier).with_account(address.account)
-            document = first_document(channel, instant(context.now), address=address, version=stored.head.version)
+            channel = address.channel
+            document = first_document(guest, channel, instant(context.now), address, version=stored.head.version)
         case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
         case _:

@@ -24,7 +24,7 @@ two sessions, that of the later activity goes on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -41,7 +41,7 @@ from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound,
 from vimbiso_fsm.engine.upgrade import migrated
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.messages.message import Address, Channel
+from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.fit import fitted
 from vimbiso_fsm.operations.shared import change_owner
@@ -115,14 +115,9 @@ def addresses_of(bot: Bot, document: Document) -> tuple[Address, ...]:
     return (bot.route(document.channel).address,) if document.guest else document.channels
 
 
-def channel_of(address: Address) -> Channel:
-    """Return the channel of an address, without what the channel knew of the member."""
-    return Channel(address.type, address.identifier).with_account(address.account)
-
-
 async def _link(context: Context, source: Document, member: Document, address: Address) -> str | None:
     """Lead a channel to the member, unless it was taken from the member since the merge; return its owner."""
-    channel, own = channel_of(address), None if source.guest else source.member_id
+    channel, own = address.channel, None if source.guest else source.member_id
     if own is not None and not member.has(address):
         request: requests.Link | requests.Unlink = requests.Unlink(channel, own)
     else:
@@ -185,7 +180,7 @@ async def _merge_at_member(context: Context, guest: Document) -> Promoted | None
         stored = _unmerged(result, member_id)
 
 
-async def take_over_tokens(source: str, target: str, first: requests.Inherited) -> bool:
+async def take_over_tokens(source: str, target: str, first: requests.Inherited, undone: Collection[str] = ()) -> bool:
     """Use the tokens of a source at its target in portions, but for the first one, which goes with the commit.
 
     Until the commit, a message of the source is looked up there, where its token stays. So the portions may end at any
@@ -195,6 +190,7 @@ async def take_over_tokens(source: str, target: str, first: requests.Inherited) 
         source: The guest, or the member that a channel leaves.
         target: The one that gets the tokens.
         first: The first portion.
+        undone: Tokens that are not used at the target.
 
     Returns:
         Whether all are stored. If not, the commit meets the same damaged key, and has it put aside.
@@ -202,7 +198,7 @@ async def take_over_tokens(source: str, target: str, first: requests.Inherited) 
     tokens = first.tokens
     while len(tokens) >= TOKENS_AT_ONCE and tokens[0][1] < tokens[-1][1]:
         tokens = (await requests.ReadInherited(source, tokens[-1][1])).tokens
-        if not await requests.UseTokens(target, tokens):
+        if not await requests.UseTokens(target, tuple(used for used in tokens if used[0] not in undone)):
             return False
     return True
 
@@ -298,7 +294,7 @@ def _merged_before(context: Context, guest: Document, member_id: str, current: r
 
 async def _delete(context: Context, guest: Document, head: requests.Head, member_id: str) -> None:
     """Delete the guest's data, and keep the tokens and the audit, whose last entry names the member."""
-    entry = _last_entry(guest, head, instant(context.now), member_id)
+    entry = _last_entry(context.bot, guest, head, instant(context.now), member_id)
     sealed = seal(entry, b"", head.digest)
     wiped = await requests.Wipe(guest.member_id, head, sealed)
     if isinstance(wiped, requests.Committed):
@@ -330,7 +326,7 @@ def merge(
     whole = _merged(bot, guest, member, member_id or moved.to, now, version)
     kept, dropped = fitted(bot, whole, token, before=member)
     document, data = as_stored(bot, kept)
-    return decision_of(bot, document, data, _entry(guest, member, document, token, dropped))
+    return decision_of(bot, document, data, _entry(bot, guest, member, document, token, dropped))
 
 
 def _merged(
@@ -379,15 +375,15 @@ def _joined(
     """Return the member's document with the channels of another one, its timers, and the replies that wait there."""
     addresses = addresses_of(bot, source)
     if member is None:
-        channel = channel_of(addresses[-1]) if addresses else source.channel
-        member = first_document(channel, now, address=channel.address, member_id=member_id)
+        channel = addresses[-1].channel if addresses else source.channel
+        member = first_document(member_id, channel, now, channel.address)
     known = {*addresses, *(address.without_account for address in addresses)}
     return attrs.evolve(
         member,
         moved=None,
         version=version + 1,
         last_updated=now,
-        channel=member.channel if member.channels or not addresses else channel_of(addresses[-1]),
+        channel=member.channel if member.channels or not addresses else addresses[-1].channel,
         channels=(*(address for address in member.channels if address not in known), *addresses),
         outbox=(*member.outbox, *(() if source.guest else source.outbox)),
         suspended=(*(() if source.guest else held_runs(bot, source)), *member.suspended),
@@ -411,7 +407,7 @@ def _keeps_run(bot: Bot, guest: Document, member: Document) -> bool:
     return guest.call is None and (guest.run is None or has_answers(bot, member.run))
 
 
-def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: str) -> AuditEntry:
+def _last_entry(bot: Bot, guest: Document, head: requests.Head, now: datetime, member_id: str) -> AuditEntry:
     """Return the last audit entry of a guest, which names the member."""
     return entry_for(
         "wipe",
@@ -419,19 +415,21 @@ def _last_entry(guest: Document, head: requests.Head, now: datetime, member_id: 
         member_id=guest.member_id,
         version=head.version + 1,
         at=max(now, guest.last_updated),
-        channel=guest.channel,
+        channel=bot.digests.shown(guest.channel),
         detail={"moved_to": member_id},
     )
 
 
-def _entry(guest: Document, member: Document | None, document: Document, token: str, dropped: list[str]) -> AuditEntry:
+def _entry(
+    bot: Bot, guest: Document, member: Document | None, document: Document, token: str, dropped: list[str]
+) -> AuditEntry:
     return entry_for(
         "move",
         token,
         member_id=document.member_id,
         version=document.version,
         at=document.last_updated,
-        channel=document.channel,
+        channel=bot.digests.shown(document.channel),
         stands=document.run,
         detail={"guest": guest.member_id, "guest_version": guest.moved.version if guest.moved else 0}
         | migrated(guest, member)

@@ -1,7 +1,8 @@
-"""The entries of the channel index under their current names, so that an earlier key of the index can be forgotten.
+"""The entries of the channel index under their current names, so that an earlier key can be forgotten.
 
 A name is a keyed digest, from which no address can be told. The addresses stand in the documents of the members, and
-looking one up moves its entry to its current name.
+looking one up moves its entry to its current name. The id of a guest is such a digest too. It cannot change, so an
+earlier key is needed as long as the document of a guest that is named with it is kept.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from collections.abc import Iterable
 
 import attrs
 
-from vimbiso_fsm.document.ids import instant
+from vimbiso_fsm.document.ids import instant, is_guest_id
 from vimbiso_fsm.engine.reading import Sound, open_document
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.promote import channel_of
 from vimbiso_fsm.operations.shared import find_owner
 from vimbiso_fsm.store.requests import Load, ReadIndexKeys, Scan
 
@@ -27,13 +27,15 @@ class Renaming:
         members: The number of members whose documents were read.
         channels: The number of entries of the index that stand under their current names.
         unknown: The number of other entries. No document that can be read has their channels.
-        earlier: The number of earlier keys of the index.
+        guests: The number of guests that are named with an earlier key.
+        earlier: The number of earlier keys.
         forgotten: Whether these keys were forgotten.
     """
 
     members: int
     channels: int
     unknown: int
+    guests: int
     earlier: int
     forgotten: bool = False
 
@@ -43,19 +45,22 @@ async def rename(context: Context, *, forget: bool = False, lose: bool = False) 
 
     Args:
         context: The context of the operation.
-        forget: Whether the earlier keys of the index are forgotten then, if no other entry may need them.
-        lose: Whether they are forgotten although other entries may need them.
+        forget: Whether the earlier keys are forgotten then, if no other entry and no guest needs them.
+        lose: Whether they are forgotten although other entries may need them, or guests do.
     """
     known: set[Address] = set()
+    guests = 0
     members = await Scan()
     for member_id in members:
         reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
         if isinstance(reading, Sound):
             known.update(await _found(context, reading.document.channels))
+            place = context.bot.route(reading.document.channel)
+            guests += is_guest_id(member_id) and member_id != context.bot.digests.guest_id(place)
     keys = await ReadIndexKeys()
     unknown = max(0, keys.entries - len(known))
-    found = Renaming(len(members), len(known), unknown, keys.earlier)
-    if not (forget and keys.earlier and (lose or not unknown)):
+    found = Renaming(len(members), len(known), unknown, guests, keys.earlier)
+    if not (forget and keys.earlier and (lose or not (unknown or guests))):
         return found
     await ReadIndexKeys(forget=True)
     return attrs.evolve(found, forgotten=True)
@@ -65,7 +70,7 @@ async def _found(context: Context, addresses: Iterable[Address]) -> list[Address
     """Return the addresses whose entries stand in the index, each under its current name now."""
     found: list[Address] = []
     for address in addresses:
-        linked = await find_owner(context, channel_of(address))
+        linked = await find_owner(context, address.channel)
         if linked.member_id is not None:
             found.append(address if linked.own else address.without_account)
     return found

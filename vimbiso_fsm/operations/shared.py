@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeVar, cast
 
 from vimbiso_fsm.audit.entries import Incident
-from vimbiso_fsm.document.ids import channel_digest, guest_id, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.reading import Sound, open_document
 from vimbiso_fsm.errors import DamagedKey
 from vimbiso_fsm.messages.message import Channel
@@ -97,8 +97,8 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
     Returns:
         The owner that is linked now; None where there is no such member.
     """
-    latest = await read_legible(guest_id(channel), 1)
-    member_id = latest[0].detail.get("moved_to") if latest else None
+    latest = [await read_legible(guest, 1) for guest in context.bot.digests.guest_ids(channel)]
+    member_id = next((entry.detail.get("moved_to") for [entry] in filter(None, latest)), None)
     if not isinstance(member_id, str) or member_id == instead_of:
         return None
     reading = open_document(context.bot, member_id, await Load(member_id), instant(context.now))
@@ -106,7 +106,7 @@ async def proven_owner(context: Context, channel: Channel, instead_of: str | Non
     if not isinstance(reading, Sound) or not reading.document.has(address) or reading.document.is_leaving(address):
         return None
     linked = await change_owner(context, Link(channel, member_id, instead_of))
-    await record_damage(context, "index", member_id, channel_digest(channel))
+    await record_damage(context, "index", member_id, context.bot.digests.shown(channel))
     return linked
 
 
@@ -124,7 +124,8 @@ async def _set_aside(context: Context, error: DamagedKey) -> None:
     request = cast("ReadDue | Heartbeat | Lease | FindOwner | Link | Unlink", error.request)
     await SetAside(request, error.entries)
     shard = getattr(request, "shard", None)
-    channel = channel_digest(request.channel) if isinstance(request, FindOwner | Link | Unlink) else ("", "")
+    place = request.channel if isinstance(request, FindOwner | Link | Unlink) else None
+    channel = ("", "") if place is None else context.bot.digests.shown(place)
     for entry in error.entries or (b"",):
         facts = {"shard": shard, "entry": entry[:BYTES_SHOWN].hex()}
         await record_damage(context, type(request).__name__, None, channel, **facts)

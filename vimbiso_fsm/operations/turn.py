@@ -195,7 +195,7 @@ class MemberTurns:
         if not self.context.confirmed or self._calls > bot.limits.autos:
             return None
         assert document.run is not None
-        on_behalf, tokens = caller(document, pending), bot.tokens
+        on_behalf, tokens = caller(bot, document, pending), bot.tokens
         if decision.renews:
             on_behalf = attrs.evolve(on_behalf, key=hashed("renewal", pending.key, str(pending.tries)))
             return RunCall(decision.call, on_behalf, READ_ONLY, pending, document.member_id, renews=True)

@@ -166,7 +166,7 @@ def updated(bot: Bot, before: Document | None, after: Document, token: str, at: 
     latest = max(now, before.last_updated) if before else now
     after = attrs.evolve(after, token=life_of(bot, before, after.member, latest)).at(latest)
     document, data = as_stored(bot, attrs.evolve(after, version=version + 1, last_updated=latest))
-    entry = _entry(before, document, token)
+    entry = _entry(bot, before, document, token)
     return decision_of(bot, document, data, entry, forgets=drops_token(before, document))
 
 
@@ -176,7 +176,7 @@ def with_entry(decision: Decision, *, kind: str, detail: Mapping[str, object], s
     return attrs.evolve(decision, entry=attrs.evolve(decision.entry, kind=kind, status=status, detail=detail))
 
 
-def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
+def _entry(bot: Bot, before: Document | None, after: Document, token: str) -> AuditEntry:
     names = [
         field.name
         for field in attrs.fields(Document)
@@ -189,7 +189,7 @@ def _entry(before: Document | None, after: Document, token: str) -> AuditEntry:
         member_id=after.member_id,
         version=after.version,
         at=after.last_updated,
-        channel=after.channel,
+        channel=bot.digests.shown(after.channel),
         stands=after.run,
         source=before.run.step if before and before.run else "",
         detail={"fields": changed, **migrated(before)},

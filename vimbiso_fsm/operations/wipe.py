@@ -142,7 +142,7 @@ def _wipe_entry(bot: Bot, member_id: str, stored: Stored, names: tuple[str, ...]
         member_id=member_id,
         version=wiped.version,
         at=now,
-        channel=document.channel if document is not None else None,
+        channel=bot.digests.shown(document.channel) if document is not None else ("", ""),
         detail={"removed": names, "call": wiped.call, "by": BY},
     )
     return entry, wiped

@@ -16,7 +16,7 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import FlowAuditLogger, Observer
 from vimbiso_fsm.audit.redaction import error_record
-from vimbiso_fsm.document.ids import guest_id, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.engine.events import CallReturned, turn_token
 from vimbiso_fsm.errors import (
     BotNotFound,
@@ -185,7 +185,7 @@ class BaseManager:
         member_id = self.cache.member(address)
         if self.door is not None:
             self.door.enter(address, cached=member_id is not None)
-        return member_id or guest_id(address)
+        return member_id or self.bot.digests.guest_id(address)
 
     def report(self, context: Context) -> None:
         """Report to the observers and the log what an operation has stored, also if it has ended in an exception."""
@@ -212,7 +212,7 @@ class BaseManager:
         else:
             _log.error("a message was not answered: %s", error_record(error, error.reference))
         channel, place = message.channel, self.bot.route(message.channel)
-        known = self.cache.document(self.cache.member(place.address) or guest_id(place))
+        known = self.cache.document(self.cache.member(place.address) or self.bot.digests.guest_id(place))
         language = self.bot.language(known.document.profile if known else {}, channel)
         error.reply = self.bot.catalogue.say(Text(error.reply_key, reference=error.reference), language).text
 

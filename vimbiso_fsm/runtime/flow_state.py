@@ -94,6 +94,7 @@ from vimbiso_fsm.store.requests import (
     Effect,
     Load,
     Quarantined,
+    ReadDigests,
     ReadQuarantine,
     RecordIncident,
     Request,
@@ -324,13 +325,20 @@ class FlowStateManager:
 
     @classmethod
     def in_memory(
-        cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, debug: bool = True, **options: Any
+        cls,
+        flows: Bot | str,
+        *,
+        clock: Callable[[], float] = time.time,
+        debug: bool = True,
+        secret: Secret | None = None,
+        **options: Any,
     ) -> Self:
         """Make a manager on a store in memory, which ends with the process.
 
         Args:
             flows: A bot, or the name of a package that exports one as `bot`.
             clock: Returns seconds since the epoch. A test can set it.
+            secret: As of `from_url`. With one, guests have the same ids in each store in memory.
             debug: As of the class; a store in memory serves development, so the log shows tracebacks by default.
             **options: As of the class. If they are not given, `cache` is 0, so that each turn reads what was stored,
                 and `rates` is None, because the clock of a test does not go on by itself.
@@ -338,7 +346,7 @@ class FlowStateManager:
         from vimbiso_fsm.store.memory import MemoryStore
 
         options = {"cache": 0, "rates": None, **options}
-        manager = cls(flows, MemoryStore(clock), debug=debug, **options)
+        manager = cls(flows, MemoryStore(clock, secret=secret), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
 
@@ -366,6 +374,8 @@ class FlowStateManager:
         base = self._base
         base.check(message)
         try:
+            if self._start is not None:  # before the place in the queue, which the digests name
+                self._ready()
             begin = partial(handle, message=message, imports=base.imports)
             return self._run(begin, base.enter(message), base.call_wait)
         except NotAnswered as error:
@@ -384,8 +394,9 @@ class FlowStateManager:
         return self._run(self._base.wake(member_id), member_id)
 
     def _claim(self) -> None:
-        """Record the bot as the owner of the store, or check that it is."""
+        """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
         run(claim(self.bot), self._store.perform)
+        self._base.bot = self.bot.with_digests(self._store.perform(ReadDigests()))
 
     def _ready(self) -> None:
         """Check whether this manager may start on its servers, and later whether the store is still its bot's.
@@ -608,7 +619,7 @@ class FlowStateManager:
             Unreadable: An entry cannot be read.
             StoreUnavailable: The store cannot be reached.
         """
-        return self._operate(lambda _: read_history(member_id, filters))
+        return self._operate(lambda context: read_history(context, member_id, filters))
 
     @checked
     def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
@@ -622,7 +633,7 @@ class FlowStateManager:
             Unreadable: An incident cannot be read.
             StoreUnavailable: The store cannot be reached.
         """
-        return self._operate(lambda _: read_incidents(member_id, filters))
+        return self._operate(lambda context: read_incidents(context, member_id, filters))
 
     @checked
     def member_of(self, channel: Channel) -> str | None:
@@ -962,13 +973,19 @@ class AsyncFlowStateManager:
 
     @classmethod
     def in_memory(
-        cls, flows: Bot | str, *, clock: Callable[[], float] = time.time, debug: bool = True, **options: Any
+        cls,
+        flows: Bot | str,
+        *,
+        clock: Callable[[], float] = time.time,
+        debug: bool = True,
+        secret: Secret | None = None,
+        **options: Any,
     ) -> Self:
         """Make a manager on a store in memory. See `FlowStateManager.in_memory`."""
         from vimbiso_fsm.store.memory import AsyncMemoryStore, MemoryStore
 
         options = {"cache": 0, "rates": None, **options}
-        manager = cls(flows, AsyncMemoryStore(MemoryStore(clock)), debug=debug, **options)
+        manager = cls(flows, AsyncMemoryStore(MemoryStore(clock, secret=secret)), debug=debug, **options)
         manager._base.clock.follow(clock)
         return manager
 
@@ -984,6 +1001,8 @@ class AsyncFlowStateManager:
         base = self._base
         base.check(message)
         try:
+            if self._start is not None:  # before the place in the queue, which the digests name
+                await self._ready()
             begin, key = partial(handle, message=message, imports=base.imports), base.enter(message)
             if base.cache.document(key) is not None:
                 return await self._run(begin, key, base.call_wait)
@@ -1005,8 +1024,9 @@ class AsyncFlowStateManager:
         return await self._run(self._base.wake(member_id), member_id)
 
     async def _claim(self) -> None:
-        """Record the bot as the owner of the store, or check that it is."""
+        """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
         await run_awaited(claim(self.bot), self._store.perform)
+        self._base.bot = self.bot.with_digests(await self._store.perform(ReadDigests()))
 
     async def _ready(self) -> None:
         """Check whether this manager may start, and later whether the store is still its bot's.
@@ -1222,12 +1242,12 @@ class AsyncFlowStateManager:
     @checked
     async def history(self, member_id: str, **filters: Unpack[Filters]) -> tuple[AuditEntry, ...]:
         """Return the member's audit entries, oldest first. See `FlowStateManager.history`."""
-        return await self._operate(lambda _: read_history(member_id, filters))
+        return await self._operate(lambda context: read_history(context, member_id, filters))
 
     @checked
     async def incidents(self, member_id: str | None = None, **filters: Unpack[Filters]) -> tuple[Incident, ...]:
         """Return the incidents of a member, or of the store as a whole. See `FlowStateManager.incidents`."""
-        return await self._operate(lambda _: read_incidents(member_id, filters))
+        return await self._operate(lambda context: read_incidents(context, member_id, filters))
 
     @checked
     async def member_of(self, channel: Channel) -> str | None:

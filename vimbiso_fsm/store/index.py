@@ -1,13 +1,13 @@
-"""The names of channels in the index, and the keys that they are made with.
+"""The keys of the digests that stand for the addresses of channels: in the index, in the ids of guests, in audits.
 
-A name is a keyed digest of the address, so that no key of the store shows a telephone number. The key is a secret of
-the deployment. Without one it is a random key that the store itself keeps: it protects logs, audits and exports, which
-leave the store; a copy of the whole store holds it.
+The key is a secret of the deployment. Without one it is a random key that the store itself keeps: it protects logs,
+audits and exports, which leave the store; a copy of the whole store holds it.
 
-The store keeps one record about the keys, of words that are separated by spaces, the current key first. `random:<hex>`
-is a random key, `secret:<check>` is a secret, of which only a check value is kept. With the record a manager finds the
-channels that were named with an earlier key, and refuses to start without a secret that the names need: it would take
-each member for a stranger.
+The store keeps one record about the keys, of words that are separated by spaces: the form of the record, then
+the keys, the current one first. `random:<hex>` is a random key, `secret:<check>` is a secret, of which only a check
+value is kept, and `unkeyed` tells that guests and audits may be named without a key, by an earlier release. With
+the record a manager finds what was named with an earlier key, and refuses to start without a secret that the names
+need: it would take each member for a stranger.
 """
 
 from __future__ import annotations
@@ -16,44 +16,22 @@ import hmac
 import re
 import secrets as chance
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Final, TypeAlias
 
-import attrs
-
 from vimbiso_fsm.errors import MissingSecret, StoreUnavailable
-from vimbiso_fsm.messages.digests import INDEX, keyed_digest
-from vimbiso_fsm.messages.message import Address
+from vimbiso_fsm.messages.digests import UNKEYED, Digests
 
 Secret: TypeAlias = str | Sequence[str]
 """The secret of a deployment, or the current one and the earlier ones after it."""
 
 SHORTEST_SECRET: Final = 16
 """Characters of a secret at least: the record of the store holds a check value, with which guesses can be tried."""
-_RANDOM, _SECRET = "random:", "secret:"
-_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}|{_SECRET}[0-9a-f]{{16}})"
-RECORD: Final = re.compile(rf"{_WORD}(?: {_WORD})*")
+_FORM: Final = "2"
+"""The first word of a record. One without it is of a release that named only the entries of the index by keys."""
+_RANDOM, _SECRET, _UNKEYED = "random:", "secret:", "unkeyed"
+_WORD: Final = rf"(?:{_RANDOM}[0-9a-f]{{64}}|{_SECRET}[0-9a-f]{{16}}|{_UNKEYED})"
+RECORD: Final = re.compile(rf"(?:{_FORM} )?{_WORD}(?: {_WORD})*")
 """The form of a record."""
-
-
-@lru_cache(maxsize=4096)
-def _digest(key: bytes, address: Address) -> str:
-    return keyed_digest(key, INDEX, address)
-
-
-@attrs.frozen
-class Index:
-    """The keys with which addresses are named.
-
-    Attributes:
-        keys: The keys, the current one first.
-    """
-
-    keys: tuple[bytes, ...] = attrs.field(repr=False)
-
-    def names(self, address: Address) -> tuple[str, ...]:
-        """Return the names of an address, the current one first."""
-        return tuple(_digest(key, address) for key in self.keys)
 
 
 def secrets_of(secret: Secret | None) -> tuple[str, ...]:
@@ -71,24 +49,28 @@ def secrets_of(secret: Secret | None) -> tuple[str, ...]:
     return given
 
 
-def record_of(secrets: tuple[str, ...], found: str) -> str:
+def record_of(secrets: tuple[str, ...], found: str, *, is_new: bool = False) -> str:
     """Return the record that the store is to keep.
 
     Args:
         secrets: The secrets of this manager, the current one first.
         found: The record that it keeps now; "" for none.
+        is_new: Whether nothing was ever stored there.
 
     Returns:
         The record that was found, if it begins with the current key of this manager; else one that does.
     """
-    if not secrets:
-        return found or _RANDOM + chance.token_hex(32)
-    current = _SECRET + _check(secrets[0])
-    return " ".join([current, *(word for word in found.split() if word != current)])
+    words = _words(found, is_new)
+    if secrets:
+        current = _SECRET + _check(secrets[0])
+        words = [current, *(word for word in words if word != current)]
+    elif not words or words[0] == _UNKEYED:
+        words = [_RANDOM + chance.token_hex(32), *words]
+    return " ".join([_FORM, *words])
 
 
-def index_of(secrets: tuple[str, ...], record: str, place: str) -> Index:
-    """Return the index with all keys of a record.
+def digests_of(secrets: tuple[str, ...], record: str, place: str) -> Digests:
+    """Return the digests with all keys of a record, and with the secrets that are not in use yet.
 
     Args:
         secrets: The secrets of this manager, the current one first.
@@ -100,7 +82,19 @@ def index_of(secrets: tuple[str, ...], record: str, place: str) -> Index:
         StoreUnavailable: The record cannot be read.
     """
     known = {_SECRET + _check(secret): secret.encode() for secret in secrets}
-    return Index(tuple(_keys(record.split(), known, place)))
+    words = _words(record, is_new=True)
+    later = [word for word in known if word not in words]  # another process may have made it the current one
+    plain = [word for word in words if word == _UNKEYED]
+    keyed = [word for word in words if word != _UNKEYED]
+    return Digests(tuple(_keys([*keyed, *later, *plain], known, place)))
+
+
+def _words(record: str, is_new: bool) -> list[str]:
+    """Return the keys of a record, the current one first."""
+    form, *keys = record.split() or [""]
+    if form == _FORM:
+        return keys
+    return [] if is_new and not record else [*record.split(), _UNKEYED]
 
 
 def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[bytes]:
@@ -109,15 +103,17 @@ def _keys(words: list[str], known: dict[str, bytes], place: str) -> Iterator[byt
             try:
                 yield bytes.fromhex(word.removeprefix(_RANDOM))
             except ValueError:
-                fault = "the record of the keys of its channel index is damaged; put it back from a copy of the store"
+                fault = "the record of the keys of its digests is damaged; put it back from a copy of the store"
                 raise StoreUnavailable(f"{place}: {fault}") from None
+        elif word == _UNKEYED:
+            yield UNKEYED
         elif word in known:
             yield known[word]
         else:
             which = "" if number == 1 else f", an earlier one (number {number})"
             raise MissingSecret(
-                f"{place}: its channel index is keyed with a secret that was not given{which}, without which its "
-                "members would be taken for strangers; give it as secret=, or to the command in VIMBISO_SECRET"
+                f"{place}: its digests of channels are keyed with a secret that was not given{which}, without which "
+                "its members would be taken for strangers; give it as secret=, or to the command in VIMBISO_SECRET"
             )
 
 

@@ -95,10 +95,10 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "7fd6602fda05e1e5",
-        "The owner and the layout are recorded, channels are named by keyed digests, and the account of the bot "
-        "belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of the "
-        "index is moved when it is met; a document takes the account of the member's next message.",
+        "584accac887e86fe",
+        "The owner and the layout are recorded, channels and guests are named by keyed digests, and the account of the "
+        "bot belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of "
+        "the index is moved when it is met; a document takes the account of the member's next message.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

@@ -15,6 +15,7 @@ import attrs
 
 from vimbiso_fsm.messages.message import Address
 from vimbiso_fsm.store import requests
+from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -129,13 +130,20 @@ class _Member:
 class MemoryStore:
     """A `Store` that lasts as long as its process. It may be shared between threads."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, secret: Secret | None = None) -> None:
         """Make an empty store.
 
         Args:
             clock: The store's clock; it returns seconds since the epoch.
+            secret: The secret that keys the digests of channels, or the current one and the earlier ones. By default
+                the store makes a random key, so that two stores have two ids for one guest.
+
+        Raises:
+            ValueError: A secret is too short.
         """
         self._clock = clock
+        secrets = secrets_of(secret)
+        self._digests: Final = digests_of(secrets, record_of(secrets, "", is_new=True), "memory")
         self._lock: Final = Lock()
         self._members: dict[str, _Member] = {}
         self._channels: dict[Address, str] = {}
@@ -184,6 +192,8 @@ class MemoryStore:
                 member.tokens = dict(tokens) | member.tokens
                 member.tokens_expire = self._at() + TOKEN_KEPT
                 return True
+            case requests.ReadDigests():
+                return self._digests
             case requests.FindOwner(channel):
                 return self._owner(channel.address)
             case requests.Link(channel, member_id, instead_of):

@@ -34,11 +34,12 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from vimbiso_fsm.errors import MissingSecret, StoreUnavailable, VimbisoError
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.attempts import Attempts, NotSent, WrongType, may_be_elsewhere
 from vimbiso_fsm.store.connections import AsyncPool, connections_of
 from vimbiso_fsm.store.doctor import Durability
-from vimbiso_fsm.store.index import Index, Secret, index_of, record_of, secrets_of
+from vimbiso_fsm.store.index import Secret, digests_of, record_of, secrets_of
 from vimbiso_fsm.store.layout import Keys
 from vimbiso_fsm.store.loops import PerLoop
 from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchange_awaited
@@ -112,7 +113,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
             namespace: The namespace of all keys. Stores of two namespaces on one server do not see each other.
             shift: Seconds by which the store's clock is moved; for tests.
-            secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
+            secret: The secret that keys the digests of channels, or the current one and earlier ones; see `index.py`.
 
         Raises:
             ValueError: `durability` is unknown, `confirm_timeout` is not below `timeout`, a secret is too short, or
@@ -124,7 +125,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         self._shift = shift
         self._keys = Keys(namespace)
         self._secrets = secrets_of(secret)
-        self._index: Index | None = None
+        self._digests: Digests | None = None
 
     @property
     def namespace(self) -> str:
@@ -156,7 +157,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             confirm_timeout: Seconds to wait for a replica at durability "replicated".
             namespace: The namespace of all keys. Stores of two namespaces on one server do not see each other.
             shift: Seconds by which the store's clock is moved; for tests.
-            secret: The secret that keys the channel index, or the current one and the earlier ones; see `index.py`.
+            secret: The secret that keys the digests of channels, or the current one and earlier ones; see `index.py`.
 
         Raises:
             StoreUnavailable: The URL is malformed.
@@ -196,8 +197,10 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, await self._read_index_keys(forget=request.forget))
         if isinstance(cast(object, request), requests.ReadOwner):  # which a manager asks for once a minute
             await self._check_again()
-        index = self._index or await self._check()
-        command = encode(request, index, self._shift, self._keys)
+        digests = self._digests or await self._check()
+        if isinstance(request, requests.ReadDigests):
+            return cast(R, digests)
+        command = encode(request, digests, self._shift, self._keys)
         attempts = self._attempts(request)
         renewed = False
         while True:
@@ -251,11 +254,11 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             entries = len(set(await self._scanned(self._keys.channels)))
         except UNREACHABLE as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
-        self._index = index = await self._open_index()
-        earlier = len(index.keys) - 1
+        self._digests = digests = await self._open_digests(is_new=False)
+        earlier = len(digests.keys) - 1
         if forget and earlier:
             await self._forget_keys()
-            self._index = Index(index.keys[:1])
+            self._digests = Digests(digests.keys[:1])
         return requests.IndexKeys(entries, earlier)
 
     async def _forget_keys(self) -> None:
@@ -264,7 +267,7 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         while True:
             command = index_record(found, record, self._keys)
             found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
-            if found == (record := found.split(" ")[0]):
+            if found == (record := " ".join(found.split(" ")[:2])):  # the form of the record, and the current key
                 return
 
     async def _check_again(self) -> None:
@@ -272,20 +275,21 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
 
         While a server does not answer, the known keys hold.
         """
-        if self._index is not None:
-            known, self._index = self._index, None
+        if self._digests is not None:
+            known, self._digests = self._digests, None
             try:
                 await self._check()
             except MissingSecret:
                 raise
             except StoreUnavailable:
-                self._index = known
+                self._digests = known
 
     def _attempts(self, request: requests.Request | None = None) -> Attempts:
         return Attempts(request, self._place, self._timeout)
 
-    async def _check(self) -> Index:
-        """Record the number of shards and the keys of the index, or refuse a store that has others."""
+    async def _check(self) -> Digests:
+        """Record the number of shards and the keys of the digests, or refuse a store that has others."""
+        is_new = True
         for words in record_shards(self._keys):
             found, _ = await self._repeat(words, self._attempts(), shards_recorded)
             if found is not None and found != b"%d" % SHARDS:
@@ -294,19 +298,20 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
                     f"{SHARDS}; use the release that filled it, or another database"
                 )
             if found is not None:
+                is_new = False
                 break
-        self._index = index = await self._open_index()
-        return index
+        self._digests = digests = await self._open_digests(is_new)
+        return digests
 
-    async def _open_index(self) -> Index:
-        """Make this manager's key the current one of the index, if it has the other keys."""
-        found, record = "", record_of(self._secrets, "")
+    async def _open_digests(self, is_new: bool) -> Digests:
+        """Make this manager's key the current one of the digests, if it has the other keys."""
+        found, record = "", record_of(self._secrets, "", is_new=is_new)
         while found != record:
             command = index_record(found, record, self._keys)
             found, _ = await self._repeat(command.words, self._attempts(), partial(recorded, command))
-            index_of(self._secrets, found, self._place)  # a manager that is refused leaves the record alone
+            digests_of(self._secrets, found, self._place)  # a manager that is refused leaves the record alone
             record = record_of(self._secrets, found)
-        return index_of(self._secrets, record, self._place)
+        return digests_of(self._secrets, record, self._place)
 
     async def _repeat(self, words: Words, attempts: Attempts, read: Callable[[object], R]) -> tuple[R, bool]:
         """Send a command until it is answered or given up.
@@ -409,7 +414,7 @@ class AtomicStateManager(_Manager[redis.Redis | redis.RedisCluster | Servers, Se
         if not isinstance(self._servers, Cluster):
             return self._servers
         try:
-            return self._servers.pool(_first_key(encode(request, Index(()), keys=self._keys).words), None)
+            return self._servers.pool(_first_key(encode(request, Digests(()), keys=self._keys).words), None)
         except UNREACHABLE:
             return None
 

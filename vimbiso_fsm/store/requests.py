@@ -55,6 +55,7 @@ from zlib import crc32
 import attrs
 
 from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store.ciphertext import FRAME
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, FRAME_ROOM, MAX_DOCUMENT, SHARDS
@@ -457,6 +458,14 @@ class UseTokens(Effect[bool]):
 
     member_id: str
     tokens: tuple[tuple[str, float], ...]
+
+
+@attrs.frozen
+class ReadDigests(Effect[Digests]):
+    """Read the digests that stand for addresses of channels, with the keys that the store has.
+
+    The answer is the same for as long as the store object lives. The keys are to appear in no log and no export.
+    """
 
 
 @attrs.frozen

@@ -15,9 +15,10 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from vimbiso_fsm.errors import DamagedDocument, DamagedKey, StoreUnavailable
+from vimbiso_fsm.messages.digests import Digests
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
-from vimbiso_fsm.store.index import RECORD, Index
+from vimbiso_fsm.store.index import RECORD
 from vimbiso_fsm.store.layout import Keys, unword, word
 from vimbiso_fsm.store.packing import pack, unpack
 from vimbiso_fsm.store.requests import Effect
@@ -105,15 +106,15 @@ def record_shards(keys: Keys) -> tuple[Words, ...]:
     return ("GET", key), ("SET", key, SHARDS, "NX", "GET")  # a full server still answers the first
 
 
-def _entry(channel: Channel, index: Index, keys: Keys) -> tuple[bytes, ...]:
+def _entry(channel: Channel, digests: Digests, keys: Keys) -> tuple[bytes, ...]:
     address = channel.address
-    return keys.channel(address, index.names(address))
+    return keys.channel(address, digests.index_names(address))
 
 
-def _entries(mode: bytes, channel: Channel, index: Index, keys: Keys, *more: bytes) -> Command:
+def _entries(mode: bytes, channel: Channel, digests: Digests, keys: Keys, *more: bytes) -> Command:
     """Encode a request about the entry of a channel and, if it has an account, that of its address without one."""
-    own = _entry(channel, index, keys)
-    other = _entry(channel.with_account(""), index, keys) if channel.account else ()
+    own = _entry(channel, digests, keys)
+    other = _entry(channel.with_account(""), digests, keys) if channel.account else ()
     return _command((*own, *other), mode, len(own), *more)
 
 
@@ -151,7 +152,7 @@ def was_renewed(command: Command, reply: object) -> bool:
 
 
 def index_record(found: str, record: str, keys: Keys = DEFAULT_KEYS) -> Command:
-    """Encode the replacement of the record of the index's keys, if it is still `found`; the reply holds that after it.
+    """Encode the replacement of the record of the keys, if it is still `found`; the reply holds that after it.
 
     Args:
         found: The record to be replaced; "" for none.
@@ -193,12 +194,12 @@ def _read_quarantined(key: bytes) -> requests.Quarantined:
 # What is sent ------------------------------------------------------------------------------------------------
 
 
-def encode(request: requests.Request, index: Index, shift: float = 0.0, keys: Keys = DEFAULT_KEYS) -> Command:
+def encode(request: requests.Request, digests: Digests, shift: float = 0.0, keys: Keys = DEFAULT_KEYS) -> Command:
     """Encode a request as one command.
 
     Args:
         request: The request.
-        index: The names of channels in the index.
+        digests: The digests, which name channels in the index.
         shift: Seconds by which the store's clock is moved; for tests.
         keys: The keys of the namespace.
 
@@ -206,7 +207,7 @@ def encode(request: requests.Request, index: Index, shift: float = 0.0, keys: Ke
         DocumentTooLarge: The document of a commit is over the limit.
         ValueError: A commit has a document and no audit entry of its version.
     """
-    command = _encode(request, index, keys)
+    command = _encode(request, digests, keys)
     if not shift:
         return command
     words = list(command.words)
@@ -215,7 +216,7 @@ def encode(request: requests.Request, index: Index, shift: float = 0.0, keys: Ke
     return command._replace(words=tuple(words))
 
 
-def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
+def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
     match request:
         case requests.Commit():
             return _encode_commit(request, keys.member(request.member_id))
@@ -259,12 +260,12 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             used = (each for token, at in tokens for each in (word(token), _instant(at)))
             return _command(keys.member(member_id), b"use_tokens", TOKEN_KEPT, *used)
         case requests.FindOwner(channel):
-            return _entries(b"look_up", channel, index, keys)
+            return _entries(b"look_up", channel, digests, keys)
         case requests.Link(channel, member_id, instead_of):
             owners = (_raw(member_id),) if instead_of is None else (_raw(member_id), _raw(instead_of))
-            return _command(_entry(channel, index, keys), b"link", *owners)
+            return _command(_entry(channel, digests, keys), b"link", *owners)
         case requests.Unlink(channel, member_id):
-            return _entries(b"unlink", channel, index, keys, _raw(member_id))
+            return _entries(b"unlink", channel, digests, keys, _raw(member_id))
         case requests.SetWakeUp(member_id, head, wake_at):
             settled = (head.version, word(head.digest), _instant(wake_at), _raw(member_id))
             return _command(keys.member(member_id), b"settle", *settled)
@@ -277,7 +278,7 @@ def _encode(request: requests.Request, index: Index, keys: Keys) -> Command:
             milliseconds = (round(seconds * 1000), round(LONGEST_LEASE * 1000))
             return _command((keys.of_shard("lease", shard),), b"lease", _raw(worker), *milliseconds)
         case requests.SetAside():
-            return _encode_set_aside(request, index, keys)
+            return _encode_set_aside(request, digests, keys)
         case requests.RecordIncident(member_id, body):
             incidents = keys.incidents(member_id)
             return _command(
@@ -366,9 +367,9 @@ def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
             yield _frame(record.token, record.root, record.content, record.body)
 
 
-def _encode_set_aside(request: requests.SetAside, index: Index, keys: Keys) -> Command:
+def _encode_set_aside(request: requests.SetAside, digests: Digests, keys: Keys) -> Command:
     shared = request.request
-    words = _encode(shared, index, keys).words
+    words = _encode(shared, digests, keys).words
     damaged = cast(tuple[bytes, ...], words[3 : 3 + cast(int, words[2])])
     kind = "zset" if isinstance(shared, requests.ReadDue | requests.Heartbeat) else "string"
     places: tuple[bytes, ...] = ()

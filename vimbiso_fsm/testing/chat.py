@@ -20,7 +20,7 @@ from vimbiso_fsm.audit.entries import AuditEntry, seal, unseal
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document
-from vimbiso_fsm.document.ids import guest_id, instant
+from vimbiso_fsm.document.ids import instant
 from vimbiso_fsm.document.replies_codec import replies_from_raw
 from vimbiso_fsm.engine.commit import Decision, caller
 from vimbiso_fsm.engine.decide import decide
@@ -50,7 +50,19 @@ from vimbiso_fsm.operations.handle import Outcome, handle
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime.binding import bind
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.store.requests import Commit, Committed, Effect, Entry, FindOwner, Link, Load, ReadAudit, Scan, Stored
+from vimbiso_fsm.store.requests import (
+    Commit,
+    Committed,
+    Effect,
+    Entry,
+    FindOwner,
+    Link,
+    Load,
+    ReadAudit,
+    ReadDigests,
+    Scan,
+    Stored,
+)
 
 _log = logging.getLogger("vimbiso_fsm")
 _R = TypeVar("_R")
@@ -247,7 +259,9 @@ class Talk:
         pending = state.call
         assert pending is not None, "no call is pending"
         assert proposed is not None, "the latest decision proposed no call"
-        result = _run_call(self.bot, RunCall(proposed, caller(state, pending), CallPolicy(), pending, state.member_id))
+        result = _run_call(
+            self.bot, RunCall(proposed, caller(self.bot, state, pending), CallPolicy(), pending, state.member_id)
+        )
         unknown = isinstance(result, BaseException)
         if isinstance(result, BaseException):
             _show(result)
@@ -399,6 +413,9 @@ class Held(Generic[_R]):
             self.outcome = end.value
 
 
+STORE_SECRET: Final = "of-every-chat-in-tests"  # noqa: S105  # it keys made-up numbers
+"""The secret of the store of a `Chat`, so that a guest has the same id in each chat."""
+
 Waking: TypeAlias = Held[tuple[AuditEntry, ...]]
 """A wake of a member that a test holds."""
 
@@ -429,10 +446,10 @@ class Chat:
             channel: The channel of the messages.
             cached: Whether documents are cached. Otherwise each operation reads what was stored.
         """
-        self.bot = bot
         self.clock: Clock = Clock()
         on_clock(bot.services, self.clock)
-        self.store: MemoryStore = MemoryStore(self.clock)
+        self.store: MemoryStore = MemoryStore(self.clock, secret=STORE_SECRET)
+        self.bot = bot
         self.channel = channel
         self.cache: Cache = Cache(100 if cached else 0)
         self.outcome: Outcome | None = None
@@ -443,6 +460,15 @@ class Chat:
         self._ids = itertools.count(1)
         self._began: dict[Held[Any], float] = {}
         self._paused = 0.0
+
+    @property
+    def bot(self) -> Bot:
+        """The bot, with the digests of the store."""
+        return self._bot
+
+    @bot.setter
+    def bot(self, bot: Bot) -> None:
+        self._bot = bot.with_digests(self.store.perform(ReadDigests()))
 
     # Whole operations -------------------------------------------------------------------------------------------------
 
@@ -559,7 +585,7 @@ class Chat:
     def member_id(self) -> str:
         """Return the id of the member or guest on the channel."""
         place = self.bot.route(self.channel)
-        return self.store.perform(FindOwner(place)).member_id or guest_id(place)
+        return self.store.perform(FindOwner(place)).member_id or self.bot.digests.guest_id(place)
 
     def stored(self, member_id: str = "") -> Stored:
         """Return what the store keeps of a member."""

@@ -982,6 +982,13 @@ def law_a_store_has_one_owner(store: requests.Store) -> None:
         _same(store.perform(request), owner, f"the answer to {request}")
 
 
+def law_a_store_keeps_the_keys_of_its_digests(store: requests.Store) -> None:
+    """The digests have a key, the same in each answer, so that a channel has one name."""
+    digests = store.perform(requests.ReadDigests())
+    holds(bool(digests.keys and digests.keys[0]), "the digests of channels have no key")
+    _same(store.perform(requests.ReadDigests()).keys, digests.keys, "the keys of the digests, read again")
+
+
 def law_a_scan_finds_every_member(store: requests.Store) -> None:
     """A member is found by a document, by an audit, also after a wipe, and by incidents; no other member is."""
     kept, told, wiped, absent = trials = [_Trial(store) for _ in range(4)]

@@ -22,13 +22,12 @@ from tests.engines import Server, running, valkey_program
 from tests.legacy.bulk.bot import bot
 from tests.legacy.bulk.records import BROKEN, offered, text
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger
-from vimbiso_fsm.document.ids import guest_id
 from vimbiso_fsm.errors import VimbisoError
-from vimbiso_fsm.legacy.records import record_digest
+from vimbiso_fsm.legacy.records import record_digests
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager
 from vimbiso_fsm.store.redis_atomic import AsyncAtomicStateManager
-from vimbiso_fsm.store.requests import ReadAudit
+from vimbiso_fsm.store.requests import ReadAudit, ReadDigests
 
 __all__ = ["Figures", "migrate_many"]
 
@@ -182,14 +181,18 @@ async def _check(server: Server, filled: _Filled, report: list[str], figures: Fi
     lines = [json.loads(line) for line in report]
     assert lines[-1]["kind"] == "summary", "the last runner did not come to its end"
     listed = {line["digest"] for line in lines if line["kind"] == "record"}
-    figures.unlisted = len([number for number in filled.broken if record_digest(number) not in listed])
+    async with AsyncAtomicStateManager.from_url(server.url) as store:
+        digests = await store.perform(ReadDigests())
+    figures.unlisted = len([number for number in filled.broken if record_digests(digests, number)[0] not in listed])
     with server.client() as client:
         figures.changed = len([number for number, data in filled.broken.items() if client.get(number) != data])
     async with AsyncAtomicStateManager.from_url(server.url) as store:
 
         async def times(number: str) -> int:
             """Return how often a record was converted, at the member or at the guest."""
-            read: Any = await store.perform(ReadAudit(filled.good[number] or guest_id(Channel("whatsapp", number))))
+            read: Any = await store.perform(
+                ReadAudit(filled.good[number] or digests.guest_id(Channel("whatsapp", number)))
+            )
             return sum(entry.kind == "migration" for entry in FlowAuditLogger.read(read))
 
         numbers = list(filled.good)
