@@ -68,6 +68,7 @@ from vimbiso_fsm.store.requests import (
 )
 from vimbiso_fsm.store.script import (
     SCRIPT,
+    Altered,
     Command,
     SenselessReply,
     Words,
@@ -87,7 +88,7 @@ from vimbiso_fsm.store.script import (
 pytestmark = pytest.mark.embedded
 
 INDEX: Final = Index((b"a key",))
-DOCUMENTED: Final = (SenselessReply, DamagedDocument, DamagedKey)
+DOCUMENTED: Final = (SenselessReply, Altered, DamagedDocument, DamagedKey)
 CHANNEL: Final = Channel("whatsapp", "263771000001", {"account": "main"})
 
 
