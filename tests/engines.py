@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import attrs
 import pytest
@@ -83,6 +83,12 @@ def _wait(server: Server, log: Path) -> None:
             if server.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start: {log.read_text()[-500:]}")
             time.sleep(0.01)
+
+
+def write_document(client: Any, key: bytes | str, data: bytes | str) -> None:
+    """Write a document as an older release has: the check is gone, beside which another one would be damage."""
+    client.hset(key, "d", data)
+    client.hdel(key, "c", "t")
 
 
 def free_port() -> int:

@@ -35,7 +35,7 @@ from starlette.types import Receive, Scope, Send
 import flows as vimbisopay
 from flows.credex_core import Fault, HttpCredexCore, SimulatedCredexCore
 from flows.credex_core import server as core_server
-from tests.engines import Proxy, Server, running, valkey_program
+from tests.engines import Proxy, Server, running, valkey_program, write_document
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
 from vimbiso_fsm.document.codec import document_to_raw, encode
@@ -1903,7 +1903,7 @@ def test_sg42_recovery_never_makes_it_worse(managed: Managed, client: Client):
     before = chat.manager.update(member, with_profile("seen", True))  # newer than anything recovery can go back to
     key = state_key(client, before.member_id)
     raw = json.loads(client.hget(key, "d"))
-    client.hset(key, "d", json.dumps({**raw, "current_account": "none"}))
+    write_document(client, key, json.dumps({**raw, "current_account": "none"}))
     chat.manager = managed("flows", services=core())
     state = chat.say("menu").state
     kept = ("member_id", "channel", "jwt_token", "authenticated", "profile", "current_account", "channels")

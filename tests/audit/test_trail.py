@@ -125,13 +125,18 @@ def test_a_whole_store_has_no_faults(store, valkey_url):
 
 def test_all_that_is_broken_is_said_and_nothing_raised(store, valkey_url):
     """Each kind of damage is one fault of its member; no value is quoted and nothing is raised."""
-    for member_id in ("frame", "text", "gap", "document", "gone", "kind", "head", "incidents", "well"):
+    names = ("frame", "text", "gap", "document", "gone", "kind", "head", "incidents", "well", "older", "older head")
+    for member_id in names:
         commit(store, member_id, 4)
     redis, key = store.servers.client, lambda member_id, place=3: DEFAULT_KEYS.member(member_id)[place]
     redis.lset(key("frame"), 1, b"\xff")
     redis.lset(key("text"), 2, b"3 %b {}" % digest(b"{}").encode())
     redis.lrem(key("gap"), 1, redis.lindex(key("gap"), 1))
     redis.hset(key("document", 0), "d", b"SECRET")
+    redis.hset(key("older", 0), "d", b"SECRET")
+    redis.hset(key("older head", 0), "h", b"SECRET")
+    for older in ("older", "older head"):
+        redis.hdel(key(older, 0), "c", "t")  # as an older release stored it
     redis.delete(key("gone"))
     redis.delete(key("kind"))
     redis.set(key("kind"), b"SECRET")
@@ -148,10 +153,12 @@ def test_all_that_is_broken_is_said_and_nothing_raised(store, valkey_url):
         "text: entry 3: it cannot be read: ",
         "text: entry 4: it does not continue entry 3",
         "gap: entry 3 follows entry 1",
-        "document: the stored document is not the one that entry 4 names",
+        "document: state is not what was written",
+        "older: the stored document is not the one that entry 4 names",
         "gone: the stored document is of version 4, and there is no such entry",
         "kind: audit is a string, not a list",
-        "head: the stored document names another entry 4 as the one that made it",
+        "head: state is not what was written",
+        "older head: the stored document names another entry 4 as the one that made it",
         "incidents: the key of the incidents is no list",
         "well: incident 2: it cannot be read: ",
     ):

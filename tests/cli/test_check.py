@@ -122,8 +122,8 @@ def test_broken_documents_are_counted_without_personal_data(
         client.set(key, "no hash")
     code, out, err = invoke("check", "--live", valkey_url, "--flows", package(monkeypatch, errand()))
     assert (code, err) == (0, "")
-    assert "broken, 1: it is not JSON at character 1" in out
-    assert "broken, 1: a key has a type that the store does not write" in out
+    assert "broken, 1: state is not what was written" in out
+    assert "broken, 1: state is a string, not a hash" in out
     assert out.splitlines()[-1] == "documents 3, broken 2, runs 2, without a mapping 0"
     for channel in channels.values():
         assert channel.identifier not in out

@@ -25,6 +25,7 @@ PARTS: Final = (
     "neighbours",
     "services",
     "senders",
+    "flips",
     "teeth",
 )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 from tests.engines import valkey_program
@@ -11,6 +13,7 @@ from tests.faults.bot import till_bot
 from tests.faults.broken_entries import broken_due_sets
 from tests.faults.checker import check
 from tests.faults.clock import Clock, Clocked
+from tests.faults.flips import FIRST, Errand, Flip, flipped_bits
 from tests.faults.members import deliver
 from tests.faults.mutants import counted_fences, counted_keys, mutated
 from tests.faults.neighbours import neighbours
@@ -25,10 +28,13 @@ from tests.faults.server import own_server
 from tests.faults.servers import killed_server
 from tests.faults.services import misbehaving
 from vimbiso_fsm.document import marks
+from vimbiso_fsm.engine.events import turn_token
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.runtime import worker
 from vimbiso_fsm.runtime.flow_state import FlowStateManager
 from vimbiso_fsm.runtime.services import Places
+from vimbiso_fsm.store import script
+from vimbiso_fsm.store.packing import unpack
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
 from vimbiso_fsm.store.requests import ReadDue
 from vimbiso_fsm.testing.chat import STORE_SECRET
@@ -121,6 +127,40 @@ def _sales(count: int) -> Report:
 def one_namespace(profile: Profile, seed: int) -> Report:
     """The bots share each member, and each replies with what the member told the other."""
     return _bitten(lambda: neighbours(profile.of(4, 20), seed, namespaces=("", "")), "has words of another")
+
+
+@row("teeth-no-check", "flipped bits in an amount, a document that is not compared with its check", "found out")
+def no_check(profile: Profile, seed: int) -> Report:
+    """Another amount is shown, or paid by the confirmation of the one that was shown."""
+
+    def of_the_amount(errand: Errand, flips: list[Flip]) -> list[Flip]:
+        stored = b'"amount":%d' % errand.wanted[0]
+        found = [flip for flip in flips if flip.where == "state.d" and stored not in flip.commands[0][-1]]
+        return random.Random(seed).sample(found, profile.of(8, len(found)))
+
+    def unread(_: str, kept: list[Any]) -> Any:
+        return kept[2] and unpack(kept[2])
+
+    def broken() -> Report:
+        with mock.patch.object(script, "_document", unread):
+            return flipped_bits([FIRST], of_the_amount)
+
+    return _bitten(broken, r"paid: .*'m-263700000001', (?!10,|20,)\d+, 'bea'")
+
+
+@row("teeth-one-set-of-tokens", "flipped bits in a token that is kept once", "found out")
+def one_set_of_tokens(profile: Profile, seed: int) -> Report:
+    """A confirmation that is delivered again confirms the next payment."""
+    again = turn_token(FIRST.message("4", "yes")).encode()
+
+    def of_the_token(_: Errand, flips: list[Flip]) -> list[Flip]:
+        return [flip for flip in flips if flip.where == "tokens" and flip.commands[0][-1] == again][:8]
+
+    def broken() -> Report:
+        with mutated("tokens once"):
+            return flipped_bits([FIRST], of_the_token)
+
+    return _bitten(broken, "paid: by a message that was delivered again")
 
 
 @row("teeth-shared-accounts", "two accounts of a bot that count as one", "found out")

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from flows.credex_core import SimulatedCredexCore
-from tests.engines import Proxy, Server, running, valkey_program
+from tests.engines import Proxy, Server, running, valkey_program, write_document
 from vimbiso_fsm.audit.flow_audit import CommitEvent
 from vimbiso_fsm.channels import whatsapp
 from vimbiso_fsm.document.codec import encode
@@ -483,7 +483,7 @@ def test_the_valid_fields_of_a_damaged_document_are_kept(managed: Managed, clien
     key = key_of(client, before, "state")
     data = client.hget(key, "d")
     assert isinstance(data, bytes)
-    client.hset(key, "d", DAMAGED[fault](data))
+    write_document(client, key, DAMAGED[fault](data))
     after = say(managed(), "menu").state
     kept = "member_id", "channel", "jwt_token", "authenticated", "profile", "current_account", "guest", "channels"
     assert {name: getattr(after, name) for name in kept} == {name: getattr(before, name) for name in kept}
@@ -496,7 +496,7 @@ def test_a_document_of_an_unknown_flow_is_left_alone(managed: Managed, client: C
     key = key_of(client, before, "state")
     data = client.hget(key, "d")
     assert isinstance(data, bytes)
-    client.hset(key, "d", elsewhere(flow_type="gone")(data))
+    write_document(client, key, elsewhere(flow_type="gone")(data))
     held = client.hgetall(key)
     with pytest.raises(ForeignState, match="gone"):
         say(managed(), "menu")

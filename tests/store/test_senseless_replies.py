@@ -69,6 +69,7 @@ from vimbiso_fsm.store.requests import (
 )
 from vimbiso_fsm.store.script import (
     SCRIPT,
+    Altered,
     Command,
     SenselessReply,
     Words,
@@ -88,7 +89,7 @@ from vimbiso_fsm.store.script import (
 pytestmark = pytest.mark.embedded
 
 INDEX: Final = Digests((b"a key",))
-DOCUMENTED: Final = (SenselessReply, DamagedDocument, DamagedKey)
+DOCUMENTED: Final = (SenselessReply, Altered, DamagedDocument, DamagedKey)
 CHANNEL: Final = Channel("whatsapp", "263771000001", {"account": "main"})
 
 

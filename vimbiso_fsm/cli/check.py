@@ -73,7 +73,7 @@ def _census(bot: Bot, store: Store) -> Census:
         for member_id in progress.track(members(store), description="check"):
             stored = store.perform(Load(member_id))
             if isinstance(stored, Broken):
-                census.add_broken("a key has a type that the store does not write")
+                census.add_broken(stored.fault)
             elif stored.document is not None:
                 census.add(stored.document)
     return census

@@ -324,7 +324,11 @@ class Procedures:
         return await self._opened(member_id, stored)
 
     async def _broken(self, member_id: str, broken: Broken) -> Broken:
-        return attrs.evolve(broken, previous=await self._document(member_id, broken.previous))
+        data = broken.document
+        encrypted = data is not None and data.startswith(FRAME)
+        document = await self._document(member_id, data, broken.head.version)
+        previous = await self._document(member_id, broken.previous)
+        return attrs.evolve(broken, document=document, previous=previous, ciphertext=data if encrypted else None)
 
     async def _opened(self, member_id: str, stored: Stored) -> Stored:
         """Return what is stored of a member, decrypted, and remember the member's own key."""

@@ -17,6 +17,7 @@ from vimbiso_fsm.errors import EncryptedState, ForeignState, NewerState, Unreada
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.store import ciphertext
 from vimbiso_fsm.store.requests import Broken, Stored
+from vimbiso_fsm.store.retention import MAX_DOCUMENT
 
 NEWER_STATE_GRACE: Final = 3600.0
 """Seconds after which a newer release that has stored a document counts as rolled back.
@@ -41,12 +42,12 @@ class Absent:
 class Damaged:
     """A document that cannot be used.
 
-    Its key is of a wrong type, or it is not JSON, has an invalid field, is another member's, or has a run that cannot
-    be upgraded. Nothing of another member's document is used.
+    Its key is of a wrong type, it is not what was written or too large, or it is not JSON, has an invalid field, is
+    another member's, or has a run that cannot be upgraded. Nothing of another member's document is used.
 
     Attributes:
         faults: The faults, without values.
-        data: The stored bytes; empty when the key is of a wrong type.
+        data: The stored bytes; empty when they are not what was written.
     """
 
     faults: tuple[str, ...]
@@ -102,11 +103,13 @@ def open_document(bot: Bot, member_id: str, stored: Stored | Broken, now: dateti
         now: The time by which a newer release's document counts as recent.
     """
     if isinstance(stored, Broken):
-        return Damaged((stored.fault,))
+        return Damaged((stored.fault, *(faults(bot, stored.document)[1] if stored.document is not None else ())))
     data = stored.document
     if data is None:
         return Absent()
     document, wrong = faults(bot, data)
+    if len(data) > MAX_DOCUMENT:  # no turn could be made of it, because none could be stored
+        document, wrong = None, (f"it has {len(data)} bytes, and a document has {MAX_DOCUMENT} at most", *wrong)
     if document is None:
         encrypted = encrypted_state(member_id, data)
         if encrypted is not None:

@@ -35,7 +35,7 @@ from vimbiso_fsm.document.document import (
     trail_before,
 )
 from vimbiso_fsm.document.ids import hashed, is_guest_id, stamp
-from vimbiso_fsm.document.json_codec import dumps, fragments, loads
+from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, fragments, loads
 from vimbiso_fsm.document.replies_codec import replies_to_keep
 from vimbiso_fsm.document.shape import BOOKKEEPING, SEED
 from vimbiso_fsm.document.typed_data import unstructure
@@ -51,9 +51,11 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
-from vimbiso_fsm.store.requests import Entry, Record
+from vimbiso_fsm.store.requests import Entry, Head, Record, digest
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
+SALVAGED_ROOM: Final = MAX_DOCUMENT - 8 * 1024
+"""Bytes of a salvaged document at most: the rest is for the notice and for the member's next turns."""
 _TOKEN: Final = ("jwt_token", "authenticated", "_token")
 """The previous document may hold these from before a logout, which is final."""
 _CORE: Final = (
@@ -110,12 +112,15 @@ class Remains:
         entries: The latest intact audit entries, oldest first.
         digest: The digest of the head, from which new ids are made: it is another one after each commit, also where an
             older copy of the store was restored.
+        unproven: A document that is not what was written. No field of it is used; it only shows whether the login token
+            of the previous document was still there.
     """
 
     previous: bytes | None = attrs.field(default=None, repr=False)
     records: tuple[Record, ...] = ()
     entries: tuple[AuditEntry, ...] = ()
     digest: str = ""
+    unproven: bytes = attrs.field(default=b"", repr=False)
 
     @property
     def versions(self) -> dict[str, int]:
@@ -175,12 +180,35 @@ def salvage(
         missing = [
             name for name in group if name not in found and (name in SEED or (strange and name not in _MAY_LACK))
         ]
-        if missing or (names and not bot.validator.validate(trial).valid):
+        if missing or (names and not (bot.validator.validate(trial).valid and _fits(dumps_unstructured(trial)))):
             lost += group
         elif names:
             whole = trial
             kept += names
     return Salvage(document_from_raw(whole), tuple(kept), tuple(lost))
+
+
+def _fits(data: bytes) -> bool:
+    """Whether a salvaged document leaves room for the member's next turns."""
+    return len(data) <= SALVAGED_ROOM
+
+
+def _readable(bot: Bot, raw: Mapping[str, object]) -> Document | None:
+    """The document of salvaged plain data, if it is valid and leaves room for the member's next turns."""
+    data = dumps(raw)
+    return faults(bot, data)[0] if _fits(data) else None
+
+
+def proves(entries: Sequence[AuditEntry], head: Head, data: bytes) -> bool:
+    """Return whether the audit says that a document was stored, byte for byte, as the latest one.
+
+    Args:
+        entries: The intact audit entries, oldest first.
+        head: The head of the audit.
+        data: The bytes in question.
+    """
+    latest = entries[-1] if entries else None
+    return latest is not None and latest.version == head.version and latest.document == digest(data)
 
 
 def _is_anothers(found: Mapping[str, object], member_id: str) -> bool:
@@ -292,11 +320,13 @@ def with_notice(bot: Bot, document: Document, words: Text, token: str) -> Docume
 
 
 def intact_entries(stored: Sequence[Entry]) -> tuple[AuditEntry, ...]:
-    """Return the audit entries that are not damaged."""
+    """Return the audit entries that are what was written: those of their digest, and tombstones, which have none."""
     found: list[AuditEntry] = []
     for entry in stored:
         with suppress(Unreadable):
-            found.append(unseal(entry))
+            read = unseal(entry)
+            if read.kind == ERASED or digest(entry.body) == entry.digest:
+                found.append(read)
     return tuple(found)
 
 
@@ -360,10 +390,10 @@ def _filled(bot: Bot, data: bytes, core: Salvage, remains: Remains) -> Salvage:
         return core
     old, raw = document_to_raw(before), document_to_raw(core.document)
     missing = {name for group in _CORE for name in group if name in core.lost or "document" in core.lost}
-    if before.jwt_token is None or dumps(before.jwt_token) not in data:
+    if before.jwt_token is None or dumps(before.jwt_token) not in (data or remains.unproven):
         missing -= {*_TOKEN}
     names = [name for name in old if name in missing]
-    document = faults(bot, dumps({**raw, **{name: old[name] for name in names}}))[0]
+    document = _readable(bot, {**raw, **{name: old[name] for name in names}})
     if document is None:
         return core
     absent = BOOKKEEPING - old.keys() - {"_suspended", "_call"}  # the damaged document may have lacked them too
@@ -388,7 +418,7 @@ def _from_previous(bot: Bot, core: Salvage, remains: Remains) -> _Found | str:
         return before
     old, raw = document_to_raw(before), document_to_raw(core.document)
     kept = [name for name in ("flow_data", "_run", "_suspended", "_call", "_effects") if old.get(name)]
-    document = faults(bot, dumps({**raw, **{name: old[name] for name in kept}}))[0]
+    document = _readable(bot, {**raw, **{name: old[name] for name in kept}})
     if document is None:
         return "it does not fit the newer fields"
     call = document.call
@@ -424,7 +454,7 @@ def _from_record(bot: Bot, core: Salvage, remains: Remains, record: Record, vers
         return f"the record of version {version} is not readable"
     if not place["flow_data"]:
         return f"at version {version} no flow was open"
-    document = faults(bot, dumps({**document_to_raw(core.document), **place}))[0]
+    document = _readable(bot, {**document_to_raw(core.document), **place})
     if document is None or document.run is None:
         return f"the state of version {version} does not fit the current flows"
     # The record lacks the call itself. An upgrade may have replaced the call's state with a question.

@@ -28,7 +28,7 @@ from vimbiso_fsm.engine.decide import current_question, decide
 from vimbiso_fsm.engine.events import CallReturned, Event, LeaseExpired, ReplyRoute, content_digest, turn_token
 from vimbiso_fsm.engine.reading import Absent, Encrypted, Foreign, Newer, Sound, open_document, refuse_encrypted
 from vimbiso_fsm.engine.salvage import Salvage, evicted
-from vimbiso_fsm.errors import DocumentTooLarge
+from vimbiso_fsm.errors import DocumentTooLarge, Unreadable
 from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
@@ -322,6 +322,9 @@ class _Handling:
         if isinstance(repaired, requests.Conflict):
             self._salvage = None
             return await turns.reload(repaired)
+        if repaired is None:
+            self._salvage = None
+            return await requests.Load(turns.member_id)
         self._salvage = repaired.salvage
         turns.head = repaired.head
         turns.document = attrs.evolve(repaired.salvage.document, version=repaired.head.version)
@@ -489,7 +492,8 @@ class _Handling:
         replies: list[Reply] = []
         refuse_encrypted(document.member_id, *(record.body for record in records))
         for record in records:
-            replies += replies_from_raw(loads(record.body)["replies"])
+            with suppress(Unreadable, TypeError, KeyError):  # a record of an older release has no check
+                replies += replies_from_raw(loads(record.body)["replies"])
         return self._said(replies, document)
 
     def _said(self, replies: Iterable[Reply], document: Document) -> tuple[Reply, ...]:

@@ -107,9 +107,9 @@ async def read_incidents(context: Context, member_id: str | None, filters: Filte
 
 
 async def read_legible(member_id: str, last: int | None = None) -> tuple[AuditEntry, ...]:
-    """Return the latest audit entries of a member that can be read; none when the audit is damaged as a whole."""
+    """Return the latest audit entries of a member that are intact; none when the audit is damaged as a whole."""
     try:
-        return intact_entries(await ReadAudit(member_id, last))
+        return intact_entries(await ReadAudit(member_id, last, tolerant=True))
     except DamagedDocument:
         return ()
 

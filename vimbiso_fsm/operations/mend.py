@@ -15,7 +15,7 @@ import attrs
 from vimbiso_fsm.document.document import Document
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.engine import salvage as salvaging
-from vimbiso_fsm.engine.reading import foreign_state, newer_state, refuse_encrypted
+from vimbiso_fsm.engine.reading import Sound, foreign_state, newer_state, open_document, refuse_encrypted
 from vimbiso_fsm.engine.salvage import Remains, Salvage, resumed
 from vimbiso_fsm.errors import DamagedDocument
 from vimbiso_fsm.flow.bot import Bot
@@ -66,41 +66,72 @@ async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
 
 async def mend(
     context: Context, member_id: str, stored: Stored | Broken, channel: Channel, *, guest: bool
-) -> Mended | Conflict:
+) -> Mended | Conflict | None:
     """Quarantine a damaged document and salvage what is valid in it.
+
+    Nothing is used of a document that is not what was written, unless the audit says that only its head is not. Then it
+    is stored again as it is.
 
     Args:
         context: The context of the operation.
         member_id: The member.
-        stored: The loaded data: a key of a wrong type, or a document that is damaged or another member's.
+        stored: The loaded data: a damaged key, or a document that is damaged or another member's.
         channel: The channel on which the member writes.
         guest: Whether the member is a guest.
 
     Returns:
         The salvaged document. A conflict when another worker has repaired it, or when only keys beside it were damaged,
-        which are quarantined then.
+        which are quarantined then. None when the document is stored again as it was.
 
     Raises:
         NewerState: A newer release has stored the previous document, and can repair this one.
         ForeignState: The previous document is of a flow that the bot never had, so this one is another bot's too.
     """
     bot, head = context.bot, stored.head
-    data = b"" if isinstance(stored, Broken) else stored.document or b""
     now = instant(max(stored.at, context.now))
-    core = salvaging.salvage(bot, data, channel, now, member_id=member_id, guest=guest, version=head.version)
+
+    def saved(data: bytes, head: Head, remains: Remains) -> Salvage:
+        core = salvaging.salvage(bot, data, channel, now, member_id=member_id, guest=guest, version=head.version)
+        return salvaging.recover(bot, data, core, remains)
+
     if isinstance(stored, Broken):
-        refuse_others(bot, member_id, stored.previous, instant(context.now))
-        # The other keys cannot be read until the key of a wrong type is quarantined.
+        data = await proven_document(member_id, stored)
+        refuse_others(bot, member_id, data or stored.previous, instant(context.now))
+        # The other keys cannot be read until the damaged key is quarantined.
         moved = await Quarantine(member_id, head)
         if isinstance(moved, Conflict):
             return moved
-        remains = await _read_remains_at(member_id, moved.head)
-        return Mended(moved.head, salvaging.recover(bot, b"", core, remains))
+        whole = open_document(bot, member_id, Stored(moved.head, data or None, stored.at), now)
+        if isinstance(whole, Sound):
+            await store_recovery(context, member_id, moved.head, whole.document, context.now, as_it_was(whole.document))
+            return None
+        remains = attrs.evolve(await _read_remains_at(member_id, moved.head), unproven=stored.document or b"")
+        return Mended(moved.head, saved(data, moved.head, remains))
     remains = await _read_remains_at(member_id, head)
     refuse_others(bot, member_id, remains.previous, instant(context.now))
-    saved = salvaging.recover(bot, data, core, remains)
+    found = saved(stored.document or b"", head, remains)
     moved = await Quarantine(member_id, head)
-    return moved if isinstance(moved, Conflict) else Mended(moved.head, saved)
+    return moved if isinstance(moved, Conflict) else Mended(moved.head, found)
+
+
+async def proven_document(member_id: str, broken: Broken) -> bytes:
+    """Return the document beside a damaged head, if the audit says that it is the latest one; else nothing.
+
+    Raises:
+        EncryptedState: A turn record is encrypted, and its key is not at hand.
+    """
+    if broken.document is None:
+        return b""
+    with suppress(DamagedDocument):
+        refuse_encrypted(member_id, *(record.body for record in await ReadRecords(member_id)))
+    entries = await read_legible(member_id, 1)
+    data = broken.ciphertext if broken.ciphertext is not None else broken.document
+    return broken.document if salvaging.proves(entries, broken.head, data) else b""
+
+
+def as_it_was(document: Document) -> dict[str, object]:
+    """Return the detail of the audit entry of a document that lost nothing."""
+    return Salvage(document, ("document",), ("head",), source="document").detail
 
 
 async def _read_remains_at(member_id: str, head: Head) -> Remains:

@@ -23,8 +23,14 @@ from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.messages.message import ACCOUNT, Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.mend import read_remains, refuse_others, resumed_with_notice, store_recovery
-from vimbiso_fsm.store.requests import Broken, Commit, Committed, Conflict, Head, Load, Quarantine
+from vimbiso_fsm.operations.mend import (
+    proven_document,
+    read_remains,
+    refuse_others,
+    resumed_with_notice,
+    store_recovery,
+)
+from vimbiso_fsm.store.requests import Broken, Commit, Committed, Conflict, Head, Load, Quarantine, Stored
 
 BY = "operator"
 """The author of a change, in the audit."""
@@ -87,7 +93,8 @@ class _Found:
         document: The stored document, if it is sound.
         data: The bytes of a damaged document.
         faults: The faults of the document and of the keys beside it.
-        broken: Whether a key of the member is of a wrong type.
+        broken: Whether a key of the member is damaged.
+        proven: Whether only the head beside the document is damaged.
         over: The reason why there is no document, if that is no fault.
     """
 
@@ -98,6 +105,7 @@ class _Found:
     data: bytes = attrs.field(default=b"", repr=False)
     faults: tuple[str, ...] = ()
     broken: bool = False
+    proven: bool = False
     over: str = ""
 
 
@@ -137,7 +145,7 @@ async def _look(context: Context, member_id: str) -> _Found | None:
         found = attrs.evolve(found, faults=(stored.fault,), broken=True)
         stored = await Load(member_id)  # only the previous document may be damaged
     if isinstance(stored, Broken):
-        return found
+        return await _beside_its_head(context.bot, member_id, found, stored)
     match open_document(context.bot, member_id, stored, instant(stored.at)):
         case Sound(document):
             if found.broken:
@@ -155,6 +163,19 @@ async def _look(context: Context, member_id: str) -> _Found | None:
     if isinstance(verified, Broken):
         return attrs.evolve(found, document=document, faults=(verified.fault,), broken=True)
     return attrs.evolve(found, document=document) if isinstance(verified, Committed) else None
+
+
+async def _beside_its_head(bot: Bot, member_id: str, found: _Found, broken: Broken) -> _Found:
+    """Return what was found, with the document if only the head beside it is damaged."""
+    data = await proven_document(member_id, broken)
+    match open_document(bot, member_id, Stored(broken.head, data or None, broken.at), instant(broken.at)):
+        case Sound(document):
+            return attrs.evolve(found, document=document, proven=True)
+        case Newer(error) | Foreign(error):
+            raise error
+        case _:
+            remains = attrs.evolve(found.remains, unproven=broken.document or b"")
+            return attrs.evolve(found, data=data, remains=remains)
 
 
 def _missing(member_id: str, found: _Found) -> _Found:
@@ -307,7 +328,7 @@ async def _save(context: Context, member_id: str, found: _Found, saved: Salvage,
         aside = await Quarantine(member_id, head)
         if found.broken and found.data and isinstance(aside, Conflict):  # the keys are moved first, then the document
             aside = await Quarantine(member_id, head)
-        if isinstance(aside, Conflict) != (found.document is not None):
+        if isinstance(aside, Conflict) != (found.document is not None and not found.proven):
             return False
         head = aside.current.head if isinstance(aside, Conflict) else aside.head
     document = saved.document

@@ -60,6 +60,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
         Contended: Other writers were faster until the patience was over.
         MemberNotFound: Nothing is stored of the member.
     """
+    before = await ReadQuarantine(member_id)
     for attempt in itertools.count(1):
         stored = await Load(member_id, previous=True)
         if isinstance(stored, Broken):
@@ -70,7 +71,7 @@ async def wipe(context: Context, member_id: str) -> Wiped:
             await context.pause(member_id, attempt)
             continue
         has_records, quarantined = await _has_records(member_id), await ReadQuarantine(member_id)
-        names = _removed(stored, has_records, quarantined)
+        names = _removed(stored, has_records, quarantined, before)
         if not names:
             if not stored.head.version:
                 raise MemberNotFound(member_id)
@@ -92,8 +93,8 @@ async def _lets_go(context: Context, member_id: str, stored: Stored) -> bool:
     """Unlink the channels of a member first, so that the next speaker on them is a stranger; return whether any was."""
     reading = open_document(context.bot, member_id, stored, instant(stored.at))
     if not isinstance(reading, Sound):
-        if stored.document is not None and not isinstance(reading, Foreign | Newer) and not is_guest_id(member_id):
-            await FreeChannels(member_id)  # a damaged document does not tell them
+        if not isinstance(reading, Foreign | Newer) and not is_guest_id(member_id):
+            await FreeChannels(member_id)  # a damaged document does not tell them, nor does one that was put aside
         return False
     document = reading.document
     if document.leaving:
@@ -116,13 +117,16 @@ async def _has_records(member_id: str) -> bool:
         return True
 
 
-def _removed(stored: Stored, has_records: bool, quarantined: tuple[Quarantined, ...]) -> tuple[str, ...]:
-    """Return the names of the parts that are stored."""
+def _removed(
+    stored: Stored, has_records: bool, quarantined: tuple[Quarantined, ...], before: tuple[Quarantined, ...]
+) -> tuple[str, ...]:
+    """Return the names of the parts that are stored, also of those that the wipe itself has put in quarantine."""
+    aside = {item.what for item in quarantined if item not in before}
     parts = {
-        "state": stored.document is not None,
-        "previous": stored.previous is not None,
-        "turns": has_records,
-        "quarantine": bool(quarantined),
+        "state": stored.document is not None or "state" in aside,
+        "previous": stored.previous is not None or "prev" in aside,
+        "turns": has_records or "turns" in aside,
+        "quarantine": bool(before),
     }
     return tuple(name for name, is_stored in parts.items() if is_stored)
 

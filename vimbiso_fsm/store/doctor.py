@@ -57,7 +57,7 @@ _SETTINGS: Final = (
 )
 RIGHTS: Final = (
     *("copy", "del", "eval", "evalsha", "exists", "expireat", "expiretime", "get", "hdel", "hexists"),
-    *("hget", "hgetall", "hmget", "hset", "hstrlen"),
+    *("hgetall", "hmget", "hset", "hstrlen"),
     *(
         "lindex",
         "llen",

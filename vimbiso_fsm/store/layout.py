@@ -49,9 +49,9 @@ _CHANNEL: Final = "{space}:{{{shard}}}:channel:"
 TABLE: Final = {
     "owner": Kind("{space}:owner", "string: layout and owner of the store as JSON", "no end"),
     "shards": Kind("{space}:shards", "string: number of shards, written once", "no end"),
-    "state": Kind(_MEMBER + "state", "hash v, h, d: version, digest, document", "DOCUMENT_LIFE"),
+    "state": Kind(_MEMBER + "state", "hash v, h, d, c, t: version, digest, document, check, tokens", "DOCUMENT_LIFE"),
     "prev": Kind(_MEMBER + "prev", "the same for the document before", "DOCUMENT_LIFE"),
-    "turns": Kind(_MEMBER + "turns", "list, RECORDS_KEPT: token root content body", "TOKEN_KEPT"),
+    "turns": Kind(_MEMBER + "turns", "list, RECORDS_KEPT: token root content =check body", "TOKEN_KEPT"),
     "audit": Kind(_MEMBER + "audit", "list, AUDIT_KEPT: version digest @instant body", "AUDIT_LIFE each"),
     "tokens": Kind(_MEMBER + "tokens", "sorted set: token by the instant of its use", "TOKEN_KEPT"),
     "due": Kind("{space}:{{{shard}}}:due", "sorted set: member id by earliest wake-up", "no end"),
@@ -95,10 +95,12 @@ LAYOUTS: Final = (
     Layout(1, "", "no owner is recorded"),
     Layout(
         2,
-        "584accac887e86fe",
-        "The owner and the layout are recorded, channels and guests are named by keyed digests, and the account of the "
-        "bot belongs to an address. The first bot that starts on a store of layout 1 becomes its owner; an entry of "
-        "the index is moved when it is met; a document takes the account of the member's next message.",
+        "beeb10dce9d84af9",
+        "The owner and the layout are recorded, channels and guests are named by keyed digests, the account of the bot "
+        "belongs to an address, and a check stands beside a document and in a turn record. The first bot that starts on "
+        "a store of layout 1 becomes its owner; an entry of the index is moved when it is met; a document takes the "
+        "account of the member's next message; documents and records without a check are read, and the next commit "
+        "writes one.",
     ),
 )
 """Every layout so far. Work that has not been released yet changes the last one; later work adds one."""

@@ -46,7 +46,9 @@ from vimbiso_fsm.store.pipeline import Answer, Sent, converse, exchange, exchang
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import SHARDS
 from vimbiso_fsm.store.script import (
+    Altered,
     SenselessReply,
+    Unharmed,
     Words,
     decode,
     encode,
@@ -204,19 +206,30 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
         attempts = self._attempts(request)
         renewed = False
         while True:
+            damage: WrongType | Altered
             try:
                 return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
-            except WrongType as wrong:
-                member_id = wrong.member_id
-            if renewed or not (renewed := await self._renew_due(member_id)):
-                break
+            except (WrongType, Altered) as error:
+                damage = error
+            if isinstance(damage, WrongType) and not renewed and (renewed := await self._renew_due(damage.member_id)):
+                continue
+            try:
+                return cast(R, await self._inspect(request, damage.member_id))
+            except Unharmed:
+                if isinstance(damage, WrongType):
+                    raise
+            await self._disconnect()  # it was the reply that was altered, or the document was repaired meanwhile
+            await self._sleep(attempts.wait(SenselessReply()))
+
+    async def _inspect(self, request: requests.Request, member_id: str) -> requests.Broken:
+        """Ask which key of a member is damaged, because a request has met one."""
         question = inspection(member_id, self._keys)
         found, _ = await self._repeat(
             question.words,
             self._attempts(),
             lambda reply: inspected(request, member_id, question, reply, self._place),
         )
-        return cast(R, found)
+        return found
 
     async def _renew_due(self, member_id: str) -> bool:
         """Put the due set of a member's shard aside if it has another type; return whether it had."""

@@ -43,6 +43,10 @@ Rules of stored data:
     entries held is left.
 14. `Rewrite` replaces bytes only where the bytes to be replaced are stored, and changes neither a head nor a lifetime.
     A key of a member's own is replaced only while it is kept: one that was dropped does not come back.
+15. What was stored is compared with a check beside it when it is read. A document or a head that is not what was
+    written is answered with `Broken`, whose head is that of the audit; such a turn record is passed over. The check
+    covers the version, the digest and the bytes of the document, and all of a record. Documents and records of an older
+    release have none. The latest tokens are kept twice. A store whose bytes cannot change needs no checks.
 """
 
 from __future__ import annotations
@@ -246,19 +250,25 @@ class Late:
 
 @attrs.frozen
 class Broken:
-    """A key of the member has a type that the store does not write.
+    """A key of the member is not what the store has written.
+
+    It has another type, or it is the document or the document before, and the check beside it is that of other bytes.
 
     Attributes:
-        head: The member's head, as far as it can be read.
-        fault: The name of the key and its type.
+        head: The member's head; that of the audit, if the key is the document.
+        fault: The name of the key and its fault.
         at: The instant of the answer on the store's clock, in seconds since the epoch.
-        previous: The document before, if it can be read.
+        previous: The document before, if it is what was written.
+        document: The bytes of the document, if there are any. Nothing may be used of them that nothing else proves.
+        ciphertext: The document as it is stored, if `document` was decrypted.
     """
 
     head: Head
     fault: str
     at: float
     previous: bytes | None = attrs.field(default=None, repr=False)
+    document: bytes | None = attrs.field(default=None, repr=False)
+    ciphertext: bytes | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen

@@ -15,25 +15,47 @@ local time = call('TIME')
 local now = time[1] + time[2] / 1000000 + ARGV[3]
 local at = string.format('%.6f', now)
 
--- The head, from the state or, without one, from the latest audit entry ("<version> <digest> @<at> <body>").
+-- The head in the audit: that of the latest entry with a frame ("<version> <digest> @<at> <body>"), with a version more
+-- for each damaged entry after it. Nothing if a list of them has no frame at its end.
+local function audited()
+  for damaged = 0, 15 do
+    local latest = call('LINDEX', KEYS[4], -1 - damaged)
+    if not latest and damaged == 0 then return '0', '' end
+    local version, digest = string.match(latest or '', '^(%d+) (%w*) ')
+    if version then return damaged == 0 and version or string.format('%.0f', version + damaged), digest end
+  end
+end
+
+-- The head, from the state or, without one, from the audit; and the latest tokens as the state holds them.
 local function head()
-  local state = call('HMGET', KEYS[1], 'v', 'h')
+  local state = call('HMGET', KEYS[1], 'v', 'h', 't')
   if state[1] then
     if not (state[2] and string.match(state[1], '^%d+$')) then error({err = 'WRONGTYPE the state holds no head'}) end
-    return state[1], state[2]
+    return state[1], state[2], state[3]
   end
   if call('EXISTS', KEYS[1]) == 1 then error({err = 'WRONGTYPE the state holds no head'}) end
-  local latest = call('LINDEX', KEYS[4], -1)
-  if not latest then return '0', '' end
-  local version, digest = string.match(latest, '^(%d+) (%S*) ')
-  if not version then error({err = 'WRONGTYPE the latest audit entry is not framed'}) end
+  local version, digest = audited()
+  if not version then error({err = 'WRONGTYPE the audit is not framed'}) end
   return version, digest
+end
+
+-- The check of a document and its head, as the client makes it.
+local function check_of(version, digest, document)
+  return string.sub(redis.sha1hex(version .. ' ' .. digest .. ' ' .. document), 1, 16)
+end
+
+-- Version, digest of the entry, document, and the check of the three; without a check, as an older release stored it,
+-- the number of fields.
+local function kept(i)
+  local found = call('HMGET', KEYS[i], 'v', 'h', 'd', 'c')
+  if not found[4] then found[4] = #call('HGETALL', KEYS[i]) / 2 end
+  return found
 end
 
 -- The stored data: the same structure for a load and for every commit that is not made.
 local function current(status, more)
   local version, digest = head()
-  return {KEYS[1], token, status, at, version, digest, call('HGET', KEYS[1], 'd'), more}
+  return {KEYS[1], token, status, at, version, digest, kept(1), more}
 end
 
 -- The records made under the token ("<token> <root> <content> <body>").
@@ -44,6 +66,20 @@ local function records()
     if own == token or root == token then found[#found + 1] = record end
   end
   return found
+end
+
+-- The tokens stand a second time in the state, with their instants: damage to one in the set makes no message a new one.
+-- Whether the token is used, by these. They count while the set is kept.
+local function noted(latest, oldest)
+  local _, place = string.find(latest or '', ' ' .. token .. ' ', 1, true)
+  local used = place and (tonumber(string.match(latest, '^%S+', place + 1)) or now) > oldest
+  return used and call('EXISTS', KEYS[5]) == 1
+end
+
+local function note(latest, tokens)
+  local words = {}
+  for word in string.gmatch((latest or '') .. tokens, '%S+') do words[#words + 1] = word end
+  return ' ' .. table.concat(words, ' ', math.max(1, #words - 15)) -- eight tokens
 end
 
 -- Let a key end at an instant; with `longer`, unless it ends later already.
@@ -83,19 +119,19 @@ end
 --      or for a commit:
 --      8 new version  9 new digest  10 document  11 record  12 audit entry  13 wake-up or ''  14 member
 --      15 seconds a document lives  16 records kept  17 entries kept  18 seconds they live  19 most too old to drop
---      20 '1' to forget the document before, or ''
---      21 '1' if the member is a stranger, or ''
---      22 number of inherited tokens; each with its instant, then the inherited records
+--      20 '1' to forget the document before, or ''  21 '1' if the member is a stranger, or ''
+--      22 check of version, digest and document
+--      23 number of inherited tokens; each with its instant, then the inherited records
 if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   local oldest = now - ARGV[7]
   local used = call('ZSCORE', KEYS[5], token)
-  if used and tonumber(used) > oldest then
+  local version, digest, latest = head()
+  if used and tonumber(used) > oldest or noted(latest, oldest) then
     -- A write, because a following WAIT only waits for writes of its own connection.
     local left = call('PTTL', KEYS[5])
     if left > 0 then call('PEXPIRE', KEYS[5], left) end
     return current('duplicate', records())
   end
-  local version, digest = head()
   if version ~= ARGV[4] or digest ~= ARGV[5] then return current('conflict') end
   if ARGV[6] ~= '' and now > tonumber(ARGV[6]) then return current('late') end
 
@@ -122,9 +158,14 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
   end
 
   call('COPY', KEYS[1], KEYS[2], 'REPLACE') -- if this is not refused for lack of memory, no later write is
-  call('HSET', KEYS[1], 'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10])
-  local after = 22 + 2 * ARGV[22]
-  for i = 23, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
+  local after = 23 + 2 * ARGV[23]
+  local fields = {'v', ARGV[8], 'h', ARGV[9], 'd', ARGV[10], 'c', ARGV[22]}
+  if ARGV[21] == '' then
+    local inherited = table.concat(ARGV, ' ', math.max(24, after - 15), after)
+    fields[9], fields[10] = 't', note(latest, ' ' .. inherited .. ' ' .. token .. ' ' .. at)
+  end
+  call('HSET', KEYS[1], unpack(fields))
+  for i = 24, after, 2 do call('ZADD', KEYS[5], 'NX', ARGV[i + 1], ARGV[i]) end
   for i = after + 1, #ARGV do call('RPUSH', KEYS[3], ARGV[i]) end
   if ARGV[11] ~= '' and call('RPUSH', KEYS[3], ARGV[11]) > tonumber(ARGV[16]) then
     call('LTRIM', KEYS[3], -ARGV[16], -1)
@@ -146,7 +187,7 @@ if mode == 'commit' or mode == 'remember' or mode == 'verify' then
 end
 
 if mode == 'load' then return current('stored') end
-if mode == 'load_previous' then return current('stored', call('HGET', KEYS[2], 'd')) end
+if mode == 'load_previous' then return current('stored', kept(2)) end
 if mode == 'records' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1)} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
 if mode == 'inherit' then
@@ -166,8 +207,9 @@ end
 if mode == 'rewrite' then
   local records, rewritten = call('LRANGE', KEYS[3], 0, -1), 0
   for i = 1, 2 do
-    if ARGV[2 + 2 * i] ~= '' and call('HGET', KEYS[i], 'd') == ARGV[2 + 2 * i] then
-      call('HSET', KEYS[i], 'd', ARGV[3 + 2 * i])
+    local old, new, found = ARGV[2 + 2 * i], ARGV[3 + 2 * i], call('HMGET', KEYS[i], 'v', 'h', 'd')
+    if old ~= '' and found[1] and found[2] and found[3] == old then
+      call('HSET', KEYS[i], 'd', new, 'c', check_of(found[1], found[2], new))
       rewritten = rewritten + 1
     end
   end
@@ -337,17 +379,22 @@ local function fault(i)
   local kind = call('TYPE', KEYS[i]).ok
   if kind == 'none' then return nil end
   if kind ~= TYPES[i] then return NAMES[i] .. ' is a ' .. kind .. ', not a ' .. TYPES[i] end
-  if i == 1 then
-    local state = call('HMGET', KEYS[1], 'v', 'h')
-    if not (state[1] and state[2] and string.match(state[1], '^%d+$')) then return 'state holds no head' end
+  if i < 3 then
+    local version, digest, document, check = unpack(kept(i))
+    if not (version and digest and string.match(version .. ' ' .. digest, '^%d+ %w*$')) then
+      return NAMES[i] .. ' holds no head'
+    end
+    if not document or check ~= 3 and check ~= check_of(version, digest, document) then
+      return NAMES[i] .. ' is not what was written'
+    end
   end
-  if i == 4 and not string.match(call('LINDEX', KEYS[4], -1), '^%d+ %S* ') then return 'audit is not framed' end
+  if i == 4 and not audited() then return 'audit is not framed' end
 end
 
 local function sound_head()
   if call('EXISTS', KEYS[1]) == 1 and not fault(1) then return head() end
-  if call('EXISTS', KEYS[4]) == 0 or fault(4) then return '0', '' end
-  return string.match(call('LINDEX', KEYS[4], -1), '^(%d+) (%S*) ')
+  if fault(4) then return '0', '' end
+  return audited()
 end
 
 if mode == 'settle' then -- ARGV 4 version  5 digest  6 wake-up or ''  7 member
@@ -362,18 +409,25 @@ if mode == 'inspect' then
   local faults = {}
   for i = 1, 5 do faults[#faults + 1] = fault(i) end
   local version, digest = sound_head()
-  local previous = not fault(2) and call('HGET', KEYS[2], 'd')
-  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous}
+  local previous = not fault(2) and kept(2)[3]
+  local document = call('TYPE', KEYS[1]).ok == 'hash' and kept(1)[3]
+  return {KEYS[1], token, 'broken', at, version, digest, table.concat(faults, '; '), previous, document}
 end
 
--- Whether the list of quarantined keys can be used: a sorted set, or none. One of another type names no keys.
+-- Whether the list of quarantined keys can be used: a sorted set, or none. One of another type names no keys, and a name
+-- that is no place in quarantine names none.
 local function names_asides(i)
   local kind = call('TYPE', KEYS[i]).ok
   return kind == 'zset' or kind == 'none'
 end
 
 local function asides(i)
-  return names_asides(i) and call('ZRANGE', KEYS[i], '(' .. at, '+inf', 'BYSCORE') or {}
+  local found, own = {}, string.sub(KEYS[i], 1, -2)
+  for _, key in ipairs(names_asides(i) and call('ZRANGE', KEYS[i], '(' .. at, '+inf', 'BYSCORE') or {}) do
+    local place = string.sub(key, 1, #own) == own and string.sub(key, #own + 1)
+    if place and string.match(place, '^:%d+:%d+:%l+$') then found[#found + 1] = key end
+  end
+  return found
 end
 
 if mode == 'asides' then return {KEYS[1], token, 'read', at, asides(1)} end

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -20,7 +20,7 @@ from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.store import requests
 from vimbiso_fsm.store.index import RECORD
 from vimbiso_fsm.store.layout import Keys, unword, word
-from vimbiso_fsm.store.packing import pack, unpack
+from vimbiso_fsm.store.packing import PACKED, pack, unpack
 from vimbiso_fsm.store.requests import Effect
 from vimbiso_fsm.store.retention import (
     AUDIT_KEPT,
@@ -67,7 +67,6 @@ Shared: TypeAlias = (
 )
 """Requests about keys that belong to no single member. `SetAside` handles such keys if they are damaged."""
 _R = TypeVar("_R")
-_Framed = TypeVar("_Framed", requests.Record, requests.Entry)
 
 DEFAULT_KEYS: Final = Keys()
 """The keys of the default namespace."""
@@ -79,6 +78,18 @@ class Command(NamedTuple):
     words: Words
     tag: bytes
     token: bytes
+
+
+class Altered(Exception):
+    """The stored document or its head is not what was written, so the request has no answer."""
+
+    def __init__(self, member_id: str) -> None:
+        self.member_id: Final = member_id
+        super().__init__(member_id)
+
+
+class Unharmed(StoreUnavailable):
+    """No key of a member is damaged, although a request has met one. It may have been repaired meanwhile."""
 
 
 class SenselessReply(Exception):
@@ -340,6 +351,7 @@ def _encode_commit(commit: requests.Commit, keys: tuple[bytes, ...]) -> Command:
         *_BOUNDS,
         b"1" if commit.forgets else b"",
         b"1" if commit.stranger else b"",
+        _check(b"%d" % entry.version, digest, document),
         *(_encode_inherited(inherited) if inherited else (0,)),
     )
     return Command(words, keys[0], token)
@@ -349,6 +361,15 @@ def _mode(commit: requests.Commit) -> bytes:
     if commit.document is not None:
         return b"commit"
     return b"remember" if commit.record else b"verify"
+
+
+def _check(version: bytes, digest: bytes, document: bytes) -> str:
+    """Return the check that is stored beside a document: it covers the document and its head, as bytes.
+
+    It is the beginning of a SHA-1, which the script can make too. It finds accidents: it misses one of 2**64. It proves
+    nothing against a writer of the store, who could make it anew.
+    """
+    return hashlib.sha1(b"%b %b %b" % (version, digest, document), usedforsecurity=False).hexdigest()[:16]
 
 
 def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | int]:
@@ -362,9 +383,10 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
 def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
     yield from rewrite.document or (b"", b"")
     yield from rewrite.previous or (b"", b"")
-    for pair in rewrite.records:
-        for record in pair:
-            yield _frame(record.token, record.root, record.content, record.body)
+    for old, new in rewrite.records:
+        frame, words = _frame(new.token, new.root, new.content, new.body), _words(old.token, old.root, old.content)
+        yield from (_frame(old.token, old.root, old.content, old.body), frame)
+        yield from (b"%b %b" % (words, old.body), frame)  # as an older release stored it, without a check
 
 
 def _encode_set_aside(request: requests.SetAside, digests: Digests, keys: Keys) -> Command:
@@ -389,7 +411,17 @@ def _instant(seconds: float | None) -> str:
 
 
 def _frame(token: str, root: str, content: str, body: bytes) -> bytes:
-    return b"%b %b %b %b" % (word(token), word(root), word(content), body)
+    words = _words(token, root, content)
+    return b"%b =%b %b" % (words, _record_check(words, body), body)
+
+
+def _words(token: str, root: str, content: str) -> bytes:
+    return b"%b %b %b" % (word(token), word(root), word(content))
+
+
+def _record_check(words: bytes, body: bytes) -> bytes:
+    """Return the check of a turn record. It covers the whole frame."""
+    return hashlib.sha1(b"%b %b" % (words, body), usedforsecurity=False).hexdigest()[:16].encode()
 
 
 # What is received --------------------------------------------------------------------------------------------
@@ -400,7 +432,8 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
 
     Raises:
         SenselessReply: The reply is none that the request can have.
-        DamagedDocument: A record or an entry has no frame.
+        Altered: The document or its head is not what was written.
+        DamagedDocument: An entry has no frame.
         DamagedKey: An entry of a due set, a lease or the index cannot be one.
     """
     found = _tagged(command, reply)
@@ -414,25 +447,28 @@ def decode(request: Effect[_R], command: Command, reply: object) -> _R:
 def _decode(request: requests.Request, reply: list[Any]) -> object:
     """Decode the reply to a request other than a commit. Each case states the whole shape of the reply."""
     match request, reply[2:]:
-        case requests.Load(_, False), [b"stored", *stored]:
-            return _stored(stored)
-        case requests.Load(), [b"stored", *stored, None | bytes() as previous]:
-            return _stored(stored, previous and unpack(previous))
-        case requests.Quarantine(), [b"stored", *stored]:
-            return _stored(stored)
-        case requests.Quarantine() | requests.Wipe() | requests.Erase(), [b"conflict", *stored]:
-            return requests.Conflict(_stored(stored))
+        case requests.Load(member_id, False), [b"stored", *stored]:
+            return _stored(member_id, stored)
+        case requests.Load(member_id), [b"stored", *stored, previous]:
+            return _stored(member_id, stored, _document(member_id, previous))
+        case requests.Quarantine(member_id), [b"stored", *stored]:
+            return _stored(member_id, stored)
+        case (
+            requests.Quarantine(member_id) | requests.Wipe(member_id) | requests.Erase(member_id),
+            [b"conflict", *stored],
+        ):
+            return requests.Conflict(_stored(member_id, stored))
         case requests.Wipe(_, _, entry), [b"committed", at]:
             return requests.Committed(requests.Head(entry.version, entry.digest), float(at))
         case requests.Erase(), [b"erased", _, int(entries)] if type(entries) is int and entries >= 0:
             return requests.Erased(entries)
-        case _, [b"read", _, *found]:
-            return _read(request, found)
+        case _, [b"read", at, *found]:
+            return _read(request, found, float(at))
         case _:
             raise SenselessReply
 
 
-def _read(request: requests.Request, found: list[Any]) -> object:
+def _read(request: requests.Request, found: list[Any], at: float) -> object:
     """Decode what a request has read, the part of the reply after its instant."""
     match request, found:
         case requests.SetWakeUp() | requests.RecordIncident() | requests.SetAside(), []:
@@ -451,10 +487,10 @@ def _read(request: requests.Request, found: list[Any]) -> object:
             return owner
         case requests.UseTokens(), [0 | 1 as used] if type(used) is int:
             return used == 1
-        case requests.ReadInherited(member_id), [list(frames), list(used)]:
+        case requests.ReadInherited(), [list(frames), list(used)]:
             pairs = zip(_all_bytes(used[::2]), used[1::2], strict=True)
-            tokens = tuple((unword(token), _score_of(score)) for token, score in pairs)
-            return requests.Inherited(tokens, _unframed(member_id, _record, _all_bytes(frames)))
+            tokens = tuple((unword(token), _score_of(score, at)) for token, score in pairs if token.isascii())
+            return requests.Inherited(tokens, _records(_all_bytes(frames)))
         case _, [list(items)]:
             return _listed(request, _all_bytes(items))
         case _:
@@ -471,9 +507,9 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
         case requests.ReadAudit(_, _, True):
             return tuple(map(_tolerated, items))
         case requests.ReadAudit(member_id):
-            return _unframed(member_id, entry_of, items)
-        case requests.ReadRecords(member_id):
-            return _unframed(member_id, _record, items)
+            return _entries_of(member_id, items)
+        case requests.ReadRecords():
+            return _records(items)
         case requests.ReadDue() | requests.Heartbeat():
             return _names(request, items)
         case requests.ReadIncidents():
@@ -487,15 +523,15 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
 
 _INSTANT: Final = re.compile(rb"\d{1,11}\.\d{6}")
 """An instant as the script writes it. It has at most 11 digits before the point, so it is an instant of `datetime`."""
-_SCORE: Final = re.compile(rb"\d{1,11}(\.\d+)?(e[+-]?\d+)?")
-"""An instant as the server writes it, as the score of a token."""
+_SCORE: Final = re.compile(rb"-?(\d+(\.\d+)?(e[+-]?\d+)?|inf)")
+"""A number as the server writes it, as the score of a token."""
 
 
-def _score_of(reply: Any) -> float:
-    score = float(reply) if isinstance(reply, bytes) and _SCORE.fullmatch(reply) else -1
-    if not 0 <= score < 1e11:
+def _score_of(reply: Any, at: float) -> float:
+    """Return the instant at which a token was used; `at`, so that it is kept, if the number is damaged."""
+    if not isinstance(reply, bytes) or not _SCORE.fullmatch(reply):
         raise SenselessReply
-    return score
+    return score if 0 <= (score := float(reply)) < 1e11 else at
 
 
 def _all_bytes(items: list[Any]) -> list[bytes]:
@@ -505,7 +541,7 @@ def _all_bytes(items: list[Any]) -> list[bytes]:
 
 
 def _names(request: Shared, found: list[bytes]) -> tuple[str, ...]:
-    """Decode the names of members or workers. One that is no text, and a member of another shard, is damage."""
+    """Decode the names of members or workers. One that is no text or empty, or of another shard, is damage."""
     names: list[str] = []
     damaged: list[bytes] = []
     for entry in found:
@@ -542,38 +578,93 @@ def _decode_commit(commit: requests.Commit, reply: list[Any]) -> requests.Commit
             head = requests.Head(entry.version, entry.digest) if entry else commit.expected
             return requests.Committed(head, float(at))
         case [b"conflict", *stored]:
-            return requests.Conflict(_stored(stored))
+            return requests.Conflict(_stored(commit.member_id, stored))
         case [b"late", *stored]:
-            return requests.Late(_stored(stored))
+            return requests.Late(_stored(commit.member_id, stored))
         case [b"duplicate", *stored, list(frames)]:
-            records = _unframed(commit.member_id, _record, _all_bytes(frames))
+            current, records = _stored(commit.member_id, stored), _records(_all_bytes(frames))
             if any(record.token == commit.token and record.content != commit.content for record in records):
-                return requests.Mismatch(_stored(stored))
-            return requests.Duplicate(records, _stored(stored))
+                return requests.Mismatch(current)
+            return requests.Duplicate(records, current)
         case _:
             raise SenselessReply
 
 
-def _stored(reply: list[Any], previous: bytes | None = None) -> requests.Stored:
+def _stored(member_id: str, reply: list[Any], previous: bytes | None = None) -> requests.Stored:
     """Decode the stored data: the instant, the version, the digest and the document."""
     match reply:
-        case [at, bytes(version), bytes(digest), None | bytes() as document] if version.isdigit():
-            head = requests.Head(int(version), unword(digest))
-            return requests.Stored(head, document and unpack(document), float(at), previous)
+        case [at, bytes(version), bytes(digest), kept] if version.isdigit():
+            document = _document(member_id, kept)
+            try:
+                return requests.Stored(_head(version, digest), document, float(at), previous)
+            except ValueError:  # a digest that is none, beside which an older release stored no check
+                raise Altered(member_id) from None
         case _:
             raise SenselessReply
 
 
-def _unframed(member_id: str, kind: Callable[[bytes], _Framed], frames: list[bytes]) -> tuple[_Framed, ...]:
+def _head(version: bytes, digest: bytes) -> requests.Head:
+    return requests.Head(int(version), unword(digest))
+
+
+_FIELDS: Final = 3
+"""The number of fields of a document that an older release stored, without a check."""
+
+
+def _document(member_id: str, kept: Any) -> bytes | None:
+    """Decode the fields beside which a document is stored; None if there are none.
+
+    Raises:
+        Altered: It is not what was written.
+    """
+    match kept:
+        case [None, None, None, 0]:
+            return None
+        case [bytes(), bytes(), bytes(document), int(number)] if number == _FIELDS:
+            return unpack(document)
+        case [bytes(version), bytes(digest), bytes(document), bytes(check)]:
+            if check == _check(version, digest, document).encode():
+                return unpack(document)
+        case [None | bytes(), None | bytes(), None | bytes(), int() | bytes()]:
+            pass
+        case _:
+            raise SenselessReply
+    raise Altered(member_id)
+
+
+def _entries_of(member_id: str, frames: list[bytes]) -> tuple[requests.Entry, ...]:
     try:
-        return tuple(map(kind, frames))
+        return tuple(map(entry_of, frames))
     except ValueError as error:
-        raise DamagedDocument(member_id, "a turn record or an audit entry has no valid frame") from error
+        raise DamagedDocument(member_id, "an audit entry has no valid frame") from error
 
 
-def _record(frame: bytes) -> requests.Record:
-    token, root, content, body = frame.split(b" ", 3)
-    return requests.Record(unword(token), unword(root), unword(content), unpack(body))
+def _records(frames: list[bytes]) -> tuple[requests.Record, ...]:
+    """Return the turn records that are what was written. Damage to one costs only itself."""
+    return tuple(record for frame in frames if (record := _record(frame)) is not None)
+
+
+def _record(frame: bytes) -> requests.Record | None:
+    """Read a turn record from its frame, "<token> <root> <content> =<check> <body>"; None if it is damaged.
+
+    A record without a check is older. Its body is a JSON object, perhaps packed.
+    """
+    *words, body = frame.split(b" ", 3)
+    if body[:1] == b"=":
+        check, _, body = body[1:].partition(b" ")
+        if check != _record_check(b" ".join(words), body):
+            return None
+    elif body[:1] not in (b"{", PACKED) or not all(map(_WORD.fullmatch, words)):
+        return None
+    try:
+        token, root, content = map(unword, words)
+    except ValueError:
+        return None
+    return requests.Record(token, root, content, unpack(body))
+
+
+_WORD: Final = re.compile(rb"[A-Za-z0-9%_.~-]*")
+"""A word as `word` encodes it."""
 
 
 def _tolerated(frame: bytes) -> requests.Entry:
@@ -607,24 +698,33 @@ def inspection(member_id: str, keys: Keys = DEFAULT_KEYS) -> Command:
 def inspected(
     request: requests.Request, member_id: str, command: Command, reply: object, place: str
 ) -> requests.Broken:
-    """Decode the reply to an inspection, made because `request` met a key of a wrong type.
+    """Decode the reply to an inspection, made because `request` met a damaged key.
 
     Raises:
-        DamagedDocument: The request has no answer for a key of a wrong type.
-        StoreUnavailable: The key has changed its type meanwhile.
+        DamagedDocument: The request has no answer for a damaged key.
+        Unharmed: No key is damaged.
         SenselessReply: The reply is none that an inspection can have.
     """
     match _tagged(command, reply):
-        case [_, _, b"broken", *head, bytes(words), None | bytes() as previous] if words.isascii():
+        case [
+            *_,
+            b"broken",
+            bytes(at),
+            bytes(version),
+            bytes(digest),
+            bytes(words),
+            None | bytes() as previous,
+            None | bytes() as document,
+        ] if version.isdigit() and words.isascii():
             fault = words.decode()
         case _:
             raise SenselessReply
     try:
-        found = _stored([*head, None])
+        head = _head(version, digest)
     except ValueError as error:  # as in `decode`
         raise SenselessReply from error
     if not fault:
-        raise StoreUnavailable(f"{place}: a key changed its type while it was looked at")
+        raise Unharmed(f"{place}: a key changed its type while it was looked at")
     if not isinstance(request, requests.Load | requests.Commit | requests.Wipe):
         raise DamagedDocument(member_id, fault)
-    return requests.Broken(found.head, fault, found.at, previous and unpack(previous))
+    return requests.Broken(head, fault, float(at), previous and unpack(previous), document and unpack(document))

@@ -660,19 +660,19 @@ def law_8_bytes_come_back_as_they_went(store: requests.Store) -> None:
     every = bytes(range(256))
     trial = _Trial(store, member_id=f"}}x {{1}} \n:state é \ud800 {token_hex(4)}")
     neighbour = _Trial(store, member_id=f"{trial.member_id}:state")
-    entry = requests.Entry(1, "a digest\n", every + b" 7 x ")
+    entry = _entry(1, every + b" 7 x ")
     commit = requests.Commit(trial.member_id, requests.NO_HEAD, "a token\n", "root é", "", every, entry, every)
     head = is_answer(requests.Committed, store.perform(commit), "a commit of every byte").head
-    _same(head, requests.Head(1, "a digest\n"), "the head")
+    _same(head, requests.Head(1, entry.digest), "the head")
     _same(trial.load().document, every, "the document")
     _same(_records(trial), (requests.Record("a token\n", "root é", "", every),), "the record")
     _same(store.perform(requests.ReadAudit(trial.member_id)), (entry,), "the audit entry")
     is_answer(requests.Duplicate, store.perform(commit), "the commit again")
     _same(neighbour.kept()[1:4], ((), (), requests.Inherited()), "the data of a member with a similar id")
-    empty = trial.advance(head, b"", record=b"", entry=requests.Entry(2, "dated", b"@1.5 @2.5 "))
+    empty = trial.advance(head, b"", record=b"", entry=_entry(2, b"@1.5 @2.5 "))
     _same(
         store.perform(requests.ReadAudit(trial.member_id, 1)),
-        (requests.Entry(2, "dated", b"@1.5 @2.5 "),),
+        (_entry(2, b"@1.5 @2.5 "),),
         "an entry like a frame",
     )
     _same((trial.load().document, trial.load().head), (b"", empty), "an empty document")
@@ -1012,6 +1012,10 @@ def law_a_tolerant_read_gives_sound_entries(store: requests.Store) -> None:
     _same(store.perform(requests.ReadAudit(trial.member_id, tolerant=True)), entries, "a tolerant read")
     latest = store.perform(requests.ReadAudit(trial.member_id, 1, tolerant=True))
     _same(latest, entries[1:], "the latest that a tolerant read gives")
+
+
+def _entry(version: int, body: bytes) -> requests.Entry:
+    return requests.Entry(version, requests.digest(body), body)
 
 
 def _records(trial: _Trial) -> tuple[requests.Record, ...]:
