@@ -31,6 +31,7 @@ ELSEWHERE = {
 }
 """Errors that no method of a manager raises, and why."""
 INTERNAL = {
+    "Altered": "the store looks at the keys of the member, and answers with `Broken` or `DamagedDocument`",
     "CallbackStopped": "the engine takes it for a failed callback, and the manager for `CallbackTimedOut`",
     "Changed": "the store that decrypts hands out a note in place of the data",
     "NotTheMembers": "the engine unlinks the channel",
@@ -39,6 +40,7 @@ INTERNAL = {
     "NotNow": "the engine refuses the answer of the member",
     "SenselessReply": "the store turns it into `CommitUnknown` or `StoreUnavailable`",
     "NotSent": "the store turns it into `StoreUnavailable`",
+    "Unharmed": "it is caught as `StoreUnavailable`",
     "WrongType": "the store answers with `Broken` or `DamagedDocument`",
 }
 """Exceptions that no caller of the package sees, and what becomes of them."""
