@@ -85,8 +85,8 @@ $(CHAT): pyproject.toml
 	   echo "making $(VENV) …"; \
 	   $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
 	     echo "$(PYTHON) cannot make an environment; on Debian: apt-get install python3-venv"; exit 1; }; \
-	   $(PIP) --editable '.[cli]' && touch $@; } </dev/null >&2
+	   $(PIP) --editable '.[cli,phone]' && touch $@; } </dev/null >&2
 
 $(DEV): $(CHAT)
 	@{ echo "adding the development tools to $(VENV) …"; \
-	   $(PIP) 'pip>=25.1' && $(PIP) --editable '.[cli,aiogram]' --group dev && touch $@; } </dev/null >&2
+	   $(PIP) 'pip>=25.1' && $(PIP) --editable '.[cli,phone,aiogram]' --group dev && touch $@; } </dev/null >&2

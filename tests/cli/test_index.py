@@ -31,7 +31,7 @@ def test_an_earlier_secret_can_be_forgotten(valkey_url: str, member: str):
     with AtomicStateManager.from_url(valkey_url, secret=OLD) as running:
         assert running.perform(FindOwner(YOU)) == Linked(member)
         code, out, _ = invoke("index", "--redis", valkey_url, "--flows", "flows")
-        assert (code, "channels 1, other entries 0, earlier keys 1" in out) == (0, True)
+        assert (code, "channels 1, other entries 0, earlier guests 0, earlier keys 1" in out) == (0, True)
         with pytest.raises(MissingSecret), AtomicStateManager.from_url(valkey_url, secret=NEW) as store:
             store.perform(FindOwner(YOU))
         code, out, _ = invoke("index", "--forget", "--redis", valkey_url, "--flows", "flows")

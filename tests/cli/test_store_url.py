@@ -71,9 +71,14 @@ def test_the_store_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert invoke("check", "--flows", "flows")[0] == 0
     monkeypatch.delenv(VARIABLE)
     assert invoke("history", "m-1")[0] == 2
+
+
+@pytest.mark.embedded
+def test_the_source_of_an_import_is_that_of_the_environment(valkey_url: str, monkeypatch: pytest.MonkeyPatch):
+    """The environment names the source of an import, beside the store."""
     monkeypatch.setenv(LEGACY_VARIABLE, SECRET)
-    code, _, err = invoke("import-legacy", "--redis", "redis://127.0.0.1:2", "--find", "7a5b0c1d2e3f4a5b")
-    assert (code, "127.0.0.1:1" in err) == (1, True)
+    code, out, err = invoke("import-legacy", "--redis", valkey_url, "--find", "7a5b0c1d2e3f4a5b")
+    assert (code, "127.0.0.1:1" in err, "CANARY" in out + err) == (1, True, False)
 
 
 @pytest.mark.embedded

@@ -183,7 +183,7 @@ def test_any_two_documents_that_fit_merge_into_one_that_fits(guest: Sizes, membe
     assert merged.call == (there.call or come.call)
     if merged.call is not None:
         assert merged.run is not None
-    told = "We could not keep everything" in str([waiting.replies for waiting in merged.outbox])
+    told = "merge.too_much" in str([waiting.replies for waiting in merged.outbox])
     assert isinstance(decision.entry, AuditEntry)
     assert told == ("dropped" in decision.entry.detail)
 

@@ -134,7 +134,7 @@ class Turn(Generic[D_co, P_co]):
         """
         return Changes(cast(D, self.data) if data is None else data, self.member if member is None else member)
 
-    def unlink(self) -> Changes[D]:
+    def unlink(self) -> Changes[Any]:
         """Return the result of a `prepare` that has learned from a service that the channel is not the member's.
 
         The session ends, and the channel is unlinked: its speaker goes on as a guest, at whom the message is decided

@@ -249,9 +249,12 @@ async def _gave(
     decision = updated(context.bot, before, after, token, stored.at, version=stored.head.version)
     await take_over_tokens(member_id, after.member_id, tokens, undone)
     tokens = Inherited(tuple(used for used in tokens.tokens if used[0] not in undone))
-    detail = {"channels": [context.bot.digests.shown(after.channel)], "tokens": len(tokens.tokens), "by": _by(leaving)}
-    if dropped:
-        detail["dropped"] = dropped
+    detail: dict[str, object] = {
+        "channels": [context.bot.digests.shown(after.channel)],
+        "tokens": len(tokens.tokens),
+        "by": _by(leaving),
+        **({"dropped": dropped} if dropped else {}),
+    }
     decision = with_entry(decision, kind="unlink" if after.guest else "link", detail=detail)
     result = await commit(context, decision, stored.head, inherited=tokens)
     refuse_broken(after.member_id, result)

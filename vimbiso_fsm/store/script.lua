@@ -202,18 +202,19 @@ if mode == 'use_tokens' then -- ARGV 4 seconds a token lives  5- tokens, each wi
   return {KEYS[1], token, 'read', at, 1}
 end
 
--- ARGV 4 the bytes of the document or ''  5 those in their place  6, 7 the same of the document before
---      8- records and those in their place
+-- ARGV 4 the bytes of the document or ''  5 those in their place  6 the bytes as they are packed
+--      7-9 the same of the document before  10- records and those in their place
 if mode == 'rewrite' then
   local records, rewritten = call('LRANGE', KEYS[3], 0, -1), 0
   for i = 1, 2 do
-    local old, new, found = ARGV[2 + 2 * i], ARGV[3 + 2 * i], call('HMGET', KEYS[i], 'v', 'h', 'd')
-    if old ~= '' and found[1] and found[2] and found[3] == old then
+    local old, new, packed = ARGV[1 + 3 * i], ARGV[2 + 3 * i], ARGV[3 + 3 * i]
+    local found = call('HMGET', KEYS[i], 'v', 'h', 'd')
+    if old ~= '' and found[1] and found[2] and (found[3] == old or found[3] == packed) then
       call('HSET', KEYS[i], 'd', new, 'c', check_of(found[1], found[2], new))
       rewritten = rewritten + 1
     end
   end
-  for i = 8, #ARGV, 2 do
+  for i = 10, #ARGV, 2 do
     for place, record in ipairs(records) do
       if record == ARGV[i] then
         call('LSET', KEYS[3], place - 1, ARGV[i + 1])

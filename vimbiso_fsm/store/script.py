@@ -381,11 +381,13 @@ def _encode_inherited(inherited: requests.Inherited) -> Iterator[bytes | str | i
 
 
 def _encode_rewrite(rewrite: requests.Rewrite) -> Iterator[bytes]:
-    yield from rewrite.document or (b"", b"")
-    yield from rewrite.previous or (b"", b"")
+    for part in (rewrite.document, rewrite.previous):
+        found, changed = part or (b"", b"")
+        yield from (found, changed, pack(found) if found else b"")  # a stranger's is stored packed
     for old, new in rewrite.records:
         frame, words = _frame(new.token, new.root, new.content, new.body), _words(old.token, old.root, old.content)
-        yield from (_frame(old.token, old.root, old.content, old.body), frame)
+        for body in dict.fromkeys((old.body, pack(old.body))):  # a stranger's is stored packed
+            yield from (_frame(old.token, old.root, old.content, body), frame)
         yield from (b"%b %b" % (words, old.body), frame)  # as an older release stored it, without a check
 
 
