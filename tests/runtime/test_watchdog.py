@@ -320,7 +320,7 @@ def _stretch(ident: int, watched: Watched) -> bool:
         finally:
             RUNNING[ident] = NO_STRETCH
             if stretch[1]:
-                settle(ident)
+                settle()
     except CallbackStopped:
         RUNNING[ident] = NO_STRETCH
         return True

@@ -459,7 +459,7 @@ class FlowStateManager:
             nonlocal outside, stretch
             RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
             if stretch[1]:
-                settle(ident)
+                settle()
             try:
                 if place is None or not isinstance(effect, _OUTSIDE):
                     return self._perform(effect)
@@ -490,7 +490,7 @@ class FlowStateManager:
             finally:
                 RUNNING[ident] = NO_STRETCH
                 if stretch[1]:
-                    settle(ident)
+                    settle()
         except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
             RUNNING[ident] = NO_STRETCH
             raise CallbackTimedOut from None
@@ -1096,7 +1096,7 @@ class AsyncFlowStateManager:
             nonlocal outside, stretch
             RUNNING[ident] = NO_STRETCH  # the operation waits for the effect, and its code does not run
             if stretch[1]:
-                settle(ident)
+                settle()
             try:
                 if place is None or not isinstance(effect, _OUTSIDE):
                     return await self._perform(effect)
@@ -1128,7 +1128,7 @@ class AsyncFlowStateManager:
             finally:
                 RUNNING[ident] = NO_STRETCH
                 if stretch[1]:
-                    settle(ident)
+                    settle()
         except CallbackStopped:  # outside of a decision, which takes it for the failure of a callback
             RUNNING[ident] = NO_STRETCH
             raise CallbackTimedOut from None

@@ -12,7 +12,7 @@ a protocol:
 
     the watchdog, with `_striking`   marks the stretch, then looks whether it is still the one that runs, then raises
     the thread, after the stretch    notes that none runs, then looks whether the stretch is marked. If it is, it waits
-                                     for `_striking` and withdraws the exception (`settle`)
+                                     for `_striking`, and then for the exception (`settle`)
 
 Either the watchdog sees that the stretch is over, or the thread sees the mark. An instruction in C is not interrupted:
 a callback that sleeps is ended when it wakes, and is reported again and again until then.
@@ -125,20 +125,28 @@ RUNNING: Final[dict[int, Stretch]] = {}
 _striking = threading.Lock()
 
 
-def settle(ident: int) -> None:
-    """Withdraw the exception that the watchdog may have raised in this thread. To be called after a marked stretch.
+def settle() -> None:
+    """Let the exception come that the watchdog may have raised in this thread. To be called after a marked stretch.
+
+    The interpreter raises it at the next call or jump. It is not withdrawn: CPython would go on looking for it for ever,
+    which slows every call down, and where a tracer runs, no call would begin any more.
 
     Raises:
-        CallbackStopped: It has come already.
+        CallbackStopped: It had not come yet.
     """
     with _striking:
-        _raise_in(ident, None)
+        pass
+    for _ in range(8):
+        _nothing()
 
 
-def _raise_in(ident: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread at its next instruction; None withdraws one that has not come yet."""
-    raised = ctypes.py_object() if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), raised)
+def _nothing() -> None:
+    return None
+
+
+def _raise_in(ident: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread at its next instruction."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))
 
 
 class _Late:
