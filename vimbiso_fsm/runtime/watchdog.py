@@ -128,8 +128,8 @@ _striking = threading.Lock()
 def settle() -> None:
     """Let the exception come that the watchdog may have raised in this thread. To be called after a marked stretch.
 
-    The interpreter raises it at the next call or jump. It is not withdrawn: CPython would go on looking for it for ever,
-    which slows every call down, and where a tracer runs, no call would begin any more.
+    The interpreter raises it at the next call or jump. It is not withdrawn: CPython would go on looking for it for
+    ever, which slows every call down, and where a tracer runs, no call would begin any more.
 
     Raises:
         CallbackStopped: It had not come yet.
