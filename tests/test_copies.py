@@ -60,9 +60,11 @@ NO_VALUES = {
         "a declaration; each process imports the module that makes it",
     ),
     **dict.fromkeys(
-        ("AsyncFlowStateManager", "AsyncWorker", "FlowAuditLogger", "FlowStateManager", "Worker"),
+        ("AsyncFlowStateManager", "AsyncWorker", "FlowAuditLogger", "FlowStateManager", "Watchdog", "Worker"),
         "it has connections, threads or observers",
     ),
+    **dict.fromkeys(("Encryption", "KeyFile", "KeyRing"), "it holds secret keys, or reads them"),
+    **dict.fromkeys(("ServiceLimits", "SlowCallback"), "it stays in its process"),
     "Turn": "it lives as long as a callback, and has the bot",
     "StateValidator": "it belongs to a bot",
 }

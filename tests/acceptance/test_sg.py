@@ -260,8 +260,8 @@ def own_server() -> Generator[Server, None, None]:
 
 
 def hashes(client: Client, name: str) -> dict[bytes, bytes]:
-    """Return the documents of all members under `:state` or `:prev`, by key."""
-    return {key: client.hget(key, "d") or b"" for key in client.keys(f"*:{name}")}
+    """Return the documents of all members under `:state` or `:prev`, by key, those of strangers unpacked."""
+    return {key: unpack(client.hget(key, "d") or b"") for key in client.keys(f"*:{name}")}
 
 
 def entries(client: Client) -> list[bytes]:

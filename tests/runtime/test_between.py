@@ -442,7 +442,7 @@ def everything(server: Server) -> dict[bytes, bytes | None]:
 def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_url: str, wrong: str | None):
     """A dry run of a repair or of going back changes no byte on the server."""
     bot = bot_of(errand_1)
-    with FlowStateManager.from_url(valkey_url, bot) as manager:
+    with FlowStateManager.from_url(valkey_url, bot, secret=STORE_SECRET) as manager:
         for number, text in enumerate(WAYS["colour"]):
             manager.handle(Message(CHANNEL, str(number), text))
         member = guest_id(CHANNEL)
@@ -466,7 +466,7 @@ def test_a_dry_run_writes_nothing_byte_for_byte(valkey_server: Server, valkey_ur
 @pytest.mark.parametrize("beside", ["turns", "audit"])
 def test_a_broken_key_beside_the_document_is_said_to_be_broken(valkey_server: Server, valkey_url: str, beside: str):
     """Operations at a damaged key beside the document raise `DamagedDocument` until `recover` repairs it."""
-    with FlowStateManager.from_url(valkey_url, bot_of(errand_1)) as manager:
+    with FlowStateManager.from_url(valkey_url, bot_of(errand_1), secret=STORE_SECRET) as manager:
         for number, text in enumerate(WAYS["colour"]):
             manager.handle(Message(CHANNEL, str(number), text))
         member = guest_id(CHANNEL)

@@ -39,7 +39,19 @@ from vimbiso_fsm.runtime.flow_state import AsyncFlowStateManager, FlowStateManag
 from vimbiso_fsm.runtime.services import with_retries
 from vimbiso_fsm.store.memory import MemoryStore
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Broken, Claim, Commit, Effect, Load, ReadAudit, ReadOwner, Request, Store, Stored
+from vimbiso_fsm.store.requests import (
+    Broken,
+    Claim,
+    Commit,
+    Effect,
+    Load,
+    ReadAudit,
+    ReadDigests,
+    ReadOwner,
+    Request,
+    Store,
+    Stored,
+)
 from vimbiso_fsm.testing.chat import CHANNEL, STORE_SECRET, choices
 
 pytestmark = pytest.mark.embedded
@@ -392,7 +404,7 @@ class Stopping(MemoryStore):
     def __init__(self) -> None:
         self.at, self.seconds = 1_800_000_000.0, 0.0
         self.meanwhile: Callable[[], object] = lambda: None
-        super().__init__(lambda: self.at)
+        super().__init__(lambda: self.at, secret=STORE_SECRET)
 
     def perform(self, request: Effect[R], /) -> R:
         """Perform a request."""
@@ -824,8 +836,9 @@ class Dying:
         self.performed = 0
 
     def perform(self, request: Request) -> Any:
-        self.performed += not isinstance(request, ReadOwner | Claim)
-        if self.performed != self.at or isinstance(request, ReadOwner | Claim):
+        starts = isinstance(request, ReadOwner | Claim | ReadDigests)
+        self.performed += not starts
+        if self.performed != self.at or starts:
             return self._store.perform(request)
         if self._after:
             self._store.perform(request)

@@ -53,14 +53,16 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
 
 
 def _key(draft: Draft, run: Run, proposed: Call[Any], arguments: Mapping[str, Any]) -> str:
-    """Return the idempotency key of a call: another one for each turn that proposes it, and for other arguments.
+    """Return the idempotency key of a call: another one for each message that leads to it, and for other arguments.
 
+    A call that only reads may be made again in a later turn of the same message, with a key of its own.
     The value of a secret field is left out, because services log keys, and a PIN can be guessed from a hash.
     """
     secrets = [run.flow_data.data.fields.get(name) for name in draft.flow.secrets]
     known = {name: value for name, value in arguments.items() if value not in secrets} if secrets else arguments
     method = f"{proposed.service}.{proposed.method}"
-    return hashed("call", draft.token, run.id, run.step, method, dumps(known, "call").decode())
+    cause = draft.root if draft.policy.effect else draft.token
+    return hashed("call", cause, run.id, run.step, method, dumps(known, "call").decode())
 
 
 def _settled_arguments(proposed: Call[Any]) -> tuple[Call[Any], dict[str, Any]]:
