@@ -107,7 +107,7 @@ def test_a_turn_after_a_pause_is_decided_on_the_stored_document():
     other = FlowStateManager(TALLY, store, rates=None)
     others = (PERSON.message(f"other {number}", "1") for number in itertools.count())
     other.handle(PERSON.message("hi", "hi"))
-    context = Context(TALLY, Cache(), time.time())
+    context = Context(other.bot, Cache(), time.time())  # with the digests of its store
     exchange = Held(context, partial(handle, message=PERSON.message("slow", "1")))
     lost = 0
     while (step := exchange.request) is not None:
