@@ -1731,7 +1731,7 @@ def test_sg46_no_secrets(
     logs = [logging.Formatter().format(record) for record in caplog.records]
     raw = [entry.decode() for entry in entries(client)]
     raised = ["".join(traceback.format_exception(error)) + str(vars(error)) for error in errors]
-    assert {record.name.partition(".")[0] for record in caplog.records} >= {"vimbiso_fsm", "transitions"}
+    assert "vimbiso_fsm" in {record.name.partition(".")[0] for record in caplog.records}
     assert len(raw) > 40
     assert len(told) > 40
     assert {type(error).__name__ for error in errors} == {

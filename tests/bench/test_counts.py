@@ -17,12 +17,12 @@ pytestmark = [
 ]
 
 BOUNDS: Final = {
-    "plain turn with a guard": Counted(463, 390, 1, 20, 3_265, 156),
-    "plain turn": Counted(439, 375, 1, 20, 3_198, 152),
-    "button": Counted(477, 381, 1, 20, 2_764, 153),
-    "call": Counted(962, 787, 2, 40, 5_242, 308),
+    "plain turn with a guard": Counted(415, 374, 1, 20, 3_265, 156),
+    "plain turn": Counted(393, 361, 1, 20, 3_198, 152),
+    "button": Counted(431, 367, 1, 20, 2_764, 153),
+    "call": Counted(870, 760, 2, 40, 5_242, 308),
     "refusal": Counted(373, 364, 1, 20, 3_120, 151),
-    "VimbisoPay's offer": Counted(592, 446, 1, 21, 4_452, 149),
+    "VimbisoPay's offer": Counted(541, 428, 1, 21, 4_452, 149),
     "VimbisoPay's back": Counted(397, 379, 1, 21, 4_273, 149),
 }
 """The figures of each kind of turn when the bounds were last lowered."""
