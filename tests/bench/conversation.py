@@ -144,8 +144,8 @@ OFFER = Script(
 """VimbisoPay's own conversation, its document and its guards: the amount of an offer, and back to it."""
 
 
-PICK = Script("press", Bot(switch), ("hi",), ("*1",))
-"""A button pressed."""
+PICK = Script("press", Bot(switch), ("hi",), ())
+"""A question with a button. `counts.py` presses it, because a press needs what was shown; no text is repeated."""
 
 POST = Script("call", Bot(counter, services={"post": Post()}), ("hi",), ("Alan", "hello"))
 """An answer that makes a call, in a run that ends with it."""
