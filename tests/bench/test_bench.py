@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
 import subprocess
@@ -127,10 +128,13 @@ def test_a_long_conversation_is_stored_in_as_many_bytes_as_a_short_one():
         stages.setdefault(row["case"], []).append(row)
     assert len(stages) >= 8
     for case, (_, early, *late) in stages.items():  # at the very first, not all the records are there yet
+        added = [
+            (stage["audit"] - before["audit"]) / (stage["entries"] - before["entries"])
+            for before, stage in itertools.pairwise([early, *late])
+        ]
+        assert max(added) - min(added) <= 16, case
         for stage in late:
             assert stage["turn"] >= 400, case
             for name in ("document", "previous"):
-                assert abs(stage[name] - early[name]) <= 8, (case, name)
+                assert abs(stage[name] - early[name]) <= 16, (case, name)  # packed, a few bytes more or less
             assert abs(stage["records"] - early["records"]) <= 16 * 8, case
-            per_entry = stage["audit"] / stage["entries"], early["audit"] / early["entries"]
-            assert per_entry[0] <= per_entry[1] + 16, case
