@@ -7,6 +7,7 @@ from typing import Any
 from tests.flow.test_tokens import shopping
 from tests.hostile.kit import MemoryLedger, pay_bot
 from vimbiso_fsm.audit.entries import AuditEntry, unseal
+from vimbiso_fsm.engine.schedule import DELIVERY_TRIES
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import READ_ONLY, Call, CallPolicy, call
 from vimbiso_fsm.flow.flow import Flow, NoData
@@ -14,6 +15,7 @@ from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.flow.turn import Turn
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.operations.effects import DELIVERY
 from vimbiso_fsm.testing.chat import Chat, choices
 
 BUSY = "That is not possible right now. Please try again in a minute."
@@ -322,6 +324,59 @@ def test_a_login_token_that_cannot_be_renewed_now_refuses_the_answer():
     chat.busy = set()
     chat.say("pay")
     assert office.asked == ["login", "pay"]
+
+
+# Deliveries -----------------------------------------------------------------------------------------------------------
+
+
+def told_late() -> Chat:
+    """Return a chat with a member whose timer has replies, and a worker that delivers."""
+    flow: Flow[NoData] = Flow(
+        "late",
+        initial="ask",
+        states=[State("ask", ask=Text("Buy?"), timeout=60), State("gone", ask=Text("Gone. Again?"))],
+        transitions=[Transition("timeout", "ask", "gone"), Transition("yes", ["ask", "gone"], "ask")],
+    )
+    chat = Chat(Bot([flow], session=1e6))
+    chat.delivers = True
+    chat.say("hi")
+    chat.wait(61)
+    return chat
+
+
+def test_a_delivery_without_a_free_thread_is_no_try():
+    """While no thread is free, replies wait without a try, a lease or a turn; they are delivered once one is free."""
+    chat = told_late()
+    chat.busy = {DELIVERY}
+    chat.wake()
+    waiting = chat.document()
+    assert [(each.tries, each.leased_until) for each in waiting.outbox] == [(0, None)]
+    assert latest(chat).kind == "timer"
+    for _ in range(2 * DELIVERY_TRIES):
+        at = chat.wakes_at()
+        assert at is not None
+        assert at.timestamp() > chat.clock.at
+        chat.wait(at.timestamp() - chat.clock.at).wake()
+    assert chat.document() == waiting
+    chat.busy = set()
+    chat.wait(60).wake()
+    assert chat.taken == ["Gone. Again?"]
+    assert chat.document().outbox == ()
+    chat.check()
+
+
+def test_a_delivery_that_failed_rests_without_a_further_try_while_no_thread_is_free():
+    """What is due again counts its tries on from the last one that was made."""
+    chat = told_late()
+    chat.plan = [ConnectionError("nothing was sent")]
+    chat.wake()
+    assert [each.tries for each in chat.document().outbox] == [1]
+    chat.busy = {DELIVERY}
+    chat.wait(3600).wake()
+    assert [each.tries for each in chat.document().outbox] == [1]
+    chat.busy = set()
+    chat.wait(60).wake()
+    assert chat.taken == ["Gone. Again?"]
 
 
 def _fails() -> Refused | None:

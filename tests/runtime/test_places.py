@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -15,8 +15,11 @@ from tests.shells import Shell
 from vimbiso_fsm.errors import FlowError
 from vimbiso_fsm.flow.bot import Bot
 from vimbiso_fsm.flow.calls import CallPolicy, ServiceLimits
+from vimbiso_fsm.flow.flow import Flow, NoData
+from vimbiso_fsm.flow.state import State, Transition
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.refusals import Refused
+from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.effects import NotMade
 from vimbiso_fsm.runtime.services import (
     Places,
@@ -27,7 +30,7 @@ from vimbiso_fsm.runtime.services import (
     with_retries_async,
 )
 from vimbiso_fsm.store.memory import MemoryStore
-from vimbiso_fsm.testing.chat import STORE_SECRET, Clock
+from vimbiso_fsm.testing.chat import STORE_SECRET, Clock, words
 
 LIMIT = 30.0
 BUSY = "That is not possible right now. Please try again in a minute."
@@ -325,3 +328,37 @@ def test_a_place_that_was_not_used_is_left(kind: Kind):
             assert confirm(shell, member)[0] == "paid 5"
         places = shell.manager._base.services.at("ledger")
         assert (places._taken, places._left_behind) == (0, 0)
+
+
+# Deliveries -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_delivery_waits_for_a_thread_before_it_counts(kind: Kind):
+    """While all threads of deliveries are in use, due replies are not tried; when one is free, they are delivered."""
+    clock, told = Clock(), list[str]()
+    flow: Flow[NoData] = Flow(
+        "late",
+        initial="ask",
+        states=[State("ask", ask=Text("Buy?"), timeout=60), State("gone", ask=Text("Gone."))],
+        transitions=[Transition("timeout", "ask", "gone"), Transition("yes", ["ask", "gone"], "ask")],
+    )
+
+    def deliver(channel: Channel, replies: Sequence[Reply]) -> None:
+        told.extend(words(replies))
+
+    with Shell(kind, Bot([flow], session=1e6), MemoryStore(clock), deliver=deliver) as shell:
+        member_id = shell.say("hi").state.member_id
+        clock.at += 61
+        shell.state(member_id)  # which tells the manager what time it is
+        shell.manager._base.deliveries = Places(ServiceLimits(threads=1, wait=0.01))
+        other = take(shell.manager._base.deliveries, 0)
+        assert other is not None
+        shell.wake(member_id)
+        assert ([each.tries for each in shell.state(member_id).outbox], told) == ([0], [])
+        other.leave()
+        clock.at += 1
+        shell.wake(member_id)
+        assert (told, shell.state(member_id).outbox) == (["Gone."], ())
+        free = take(shell.manager._base.deliveries, 0)
+        assert free is not None, "the place was not left"
+        free.leave()

@@ -101,19 +101,28 @@ class RunCall(Effect[object]):
     in_doubt: bool = False
 
 
+DELIVERY: Final = ""
+"""Stands for the function that delivers replies among the names of services."""
+
+
 @attrs.frozen
 class TakePlace(Effect[bool]):
-    """Take a place for a call that a decision proposes, before the decision is committed.
+    """Take a place for the call or the delivery that a decision proposes, before the decision is committed.
 
     The answer is whether the service takes the call: it is False if all threads of the service are in use, if its
-    circuit is open, or if no thread can be started. A place is kept for the `RunCall` of the same service. One that is
-    not used is left at the end of the operation.
+    circuit is open, or if no thread can be started. A place is kept for the `RunCall` of the same service, or for the
+    `Deliver`. One that is not used is left at the end of the operation.
 
     Attributes:
-        call: The call.
+        call: The call; None for a delivery.
     """
 
-    call: Call[object]
+    call: Call[object] | None
+
+    @property
+    def service(self) -> str:
+        """The name of the service, or `DELIVERY`."""
+        return DELIVERY if self.call is None else self.call.service
 
 
 @attrs.frozen

@@ -23,6 +23,7 @@ from vimbiso_fsm.engine.events import (
     CallReturned,
     ClockReturned,
     Delivered,
+    DeliveryDue,
     Event,
     LeaseExpired,
     ReplyRoute,
@@ -44,7 +45,7 @@ TURNS_PER_WAKE: Final = 32
 """The number of turns in one waking. Work that is still due is left for the next waking."""
 RETRY_DELAY: Final = timedelta(seconds=60)
 """The delay of the next waking when an event is due that cannot be decided now: its token was used before, or it leads
-to a call of a service that takes none now."""
+to a call of a service that takes none now, or to a delivery for which no thread is free."""
 
 DELIVERY_DELAY: Final = timedelta(hours=1)
 """The delay of the next waking by a worker that delivers nothing, when only one that delivers has anything to do."""
@@ -165,16 +166,22 @@ class _Waking:
     async def _turn(self, event: Event) -> bool:
         """Decide an event and commit it, then do what the decision proposes."""
         turns, context = self._turns, self._context
-        busy = NONE_BUSY
+        busy, route = NONE_BUSY, self._route
         while True:
-            decision = decide(context.bot, turns.document, event, instant(context.now), route=self._route, busy=busy)
-            if decision.call is None or await TakePlace(decision.call):
+            decision = decide(context.bot, turns.document, event, instant(context.now), route=route, busy=busy)
+            if decision.call is not None and not await TakePlace(decision.call):
+                if not isinstance(event, CallReturned | Delivered):  # it stays due, and rests
+                    self._resting.add(turn_token(event))
+                    return True
+                busy |= {decision.call.service}
+            elif decision.delivery is None or await TakePlace(None):
                 break
-            if not isinstance(event, CallReturned | Delivered):  # it stays due, and rests
+            elif isinstance(event, DeliveryDue):
                 self._resting.add(turn_token(event))
                 return True
-            busy |= {decision.call.service}
-        result = await turns.commit(decision, event, self._route)
+            else:
+                route = "keep"  # the replies wait in the outbox; their delivery is due, and rests
+        result = await turns.commit(decision, event, route)
         match result:
             case Committed():
                 stored = turns.decision

@@ -33,7 +33,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.operations.cache import Cache
 from vimbiso_fsm.operations.context import Context
-from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, answered, fault_of, is_lease_over
+from vimbiso_fsm.operations.effects import NotMade, Operation, RunCall, TakePlace, answered, fault_of, is_lease_over
 from vimbiso_fsm.operations.wake import wake
 from vimbiso_fsm.runtime import binding
 from vimbiso_fsm.runtime.clock import Clock
@@ -219,6 +219,10 @@ class BaseManager:
     def may_begin(self, step: RunCall) -> bool:
         """Return whether a further attempt at a call may begin. After the lease another worker may make it."""
         return not is_lease_over(step, self.clock.now())
+
+    def places(self, step: TakePlace) -> Places:
+        """Return the places of a service, or of deliveries."""
+        return self.deliveries if step.call is None else self.services.at(step.call.service)
 
     def busy(self, step: RunCall) -> NotMade:
         """Return the answer of a call that is not made because there is no place at its service."""

@@ -37,13 +37,13 @@ from vimbiso_fsm.errors import (
     VimbisoError,
 )
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import Call
 from vimbiso_fsm.flow.interrupts import CallbackStopped
 from vimbiso_fsm.flow.rates import DEFAULT_RATES, Rates
 from vimbiso_fsm.messages.message import Channel, Message
 from vimbiso_fsm.messages.replies import Reply
 from vimbiso_fsm.operations.claim import claim
 from vimbiso_fsm.operations.effects import (
+    DELIVERY,
     LEASE_OVER,
     STILL_RUNNING,
     AsyncLegacyReader,
@@ -466,9 +466,9 @@ class FlowStateManager:
                 since = time.monotonic()
                 answer: object
                 if isinstance(effect, Deliver):
-                    answer = self._deliver(effect, place)
+                    answer = self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
-                    answer = self._take(effect, taken)
+                    answer = self._take(effect, place, taken)
                 else:
                     wait = None if call_wait is None else max(call_wait - outside, 0)
                     answer = self._call(effect, wait, place, taken.pop(effect.call.service, None))
@@ -520,15 +520,16 @@ class FlowStateManager:
         result: R = answer
         return result
 
-    def _take(self, step: TakePlace, taken: dict[str, Place]) -> bool:
+    def _take(self, step: TakePlace, lock: MemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service, unless the operation has one there; return whether it has one."""
-        service = step.call.service
-        if service not in taken:
-            places = self._base.services.at(service)
+        if step.service not in taken:
+            places = self._base.places(step)
+            if step.call is None:
+                lock.release()  # deliveries may be waited for longer than a member waits
             place = take(places, places.limits.wait)
             if place is not None:
-                taken[service] = place
-        return service in taken
+                taken[step.service] = place
+        return step.service in taken
 
     def _call(self, step: RunCall, wait: float | None, lock: MemberLock, place: Place | None) -> object:
         """Make a call at a place of its service, and wait for its result for `wait` seconds, or without a limit."""
@@ -575,12 +576,12 @@ class FlowStateManager:
             self._late.discard(stored)
             stored.set_result(None)
 
-    def _deliver(self, step: Deliver, lock: MemberLock) -> BaseException | None:
-        """Send replies; return the exception that was raised, or None."""
+    def _deliver(self, step: Deliver, lock: MemberLock, place: Place | None) -> BaseException | None:
+        """Send replies at a place for deliveries; return the exception that was raised, or None."""
         base = self._base
         assert base.deliver is not None
         lock.release()
-        place = take(base.deliveries, base.deliveries.limits.wait)
+        place = place or take(base.deliveries, 0)
         if place is None:
             return base.delivery_busy()
         try:
@@ -1104,9 +1105,9 @@ class AsyncFlowStateManager:
                 place.give_up_slot()
                 answer: object
                 if isinstance(effect, Deliver):
-                    answer = await self._deliver(effect, place)
+                    answer = await self._deliver(effect, place, taken.pop(DELIVERY, None))
                 elif isinstance(effect, TakePlace):
-                    answer = await self._take(effect, taken)
+                    answer = await self._take(effect, place, taken)
                 else:
                     wait = None if call_wait is None else max(call_wait - outside, 0)
                     answer = await self._call(effect, wait, place, taken.pop(effect.call.service, None))
@@ -1157,25 +1158,27 @@ class AsyncFlowStateManager:
         result: R = answer
         return result
 
-    async def _take(self, step: TakePlace, taken: dict[str, Place]) -> bool:
+    async def _take(self, step: TakePlace, lock: AsyncMemberLock, taken: dict[str, Place]) -> bool:
         """Take a place at a service. See `FlowStateManager._take`."""
-        service = step.call.service
-        if service not in taken:
-            place = await self._place_at(step.call)
+        if step.service not in taken:
+            if step.call is None:
+                lock.release()
+            place = await self._place_at(step)
             if place is not None:
-                taken[service] = place
-        return service in taken
+                taken[step.service] = place
+        return step.service in taken
 
-    async def _place_at(self, call: Call[object], *, waits: bool = True) -> Place | None:
-        places = self._base.services.at(call.service)
-        method: object = getattr(self.bot.services.get(call.service), call.method, None)
+    async def _place_at(self, step: TakePlace, *, waits: bool = True) -> Place | None:
+        places, call = self._base.places(step), step.call
+        service: object = None if call is None else self.bot.services.get(call.service)
+        method: object = self._base.deliver if call is None else getattr(service, call.method, None)
         return await take_awaited(places, places.limits.wait if waits else 0, threaded=not is_async(method))
 
     async def _call(self, step: RunCall, wait: float | None, lock: AsyncMemberLock, place: Place | None) -> object:
         import asyncio
 
         base = self._base
-        place = place or await self._place_at(step.call, waits=False)
+        place = place or await self._place_at(TakePlace(step.call), waits=False)
         if place is None:
             return base.busy(step)
         if is_lease_over(step, self.now()):
@@ -1218,16 +1221,15 @@ class AsyncFlowStateManager:
         except VimbisoError as error:
             self._base.late_result_lost(error)
 
-    async def _deliver(self, step: Deliver, lock: AsyncMemberLock) -> BaseException | None:
+    async def _deliver(self, step: Deliver, lock: AsyncMemberLock, place: Place | None) -> BaseException | None:
         base = self._base
         assert base.deliver is not None
         lock.release()
-        method = bind_delivery(base.deliver, step)
-        place = await take_awaited(base.deliveries, base.deliveries.limits.wait, threaded=not is_async(method))
+        place = place or await self._place_at(TakePlace(None), waits=False)
         if place is None:
             return base.delivery_busy()
         try:
-            result = await attempt_awaited(place, method, DELIVERY_TIMEOUT)
+            result = await attempt_awaited(place, bind_delivery(base.deliver, step), DELIVERY_TIMEOUT)
         finally:
             place.leave()
         return result.error if isinstance(result, Raised) else None

@@ -408,7 +408,7 @@ class Held(Generic[_R]):
         try:
             self.request = step()
             while isinstance(self.request, TakePlace):
-                self.request = self._operation.send(self.request.call.service not in self._busy)
+                self.request = self._operation.send(self.request.service not in self._busy)
         except StopIteration as end:
             self.outcome = end.value
 
@@ -435,7 +435,7 @@ class Chat:
         delivers: Whether a wake delivers replies; otherwise they wait in the outbox.
         delivered: The deliveries that succeeded.
         plan: What the next deliveries raise; None is a success, and so is each delivery after the end of the plan.
-        busy: The services that take no call.
+        busy: The services that take no call; `DELIVERY` for the function that delivers.
     """
 
     def __init__(self, bot: Bot, *, channel: Channel = CHANNEL, cached: bool = False) -> None:
