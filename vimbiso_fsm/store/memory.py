@@ -23,6 +23,7 @@ from vimbiso_fsm.store.retention import (
     EXPIRED_PER_APPEND,
     INCIDENTS_KEPT,
     LONGEST_LEASE,
+    NOTED_TOKENS,
     QUARANTINE_LIFE,
     RECORDS_KEPT,
     TOKEN_KEPT,
@@ -59,6 +60,7 @@ def _latest(kept: _Dated[_T], last: int | None) -> tuple[_T, ...]:
 class _State:
     head: requests.Head
     document: bytes
+    noted: tuple[tuple[str, float], ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.frozen
@@ -107,6 +109,15 @@ class _Member:
         if now >= self.audit_expires:
             self.audit = ()
         self.quarantine = tuple(kept for kept in self.quarantine if now < kept.expires)
+
+    def uses(self, token: str, at: float) -> bool:
+        """Return whether a token is used: by the set of tokens, or while that is kept by the latest ones in the state.
+
+        A clock that was far ahead for a moment has dropped tokens of the set, and those of the state are left.
+        """
+        oldest = at - TOKEN_KEPT
+        noted = dict(reversed(self.state.noted)) if self.state is not None and self.tokens else {}
+        return max(self.tokens.get(token, oldest), noted.get(token, oldest)) > oldest
 
     def use_token(self, token: str, at: float, inherited: requests.Inherited = _NOTHING_INHERITED) -> None:
         """Remember a token and those that are inherited; drop what has expired."""
@@ -291,7 +302,7 @@ class MemoryStore:
         entry = None if commit.document is None else requests.check_commit(commit)
         member = self._member(commit.member_id)
         at = self._at(commit.shift)
-        if member.tokens.get(commit.token, at - TOKEN_KEPT) > at - TOKEN_KEPT:
+        if member.uses(commit.token, at):
             return self._repeated(member, commit, at)
         if member.head != commit.expected:
             return requests.Conflict(member.stored(at))
@@ -301,7 +312,12 @@ class MemoryStore:
             if commit.record:
                 self._remember(member, commit, at)
             return requests.Committed(commit.expected, at)
-        self._write(member, commit, _State(requests.Head(entry.version, entry.digest), commit.document), entry, at)
+        noted = member.state.noted if member.state is not None else ()
+        if not commit.stranger:
+            inherited = commit.inherited.tokens if commit.inherited is not None else ()
+            noted = (*noted, *inherited, (commit.token, at))[-NOTED_TOKENS:]
+        state = _State(requests.Head(entry.version, entry.digest), commit.document, noted=noted)
+        self._write(member, commit, state, entry, at)
         return requests.Committed(requests.Head(entry.version, entry.digest), at)
 
     def _repeated(self, member: _Member, commit: requests.Commit, at: float) -> requests.Duplicate | requests.Mismatch:

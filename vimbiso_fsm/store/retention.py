@@ -73,6 +73,8 @@ A token that was used while the clock was behind, or is looked for while it is a
 """
 TOKENS_AT_ONCE: Final = 1_000
 """Tokens that are read, taken over or forgotten in one call of the server, at most, so that none of them takes long."""
+NOTED_TOKENS: Final = 8
+"""The latest tokens that stand a second time beside the document of a member, as `store/script.lua` counts them."""
 RECORDS_KEPT: Final = 16
 """Turn records kept per member.
 
