@@ -761,19 +761,42 @@ class TestBroken:
         assert isinstance(manager.commit(commit), Committed)  # what an attempt before it may have made
         assert spoilt == [b"one"]
 
-    def test_a_key_healed_before_it_is_looked_at(self, manager, client: Any, monkeypatch):
-        """A key that is sound again when it is inspected makes the store unavailable, not the document broken."""
-        spoil(client, "state")
-        real = manager._call
+    @pytest.mark.parametrize("spoilt", [key("state"), due()], ids=["state", "due"])
+    def test_a_key_healed_before_it_is_looked_at(self, spoilt: bytes, manager, client: Any, monkeypatch):
+        """A request that meets a key of a wrong type, which another process repairs meanwhile, is made after all."""
+        head = made(manager, turn())
+        whole = client.dump(spoilt)
+        client.delete(spoilt)
+        client.rpush(spoilt, "hello")
+        real, looks = manager._call, list[Any]()
 
         def call(words: Any, attempts: Any) -> Any:
-            if b"inspect" in words:
-                client.delete(key("state"))
+            if {b"inspect", b"renew_due"} & {*words}:
+                looks.append(words)
+                client.delete(spoilt)
+                if whole:
+                    client.restore(spoilt, 0, whole)
             return real(words, attempts)
 
         monkeypatch.setattr(manager, "_call", call)
-        with pytest.raises(StoreUnavailable, match="changed its type"):
+        assert isinstance(manager.commit(turn(head, token="next", wake_at=9.0)), Committed)
+        assert looks
+
+    def test_a_key_that_is_spoilt_again_and_again(self, manager: AtomicStateManager, client: Any, monkeypatch):
+        """A key that has a wrong type for each attempt, and none when it is looked at, makes the store unavailable."""
+        real, attempts_made = manager._call, list[Any]()
+
+        def call(words: Any, attempts: Any) -> Any:
+            client.delete(key("state"))
+            if b"load" in words:
+                attempts_made.append(words)
+                spoil(client, "state")
+            return real(words, attempts)
+
+        monkeypatch.setattr(manager, "_call", call)
+        with pytest.raises(StoreUnavailable, match="changes its type"):
             manager.load("m")
+        assert len(attempts_made) == ATTEMPTS
 
     def test_a_key_that_is_no_members(self, manager: AtomicStateManager, client: Any):
         """A channel's key of a wrong type raises `DamagedKey` until it is put aside, where it is kept."""

@@ -74,7 +74,7 @@ class WrongType(Exception):
 
     def __init__(self, member_id: str) -> None:
         self.member_id: Final = member_id
-        super().__init__(member_id)
+        super().__init__("a key changes its type while it is looked at")
 
 
 class Attempts:
@@ -128,7 +128,7 @@ class Attempts:
         self._made += 1
         self.redirect = error if isinstance(error, AskError) else None
         refusal = _refusal(error)
-        self._unknown = self._unknown or not (refusal or isinstance(error, NotSent))
+        self._unknown = self._unknown or not (refusal or isinstance(error, NotSent | WrongType))
         is_final = refusal is not None and not _is_temporary(refusal)
         wait = FIRST_WAIT * 2.0 ** (self._made - 1) * random.uniform(0.5, 1.0)  # noqa: S311 – it only spreads retries
         if self.redirect is not None and self._made == 1:

@@ -204,22 +204,18 @@ class _Manager(ABC, Generic[ClientT, ServersT]):
             return cast(R, digests)
         command = encode(request, digests, self._shift, self._keys)
         attempts = self._attempts(request)
-        renewed = False
         while True:
             damage: WrongType | Altered
             try:
                 return attempts.result(*await self._repeat(command.words, attempts, partial(decode, request, command)))
             except (WrongType, Altered) as error:
                 damage = error
-            if isinstance(damage, WrongType) and not renewed and (renewed := await self._renew_due(damage.member_id)):
-                continue
-            try:
-                return cast(R, await self._inspect(request, damage.member_id))
-            except Unharmed:
-                if isinstance(damage, WrongType):
-                    raise
-            await self._disconnect()  # it was the reply that was altered, or the document was repaired meanwhile
-            await self._sleep(attempts.wait(SenselessReply()))
+            if isinstance(damage, Altered) or not await self._renew_due(damage.member_id):
+                with suppress(Unharmed):  # the damage was repaired meanwhile, or it was the reply that was altered
+                    return cast(R, await self._inspect(request, damage.member_id))
+            if isinstance(damage, Altered):
+                await self._disconnect()
+            await self._sleep(attempts.wait(damage))
 
     async def _inspect(self, request: requests.Request, member_id: str) -> requests.Broken:
         """Ask which key of a member is damaged, because a request has met one."""

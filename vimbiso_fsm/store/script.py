@@ -85,7 +85,7 @@ class Altered(Exception):
 
     def __init__(self, member_id: str) -> None:
         self.member_id: Final = member_id
-        super().__init__(member_id)
+        super().__init__("a document is not what was written in a reply, and is when it is looked at")
 
 
 class Unharmed(StoreUnavailable):
