@@ -79,9 +79,8 @@ def kept(talk: Talk) -> tuple[Any, ...]:
     """Return where a member stands and what is stored of them, without the counts of refusals."""
     state = talk.outcome.state
     run = state.run
-    data = run and attrs.evolve(run.flow_data.data, context={}, verdict={})
     return (
-        run and attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data)),
+        run and attrs.evolve(run, context={}, verdict={}),
         state.suspended,
         state.member_id,
         state.jwt_token,

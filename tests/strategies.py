@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from tests.bots import Bank, fruit_bot
 from vimbiso_fsm.document.document import (
     Document,
-    FlowData,
     Moved,
     PendingCall,
     Run,
     Shown,
-    StepData,
     Suspended,
     Undelivered,
 )
@@ -126,15 +124,14 @@ def _order_fields() -> st.SearchStrategy[dict[str, Any]]:
 def runs(draw: st.DrawFn) -> Run:
     """A run of the flow `order` of `tests.bots`."""
     step = draw(st.sampled_from(["name", "pin", "confirm"]))
-    data = StepData(
+    return Run(
+        f"order:{draw(st.integers(0, 2**64)):016x}",
         "order",
+        step,
         draw(addresses),
         context=draw(st.just({}) | st.just({"attempts": 2})),
         verdict=draw(st.just({}) | st.just({"step": step, "ok": False, "code": "name.taken"})),
         fields=draw(_order_fields()),
-    )
-    return Run(
-        FlowData(f"order:{draw(st.integers(0, 2**64)):016x}", step, data),
         version=2,
         fingerprint=draw(names),
         entered=draw(st.integers(0, 99)),

@@ -166,7 +166,7 @@ def step(document: Document) -> tuple[str, str]:
 def fields(document: Document) -> Mapping[str, Any]:
     """Return the fields of the data of the document's run."""
     assert document.run is not None
-    return document.run.flow_data.data.fields
+    return document.run.fields
 
 
 def words(outcome: Outcome) -> str:
@@ -1260,8 +1260,8 @@ def test_sg26_validation_context_survives(managed: Managed):
     chat.manager.update(before.member_id, with_profile("seen", True))
     for document in (state_of(chat.manager, before.member_id), chat.say("help").state):
         assert document.run is not None
-        assert document.run.flow_data.data.context == data.context
-        assert document.run.flow_data.data.verdict == data.verdict
+        assert document.run.context == data.context
+        assert document.run.verdict == data.verdict
     third = chat.say("nothing at all")
     assert "for example: 10" in words(third)  # help at the third refusal in a row
 

@@ -229,10 +229,10 @@ def test_a_changed_handle_takes_the_recipient_with_it(world: World):
     world.say("hi", "offer", "5", "alan")
     walked = world.say("back").state
     assert walked.run is not None
-    assert walked.run.flow_data.data.fields["to"]["name"]
+    assert walked.run.fields["to"]["name"]
     world.core.faults = (Fault("down", "getAccountByHandle", times=1),)
     failed = world.say("katherine").state
     assert step(failed) == ("offer", "handle")
     assert failed.run is not None
-    assert failed.run.flow_data.data.fields["to"]["name"] == ""
+    assert failed.run.fields["to"]["name"] == ""
     assert "Katherine" in words(world.say("katherine"))

@@ -31,9 +31,9 @@ def asked() -> tuple[FlowStateManager, str]:
 def attempts(manager: FlowStateManager, member_id: str) -> int:
     """Return the number of wrong answers that are counted at the question."""
     state = manager.state(member_id)
-    if state is None or state.flow_data is None:  # a failed preparation proves nothing about a case
+    if state is None or state.run is None:  # a failed preparation proves nothing about a case
         raise LookupError(f"nothing is stored of {member_id}")
-    return state.flow_data.data.attempts
+    return state.run.attempts
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="A reaction is refused and counted like a wrong answer.")

@@ -173,7 +173,7 @@ def test_a_damaged_document_is_repaired_without_a_message(
     assert both.chat.words[0].endswith(f"Reference: {told}")
     if source == "previous":
         assert (both.chat.words[-1], both.document.run.step) == ("Your PIN?", "pin")  # type: ignore[union-attr]
-        assert both.document.run.flow_data.data.fields["pin"] == ""  # type: ignore[union-attr]
+        assert both.document.run.fields["pin"] == ""  # type: ignore[union-attr]
         both.say("4321")
         assert both.chat.words == ["Which fruit?"]
     both.chat.check()
@@ -307,7 +307,7 @@ def test_a_member_is_put_back_to_a_version_that_is_kept(both: Both):
         before.deadline,
     )
     assert after.run is not None
-    assert (after.run.flow_data.data.fields["name"], after.run.flow_data.data.fields["fruit"]) == ("ada", "")
+    assert (after.run.fields["name"], after.run.fields["fruit"]) == ("ada", "")
     assert needs_asking(after.run)
     assert [run.flow for run in after.suspended] == ["home"]
     assert both.detail["outcome"] == "put back"

@@ -18,12 +18,10 @@ from tests.strategies import documents, json_values
 from vimbiso_fsm.document.codec import document_to_raw
 from vimbiso_fsm.document.document import (
     Document,
-    FlowData,
     Moved,
     PendingCall,
     Run,
     Shown,
-    StepData,
     Suspended,
     Undelivered,
 )
@@ -37,18 +35,17 @@ from vimbiso_fsm.testing.chat import CHANNEL, START
 
 BOT = fruit_bot()
 
-STEP_DATA = StepData(
+RUN = Run(
+    "order:1",
     "order",
+    "pin",
     Address("whatsapp", "1"),
     context={"attempts": 1},
     verdict={"step": "pin", "ok": False, "code": "pin.format"},
     fields={"name": "ada", "pin": "1234", "fruit": "", "receipt": "", "visits": 0},
-)
-RUN = Run(
-    FlowData("order:1", "pin", STEP_DATA),
-    2,
-    "abc",
-    3,
+    version=2,
+    fingerprint="abc",
+    entered=3,
     trail=("name",),
     page=1,
     shown=(Shown("yes", "Yes"),),
@@ -60,7 +57,7 @@ FULL = member_document(
     profile={"name": "Ada", "accounts": []},
     current_account={"account_id": "a-1"},
     run=RUN,
-    suspended=(attrs.evolve(RUN, flow_data=attrs.evolve(RUN.flow_data, id="order:2"), waits=Suspended.OFFERED_BACK),),
+    suspended=(attrs.evolve(RUN, id="order:2", waits=Suspended.OFFERED_BACK),),
     call=PendingCall("k", "bank", "pay", {"name": "ada"}, "root", START, 2, START),
     outbox=(Undelivered("o", ({"text": "call.waiting"}, {"text": ["a", {"b": 1}]}), START, 2),),
     deadline=START,
@@ -148,12 +145,12 @@ def test_any_one_field_of_a_wrong_type_is_refused(path: tuple[Any, ...]):
         assert found
 
 
-BOOK = [path for path in PLACES if path[:4] != ("flow_data", "data") or path[-1] not in STEP_DATA.fields]
+BOOK = [path for path in PLACES if path[:4] != ("flow_data", "data") or path[-1] not in RUN.fields]
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in BOOK if path[-1] not in STEP_DATA.fields],
+    [path for path in BOOK if path[-1] not in RUN.fields],
     ids=lambda path: ".".join(map(str, path)),
 )
 def test_the_rule_book_alone_refuses_it(path: tuple[Any, ...]):

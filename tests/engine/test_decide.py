@@ -465,11 +465,10 @@ def test_refused_input_costs_nothing():
     run, was = talk.state.run, before.run
     assert run is not None
     assert was is not None
-    assert run.flow_data.data.attempts == 1
-    assert run.flow_data.data.fields == was.flow_data.data.fields
+    assert run.attempts == 1
+    assert run.fields == was.fields
     assert (run.entered, run.step, run.trail, run.shown) == (was.entered, was.step, was.trail, was.shown)
-    data = attrs.evolve(run.flow_data.data, context=was.flow_data.data.context, verdict=was.flow_data.data.verdict)
-    undone = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+    undone = attrs.evolve(run, context=was.context, verdict=was.verdict)
     changes: dict[str, Any] = {
         "run": undone,
         "version": before.version,
@@ -488,7 +487,7 @@ def test_help_after_three_and_the_menu_after_six():
     assert any("Say menu" in words for words in said[5])
     talk.say("ada").say("x1")
     assert talk.state.run is not None
-    assert talk.state.run.flow_data.data.attempts == 1
+    assert talk.state.run.attempts == 1
 
 
 def test_attempts_are_counted_for_one_question():
@@ -1551,7 +1550,7 @@ def test_typed_data_that_was_changed_in_place_is_gone_with_the_turn():
     document = Talk(bot, member_document()).say("hi").document
     assert document is not None
     assert document.run is not None
-    assert document.run.flow_data.data.typed is None
+    assert document.run.typed is None
     for number in range(3):
         document = decide(bot, document, Message(CHANNEL, f"m{number}", f"w{number}"), START).document
     assert [data.said for data in seen] == [(), (), ()]
@@ -1562,7 +1561,7 @@ def test_typed_data_that_cannot_change_is_kept():
     bot, _ = listening(Word)
     run = Talk(bot, member_document()).say("hi").last.document.run
     assert run is not None
-    assert run.flow_data.data.typed == Word()
+    assert run.typed == Word()
 
 
 @attrs.frozen

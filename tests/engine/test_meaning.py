@@ -381,7 +381,7 @@ def test_narrowed_choices_belong_to_one_question():
     assert narrowed_to(run) == ("=a", "=b")
     talk.say("1").say("go")
     assert list(talk.shown) == ["Same", "same", "Other"]
-    assert "which" not in (talk.state.run.flow_data.data.context if talk.state.run else {})
+    assert "which" not in (talk.state.run.context if talk.state.run else {})
 
 
 def test_a_document_with_a_strange_mark_asks_the_whole_question():
@@ -391,9 +391,7 @@ def test_a_document_with_a_strange_mark_asks_the_whole_question():
     assert run is not None
     marks: list[Any] = [["=gone"], ["=a"], [1, None], "=a", 7, {}, None]
     for mark in marks:
-        data = run.flow_data.data
-        data = attrs.evolve(data, context={**data.context, "which": mark})
-        document = attrs.evolve(talk.state, run=attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data)))
+        document = attrs.evolve(talk.state, run=attrs.evolve(run, context={**run.context, "which": mark}))
         again = Talk(talk.bot, document).say("help")
         assert list(again.shown) == ["Same", "same"], mark
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.bots import one_flow
-from vimbiso_fsm.document.document import FlowData, Member, Run, StepData
+from vimbiso_fsm.document.document import Member, Run
 from vimbiso_fsm.engine import question
 from vimbiso_fsm.engine.question import Pressed, Question
 from vimbiso_fsm.errors import WrongCallback
@@ -25,7 +25,7 @@ from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Buttons, Menu, Row, Text
 from vimbiso_fsm.testing.chat import CHANNEL, START, choices
 
-RUN = Run(FlowData("one:0123456789abcdef", "list", StepData("one", Address("sms", "1"))), 1, "f", entered=7)
+RUN = Run("one:0123456789abcdef", "one", "list", Address("sms", "1"), version=1, fingerprint="f", entered=7)
 
 
 def listing(rows: Sequence[Row], *buttons: str, **more: Any) -> Bot:

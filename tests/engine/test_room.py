@@ -81,8 +81,7 @@ def filled(size: int, desk: Desk | None = None, **member: Any) -> Talk:
     talk = Talk(form_bot(desk or Desk())).says("hi")
     run = talk.state.run
     assert run is not None
-    data = attrs.evolve(run.flow_data.data, fields={"text": "x" * size, "more": "", "stamp": ""}, typed=None)
-    run = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+    run = attrs.evolve(run, fields={"text": "x" * size, "more": "", "stamp": ""}, typed=None)
     talk.document = attrs.evolve(talk.state, run=run, **member)
     return talk
 

@@ -147,7 +147,7 @@ def test_the_document_before_is_gone_back_to():
     assert chat.words[0].startswith("We had to tidy up our notes about this conversation;")
     assert chat.words[1:] == ["Your PIN?"]
     assert outcome.state.run is not None
-    assert (outcome.state.run.step, outcome.state.run.flow_data.data.fields["name"]) == ("pin", "ada")
+    assert (outcome.state.run.step, outcome.state.run.fields["name"]) == ("pin", "ada")
     detail = last(chat)["detail"]
     assert (detail["from"], detail["lost"]) == ("previous", ["document", "turn 5"])
     chat.say("1234")
@@ -181,7 +181,7 @@ def test_the_records_say_where_the_member_stood():
     assert outcome.status == "recovered"
     assert outcome.state.run is not None
     assert (outcome.state.run.step, chat.words[-1]) == ("pin", "Your PIN?")
-    assert outcome.state.run.flow_data.data.fields["name"] == "ada"
+    assert outcome.state.run.fields["name"] == "ada"
     assert last(chat)["detail"]["from"] == "turns"
     chat.check()
 

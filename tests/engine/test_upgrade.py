@@ -21,12 +21,10 @@ from vimbiso_fsm.document.codec import document_to_raw, encode
 from vimbiso_fsm.document.document import (
     Answer,
     Document,
-    FlowData,
     Moved,
     PendingCall,
     Run,
     Shown,
-    StepData,
     Suspended,
     first_document,
     needs_asking,
@@ -168,7 +166,7 @@ def test_a_split_step_goes_on_where_the_data_says():
     assert chat.say("whatever").replies[-1].text == "Their given name?"
     chat = deploy(standing("colour", more=("back",)), errand())
     assert chat.say("whatever").replies[-1].text == "Their family's name?"
-    assert chat.document().run.flow_data.data.fields["given"] == "Ada"  # type: ignore[union-attr]
+    assert chat.document().run.fields["given"] == "Ada"  # type: ignore[union-attr]
 
 
 def test_back_walks_the_trail_of_the_new_version():
@@ -215,7 +213,7 @@ def test_a_restart_is_told_once_before_the_reply():
     assert chat.words == ["Gifts are other than they were; please begin again.", "Who gets it?"]
     document = chat.document()
     assert document.run is not None
-    assert (document.outbox, document.run.flow_data.data.fields) == ((), attrs.asdict(Errand2()))
+    assert (document.outbox, document.run.fields) == ((), attrs.asdict(Errand2()))
     assert last(chat).detail["migrated"][-1]["how"] in ("dropped", "restarted")
     assert to_the_end(chat)[-2:] == ["Paid.", "At home."]
 
@@ -270,7 +268,7 @@ def test_a_run_below_its_sub_flow_is_upgraded():
     chat = deploy(standing("picking"), errand())
     chat.say("pear")
     assert (chat.words, place(chat)) == (["Pay it?"], "errand.confirm 2")
-    assert chat.document().run.flow_data.data.fields["fruit"] == "fresh pear"  # type: ignore[union-attr]
+    assert chat.document().run.fields["fruit"] == "fresh pear"  # type: ignore[union-attr]
 
 
 def test_a_sub_flow_whose_caller_no_longer_waits_ends():
@@ -328,7 +326,7 @@ def test_a_restarted_sub_flow_gets_its_input_again():
     assert chat.words == ["We have changed how this works (pick); please begin it again.", "Which fruit?"]
     chat.say("pear")
     assert chat.words == ["How is it wrapped?"]
-    assert chat.document().run.flow_data.data.fields["fruit"] == "fresh pear"  # type: ignore[union-attr]
+    assert chat.document().run.fields["fruit"] == "fresh pear"  # type: ignore[union-attr]
 
 
 def test_a_session_that_ended_before_the_deploy():
@@ -440,7 +438,7 @@ def test_a_changed_declaration_of_the_same_version_is_believed():
 
 def test_a_run_without_a_version_counts_as_current():
     """A run without a version, as in the seed's document, counts as current if no migration leads from version 1."""
-    run = Run(FlowData("errand:1", "confirm", StepData("errand", CHANNEL.address)))
+    run = Run("errand:1", "errand", "confirm", CHANNEL.address)
     chat = Chat(bot_of(errand([])))
     chat.plant(member_document(version=1, run=run))
     chat.say("help", "yes")
@@ -476,7 +474,7 @@ def test_recovery_does_not_take_a_record_of_the_current_version_for_an_older_one
     member.previous, chat.cache = None, Cache(100)
     chat.say("yes")
     assert (place(chat), last(chat).detail["from"]) == ("errand.family 2", "turns")
-    assert chat.document().run.flow_data.data.fields["given"] == "Ada"  # type: ignore[union-attr]
+    assert chat.document().run.fields["given"] == "Ada"  # type: ignore[union-attr]
 
 
 # Data --------------------------------------------------------------------------------------------------------------
@@ -710,15 +708,19 @@ def old_documents(draw: st.DrawFn) -> Document:
     trail = draw(st.lists(st.sampled_from(OLD_STEPS), unique=True, max_size=4))
     address = CHANNEL.address
     run = Run(
-        FlowData("errand:0123456789abcdef", step, StepData("errand", address, fields=fields)),
-        draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
-        draw(st.sampled_from([errand_1.fingerprint, "other"])),
-        4,
-        tuple(trail),
+        "errand:0123456789abcdef",
+        "errand",
+        step,
+        address,
+        fields=fields,
+        version=draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
+        fingerprint=draw(st.sampled_from([errand_1.fingerprint, "other"])),
+        entered=4,
+        trail=tuple(trail),
         shown=(Shown("yes", "Pay now"),),
     )
     above = draw(st.booleans()) and step == "picking"
-    sub = Run(FlowData("pick:0123456789abcdef", "fruit", StepData("pick", address)), 1, "", 4)
+    sub = Run("pick:0123456789abcdef", "pick", "fruit", address, entered=4)
     call = PendingCall("k", "till", "pay", {"to": "a", "fruit": "b"}, "r", START) if draw(st.booleans()) else None
     return member_document(
         version=5,

@@ -122,7 +122,7 @@ def check_tally(url: str, person: Person, report: Report, *, said: Mapping[str, 
         document = manager.state(person.guest_id)
     assert document is not None
     assert document.run is not None
-    fields = document.run.flow_data.data.fields
+    fields = document.run.fields
     found = (fields["count"], fields["n"])
     report.demand(
         found == (len(said), sum(said.values())), f"{found} were counted of {len(said)}, {sum(said.values())}"
@@ -167,7 +167,7 @@ def _check_person(
             len(settled) == len(confirmed), f"{person.number}: {len(confirmed)} calls, {len(settled)} answers"
         )
         document = manager.state(person.member_id)
-        sold = document.run.flow_data.data.fields["sold"] if document and document.run else None
+        sold = document.run.fields["sold"] if document and document.run else None
         report.demand(sold == person.confirmations, f"{person.number}: the document counts {sold} sales")
     for number, count in Counter(confirmed).items():
         keys = len(sales.get(number, ()))

@@ -146,7 +146,7 @@ async def _run(url: str, seconds: float, rates: Rates | None, client: Any, repor
         for member in range(MEMBERS):
             outcome = await clients.taken_in_the_end(Message(_channel("known", member), "last", "0"))
             run = outcome.state.run
-            found = run.flow_data.data.fields["n"] if run else None
+            found = run.fields["n"] if run else None
             report.demand(found == clients.sums[member], f"member {member} is at {found}, not {clients.sums[member]}")
     first = sorted(clients.first)
     report.count(turns=len(quiet) + len(flooded) + len(first), first_turn_in_the_flood_p99_ms=_ninety_nine(first))

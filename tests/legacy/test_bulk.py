@@ -104,7 +104,7 @@ def stands(document: Document | None) -> tuple[str, str]:
 def fields(document: Document) -> Any:
     """Return the fields of the data of the document's run."""
     assert document.run is not None
-    return document.run.flow_data.data.fields
+    return document.run.fields
 
 
 def migrations(manager: FlowStateManager, member_id: str) -> list[AuditEntry]:

@@ -51,7 +51,7 @@ def stands(found: Converted) -> tuple[str, str, tuple[str, ...]]:
 def fields(found: Converted) -> Any:
     """Return the fields of the data of the converted run."""
     assert found.document.run is not None
-    return found.document.run.flow_data.data.fields
+    return found.document.run.fields
 
 
 # The two shapes ------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_a_record_that_names_no_member_becomes_a_guest():
     assert (document.member_id, document.guest, document.channels) == (Digests().guest_id(document.channel), True, ())
     assert document.run is not None
     assert (document.run.step, document.run.waits, document.run.trail) == ("lastname", "", ("firstname",))
-    assert document.run.flow_data.data.fields["firstname"] == "Grace"
+    assert document.run.fields["firstname"] == "Grace"
 
 
 def test_a_flow_that_needs_a_member_waits_until_there_is_one():

@@ -91,7 +91,7 @@ def test_a_service_that_is_busy_is_no_refused_answer():
         assert chat.words == [BUSY, "pay 5?"]
     run = chat.document().run
     assert run is not None
-    assert run.flow_data.data.attempts == 0
+    assert run.attempts == 0
 
 
 def test_other_services_are_called_meanwhile():

@@ -111,8 +111,7 @@ def test_a_call_whose_step_is_declared_otherwise_is_found():
     """A run with a pending call is lost if its state makes no call any more, even within one version."""
     document = deploy(standing("paying"), errand()).document()
     assert document.run is not None
-    place = attrs.evolve(document.run.flow_data, step="confirm")
-    changed = attrs.evolve(document, run=attrs.evolve(document.run, flow_data=place))
+    changed = attrs.evolve(document, run=attrs.evolve(document.run, step="confirm"))
     census = census_of(bot_of(errand_1), changed)
     assert [place.fault for place in census.lost] == ["its call is pending, and its state makes no call any more"]
 

@@ -98,9 +98,8 @@ def test_no_secret_and_no_token_is_exported(document: Document, word: str):
     chat = Chat(fruit_bot(profile=Profile))
 
     def with_secrets(found: Any) -> Any:
-        data = attrs.evolve(found.flow_data.data, fields={**found.flow_data.data.fields, "name": word, "pin": PIN})
         shown = tuple(attrs.evolve(each, choice=PIN) for each in found.shown)
-        return attrs.evolve(found, flow_data=attrs.evolve(found.flow_data, data=data), shown=shown)
+        return attrs.evolve(found, fields={**found.fields, "name": word, "pin": PIN}, shown=shown)
 
     pending = document.call and attrs.evolve(document.call, key=KEY, root=ROOT, arguments={"pin": ARGUMENT})
     document = attrs.evolve(

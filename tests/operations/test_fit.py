@@ -18,11 +18,9 @@ from vimbiso_fsm.audit.entries import AuditEntry
 from vimbiso_fsm.document.codec import encode
 from vimbiso_fsm.document.document import (
     Document,
-    FlowData,
     Moved,
     PendingCall,
     Run,
-    StepData,
     Suspended,
     Undelivered,
     first_document,
@@ -86,13 +84,16 @@ BOT = Bot([noting("note"), noting("letter")], services={"notary": Notary()})
 def run(name: str, size: int, *, step: str = "more", waits: Any = "", number: int = 0) -> Run:
     """Make a run that holds a text of a size in bytes."""
     flow = BOT.flow(name)
-    data = StepData(name, CHANNEL.address, fields={"text": "x" * size, "receipt": ""})
     due = LATER + timedelta(days=1) if step == "more" else None
     return Run(
-        FlowData(f"{name}:{number:016}", step, data),
-        flow.version,
-        flow.fingerprint,
-        1,
+        f"{name}:{number:016}",
+        name,
+        step,
+        CHANNEL.address,
+        fields={"text": "x" * size, "receipt": ""},
+        version=flow.version,
+        fingerprint=flow.fingerprint,
+        entered=1,
         since=START,
         due=due,
         waits=waits,

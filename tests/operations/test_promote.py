@@ -413,7 +413,7 @@ def test_a_run_that_both_hold_is_the_members(due: datetime | None, call: Pending
     talk = Talking(fruit_bot())
     run = attrs.evolve(talk.say("hi").state.run or pytest.fail("no run"), due=due)
     further = attrs.evolve(run, entered=9)
-    other = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, id=f"{run.flow}:other"), due=None)
+    other = attrs.evolve(run, id=f"{run.flow}:other", due=None)
     there = member(run=other, suspended=(further,)) if waits else member(run=further, suspended=(other,))
     merged = decision(guest(run=run, call=call), there).document
     assert (merged.run, merged.suspended, merged.call) == (there.run, there.suspended, None)

@@ -349,7 +349,7 @@ def test_a_call_that_a_timer_makes_comes_home(seconds: int):
     assert document.call is None
     assert step(document) == "one.paid"
     assert document.run is not None
-    assert document.run.flow_data.data.fields["receipt"] == "receipt-1"
+    assert document.run.fields["receipt"] == "receipt-1"
     chat.check()
 
 

@@ -274,7 +274,7 @@ class Witness:
         if asked.key == "offer.confirm":
             self.offered[document.run.id].add((shown["own_handle"], shown["handle"], shown["amount"]))
         elif asked.key in ANSWERS:
-            fields: Any = document.run.flow_data.data.fields
+            fields: Any = document.run.fields
             self.answered |= {(offer["id"], ANSWERS[asked.key]) for offer in fields["offers"]}
         elif asked.key == "upgrade.confirm":
             self.upgraded[customer.phone].add(shown["own_handle"])

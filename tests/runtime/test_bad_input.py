@@ -124,8 +124,7 @@ def conversation(document: Document) -> Document:
     """Return the part of a document that a refused input must not change: all but its counters."""
     run = document.run
     if run is not None:
-        data = attrs.evolve(run.flow_data.data, context={}, verdict={})
-        run = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
+        run = attrs.evolve(run, context={}, verdict={})
     return attrs.evolve(document, run=run, version=0, last_updated=datetime(2000, 1, 1, tzinfo=UTC), deadline=None)
 
 

@@ -419,7 +419,7 @@ def test_stored_arguments_that_no_longer_fit_raise_nothing(kind: Kind):
         lease = CallPolicy().lease
         shell.do("update", MEMBER, lambda document: attrs.evolve(
             document,
-            run=attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step="pay")),
+            run=attrs.evolve(document.run, step="pay"),
             call=PendingCall("key", "bank", "pay", {"name": "ada", "fruit": "apple"}, "root", START),
         ))  # fmt: skip
         clock.at += lease

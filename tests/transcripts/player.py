@@ -213,7 +213,7 @@ def _place(document: Document) -> str:
     if run is None:
         return "nowhere"
     definition = flows.bot.definition(run)
-    data, fresh = structure(run.flow_data.data.fields, definition.data), definition.data()
+    data, fresh = structure(run.fields, definition.data), definition.data()
     held = {name: getattr(data, name) for name in definition.fields}
     gathered = [f"{name}: {_brief(value)}" for name, value in held.items() if value != getattr(fresh, name)]
     return f"{run.flow}.{run.step}" + "".join(f"; {each}" for each in gathered)

@@ -31,7 +31,7 @@ def redacted(bot: Bot, run: Run | None) -> dict[str, Any]:
     public = bot.machine(run).flow.public
     return {
         name: value if name in public else None if value is None or value in _EMPTY else MASK
-        for name, value in run.flow_data.data.fields.items()
+        for name, value in run.fields.items()
     }
 
 
@@ -39,7 +39,7 @@ def changed_fields(before: Run | None, after: Run | None) -> tuple[str, ...]:
     """Return the names of the fields whose values differ between two states of a run, in order."""
     if before is None or after is None:
         return ()
-    old, new = before.flow_data.data.fields, after.flow_data.data.fields
+    old, new = before.fields, after.fields
     return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
 
 

@@ -20,12 +20,11 @@ from vimbiso_fsm.document.document import (
     Moved,
     PendingCall,
     Run,
-    StepData,
     Suspended,
     Undelivered,
 )
 from vimbiso_fsm.document.json_codec import dumps, loads, snapshot
-from vimbiso_fsm.document.shape import WIRE_NAMES, parts_of, wire_name
+from vimbiso_fsm.document.shape import SEED_OF_RUN, WIRE_NAMES, parts_of, wire_name
 from vimbiso_fsm.document.typed_data import converter, object_writer
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.messages.message import Address
@@ -73,12 +72,13 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
             same object in both is taken from there, and instants stay instants, for `dumps_unstructured`.
     """
     raw: dict[str, Any] = {}
+    run = document.run
     if before is None or before.judged is None:
         for part in _PARTS:
             value = getattr(document, part.name)
             if not part.omitted or value != part.default:
                 raw[part.wire] = part.write(value)
-        run = _write_run(document.run) if document.run else None
+        notes = _write_notes(run) if run else None
     else:
         known = before.judged.plain
         for part in _PARTS:
@@ -88,14 +88,12 @@ def document_to_raw(document: Document, before: Document | None = None) -> dict[
                     raw[part.wire] = known[part.wire]
             elif not part.omitted or value != part.default:
                 raw[part.wire] = part.write_changed(value)
-        if document.run is not None and document.run is before.run:
+        if run is not None and run is before.run:
             return {**raw, "flow_data": known["flow_data"], "_run": known["_run"]}
-        run = _write_changed_run(document.run) if document.run else None
-    if run is None:
-        raw["flow_data"] = {}
-    else:
-        raw["flow_data"] = run.pop("flow_data")
-        raw["_run"] = run
+        notes = _write_changed_notes(run) if run else None
+    raw["flow_data"] = {} if run is None else flow_data_to_raw(run)
+    if notes is not None:
+        raw["_run"] = notes
     return raw
 
 
@@ -177,21 +175,27 @@ def _instant(value: datetime | None) -> datetime | str | None:
     return value if value is None or value.tzinfo is UTC else value.isoformat()
 
 
-def _step_data(data: StepData) -> dict[str, Any]:
-    return {
-        "flow_type": data.flow_type,
-        "channel": {"type": data.channel.type, "identifier": data.channel.identifier},
-        "_validation_context": data.context,
-        "_validation_state": data.verdict,
-        **data.fields,
+def flow_data_to_raw(run: Run) -> dict[str, Any]:
+    """Return the part of a run that stands in the seed's document."""
+    data = {
+        "flow_type": run.flow,
+        "channel": {"type": run.channel.type, "identifier": run.channel.identifier},
+        "_validation_context": run.context,
+        "_validation_state": run.verdict,
+        **run.fields,
     }
+    return {"id": run.id, "step": run.step, "data": data}
 
 
-converter.register_unstructure_hook(StepData, _step_data)
+def _run_to_raw(run: Run) -> dict[str, Any]:
+    return {"flow_data": flow_data_to_raw(run), **_write_notes(run)}
+
+
 converter.register_unstructure_hook_func(lambda kind: kind == Suspended | Literal[""], str)
-for _class in (Address, Run, Answer, Moved, PendingCall, Undelivered):
+converter.register_unstructure_hook(Run, _run_to_raw)
+for _class in (Address, Answer, Moved, PendingCall, Undelivered):
     converter.register_unstructure_hook(_class, object_writer(_class))
 
 _PARTS: Final = sorted(_parts(), key=lambda part: part.omitted)
-_write_run: Final = object_writer(Run)
-_write_changed_run: Final = object_writer(Run, since=_instant, due=_instant)
+_write_notes: Final = object_writer(Run, SEED_OF_RUN)
+_write_changed_notes: Final = object_writer(Run, SEED_OF_RUN, since=_instant, due=_instant)

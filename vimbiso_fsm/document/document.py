@@ -22,52 +22,6 @@ Fields: TypeAlias = Mapping[str, Any]
 
 
 @attrs.frozen
-class StepData:
-    """The data of a run.
-
-    Attributes:
-        flow_type: The name of the flow.
-        channel: The address of the member when the run began, without the account.
-        context: Counts and marks of the framework.
-        verdict: The latest verdict on an answer, with `step`, `ok` and `code`; empty before the first.
-        fields: The flow's data as plain data.
-        typed: The flow's data as an instance of its class; None where it was not read. It is not stored.
-    """
-
-    flow_type: str
-    channel: Address
-    context: Fields = attrs.field(factory=dict)
-    verdict: Fields = attrs.field(factory=dict)
-    fields: Fields = attrs.field(factory=dict, repr=False)
-    typed: Any = attrs.field(default=None, eq=False, repr=False)
-
-    @property
-    def attempts(self) -> int:
-        """The number of refusals in a row at this question."""
-        return int(self.context.get("attempts", 0))
-
-    @property
-    def tries(self) -> int:
-        """The tries of this state's call that are known to have had no effect, before the login that it waits for."""
-        return int(self.context.get("tries", 0))
-
-
-@attrs.frozen
-class FlowData:
-    """A run as it stands in the seed's document.
-
-    Attributes:
-        id: The id of the run: the name of its flow, a colon and a hash.
-        step: The state in which it stands.
-        data: The data of the run.
-    """
-
-    id: str
-    step: str
-    data: StepData
-
-
-@attrs.frozen
 class Shown:
     """A choice that was shown.
 
@@ -94,11 +48,38 @@ class Suspended(StrEnum):
 
 
 @attrs.frozen
+class StepData:
+    """The data of a run as the seed's document groups it; the attributes are those of `Run`."""
+
+    flow_type: str
+    channel: Address
+    context: Fields
+    verdict: Fields
+    fields: Fields = attrs.field(repr=False)
+
+
+@attrs.frozen
+class FlowData:
+    """A run as it stands in the seed's document; the attributes are those of `Run`."""
+
+    id: str
+    step: str
+    data: StepData
+
+
+@attrs.frozen
 class Run:
     """A run with its bookkeeping.
 
     Attributes:
-        flow_data: The run as it stands in the seed's document, which has none of the other attributes.
+        id: The id of the run: the name of its flow, a colon and a hash.
+        flow: The name of the flow.
+        step: The state in which it stands.
+        channel: The address of the member when the run began, without the account.
+        context: Counts and marks of the framework.
+        verdict: The latest verdict on an answer, with `step`, `ok` and `code`; empty before the first.
+        fields: The flow's data as plain data.
+        typed: The flow's data as an instance of its class; None where it was not read. It is not stored.
         version: The version of the flow's declaration that the run was last stepped with.
         fingerprint: The fingerprint of this declaration.
         entered: The document's version at which the state was entered.
@@ -114,7 +95,14 @@ class Run:
             before it was introduced.
     """
 
-    flow_data: FlowData
+    id: str
+    flow: str
+    step: str
+    channel: Address
+    context: Fields = attrs.field(factory=dict)
+    verdict: Fields = attrs.field(factory=dict)
+    fields: Fields = attrs.field(factory=dict, repr=False)
+    typed: Any = attrs.field(default=None, eq=False, repr=False)
     version: int = 1
     fingerprint: str = ""
     entered: int = 0
@@ -136,19 +124,19 @@ class Run:
         return f"!{self.stamp}" if self.stamp else f"{self.id[-8:]}.{self.entered}."
 
     @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.flow_data.id
+    def attempts(self) -> int:
+        """The number of refusals in a row at this question."""
+        return int(self.context.get("attempts", 0))
 
     @property
-    def flow(self) -> str:
-        """The flow's name."""
-        return self.flow_data.data.flow_type
+    def tries(self) -> int:
+        """The tries of this state's call that are known to have had no effect, before the login that it waits for."""
+        return int(self.context.get("tries", 0))
 
     @property
-    def step(self) -> str:
-        """The state in which the run stands."""
-        return self.flow_data.step
+    def flow_data(self) -> FlowData:
+        """The part of the run that stands in the seed's document."""
+        return FlowData(self.id, self.step, StepData(self.flow, self.channel, self.context, self.verdict, self.fields))
 
 
 @attrs.frozen
@@ -445,7 +433,7 @@ class Document:
     @property
     def tries(self) -> int:
         """The tries of the pending call, without those that are known to have had no effect."""
-        return self.call.tries - (self.run.flow_data.data.tries if self.run else 0) if self.call else 0
+        return self.call.tries - (self.run.tries if self.run else 0) if self.call else 0
 
     @property
     def member(self) -> Member:
@@ -570,25 +558,25 @@ an old definition of its flow; the question is asked with these choices only."""
 
 def finishing(run: Run) -> Run:
     """Return the run with the mark that it finishes on the old definition of its version."""
-    context = run.flow_data.data.context
+    context = run.context
     return run if FINISHING in context else _with_context(run, {**context, FINISHING: True})
 
 
 def needs_asking(run: Run | None) -> bool:
     """Return whether the run's question must be asked before an answer is read."""
-    return run is not None and _UNASKED in run.flow_data.data.context
+    return run is not None and _UNASKED in run.context
 
 
 def asked(run: Run) -> Run:
     """Return the run with its question asked."""
     if not needs_asking(run):
         return run
-    return _with_context(run, _without(run.flow_data.data.context, _UNASKED))
+    return _with_context(run, _without(run.context, _UNASKED))
 
 
 def narrowed_to(run: Run) -> tuple[str, ...]:
     """Return the choices to which the run's question is narrowed; none if it is asked whole."""
-    choices = run.flow_data.data.context.get(NARROWED)
+    choices = run.context.get(NARROWED)
     if not isinstance(choices, list | tuple):
         return ()
     return tuple(choice for choice in cast("Sequence[object]", choices) if isinstance(choice, str))
@@ -596,25 +584,20 @@ def narrowed_to(run: Run) -> tuple[str, ...]:
 
 def narrowed(run: Run, choices: Iterable[str]) -> Run:
     """Return the run with its question narrowed to some choices."""
-    return _with_context(run, {**run.flow_data.data.context, NARROWED: [*choices]})
+    return _with_context(run, {**run.context, NARROWED: [*choices]})
 
 
 def whole(run: Run) -> Run:
     """Return the run with its question asked whole."""
-    if NARROWED not in run.flow_data.data.context:
+    if NARROWED not in run.context:
         return run
-    return _with_context(run, _without(run.flow_data.data.context, NARROWED))
+    return _with_context(run, _without(run.context, NARROWED))
 
 
 def to_be_asked(run: Run) -> Run:
     """Return the run with its question to be asked, without the choices and the timer of its previous question."""
-    context = _without(run.flow_data.data.context, "attempts", NARROWED)
+    context = _without(run.context, "attempts", NARROWED)
     return attrs.evolve(_with_context(run, {**context, _UNASKED: True}), shown=(), page=0, since=None, due=None)
-
-
-def with_step_data(run: Run, data: StepData) -> Run:
-    """Return the run with other data."""
-    return attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, data=data))
 
 
 def _without(context: Fields, *names: str) -> Fields:
@@ -622,4 +605,4 @@ def _without(context: Fields, *names: str) -> Fields:
 
 
 def _with_context(run: Run, context: Fields) -> Run:
-    return with_step_data(run, attrs.evolve(run.flow_data.data, context=context))
+    return attrs.evolve(run, context=context)

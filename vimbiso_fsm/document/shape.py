@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Document, Fields, Run, StepData, Suspended
+from vimbiso_fsm.document.document import Document, Fields, FlowData, Run, StepData, Suspended
 from vimbiso_fsm.document.typed_data import (
     READ_ERRORS,
     Misshapen,
@@ -62,6 +63,8 @@ WIRE_NAMES: Final[Mapping[str, str]] = {
 """Names on the wire, by attribute of a document. `run` is split into `flow_data` and `_run`; other names are equal."""
 BOOKKEEPING: Final = frozenset({"_run", *WIRE_NAMES.values()}) - SEED
 """The fields that the framework adds to the seed's."""
+SEED_OF_RUN: Final = frozenset({"id", "flow", "step", "channel", "context", "verdict", "fields", "typed"})
+"""The attributes of a run that stand in the seed's `flow_data`, or are not stored. The others stand beside it."""
 
 _ADDRESS: Final = frozenset({"type", "identifier"})
 _CHANNEL: Final = _ADDRESS | {"metadata"}
@@ -129,7 +132,7 @@ def _run_part(flow_data: object, notes: object) -> tuple[Run | None, list[Fault]
     if not flow_data:
         return None, []
     try:
-        run = _read_run({**notes, "flow_data": flow_data}, Run)
+        run = _run({**notes, "flow_data": flow_data}, Run)
     except READ_ERRORS as error:
         wrong = _faults_of(error, "_run")
         return None, [attrs.evolve(each, path=each.path.replace("_run.flow_data", "flow_data", 1)) for each in wrong]
@@ -189,6 +192,27 @@ def _address(value: object) -> Address:
     return Address(kind, identifier)
 
 
+attrs.resolve_types(Run)
+_NOTES: Final = tuple(field for field in attrs.fields(Run) if field.name not in SEED_OF_RUN)
+_WireRun: Final[Any] = attrs.make_class(
+    "_WireRun",
+    {
+        "flow_data": attrs.field(type=FlowData),
+        **{note.name: attrs.field(default=note.default, type=note.type) for note in _NOTES},
+    },
+)
+"""A run as it stands on the wire: the part of the seed's document, and what the framework adds to it."""
+_notes_of: Final = attrgetter(*[note.name for note in _NOTES])
+
+
+def _run(value: object, _: object) -> Run:
+    wire = _read_wire(value, _WireRun)
+    place: FlowData = wire.flow_data
+    data = place.data
+    seed = place.id, data.flow_type, place.step, data.channel, data.context, data.verdict, data.fields
+    return Run(*seed, None, *_notes_of(wire))
+
+
 _reader: Final = new_converter(forbid_extra_keys=True)
 for _kind in (str, bool):
     _reader.register_structure_hook(_kind, exactly(_kind))
@@ -198,8 +222,10 @@ _reader.register_structure_hook_func(lambda kind: kind == Suspended | Literal[""
 _reader.register_structure_hook(Channel, _channel)
 _reader.register_structure_hook(StepData, _step_data)
 
+_reader.register_structure_hook(Run, _run)
+
 attrs.resolve_types(Document)
-_read_run: Final = _reader.get_structure_hook(Run)
+_read_wire: Final = _reader.get_structure_hook(_WireRun)
 _READERS: Final[tuple[tuple[str, str, Callable[[object, Any], Any], Any], ...]] = tuple(
     (wire_name(field.name), field.name, _reader.get_structure_hook(field.type), field.type)
     for field in attrs.fields(Document)

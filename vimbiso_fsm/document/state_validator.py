@@ -177,15 +177,14 @@ class StateValidator:
             yield Fault(f"{path}.identifier", _NOT_EMPTY)
 
     def _run(self, path: str, run: Run) -> Iterator[Fault]:
-        data = run.flow_data.data
         if not run.id.startswith(f"{run.flow}:"):
             yield Fault(f"{path}.id", "must be text that begins with the flow's name and a colon")
-        attempts = data.context.get("attempts", 0)
+        attempts = run.context.get("attempts", 0)
         if type(attempts) is not int or attempts < 0:
             yield Fault(f"{path}.data._validation_context.attempts", "must be a whole number, not negative")
-        if "member_id" in data.fields:
+        if "member_id" in run.fields:
             yield Fault(f"{path}.data.member_id", "must stand at the top level only")
-        yield from self._address(f"{path}.data.channel", data.channel)
+        yield from self._address(f"{path}.data.channel", run.channel)
         if self.flows is None:
             return
         if run.flow not in self.flows:

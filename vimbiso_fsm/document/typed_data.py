@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from base64 import b85decode
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -176,14 +176,18 @@ def new_converter(**options: Any) -> JsonConverter:
     return made
 
 
-def object_writer(kind: type[T], **written: Callable[[Any], object]) -> Callable[[T], dict[str, object]]:
+def object_writer(
+    kind: type[T], omitted: Collection[str] = (), **written: Callable[[Any], object]
+) -> Callable[[T], dict[str, object]]:
     """Make a function that writes an attrs class as plain data, without the fields that have their default.
 
     Args:
         kind: The class.
+        omitted: The fields that are not written at all.
         written: The functions that write fields, by field, where it is not those of their types.
     """
     overrides: Any = {name: override(unstruct_hook=write) for name, write in written.items()}
+    overrides |= {name: override(omit=True) for name in omitted}
     return make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=True, **overrides)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from vimbiso_fsm.document.document import Answer, Member, PendingCall, with_step_data
+from vimbiso_fsm.document.document import Answer, Member, PendingCall
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import CallReturned, LeaseExpired, ReplyRoute
 from vimbiso_fsm.engine.global_words import global_word
@@ -164,8 +164,7 @@ def make_renewed(draft: Draft, pending: PendingCall, member: Member) -> None:
     draft.answered, draft.pending = True, None
     draft.take_member(member)
     draft.effects = tuple(place for place in effects if place != draft.place)  # the call was refused
-    data = run.flow_data.data
-    counted = with_step_data(run, attrs.evolve(data, context={**data.context, "tries": pending.tries}))
+    counted = attrs.evolve(run, context={**run.context, "tries": pending.tries})
     if in_doubt or allowed(draft, counted):
         draft.effects = effects
         make(draft, attrs.evolve(pending, renewed=True))

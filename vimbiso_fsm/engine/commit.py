@@ -15,7 +15,7 @@ import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, entry_for, seal
 from vimbiso_fsm.audit.redaction import changed_fields, redacted
-from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, is_intact, keep_judged
+from vimbiso_fsm.document.codec import document_from_raw, document_to_raw, flow_data_to_raw, is_intact, keep_judged
 from vimbiso_fsm.document.data_types import data_type
 from vimbiso_fsm.document.document import (
     Document,
@@ -28,7 +28,6 @@ from vimbiso_fsm.document.document import (
 )
 from vimbiso_fsm.document.json_codec import dumps, dumps_unstructured, loads
 from vimbiso_fsm.document.replies_codec import replies_to_raw
-from vimbiso_fsm.document.typed_data import unstructure
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.engine.events import Event, ReplyRoute, SessionExpired, content_digest
 from vimbiso_fsm.engine.outbox import drop_asked, drop_warning, put_in_outbox, take_overdue
@@ -300,7 +299,7 @@ def record_of(
     run: Any = {}
     if document.run is not None:
         run = {name: getattr(document.run, name) for name in _RECORDED}
-        flow_data = unstructure(document.run.flow_data) if raw is None else raw["flow_data"]
+        flow_data = flow_data_to_raw(document.run) if raw is None else raw["flow_data"]
         if secrets := bot.machine(document.run).flow.secrets:
             flow_data = {**flow_data, "data": without(flow_data["data"], secrets)}
     return _record(status, replies, flow_data=flow_data, run=run, called=document.call is not None)
@@ -379,6 +378,6 @@ def _entry(draft: Draft, document: Document) -> AuditEntry:
         before=redacted(draft.bot, before),
         after=redacted(draft.bot, same),
         changed=changed_fields(before, same),
-        verdict=after.flow_data.data.verdict if after else {},
+        verdict=after.verdict if after else {},
         detail={**draft.detail, **migrated(draft.before)},
     )

@@ -22,7 +22,6 @@ from vimbiso_fsm.document.document import (
     Suspended,
     Undelivered,
     asked,
-    with_step_data,
 )
 from vimbiso_fsm.document.typed_data import structure, unstructure
 from vimbiso_fsm.engine import question
@@ -196,9 +195,9 @@ class Draft:
         """The run's typed data."""
         data = self.typed.get(run.id)
         if data is None:
-            kept, kind = run.flow_data.data.typed, self.bot.machine(run).flow.data
+            kept, kind = run.typed, self.bot.machine(run).flow.data
             # The data may have been kept by another definition of the flow.
-            data = kept if type(kept) is kind else structure(run.flow_data.data.fields, kind)
+            data = kept if type(kept) is kind else structure(run.fields, kind)
             self.typed[run.id] = data
         return data
 
@@ -318,9 +317,8 @@ def held_runs(bot: Bot, document: Document, *, answers: bool = False) -> tuple[R
 
 def with_answers(run: Run, answers: Sequence[str]) -> Run:
     """Return the run with answers to give as soon as it asks; with none, without queued answers."""
-    data = run.flow_data.data
-    context = {name: value for name, value in data.context.items() if name != "answers"}
-    return with_step_data(run, attrs.evolve(data, context={**context, "answers": [*answers]} if answers else context))
+    context = {name: value for name, value in run.context.items() if name != "answers"}
+    return attrs.evolve(run, context={**context, "answers": [*answers]} if answers else context)
 
 
 def settle(flow: Declared, data: Any) -> tuple[Any, Fields, Any]:

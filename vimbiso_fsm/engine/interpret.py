@@ -260,7 +260,7 @@ def _refuse(draft: Draft, reasons: Sequence[Refused]) -> None:
     say_reasons(draft, reasons)
     if draft.run is None:
         return go_home(draft)
-    count_refusal(draft, reasons[0], draft.run.flow_data.data.attempts)
+    count_refusal(draft, reasons[0], draft.run.attempts)
     ask_question(draft)
 
 
@@ -290,7 +290,7 @@ def give_answers_after_call(draft: Draft) -> None:
 
 def give_queued_answers(draft: Draft) -> None:
     """Give the current run the answers that a shortcut has queued in it."""
-    answers = draft.run.flow_data.data.context.get("answers") if draft.run else None
+    answers = draft.run.context.get("answers") if draft.run else None
     if draft.run is not None and answers and draft.state.asks:
         draft.run = with_answers(draft.run, ())
         _answer_all(draft, answers)

@@ -10,9 +10,8 @@ import attrs
 from vimbiso_fsm.audit.entries import AuditStep
 from vimbiso_fsm.document.document import (
     NARROWED,
-    FlowData,
+    Fields,
     Run,
-    StepData,
     Suspended,
     asked,
     finishing,
@@ -75,7 +74,7 @@ def fire(draft: Draft, trigger: str, answer: Any = None, *, reason: Refused | No
         _take_over(draft, run, flow, fired, fired.to, turn)
         if reason is not None and reason.field and run.trail[-1:] == (fired.to,):
             # The call has checked the answer to the question that the run goes back to, and has refused it.
-            count_refusal(draft, reason, run.flow_data.data.attempts)
+            count_refusal(draft, reason, run.attempts)
         run_to_completion(draft)
     return fired
 
@@ -84,18 +83,18 @@ def _take_over(draft: Draft, run: Run, flow: Declared, fired: Fired[Any], to: st
     """Take over the result of a fired transition. `back` never leads beyond a call that was made."""
     if fired.member is not draft.member:
         draft.take_member(fired.member)
-    step, data = run.step, run.flow_data.data
+    step = run.step
     state = flow[step]
-    verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else data.verdict
-    if fired.data is data.typed:
-        fields, typed = data.fields, data.typed
-    else:
+    verdict = {"step": step, "ok": True, "code": ""} if turn.trigger == "answer" else run.verdict
+    fields, typed = run.fields, run.typed
+    if fired.data is not typed:
         draft.typed[run.id], fields, typed = settle(flow, fired.data)
-    data = StepData(data.flow_type, data.channel, data.context, verdict, fields, typed)
+    trail = run.trail
     if _was_made(draft, run, state, turn.reason):
-        return enter(draft, attrs.evolve(run, made=True, trail=()), to, data)
-    answered = _was_answered(draft, state, turn.trigger)
-    enter(draft, run, to, data, (*trail_before(run.trail, step), step) if answered else run.trail)
+        run, trail = attrs.evolve(run, made=True), ()
+    elif _was_answered(draft, state, turn.trigger):
+        trail = (*trail_before(trail, step), step)
+    enter(draft, run, to, trail, verdict, (fields, typed))
 
 
 def _was_answered(draft: Draft, state: State[Any], trigger: str) -> bool:
@@ -116,7 +115,12 @@ def _was_made(draft: Draft, run: Run, state: State[Any], reason: Refused | None)
 
 
 def enter(
-    draft: Draft, run: Run, step: str, data: StepData | None = None, trail: tuple[str, ...] | None = None
+    draft: Draft,
+    run: Run,
+    step: str,
+    trail: tuple[str, ...] | None = None,
+    verdict: Fields | None = None,
+    filled: tuple[Fields, object] | None = None,
 ) -> None:
     """Enter a state.
 
@@ -127,20 +131,27 @@ def enter(
         draft: The draft of the turn.
         run: The run.
         step: The state to enter.
-        data: The data of the run; by default, as it is.
         trail: The questions that were answered so far; by default, those of the run.
+        verdict: The verdict on the answer that leads there; by default, that of the run.
+        filled: The data of the run, plain and typed, if the state is entered by a transition; by default, as it is.
     """
     flow = draft.bot.machine(run).flow
     state = flow[step]
-    data = data or asked(run).flow_data.data
-    known = without(data.fields, flow.secrets) if flow.secrets else data.fields
-    if data.context:
+    fields, typed = filled or (run.fields, run.typed)
+    known = without(fields, flow.secrets) if flow.secrets else fields
+    context = run.context if filled else asked(run).context
+    if context:
         over = _OF_A_STATE - {"attempts"} if state.call else _OF_A_STATE
-        if over & data.context.keys():
-            kept = {name: value for name, value in data.context.items() if name not in over}
-            data = attrs.evolve(data, context=kept)
+        context = {name: value for name, value in context.items() if name not in over}
     draft.run = Run(
-        FlowData(run.id, step, data),
+        run.id,
+        run.flow,
+        step,
+        run.channel,
+        context,
+        run.verdict if verdict is None else verdict,
+        fields,
+        typed,
         flow.version,
         flow.fingerprint,
         draft.version,
@@ -350,9 +361,9 @@ def _begin(draft: Draft, flow: Declared, data: Any) -> Run:
         raise Stuck(flow.name, flow.initial, fault, "let one of them ask, or raise Limits.autos")
     run_id = f"{flow.name}:{hashed('run', draft.token, str(draft.begun))[:16]}"
     draft.typed[run_id], fields, typed = settle(flow, data)
-    step_data = StepData(flow.name, draft.channel.address.without_account, fields=fields, typed=typed)
     _note_step(draft, flow, run_id, "", flow.initial, "start")
-    fresh = Run(FlowData(run_id, flow.initial, step_data), flow.version, flow.fingerprint, draft.version)
+    channel = draft.channel.address.without_account
+    fresh = Run(run_id, flow.name, flow.initial, channel, fields=fields, typed=typed, version=flow.version)
     enter(draft, fresh if flow is draft.bot.flow(flow.name) else finishing(fresh), flow.initial)
     return draft.standing
 

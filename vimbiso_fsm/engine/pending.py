@@ -46,7 +46,7 @@ def propose(draft: Draft, run: Run, proposed: Call[Any]) -> None:
         arguments=arguments,
         root=draft.root,
         leased_until=draft.now,
-        tries=run.flow_data.data.tries + 1,
+        tries=run.tries + 1,
         renewed=draft.member.jwt_token not in (None, draft.before.jwt_token),  # the token is new already
     )
     make(draft, pending, proposed)
@@ -58,7 +58,7 @@ def _key(draft: Draft, run: Run, proposed: Call[Any], arguments: Mapping[str, An
     A call that only reads may be made again in a later turn of the same message, with a key of its own.
     The value of a secret field is left out, because services log keys, and a PIN can be guessed from a hash.
     """
-    secrets = [run.flow_data.data.fields.get(name) for name in draft.flow.secrets]
+    secrets = [run.fields.get(name) for name in draft.flow.secrets]
     known = {name: value for name, value in arguments.items() if value not in secrets} if secrets else arguments
     method = f"{proposed.service}.{proposed.method}"
     cause = draft.root if draft.policy.effect else draft.token

@@ -201,6 +201,6 @@ def _read_data(bot: Bot, run: Run) -> None:
         Unreadable: The data does not fit.
     """
     try:
-        structure(run.flow_data.data.fields, bot.definition(run).data)
+        structure(run.fields, bot.definition(run).data)
     except Unreadable as error:
         raise Unreadable(f"data of flow {run.flow!r}: {fault}" for fault in error.faults) from None

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import attrs
 
-from vimbiso_fsm.document.document import with_step_data
 from vimbiso_fsm.engine.draft import Draft
 from vimbiso_fsm.messages.refusals import Refused
 from vimbiso_fsm.messages.replies import Text
@@ -31,9 +30,8 @@ def count_refusal(draft: Draft, reason: Refused, before: int) -> None:
         before: The number of refusals in a row before this one.
     """
     run, attempts, limits = draft.standing, before + 1, draft.bot.limits
-    data = run.flow_data.data
     verdict = {"step": run.step, "ok": False, "code": reason.code}
-    draft.run = with_step_data(run, attrs.evolve(data, context={**data.context, "attempts": attempts}, verdict=verdict))
+    draft.run = attrs.evolve(run, context={**run.context, "attempts": attempts}, verdict=verdict)
     if attempts % limits.menu == 0:
         draft.say(Text("limits.menu"))
     elif attempts % limits.help == 0:

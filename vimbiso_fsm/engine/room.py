@@ -108,7 +108,7 @@ def _refuse_answer(draft: Draft) -> bool:
     if draft.run is None:
         go_home(draft)
         return True
-    count_refusal(draft, reason, draft.run.flow_data.data.attempts)
+    count_refusal(draft, reason, draft.run.attempts)
     if draft.state.is_question:
         draft.ask()
     return True

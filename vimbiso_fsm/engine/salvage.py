@@ -26,9 +26,7 @@ from vimbiso_fsm.audit.entries import ERASED, AuditEntry, AuditStep, unseal
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import (
     Document,
-    FlowData,
     Run,
-    StepData,
     Undelivered,
     first_document,
     to_be_asked,
@@ -465,7 +463,7 @@ def _from_record(bot: Bot, core: Salvage, remains: Remains, record: Record, vers
     if not flow[step].is_question:
         return f"at version {version} the member stood at no question, or at a call"
     trail = trail_before(document.run.trail, step)
-    run = attrs.evolve(document.run, flow_data=attrs.evolve(document.run.flow_data, step=step), trail=trail)
+    run = attrs.evolve(document.run, step=step, trail=trail)
     # The turn itself counts as later, because a call that it proposed would be made again.
     return attrs.evolve(document, run=run), version - 1, ("flow_data",)
 
@@ -480,7 +478,7 @@ def _earliest_unanswered(flow: Flow[Any], run: Run) -> str:
         state = flow.by_name.get(name)
         if state is None or not state.into or not state.asks:
             continue
-        if state.into in flow.secrets or state.into not in run.flow_data.data.fields:
+        if state.into in flow.secrets or state.into not in run.fields:
             return name
     return run.step
 
@@ -508,10 +506,18 @@ def _restarted(bot: Bot, core: Salvage, remains: Remains, name: str) -> _Found |
     if not flow[flow.initial].is_question:
         return f"flow {name!r} does not begin with a question"
     fields = unstructure(flow.data())
-    data = StepData(flow.name, document.channel.address.without_account, fields=fields)
     run_id = f"{flow.name}:{hashed('restart', document.member_id, str(document.version), remains.digest)[:16]}"
-    place = FlowData(run_id, flow.initial, data)
-    run = Run(place, flow.version, flow.fingerprint, document.version, stamp=stamp(f"restart {run_id}"))
+    run = Run(
+        run_id,
+        flow.name,
+        flow.initial,
+        document.channel.address.without_account,
+        fields=fields,
+        version=flow.version,
+        fingerprint=flow.fingerprint,
+        entered=document.version,
+        stamp=stamp(f"restart {run_id}"),
+    )
     return attrs.evolve(document, run=run), document.version, ()
 
 

@@ -24,10 +24,10 @@ def is_stranger(bot: Bot, document: Document) -> bool:
 
 def _is_blank(bot: Bot, run: Run) -> bool:
     """Return whether a run is as it began: without answers, a timer, an effect, and data other than the defaults."""
-    if run.trail or run.made or run.due is not None or run.flow_data.data.context.get("answers"):
+    if run.trail or run.made or run.due is not None or run.context.get("answers"):
         return False
     kind = bot.definition(run).data
-    return bool(run.flow_data.data.fields == _defaults(kind))  # type: ignore[arg-type]  # a class is hashable
+    return bool(run.fields == _defaults(kind))  # type: ignore[arg-type]  # a class is hashable
 
 
 @lru_cache(maxsize=1024)

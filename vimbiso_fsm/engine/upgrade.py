@@ -160,7 +160,7 @@ def _plan_run(bot: Bot, run: Run, call: PendingCall | None, *, current: bool) ->
         planned = _migrated(bot, run)
         assert planned.after is not None
         flow = bot.definition(planned.after)
-        structure(planned.after.flow_data.data.fields, flow.data)
+        structure(planned.after.fields, flow.data)
     except Unreadable as error:
         return RunUpgrade(run, "lost", fault="; ".join(error.faults))
     state = flow.by_name.get(planned.after.step)
@@ -203,10 +203,9 @@ def _migrated(bot: Bot, run: Run) -> RunUpgrade:
         Unreadable: A version has no migration, or the data cannot be upgraded.
     """
     flow = bot.flow(run.flow)
-    data = run.flow_data.data
-    if FINISHING in data.context and (run.flow, run.version) in bot.kept:
+    if FINISHING in run.context and (run.flow, run.version) in bot.kept:
         return RunUpgrade(run, "finishes", run)
-    place = _Place(run.version, run.step, data.fields, run.trail, str(data.verdict.get("step", "")))
+    place = _Place(run.version, run.step, run.fields, run.trail, str(run.verdict.get("step", "")))
     chain = {migration.since: migration for migration in flow.migrations}
     while place.version != flow.version:
         migration = chain.get(place.version)
@@ -304,14 +303,14 @@ def _moved(flow: Declared, run: Run, place: _Place) -> Run:
     The timer that was set holds for the new state, also if the question is another one or its timeout has changed. It
     ends if the new state has none.
     """
-    data = run.flow_data.data
-    verdict = {**data.verdict, "step": place.judged} if "step" in data.verdict else data.verdict
+    verdict = {**run.verdict, "step": place.judged} if "step" in run.verdict else run.verdict
     trail = [name for name in dict.fromkeys(place.trail) if name in flow.by_name and _can_be_gone_back_to(flow, name)]
     moved = attrs.evolve(
         run,
-        flow_data=attrs.evolve(
-            run.flow_data, step=place.step, data=attrs.evolve(data, fields=place.fields, typed=None, verdict=verdict)
-        ),
+        step=place.step,
+        fields=place.fields,
+        typed=None,
+        verdict=verdict,
         version=flow.version,
         fingerprint=flow.fingerprint,
         trail=trail_before(trail, place.step),
@@ -322,9 +321,18 @@ def _moved(flow: Declared, run: Run, place: _Place) -> Run:
 
 
 def _restarted(flow: Flow[Any], run: Run) -> Run:
-    data = attrs.evolve(run.flow_data.data, context={}, verdict={}, fields=unstructure(flow.data()), typed=None)
-    begun = attrs.evolve(run, flow_data=attrs.evolve(run.flow_data, step=flow.initial, data=data), trail=())
-    return to_be_asked(attrs.evolve(begun, version=flow.version, fingerprint=flow.fingerprint))
+    begun = attrs.evolve(
+        run,
+        step=flow.initial,
+        context={},
+        verdict={},
+        fields=unstructure(flow.data()),
+        typed=None,
+        trail=(),
+        version=flow.version,
+        fingerprint=flow.fingerprint,
+    )
+    return to_be_asked(begun)
 
 
 def _can_be_gone_back_to(flow: Declared, step: str) -> bool:

@@ -238,8 +238,7 @@ class Bot:
         Raises:
             KeyError: The bot has none.
         """
-        flow = run.flow_data.data.flow_type
-        return (self.kept.get((flow, run.version)) if self.kept else None) or self.machines[flow]
+        return (self.kept.get((run.flow, run.version)) if self.kept else None) or self.machines[run.flow]
 
     def definition(self, run: Run) -> AnyFlow:
         """Return the definition of a run's flow: the current one, or the older one that the run finishes on.

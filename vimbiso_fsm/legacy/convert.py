@@ -23,7 +23,7 @@ from typing import Literal
 
 import attrs
 
-from vimbiso_fsm.document.document import Document, FlowData, Run, StepData, Suspended
+from vimbiso_fsm.document.document import Document, Run, Suspended
 from vimbiso_fsm.document.ids import hashed, instant
 from vimbiso_fsm.document.json_codec import dumps, loads
 from vimbiso_fsm.document.typed_data import structure, unstructure
@@ -126,7 +126,7 @@ def _with_timer(bot: Bot, document: Document, old: LegacyState, now: datetime) -
     state = bot.flow(run.flow)[run.step] if run is not None else None
     if run is None or state is None or state.timeout is None:
         return document
-    data = structure(run.flow_data.data.fields, bot.flow(run.flow).data)
+    data = structure(run.fields, bot.flow(run.flow).data)
     member = bot.typed(document.member)
     turn = Turn(data, member, document.channel, now, run.flow, run.step, zone_of=bot.zone_for, proof_of=bot.proves)
     try:
@@ -197,15 +197,15 @@ def _run(bot: Bot, legacy: LegacyFlow, old: LegacyState, now: datetime) -> tuple
     wanted = _wanted(legacy, old)
     step, trail = _stand(legacy, wanted, known)
     run = Run(
-        FlowData(
-            f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode())[:16]}",
-            step,
-            StepData(flow.name, old.channel.address, fields=fields),
-        ),
-        flow.version,
-        flow.fingerprint,
-        1,
-        trail,
+        f"{flow.name}:{hashed('legacy run', old.number, dumps(fields).decode())[:16]}",
+        flow.name,
+        step,
+        old.channel.address,
+        fields=fields,
+        version=flow.version,
+        fingerprint=flow.fingerprint,
+        entered=1,
+        trail=trail,
         since=now,
         waits=Suspended.LOGIN if bot.entry is not None and flow.required else "",
     )

@@ -239,8 +239,8 @@ def _planned_back(bot: Bot, member_id: str, found: _Found, core: Salvage, to: in
 
 def _same_place(run: Run, wanted: Run) -> bool:
     """Return whether two runs stand at the same question, with the same answers."""
-    fields = run.flow_data.data.fields
-    same = all(fields.get(name) == value for name, value in wanted.flow_data.data.fields.items())
+    fields = run.fields
+    same = all(fields.get(name) == value for name, value in wanted.fields.items())
     return (run.id, run.step) == (wanted.id, wanted.step) and same
 
 

@@ -234,7 +234,7 @@ class Talk:
     def fields(self) -> dict[str, Any]:
         """The data of the current run."""
         run = self.state.run
-        return dict(run.flow_data.data.fields) if run else {}
+        return dict(run.fields) if run else {}
 
     @property
     def entry(self) -> AuditEntry:
