@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 
 from vimbiso_fsm.flow.bot import Bot
-from vimbiso_fsm.flow.calls import Call, Caller, call
+from vimbiso_fsm.flow.calls import Call, Caller, ServiceLimits, call
 from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.privacy import PUBLIC, SECRET
 from vimbiso_fsm.flow.state import State, Transition
@@ -168,7 +168,15 @@ def till_bot(till: Till, *, session: float = 30 * 86_400.0, timeout: float | Non
         "till.confirm": "[{who}] Number {number}?",
         "till.paid": "[{who}] Sold {number}: {receipt}.",
     }
-    return Bot([sale(timeout)], texts=texts, services={"till": till}, session=session, profile=Holder)
+    limits = {"till": ServiceLimits(wait=600.0)}  # hundreds of calls wait, on a busy machine long
+    return Bot(
+        [sale(timeout)],
+        texts=texts,
+        services={"till": till},
+        service_limits=limits,
+        session=session,
+        profile=Holder,
+    )
 
 
 @attrs.frozen
