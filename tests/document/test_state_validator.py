@@ -333,3 +333,29 @@ def test_a_profile_fits_its_class():
     assert validator.validate(document_to_raw(FULL) | {"profile": "Ada"}).faults == (
         StateValidator().validate(document_to_raw(FULL) | {"profile": "Ada"}).faults
     )
+
+
+@pytest.mark.parametrize("name", [field.name for field in attrs.fields(Run) if field.name != "typed"])
+def test_a_run_at_hand_changes_no_verdict(name: str):
+    """A document is judged alike whether its run is read from the plain data or is at hand as an object."""
+    rules, judged = BOT.validator, 0
+    no_text: Any = 5
+    values: tuple[Any, ...] = (
+        *WRONG,
+        Address(no_text, "1"),
+        (Shown("yes", no_text),),
+        (Shown(no_text, "Yes"),),
+        ("name", 5),
+        START.replace(tzinfo=None),
+        {"flow_type": "other"},
+        {"member_id": "m"},
+    )
+    for value in values:
+        run = attrs.evolve(RUN, **{name: value})
+        try:
+            raw = document_to_raw(attrs.evolve(FULL, run=run))
+        except (AttributeError, TypeError, ValueError):
+            continue
+        judged += 1
+        assert rules.validate(raw, run=run) == rules.validate(raw), value
+    assert judged

@@ -8,7 +8,7 @@ rules that shape alone cannot state are in `state_validator.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -78,12 +78,16 @@ def wire_name(attribute: str) -> str:
     return WIRE_NAMES.get(attribute, attribute)
 
 
-def parts_of(raw: Fields, known: Fields = _NOTHING) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+def parts_of(
+    raw: Fields, known: Fields = _NOTHING, written: Run | None = None
+) -> tuple[dict[str, Any], tuple[Fault, ...]]:
     """Read a document in plain data, part by part.
 
     Args:
         raw: Plain data of the wire's shape.
         known: Plain data that is known to be well shaped. A part that is the very same object in both is left out.
+        written: The run that the plain data was written from, where it is at hand. It is read only if its attributes
+            do not show that it is well shaped.
 
     Returns:
         The parts that are well shaped, by the name of the document's attribute, and what is wrong with the others.
@@ -97,12 +101,18 @@ def parts_of(raw: Fields, known: Fields = _NOTHING) -> tuple[dict[str, Any], tup
         value = raw.get(wire, _MISSING)
         if value is _MISSING or value is known.get(wire, _MISSING):
             continue
+        if type(value) is datetime and value.tzinfo is UTC and wire in _INSTANTS:
+            parts[name] = value
+            continue
         try:
             parts[name] = read(value, kind)
         except READ_ERRORS as error:
             faults += _faults_of(error, wire)
     flow_data, notes = raw.get("flow_data", _MISSING), raw.get("_run", _MISSING)
     if flow_data is not known.get("flow_data", _MISSING) or notes is not known.get("_run", _MISSING):
+        if written is not None and _is_plainly_shaped(written):
+            parts["run"] = written
+            return parts, tuple(faults)
         run, wrong = _run_part(flow_data, notes)
         faults += wrong
         if not wrong:
@@ -137,6 +147,33 @@ def _run_part(flow_data: object, notes: object) -> tuple[Run | None, list[Fault]
         wrong = _faults_of(error, "_run")
         return None, [attrs.evolve(each, path=each.path.replace("_run.flow_data", "flow_data", 1)) for each in wrong]
     return run, []
+
+
+def _is_plainly_shaped(run: Run) -> bool:
+    """Whether each attribute of a run is of just its type, so that what is written of it need not be read.
+
+    False says nothing: reading names the faults, if there are any.
+    """
+    for instant in (run.since, run.due):
+        if instant is not None and (type(instant) is not datetime or instant.tzinfo is not UTC):
+            return False
+    texts: list[object] = [run.id, run.flow, run.step, run.channel.type, run.channel.identifier, run.fingerprint]
+    for shown in run.shown:
+        texts += (shown.choice, shown.title)
+    parts: tuple[tuple[type, tuple[object, ...]], ...] = (
+        (str, (*texts, *run.trail, run.stamp)),
+        (int, (run.version, run.entered, run.page)),
+        (dict, (run.context, run.verdict, run.fields)),
+        (bool, (run.made,)),
+    )
+    for kind, values in parts:
+        if {*map(type, values)} != {kind}:
+            return False
+    return (
+        min(run.version, run.entered, run.page) >= 0
+        and (run.waits == "" or type(run.waits) is Suspended)
+        and RESERVED.isdisjoint(run.fields)
+    )
 
 
 def _count(value: object, _: object) -> int:
@@ -232,3 +269,5 @@ _READERS: Final[tuple[tuple[str, str, Callable[[object, Any], Any], Any], ...]] 
     if field.init and field.name not in ("run", "upgraded", "ahead")
 )
 """Of each attribute of a document but `run`: its name on the wire, its own, how it is read, its type."""
+_INSTANTS: Final = frozenset({"_last_updated", "_deadline", "_session_since", "_warn_at"})
+"""The parts that are instants. One in UTC is read as it is."""

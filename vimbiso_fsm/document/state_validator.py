@@ -84,27 +84,28 @@ class StateValidator:
     kept: Mapping[tuple[str, int], Collection[str]] = attrs.field(factory=dict)
     profile: type | None = None
 
-    def validate(self, document: Document | Fields, known: Fields | None = None) -> Verdict:
+    def validate(self, document: Document | Fields, known: Fields | None = None, run: Run | None = None) -> Verdict:
         """Judge a document.
 
         Args:
             document: The document, as attrs objects or as plain data of the wire's shape.
             known: Plain data that this rule book found valid. A part that is the very same object in both is not
                 judged again.
+            run: The run that the plain data was written from, where it is at hand.
 
         Returns:
             The verdict, which names every broken rule and quotes no value.
         """
         raw: object = document_to_raw(document) if isinstance(document, Document) else document
-        return Verdict(self._judged(raw, known or {})[1])
+        return Verdict(self._judged(raw, known or {}, run)[1])
 
-    def check(self, document: Document | Fields, known: Fields | None = None) -> None:
+    def check(self, document: Document | Fields, known: Fields | None = None, run: Run | None = None) -> None:
         """Raise an error unless a document is valid. The arguments are those of `validate`.
 
         Raises:
             InvalidState: The document breaks rules; the error names all of them.
         """
-        verdict = self.validate(document, known)
+        verdict = self.validate(document, known, run)
         if verdict.faults:
             raise InvalidState(verdict.faults)
 
@@ -119,13 +120,13 @@ class StateValidator:
             raise Unreadable(map(str, faults))
         return Document(**parts)
 
-    def _judged(self, raw: object, known: Fields) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+    def _judged(self, raw: object, known: Fields, run: Run | None = None) -> tuple[dict[str, Any], tuple[Fault, ...]]:
         """Return the parts of a document that differ from `known`, and every fault."""
         if not is_object(raw):
             return {}, (Fault("document", f"is a {kind_of(raw)}, not an object"),)
-        parts, faults = parts_of(raw, known)
+        parts, faults = parts_of(raw, known, run)
         faults = (*faults, *self._faults(raw, parts))
-        if not faults and parts.keys() & {"run", "suspended"}:
+        if not faults and "_suspended" in raw and parts.keys() & {"run", "suspended"}:
             faults = tuple(_twice(raw))
         return parts, faults
 
@@ -193,7 +194,7 @@ class StateValidator:
         steps = self.kept.get((run.flow, run.version), self.flows[run.flow])
         if run.step not in steps:
             yield Fault(f"{path}.step", f"names no state of flow {run.flow!r}")
-        elif not all(step in steps for step in run.trail):
+        elif not all(map(steps.__contains__, run.trail)):
             yield Fault(path, f"has a trail with a step that is not a state of flow {run.flow!r}")
 
 

@@ -160,7 +160,7 @@ def close(draft: Draft, event: Event, route: ReplyRoute) -> Decision:
     document = _document(draft, event)
     raw = document_to_raw(document, draft.before)
     rules, judged = draft.bot.validator, draft.before.judged
-    rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None)
+    rules.check(raw, judged.plain if judged is not None and judged.rules is rules else None, document.run)
     data = dumps_unstructured(raw)
     check_room(draft, event, raw, len(data))
     keep_judged(document, raw, rules)
