@@ -62,6 +62,12 @@ def rows(url: str, client: Any) -> Iterator[tuple[str, str]]:
     with FlowStateManager.from_url(url, flows.bot, services=services, rates=None) as manager:
         each, _ = _measured(client, manager, [_message(ADA, "Z") for _ in range(1_000)])
         yield "a refused message, without rates", f"{each:,.0f} bytes"
+        manager.handle(_message(ADA, "menu"))
+        member_id = manager.handle(_message(ADA, "Z")).state.member_id
+        entries = len(manager.history(member_id))
+        each, taken = _measured(client, manager, [_message(ADA, "Z") for _ in range(10_000)])
+        more = len(manager.history(member_id)) - entries
+        yield f"{taken:,} refused messages in a row, without rates", f"{each * taken:,.0f} bytes, {more} audit entries"
         manager.handle(_message(ADA, "1", "same"))
         each, _ = _measured(client, manager, [_message(ADA, str(n), "same") for n in range(1_000)])
         yield "a message with a used id and other content, without rates", f"{each:,.0f} bytes"

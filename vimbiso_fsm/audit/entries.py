@@ -57,7 +57,7 @@ class AuditEntry:
         member_id: The member.
         channel: The type of the channel, and a digest of its identifier.
         kind: "transition", "refusal", "command", "page", "start", "call", "timer", "session", "delivery", "recovery",
-            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock" or
+            "move", "link", "unlink", "merge", "update", "migration", "reset", "wipe", "erase", "clock", "folded" or
             "error".
         status: The status of the outcome.
         token: The token of the commit.
@@ -247,14 +247,28 @@ def seal(entry: AuditEntry, document: bytes, previous: str) -> Entry:
     Raises:
         NotStorable: JSON cannot hold a value.
     """
+    body = body_of(entry, digest(document), previous)
+    return Entry(entry.version, digest(body), body)
+
+
+def body_of(entry: AuditEntry, document: str, previous: str) -> bytes:
+    """Return the body of an entry.
+
+    Args:
+        entry: The entry, without its digests.
+        document: The digest of the document that is stored with it.
+        previous: The digest of the previous entry; "" for the first.
+
+    Raises:
+        NotStorable: JSON cannot hold a value.
+    """
     raw = {name: value for name in _NAMES if (value := getattr(entry, name))}
     raw["version"] = entry.version
     raw["at"] = entry.at.isoformat()
     raw["steps"] = [_step_to_raw(step) for step in entry.steps]
-    raw["document"] = digest(document)
+    raw["document"] = document
     raw["previous"] = previous
-    body = dumps_unstructured(raw, "audit entry")
-    return Entry(entry.version, digest(body), body)
+    return dumps_unstructured(raw, "audit entry")
 
 
 ERASED: Final = "erase"

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import attrs
 
 from vimbiso_fsm.audit.entries import AuditEntry, AuditStep, unseal
+from vimbiso_fsm.audit.folding import FOLDED, first_instant, first_of, first_version
 from vimbiso_fsm.audit.trail import Trail
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.errors import EntryNotFound
@@ -87,11 +88,14 @@ def explain(bot: Bot, trail: Trail, version: int) -> Explanation:
         trail: The trail of the member.
         version: The version of the document that the commit made.
 
+    Returns:
+        The explanation; that of the fold, if the entry was folded with others.
+
     Raises:
         EntryNotFound: No entry of this version is kept.
         Unreadable: The entry cannot be read.
     """
-    entry = next((entry for entry in trail.entries if entry.version == version), None)
+    entry = next((entry for entry in trail.entries if first_of(entry) <= version <= entry.version), None)
     if entry is None:
         raise EntryNotFound(trail.name, version, _why_not(trail, version))
     read = unseal(entry)
@@ -175,22 +179,36 @@ def _matched_transition(transition: Transition[Any], verdicts: list[tuple[str, s
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     entry = explanation.entry
-    yield f"entry {entry.version} of member {entry.member_id}: {entry.kind}, {entry.status}"
+    if entry.kind == FOLDED:
+        yield from _fold_lines(entry)
+    else:
+        yield f"entry {entry.version} of member {entry.member_id}: {entry.kind}, {entry.status}"
     yield f"at {entry.at.isoformat()}, on {entry.channel[0] or 'no channel'} {entry.channel[1]}".rstrip()
     for explained in explanation.steps:
         yield from _step_lines(explained)
-    if not explanation.steps:
+    if not explanation.steps and entry.kind != FOLDED:
         yield "no trigger was tried"
     for name in sorted({*entry.changed, *entry.before, *entry.after}):
         if name in entry.changed:
             yield f"changed {name}: {_shown(entry.before, name)} -> {_shown(entry.after, name)}"
-    if entry.codes:
+    if entry.codes and entry.kind != FOLDED:
         yield f"said: {', '.join(entry.codes)}"
-    if entry.detail:
+    if entry.detail and entry.kind != FOLDED:
         yield f"detail: {json.dumps(entry.detail, ensure_ascii=False)}"
     yield f"committed: document {entry.document}"
     yield f"           as entry {explanation.digest}"
     yield f"           after {entry.previous or 'none, it is the first'}"
+
+
+def _fold_lines(entry: AuditEntry) -> Iterator[str]:
+    place = f"{entry.dest} of run {entry.run}"
+    yield f"entries {first_version(entry)} to {entry.version} of member {entry.member_id}, folded into one"
+    since = first_instant(entry).isoformat()
+    yield f"{entry.detail.get('count')} messages left the member at {place}, the first at {since}"
+    codes: Fields = entry.detail.get("codes", {})
+    if codes:
+        yield "said: " + ", ".join(f"{code} ({times})" for code, times in codes.items())
+    yield "the latest"
 
 
 def _step_lines(explained: Explained) -> Iterator[str]:

@@ -13,12 +13,13 @@ from typing import Protocol
 
 import attrs
 
-from vimbiso_fsm.audit.entries import AuditEntry, Incident, is_erased, unseal
+from vimbiso_fsm.audit.entries import AuditEntry, Incident, unseal
+from vimbiso_fsm.audit.folding import first_instant, first_of, is_whole
 from vimbiso_fsm.document.document import Fields
 from vimbiso_fsm.document.json_codec import loads
 from vimbiso_fsm.errors import Unreadable
 from vimbiso_fsm.flow.interrupts import is_interrupt
-from vimbiso_fsm.store.requests import Entry, Record, digest
+from vimbiso_fsm.store.requests import Entry, Record
 
 
 @attrs.frozen
@@ -91,6 +92,8 @@ class FlowAuditLogger:
     ) -> bool:
         """Return whether an entry or an incident matches all filters that are given.
 
+        An entry that stands for a row of messages matches a time if one of them may.
+
         Args:
             entry: The entry or the incident.
             channels: The channel of the member, as the audit may show it (`Digests.all_shown`).
@@ -101,12 +104,13 @@ class FlowAuditLogger:
         """
         steps = entry.steps if isinstance(entry, AuditEntry) else ()
         at = _in_utc(entry.at)
+        began = _in_utc(first_instant(entry)) if isinstance(entry, AuditEntry) else at
         return (
             (channels is None or entry.channel in channels)
             and (flow is None or flow in {entry.flow, *(step.flow for step in steps)})
             and (run is None or run in {entry.run, *(step.run for step in steps)})
             and (since is None or at >= _in_utc(since))
-            and (until is None or at <= _in_utc(until))
+            and (until is None or began <= _in_utc(until))
         )
 
     @staticmethod
@@ -118,9 +122,9 @@ class FlowAuditLogger:
         found: list[str] = []
         before: Entry | None = None
         for entry in entries:
-            if digest(entry.body) != entry.digest and not is_erased(entry):
+            if not is_whole(entry):
                 found.append(f"entry {entry.version}: its digest does not fit its text")
-            first = _first_version(entry)
+            first = first_of(entry)
             if before is not None and first != before.version + 1:
                 found.append(f"entry {entry.version} follows entry {before.version}")
             found += _text_faults(entry, before)
@@ -155,12 +159,6 @@ class FlowAuditLogger:
             if flow_data and valid(flow_data):
                 return dict(flow_data)
         return None
-
-
-def _first_version(entry: Entry) -> int:
-    """Return the version of an entry; of one that stands for others, that of the first."""
-    first = unseal(entry).detail.get("first") if is_erased(entry) else None
-    return first if isinstance(first, int) else entry.version
 
 
 def _text_faults(entry: Entry, before: Entry | None) -> Iterator[str]:

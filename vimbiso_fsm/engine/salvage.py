@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from vimbiso_fsm.audit.entries import ERASED, AuditEntry, AuditStep, unseal
+from vimbiso_fsm.audit.folding import is_whole
 from vimbiso_fsm.document.codec import document_from_raw, document_to_raw
 from vimbiso_fsm.document.document import (
     Document,
@@ -318,13 +319,12 @@ def with_notice(bot: Bot, document: Document, words: Text, token: str) -> Docume
 
 
 def intact_entries(stored: Sequence[Entry]) -> tuple[AuditEntry, ...]:
-    """Return the audit entries that are what was written: those of their digest, and tombstones, which have none."""
+    """Return the audit entries that are what was written."""
     found: list[AuditEntry] = []
     for entry in stored:
         with suppress(Unreadable):
-            read = unseal(entry)
-            if read.kind == ERASED or digest(entry.body) == entry.digest:
-                found.append(read)
+            if is_whole(entry):
+                found.append(unseal(entry))
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ import itertools
 import attrs
 
 from vimbiso_fsm.audit.entries import ERASED, entry_for, is_erased, tombstone
+from vimbiso_fsm.audit.folding import first_of
 from vimbiso_fsm.document.ids import hashed, instant, is_guest_id
 from vimbiso_fsm.errors import MemberNotFound
 from vimbiso_fsm.operations.context import Context
@@ -89,7 +90,7 @@ async def _is_gone(member_id: str) -> bool:
 
 def _tombstone(context: Context, member_id: str, entries: list[Entry], previous: str, at: float) -> bytes:
     last = entries[-1].version
-    first = min(entry.version for entry in entries)
+    first = min(map(first_of, entries))
     detail = {"erased": len(entries), "first": first, "by": BY}
     token = hashed("erase", member_id, str(last), entries[-1].digest)
     noted = entry_for(ERASED, token, member_id=member_id, version=last, at=instant(at), channel=("", ""), detail=detail)

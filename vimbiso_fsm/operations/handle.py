@@ -17,6 +17,7 @@ from functools import cached_property
 import attrs
 
 from vimbiso_fsm.audit.entries import Incident
+from vimbiso_fsm.audit.folding import is_fold_due
 from vimbiso_fsm.document.codec import decode, encode
 from vimbiso_fsm.document.document import Document, first_document
 from vimbiso_fsm.document.ids import instant
@@ -33,6 +34,7 @@ from vimbiso_fsm.messages.message import Message
 from vimbiso_fsm.messages.replies import Reply, Text
 from vimbiso_fsm.operations.context import Context
 from vimbiso_fsm.operations.effects import STILL_RUNNING, Pause, TakePlace
+from vimbiso_fsm.operations.fold import fold
 from vimbiso_fsm.operations.guests import earlier_guest, find_guest
 from vimbiso_fsm.operations.history import read_legible
 from vimbiso_fsm.operations.leave import leave
@@ -391,6 +393,8 @@ class _Handling:
         if not self._status or stored.status == "failed":
             self._status = stored.status
         self._replies += stored.replies
+        if stored.entry is not None and is_fold_due(stored.entry):
+            await fold(turns.member_id)
         if stored.changed and stored.document.moved is not None:
             return await self._promote(stored.document, stored)
         if stored.call is None:

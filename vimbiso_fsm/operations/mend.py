@@ -34,7 +34,7 @@ from vimbiso_fsm.store.requests import (
     Record,
     Stored,
 )
-from vimbiso_fsm.store.retention import RECORDS_KEPT
+from vimbiso_fsm.store.retention import UNFOLDED
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ async def read_remains(member_id: str) -> tuple[Stored | Broken, Remains]:
     with suppress(DamagedDocument):
         records = await ReadRecords(member_id)
     refuse_encrypted(member_id, *(record.body for record in records))
-    entries = await read_legible(member_id, 2 * RECORDS_KEPT)
+    entries = await read_legible(member_id, UNFOLDED)
     return stored, Remains(stored.previous, records, entries, stored.head.digest)
 
 

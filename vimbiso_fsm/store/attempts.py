@@ -56,6 +56,7 @@ _WRITES: Final = (
     requests.SetAside,
     requests.Wipe,
     requests.Erase,
+    requests.Fold,
     requests.FreeChannels,
     requests.Claim,
     requests.Rewrite,

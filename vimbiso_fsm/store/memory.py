@@ -125,6 +125,19 @@ class _Member:
         self.tokens = {token: used for token, used in tokens.items() if used > at - TOKEN_KEPT}
         self.records_expire = self.tokens_expire = at + TOKEN_KEPT
 
+    def replace(self, first: int, last: int, body: bytes) -> int:
+        """Replace the audit entries of a range by one at the place of the latest of them; return their number."""
+        gone = [dated for dated in self.audit if first <= dated[1].version <= last]
+        if gone:
+            at, latest = gone[-1]
+            entry = requests.Entry(latest.version, latest.digest, body)
+            self.audit = tuple(
+                (at, entry) if dated is gone[-1] else dated
+                for dated in self.audit
+                if dated is gone[-1] or dated not in gone
+            )
+        return len(gone)
+
     @property
     def quarantined(self) -> tuple[requests.Quarantined, ...]:
         """The quarantined documents, named by their places."""
@@ -225,6 +238,8 @@ class MemoryStore:
                 return len(owned)
             case requests.Erase():
                 return self._erase(self._member(request.member_id), request)
+            case requests.Fold(member_id, first, last, body):
+                return self._member(member_id).replace(first, last, body)
             case requests.Rewrite():
                 return self._rewrite(self._member(request.member_id), request)
             case requests.ReadKeys(member_id):
@@ -395,21 +410,13 @@ class MemoryStore:
     def _erase(self, member: _Member, erase: requests.Erase) -> requests.Erased | requests.Conflict:
         if erase.all and member.state is not None:
             return requests.Conflict(member.stored(self._at()))
-        erased = [dated for dated in member.audit if erase.first <= dated[1].version <= erase.last]
-        if erased:
-            at, latest = erased[-1]
-            tombstone = requests.Entry(latest.version, latest.digest, erase.body)
-            member.audit = tuple(
-                (at, tombstone) if dated is erased[-1] else dated
-                for dated in member.audit
-                if dated is erased[-1] or dated not in erased
-            )
+        erased = member.replace(erase.first, erase.last, erase.body)
         if erase.all:
             member.previous, member.records = None, ()
             member.tokens.clear()
             self._incidents.pop(erase.member_id, None)
             self._due.pop(erase.member_id, None)
-        return requests.Erased(len(erased))
+        return requests.Erased(erased)
 
 
 class AsyncMemoryStore:

@@ -40,7 +40,7 @@ Rules of stored data:
     names a head and every quarantined key; if either has changed, the answer is `Conflict`. A repeated wipe is answered
     as the first one was.
 13. An erasure replaces entries of the audit by a tombstone that keeps the head and the chain. Nothing of what the
-    entries held is left.
+    entries held is left. A fold replaces a row of entries by one that stands for them, in the same way.
 14. `Rewrite` replaces bytes only where the bytes to be replaced are stored, and changes neither a head nor a lifetime.
     A key of a member's own is replaced only while it is kept: one that was dropped does not come back.
 15. What was stored is compared with a check beside it when it is read. A document or a head that is not what was
@@ -562,6 +562,26 @@ class Erase(Effect["Erased | Conflict"]):
     last: int
     body: bytes = attrs.field(repr=False)
     all: bool = False
+
+
+@attrs.frozen
+class Fold(Effect[int]):
+    """Replace a range of audit entries by one that stands for them, and return the number of entries replaced.
+
+    The new entry stands in the place of the latest entry of the range and keeps its version, digest and timestamp, so
+    the chain goes on from it. Entries that another writer has folded meanwhile are none of the range. Repeatable.
+
+    Attributes:
+        member_id: The member.
+        first: The first version of the range.
+        last: The last version of the range.
+        body: The body of the entry.
+    """
+
+    member_id: str
+    first: int
+    last: int
+    body: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen

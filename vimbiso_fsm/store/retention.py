@@ -9,6 +9,7 @@
 | turn records                   | `TOKEN_KEPT`, `RECORDS_KEPT`         | the member's latest commit                |
 | … of messages without a turn   | `TOKEN_KEPT`, `UNTAKEN_KEPT`         | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
+| … of refused messages in a row | `UNFOLDED`, `FOLD_EVERY` and one     | the commit that wrote the latest of them  |
 | incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
 | owner of a channel             | no end                               |                                           |
@@ -93,6 +94,15 @@ Thirteen months: a full year can still be examined during the month after it.
 """
 AUDIT_KEPT: Final = 10_000
 """Audit entries kept per member: at 25 turns a day, all entries of `AUDIT_LIFE`."""
+UNFOLDED: Final = 2 * RECORDS_KEPT
+"""The latest audit entries of a member, which are never folded.
+
+A recovery reads them, and each turn record that is kept belongs to one of them.
+"""
+FOLD_EVERY: Final = 64
+"""Versions after which the audit is folded, if the member still stands at the same question."""
+FOLD_LEAST: Final = 16
+"""Entries that one entry takes the place of, at least."""
 INCIDENTS_KEPT: Final = 1_000
 """Incidents kept per member, and incidents of the store as a whole."""
 EXPIRED_PER_APPEND: Final = 16

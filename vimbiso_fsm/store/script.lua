@@ -340,7 +340,7 @@ if mode == 'set_aside_shared' then
       call('RENAME', KEYS[i], KEYS[to])
       call('EXPIREAT', KEYS[to], ends)
     elseif whole then
-      call('DEL', KEYS[i])
+      call('UNLINK', KEYS[i])
     end
   end
   return {KEYS[1], token, 'read', at}
@@ -452,7 +452,7 @@ if mode == 'wipe' then
   call('ZCARD', KEYS[6])
   append(4, ARGV[6] .. ' ' .. ARGV[7] .. ' ', ARGV[8], ARGV[9], ARGV[10], ARGV[11])
   call('ZREM', KEYS[6], ARGV[12])
-  call('DEL', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
+  call('UNLINK', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 7))
   return {KEYS[1], token, 'committed', at}
 end
 
@@ -460,25 +460,33 @@ end
 -- ARGV 4 first version  5 last version  6 tombstone  7 '1' to remove all else of the member, or ''  8 member
 if mode == 'erase' then
   if ARGV[7] ~= '' and call('EXISTS', KEYS[1]) == 1 then return current('conflict') end
-  local left, kept, erased, place = call('PTTL', KEYS[4]), {}, 0, nil
-  for _, frame in ipairs(call('LRANGE', KEYS[4], 0, -1)) do
-    local version, words = string.match(frame, '^(%d+) (%S* @%d+%.%d+ )')
-    if not version then version, words = string.match(frame, '^(%d+) (%S* )') end
-    if version and tonumber(version) >= tonumber(ARGV[4]) and tonumber(version) <= tonumber(ARGV[5]) then
-      erased = erased + 1
-      if not place then place = #kept + 1 end
-      kept[place] = version .. ' ' .. words .. ARGV[6]
-    else
-      kept[#kept + 1] = frame
+  local first, last, left = tonumber(ARGV[4]), tonumber(ARGV[5]), call('PTTL', KEYS[4])
+  -- The frames from the end of the list down to the first of the range, latest first; the others are not touched.
+  local before, after, erased, seen = call('LLEN', KEYS[4]), {}, 0, false
+  while before > 0 and not seen do
+    local begins = math.max(before - 64, 0)
+    local frames = call('LRANGE', KEYS[4], begins, before - 1)
+    for i = #frames, 1, -1 do
+      local version, words = string.match(frames[i], '^(%d+) (%S* @%d+%.%d+ )')
+      if not version then version, words = string.match(frames[i], '^(%d+) (%S* )') end
+      seen = version and tonumber(version) < first
+      if seen then break end
+      before = before - 1
+      if not version or tonumber(version) > last then
+        after[#after + 1] = frames[i]
+      else
+        erased = erased + 1
+        if erased == 1 then after[#after + 1] = version .. ' ' .. words .. ARGV[6] end
+      end
     end
   end
   if erased > 0 then
-    call('DEL', KEYS[4])
-    for i = 1, #kept do call('RPUSH', KEYS[4], kept[i]) end
+    if before > 0 then call('LTRIM', KEYS[4], 0, before - 1) else call('UNLINK', KEYS[4]) end
+    for i = #after, 1, -1 do call('RPUSH', KEYS[4], after[i]) end
     if left > 0 then call('PEXPIRE', KEYS[4], left) end
   end
   if ARGV[7] ~= '' then
-    call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[7])
+    call('UNLINK', KEYS[2], KEYS[3], KEYS[5], KEYS[7])
     call('ZREM', KEYS[6], ARGV[8])
   end
   return {KEYS[1], token, 'erased', at, erased}

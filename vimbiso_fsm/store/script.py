@@ -53,6 +53,7 @@ Inspected: TypeAlias = (
     | requests.Commit
     | requests.Wipe
     | requests.Erase
+    | requests.Fold
     | requests.SetWakeUp
     | requests.ReadAudit
     | requests.ReadRecords
@@ -252,6 +253,9 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.Erase(member_id, first, last, body, everything):
             keys_to = (*keys.member(member_id), keys.incidents(member_id))
             return _command(keys_to, b"erase", first, last, body, b"1" if everything else b"", _raw(member_id))
+        case requests.Fold(member_id, first, last, body):
+            keys_to = (*keys.member(member_id), keys.incidents(member_id))
+            return _command(keys_to, b"erase", first, last, body, b"", _raw(member_id))
         case requests.Rewrite():
             return _command(keys.member(request.member_id), b"rewrite", *_encode_rewrite(request))
         case requests.ReadKeys(member_id):
@@ -464,6 +468,8 @@ def _decode(request: requests.Request, reply: list[Any]) -> object:
             return requests.Committed(requests.Head(entry.version, entry.digest), float(at))
         case requests.Erase(), [b"erased", _, int(entries)] if type(entries) is int and entries >= 0:
             return requests.Erased(entries)
+        case requests.Fold(), [b"erased", _, int(entries)] if type(entries) is int and entries >= 0:
+            return entries
         case _, [b"read", at, *found]:
             return _read(request, found, float(at))
         case _:

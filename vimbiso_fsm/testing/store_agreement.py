@@ -109,6 +109,7 @@ def _steps() -> SearchStrategy[_Step]:
         "set_aside",
         "wipe",
         "erase",
+        "fold",
         "link",
         "unlink",
         "free",
@@ -191,6 +192,8 @@ class _Pair:
                 return self._wipe(step, member)
             case "erase":
                 return requests.Erase(member, 0, step.head + 1, b"tombstone", all=step.inherits)
+            case "fold":
+                return requests.Fold(member, step.other, step.head + 1, b"fold")
             case "free":
                 return requests.FreeChannels(member)
             case "audit":

@@ -885,6 +885,25 @@ def law_13_an_erasure_keeps_the_head_and_the_chain(store: requests.Store) -> Non
     trial.advance(head)
 
 
+def law_13_a_fold_keeps_the_head_and_the_chain(store: requests.Store) -> None:
+    """A fold puts one entry in the place of a range, and leaves all other entries and the head."""
+    trial = _Trial(store)
+    heads = [trial.advance(requests.NO_HEAD)]
+    for _ in range(4):
+        heads.append(trial.advance(heads[-1]))
+    before = store.perform(requests.ReadAudit(trial.member_id))
+    _same(store.perform(requests.Fold(trial.member_id, 2, 4, b"folded")), 3, "the number of entries folded")
+    for _ in range(2):
+        audit = store.perform(requests.ReadAudit(trial.member_id))
+        wanted = (before[0], requests.Entry(4, heads[3].digest, b"folded"), before[4])
+        _same(audit, wanted, "the entries after a fold")
+        _same(store.perform(requests.Fold(trial.member_id, 2, 3, b"late")), 0, "a fold of what was folded")
+        _same(store.perform(requests.Fold(trial.member_id, 2, 4, b"folded")), 1, "a fold made again")
+    head = trial.advance(heads[-1])
+    stored = is_answer(requests.Stored, store.perform(requests.Load(trial.member_id)), "a load")
+    _same(stored.head, head, "the head after a fold")
+
+
 def law_14_bytes_are_replaced_where_they_are(store: requests.Store) -> None:
     """A rewrite replaces the document, the one before and records in place, and leaves what has changed meanwhile."""
     trial = _Trial(store)
