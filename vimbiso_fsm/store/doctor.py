@@ -71,6 +71,7 @@ RIGHTS: Final = (
         "set",
         "time",
         "type",
+        "unlink",
         "zadd",
         "zcard",
         "zcount",
@@ -97,7 +98,7 @@ def _as_sent(command: str, key: str) -> str:
             return command
         case "eval" | "evalsha":
             return f"{command} x 1 {key}"
-        case "copy" | "rename" | "del" | "exists":  # each of their words is a key
+        case "copy" | "rename" | "del" | "unlink" | "exists":  # each of their words is a key
             return f"{command} {key} {key}"
         case _:
             return f"{command} {key} 0 0"
