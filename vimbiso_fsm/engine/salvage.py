@@ -50,6 +50,7 @@ from vimbiso_fsm.flow.flow import Flow
 from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
+from vimbiso_fsm.store.ciphertext import named_digest
 from vimbiso_fsm.store.requests import Entry, Head, Record, digest
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
@@ -201,13 +202,16 @@ def _readable(bot: Bot, raw: Mapping[str, object]) -> Document | None:
 def proves(entries: Sequence[AuditEntry], head: Head, data: bytes) -> bool:
     """Return whether the audit says that a document was stored, byte for byte, as the latest one.
 
+    A document that was encrypted again since then carries the digest of before, which is authenticated when it is
+    decrypted.
+
     Args:
         entries: The intact audit entries, oldest first.
         head: The head of the audit.
-        data: The bytes in question.
+        data: The bytes in question, as they are stored.
     """
     latest = entries[-1] if entries else None
-    return latest is not None and latest.version == head.version and latest.document == digest(data)
+    return latest is not None and latest.version == head.version and latest.document == named_digest(data)
 
 
 def _is_anothers(found: Mapping[str, object], member_id: str) -> bool:

@@ -171,7 +171,7 @@ async def _beside_its_head(bot: Bot, member_id: str, found: _Found, broken: Brok
     match open_document(bot, member_id, Stored(broken.head, data or None, broken.at), instant(broken.at)):
         case Sound(document):
             return attrs.evolve(found, document=document, proven=True)
-        case Newer(error) | Foreign(error):
+        case Newer(error) | Foreign(error) | Encrypted(error):
             raise error
         case _:
             remains = attrs.evolve(found.remains, unproven=broken.document or b"")

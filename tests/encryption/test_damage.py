@@ -1,0 +1,63 @@
+"""Damage beside encrypted data: what the check finds, what the audit proves, and what needs the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("cryptography", reason="needs the package cryptography")
+
+from tests.encryption.test_managers import BOTH, ENCRYPTED, NEW, OLD, PIN, on, said, talk
+from tests.engines import Server
+from vimbiso_fsm import EncryptedState, Encryption
+from vimbiso_fsm.encryption.procedures import Reencrypt
+from vimbiso_fsm.store.redis_atomic import AtomicStateManager
+from vimbiso_fsm.store.requests import Broken, Load
+from vimbiso_fsm.testing.chat import STORE_SECRET
+
+
+def _flip(client: Any, field: str) -> bytes:
+    """Flip a bit of a field of the state of the member, and return the name of the key."""
+    [name] = client.scan_iter("*:member:m-1:state")
+    value = client.hget(name, field)
+    client.hset(name, field, value[:-1] + bytes([value[-1] ^ 1]))
+    return bytes(name)
+
+
+@pytest.mark.parametrize("field", ["v", "h", "c"])
+@pytest.mark.parametrize("again", [False, True], ids=["as committed", "encrypted again"])
+@pytest.mark.parametrize("scope", ENCRYPTED)
+def test_only_the_head_beside_an_encrypted_document_is_damaged(scope: Any, again: bool, field: str, server: Server):
+    """An encrypted document that the audit names stays as it was, also if it was encrypted again since its commit."""
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
+        manager = on(store, Encryption(OLD, scope))
+        talk(manager)
+        if again:
+            manager = on(store, Encryption(BOTH, scope))
+            manager.ask(Reencrypt("m-1"))
+        before = manager.state("m-1")
+        assert before is not None
+        _flip(client, field)
+        assert isinstance(store.perform(Load("m-1")), Broken)
+        outcome = manager.handle(said(99, f"row {PIN} 1"))
+        assert (outcome.status, outcome.state.version) == ("advanced", before.version + 3)
+        recovery = next(entry for entry in manager.history("m-1") if entry.kind == "recovery")
+        assert (recovery.detail["from"], recovery.detail["lost"]) == ("document", ["head"])
+
+
+@pytest.mark.parametrize("scope", ENCRYPTED)
+def test_a_damaged_head_beside_a_document_without_its_key(scope: Any, server: Server):
+    """Where only the key could tell what a document says, damage to its head is no reason to do without it."""
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
+        talk(on(store, Encryption(OLD, scope)))
+        for name in ("prev", "turns"):
+            client.delete(*client.scan_iter(f"*:member:m-1:{name}"))
+        state = _flip(client, "h")
+        kept = client.dump(state)
+        other = on(store, Encryption(NEW, scope))
+        for operation in (lambda: other.recover("m-1"), lambda: other.handle(said(99, "again"))):
+            with pytest.raises(EncryptedState):
+                operation()
+            assert client.dump(state) == kept
+        assert on(store, Encryption(BOTH, scope)).recover("m-1").source == "document"
