@@ -34,6 +34,7 @@ from vimbiso_fsm.store.requests import (
     Commit,
     Committed,
     DropKeys,
+    DropOldest,
     Duplicate,
     Entry,
     Erase,
@@ -52,6 +53,7 @@ from vimbiso_fsm.store.requests import (
     ReadIncidents,
     ReadInherited,
     ReadKeys,
+    ReadOldest,
     ReadOwner,
     ReadQuarantine,
     ReadRecords,
@@ -150,6 +152,7 @@ def _requests() -> Iterator[Any]:
     yield from (FindOwner(CHANNEL), Link(CHANNEL.with_account(""), "m"), FindOwner(CHANNEL), Link(CHANNEL, "m"))
     yield from (FindOwner(CHANNEL), Unlink(CHANNEL, "m"), ReadOwner(), Claim(b"{}", None), ReadOwner())
     yield SetAside(ReadDue(shard_of("m")), (b"m",))
+    yield from (ReadOldest("m", 2), DropOldest("m", 0, first, life=9), DropOldest("m", 1, first))
     yield from (Erase("m", 1, 2, b"{}"), Erase("m", 1, 2, b"{}", all=True), Wipe("m", NO_HEAD, _entry(1, "t")))
     key = MemberKey("~1", b"key")
     yield from (Rewrite("n"), KeepKey("n", key), ReadKeys("n"), DropKeys("n", ("~1",)), ReadKeys("n"))
@@ -458,7 +461,7 @@ def test_an_error_before_a_lost_reply_counts_as_lost(is_async: bool):
 LASTING: Final = (
     UseTokens,
     *(Quarantine, Link, Unlink, SetWakeUp, RecordIncident, SetAside, Wipe, Erase, Claim),
-    *(Rewrite, KeepKey, DropKeys),
+    *(Rewrite, KeepKey, DropKeys, DropOldest),
 )
 
 

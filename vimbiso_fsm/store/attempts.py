@@ -57,6 +57,7 @@ _WRITES: Final = (
     requests.Wipe,
     requests.Erase,
     requests.Fold,
+    requests.DropOldest,
     requests.FreeChannels,
     requests.Claim,
     requests.Rewrite,

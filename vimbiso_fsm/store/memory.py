@@ -204,6 +204,10 @@ class MemoryStore:
                 return tuple(sorted(names))
             case requests.ReadAudit(member_id, last):
                 return _latest(self._member(member_id).audit, last)
+            case requests.ReadOldest(member_id, count):
+                return _latest(self._member(member_id).audit, None)[: max(count, 0)]
+            case requests.DropOldest():
+                return self._drop_oldest(self._member(request.member_id), request)
             case requests.ReadRecords(member_id):
                 return self._member(member_id).records
             case requests.ReadInherited(member_id, since):
@@ -393,6 +397,15 @@ class MemoryStore:
         member.audit_expires = at + AUDIT_LIFE
         self._due.pop(wipe.member_id, None)
         return requests.Committed(member.head, at)
+
+    def _drop_oldest(self, member: _Member, drop: requests.DropOldest) -> bool:
+        left = member.audit[drop.count :]
+        if not left or requests.Head(left[0][1].version, left[0][1].digest) != drop.left:
+            return False
+        member.audit = left
+        if drop.life is not None:
+            member.audit_expires = self._at() + drop.life
+        return True
 
     def _rewrite(self, member: _Member, rewrite: requests.Rewrite) -> int:
         rewritten, state = 0, member.state

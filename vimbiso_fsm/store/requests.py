@@ -47,6 +47,8 @@ Rules of stored data:
     written is answered with `Broken`, whose head is that of the audit; such a turn record is passed over. The check
     covers the version, the digest and the bytes of the document, and all of a record. Documents and records of an older
     release have none. The latest tokens are kept twice. A store whose bytes cannot change needs no checks.
+16. The oldest audit entries are dropped only before an entry that is named by its place, its version and its digest, so
+    a stale request drops nothing, and the latest entry stays. It can be kept for longer than rule 7 says.
 """
 
 from __future__ import annotations
@@ -423,6 +425,36 @@ class ReadAudit(Effect["tuple[Entry, ...]"]):
     member_id: str
     last: int | None = None
     tolerant: bool = False
+
+
+@attrs.frozen
+class ReadOldest(Effect["tuple[Entry, ...]"]):
+    """Read the oldest audit entries of a member, oldest first, at most `count` of them.
+
+    A place of the list that holds no entry is an entry of version 0 in the answer.
+    """
+
+    member_id: str
+    count: int
+
+
+@attrs.frozen
+class DropOldest(Effect[bool]):
+    """Drop the oldest audit entries of a member (rule 16). Repeatable.
+
+    The answer is False, and nothing changes, if the first entry that would be left is another one.
+
+    Attributes:
+        member_id: The member.
+        count: The number of entries to be dropped.
+        left: The version and the digest of the first entry that is left.
+        life: Seconds that the entries that are left are kept, unless one is appended; None leaves their lifetime.
+    """
+
+    member_id: str
+    count: int
+    left: Head
+    life: int | None = None
 
 
 @attrs.frozen

@@ -190,6 +190,13 @@ if mode == 'load' then return current('stored') end
 if mode == 'load_previous' then return current('stored', kept(2)) end
 if mode == 'records' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1)} end
 if mode == 'audit' then return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[4], ARGV[4], ARGV[5])} end
+if mode == 'drop_oldest' then -- ARGV 4 entries to drop  5 version  6 digest of the next one  7 seconds it lives or ''
+  local version, digest = string.match(call('LINDEX', KEYS[4], ARGV[4]) or '', '^(%d+) (%S*) ')
+  local is_next = version == ARGV[5] and digest == ARGV[6]
+  if is_next and ARGV[7] ~= '' then call('EXPIREAT', KEYS[4], string.format('%.0f', now + ARGV[7])) end
+  if is_next then call('LTRIM', KEYS[4], ARGV[4], -1) end
+  return {KEYS[1], token, 'read', at, is_next and 1 or 0}
+end
 if mode == 'inherit' then
   local tokens = call('ZRANGE', KEYS[5], ARGV[4], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[5], 'WITHSCORES')
   return {KEYS[1], token, 'read', at, call('LRANGE', KEYS[3], 0, -1), tokens}

@@ -56,6 +56,8 @@ Inspected: TypeAlias = (
     | requests.Fold
     | requests.SetWakeUp
     | requests.ReadAudit
+    | requests.ReadOldest
+    | requests.DropOldest
     | requests.ReadRecords
     | requests.ReadInherited
 )
@@ -267,6 +269,11 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
             return _command((keys.of_member("keys", member_id),), b"drop_keys", *map(_raw, ids))
         case requests.ReadAudit(member_id, last):
             return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
+        case requests.ReadOldest(member_id, count):
+            return _command(keys.member(member_id), b"audit", *((0, count - 1) if count > 0 else (1, 0)))
+        case requests.DropOldest(member_id, count, left, life):
+            words = (left.version, word(left.digest), "" if life is None else life)
+            return _command(keys.member(member_id), b"drop_oldest", count, *words)
         case requests.ReadRecords(member_id):
             return _command(keys.member(member_id), b"records")
         case requests.ReadInherited(member_id, since):
@@ -493,8 +500,8 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
             return requests.Leased(_name(request, owner))
         case requests.ReadOwner() | requests.Claim(), [None | bytes() as owner]:
             return owner
-        case requests.UseTokens(), [0 | 1 as used] if type(used) is int:
-            return used == 1
+        case requests.UseTokens() | requests.DropOldest(), [0 | 1 as done] if type(done) is int:
+            return done == 1
         case requests.ReadInherited(), [list(frames), list(used)]:
             pairs = zip(_all_bytes(used[::2]), used[1::2], strict=True)
             tokens = tuple((unword(token), _score_of(score, at)) for token, score in pairs if token.isascii())
@@ -512,7 +519,7 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
             return tuple(map(_read_quarantined, items))
         case requests.ShowQuarantined():
             return tuple(map(unpack, items))
-        case requests.ReadAudit(_, _, True):
+        case requests.ReadAudit(_, _, True) | requests.ReadOldest():
             return tuple(map(_tolerated, items))
         case requests.ReadAudit(member_id):
             return _entries_of(member_id, items)

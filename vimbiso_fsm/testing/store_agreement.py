@@ -101,7 +101,7 @@ def check_agreement(
 def _steps() -> SearchStrategy[_Step]:
     from hypothesis import strategies as st
 
-    reads = ("load", "audit", "records", "inherited", "look_up", "wake_ups", "incidents", "aside", "scan")
+    reads = ("load", "audit", "oldest", "records", "inherited", "look_up", "wake_ups", "incidents", "aside", "scan")
     kinds = (
         *("commit",) * 8,
         "verify",
@@ -110,6 +110,7 @@ def _steps() -> SearchStrategy[_Step]:
         "wipe",
         "erase",
         "fold",
+        "drop",
         "link",
         "unlink",
         "free",
@@ -198,6 +199,10 @@ class _Pair:
                 return requests.FreeChannels(member)
             case "audit":
                 return requests.ReadAudit(member, last=None if step.inherits else step.head)
+            case "oldest":
+                return requests.ReadOldest(member, step.head)
+            case "drop":
+                return self._drop(step, member)
             case "records":
                 return requests.ReadRecords(member)
             case "inherited":
@@ -222,6 +227,13 @@ class _Pair:
                 )
             case _:
                 return requests.ReadDue(requests.shard_of(member), step.wake or 0.0, limit=1_000_000)
+
+    def _drop(self, step: _Step, member: str) -> requests.DropOldest:
+        count = step.other
+        kept = self._model.perform(requests.ReadOldest(member, count + 1))[count:]
+        left = requests.Head(kept[0].version, kept[0].digest) if kept else requests.NO_HEAD
+        left = attrs.evolve(left, digest="of another entry") if step.head >= _FORGED else left
+        return requests.DropOldest(member, count, left, step.life if step.inherits else None)
 
     def _head(self, member: str, back: int) -> requests.Head:
         heads = self._heads.setdefault(member, [requests.NO_HEAD])

@@ -941,6 +941,39 @@ def law_14_keys_of_a_member_are_kept_until_they_are_dropped(store: requests.Stor
     _same(store.perform(requests.ReadKeys(other)), (again,), "the keys of another member")
 
 
+def law_16_the_oldest_entries_are_dropped_before_a_named_one(store: requests.Store) -> None:
+    """The oldest entries are dropped if the named entry is the next one; otherwise, and of the latest, none is."""
+    trial = _Trial(store)
+    heads = [requests.NO_HEAD]
+    for _ in range(4):
+        heads.append(trial.advance(heads[-1]))
+    audit = store.perform(requests.ReadAudit(trial.member_id))
+    for count in (0, 1, 3, 9):
+        _same(store.perform(requests.ReadOldest(trial.member_id, count)), audit[:count], f"the oldest {count} entries")
+    others = (heads[2], attrs.evolve(heads[3], digest="another"), requests.Head(4, heads[3].digest))
+    refused = [*((2, left) for left in others), (4, heads[4]), (4, requests.NO_HEAD), (5, heads[4])]
+    for count, left in refused:
+        found = store.perform(requests.DropOldest(trial.member_id, count, left))
+        _same((found, _versions(trial)), (False, [1, 2, 3, 4]), f"what is left before {left} in place {count}")
+    drop = requests.DropOldest(trial.member_id, 2, heads[3])
+    _same((store.perform(drop), _versions(trial)), (True, [3, 4]), "what is left of two entries less")
+    _same((store.perform(drop), _versions(trial)), (False, [3, 4]), "what is left after a repeat")
+    _same(store.perform(requests.DropOldest(trial.member_id, 1, heads[4])), True, "the answer for all but the latest")
+    _same((trial.load().head, _versions(trial)), (heads[4], [4]), "the head and what is left")
+    trial.advance(heads[4])
+
+
+def law_16_a_lifetime_of_the_entries_that_are_left_can_be_set(store: requests.Store) -> None:
+    """A drop can set the lifetime of the entries that are left, also one of no entry; without one, it stays."""
+    trial, other = _Trial(store), _Trial(store)
+    for each, life, versions in ((trial, None, [2]), (trial, 10 * AUDIT_LIFE, [2]), (other, -9, [])):
+        if each.load().head == requests.NO_HEAD:
+            each.advance(each.advance(requests.NO_HEAD))
+            store.perform(requests.DropOldest(each.member_id, 1, each.load().head))
+        store.perform(requests.DropOldest(each.member_id, 0, each.load().head, life))
+        _same(_versions(each), versions, f"the entries that are kept for {life} seconds")
+
+
 def law_a_member_is_freed_of_all_channels(store: requests.Store) -> None:
     """Every channel of a member is free after `FreeChannels`, and no other member's."""
     member, other = f"m {token_hex(8)}", f"n {token_hex(8)}"
