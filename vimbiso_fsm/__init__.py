@@ -36,6 +36,7 @@ from vimbiso_fsm.messages.money import Money, totals
 from vimbiso_fsm.messages.replies import Button, Buttons, Menu, Reply, Row, Text
 
 # Embed: messages in, outcomes out
+from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import CommitEvent, FlowAuditLogger, Observer
 from vimbiso_fsm.document.document import Document
@@ -52,6 +53,8 @@ from vimbiso_fsm.runtime.worker import AsyncWorker, Worker
 # Fail: every error that the managers raise
 from vimbiso_fsm.errors import (
     AnotherBotsStore,
+    ArchiveConflict,
+    ArchiveUnavailable,
     BadToken,
     BotNotFound,
     CallPending,
@@ -97,6 +100,9 @@ __all__ = [
     "READ_ONLY",
     "SECRET",
     "AnotherBotsStore",
+    "ArchiveConflict",
+    "ArchiveUnavailable",
+    "Archiving",
     "AsyncFlowStateManager",
     "AsyncWorker",
     "AuditEntry",

@@ -617,6 +617,45 @@ class MissingSecret(StoreUnavailable):
     """The channel index of the store is keyed with a secret that this manager was not given. Nothing was changed."""
 
 
+class ArchiveUnavailable(StoreUnavailable):
+    """The archive of older audit entries refuses. What it was asked for was not done; the store has not changed.
+
+    Attributes:
+        place: The archive, without a password.
+    """
+
+    place: str
+
+    def __init__(self, place: str, fault: str) -> None:
+        self.place = place
+        super().__init__(f"the archive {place} refuses: {fault}")
+
+
+class ArchiveConflict(VimbisoError):
+    """The archive and the store have two entries of one version, or two chains. Neither was changed.
+
+    One of them was put back from an older copy, or belongs to another deployment.
+
+    Attributes:
+        member_id: The member.
+        version: The version of the first such entry.
+        archived: The digest in the archive.
+        stored: The digest in the store.
+    """
+
+    member_id: str
+    version: int
+    archived: str
+    stored: str
+
+    def __init__(self, member_id: str, version: int, archived: str, stored: str) -> None:
+        self.member_id, self.version, self.archived, self.stored = member_id, version, archived, stored
+        super().__init__(
+            f"member {member_id!r}, entry {version}: the archive has {archived[:12]} and the store {stored[:12]}; "
+            "nothing was archived; compare both with `vimbiso audit verify` before you remove one of them"
+        )
+
+
 class UnsafeStore(StoreUnavailable):
     """The store can lose what it acknowledges. It is not used.
 

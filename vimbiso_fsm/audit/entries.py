@@ -117,7 +117,8 @@ class Incident:
             "legacy" (a record of the previous release that could not be imported), "damage" (a damaged key that
             belongs to no single member was put aside or restored, or a worker met a damaged document), "waking" (a
             waking of the member failed) or "clock" (the store's clock and that of a process differ by more than an
-            hour, or do no longer).
+            hour, or do no longer) or "archive" (the archive refuses, has another entry of the same version, or a
+            damaged entry cannot be moved to it).
         member_id: The member; None for an incident of the store as a whole.
         channel: The type of the channel, and a digest of its identifier.
         token: The token of the message.

@@ -51,7 +51,7 @@ from vimbiso_fsm.flow.migrations import renamed
 from vimbiso_fsm.messages.message import Channel
 from vimbiso_fsm.messages.replies import Text
 from vimbiso_fsm.store.ciphertext import named_digest
-from vimbiso_fsm.store.requests import Entry, Head, Record, digest
+from vimbiso_fsm.store.requests import Entry, Head, Record
 from vimbiso_fsm.store.retention import DOCUMENT_LIFE, MAX_DOCUMENT, STRANGER_LIFE
 
 SALVAGED_ROOM: Final = MAX_DOCUMENT - 8 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import attrs
 
@@ -40,7 +40,10 @@ from vimbiso_fsm.runtime.clock import Clock
 from vimbiso_fsm.runtime.door import Door
 from vimbiso_fsm.runtime.services import DELIVERIES, Places, Services
 from vimbiso_fsm.runtime.watchdog import LOOKER, Watchdog, Watched
-from vimbiso_fsm.store.requests import RecordIncident
+from vimbiso_fsm.store.requests import Effect, RecordIncident
+
+if TYPE_CHECKING:
+    from vimbiso_fsm.archive.procedures import Moved
 
 _log = logging.getLogger("vimbiso_fsm")
 R = TypeVar("R")
@@ -141,6 +144,18 @@ class BaseManager:
         self.deliveries = Places(DELIVERIES)
         self.watched = LOOKER.watch(watchdog)
         self.observing = Watched(attrs.evolve(watchdog, stop=None)) if watchdog is not None and observers else None
+
+    def moving(self, member_id: str, *, archives: bool) -> Effect[Moved]:
+        """Return the request that moves audit entries of a member to the archive.
+
+        Raises:
+            FlowError: The manager has no archive.
+        """
+        if not archives:
+            raise FlowError("", "archive", "the manager was given none", "give it archive=, as a folder or a URL")
+        from vimbiso_fsm.archive.procedures import MoveToArchive  # only managers with an archive load it
+
+        return MoveToArchive(member_id)
 
     def check(self, message: Message) -> None:
         """Check a message.

@@ -22,6 +22,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, Unpack
 
+from vimbiso_fsm.archive.keeping import Archiving
 from vimbiso_fsm.audit.entries import AuditEntry, Incident
 from vimbiso_fsm.audit.flow_audit import Observer
 from vimbiso_fsm.document.document import Document
@@ -104,6 +105,8 @@ from vimbiso_fsm.store.requests import (
 if TYPE_CHECKING:
     import asyncio  # not at run time: `import vimbiso_fsm` does not load it
 
+    from vimbiso_fsm.archive.procedures import Moved
+    from vimbiso_fsm.archive.store import AsyncArchivedStore
     from vimbiso_fsm.encryption.store import AsyncEncryptedStore
 
 _log = logging.getLogger("vimbiso_fsm")
@@ -158,7 +161,12 @@ class FlowStateManager:
     """Handles messages on a store. Each message takes effect once.
 
     A manager can be shared between threads. It is a context manager.
+
+    Attributes:
+        archives: Whether the manager was given an archive.
     """
+
+    archives: bool
 
     def __init__(
         self,
@@ -177,6 +185,7 @@ class FlowStateManager:
         debug: bool = False,
         check_services: bool = True,
         encryption: Encryption | None = None,
+        archive: Archiving | str | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a manager.
@@ -198,13 +207,18 @@ class FlowStateManager:
             check_services: Whether the services are checked now against the calls of the bot. False suits a process
                 that handles no message, such as a script of an operator, and has no services.
             encryption: How what is stored of members is encrypted. Without it everything is stored plain.
+            archive: Where a worker moves older audit entries, and how many stay in the store; a URL has the bounds of
+                `Archiving`. Give it to every manager and worker of the store. Without it, entries that are too old for
+                the store are dropped.
             on_close: A function that `close` calls.
 
         Raises:
             ServiceError: A service that the bot calls is missing or does not fit.
             BotNotFound: `flows` names no bot.
             FlowError: `legacy` is given, and the bot has no importer, or an observer is no function.
-            ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing.
+            ModuleNotFoundError: `encryption` is given, and the package `cryptography` is missing, or `archive` is a
+                database, and SQLAlchemy is missing.
+            ArchiveUnavailable: The URL of the archive is none, or the driver of its database is missing.
         """
         self._base = BaseManager(
             flows, services, observers, cache, patience, call_wait, deliver, legacy, rates, watchdog,
@@ -224,6 +238,12 @@ class FlowStateManager:
 
             self._store = encrypted = EncryptedStore(store, encryption, self.bot.secrets_of)
             self._closing.callback(encrypted.close)
+        if archive is not None:
+            from vimbiso_fsm.archive.store import ArchivedStore
+
+            self._store = archived = ArchivedStore(self._store, archive, self._base.clock.now)
+            self._closing.callback(archived.close)
+        self.archives = archive is not None
 
     @classmethod
     def from_url(
@@ -392,6 +412,18 @@ class FlowStateManager:
             StoreUnavailable, CommitUnknown, Contended, NewerState, ForeignState: Call it again later.
         """
         return self._run(self._base.wake(member_id), member_id)
+
+    def archive(self, member_id: str) -> Moved:
+        """Move the audit entries of a member that exceed the bounds from the store to the archive.
+
+        A `Worker` calls it for each member that it wakes. An archive that refuses is no error: the entries stay in the
+        store, and an incident says why.
+
+        Raises:
+            FlowError: The manager was given no archive.
+            StoreUnavailable, CommitUnknown: Call it again later.
+        """
+        return self.ask(self._base.moving(member_id, archives=self.archives))
 
     def _claim(self) -> None:
         """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
@@ -863,7 +895,12 @@ class AsyncFlowStateManager:
     several threads; each loop has connections and queues of its own. Services may be sync or async; a sync one runs in
     a thread of its own, and an async one must work in each of the loops. In each loop, messages beyond `AT_ONCE` wait
     in the order of arrival, without a time limit.
+
+    Attributes:
+        archives: Whether the manager was given an archive.
     """
+
+    archives: bool
 
     def __init__(
         self,
@@ -882,6 +919,7 @@ class AsyncFlowStateManager:
         debug: bool = False,
         check_services: bool = True,
         encryption: Encryption | None = None,
+        archive: Archiving | str | None = None,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
         """Make a manager. See `FlowStateManager`."""
@@ -902,6 +940,12 @@ class AsyncFlowStateManager:
             from vimbiso_fsm.encryption.store import AsyncEncryptedStore
 
             self._store = self._encrypted = AsyncEncryptedStore(store, encryption, self.bot.secrets_of)
+        self._archived: AsyncArchivedStore | None = None
+        if archive is not None:
+            from vimbiso_fsm.archive.store import AsyncArchivedStore
+
+            self._store = self._archived = AsyncArchivedStore(self._store, archive, self._base.clock.now)
+        self.archives = archive is not None
 
     @classmethod
     def from_url(
@@ -1023,6 +1067,10 @@ class AsyncFlowStateManager:
     async def wake(self, member_id: str) -> tuple[AuditEntry, ...]:
         """Run a member's due work. See `FlowStateManager.wake`."""
         return await self._run(self._base.wake(member_id), member_id)
+
+    async def archive(self, member_id: str) -> Moved:
+        """Move the audit entries of a member to the archive. See `FlowStateManager.archive`."""
+        return await self.ask(self._base.moving(member_id, archives=self.archives))
 
     async def _claim(self) -> None:
         """Record the bot as the owner of the store, or check that it is, and take the digests of the store."""
@@ -1339,6 +1387,8 @@ class AsyncFlowStateManager:
         """Wait for late results, then close the connections, of all event loops. See `FlowStateManager.close`."""
         await self._loops.close()
         LOOKER.leave(self._base.watched)
+        if self._archived is not None:
+            await self._archived.close()
         if self._encrypted is not None:
             await self._encrypted.close()
         closed = self._on_close()

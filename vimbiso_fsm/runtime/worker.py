@@ -7,6 +7,7 @@ leases shards, reads the due members of each, and wakes them.
                of them by rendezvous hashing, so that a worker that starts or stops moves only its own shards
     Lease      lease the worker's own shards, and renew the leases until it stops. Those of a dead worker expire
     ReadDue    every second, read the due members of each shard
+    archive    move a member's older audit entries to the archive, if the manager has one
     wake       wake several members at the same time, so that a slow call delays no other member
 
 Each of these is tried by itself. A server of a cluster that is down costs the members on it their wake-ups while it is
@@ -74,6 +75,7 @@ class Metrics:
         failed: The number of wakings that ended in an error.
         shards: The number of shards leased now.
         workers: The number of workers that run now.
+        archived: The number of audit entries moved to the archive.
     """
 
     done: Counter[str] = attrs.field(factory=Counter[str])
@@ -81,10 +83,13 @@ class Metrics:
     failed: int = 0
     shards: int = 0
     workers: int = 0
+    archived: int = 0
 
     def __str__(self) -> str:
         kinds = " ".join(f"{kind}={count}" for kind, count in sorted(self.done.items()))
         known = f"shards={self.shards} workers={self.workers} woken={self.woken} failed={self.failed}"
+        if self.archived:
+            known += f" archived={self.archived}"
         return f"{known} {kinds}".rstrip()
 
 
@@ -194,9 +199,10 @@ class _Rounds:
         with self._guard:
             self._busy.discard(member)
 
-    def _woken(self, member: str, entries: tuple[AuditEntry, ...]) -> None:
+    def _woken(self, member: str, entries: tuple[AuditEntry, ...], archived: int) -> None:
         with self._guard:
             self.metrics.woken += 1
+            self.metrics.archived += archived
             self._reported.pop(member, None)
             self.metrics.done.update(entry.kind for entry in entries)
 
@@ -315,7 +321,8 @@ class Worker(_Rounds):
 
     def _wake(self, member: str) -> None:
         try:
-            self._woken(member, self._manager.wake(member))
+            archived = self._manager.archive(member).entries if self._manager.archives else 0
+            self._woken(member, self._manager.wake(member), archived)
         except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
             if self._failed(member, error):
                 with suppress(VimbisoError):
@@ -400,7 +407,8 @@ class AsyncWorker(_Rounds):
     async def _wake(self, member: str) -> None:
         try:
             async with self._width:
-                self._woken(member, await self._manager.wake(member))
+                archived = (await self._manager.archive(member)).entries if self._manager.archives else 0
+                self._woken(member, await self._manager.wake(member), archived)
         except Exception as error:  # noqa: BLE001  # a failure at one member does not stop the others
             if self._failed(member, error):
                 with suppress(VimbisoError):

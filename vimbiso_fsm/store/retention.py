@@ -10,6 +10,8 @@
 | … of messages without a turn   | `TOKEN_KEPT`, `UNTAKEN_KEPT`         | the member's latest commit                |
 | audit entries                  | `AUDIT_LIFE`, `AUDIT_KEPT`           | the commit that wrote each entry          |
 | … of refused messages in a row | `UNFOLDED`, `FOLD_EVERY` and one     | the commit that wrote the latest of them  |
+| … the latest, if all are       | `ARCHIVED_HEAD_LIFE`                 | the move of the entries to the archive    |
+| archived                       |                                      |                                           |
 | incidents                      | `AUDIT_LIFE`, `INCIDENTS_KEPT`       | the report of each incident               |
 | quarantined keys               | `QUARANTINE_LIFE`                    | the quarantine of each key                |
 | owner of a channel             | no end                               |                                           |
@@ -103,6 +105,12 @@ FOLD_EVERY: Final = 64
 """Versions after which the audit is folded, if the member still stands at the same question."""
 FOLD_LEAST: Final = 16
 """Entries that one entry takes the place of, at least."""
+ARCHIVED_HEAD_LIFE: Final = 36_500 * DAY
+"""Seconds that the latest audit entry of a member is kept when all entries are archived: a hundred years.
+
+The version of a member's next entry continues from it. Without it, the entries of a member who comes back would begin
+again with a number that is archived.
+"""
 INCIDENTS_KEPT: Final = 1_000
 """Incidents kept per member, and incidents of the store as a whole."""
 EXPIRED_PER_APPEND: Final = 16

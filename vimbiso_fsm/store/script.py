@@ -272,8 +272,8 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.ReadOldest(member_id, count):
             return _command(keys.member(member_id), b"audit", *((0, count - 1) if count > 0 else (1, 0)))
         case requests.DropOldest(member_id, count, left, life):
-            words = (left.version, word(left.digest), "" if life is None else life)
-            return _command(keys.member(member_id), b"drop_oldest", count, *words)
+            named = (left.version, word(left.digest))
+            return _command(keys.member(member_id), b"drop_oldest", count, *named, "" if life is None else life)
         case requests.ReadRecords(member_id):
             return _command(keys.member(member_id), b"records")
         case requests.ReadInherited(member_id, since):
