@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("cryptography", reason="needs the package cryptography")
 
-from tests.encryption.test_managers import BOTH, ENCRYPTED, NEW, OLD, PIN, on, said, talk
+from tests.encryption.test_managers import BOTH, ENCRYPTED, NAME, NEW, OLD, PIN, on, said, talk
 from tests.engines import Server
 from vimbiso_fsm import EncryptedState, Encryption
 from vimbiso_fsm.encryption.procedures import Reencrypt
 from vimbiso_fsm.store.redis_atomic import AtomicStateManager
-from vimbiso_fsm.store.requests import Broken, Load
+from vimbiso_fsm.store.requests import Broken, Load, ReadKeys
 from vimbiso_fsm.testing.chat import STORE_SECRET
 
 
@@ -61,3 +61,37 @@ def test_a_damaged_head_beside_a_document_without_its_key(scope: Any, server: Se
                 operation()
             assert client.dump(state) == kept
         assert on(store, Encryption(BOTH, scope)).recover("m-1").source == "document"
+
+
+def _flipped(value: bytes, bit: int) -> bytes:
+    place, mask = bit // 8, 1 << bit % 8
+    return value[:place] + bytes([value[place] ^ mask]) + value[place + 1 :]
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as kept", "rotated"])
+def test_a_key_of_the_members_own_in_which_a_bit_has_flipped(turned: bool, server: Server):
+    """A flipped bit of a member's own key, or of its name, loses nothing; the key is dropped with the member."""
+    with AtomicStateManager.from_url(server.url, secret=STORE_SECRET) as store, server.client() as client:
+        settings = Encryption(OLD, member_keys=True)
+        talk(on(store, settings))
+        if turned:
+            settings = Encryption(BOTH, member_keys=True)
+            on(store, settings).ask(Reencrypt("m-1"))
+        [keys] = client.scan_iter("*:member:m-1:keys")
+        kept: dict[bytes, bytes] = client.hgetall(keys)
+        [(name, value)] = kept.items()
+        flips = [(_flipped(name, bit), value) for bit in range(0, 8 * len(name), 11)]
+        flips += [(name, _flipped(value, bit)) for bit in range(0, 8 * len(value), 101)]
+        for flip in flips:
+            client.delete(keys)
+            client.hset(keys, *flip)
+            document = on(store, settings).state("m-1")
+            assert document is not None
+            assert document.profile["name"] == NAME
+        for flip in flips[:: len(flips) // 5]:
+            client.delete(keys)
+            client.hset(keys, *flip)
+            on(store, settings).ask(Reencrypt("m-1"))
+            assert on(store, settings).state("m-1") is not None
+        on(store, settings).erase("m-1")
+        assert store.perform(ReadKeys("m-1")) == ()

@@ -500,11 +500,14 @@ def _tried(scene: Scene, flips: Sequence[Flip]) -> Report:
 
 
 def _others(chance: random.Random, members: int) -> list[Errand]:
-    """Return further members, each with other payments, most of them at another place of the conversation."""
+    """Return further members, each with other payments, most of them at another place of the conversation.
+
+    One who has said one word is a stranger, of whom all is packed.
+    """
     errands: list[Errand] = []
     for number in range(2, members + 2):
         first, wanted = chance.sample(range(1, 1000), 2)
-        errands.append(Errand(number, (first, "ada"), (wanted, "bea"), chance.choice((3, 4, 5, 6, 7, 7))))
+        errands.append(Errand(number, (first, "ada"), (wanted, "bea"), chance.choice((1, 3, 4, 5, 6, 7, 7))))
     return errands
 
 

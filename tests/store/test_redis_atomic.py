@@ -35,6 +35,7 @@ from vimbiso_fsm.store.requests import (
     Commit,
     Committed,
     Conflict,
+    DropKeys,
     Duplicate,
     Entry,
     FindOwner,
@@ -49,6 +50,7 @@ from vimbiso_fsm.store.requests import (
     ReadDue,
     ReadIncidents,
     ReadInherited,
+    ReadKeys,
     ReadRecords,
     Record,
     RecordIncident,
@@ -735,6 +737,23 @@ class TestBroken:
         assert {*tokens} == {"a", "b", "c"}
         at = manager.load("m").at
         assert all(at - 60 < used <= at for used in tokens.values())
+
+    @pytest.mark.parametrize("damaged", [b"a%cd", b"a%", b"\xffb", b""])
+    def test_a_token_that_is_none_any_more_is_passed_over(
+        self, damaged: bytes, manager: AtomicStateManager, client: Any
+    ):
+        """A damaged token that cannot be read, also as an escape of another byte, keeps no other from being read."""
+        made(manager, turn(token="a"))
+        client.zadd(key("tokens"), {damaged: 1.5, "b": 2.5})
+        assert {"a", "b"} <= {*dict(manager.perform(ReadInherited("m")).tokens)}
+
+    def test_a_damaged_name_of_a_key_of_the_members_own(self, manager: AtomicStateManager, client: Any):
+        """A key whose name is no text is read, and can be dropped."""
+        client.hset(key("keys"), mapping={b"~a\xe3": b"one", "~b": b"two"})
+        found = manager.perform(ReadKeys("m"))
+        assert sorted(each.body for each in found) == [b"one", b"two"]
+        manager.perform(DropKeys("m", tuple(each.id for each in found)))
+        assert not client.exists(key("keys"))
 
     def test_a_document_that_is_altered_on_the_way(self, manager: AtomicStateManager, client: Any, monkeypatch):
         """A reply whose document is not what was written, though the stored one is, is asked for again."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -299,11 +299,12 @@ class Procedures:
 
     def _new_key(self, ring: KeyRing, member_id: str) -> _Key:
         key, key_id = secrets.token_bytes(KEY_BYTES), OWN + secrets.token_hex(8)
-        return _Key(key_id, Cipher(key, member_id), self._wrapped(ring, member_id, key_id, key))
+        return _Key(key_id, Cipher(key, member_id), MemberKey(key_id, self._wrapped(ring, member_id, key_id, key)))
 
-    def _wrapped(self, ring: KeyRing, member_id: str, key_id: str, key: bytes) -> MemberKey:
+    def _wrapped(self, ring: KeyRing, member_id: str, key_id: str, key: bytes) -> bytes:
+        """Return a key of the member's own, encrypted. It is kept twice, since without it all else is lost."""
         cipher = self._cipher(ring.by_id[ring.current], member_id)
-        return MemberKey(key_id, cipher.encrypt(place("key", member_id, key_id), key, key=ring.current))
+        return 2 * cipher.encrypt(place("key", member_id, key_id), key, key=ring.current)
 
     def _remember(self, member_id: str, head: Head, key: _Key | None) -> None:
         self._known.pop(member_id, None)
@@ -409,18 +410,31 @@ class Procedures:
     async def _own_cipher(self, member_id: str, frame: Frame) -> Cipher:
         known = self._own.get((member_id, frame.key))
         if known is None:
-            kept = {key.id: key for key in await ReadKeys(member_id)}
-            if frame.key not in kept:
-                raise _NoKey(frame.key, NOT_KEPT)
-            known = Cipher(self._unwrapped(member_id, kept[frame.key]), member_id)
+            known = Cipher(self._found(member_id, frame.key, await ReadKeys(member_id)), member_id)
             self._keep_own(member_id, frame.key, known)
         return known
 
-    def _unwrapped(self, member_id: str, key: MemberKey) -> bytes:
-        frame = frame_of(key.body)
-        if frame is None:
+    def _found(self, member_id: str, key_id: str, kept: tuple[MemberKey, ...]) -> bytes:
+        """Return a key of the member's own. It is bound to its id, by which it is found if its name is damaged.
+
+        Raises:
+            Changed: It is damaged.
+            _NoKey: It is not kept, or the key with which it is encrypted is not at hand.
+        """
+        for key in sorted(kept, key=lambda key: key.id != key_id):
+            with suppress(Changed):
+                return self._unwrapped(member_id, key_id, key.body)
+        if any(key.id == key_id for key in kept):
             raise Changed
-        return self._of(member_id, frame).decrypt(place("key", member_id, key.id), frame)[1]
+        raise _NoKey(key_id, NOT_KEPT)
+
+    def _unwrapped(self, member_id: str, key_id: str, body: bytes) -> bytes:
+        for copy in _copies(body):
+            frame = frame_of(copy)
+            if frame is not None:
+                with suppress(Changed):
+                    return self._of(member_id, frame).decrypt(place("key", member_id, key_id), frame)[1]
+        raise Changed
 
     # Removing -----------------------------------------------------------------------------------------------------
 
@@ -469,7 +483,9 @@ class Procedures:
         if kept and stored.document is None and stored.previous is None and not records and not request.dry_run:
             await self._drop(member_id, kept, looks_again=True)
             kept = ()
-        rewraps = [again for key in kept if (again := self._rewrapped(ring, member_id, key, found)) is not None]
+        frames = map(frame_of, filter(None, (stored.document, stored.previous, *(record.body for record in records))))
+        named = {frame.key for frame in frames if frame is not None}.difference(key.id for key in kept)
+        rewraps = [again for key in kept if (again := self._rewrapped(ring, member_id, key, named, found)) is not None]
         await self._opened(member_id, stored)
         key = await self._key(member_id, stored.head, makes=stored.document is not None)
         document = await self._again(member_id, key, stored.document, found, stored.head.version)
@@ -524,21 +540,35 @@ class Procedures:
         found.keys[frame.key if frame is not None else "damaged"] += 1
         return frame is None or frame.key != key.id or (bool(frame.readable) and self.encryption.scope == "whole")
 
-    def _rewrapped(self, ring: KeyRing, member_id: str, key: MemberKey, found: _Found) -> MemberKey | None:
-        """Return a member's own key, encrypted with the current key of the ring; None if it is already."""
-        frame = frame_of(key.body)
-        if frame is None:
+    def _rewrapped(
+        self, ring: KeyRing, member_id: str, key: MemberKey, named: Collection[str], found: _Found
+    ) -> MemberKey | None:
+        """Return a member's own key, encrypted with the current key of the ring; None if it is already.
+
+        Args:
+            ring: The ring.
+            member_id: The member.
+            key: The key. If its name is damaged, it keeps that name.
+            named: The ids that documents and records name, and under which no key is kept.
+            found: What was found of the member.
+        """
+        frames = [frame for frame in map(frame_of, _copies(key.body)) if frame is not None]
+        if not frames:
             found.broken += 1
             return None
-        found.keys[frame.key] += 1
-        if frame.key == ring.current:
+        found.keys[frames[0].key] += 1
+        if frames[0].key == ring.current and len({*_copies(key.body)[:2]}) == 1:
             return None
-        try:
-            return self._wrapped(ring, member_id, key.id, self._unwrapped(member_id, key))
-        except Changed:
-            found.broken += 1
-        except _NoKey as error:
-            found.closed[error.key] += 1
+        for key_id in (key.id, *named):
+            try:
+                unwrapped = self._unwrapped(member_id, key_id, key.body)
+            except Changed:
+                continue
+            except _NoKey as error:
+                found.closed[error.key] += 1
+                return None
+            return MemberKey(key.id, self._wrapped(ring, member_id, key_id, unwrapped))
+        found.broken += 1
         return None
 
 
@@ -562,6 +592,12 @@ CHANGED: Final = frozenset(
     {Commit, Load, Quarantine, ReadRecords, ReadInherited, ShowQuarantined, Wipe, Erase, Reencrypt}
 )
 """The requests that a store below answers with encrypted data, or that carry data; and `Reencrypt`."""
+
+
+def _copies(body: bytes) -> tuple[bytes, ...]:
+    """Return the two copies of a key of a member's own, and the whole, as which an earlier release has kept it."""
+    half = len(body) // 2
+    return body[:half], body[half:], body
 
 
 def _bound(table: dict[Any, Any]) -> None:

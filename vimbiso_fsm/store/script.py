@@ -114,6 +114,15 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
+def _key_name(id: str) -> bytes:
+    """Return the name of a key of a member's own; a damaged one too, so that it can be dropped."""
+    return id.encode("utf-8", "surrogateescape")
+
+
+def _key_id(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
 def record_shards(keys: Keys) -> tuple[Words, ...]:
     """Return the commands that record the number of shards, unless it is recorded. Each answers the recorded number."""
     key = keys.one("shards")
@@ -263,10 +272,10 @@ def _encode(request: requests.Request, digests: Digests, keys: Keys) -> Command:
         case requests.ReadKeys(member_id):
             return _command((keys.of_member("keys", member_id),), b"keys")
         case requests.KeepKey(member_id, key, replaces):
-            words = (_raw(key.id), key.body, b"1" if replaces else b"")
+            words = (_key_name(key.id), key.body, b"1" if replaces else b"")
             return _command((keys.of_member("keys", member_id),), b"keep_key", *words)
         case requests.DropKeys(member_id, ids):
-            return _command((keys.of_member("keys", member_id),), b"drop_keys", *map(_raw, ids))
+            return _command((keys.of_member("keys", member_id),), b"drop_keys", *map(_key_name, ids))
         case requests.ReadAudit(member_id, last):
             return _command(keys.member(member_id), b"audit", *_latest(last, AUDIT_KEPT))
         case requests.ReadOldest(member_id, count):
@@ -503,8 +512,8 @@ def _read(request: requests.Request, found: list[Any], at: float) -> object:
         case requests.UseTokens() | requests.DropOldest(), [0 | 1 as done] if type(done) is int:
             return done == 1
         case requests.ReadInherited(), [list(frames), list(used)]:
-            pairs = zip(_all_bytes(used[::2]), used[1::2], strict=True)
-            tokens = tuple((unword(token), _score_of(score, at)) for token, score in pairs if token.isascii())
+            pairs = zip(map(_token_of, _all_bytes(used[::2])), used[1::2], strict=True)
+            tokens = tuple((token, _score_of(score, at)) for token, score in pairs if token is not None)
             return requests.Inherited(tokens, _records(_all_bytes(frames)))
         case _, [list(items)]:
             return _listed(request, _all_bytes(items))
@@ -531,7 +540,7 @@ def _listed(request: requests.Request, items: list[bytes]) -> object:
             return tuple(map(_undated, items))
         case requests.ReadKeys():
             pairs = zip(items[::2], items[1::2], strict=True)
-            return tuple(requests.MemberKey(_text(name), body) for name, body in sorted(pairs))
+            return tuple(requests.MemberKey(_key_id(name), body) for name, body in sorted(pairs))
         case _:
             raise SenselessReply
 
@@ -540,6 +549,14 @@ _INSTANT: Final = re.compile(rb"\d{1,11}\.\d{6}")
 """An instant as the script writes it. It has at most 11 digits before the point, so it is an instant of `datetime`."""
 _SCORE: Final = re.compile(rb"-?(\d+(\.\d+)?(e[+-]?\d+)?|inf)")
 """A number as the server writes it, as the score of a token."""
+
+
+def _token_of(encoded: bytes) -> str | None:
+    """Return a token; None for a damaged one that is no token any more."""
+    try:
+        return unword(encoded)
+    except UnicodeError:
+        return None
 
 
 def _score_of(reply: Any, at: float) -> float:
